@@ -1,0 +1,43 @@
+"""What the IPAM refuses, worded for the person who typed the command."""
+
+
+class IpamError(Exception):
+    """Anything the IPAM refuses or cannot do; the text is for the caller."""
+
+    status = 500
+
+
+class InvalidPoolError(IpamError):
+    """A subnet, a range or a prefix length that makes no sense."""
+
+    status = 400
+
+
+class UnknownPoolError(IpamError):
+    """A pool id that we did not give, or whose pool was released."""
+
+    status = 400
+
+
+class OverlapError(IpamError):
+    """The subnet overlaps a pool of the same space."""
+
+    status = 409
+
+
+class ExhaustedError(IpamError):
+    """No subnet or no address is left."""
+
+    status = 409
+
+
+class AddressError(IpamError):
+    """The wanted address is outside of the pool, not usable in it, or taken."""
+
+    status = 409
+
+
+class StoreError(IpamError):
+    """The store did not take the change; nothing was given."""
+
+    status = 503

@@ -1,0 +1,1 @@
+"""The `ovsnet` command: prints and asks, decides nothing."""

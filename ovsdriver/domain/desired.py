@@ -1,0 +1,98 @@
+"""From records to the rows, links and rules there should be. Pure, and the only such place."""
+
+from collections.abc import Iterable
+
+from netaddr import IPNetwork
+
+from ovsdriver.domain import names
+from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
+from ovsdriver.domain.model import (
+    Attachment,
+    Bridge,
+    Endpoint,
+    Gateway,
+    Network,
+    Port,
+    Segment,
+    Veth,
+)
+
+
+def bridge(segment: Segment, *, owner: str) -> Bridge | None:
+    """Return the bridge to make for ``segment``; None if it is someone else's to make."""
+    if segment.adopted:
+        return None
+    return Bridge(
+        name=segment.bridge,
+        datapath=segment.datapath,
+        owned=True,
+        external_ids=names.bridge_ids(owner),
+    )
+
+
+def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: bool) -> Attachment:
+    """Return the plumbing that puts ``endpoint`` on ``network``.
+
+    The same records always give the same names, so a restarted daemon finds what an earlier
+    one made.
+    """
+    host = names.host_link(endpoint.id)
+    return Attachment(
+        endpoint=endpoint.id,
+        veth=Veth(
+            host=host,
+            container=names.container_link(endpoint.id),
+            mac=endpoint.mac,
+            mtu=endpoint.mtu,
+            tx_offload=tx_offload,
+            alias=names.alias(owner, endpoint.id),
+        ),
+        port=Port(
+            name=host,
+            bridge=network.segment.bridge,
+            tag=network.segment.tag,
+            external_ids=names.endpoint_ids(owner, endpoint),
+        ),
+    )
+
+
+def gateway(network: Network, *, owner: str) -> Gateway | None:
+    """Return the host's port on ``network``; None where its mode has none."""
+    addresses = tuple(
+        IPNetwork(f"{subnet.gateway}/{subnet.cidr.prefixlen}")
+        for subnet in network.subnets
+        if subnet.gateway is not None
+    )
+    if not network.mode.has_gateway or not addresses:
+        return None
+    return Gateway(
+        network=network.id,
+        port=Port(
+            name=names.gateway_link(network.id),
+            bridge=network.segment.bridge,
+            tag=network.segment.tag,
+            internal=True,
+            mac=names.mac_for(addresses[0], network.segment),
+            mtu=network.mtu,
+            external_ids=names.gateway_ids(owner, network),
+        ),
+        addresses=addresses,
+        mtu=network.mtu,
+    )
+
+
+def firewall(networks: Iterable[Network], *, outside_bridges: tuple[str, ...] = ()) -> FirewallPlan:
+    """Return what the host's firewall should allow for all of ``networks``, in a stable order."""
+    return FirewallPlan(
+        gateways=tuple(
+            GatewayRules(
+                network=network.id,
+                link=names.gateway_link(network.id),
+                mode=network.mode,
+                subnets=tuple(s.cidr for s in network.subnets if s.gateway is not None),
+            )
+            for network in sorted(networks, key=lambda each: each.id)
+            if network.mode.has_gateway
+        ),
+        outside_bridges=outside_bridges,
+    )

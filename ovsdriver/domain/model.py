@@ -1,0 +1,195 @@
+"""Records of networks and endpoints, and the plumbing that follows from them.
+
+All are frozen. netaddr values in them are constants by agreement: netaddr's own classes can be
+assigned to, and ``IPNetwork("10.0.0.5/24") == IPNetwork("10.0.0.0/24")``, so ``.cidr`` is used
+where a subnet is meant and ``.ip`` where an address is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NewType
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ipam import PoolId
+
+NetworkId = NewType("NetworkId", str)
+"""Docker's: 64 hex digits, or 25 of ``[0-9a-z]`` for swarm networks. Opaque."""
+
+EndpointId = NewType("EndpointId", str)
+"""Docker's: 64 hex digits, a new one at every start of a container. Opaque."""
+
+VlanTag = NewType("VlanTag", int)
+"""1 to 4094, or 0 for "priority-tagged and untagged frames only" (``ovs.vlan=none``).
+
+Never absent: an OVS port without a tag is a trunk of all VLANs.
+"""
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+
+
+class Mode(StrEnum):
+    """How a network meets the world outside of its segment (``ovs.mode``)."""
+
+    NAT = "nat"
+    FLAT = "flat"
+    ISOLATED = "isolated"
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether the host holds the gateway address on a port of its own."""
+        return self is Mode.NAT
+
+
+class PortKind(StrEnum):
+    """What plugs a container into the bridge (``ovs.port``)."""
+
+    VETH = "veth"
+
+
+class Datapath(StrEnum):
+    """Open vSwitch's ``datapath_type``."""
+
+    SYSTEM = "system"
+    NETDEV = "netdev"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """What carries a network: one bridge and one VLAN tag on it."""
+
+    bridge: str
+    tag: VlanTag
+    adopted: bool = False
+    """The bridge was there before us: we add and remove our ports and nothing else."""
+    datapath: Datapath = Datapath.SYSTEM
+    """What the bridge is made with again, if it is ours and was lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """One subnet of a network, as Docker named it in CreateNetwork."""
+
+    cidr: IPNetwork
+    gateway: IPAddress | None
+    """None if there is none on this network: not held by the host, not told to containers."""
+    space: str = ""
+    """The IPAM's address space."""
+    pool: PoolId | None = None
+    """Our IPAM's pool, bound to this network for life; None if another IPAM gave it."""
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return int(self.cidr.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A Docker network of ours. Written before anything is made, and never changed by Docker."""
+
+    id: NetworkId
+    segment: Segment
+    mode: Mode
+    subnets: tuple[Subnet, ...] = ()
+    mtu: int = 1500
+    """Bytes, as ``ip link`` counts them: without the Ethernet header."""
+    internal: bool = False
+    shared: bool = False
+    """May share its segment with another network (``ovs.shared``)."""
+    interface_prefix: str = "eth"
+    """Name of the interface inside containers, before its number."""
+    port: PortKind = PortKind.VETH
+    options: Mapping[str, str] = field(default=NO_OPTIONS)
+    """What the user typed after ``-o``, for showing."""
+    engine: str = ""
+    """``/info`` ID of the dockerd that made it, empty if not known (yet)."""
+
+    def gateway(self, family: int) -> IPAddress | None:
+        """Return the first gateway of ``family`` (4 or 6)."""
+        return next((s.gateway for s in self.subnets if s.family == family and s.gateway), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A container's place on a network."""
+
+    id: EndpointId
+    network: NetworkId
+    addresses: tuple[IPNetwork, ...] = ()
+    """With prefix lengths: ``10.0.0.5/24``. IPv4 first."""
+    leases: tuple[int, ...] = ()
+    """Serials of the leases behind the addresses, where our IPAM gave them."""
+    mac: EUI
+    mtu: int = 1500
+    sandbox: str | None = None
+    """Path of the network namespace, from Join on; None before, and again after Leave."""
+    ended: bool = False
+    """Its end was proven or asked for; its plumbing is being removed."""
+    options: Mapping[str, str] = field(default=NO_OPTIONS)
+    """What the user typed as driver options of the endpoint, for showing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """A bridge that should be there, or one that is."""
+
+    name: str
+    datapath: Datapath
+    owned: bool
+    """It carries our mark. Ownership is by the mark, never by the name."""
+    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port of ours that should be there: always an access port with a tag."""
+
+    name: str
+    bridge: str
+    tag: VlanTag
+    internal: bool = False
+    """An OVS internal port, whose device vswitchd makes; else an existing device is plugged."""
+    mac: EUI | None = None
+    """For internal ports in the host's namespace, which vswitchd gives this address."""
+    mtu: int | None = None
+    """For internal ports: ``mtu_request``."""
+    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Veth:
+    """A veth pair that should be there: one end for the bridge, one for the container."""
+
+    host: str
+    container: str
+    """Its name until Docker moves and renames it."""
+    mac: EUI
+    """Of the container's end."""
+    mtu: int
+    tx_offload: bool
+    """False: TX checksum offload of the container's end is off (userspace datapath)."""
+    alias: str
+    """Our mark, in the host end's ``ifalias``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """An endpoint plugged in: a veth pair and a port."""
+
+    endpoint: EndpointId
+    veth: Veth
+    port: Port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The host's own port on a network: an internal port with the gateway addresses."""
+
+    network: NetworkId
+    port: Port
+    addresses: tuple[IPNetwork, ...]
+    """Each gateway with its subnet's prefix length."""
+    mtu: int

@@ -1,0 +1,89 @@
+"""Names and marks, computed from Docker's ids and addresses and never stored.
+
+Link names hold 3 + 12 characters: IFNAMSIZ is 16 with the closing NUL (netdevice(7)). Docker's
+ids are random, so 12 of their hex digits (48 bits) are distinct in practice; who makes a link or
+a port still looks first whose it is.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from netaddr import EUI, IPNetwork, mac_unix_expanded
+
+from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId, Segment
+
+OWNER_KEY = "ovsnet-owner"
+"""In ``external_ids`` of every row of ours; its value is the instance's name."""
+NETWORK_KEY = "ovsnet-network"
+ENDPOINT_KEY = "ovsnet-endpoint"
+ADDRESS_KEY = "ovsnet-address"
+
+_ID_DIGITS = 12
+
+
+def host_link(endpoint: EndpointId) -> str:
+    """Return the name of the bridge's end of a veth pair, and of its port."""
+    return f"ovh{endpoint[:_ID_DIGITS]}"
+
+
+def container_link(endpoint: EndpointId) -> str:
+    """Return the name of the container's end until Docker moves and renames it."""
+    return f"ovc{endpoint[:_ID_DIGITS]}"
+
+
+def gateway_link(network: NetworkId) -> str:
+    """Return the name of a network's gateway port and device."""
+    return f"ovg{network[:_ID_DIGITS]}"
+
+
+def mac_text(mac: EUI) -> str:
+    """Return ``02:…`` with colons; netaddr's default dialect prints dashes."""
+    mac.dialect = mac_unix_expanded
+    return str(mac)
+
+
+def mac_for(address: IPNetwork, segment: Segment) -> EUI:
+    """Return the MAC of whoever has ``address``: the same again, so no stale ARP entry is met.
+
+    IPv4: ``0a:0f`` and the four bytes of the address. IPv6: ``0e`` and 40 bits of a hash of
+    segment and address. Both first bytes say locally administered, unicast (IEEE 802c).
+    """
+    if address.version == 4:
+        return EUI((0x0A0F << 32) | int(address.ip), dialect=mac_unix_expanded)
+    digest = hashlib.sha256(f"{segment.bridge}/{segment.tag}/{address.ip}".encode()).digest()
+    return EUI((0x0E << 40) | int.from_bytes(digest[:5], "big"), dialect=mac_unix_expanded)
+
+
+def alias(owner: str, endpoint: EndpointId) -> str:
+    """Return the mark in a host link's ``ifalias``: ``ovsnet endpoint <id>``."""
+    return f"{owner} endpoint {endpoint}"
+
+
+def owned_alias(owner: str, text: str) -> bool:
+    """Whether an ``ifalias`` is a mark of ours."""
+    return text.startswith(f"{owner} endpoint ")
+
+
+def bridge_ids(owner: str) -> Mapping[str, str]:
+    """Return the ``external_ids`` of a bridge of ours."""
+    return {OWNER_KEY: owner}
+
+
+def gateway_ids(owner: str, network: Network) -> Mapping[str, str]:
+    """Return the ``external_ids`` of a gateway's Port and Interface."""
+    return {OWNER_KEY: owner, NETWORK_KEY: network.id}
+
+
+def endpoint_ids(owner: str, endpoint: Endpoint) -> Mapping[str, str]:
+    """Return the ``external_ids`` of a container's Port and Interface.
+
+    ``attached-mac`` and ``iface-id`` are Open vSwitch's conventional keys for a port's client.
+    """
+    return {
+        OWNER_KEY: owner,
+        NETWORK_KEY: endpoint.network,
+        ENDPOINT_KEY: endpoint.id,
+        ADDRESS_KEY: " ".join(str(address) for address in endpoint.addresses),
+        "attached-mac": mac_text(endpoint.mac),
+        "iface-id": endpoint.id,
+    }

@@ -1,0 +1,294 @@
+"""What the services need of the world, each as narrow as its users allow.
+
+Adapters fulfil these; tests/fakes does too, and both pass the same tests in tests/contract.
+Every call here is repeatable, bounded in time, and raises
+:class:`~ovsdriver.errors.UnavailableError` when its part of the world does not answer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ipam import PoolId
+from ovsdriver.domain.firewall import FirewallPlan
+from ovsdriver.domain.model import (
+    NO_OPTIONS,
+    Bridge,
+    Datapath,
+    Endpoint,
+    EndpointId,
+    Gateway,
+    Network,
+    NetworkId,
+    Port,
+    Veth,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedPort:
+    """A port as the switch has it, ours or not."""
+
+    name: str
+    bridge: str
+    tag: int | None
+    """None: an empty tag, a trunk of ``trunks`` or of all VLANs."""
+    trunks: tuple[int, ...] = ()
+    ofport: int | None = None
+    """None: vswitchd has not taken it yet; -1: it could not."""
+    ifindex: int | None = None
+    """0 or None: the device is gone, even where ``ofport`` still stands."""
+    error: str = ""
+    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
+    internal: bool = False
+    vlan_mode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedBridge:
+    """A bridge as the switch has it, ours or not."""
+
+    name: str
+    datapath: Datapath
+    owned: bool
+    fail_mode: str = ""
+    controllers: int = 0
+    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
+    ports: tuple[ObservedPort, ...] = ()
+    """Without the bridge's own local port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchStatus:
+    """Open vSwitch as a whole."""
+
+    connected: bool
+    version: str = ""
+    datapath_types: tuple[str, ...] = ()
+    """What the running vswitchd can do: ``("netdev", "system")``."""
+
+
+class Switch(Protocol):
+    """Open vSwitch through its database."""
+
+    def status(self) -> SwitchStatus:
+        """Return what is known now, without waiting."""
+        ...
+
+    def bridges(self) -> Mapping[str, ObservedBridge]:
+        """Return every bridge by name, from the monitored copy; empty while not connected."""
+        ...
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the loop after a (re)connect and whenever rows of ours change."""
+        ...
+
+    async def connected(self, timeout_s: float) -> None:
+        """Wait until the copy is complete, at most ``timeout_s``; UnavailableError after it."""
+        ...
+
+    async def ensure_bridge(self, bridge: Bridge) -> None:
+        """Make a bridge of ours, its local port down; one of that name without our mark: ConflictError."""
+        ...
+
+    async def remove_bridge(self, name: str) -> bool:
+        """Remove a bridge that carries our mark; False if there is none such."""
+        ...
+
+    async def ensure_port(self, port: Port) -> None:
+        """Make the port as described and return when vswitchd has it (``ofport`` > 0).
+
+        A port of that name that is not ours: ConflictError. vswitchd reports an error or does
+        not answer in time: UnavailableError, and the rows are removed again.
+        """
+        ...
+
+    async def remove_port(self, name: str) -> bool:
+        """Commit the removal of a port of ours; vswitchd is not waited for. False if not there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedLink:
+    """A link of the host's namespace."""
+
+    name: str
+    index: int
+    kind: str = ""
+    """``veth``, ``bridge``, ``tun``, ``openvswitch``, … or empty for hardware."""
+    mtu: int = 0
+    mac: EUI | None = None
+    up: bool = False
+    alias: str = ""
+    peer_index: int | None = None
+    """For a veth: index of the other end, wherever it is."""
+    addresses: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A unicast route of the host, of any table."""
+
+    destination: IPNetwork
+    """``0.0.0.0/0`` or ``::/0`` for a default route."""
+    link: str = ""
+    table: int = 254
+    gateway: IPAddress | None = None
+
+
+class Links(Protocol):
+    """The host's links, addresses and routes, through netlink, off the loop."""
+
+    async def ensure_veth(self, veth: Veth) -> None:
+        """Make the pair, host end up, both with MTU, or put right what is there of ours.
+
+        A link of that name without our alias: ConflictError.
+        """
+        ...
+
+    async def remove_veth(self, host: str) -> bool:
+        """Delete a pair of ours by its host end, in a batch with others; False if not there.
+
+        Answers when the deletion is certain to happen, which may be before it has.
+        """
+        ...
+
+    async def ensure_gateway(self, gateway: Gateway) -> None:
+        """Give the internal port its MAC, MTU, addresses and sysctls, and set it up."""
+        ...
+
+    async def links(self) -> Mapping[str, ObservedLink]:
+        """Return every link of the host's namespace by name."""
+        ...
+
+    async def routes(self) -> Sequence[Route]:
+        """Return every unicast route of both families and all tables but local."""
+        ...
+
+    async def tso(self, tap: str) -> bool:
+        """Whether the vswitchd that holds ``tap`` runs with userspace TSO."""
+        ...
+
+    async def sandbox_alive(self, path: str) -> bool:
+        """Whether ``path`` is a live network namespace handle, not an empty file left over."""
+        ...
+
+    async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
+        """Set TX checksum offload of the link with ``mac`` in a sandbox; False if not there."""
+        ...
+
+    async def neighbour(self, link: str, address: IPAddress, timeout_s: float) -> EUI | None:
+        """Ask by ARP or ND who has ``address`` on the segment of ``link``; None: nobody."""
+        ...
+
+
+class Firewall(Protocol):
+    """Our nftables table and the forwarding switches that go with it."""
+
+    async def ensure(self, plan: FirewallPlan) -> bool:
+        """Make the table exactly ``plan``, atomically; False if it already was."""
+        ...
+
+    async def remove(self) -> None:
+        """Remove the table, the accepts in other people's chains, and our sysctls."""
+        ...
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the loop when someone else changed nftables or iptables."""
+        ...
+
+    async def findings(self) -> Sequence[str]:
+        """Return one sentence for each foreign chain that drops what we accept."""
+        ...
+
+
+class State(Protocol):
+    """Records, durable before a writing call returns; reading is from memory and immediate."""
+
+    def networks(self) -> Sequence[Network]:
+        """Return every network."""
+        ...
+
+    def network(self, network: NetworkId) -> Network | None:
+        """Return one network."""
+        ...
+
+    def network_of_pool(self, pool: PoolId) -> Network | None:
+        """Return the network that ``pool`` is bound to."""
+        ...
+
+    def endpoints(self, network: NetworkId | None = None) -> Sequence[Endpoint]:
+        """Return every endpoint, or those of one network."""
+        ...
+
+    def endpoint(self, endpoint: EndpointId) -> Endpoint | None:
+        """Return one endpoint."""
+        ...
+
+    def endpoint_at(self, network: NetworkId, address: IPAddress) -> Endpoint | None:
+        """Return the endpoint of ``network`` with that address."""
+        ...
+
+    async def put_network(self, network: Network) -> None:
+        """Write or replace; ConflictError if the segment or a pool is another network's."""
+        ...
+
+    async def forget_network(self, network: NetworkId) -> bool:
+        """Forget a network and its endpoints."""
+        ...
+
+    async def put_endpoint(self, endpoint: Endpoint) -> None:
+        """Write or replace."""
+        ...
+
+    async def forget_endpoint(self, endpoint: EndpointId) -> bool:
+        """Forget an endpoint."""
+        ...
+
+
+class HostNotes(Protocol):
+    """What we changed on the host and must put back: small durable key and value pairs."""
+
+    def notes(self) -> Mapping[str, str]:
+        """Return all notes."""
+        ...
+
+    async def put_note(self, key: str, value: str) -> None:
+        """Write or replace one."""
+        ...
+
+    async def forget_note(self, key: str) -> bool:
+        """Forget one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineEndpoint:
+    """An endpoint as Docker lists it."""
+
+    endpoint: EndpointId
+    network: NetworkId
+    container: str
+    """The container's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineView:
+    """One reading of Docker's API."""
+
+    id: str
+    """``/info`` ID of the daemon."""
+    version: str
+    networks: Mapping[NetworkId, str]
+    """Names by id, of every network that uses our driver or any other."""
+    endpoints: Mapping[EndpointId, EngineEndpoint]
+
+
+class Engine(Protocol):
+    """Docker's API, read only, never inside a handler."""
+
+    async def read(self) -> EngineView:
+        """Read networks and endpoints; UnavailableError if dockerd does not answer."""
+        ...

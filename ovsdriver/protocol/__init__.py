@@ -1,0 +1,1 @@
+"""The Docker shore: JSON on unix sockets to domain values and back."""

@@ -1,0 +1,1 @@
+"""The operations: create, attach, detach, delete, repair. Over ports; touches nothing itself."""
