@@ -90,7 +90,7 @@ class Switch(Protocol):
         ...
 
     async def ensure_bridge(self, bridge: Bridge) -> None:
-        """Make a bridge of ours, its local port down; one of that name without our mark: ConflictError."""
+        """Make a bridge of ours, its local port down; one without our mark: ConflictError."""
         ...
 
     async def remove_bridge(self, name: str) -> bool:

@@ -1,0 +1,111 @@
+"""What a caller asks of the services, and what they answer: parsed, checked, without JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ovsdriver.domain.model import (
+    NO_OPTIONS,
+    Datapath,
+    EndpointId,
+    Mode,
+    NetworkId,
+    PortKind,
+    VlanTag,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOptions:
+    """``docker network create -o``; None means: not said."""
+
+    bridge: str | None = None
+    vlan: VlanTag | None = None
+    shared: bool = False
+    space: str | None = None
+    mode: Mode | None = None
+    gateways: tuple[IPAddress, ...] = ()
+    """``ovs.gateway``: at most one of each family."""
+    mtu: int | None = None
+    port: PortKind = PortKind.VETH
+    datapath: Datapath | None = None
+    interface_prefix: str = "eth"
+    masquerade: bool = True
+    typed: Mapping[str, str] = field(default=NO_OPTIONS)
+    """As the user typed them, for showing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointOptions:
+    """``docker run --network name=…,driver-opt=…``; None means: not said."""
+
+    mac: EUI | None = None
+    mtu: int | None = None
+    typed: Mapping[str, str] = field(default=NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedSubnet:
+    """One element of CreateNetwork's ``IPv4Data`` or ``IPv6Data``."""
+
+    space: str
+    cidr: IPNetwork
+    gateway: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewNetwork:
+    """CreateNetwork."""
+
+    id: NetworkId
+    subnets: tuple[OfferedSubnet, ...] = ()
+    internal: bool = False
+    options: NetworkOptions = field(default_factory=NetworkOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEndpoint:
+    """CreateEndpoint."""
+
+    network: NetworkId
+    id: EndpointId
+    addresses: tuple[IPNetwork, ...] = ()
+    """With prefix lengths, IPv4 first; empty with the ``null`` IPAM."""
+    mac: EUI | None = None
+    options: EndpointOptions = field(default_factory=EndpointOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What Docker is told to move into the container, and its way out."""
+
+    source: str
+    """Name of the link in dockerd's namespace."""
+    prefix: str
+    gateway4: IPAddress | None = None
+    gateway6: IPAddress | None = None
+    disable_gateway_service: bool = False
+    """No docker_gwbridge on this endpoint's account."""
+
+
+class Protocol(IntEnum):
+    """IANA protocol numbers, as Docker sends them in a port map."""
+
+    TCP = 6
+    UDP = 17
+    SCTP = 132
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortMapping:
+    """One ``-p``: a container's port and where on the host it is wanted."""
+
+    protocol: Protocol
+    port: int
+    host_address: IPAddress | None = None
+    """None: every address of the host."""
+    host_port: int = 0
+    """0: choose one."""
+    host_port_end: int = 0
