@@ -90,9 +90,10 @@ def firewall(networks: Iterable[Network], *, outside_bridges: tuple[str, ...] = 
                 link=names.gateway_link(network.id),
                 mode=network.mode,
                 subnets=tuple(s.cidr for s in network.subnets if s.gateway is not None),
+                masquerade=network.masquerade,
             )
             for network in sorted(networks, key=lambda each: each.id)
-            if network.mode.has_gateway
+            if network.mode.has_gateway and not network.ended
         ),
         outside_bridges=outside_bridges,
     )

@@ -99,6 +99,8 @@ class Network:
     internal: bool = False
     shared: bool = False
     """May share its segment with another network (``ovs.shared``)."""
+    masquerade: bool = True
+    """``nat`` only: rewrite the source address of what leaves."""
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
     port: PortKind = PortKind.VETH
@@ -106,6 +108,8 @@ class Network:
     """What the user typed after ``-o``, for showing."""
     engine: str = ""
     """``/info`` ID of the dockerd that made it, empty if not known (yet)."""
+    ended: bool = False
+    """DeleteNetwork came; its plumbing is being removed."""
 
     def gateway(self, family: int) -> IPAddress | None:
         """Return the first gateway of ``family`` (4 or 6)."""

@@ -1,0 +1,374 @@
+"""From what the user typed to a network record: bridge, tag, mode, gateways. Pure.
+
+Everything that can be refused about a new network is refused here, before anything is made.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from netaddr import IPAddress, IPNetwork
+
+from ipam import PoolId
+from ovsdriver.domain.model import (
+    Datapath,
+    Mode,
+    Network,
+    Segment,
+    Subnet,
+    VlanTag,
+)
+from ovsdriver.domain.requests import NetworkOptions, NewNetwork, OfferedSubnet
+from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
+
+IPV6_MINIMUM_MTU = 1280
+"""Bytes; RFC 8200, section 5."""
+
+ETHERNET_MTU = 1500
+"""Bytes. The userspace datapath's taps lose longer frames (measured with Open vSwitch 3.5)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPool:
+    """A pool of our own IPAM that no network has yet."""
+
+    id: PoolId
+    space: str
+    subnet: IPNetwork
+    gateway: IPAddress | None
+    gateway_typed: bool
+    """The user asked for that gateway; else the IPAM chose one because Docker wanted one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownBridge:
+    """What the switch has under the wanted name."""
+
+    name: str
+    owned: bool
+    datapath: Datapath
+    tags: frozenset[int] = frozenset()
+    """Tags and trunks of its ports that are not ours."""
+    integration: bool = False
+    """It belongs to OVN."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRoute:
+    """A route of the host that a network with a gateway must not overlap."""
+
+    destination: IPNetwork
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """A snapshot of what a new network has to fit into."""
+
+    networks: Sequence[Network]
+    pools: Sequence[KnownPool]
+    bridge: KnownBridge | None
+    routes: Sequence[HostRoute]
+    datapaths: Sequence[str]
+    """``datapath_types`` of the running vswitchd."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """The part of the configuration that planning needs."""
+
+    bridge: str
+    datapath: Datapath | None
+    vlans: tuple[int, int]
+    mtu: int
+
+
+def bridge_name(options: NetworkOptions, defaults: Defaults) -> str:
+    """Return the bridge that a network with these options is on."""
+    return options.bridge or defaults.bridge
+
+
+def plan(new: NewNetwork, around: Surroundings, defaults: Defaults) -> Network:
+    """Return the record of the network to make.
+
+    Raises:
+        InvalidOptionError: options contradict each other or this network.
+        ConflictError: the tag, the pool or the subnet is taken.
+        UnsupportedError: this host or this bridge cannot do it.
+    """
+    options = new.options
+    segment = _segment(options, around, defaults)
+    offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
+    mode = _mode(new, offered, adopted=segment.adopted)
+    subnets = _subnets(offered, mode, options, around.pools)
+    _refuse_stray_gateways(options, mode, subnets)
+    mtu = _mtu(options, defaults, mode, segment, subnets)
+    if mode.has_gateway:
+        _refuse_overlaps(subnets, around)
+    return Network(
+        id=new.id,
+        segment=segment,
+        mode=mode,
+        subnets=subnets,
+        mtu=mtu,
+        internal=new.internal,
+        shared=options.shared,
+        masquerade=options.masquerade,
+        interface_prefix=options.interface_prefix,
+        port=options.port,
+        options=options.typed,
+    )
+
+
+def _segment(options: NetworkOptions, around: Surroundings, defaults: Defaults) -> Segment:
+    name = bridge_name(options, defaults)
+    here = around.bridge
+    if here is not None and here.integration:
+        raise UnsupportedError(
+            f"bridge {name} is OVN's integration bridge, whose ports and flows OVN owns; "
+            "name another one with -o ovs.bridge=NAME"
+        )
+    companions = [each for each in around.networks if each.segment.bridge == name]
+    adopted = not here.owned if here is not None else any(c.segment.adopted for c in companions)
+    if adopted and here is None:
+        raise UnsupportedError(
+            f"bridge {name} was adopted by earlier networks and is not there now; "
+            f"make it again (ovs-vsctl add-br {name}) or name another one with -o ovs.bridge=NAME"
+        )
+    return Segment(
+        bridge=name,
+        tag=_tag(options, name, here, companions, defaults, adopted=adopted),
+        adopted=adopted,
+        datapath=_datapath(options, name, here, companions, around.datapaths, defaults),
+    )
+
+
+def _datapath(
+    options: NetworkOptions,
+    name: str,
+    here: KnownBridge | None,
+    companions: Sequence[Network],
+    available: Sequence[str],
+    defaults: Defaults,
+) -> Datapath:
+    settled = here.datapath if here else next((c.segment.datapath for c in companions), None)
+    if settled is not None:
+        if options.datapath not in (None, settled):
+            raise ConflictError(
+                f"ovs.datapath={options.datapath}: bridge {name} exists with datapath {settled}; "
+                "leave the option out, or name another bridge with -o ovs.bridge=NAME"
+            )
+        return settled
+    wanted = options.datapath or defaults.datapath
+    if wanted is None:
+        return Datapath.SYSTEM if Datapath.SYSTEM in available else Datapath.NETDEV
+    if available and wanted not in available:
+        raise UnsupportedError(
+            f"ovs.datapath={wanted}: Open vSwitch on this host offers {', '.join(available)}; "
+            "load the kernel module (modprobe openvswitch) and restart Open vSwitch, "
+            "or leave the option out"
+        )
+    return wanted
+
+
+def _tag(
+    options: NetworkOptions,
+    name: str,
+    here: KnownBridge | None,
+    companions: Sequence[Network],
+    defaults: Defaults,
+    *,
+    adopted: bool,
+) -> VlanTag:
+    ours: dict[int, Network] = {each.segment.tag: each for each in companions}
+    if options.vlan is not None:
+        other = ours.get(options.vlan)
+        if other is not None and not options.shared:
+            raise ConflictError(
+                f"VLAN {options.vlan or 'none'} on bridge {name} carries network {other.id[:12]} "
+                "already; choose another with -o ovs.vlan=, leave it out for a free one, or add "
+                "-o ovs.shared=true to put both networks on one segment"
+            )
+        return options.vlan
+    if adopted:
+        raise InvalidOptionError(
+            f"bridge {name} is not ours, so its VLAN must be said: -o ovs.vlan=1..4094, "
+            "or -o ovs.vlan=none for untagged"
+        )
+    foreign = here.tags if here else frozenset()
+    first, last = defaults.vlans
+    for tag in range(first, last + 1):
+        if tag not in ours and tag not in foreign:
+            return VlanTag(tag)
+    raise ConflictError(
+        f"no VLAN of {first} to {last} is free on bridge {name}; remove a network, widen `vlans` "
+        "in ovsnet.toml, or name another bridge with -o ovs.bridge=NAME"
+    )
+
+
+def _mode(new: NewNetwork, offered: Sequence[OfferedSubnet], *, adopted: bool) -> Mode:
+    wanted = new.options.mode
+    if new.internal:
+        if wanted not in (None, Mode.ISOLATED):
+            raise InvalidOptionError(
+                f"--internal and ovs.mode={wanted} contradict each other: an internal network has "
+                "no way out; leave one of them away"
+            )
+        return Mode.ISOLATED
+    if wanted is not None:
+        return wanted
+    # Without any subnet (--ipam-driver null) there is no gateway to be: plain layer 2 is what
+    # can be given.
+    return Mode.FLAT if adopted or not offered else Mode.NAT
+
+
+def _subnets(
+    offered: Sequence[OfferedSubnet],
+    mode: Mode,
+    options: NetworkOptions,
+    pools: Sequence[KnownPool],
+) -> tuple[Subnet, ...]:
+    if mode.has_gateway and not offered:
+        raise InvalidOptionError(
+            f"ovs.mode={mode} needs a subnet and a gateway, and this network has none; "
+            "use --ipam-driver ovsipam, or -o ovs.mode=flat"
+        )
+    subnets = []
+    for each in offered:
+        pool = _bound_pool(each, options.space, pools)
+        subnets.append(
+            Subnet(
+                cidr=each.cidr.cidr,
+                gateway=_gateway(each, mode, options, pool),
+                space=pool.space if pool else each.space,
+                pool=pool.id if pool else None,
+            )
+        )
+    return tuple(subnets)
+
+
+def _bound_pool(
+    offered: OfferedSubnet, space: str | None, pools: Sequence[KnownPool]
+) -> KnownPool | None:
+    """Find the pool behind a subnet: Docker repeats its space, subnet and gateway, not its id."""
+    same = [
+        pool
+        for pool in pools
+        if pool.subnet == offered.cidr.cidr
+        and (pool.gateway is None or offered.gateway is None or pool.gateway == offered.gateway)
+    ]
+    if space is not None:
+        fitting = [pool for pool in same if pool.space == space]
+        if not fitting:
+            raise InvalidOptionError(
+                f"ovs.space={space}: no pool {offered.cidr.cidr} waits in that address space; say "
+                f"the same to the IPAM with --ipam-opt ipam.space={space}, or leave ovs.space out"
+            )
+    else:
+        # With --ipam-opt ipam.space=NAME alone Docker still names the driver's default space.
+        fitting = [pool for pool in same if pool.space == offered.space] or same
+    if len(fitting) > 1:
+        raise ConflictError(
+            f"{offered.cidr.cidr} waits in more than one address space "
+            f"({', '.join(sorted(pool.space for pool in fitting))}); say which with -o ovs.space="
+        )
+    return fitting[0] if fitting else None
+
+
+def _gateway(
+    offered: OfferedSubnet, mode: Mode, options: NetworkOptions, pool: KnownPool | None
+) -> IPAddress | None:
+    if mode is Mode.ISOLATED:
+        return None
+    said = next((g for g in options.gateways if g in offered.cidr.cidr), None)
+    if mode is Mode.FLAT:
+        # Docker asks for a gateway on every network; only a typed one is there for real.
+        return said or (offered.gateway if pool is not None and pool.gateway_typed else None)
+    if offered.gateway is None:
+        raise InvalidOptionError(
+            f"ovs.mode={mode}: subnet {offered.cidr.cidr} came without a gateway; "
+            "add --gateway ADDRESS, or use -o ovs.mode=flat"
+        )
+    if said not in (None, offered.gateway):
+        raise InvalidOptionError(
+            f"ovs.gateway={said} and the gateway {offered.gateway} from the IPAM differ; "
+            f"with ovs.mode={mode} say it once, with --gateway {said}"
+        )
+    if offered.gateway not in offered.cidr.cidr:
+        raise InvalidOptionError(
+            f"gateway {offered.gateway} is outside of the subnet {offered.cidr.cidr}; "
+            "choose one inside with --gateway"
+        )
+    return offered.gateway
+
+
+def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequence[Subnet]) -> None:
+    for gateway in options.gateways:
+        if mode is Mode.ISOLATED:
+            raise InvalidOptionError(
+                f"ovs.gateway={gateway}: an isolated or internal network has no gateway; "
+                "leave the option out, or use -o ovs.mode=flat"
+            )
+        if not any(gateway in subnet.cidr for subnet in subnets):
+            raise InvalidOptionError(
+                f"ovs.gateway={gateway} lies in no subnet of this network "
+                f"({', '.join(str(s.cidr) for s in subnets) or 'it has none'})"
+            )
+
+
+def _mtu(
+    options: NetworkOptions,
+    defaults: Defaults,
+    mode: Mode,
+    segment: Segment,
+    subnets: Sequence[Subnet],
+) -> int:
+    mtu = options.mtu or defaults.mtu
+    if mtu < IPV6_MINIMUM_MTU and any(subnet.family == 6 for subnet in subnets):
+        raise InvalidOptionError(
+            f"ovs.mtu={mtu}: IPv6 needs at least {IPV6_MINIMUM_MTU} bytes; "
+            "choose more, or leave --ipv6 out"
+        )
+    if mtu > ETHERNET_MTU and mode.has_gateway and segment.datapath is Datapath.NETDEV:
+        raise UnsupportedError(
+            f"ovs.mtu={mtu}: on the userspace datapath a gateway loses frames of more than "
+            f"{ETHERNET_MTU} bytes; choose at most {ETHERNET_MTU}, or -o ovs.mode=flat or isolated"
+        )
+    return mtu
+
+
+def _refuse_overlaps(subnets: Iterable[Subnet], around: Surroundings) -> None:
+    held = {
+        other.cidr: network
+        for network in around.networks
+        if network.mode.has_gateway
+        for other in network.subnets
+    }
+    for subnet in subnets:
+        for cidr, network in held.items():
+            if overlap(subnet.cidr, cidr):
+                raise ConflictError(
+                    f"{subnet.cidr} overlaps {cidr} of network {network.id[:12]}, and the host "
+                    "holds the gateway of both; choose another --subnet, or -o ovs.mode=isolated "
+                    "or flat for networks that repeat a subnet"
+                )
+        for route in around.routes:
+            if route.destination.prefixlen and overlap(subnet.cidr, route.destination):
+                raise ConflictError(
+                    f"{subnet.cidr} overlaps the host's route to {route.destination} via "
+                    f"{route.link or 'another host'}; choose another --subnet, or -o ovs.mode=flat "
+                    "or isolated, which put nothing on the host"
+                )
+
+
+def overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    """Whether two subnets of any family share an address."""
+    return bool(
+        one.version == other.version and one.first <= other.last and other.first <= one.last
+    )
+
+
+def foreign_tags(ports: Iterable[tuple[int | None, Sequence[int]]]) -> frozenset[int]:
+    """Return the tags that ports of others use, from their ``tag`` and ``trunks``."""
+    return frozenset(
+        tag for own, trunks in ports for tag in ((own,) if own is not None else trunks)
+    )
