@@ -1,0 +1,222 @@
+"""One SQLite file, one writer thread, one durable commit for everything that waits.
+
+A unit is a function of the connection. Units run on the writer thread, each in its own savepoint;
+all that arrived while the last commit was on its way to the disk share the next one. So a lone
+write costs one fsync and fifty at once cost one fsync too.
+
+Everything here that is not the writer thread's belongs to the event loop, so there are no locks.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from ovsdriver.adapters import storefile
+from ovsdriver.errors import UnavailableError
+
+T = TypeVar("T")
+
+Unit = Callable[[sqlite3.Connection], T]
+"""Runs on the writer thread. Statements only: no BEGIN, COMMIT or savepoint of its own."""
+
+BUSY_TIMEOUT_S = 2.0
+"""How long a commit waits for another process that holds the file's write lock."""
+
+
+class Database:
+    """The store's file. Made by :meth:`open`, used on the loop that opened it."""
+
+    def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
+        """Use :meth:`open`."""
+        self._path = path
+        self._busy_timeout_s = busy_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._waiting: list[tuple[Unit[Any], asyncio.Future[Any]]] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+        self._connection: sqlite3.Connection
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self.commits = 0
+        """Commits since the start: what tests count instead of milliseconds."""
+
+    @classmethod
+    async def open(cls, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> "Database":
+        """Open ``path`` or make it, and bring its tables up to date.
+
+        Raises:
+            UnavailableError: it is corrupt, cut, locked, not writable, or of a newer ovsnet. The
+                file is left as it is.
+        """
+        database = cls(path, busy_timeout_s=busy_timeout_s)
+        database._thread.start()
+        try:
+            await database._call(database._connect)
+        except BaseException:
+            database._closed = True
+            database._jobs.put(None)
+            raise
+        return database
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Run ``unit`` and return its result once that is on the disk.
+
+        A unit that raises is undone alone, and its exception is raised here; the units that share
+        its commit are not touched. A caller that is cancelled does not take the unit back: it
+        may be committed.
+
+        Raises:
+            UnavailableError: the file did not take it; nothing of the unit is kept.
+            sqlite3.IntegrityError: a constraint refused it; the adapter finds the words.
+        """
+        return await asyncio.shield(self.submit(unit))
+
+    def submit(self, unit: Unit[T]) -> asyncio.Future[T]:
+        """Queue ``unit`` and return the future of its result, as :meth:`write` describes it.
+
+        Futures of a commit are resolved in the order in which the units were run. Callbacks added
+        to one therefore see the commits in their order, also when nobody waits any more.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._closed:
+            future.set_exception(_closed(self._path))
+            return future
+        self._waiting.append((unit, future))
+        if self._idle.is_set():
+            self._idle.clear()
+            # Not at once: what else becomes runnable in this turn of the loop shares the commit.
+            self._loop.call_soon(self._flush)
+        return future
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Run ``unit``, which only reads, on the writer thread between two commits.
+
+        Raises:
+            UnavailableError: the file cannot be read.
+        """
+        if self._closed:
+            raise _closed(self._path)
+        return await self._call(lambda: unit(self._connection))
+
+    async def close(self) -> None:
+        """Commit what is queued, refuse what comes later, close the file. Repeatable."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._idle.wait()
+        try:
+            await self._call(lambda: self._connection.close())
+        finally:
+            self._jobs.put(None)
+            self._thread.join()
+
+    # On the loop
+
+    def _flush(self) -> None:
+        batch, self._waiting = self._waiting, []
+        self._jobs.put(partial(self._commit, batch))
+
+    def _committed(
+        self, batch: list[tuple[Unit[Any], asyncio.Future[Any]]], outcomes: list[Any]
+    ) -> None:
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            _settle(future, outcome)
+        # Behind the callers that were just woken, so that what they write next comes along.
+        self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        if self._waiting:
+            self._flush()
+        else:
+            self._idle.set()
+
+    def _call(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def job() -> None:
+            try:
+                outcome: Any = function()
+            except Exception as error:  # noqa: BLE001 - it belongs to the waiting coroutine
+                outcome = _Raised(self._translated(error))
+            self._loop.call_soon_threadsafe(_settle, future, outcome)
+
+        self._jobs.put(job)
+        return future
+
+    # On the writer thread
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _connect(self) -> None:
+        self._connection = storefile.connect(self._path, busy_timeout_s=self._busy_timeout_s)
+
+    def _commit(self, batch: list[tuple[Unit[Any], asyncio.Future[Any]]]) -> None:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [self._run(connection, unit) for unit, _ in batch]
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - it belongs to the waiting coroutines
+            if connection.in_transaction:
+                connection.rollback()
+            outcomes = [_Raised(self._translated(error)) for _ in batch]
+        else:
+            self.commits += 1
+        self._loop.call_soon_threadsafe(self._committed, batch, outcomes)
+
+    def _run(self, connection: sqlite3.Connection, unit: Unit[Any]) -> Any:
+        """Return what ``unit`` returned or raised; raise if the whole transaction is lost."""
+        connection.execute("SAVEPOINT unit")
+        try:
+            result = unit(connection)
+        except Exception as error:
+            if not connection.in_transaction:
+                # After some errors (disk full, I/O) SQLite rolls everything back by itself
+                # (sqlite.org/lang_transaction.html): the units before this one are gone as well.
+                raise
+            connection.execute("ROLLBACK TO unit")
+            result = _Raised(self._translated(error))
+        connection.execute("RELEASE unit")
+        return result
+
+    def _translated(self, error: Exception) -> Exception:
+        if isinstance(error, sqlite3.IntegrityError):
+            return error
+        if isinstance(error, sqlite3.Error | OSError):
+            translated = storefile.unavailable(self._path, error)
+            translated.__cause__ = error
+            return translated
+        return error
+
+
+class _Raised:
+    """An exception on its way to the caller."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():  # cancelled by who holds it
+        return
+    if isinstance(outcome, _Raised):
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome)
+
+
+def _closed(path: Path) -> UnavailableError:
+    return UnavailableError(f"the store {path} is closed, ovsnet is stopping; try again")
