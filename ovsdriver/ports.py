@@ -55,6 +55,8 @@ class ObservedBridge:
     owned: bool
     fail_mode: str = ""
     controllers: int = 0
+    integration: bool = False
+    """It is OVN's integration bridge (``external_ids:ovn-bridge`` of the root row names it)."""
     external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
     ports: tuple[ObservedPort, ...] = ()
     """Without the bridge's own local port."""
@@ -79,6 +81,14 @@ class Switch(Protocol):
 
     def bridges(self) -> Mapping[str, ObservedBridge]:
         """Return every bridge by name, from the monitored copy; empty while not connected."""
+        ...
+
+    def bridge(self, name: str) -> ObservedBridge | None:
+        """Return one bridge; does not cost more on a bridge with many ports."""
+        ...
+
+    def port(self, name: str) -> ObservedPort | None:
+        """Return one port, of any bridge."""
         ...
 
     def on_change(self, callback: Callable[[], None]) -> None:

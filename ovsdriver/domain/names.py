@@ -54,6 +54,12 @@ def mac_for(address: IPNetwork, segment: Segment) -> EUI:
     return EUI((0x0E << 40) | int.from_bytes(digest[:5], "big"), dialect=mac_unix_expanded)
 
 
+def mac_for_endpoint(endpoint: EndpointId) -> EUI:
+    """Return the MAC of an endpoint that has no address: ``0e`` and 40 bits of a hash."""
+    digest = hashlib.sha256(endpoint.encode()).digest()
+    return EUI((0x0E << 40) | int.from_bytes(digest[:5], "big"), dialect=mac_unix_expanded)
+
+
 def alias(owner: str, endpoint: EndpointId) -> str:
     """Return the mark in a host link's ``ifalias``: ``ovsnet endpoint <id>``."""
     return f"{owner} endpoint {endpoint}"

@@ -1,0 +1,261 @@
+"""Create and delete networks, and make the switch and the host as their records say."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from ipam import LeaseKind
+from ipam.service import Ipam
+from ovsdriver.domain import desired, planning
+from ovsdriver.domain.model import Gateway, Mode, Network, NetworkId, Segment
+from ovsdriver.domain.names import OWNER_KEY, mac_text
+from ovsdriver.domain.requests import NetworkOptions, NewNetwork
+from ovsdriver.errors import ConflictError, DriverError
+from ovsdriver.ports import Firewall, Links, ObservedBridge, State, Switch
+from ovsdriver.service.locks import Locks
+
+log = logging.getLogger(__name__)
+
+SWITCH_WAIT_S = 5.0
+"""How long a call waits for Open vSwitch to (re)appear before it says so."""
+
+PROBE_S = 1.0
+"""How long a gateway address is asked for on a segment that others may use."""
+
+
+class Networks:
+    """Docker's networks, each on its segment."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        defaults: planning.Defaults,
+        outside_bridges: tuple[str, ...],
+        state: State,
+        ipam: Ipam,
+        switch: Switch,
+        links: Links,
+        firewall: Firewall,
+        locks: Locks,
+    ) -> None:
+        self._owner = owner
+        self._defaults = defaults
+        self._outside_bridges = outside_bridges
+        self._state = state
+        self._ipam = ipam
+        self._switch = switch
+        self._links = links
+        self._firewall = firewall
+        self._locks = locks
+        self._planning = asyncio.Lock()
+
+    def gateway_skips(self, options: NetworkOptions, internal: bool) -> bool:
+        """Whether a network with these options needs no gateway address from its IPAM.
+
+        Asked by engine 28 and newer, before any address is requested; a gateway that the user
+        typed is requested all the same.
+        """
+        if internal or options.mode is not None:
+            return internal or not options.mode or not options.mode.has_gateway
+        bridge = self._switch.bridges().get(planning.bridge_name(options, self._defaults))
+        return bridge is not None and not bridge.owned
+
+    async def create(self, new: NewNetwork) -> None:
+        """Record the network and make its bridge, gateway and rules; nothing stays if one fails.
+
+        Repeatable: a network that is recorded already is made to be there.
+
+        Raises:
+            InvalidOptionError, ConflictError, UnsupportedError: see ``planning.plan``.
+            UnavailableError: Open vSwitch, the kernel or the store did not answer.
+        """
+        async with self._locks.held(new.id), AsyncExitStack() as undo:
+            await self._switch.connected(SWITCH_WAIT_S)
+            known = self._state.network(new.id)
+            if known is not None and not known.ended:
+                await self.ensure(known)
+                return
+            # One plan at a time: two networks must not choose the same tag.
+            async with self._planning:
+                network = await self._plan(new)
+                undo.push_async_callback(self._undo, network)
+                await self._state.put_network(network)
+            await self._ensure(network, fresh=True)
+            undo.pop_all()
+        log.info(
+            "network.created",
+            extra={
+                "network": network.id,
+                "bridge": network.segment.bridge,
+                "vlan": network.segment.tag,
+                "mode": network.mode.value,
+            },
+        )
+
+    async def delete(self, network_id: NetworkId) -> bool:
+        """Remove a network with all of its endpoints; False if it is not known."""
+        async with self._locks.held(network_id):
+            network = self._state.network(network_id)
+            if network is None:
+                return False
+            await self._remove(network)
+        log.info("network.deleted", extra={"network": network_id})
+        return True
+
+    async def ensure(self, network: Network) -> None:
+        """Make bridge, rules and gateway as the record says; what is right is left alone."""
+        await self._ensure(network, fresh=False)
+
+    async def ensure_firewall(self) -> bool:
+        """Make the host's rules as all records say; False if they already were."""
+        return await self._firewall.ensure(
+            desired.firewall(self._state.networks(), outside_bridges=self._outside_bridges)
+        )
+
+    async def finish(self, network: Network) -> None:
+        """Remove what a DeleteNetwork that was cut short has left; under the network's lock."""
+        async with self._locks.held(network.id):
+            if self._state.network(network.id) is not None:
+                await self._remove(network)
+
+    async def _plan(self, new: NewNetwork) -> Network:
+        name = planning.bridge_name(new.options, self._defaults)
+        observed = self._switch.bridges().get(name)
+        needs_routes = not new.internal and new.options.mode in (None, Mode.NAT)
+        routes = await self._links.routes() if needs_routes else ()
+        plan = planning.plan(
+            new,
+            planning.Surroundings(
+                networks=self._state.networks(),
+                pools=self._waiting_pools(new),
+                bridge=known_bridge(observed, self._owner) if observed else None,
+                routes=[planning.HostRoute(destination=r.destination, link=r.link) for r in routes],
+                datapaths=self._switch.status().datapath_types,
+            ),
+            self._defaults,
+        )
+        if observed is not None:
+            self._warn(plan, observed)
+        return plan
+
+    def _waiting_pools(self, new: NewNetwork) -> Sequence[planning.KnownPool]:
+        wanted = {subnet.cidr.cidr for subnet in new.subnets}
+        found = []
+        for pool in self._ipam.pools():
+            if pool.subnet in wanted and self._state.network_of_pool(pool.id) is None:
+                gateway = self._ipam.gateway(pool.id)
+                found.append(
+                    planning.KnownPool(
+                        id=pool.id,
+                        space=pool.space,
+                        subnet=pool.subnet,
+                        gateway=gateway.address if gateway else None,
+                        gateway_typed=gateway is not None
+                        and gateway.kind is LeaseKind.GATEWAY
+                        and gateway.wanted,
+                    )
+                )
+        return found
+
+    def _warn(self, network: Network, observed: ObservedBridge) -> None:
+        segment = network.segment
+        if not segment.adopted:
+            return
+        if observed.controllers or observed.fail_mode == "secure":
+            log.warning(
+                "bridge.has-controller",
+                extra={
+                    "bridge": segment.bridge,
+                    "why": "VLAN tags act only through the NORMAL action; "
+                    "flows of its controller decide what reaches our ports",
+                },
+            )
+        if segment.tag in known_bridge(observed, self._owner).tags:
+            log.info(
+                "segment.joined",
+                extra={"network": network.id, "bridge": segment.bridge, "vlan": segment.tag},
+            )
+
+    async def _ensure(self, network: Network, *, fresh: bool) -> None:
+        bridge = desired.bridge(network.segment, owner=self._owner)
+        if bridge is not None:
+            await self._switch.ensure_bridge(bridge)
+        gateway = desired.gateway(network, owner=self._owner)
+        if gateway is None:
+            return
+        # The rules name the gateway's device, so they can stand before it does: at no moment
+        # does a gateway forward without them.
+        await self.ensure_firewall()
+        await self._switch.ensure_port(gateway.port)
+        if fresh and network.segment.adopted:
+            await self._refuse_taken(gateway)
+        await self._links.ensure_gateway(gateway)
+        # Again, for the forwarding switches of the device that exists now.
+        await self.ensure_firewall()
+
+    async def _refuse_taken(self, gateway: Gateway) -> None:
+        await self._links.ensure_gateway(
+            Gateway(network=gateway.network, port=gateway.port, addresses=(), mtu=gateway.mtu)
+        )
+        for address in gateway.addresses:
+            holder = await self._links.neighbour(gateway.port.name, address.ip, PROBE_S)
+            if holder is not None:
+                raise ConflictError(
+                    f"gateway {address.ip} is in use on bridge {gateway.port.bridge}, VLAN "
+                    f"{gateway.port.tag or 'none'}, by {mac_text(holder)}; choose another "
+                    "--gateway, or -o ovs.mode=flat to use that one"
+                )
+
+    async def _undo(self, network: Network) -> None:
+        try:
+            await self._remove(network)
+        except DriverError as error:
+            # The record stays, marked as ended, and the reconciler goes on from there.
+            log.warning("network.undo-deferred", extra={"network": network.id, "why": str(error)})
+
+    async def _remove(self, network: Network) -> None:
+        """Remove what belongs to a network, then its record; the caller holds its lock."""
+        if self._state.network(network.id) is None:
+            return
+        await self._state.put_network(replace(network, ended=True))
+        for endpoint in self._state.endpoints(network.id):
+            names = desired.attachment(network, endpoint, owner=self._owner, tx_offload=False)
+            await self._switch.remove_port(names.port.name)
+            await self._links.remove_veth(names.veth.host)
+        gateway = desired.gateway(network, owner=self._owner)
+        if gateway is not None:
+            await self._switch.remove_port(gateway.port.name)
+        await self._remove_bridge(network)
+        await self._state.forget_network(network.id)
+        if gateway is not None:
+            await self.ensure_firewall()
+
+    async def _remove_bridge(self, network: Network) -> None:
+        """Remove our bridge with its last network; a plan in progress may not count on it."""
+        segment: Segment = network.segment
+        async with self._planning:
+            others = any(
+                each.segment.bridge == segment.bridge and each.id != network.id
+                for each in self._state.networks()
+                if not each.ended
+            )
+            if not segment.adopted and not others:
+                await self._switch.remove_bridge(segment.bridge)
+
+
+def known_bridge(observed: ObservedBridge, owner: str) -> planning.KnownBridge:
+    """Return what planning needs to know of a bridge."""
+    return planning.KnownBridge(
+        name=observed.name,
+        owned=observed.owned,
+        datapath=observed.datapath,
+        tags=planning.foreign_tags(
+            (port.tag, port.trunks)
+            for port in observed.ports
+            if port.external_ids.get(OWNER_KEY) != owner
+        ),
+        integration=observed.integration,
+    )
