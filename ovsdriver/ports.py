@@ -6,7 +6,7 @@ Every call here is repeatable, bounded in time, and raises
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from netaddr import EUI, IPAddress, IPNetwork
@@ -14,9 +14,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import PoolId
 from ovsdriver.domain.firewall import FirewallPlan
 from ovsdriver.domain.model import (
-    NO_OPTIONS,
     Bridge,
-    Datapath,
     Endpoint,
     EndpointId,
     Gateway,
@@ -25,41 +23,7 @@ from ovsdriver.domain.model import (
     Port,
     Veth,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedPort:
-    """A port as the switch has it, ours or not."""
-
-    name: str
-    bridge: str
-    tag: int | None
-    """None: an empty tag, a trunk of ``trunks`` or of all VLANs."""
-    trunks: tuple[int, ...] = ()
-    ofport: int | None = None
-    """None: vswitchd has not taken it yet; -1: it could not."""
-    ifindex: int | None = None
-    """0 or None: the device is gone, even where ``ofport`` still stands."""
-    error: str = ""
-    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
-    internal: bool = False
-    vlan_mode: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedBridge:
-    """A bridge as the switch has it, ours or not."""
-
-    name: str
-    datapath: Datapath
-    owned: bool
-    fail_mode: str = ""
-    controllers: int = 0
-    integration: bool = False
-    """It is OVN's integration bridge (``external_ids:ovn-bridge`` of the root row names it)."""
-    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
-    ports: tuple[ObservedPort, ...] = ()
-    """Without the bridge's own local port."""
+from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,23 +82,6 @@ class Switch(Protocol):
     async def remove_port(self, name: str) -> bool:
         """Commit the removal of a port of ours; vswitchd is not waited for. False if not there."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedLink:
-    """A link of the host's namespace."""
-
-    name: str
-    index: int
-    kind: str = ""
-    """``veth``, ``bridge``, ``tun``, ``openvswitch``, … or empty for hardware."""
-    mtu: int = 0
-    mac: EUI | None = None
-    up: bool = False
-    alias: str = ""
-    peer_index: int | None = None
-    """For a veth: index of the other end, wherever it is."""
-    addresses: tuple[IPNetwork, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

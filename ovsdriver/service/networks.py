@@ -11,9 +11,10 @@ from ipam.service import Ipam
 from ovsdriver.domain import desired, planning
 from ovsdriver.domain.model import Gateway, Mode, Network, NetworkId, Segment
 from ovsdriver.domain.names import OWNER_KEY, mac_text
+from ovsdriver.domain.observed import ObservedBridge
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
 from ovsdriver.errors import ConflictError, DriverError
-from ovsdriver.ports import Firewall, Links, ObservedBridge, State, Switch
+from ovsdriver.ports import Firewall, Links, State, Switch
 from ovsdriver.service.locks import Locks
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Networks:
             await self._switch.connected(SWITCH_WAIT_S)
             known = self._state.network(new.id)
             if known is not None and not known.ended:
-                await self.ensure(known)
+                await self._ensure(known, fresh=False)
                 return
             # One plan at a time: two networks must not choose the same tag.
             async with self._planning:
@@ -105,9 +106,12 @@ class Networks:
         log.info("network.deleted", extra={"network": network_id})
         return True
 
-    async def ensure(self, network: Network) -> None:
-        """Make bridge, rules and gateway as the record says; what is right is left alone."""
-        await self._ensure(network, fresh=False)
+    async def repair(self, network: Network) -> None:
+        """Make bridge, rules and gateway as the record says, if it still stands."""
+        async with self._locks.held(network.id):
+            current = self._state.network(network.id)
+            if current is not None and not current.ended:
+                await self._ensure(current, fresh=False)
 
     async def ensure_firewall(self) -> bool:
         """Make the host's rules as all records say; False if they already were."""

@@ -1,0 +1,163 @@
+"""From records and what is observed to the repairs there are to make. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ovsdriver.domain import desired, names
+from ovsdriver.domain.model import (
+    Endpoint,
+    Gateway,
+    Network,
+    Port,
+)
+from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """One thing to do, through the same operation that made it first."""
+
+    network: Network
+    endpoint: Endpoint | None = None
+    finish: bool = False
+    """Remove what was ended or unplugged; else make what should be there."""
+    why: str
+
+    @property
+    def subject(self) -> str:
+        """What is repaired, for the log and for ``status``."""
+        if self.endpoint is not None:
+            return f"endpoint {self.endpoint.id[:12]}"
+        return f"network {self.network.id[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What is not as the records say."""
+
+    repairs: tuple[Repair, ...] = ()
+    beyond: tuple[str, ...] = field(default=())
+    """What we see and may not or cannot mend, one sentence each."""
+
+
+def compare(
+    networks: Iterable[Network],
+    endpoints: Iterable[Endpoint],
+    *,
+    owner: str,
+    bridges: Mapping[str, ObservedBridge],
+    links: Mapping[str, ObservedLink],
+) -> Difference:
+    """Compare the records with the switch and the host's links.
+
+    Networks come before endpoints in the result, and removals before what may need their place.
+    """
+    ports = {port.name: port for bridge in bridges.values() for port in bridge.ports}
+    by_id = {network.id: network for network in networks}
+    finishing: list[Repair] = []
+    making: list[Repair] = []
+    beyond: list[str] = []
+    expected: set[str] = set()
+    for network in by_id.values():
+        if network.ended:
+            finishing.append(Repair(network=network, finish=True, why="its deletion was cut short"))
+            continue
+        expected.add(names.gateway_link(network.id))
+        why = _network_lacks(network, owner, bridges, ports, links)
+        if why and network.segment.adopted and network.segment.bridge not in bridges:
+            beyond.append(
+                f"network {network.id[:12]}: bridge {network.segment.bridge}, which is not ours, "
+                "is not there; make it again and the ports come back"
+            )
+        elif why:
+            making.append(Repair(network=network, why=why))
+    for endpoint in endpoints:
+        home = by_id.get(endpoint.network)
+        if home is None or home.ended:
+            continue
+        host = names.host_link(endpoint.id)
+        expected.add(host)
+        repair = _endpoint_repair(home, endpoint, owner, ports, links)
+        if repair is None:
+            continue
+        if not repair.finish and host not in links:
+            beyond.append(
+                f"endpoint {endpoint.id[:12]}: its link {host} is gone; "
+                "restart the container to give it a new one"
+            )
+        elif not repair.finish and home.segment.bridge not in bridges and home.segment.adopted:
+            continue
+        else:
+            (finishing if repair.finish else making).append(repair)
+    beyond.extend(
+        f"port {port.name} on bridge {port.bridge} carries our mark and has no record; if no "
+        f"container uses it, remove it: ovs-vsctl del-port {port.bridge} {port.name}"
+        for port in ports.values()
+        if port.external_ids.get(names.OWNER_KEY) == owner and port.name not in expected
+    )
+    return Difference(repairs=(*finishing, *making), beyond=tuple(beyond))
+
+
+def _network_lacks(
+    network: Network,
+    owner: str,
+    bridges: Mapping[str, ObservedBridge],
+    ports: Mapping[str, ObservedPort],
+    links: Mapping[str, ObservedLink],
+) -> str:
+    if network.segment.bridge not in bridges:
+        return f"bridge {network.segment.bridge} is not there"
+    gateway = desired.gateway(network, owner=owner)
+    if gateway is None:
+        return ""
+    return _port_lacks(gateway.port, ports) or _device_lacks(gateway, links)
+
+
+def _device_lacks(gateway: Gateway, links: Mapping[str, ObservedLink]) -> str:
+    name = gateway.port.name
+    link = links.get(name)
+    if link is None:
+        return f"gateway {name} has no device"
+    held = {str(address) for address in link.addresses}
+    missing = [str(address) for address in gateway.addresses if str(address) not in held]
+    if missing:
+        return f"gateway {name} lacks {', '.join(missing)}"
+    return "" if link.up else f"gateway {name} is down"
+
+
+def _endpoint_repair(
+    network: Network,
+    endpoint: Endpoint,
+    owner: str,
+    ports: Mapping[str, ObservedPort],
+    links: Mapping[str, ObservedLink],
+) -> Repair | None:
+    if endpoint.ended:
+        return Repair(
+            network=network, endpoint=endpoint, finish=True, why="its deletion was cut short"
+        )
+    host = names.host_link(endpoint.id)
+    if endpoint.sandbox is None:
+        if host not in ports:
+            return None
+        return Repair(
+            network=network, endpoint=endpoint, finish=True, why="its port outlived its container"
+        )
+    wanted = desired.attachment(network, endpoint, owner=owner, tx_offload=True)
+    why = _port_lacks(wanted.port, ports)
+    if not why and host not in links:
+        why = f"link {host} is gone"
+    return Repair(network=network, endpoint=endpoint, why=why) if why else None
+
+
+def _port_lacks(wanted: Port, ports: Mapping[str, ObservedPort]) -> str:
+    port = ports.get(wanted.name)
+    if port is None:
+        return f"port {wanted.name} is not there"
+    if port.bridge != wanted.bridge:
+        return f"port {wanted.name} is on bridge {port.bridge}"
+    if port.tag != wanted.tag:
+        return f"port {wanted.name} has VLAN {port.tag}, not {wanted.tag}"
+    if port.error:
+        return f"port {wanted.name}: {port.error}"
+    return ""

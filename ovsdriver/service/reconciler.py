@@ -1,0 +1,169 @@
+"""Make the world as the records say: at start, when something changed, and by timer.
+
+One path for repair and for first making: everything here calls the operations that the handlers
+call. What the handlers do at the same time is safe from it: each repair takes the lock of its
+network or endpoint and looks at the record again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ovsdriver.domain.diff import Difference, Repair, compare
+from ovsdriver.domain.model import Datapath
+from ovsdriver.errors import DriverError
+from ovsdriver.ports import HostNotes, Links, State, Switch
+from ovsdriver.service.endpoints import Endpoints
+from ovsdriver.service.networks import Networks
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 30.0
+"""Longest time between two looks at everything; iptables-legacy tells nobody of its changes."""
+
+SETTLE_S = 0.5
+"""Changes come in bursts (our own among them): one look serves all of a burst."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repairs:
+    """What the last look found."""
+
+    at: float = 0.0
+    """Seconds since the epoch; 0: no look yet."""
+    mended: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
+
+
+class Reconciler:
+    """Watches and repairs."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        state: State,
+        notes: HostNotes,
+        networks: Networks,
+        endpoints: Endpoints,
+        switch: Switch,
+        links: Links,
+        clock: Callable[[], float] = time.time,
+        interval_s: float = INTERVAL_S,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self._owner = owner
+        self._state = state
+        self._notes = notes
+        self._networks = networks
+        self._endpoints = endpoints
+        self._switch = switch
+        self._links = links
+        self._clock = clock
+        self._interval_s = interval_s
+        self._settle_s = settle_s
+        self._poked = asyncio.Event()
+        self._last = Repairs()
+
+    @property
+    def last(self) -> Repairs:
+        """What the last look found and did."""
+        return self._last
+
+    def poke(self) -> None:
+        """Ask for a look soon; cheap, and may be called any number of times."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Look now, then whenever poked and at least every ``interval_s``, until cancelled."""
+        while True:
+            self._poked.clear()
+            try:
+                await self.reconcile()
+            except DriverError as error:
+                log.warning("reconcile.failed", extra={"why": str(error)})
+            try:
+                async with asyncio.timeout(self._interval_s):
+                    await self._poked.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(self._settle_s)
+
+    async def reconcile(self) -> Repairs:
+        """Look at everything once and mend what can be mended."""
+        mended: list[str] = []
+        failed: list[str] = []
+        if await self._networks.ensure_firewall():
+            mended.append("firewall: our table was not as it should be")
+        beyond: tuple[str, ...] = ()
+        if self._switch.status().connected:
+            difference = await self._compare()
+            beyond = difference.beyond
+            for repair in difference.repairs:
+                try:
+                    await self._mend(repair)
+                except DriverError as error:
+                    failed.append(f"{repair.subject}: {repair.why}: {error}")
+                else:
+                    mended.append(f"{repair.subject}: {repair.why}")
+            await self._match_offload(mended)
+        else:
+            failed.append("Open vSwitch is not reachable; bridges and ports wait for it")
+        self._report(
+            Repairs(at=self._clock(), mended=tuple(mended), failed=tuple(failed), beyond=beyond)
+        )
+        return self._last
+
+    async def _compare(self) -> Difference:
+        networks = self._state.networks()
+        if not networks and not any(b.owned for b in self._switch.bridges().values()):
+            return Difference()
+        links = await self._links.links()
+        return compare(
+            self._state.networks(),
+            self._state.endpoints(),
+            owner=self._owner,
+            bridges=self._switch.bridges(),
+            links=links,
+        )
+
+    async def _mend(self, repair: Repair) -> None:
+        if repair.endpoint is not None:
+            if repair.finish:
+                await self._endpoints.finish(repair.endpoint)
+            else:
+                await self._endpoints.ensure(repair.endpoint)
+        elif repair.finish:
+            await self._networks.finish(repair.network)
+        else:
+            await self._networks.repair(repair.network)
+
+    async def _match_offload(self, mended: list[str]) -> None:
+        """Set the containers' checksum offload right when vswitchd was started another way."""
+        for bridge in {network.segment.bridge for network in self._state.networks()}:
+            observed = self._switch.bridge(bridge)
+            if observed is None or observed.datapath is not Datapath.NETDEV:
+                continue
+            now = "on" if await self._links.tso(bridge) else "off"
+            key = f"tso:{bridge}"
+            before = self._notes.notes().get(key)
+            if before == now:
+                continue
+            for endpoint in self._state.endpoints():
+                network = self._state.network(endpoint.network)
+                if network is not None and network.segment.bridge == bridge:
+                    await self._endpoints.ensure(endpoint)
+            await self._notes.put_note(key, now)
+            if before is not None:
+                mended.append(f"bridge {bridge}: userspace TSO is {now}; checksum offload follows")
+
+    def _report(self, repairs: Repairs) -> None:
+        for text in repairs.mended:
+            log.info("reconcile.mended", extra={"what": text})
+        for text in (*repairs.failed, *repairs.beyond):
+            if text not in (*self._last.failed, *self._last.beyond):
+                log.warning("reconcile.left", extra={"what": text})
+        self._last = repairs
