@@ -8,8 +8,14 @@ CREATE TABLE network (
     record  TEXT NOT NULL CHECK (json_valid(record))
 ) STRICT, WITHOUT ROWID;
 
--- A segment carries one network; those that say ovs.shared=true may come on top of it.
+-- A segment carries one network; those that say ovs.shared=true may come on top of it. The index
+-- is the rule; the trigger adds that one which does not say so may not come on top of those.
 CREATE UNIQUE INDEX network_segment ON network (bridge, tag) WHERE shared = 0;
+CREATE TRIGGER network_segment_taken BEFORE INSERT ON network WHEN NEW.shared = 0
+BEGIN
+    SELECT RAISE(ABORT, 'the segment is taken')
+    FROM network WHERE bridge = NEW.bridge AND tag = NEW.tag;
+END;
 
 -- A pool is bound to one network for life.
 CREATE TABLE network_pool (

@@ -1,0 +1,223 @@
+"""Networks, endpoints and notes: rows in SQLite, and a copy in memory for reading.
+
+The copy changes when the commit is on the disk and never before, so no reader sees what a power
+cut could take back. It changes in the order of the commits, and before the call that wrote
+returns, also when the caller of that call was cancelled meanwhile.
+"""
+
+import sqlite3
+from asyncio import Future, shield
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeVar
+
+from netaddr import IPAddress
+
+from ipam import PoolId
+from ovsdriver.adapters import records
+from ovsdriver.adapters.memory import Records
+from ovsdriver.adapters.sqlite import Database, Unit
+from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+
+T = TypeVar("T")
+
+
+class SqliteState:
+    """The ports ``State`` and ``HostNotes``."""
+
+    def __init__(self, database: Database) -> None:
+        """Use :meth:`load`."""
+        self._database = database
+        self._records = Records()
+        self._notes: dict[str, str] = {}
+
+    @classmethod
+    async def load(cls, database: Database) -> "SqliteState":
+        """Read everything into memory.
+
+        Raises:
+            UnavailableError: the file cannot be read, or a row in it has no meaning for us. Then
+                nothing can be given out safely: that row may hold a VLAN.
+        """
+        state = cls(database)
+        networks, endpoints, notes = await database.read(_everything)
+        for key, text in networks:
+            state._records.put_network(_decoded(Network, "network", key, text))
+        for key, text in endpoints:
+            state._records.put_endpoint(_decoded(Endpoint, "endpoint", key, text))
+        state._notes.update(notes)
+        return state
+
+    def networks(self) -> Sequence[Network]:
+        """Return every network."""
+        return tuple(self._records.networks.values())
+
+    def network(self, network: NetworkId) -> Network | None:
+        """Return one network."""
+        return self._records.networks.get(network)
+
+    def network_of_pool(self, pool: PoolId) -> Network | None:
+        """Return the network that ``pool`` is bound to."""
+        return self._records.network_of_pool(pool)
+
+    def endpoints(self, network: NetworkId | None = None) -> Sequence[Endpoint]:
+        """Return every endpoint, or those of one network."""
+        return self._records.endpoints_of(network)
+
+    def endpoint(self, endpoint: EndpointId) -> Endpoint | None:
+        """Return one endpoint."""
+        return self._records.endpoints.get(endpoint)
+
+    def endpoint_at(self, network: NetworkId, address: IPAddress) -> Endpoint | None:
+        """Return the endpoint of ``network`` with that address; one that has not ended first."""
+        return self._records.endpoint_at(network, address)
+
+    async def put_network(self, network: Network) -> None:
+        """Write or replace; ConflictError if the segment or a pool is another network's."""
+        record = records.encode(network)
+
+        def unit(connection: sqlite3.Connection) -> None:
+            _write_segment(connection, network, record)
+            _write_pools(connection, network)
+
+        await self._write(unit, lambda _: self._records.put_network(network))
+
+    async def forget_network(self, network: NetworkId) -> bool:
+        """Forget a network and its endpoints; False if it was not known."""
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            # Its pools and endpoints go by ON DELETE CASCADE.
+            return connection.execute("DELETE FROM network WHERE id = ?", (network,)).rowcount > 0
+
+        return await self._write(unit, lambda _: self._records.forget_network(network))
+
+    async def put_endpoint(self, endpoint: Endpoint) -> None:
+        """Write or replace; UnknownObjectError if its network was forgotten meanwhile."""
+        row = (endpoint.id, endpoint.network, records.encode(endpoint))
+
+        def unit(connection: sqlite3.Connection) -> None:
+            try:
+                connection.execute(
+                    "INSERT INTO endpoint (id, network, record) VALUES (?, ?, ?) "
+                    "ON CONFLICT (id) DO UPDATE "
+                    "SET network = excluded.network, record = excluded.record",
+                    row,
+                )
+            except sqlite3.IntegrityError as error:
+                raise UnknownObjectError(
+                    f"network {endpoint.network[:12]} is not known here (any more), so it gets no "
+                    "endpoint; look at it with `ovsnet network ls`"
+                ) from error
+
+        await self._write(unit, lambda _: self._records.put_endpoint(endpoint))
+
+    async def forget_endpoint(self, endpoint: EndpointId) -> bool:
+        """Forget an endpoint; False if it was not known."""
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            return connection.execute("DELETE FROM endpoint WHERE id = ?", (endpoint,)).rowcount > 0
+
+        return await self._write(unit, lambda _: self._records.forget_endpoint(endpoint))
+
+    def notes(self) -> Mapping[str, str]:
+        """Return all notes."""
+        return MappingProxyType(dict(self._notes))
+
+    async def put_note(self, key: str, value: str) -> None:
+        """Write or replace one."""
+
+        def unit(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO note (key, value) VALUES (?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+        await self._write(unit, lambda _: self._notes.update({key: value}))
+
+    async def forget_note(self, key: str) -> bool:
+        """Forget one; False if it was not known."""
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            return connection.execute("DELETE FROM note WHERE key = ?", (key,)).rowcount > 0
+
+        return await self._write(unit, lambda _: self._notes.pop(key, None))
+
+    async def _write(self, unit: Unit[T], remember: Callable[[T], object]) -> T:
+        future = self._database.submit(unit)
+
+        def committed(done: Future[T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                remember(done.result())
+
+        # Added before the waiting below, so it runs before the caller goes on.
+        future.add_done_callback(committed)
+        return await shield(future)
+
+
+def _everything(
+    connection: sqlite3.Connection,
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]], list[tuple[str, str]]]:
+    return (
+        connection.execute("SELECT id, record FROM network").fetchall(),
+        connection.execute("SELECT id, record FROM endpoint").fetchall(),
+        connection.execute("SELECT key, value FROM note").fetchall(),
+    )
+
+
+def _decoded(kind: type[T], word: str, key: str, text: str) -> T:
+    try:
+        return records.decode(kind, text)
+    except records.UnreadableError as error:
+        raise UnavailableError(
+            f"the store's record of {word} {key[:12]} cannot be read ({error}); it was kept. "
+            "Install the ovsnet that wrote it, or restore the store from a backup"
+        ) from error
+
+
+def _write_segment(connection: sqlite3.Connection, network: Network, record: str) -> None:
+    segment = network.segment
+    row = (segment.bridge, segment.tag, network.shared, record, network.id)
+    try:
+        # Not an upsert: the trigger that looks at the segment would fire for a known network too.
+        changed = connection.execute(
+            "UPDATE network SET bridge = ?, tag = ?, shared = ?, record = ? WHERE id = ?", row
+        ).rowcount
+        if not changed:
+            connection.execute(
+                "INSERT INTO network (bridge, tag, shared, record, id) VALUES (?, ?, ?, ?, ?)", row
+            )
+    except sqlite3.IntegrityError as error:
+        other = connection.execute(
+            "SELECT id FROM network WHERE bridge = ? AND tag = ? AND id <> ? ORDER BY shared",
+            (segment.bridge, segment.tag, network.id),
+        ).fetchone()
+        if other is None:
+            raise
+        raise ConflictError(
+            f"VLAN {segment.tag or 'none'} on bridge {segment.bridge} belongs to network {other[0][:12]}; "
+            "choose another (-o ovs.vlan=…), or say that they share it (-o ovs.shared=true)"
+        ) from error
+
+
+def _write_pools(connection: sqlite3.Connection, network: Network) -> None:
+    connection.execute("DELETE FROM network_pool WHERE network = ?", (network.id,))
+    for subnet in network.subnets:
+        if subnet.pool is None:
+            continue
+        try:
+            connection.execute(
+                "INSERT INTO network_pool (pool, network) VALUES (?, ?)", (subnet.pool, network.id)
+            )
+        except sqlite3.IntegrityError as error:
+            other = connection.execute(
+                "SELECT network FROM network_pool WHERE pool = ?", (subnet.pool,)
+            ).fetchone()
+            if other is None:
+                raise
+            raise ConflictError(
+                f"the addresses of {subnet.cidr} belong to network {other[0][:12]}; remove that "
+                "first (docker network rm), or give this one another --subnet or another space "
+                "(--ipam-opt ipam.space=NAME with -o ovs.space=NAME)"
+            ) from error
