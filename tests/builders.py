@@ -1,0 +1,79 @@
+"""Records for tests, with everything that a test does not care about filled in."""
+
+from typing import Any
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ipam import PoolId
+from ovsdriver.domain.model import (
+    Datapath,
+    Endpoint,
+    EndpointId,
+    Mode,
+    Network,
+    NetworkId,
+    Segment,
+    Subnet,
+    VlanTag,
+)
+from ovsdriver.domain.requests import NetworkOptions, NewNetwork, OfferedSubnet
+
+RED = NetworkId("a1" * 32)
+BLUE = NetworkId("b2" * 32)
+FIRST = EndpointId("e1" * 32)
+SECOND = EndpointId("f2" * 32)
+
+
+def a_segment(bridge: str = "br-ovsnet", tag: int = 1, **changes: Any) -> Segment:
+    values: dict[str, Any] = {"datapath": Datapath.NETDEV} | changes
+    return Segment(bridge=bridge, tag=VlanTag(tag), **values)
+
+
+def a_subnet(
+    cidr: str = "10.1.0.0/24", gateway: str | None = "10.1.0.1", pool: str | None = None
+) -> Subnet:
+    return Subnet(
+        cidr=IPNetwork(cidr),
+        gateway=IPAddress(gateway) if gateway else None,
+        space="ovsnet",
+        pool=PoolId(pool) if pool else None,
+    )
+
+
+def a_network(network_id: str = RED, **changes: Any) -> Network:
+    values: dict[str, Any] = {
+        "segment": a_segment(),
+        "mode": Mode.NAT,
+        "subnets": (a_subnet(),),
+    } | changes
+    return Network(id=NetworkId(network_id), **values)
+
+
+def an_endpoint(endpoint_id: str = FIRST, **changes: Any) -> Endpoint:
+    values: dict[str, Any] = {
+        "network": RED,
+        "addresses": (IPNetwork("10.1.0.2/24"),),
+        "mac": EUI("0a:0f:0a:01:00:02"),
+    } | changes
+    return Endpoint(id=EndpointId(endpoint_id), **values)
+
+
+def new_network(
+    network_id: str = RED,
+    *subnets: tuple[str, str | None],
+    internal: bool = False,
+    space: str = "ovsnet",
+    **options: Any,
+) -> NewNetwork:
+    """A CreateNetwork; each subnet is ``(cidr, gateway)``."""
+    return NewNetwork(
+        id=NetworkId(network_id),
+        subnets=tuple(
+            OfferedSubnet(
+                space=space, cidr=IPNetwork(cidr), gateway=IPAddress(gateway) if gateway else None
+            )
+            for cidr, gateway in subnets
+        ),
+        internal=internal,
+        options=NetworkOptions(**options),
+    )

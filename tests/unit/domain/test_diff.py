@@ -1,0 +1,159 @@
+from collections.abc import Mapping
+from typing import Any
+
+from netaddr import IPNetwork
+
+from ovsdriver.domain import desired, names
+from ovsdriver.domain.diff import Difference, compare
+from ovsdriver.domain.model import Datapath, Endpoint, Mode, Network, NetworkId
+from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+from tests.builders import FIRST, RED, a_network, a_segment, an_endpoint
+
+OWNER = "ovsnet"
+JOINED = an_endpoint(sandbox="/var/run/docker/netns/1234")
+GATEWAY = names.gateway_link(RED)
+HOST = names.host_link(FIRST)
+
+
+def the_bridge(*ports: ObservedPort, name: str = "br-ovsnet") -> Mapping[str, ObservedBridge]:
+    bridge = ObservedBridge(name=name, datapath=Datapath.NETDEV, owned=True, ports=ports)
+    return {name: bridge}
+
+
+def a_port(name: str, **changes: Any) -> ObservedPort:
+    values: dict[str, Any] = {
+        "bridge": "br-ovsnet",
+        "tag": 1,
+        "ofport": 1,
+        "ifindex": 7,
+        "external_ids": {names.OWNER_KEY: OWNER},
+    } | changes
+    return ObservedPort(name=name, **values)
+
+
+def a_link(name: str, *addresses: str, up: bool = True) -> ObservedLink:
+    return ObservedLink(
+        name=name, index=7, up=up, addresses=tuple(IPNetwork(each) for each in addresses)
+    )
+
+
+def links(*each: ObservedLink) -> Mapping[str, ObservedLink]:
+    return {link.name: link for link in each}
+
+
+def difference(
+    *endpoints: Endpoint,
+    network: Network | None = None,
+    bridges: Mapping[str, ObservedBridge] | None = None,
+    found: Mapping[str, ObservedLink] | None = None,
+) -> Difference:
+    return compare(
+        [network or a_network()],
+        endpoints,
+        owner=OWNER,
+        bridges=the_bridge(a_port(GATEWAY), a_port(HOST)) if bridges is None else bridges,
+        links=links(a_link(GATEWAY, "10.1.0.1/24"), a_link(HOST)) if found is None else found,
+    )
+
+
+def test_what_is_as_recorded_needs_nothing() -> None:
+    assert difference(JOINED) == Difference()
+
+
+def test_a_lost_bridge_brings_back_network_and_endpoint_in_that_order() -> None:
+    repairs = difference(JOINED, bridges={}).repairs
+    assert [repair.subject for repair in repairs] == [
+        f"network {RED[:12]}",
+        f"endpoint {FIRST[:12]}",
+    ]
+    assert not any(repair.finish for repair in repairs)
+
+
+def test_a_gateway_without_its_address_or_down_is_repaired() -> None:
+    bare = difference(JOINED, found=links(a_link(GATEWAY), a_link(HOST)))
+    assert "lacks 10.1.0.1/24" in bare.repairs[0].why
+    down = difference(JOINED, found=links(a_link(GATEWAY, "10.1.0.1/24", up=False), a_link(HOST)))
+    assert "is down" in down.repairs[0].why
+    gone = difference(JOINED, found=links(a_link(HOST)))
+    assert "has no device" in gone.repairs[0].why
+
+
+def test_a_port_with_another_vlan_or_on_another_bridge_is_repaired() -> None:
+    moved = difference(JOINED, bridges=the_bridge(a_port(GATEWAY), a_port(HOST, tag=None)))
+    assert "has VLAN None, not 1" in moved.repairs[0].why
+    elsewhere = difference(JOINED, bridges=the_bridge(a_port(GATEWAY), a_port(HOST, bridge="x")))
+    assert "is on bridge x" in elsewhere.repairs[0].why
+
+
+def test_a_port_that_vswitchd_could_not_take_is_repaired() -> None:
+    broken = the_bridge(a_port(GATEWAY), a_port(HOST, error="no such device"))
+    assert "no such device" in difference(JOINED, bridges=broken).repairs[0].why
+
+
+def test_a_lost_link_is_reported_since_only_a_restart_gives_a_new_one() -> None:
+    seen = difference(JOINED, found=links(a_link(GATEWAY, "10.1.0.1/24")))
+    assert seen.repairs == ()
+    assert "restart the container" in seen.beyond[0]
+
+
+def test_what_was_ended_is_finished_before_anything_is_made() -> None:
+    ended = an_endpoint("d4" * 32, ended=True)
+    seen = difference(ended, JOINED, bridges={})
+    assert [repair.finish for repair in seen.repairs] == [True, False, False]
+    assert seen.repairs[0].endpoint == ended
+
+
+def test_a_port_of_an_endpoint_that_is_not_plugged_in_is_removed() -> None:
+    seen = difference(an_endpoint())
+    assert [(repair.finish, repair.why) for repair in seen.repairs] == [
+        (True, "its port outlived its container")
+    ]
+
+
+def test_an_endpoint_that_was_created_and_not_joined_is_left_alone() -> None:
+    only_gateway = the_bridge(a_port(GATEWAY))
+    assert difference(an_endpoint(), bridges=only_gateway) == Difference()
+
+
+def test_an_ended_network_is_finished_with_its_endpoints() -> None:
+    seen = difference(JOINED, network=a_network(ended=True))
+    assert [(repair.finish, repair.endpoint) for repair in seen.repairs] == [(True, None)]
+
+
+def test_an_adopted_bridge_that_is_gone_is_not_made_by_us() -> None:
+    flat = a_network(mode=Mode.FLAT, segment=a_segment("br-lab", 30, adopted=True))
+    seen = difference(JOINED, network=flat, bridges={}, found=links(a_link(HOST)))
+    assert seen.repairs == ()
+    assert "br-lab, which is not ours" in seen.beyond[0]
+
+
+def test_a_marked_port_without_a_record_is_reported_and_not_touched() -> None:
+    stray = a_port("ovhdeadbeefdead")
+    seen = difference(JOINED, bridges=the_bridge(a_port(GATEWAY), a_port(HOST), stray))
+    assert seen.repairs == ()
+    assert "ovs-vsctl del-port br-ovsnet ovhdeadbeefdead" in seen.beyond[0]
+
+
+def test_ports_of_others_are_none_of_our_business() -> None:
+    foreign = a_port("eth1", external_ids={}, tag=None)
+    seen = difference(JOINED, bridges=the_bridge(a_port(GATEWAY), a_port(HOST), foreign))
+    assert seen == Difference()
+
+
+def test_a_gateway_is_desired_only_where_the_mode_has_one() -> None:
+    assert desired.gateway(a_network(mode=Mode.ISOLATED), owner=OWNER) is None
+    gateway = desired.gateway(a_network(), owner=OWNER)
+    assert gateway is not None
+    assert [str(address) for address in gateway.addresses] == ["10.1.0.1/24"]
+
+
+def test_the_firewall_holds_every_standing_network_with_a_gateway_in_a_stable_order() -> None:
+    one, two = a_network("22" * 32), a_network("11" * 32)
+    away = a_network("33" * 32, ended=True)
+    flat = a_network("44" * 32, mode=Mode.FLAT)
+    plan = desired.firewall([one, two, away, flat])
+    assert [rules.network for rules in plan.gateways] == [
+        NetworkId("11" * 32),
+        NetworkId("22" * 32),
+    ]
+    assert plan == desired.firewall([flat, two, away, one])

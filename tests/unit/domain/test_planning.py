@@ -1,0 +1,260 @@
+import re
+from typing import Any
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from ipam import PoolId
+from ovsdriver.domain.model import Datapath, Mode, Network, VlanTag
+from ovsdriver.domain.planning import (
+    Defaults,
+    HostRoute,
+    KnownBridge,
+    KnownPool,
+    Surroundings,
+    foreign_tags,
+    overlap,
+    plan,
+)
+from ovsdriver.domain.requests import NewNetwork
+from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
+from tests.builders import BLUE, RED, a_network, a_segment, a_subnet, new_network
+
+DEFAULTS = Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500)
+V4 = ("10.1.0.0/24", "10.1.0.1")
+V6 = ("fd00:1::/64", "fd00:1::1")
+
+
+def planned(new: NewNetwork, defaults: Defaults = DEFAULTS, **around: Any) -> Network:
+    values: dict[str, Any] = {
+        "networks": (),
+        "pools": (),
+        "bridge": None,
+        "routes": (),
+        "datapaths": ("netdev",),
+    } | around
+    return plan(new, Surroundings(**values), defaults)
+
+
+def a_bridge(name: str = "br-lab", **changes: Any) -> KnownBridge:
+    values: dict[str, Any] = {"owned": False, "datapath": Datapath.NETDEV} | changes
+    return KnownBridge(name=name, **values)
+
+
+def a_pool(space: str = "ovsnet", *, typed: bool = False, gateway: str = "10.1.0.1") -> KnownPool:
+    return KnownPool(
+        id=PoolId(f"{space}/p"),
+        space=space,
+        subnet=IPNetwork(V4[0]),
+        gateway=IPAddress(gateway),
+        gateway_typed=typed,
+    )
+
+
+def test_a_network_without_options_is_nat_on_our_bridge_with_the_lowest_vlan() -> None:
+    network = planned(new_network(RED, V4))
+    assert network.mode is Mode.NAT
+    assert network.segment == a_segment("br-ovsnet", 1)
+    assert network.gateway(4) == IPAddress("10.1.0.1")
+    assert network.mtu == 1500
+
+
+def test_the_next_network_gets_the_next_vlan_that_neither_we_nor_others_use() -> None:
+    bridge = a_bridge("br-ovsnet", owned=True, tags=frozenset({2, 3}))
+    network = planned(
+        new_network(BLUE, ("10.2.0.0/24", "10.2.0.1")), networks=[a_network()], bridge=bridge
+    )
+    assert network.segment.tag == 4
+
+
+def test_a_full_range_of_vlans_is_refused_with_what_to_do() -> None:
+    tight = Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 1), mtu=1500)
+    with pytest.raises(ConflictError, match=r"no VLAN of 1 to 1 is free.*vlans"):
+        planned(new_network(BLUE, V4), tight, networks=[a_network()])
+
+
+def test_a_vlan_of_another_network_is_refused_unless_shared() -> None:
+    taken = new_network(BLUE, ("10.2.0.0/24", "10.2.0.1"), vlan=VlanTag(1))
+    with pytest.raises(ConflictError, match=r"VLAN 1 on bridge br-ovsnet carries network a1a1"):
+        planned(taken, networks=[a_network()])
+    shared = new_network(BLUE, ("10.2.0.0/24", "10.2.0.1"), vlan=VlanTag(1), shared=True)
+    assert planned(shared, networks=[a_network()]).shared
+
+
+def test_the_same_vlan_on_another_bridge_is_free() -> None:
+    new = new_network(BLUE, ("10.2.0.0/24", "10.2.0.1"), vlan=VlanTag(1), bridge="br-two")
+    assert planned(new, networks=[a_network()]).segment.tag == 1
+
+
+def test_vlan_none_is_tag_zero_and_never_an_empty_tag() -> None:
+    assert planned(new_network(RED, V4, vlan=VlanTag(0))).segment.tag == 0
+
+
+def test_an_adopted_bridge_defaults_to_flat_and_puts_no_gateway_on_the_host() -> None:
+    network = planned(
+        new_network(RED, V4, bridge="br-lab", vlan=VlanTag(30)), bridge=a_bridge(), pools=[a_pool()]
+    )
+    assert (network.mode, network.segment.adopted) == (Mode.FLAT, True)
+    assert network.gateway(4) is None
+
+
+def test_a_flat_network_tells_only_a_gateway_that_was_typed() -> None:
+    new = new_network(RED, V4, bridge="br-lab", vlan=VlanTag(30))
+    typed = planned(new, bridge=a_bridge(), pools=[a_pool(typed=True)])
+    assert typed.gateway(4) == IPAddress("10.1.0.1")
+    said = new_network(
+        RED, V4, bridge="br-lab", vlan=VlanTag(30), gateways=(IPAddress("10.1.0.254"),)
+    )
+    assert planned(said, bridge=a_bridge()).gateway(4) == IPAddress("10.1.0.254")
+
+
+def test_an_adopted_bridge_needs_its_vlan_said() -> None:
+    with pytest.raises(InvalidOptionError, match=r"-o ovs\.vlan="):
+        planned(new_network(RED, V4, bridge="br-lab"), bridge=a_bridge())
+
+
+def test_a_vlan_that_foreign_ports_carry_is_joined_when_it_was_said() -> None:
+    new = new_network(RED, V4, bridge="br-lab", vlan=VlanTag(30))
+    bridge = a_bridge(tags=frozenset({30}))
+    assert planned(new, bridge=bridge).segment.tag == 30
+
+
+def test_an_adopted_bridge_that_is_gone_is_not_made_by_us() -> None:
+    earlier = a_network(segment=a_segment("br-lab", 5, adopted=True), mode=Mode.FLAT)
+    with pytest.raises(UnsupportedError, match=r"br-lab was adopted .* is not there now"):
+        planned(new_network(BLUE, V4, bridge="br-lab", vlan=VlanTag(6)), networks=[earlier])
+
+
+def test_ovns_integration_bridge_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="OVN's integration bridge"):
+        planned(
+            new_network(RED, V4, bridge="br-int", vlan=VlanTag(6)),
+            bridge=a_bridge("br-int", integration=True),
+        )
+
+
+def test_an_internal_network_is_isolated_and_has_no_gateway() -> None:
+    network = planned(new_network(RED, V4, internal=True))
+    assert network.mode is Mode.ISOLATED
+    assert network.gateway(4) is None
+    with pytest.raises(InvalidOptionError, match="contradict"):
+        planned(new_network(RED, V4, internal=True, mode=Mode.NAT))
+
+
+def test_without_any_subnet_a_network_is_flat_and_explicit_nat_is_refused() -> None:
+    assert planned(new_network(RED, ("0.0.0.0/0", None))).mode is Mode.FLAT
+    with pytest.raises(InvalidOptionError, match="needs a subnet and a gateway"):
+        planned(new_network(RED, ("0.0.0.0/0", None), mode=Mode.NAT))
+
+
+def test_a_subnet_is_bound_to_the_pool_of_its_space() -> None:
+    pools = [a_pool("blue"), a_pool("ovsnet")]
+    assert planned(new_network(RED, V4), pools=pools).subnets[0].pool == "ovsnet/p"
+    chosen = planned(new_network(RED, V4, space="other", mode=Mode.NAT), pools=pools[:1])
+    assert chosen.subnets[0].pool == "blue/p"
+
+
+def test_two_pools_that_fit_are_refused_until_the_space_is_said() -> None:
+    pools = [a_pool("blue"), a_pool("green")]
+    with pytest.raises(ConflictError, match=r"\(blue, green\); say which with -o ovs\.space="):
+        planned(new_network(RED, V4), pools=pools)
+
+
+def test_a_space_without_such_a_pool_is_refused() -> None:
+    new = NewNetwork(
+        id=RED,
+        subnets=new_network(RED, V4).subnets,
+        options=type(new_network().options)(space="green"),
+    )
+    with pytest.raises(InvalidOptionError, match=re.escape("ipam.space=green")):
+        planned(new, pools=[a_pool("blue")])
+
+
+def test_another_ipam_s_subnet_is_bound_to_no_pool() -> None:
+    subnet = planned(new_network(RED, V4, space="LocalDefault")).subnets[0]
+    assert (subnet.pool, subnet.space) == (None, "LocalDefault")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        pytest.param({"gateways": (IPAddress("10.9.0.1"),)}, "lies in no subnet", id="outside"),
+        pytest.param(
+            {"gateways": (IPAddress("10.1.0.9"),)}, "say it once, with --gateway", id="differs"
+        ),
+        pytest.param(
+            {"gateways": (IPAddress("10.1.0.9"),), "mode": Mode.ISOLATED},
+            "has no gateway",
+            id="isolated",
+        ),
+    ],
+)
+def test_a_gateway_that_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidOptionError, match=text):
+        planned(new_network(RED, V4, **options))
+
+
+def test_nat_without_a_gateway_address_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="came without a gateway"):
+        planned(new_network(RED, ("10.1.0.0/24", None)))
+
+
+def test_a_gateway_outside_of_its_subnet_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="outside of the subnet"):
+        planned(new_network(RED, ("10.1.0.0/24", "10.2.0.1")))
+
+
+def test_ipv6_needs_its_minimum_mtu() -> None:
+    with pytest.raises(InvalidOptionError, match="1280"):
+        planned(new_network(RED, V4, V6, mtu=1000))
+    assert planned(new_network(RED, V4, mtu=1000)).mtu == 1000
+
+
+def test_jumbo_frames_are_refused_only_where_a_userspace_gateway_would_lose_them() -> None:
+    with pytest.raises(UnsupportedError, match="1500"):
+        planned(new_network(RED, V4, mtu=9000))
+    assert planned(new_network(RED, V4, mtu=9000, mode=Mode.ISOLATED)).mtu == 9000
+    kernel = planned(new_network(RED, V4, mtu=9000), datapaths=("netdev", "system"))
+    assert kernel.segment.datapath is Datapath.SYSTEM
+
+
+def test_a_network_with_a_gateway_may_not_overlap_a_route_of_the_host() -> None:
+    routes = [
+        HostRoute(destination=IPNetwork("0.0.0.0/0"), link="eth0"),
+        HostRoute(destination=IPNetwork("10.0.0.0/8"), link="tun0"),
+    ]
+    with pytest.raises(ConflictError, match=r"10\.0\.0\.0/8 via tun0"):
+        planned(new_network(RED, V4), routes=routes)
+    assert planned(new_network(RED, V4, mode=Mode.ISOLATED), routes=routes)
+
+
+def test_two_networks_with_gateways_may_not_overlap_but_isolated_ones_may() -> None:
+    with pytest.raises(ConflictError, match="overlaps"):
+        planned(new_network(BLUE, ("10.1.0.128/25", "10.1.0.129")), networks=[a_network()])
+    isolated = a_network(mode=Mode.ISOLATED, subnets=(a_subnet(gateway=None),))
+    assert planned(new_network(BLUE, V4), networks=[isolated])
+
+
+def test_a_datapath_that_contradicts_the_bridge_is_refused() -> None:
+    new = new_network(RED, V4, datapath=Datapath.SYSTEM)
+    with pytest.raises(ConflictError, match="exists with datapath netdev"):
+        planned(new, bridge=a_bridge("br-ovsnet", owned=True))
+    with pytest.raises(UnsupportedError, match="offers netdev"):
+        planned(new)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "result"),
+    [
+        ("10.0.0.0/8", "10.1.0.0/16", True),
+        ("10.1.0.0/16", "10.0.0.0/8", True),
+        ("10.1.0.0/16", "10.2.0.0/16", False),
+        ("::/96", "0.0.0.0/1", False),
+    ],
+)
+def test_overlap_is_symmetric_and_keeps_families_apart(one: str, other: str, result: bool) -> None:
+    assert overlap(IPNetwork(one), IPNetwork(other)) is result
+
+
+def test_tags_in_use_are_access_tags_and_trunks_but_not_an_open_trunk() -> None:
+    assert foreign_tags([(5, ()), (None, (6, 7)), (None, ())]) == {5, 6, 7}
