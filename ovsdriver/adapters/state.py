@@ -196,8 +196,9 @@ def _write_segment(connection: sqlite3.Connection, network: Network, record: str
         if other is None:
             raise
         raise ConflictError(
-            f"VLAN {segment.tag or 'none'} on bridge {segment.bridge} belongs to network {other[0][:12]}; "
-            "choose another (-o ovs.vlan=…), or say that they share it (-o ovs.shared=true)"
+            f"VLAN {segment.tag or 'none'} on bridge {segment.bridge} belongs to network "
+            f"{other[0][:12]}; choose another (-o ovs.vlan=…), or say that they share it "
+            "(-o ovs.shared=true)"
         ) from error
 
 
