@@ -76,7 +76,7 @@ class Endpoints:
                 id=new.id,
                 network=network.id,
                 addresses=new.addresses,
-                leases=self._leases(network, new.addresses),
+                leases=await self._leases(network, new.addresses),
                 mac=_mac(new, network),
                 mtu=_mtu(new, network),
                 options=new.options.typed,
@@ -142,7 +142,7 @@ class Endpoints:
             return
         async with self._locks.held(endpoint.id):
             endpoint = self._state.endpoint_at(network.id, address)
-            lease = self._ipam.lease(pool, address)
+            lease = await self._ipam.lease(pool, address)
             # An endpoint of an earlier lease of the same address is not what is released.
             if endpoint is None or lease is None or lease.serial not in endpoint.leases:
                 return
@@ -243,13 +243,13 @@ class Endpoints:
             )
             await self._remove(stale)
 
-    def _leases(self, network: Network, addresses: Sequence[IPNetwork]) -> tuple[int, ...]:
+    async def _leases(self, network: Network, addresses: Sequence[IPNetwork]) -> tuple[int, ...]:
         serials = []
         for address in addresses:
             subnet = next((s for s in network.subnets if address.ip in s.cidr), None)
             if subnet is None or subnet.pool is None:
                 continue
-            lease = self._ipam.lease(subnet.pool, address.ip)
+            lease = await self._ipam.lease(subnet.pool, address.ip)
             if lease is None:
                 raise UnknownObjectError(
                     f"{address.ip} is not leased from pool {subnet.cidr} any more; "

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from ipam import LeaseKind
 from ipam.service import Ipam
 from ovsdriver.domain import desired, planning
 from ovsdriver.domain.model import Gateway, Mode, Network, NetworkId, Segment
@@ -157,9 +156,7 @@ class Networks:
                         space=pool.space,
                         subnet=pool.subnet,
                         gateway=gateway.address if gateway else None,
-                        gateway_typed=gateway is not None
-                        and gateway.kind is LeaseKind.GATEWAY
-                        and gateway.wanted,
+                        gateway_typed=gateway is not None and gateway.wanted,
                     )
                 )
         return found
