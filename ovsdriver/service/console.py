@@ -1,0 +1,159 @@
+"""What a person may ask of the running process, over the admin socket."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from ipam.service import Ipam
+from ovsdriver import __version__
+from ovsdriver.domain.model import NetworkId
+from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+from ovsdriver.metrics import Metrics
+from ovsdriver.ports import Engine, EngineView, Firewall, State, Switch
+from ovsdriver.service import lookup
+from ovsdriver.service import report as reports
+from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
+from ovsdriver.service.purge import Purge, Purged
+from ovsdriver.service.reconciler import Reconciler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Works:
+    """Everything that is there once the store is open."""
+
+    state: State
+    ipam: Ipam
+    networks: Networks
+    purge: Purge
+    reconciler: Reconciler
+    firewall: Firewall
+
+
+class Console:
+    """Answers while starting and while degraded too, with as much as there is."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        switch: Switch,
+        engine: Engine,
+        metrics: Metrics,
+        degraded: Callable[[], str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._owner = owner
+        self._switch = switch
+        self._engine = engine
+        self._metrics = metrics
+        self._degraded = degraded
+        self._clock = clock
+        self._started = clock()
+        self._works: Works | None = None
+
+    def ready(self, works: Works) -> None:
+        """Answer about records from now on."""
+        self._works = works
+
+    def degraded(self) -> str:
+        """Return why only a part of the work is done; empty if all is well."""
+        return self._degraded()
+
+    def metrics(self) -> bytes:
+        """Return Prometheus' text format."""
+        return self._metrics.render()
+
+    async def status(self) -> reports.Status:
+        """Return the process as a whole."""
+        view = await self._view()
+        now = self._clock()
+        scene = self._scene(view)
+        repairs = reports.RepairReport()
+        findings: Sequence[str] = ()
+        if self._works is not None:
+            last = self._works.reconciler.last
+            repairs = reports.RepairReport(**asdict(last))
+            findings = await self._works.firewall.findings()
+        return reports.Status(
+            version=__version__,
+            pid=os.getpid(),
+            started=self._started,
+            uptime_s=now - self._started,
+            instance=self._owner,
+            degraded=self._degraded(),
+            open_vswitch=reports.switch(self._switch),
+            docker=reports.docker(view),
+            counts=reports.counts(scene) if scene else None,
+            repairs=repairs,
+            warnings=(*(reports.warnings(scene) if scene else ()), *findings),
+        )
+
+    async def report(self) -> reports.Report:
+        """Return everything there is.
+
+        Raises:
+            UnavailableError: the store is not open.
+        """
+        scene = self._scene(await self._view())
+        if scene is None:
+            raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
+        return reports.report(scene)
+
+    async def remove_network(self, name: str, *, force: bool) -> str:
+        """Remove a network that Docker does not know any more, or any with ``force``.
+
+        Its pools go with it: Docker will not release them either.
+
+        Raises:
+            UnknownObjectError, ConflictError: see ``service.lookup``.
+            UnavailableError: the store, or Open vSwitch, does not answer.
+        """
+        works = self._require()
+        view = await self._view()
+        known: dict[str, str] = {each.id: _name(view, each.id) for each in works.state.networks()}
+        network = works.state.network(NetworkId(lookup.find(name, known)))
+        if network is None:
+            raise UnknownObjectError(f"network {name!r} was removed meanwhile")
+        refusal = lookup.refusal(network, works.state.endpoints(network.id), view)
+        if refusal and not force:
+            raise ConflictError(refusal)
+        await works.networks.delete(network.id)
+        for subnet in network.subnets:
+            if subnet.pool is not None:
+                await works.ipam.release_pool(subnet.pool)
+        return network.id
+
+    async def purge(self) -> Purged:
+        """Remove everything with our mark."""
+        return await self._require().purge.run(switch_wait_s=SWITCH_WAIT_S)
+
+    def _require(self) -> Works:
+        if self._works is None:
+            raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
+        return self._works
+
+    async def _view(self) -> EngineView | None:
+        """Return what Docker says now; nobody but the person at the console waits for it."""
+        try:
+            return await self._engine.read()
+        except UnavailableError:
+            return None
+
+    def _scene(self, view: EngineView | None) -> reports.Scene | None:
+        works = self._works
+        if works is None:
+            return None
+        pools = works.ipam.pools()
+        return reports.Scene(
+            owner=self._owner,
+            state=works.state,
+            switch=self._switch,
+            pools=pools,
+            leases={pool.id: works.ipam.usage(pool.id).held for pool in pools},
+            view=view,
+        )
+
+
+def _name(view: EngineView | None, network: NetworkId) -> str:
+    return "" if view is None else view.networks.get(network, "")
