@@ -1,0 +1,141 @@
+"""Docker's API, read only and in the background: names for ids, and what Docker still lists.
+
+Never called while Docker waits for an answer of ours: dockerd holds locks then that these calls
+would wait for.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.errors import ConfigurationError, UnavailableError
+from ovsdriver.ports import EngineEndpoint, EngineView
+
+TIMEOUT_S = 10.0
+"""For one reading of everything."""
+
+_AT_ONCE = 8
+"""Requests in flight: a daemon with hundreds of networks has other clients."""
+
+_BUILT_IN = frozenset({"bridge", "host", "null", "none", "overlay", "macvlan", "ipvlan"})
+"""Docker's own drivers, whose endpoints are none of ours. Ours may have any name: a managed
+plugin is called what its installer wished."""
+
+
+class DockerEngine:
+    """The port ``Engine`` over Docker's socket."""
+
+    def __init__(self, address: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Speak to ``address``, ``unix://PATH`` or ``tcp://HOST:PORT``.
+
+        Raises:
+            ConfigurationError: it is neither.
+        """
+        parts = urlsplit(address)
+        if parts.scheme not in ("unix", "tcp") or not (
+            parts.path if parts.scheme == "unix" else parts.netloc
+        ):
+            raise ConfigurationError(
+                f"docker = {address!r}: not an address of Docker; write unix:///run/docker.sock "
+                "or tcp://HOST:PORT"
+            )
+        self._address = address
+        self._path = parts.path if parts.scheme == "unix" else None
+        # Over a unix socket the name of the host is of no matter, but HTTP wants one.
+        self._base = "http://docker" if self._path else f"http://{parts.netloc}"
+        self._timeout_s = timeout_s
+
+    async def read(self) -> EngineView:
+        """Read networks and endpoints; UnavailableError if dockerd does not answer.
+
+        Endpoints are those of libnetwork's own store, which knows one before its container runs
+        and after a crash, and those that containers name.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s), self._session() as session:
+                return await _view(session)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"Docker at {self._address} did not answer in {self._timeout_s:g} s"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(
+                f"Docker at {self._address} cannot be reached ({error}); is dockerd running?"
+            ) from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UnavailableError(
+                f"Docker at {self._address} answered what cannot be read "
+                f"({type(error).__name__}: {error}); is that dockerd?"
+            ) from error
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = (
+            aiohttp.UnixConnector(self._path, limit=_AT_ONCE)
+            if self._path
+            else aiohttp.TCPConnector(limit=_AT_ONCE)
+        )
+        return aiohttp.ClientSession(self._base, connector=connector, raise_for_status=True)
+
+
+async def _view(session: aiohttp.ClientSession) -> EngineView:
+    # Without a version in the path the daemon speaks its newest; what is read here is the same
+    # in all of them, and 29 refuses the versions that older ones speak.
+    info = await _get(session, "/info")
+    networks = await _get(session, "/networks")
+    details = await asyncio.gather(
+        *(_network(session, each["Id"]) for each in networks if each["Driver"] not in _BUILT_IN)
+    )
+    containers = await _get(session, "/containers/json?all=1")
+    endpoints = {each.endpoint: each for each in _of_networks(details)}
+    endpoints |= {each.endpoint: each for each in _of_containers(containers)}
+    return EngineView(
+        id=info["ID"],
+        version=info["ServerVersion"],
+        networks={NetworkId(each["Id"]): str(each["Name"]) for each in networks},
+        endpoints=endpoints,
+    )
+
+
+async def _get(session: aiohttp.ClientSession, path: str) -> Any:
+    async with session.get(path) as response:
+        return await response.json(content_type=None)
+
+
+async def _network(session: aiohttp.ClientSession, network: str) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = await _get(session, f"/networks/{network}")
+    except aiohttp.ClientResponseError as error:
+        if error.status == 404:  # removed since it was listed
+            return {"Id": network, "Containers": None}
+        raise
+    return found
+
+
+def _of_networks(details: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoint]:
+    for network in details:
+        for container, each in (network.get("Containers") or {}).items():
+            # An endpoint without a container has ``ep-`` and its own id for one (moby,
+            # daemon/network.go, buildContainerAttachments).
+            name = "" if container.startswith("ep-") else each.get("Name", "")
+            yield EngineEndpoint(
+                endpoint=EndpointId(each["EndpointID"]),
+                network=NetworkId(network["Id"]),
+                container=name,
+            )
+
+
+def _of_containers(containers: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoint]:
+    for container in containers:
+        names = container.get("Names") or [""]
+        settings = container.get("NetworkSettings") or {}
+        for each in (settings.get("Networks") or {}).values():
+            if each.get("EndpointID"):  # empty for a container that does not run
+                yield EngineEndpoint(
+                    endpoint=EndpointId(each["EndpointID"]),
+                    network=NetworkId(each["NetworkID"]),
+                    container=names[0].removeprefix("/"),
+                )

@@ -1,0 +1,83 @@
+"""Find the network that a person means, and say why it may not be removed. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.errors import ConflictError, UnknownObjectError
+from ovsdriver.ports import EngineView
+
+SHOWN_DIGITS = 12
+"""As ``docker ps`` shows ids."""
+
+
+def find(text: str, names: Mapping[str, str], *, kind: str = "network") -> str:
+    """Return the id that ``text`` means: a whole id, Docker's name, or the begin of one id only.
+
+    Args:
+        text: what was typed.
+        names: every id there is, with its name in Docker, empty where that is not known.
+        kind: the word for the error texts.
+
+    Raises:
+        UnknownObjectError: nothing fits.
+        ConflictError: several things do.
+    """
+    if text in names:
+        return text
+    fitting = [each for each, name in names.items() if name == text]
+    if not fitting and text:
+        fitting = [each for each in names if each.startswith(text.lower())]
+    if not fitting:
+        raise UnknownObjectError(
+            f"{kind} {text!r} is not known here; `ovsnet {kind} ls` lists those that are"
+        )
+    if len(fitting) > 1:
+        raise ConflictError(
+            f"{text!r} fits several: {_listed(fitting)}; type more digits of the id"
+        )
+    return fitting[0]
+
+
+def refusal(network: Network, endpoints: Iterable[Endpoint], view: EngineView | None) -> str | None:
+    """Return why ``network`` may not be removed behind Docker's back, None if it may.
+
+    Args:
+        network: what to remove.
+        endpoints: its endpoints.
+        view: what Docker lists now; None if it does not answer.
+    """
+    name = network.id[:SHOWN_DIGITS]
+    force = "; if you are sure, add --force"
+    if view is None:
+        return (
+            f"Docker does not answer, so nobody knows whether it still has network {name}; "
+            f"start it and try again{force}"
+        )
+    if network.id in view.networks:
+        known_as = view.networks[network.id]
+        return (
+            f"Docker still has network {known_as} ({name}); type `docker network rm {known_as}`, "
+            f"which removes it here too{force}"
+        )
+    if network.engine and network.engine != view.id:
+        return (
+            f"network {name} was made by another Docker daemon than the one that answers, which "
+            f"cannot tell whether it is still needed{force}"
+        )
+    live = [
+        each.id
+        for each in endpoints
+        if not each.ended and (each.sandbox or each.id in view.endpoints)
+    ]
+    if live:
+        return (
+            f"network {name} still has {len(live)} endpoint{'s' * (len(live) > 1)}: "
+            f"{_listed(live)}; end their containers first{force}"
+        )
+    return None
+
+
+def _listed(ids: Iterable[str], limit: int = 5) -> str:
+    shown = [each[:SHOWN_DIGITS] for each in ids]
+    more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
+    return ", ".join(shown[:limit]) + more

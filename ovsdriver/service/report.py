@@ -1,0 +1,400 @@
+"""What there is, for people and for scripts: records, switch and Docker's names side by side.
+
+Pure: everything is read from what is in memory already, so a report costs no waiting and may be
+made at any time. The dataclasses are the admin socket's JSON, member by member.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ipam.model import Pool, PoolId
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.ports import EngineView, State, Switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Everything that a report is made of."""
+
+    owner: str
+    state: State
+    switch: Switch
+    pools: Sequence[Pool] = ()
+    leases: Mapping[PoolId, int] = field(default_factory=dict)
+    """Number of addresses in use."""
+    view: EngineView | None = None
+    """Docker's last answer; None: none yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetReport:
+    """A subnet of a network."""
+
+    cidr: str
+    gateway: str | None
+    space: str
+    pool: str | None
+    """Id in our IPAM; None: another IPAM's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkReport:
+    """A network."""
+
+    id: str
+    name: str
+    """Docker's; empty if it is not known (yet)."""
+    state: str
+    """``ready``; ``ending``: being removed; ``broken``: its gateway or bridge is not there;
+    ``unknown``: Open vSwitch does not answer."""
+    in_docker: bool | None
+    """None: Docker has not answered yet."""
+    bridge: str
+    vlan: int
+    """0: untagged frames only."""
+    adopted: bool
+    datapath: str
+    mode: str
+    internal: bool
+    shared: bool
+    mtu: int
+    subnets: tuple[SubnetReport, ...]
+    gateway_link: str | None
+    """The gateway's device on this host."""
+    endpoints: int
+    options: Mapping[str, str]
+    engine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointReport:
+    """A container's place on a network."""
+
+    id: str
+    network: str
+    network_name: str
+    container: str
+    """Its name, as far as Docker told it."""
+    state: str
+    """``attached``; ``created``: not joined; ``ending``: being removed; ``broken``: see ``fault``;
+    ``unknown``: Open vSwitch does not answer."""
+    fault: str
+    addresses: tuple[str, ...]
+    mac: str
+    mtu: int
+    bridge: str
+    vlan: int
+    port: str
+    """Its name on the bridge, and of the device."""
+    ofport: int | None
+    sandbox: str | None
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolReport:
+    """A pool of our IPAM."""
+
+    id: str
+    space: str
+    subnet: str
+    window: str | None
+    automatic: bool
+    addresses: int
+    """In use."""
+    network: str | None
+    """Id of the network that it is bound to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeReport:
+    """A bridge that carries a network of ours, or our mark."""
+
+    name: str
+    there: bool
+    owned: bool
+    datapath: str
+    ports: int
+    our_ports: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All of it."""
+
+    networks: tuple[NetworkReport, ...] = ()
+    endpoints: tuple[EndpointReport, ...] = ()
+    pools: tuple[PoolReport, ...] = ()
+    bridges: tuple[BridgeReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchReport:
+    """Open vSwitch."""
+
+    connected: bool = False
+    version: str = ""
+    datapaths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerReport:
+    """Docker's daemon."""
+
+    answered: bool = False
+    version: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """The last look at everything."""
+
+    at: float = 0.0
+    """Seconds since the epoch; 0: no look yet."""
+    mended: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
+    """Seen, and not ours to mend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many of each."""
+
+    networks: int = 0
+    endpoints: int = 0
+    pools: int = 0
+    leases: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The process as a whole, in a few lines."""
+
+    version: str
+    pid: int
+    started: float
+    """Seconds since the epoch."""
+    uptime_s: float
+    instance: str = ""
+    degraded: str = ""
+    """Why only a part of the work is done; empty: all is well."""
+    open_vswitch: SwitchReport = SwitchReport()
+    docker: DockerReport = DockerReport()
+    counts: Counts | None = None
+    """None: the store could not be read."""
+    repairs: RepairReport = RepairReport()
+    warnings: tuple[str, ...] = ()
+
+
+def report(scene: Scene) -> Report:
+    """Return everything there is."""
+    state = scene.state
+    networks = sorted(state.networks(), key=lambda each: each.id)
+    return Report(
+        networks=tuple(_network(scene, each) for each in networks),
+        endpoints=tuple(
+            _endpoint(scene, network, each)
+            for network in networks
+            for each in state.endpoints(network.id)
+        ),
+        pools=tuple(_pool(scene, each) for each in scene.pools),
+        bridges=tuple(_bridges(scene)),
+    )
+
+
+def switch(observed: Switch) -> SwitchReport:
+    """Return what ``status`` says of Open vSwitch."""
+    now = observed.status()
+    return SwitchReport(
+        connected=now.connected, version=now.version, datapaths=tuple(now.datapath_types)
+    )
+
+
+def docker(view: EngineView | None) -> DockerReport:
+    """Return what ``status`` says of Docker."""
+    if view is None:
+        return DockerReport()
+    return DockerReport(answered=True, version=view.version, id=view.id)
+
+
+def counts(scene: Scene) -> Counts:
+    """Return how many of each there are."""
+    return Counts(
+        networks=len(scene.state.networks()),
+        endpoints=len(scene.state.endpoints()),
+        pools=len(scene.pools),
+        leases=sum(scene.leases.values()),
+    )
+
+
+def warnings(scene: Scene) -> tuple[str, ...]:
+    """Return what a person should look at, a sentence each."""
+    found = []
+    networks = scene.state.networks()
+    for network in networks:
+        if not network.ended and _orphan(network, scene.view):
+            short = network.id[:12]
+            found.append(
+                f"network {short} is not known to Docker any more; `ovsnet network rm {short}` "
+                "removes it here"
+            )
+    adopted = {each.segment.bridge for each in networks if each.segment.adopted}
+    for bridge in map(scene.switch.bridge, sorted(adopted)):
+        if bridge is not None and (bridge.controllers or bridge.fail_mode == "secure"):
+            why = "has a controller" if bridge.controllers else "has fail_mode=secure"
+            found.append(
+                f"bridge {bridge.name} {why}: VLAN tags act only through the NORMAL action, so "
+                "its flows decide what reaches our ports"
+            )
+    return tuple(found)
+
+
+def _orphan(network: Network, view: EngineView | None) -> bool:
+    """Whether the daemon that made the network, or may have made it, does not list it."""
+    return view is not None and network.id not in view.networks and network.engine in ("", view.id)
+
+
+def _network(scene: Scene, network: Network) -> NetworkReport:
+    gateway = (
+        names.gateway_link(network.id)
+        if network.mode.has_gateway and any(each.gateway for each in network.subnets)
+        else None
+    )
+    view = scene.view
+    return NetworkReport(
+        id=network.id,
+        name=_name(network, view),
+        state=_network_state(scene, network, gateway),
+        in_docker=None if view is None else network.id in view.networks,
+        bridge=network.segment.bridge,
+        vlan=network.segment.tag,
+        adopted=network.segment.adopted,
+        datapath=network.segment.datapath.value,
+        mode=network.mode.value,
+        internal=network.internal,
+        shared=network.shared,
+        mtu=network.mtu,
+        subnets=tuple(
+            SubnetReport(
+                cidr=str(each.cidr.cidr),
+                gateway=None if each.gateway is None else str(each.gateway),
+                space=each.space,
+                pool=each.pool,
+            )
+            for each in network.subnets
+        ),
+        gateway_link=gateway,
+        endpoints=len(scene.state.endpoints(network.id)),
+        options=dict(network.options),
+        engine=network.engine,
+    )
+
+
+def _name(network: Network, view: EngineView | None) -> str:
+    return "" if view is None else view.networks.get(network.id, "")
+
+
+def _network_state(scene: Scene, network: Network, gateway: str | None) -> str:
+    if network.ended:
+        return "ending"
+    if not scene.switch.status().connected:
+        return "unknown"
+    if scene.switch.bridge(network.segment.bridge) is None:
+        return "broken"
+    if gateway is not None and _fault(scene.switch.port(gateway)):
+        return "broken"
+    return "ready"
+
+
+def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointReport:
+    name = names.host_link(endpoint.id)
+    port = scene.switch.port(name)
+    fault = ""
+    if endpoint.ended:
+        state = "ending"
+    elif endpoint.sandbox is None:
+        state = "created"
+    elif not scene.switch.status().connected:
+        state = "unknown"
+    else:
+        fault = _fault(port)
+        state = "broken" if fault else "attached"
+    listed = None if scene.view is None else scene.view.endpoints.get(endpoint.id)
+    return EndpointReport(
+        id=endpoint.id,
+        network=network.id,
+        network_name=_name(network, scene.view),
+        container="" if listed is None else listed.container,
+        state=state,
+        fault=fault,
+        addresses=tuple(map(str, endpoint.addresses)),
+        mac=names.mac_text(endpoint.mac),
+        mtu=endpoint.mtu,
+        bridge=network.segment.bridge,
+        vlan=network.segment.tag,
+        port=name,
+        ofport=None if port is None else port.ofport,
+        sandbox=endpoint.sandbox,
+        options=dict(endpoint.options),
+    )
+
+
+def _fault(port: ObservedPort | None) -> str:
+    """Return what is wrong with a port that should work."""
+    if port is None:
+        return "the port is not on the bridge"
+    if port.error:
+        return port.error
+    if port.ofport is None:
+        return "ovs-vswitchd has not taken the port; is it running?"
+    # A device that vanished keeps its ofport; only its index goes to 0.
+    if port.ofport < 0 or port.ifindex == 0:
+        return "the device is gone"
+    return ""
+
+
+def _pool(scene: Scene, pool: Pool) -> PoolReport:
+    network = scene.state.network_of_pool(pool.id)
+    return PoolReport(
+        id=pool.id,
+        space=pool.space,
+        subnet=str(pool.subnet),
+        window=None if pool.window is None else str(pool.window),
+        automatic=pool.automatic,
+        addresses=scene.leases.get(pool.id, 0),
+        network=None if network is None else network.id,
+    )
+
+
+def _bridges(scene: Scene) -> Sequence[BridgeReport]:
+    observed = scene.switch.bridges()
+    wanted = {each.segment.bridge: each for each in scene.state.networks()}
+    owned = {name for name, bridge in observed.items() if bridge.owned}
+    return [
+        _bridge(
+            scene, name, observed.get(name), adopted=name in wanted and wanted[name].segment.adopted
+        )
+        for name in sorted(wanted.keys() | owned)
+    ]
+
+
+def _bridge(
+    scene: Scene, name: str, bridge: ObservedBridge | None, *, adopted: bool
+) -> BridgeReport:
+    if bridge is None:
+        return BridgeReport(
+            name=name, there=False, owned=not adopted, datapath="", ports=0, our_ports=0
+        )
+    ours = [each for each in bridge.ports if each.external_ids.get(names.OWNER_KEY) == scene.owner]
+    return BridgeReport(
+        name=name,
+        there=True,
+        owned=bridge.owned,
+        datapath=bridge.datapath.value,
+        ports=len(bridge.ports),
+        our_ports=len(ours),
+    )

@@ -1,0 +1,270 @@
+"""The port Engine: in memory, and over HTTP to a daemon that answers as dockerd does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from ovsdriver.adapters.engine import DockerEngine
+from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.errors import ConfigurationError, UnavailableError
+from ovsdriver.ports import Engine, EngineEndpoint
+from tests.fakes.engine import FakeEngine
+
+LAB = NetworkId("1ab" + "0" * 61)
+BRIDGE = NetworkId("b4" * 32)
+WEB = EndpointId("3eb" + "0" * 61)
+DB = EndpointId("db" * 32)
+
+
+class Daemon:
+    """Answers the four calls as dockerd 26 does; only members that matter are filled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.networks: dict[str, dict] = {}
+        self.containers: list[dict] = []
+        self.calls: list[str] = []
+        self.vanishing: set[str] = set()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        for path, handler in (
+            ("/info", self._info),
+            ("/networks", self._list),
+            ("/networks/{id}", self._inspect),
+            ("/containers/json", self._containers),
+        ):
+            app.router.add_get(path, handler)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, self.path).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def add_network(self, network: str, name: str, driver: str = "ovsnet") -> None:
+        self.networks[network] = {
+            "Id": network,
+            "Name": name,
+            "Driver": driver,
+            "Scope": "local",
+            "Containers": {},
+        }
+
+    def remove_network(self, network: str) -> None:
+        del self.networks[network]
+
+    def add_endpoint(self, endpoint: str, network: str, container: str) -> None:
+        self.networks[network]["Containers"][container * 8] = {
+            "Name": container,
+            "EndpointID": endpoint,
+            "MacAddress": "",
+            "IPv4Address": "",
+        }
+        self.containers.append(
+            {
+                "Id": container * 8,
+                "Names": [f"/{container}"],
+                "NetworkSettings": {
+                    "Networks": {
+                        self.networks[network]["Name"]: {
+                            "NetworkID": network,
+                            "EndpointID": endpoint,
+                        }
+                    }
+                },
+            }
+        )
+
+    def remove_endpoint(self, endpoint: str) -> None:
+        for network in self.networks.values():
+            network["Containers"] = {
+                key: each
+                for key, each in network["Containers"].items()
+                if each["EndpointID"] != endpoint
+            }
+        for container in self.containers:
+            for each in container["NetworkSettings"]["Networks"].values():
+                if each["EndpointID"] == endpoint:
+                    each["EndpointID"] = ""
+
+    async def _info(self, request: web.Request) -> web.Response:
+        return web.json_response({"ID": "ENGINE", "ServerVersion": "26.1.5"})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        # The list leaves the containers out.
+        return web.json_response([each | {"Containers": {}} for each in self.networks.values()])
+
+    async def _inspect(self, request: web.Request) -> web.Response:
+        network = request.match_info["id"]
+        self.calls.append(network)
+        if network in self.vanishing:
+            return web.json_response({"message": f"network {network} not found"}, status=404)
+        return web.json_response(self.networks[network])
+
+    async def _containers(self, request: web.Request) -> web.Response:
+        assert request.query["all"] == "1"
+        return web.json_response(self.containers)
+
+
+class Rig:
+    """An engine, what it reads from, and how to stop that."""
+
+    def __init__(
+        self, engine: Engine, world: FakeEngine | Daemon, stop: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.engine = engine
+        self.world = world
+        self.stop = stop
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    made = Daemon(tmp_path / "docker.sock")
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture(params=["fake", "http"])
+async def rig(request: pytest.FixtureRequest, daemon: Daemon) -> Rig:
+    if request.param == "http":
+        return Rig(DockerEngine(f"unix://{daemon.path}"), daemon, daemon.stop)
+    fake = FakeEngine()
+
+    async def stop() -> None:
+        fake.up = False
+
+    return Rig(fake, fake, stop)
+
+
+async def test_the_daemon_says_who_it_is(rig: Rig):
+    view = await rig.engine.read()
+    assert (view.id, view.version) == ("ENGINE", "26.1.5")
+    assert view.networks == {}
+    assert view.endpoints == {}
+
+
+async def test_networks_have_names(rig: Rig):
+    rig.world.add_network(LAB, "lab")
+    assert (await rig.engine.read()).networks == {LAB: "lab"}
+    rig.world.remove_network(LAB)
+    assert (await rig.engine.read()).networks == {}
+
+
+async def test_endpoints_have_their_container_and_network(rig: Rig):
+    rig.world.add_network(LAB, "lab")
+    rig.world.add_endpoint(WEB, LAB, "web")
+    rig.world.add_endpoint(DB, LAB, "db")
+    assert (await rig.engine.read()).endpoints == {
+        WEB: EngineEndpoint(endpoint=WEB, network=LAB, container="web"),
+        DB: EngineEndpoint(endpoint=DB, network=LAB, container="db"),
+    }
+
+
+async def test_an_endpoint_that_ended_is_not_listed(rig: Rig):
+    rig.world.add_network(LAB, "lab")
+    rig.world.add_endpoint(WEB, LAB, "web")
+    rig.world.remove_endpoint(WEB)
+    assert (await rig.engine.read()).endpoints == {}
+
+
+async def test_a_daemon_that_is_not_there_is_a_sentence(rig: Rig):
+    await rig.stop()
+    with pytest.raises(UnavailableError, match=r"is dockerd running\?"):
+        await rig.engine.read()
+
+
+# What only the real one can meet
+
+
+async def test_an_endpoint_without_a_container_is_listed(daemon: Daemon):
+    daemon.add_network(LAB, "lab")
+    daemon.networks[LAB]["Containers"] = {f"ep-{WEB}": {"Name": "gone", "EndpointID": WEB}}
+    view = await DockerEngine(f"unix://{daemon.path}").read()
+    assert view.endpoints == {WEB: EngineEndpoint(endpoint=WEB, network=LAB, container="")}
+
+
+async def test_an_endpoint_that_only_its_container_knows_is_listed(daemon: Daemon):
+    daemon.add_network(LAB, "lab")
+    daemon.add_endpoint(WEB, LAB, "web")
+    daemon.networks[LAB]["Containers"] = None
+    view = await DockerEngine(f"unix://{daemon.path}").read()
+    assert set(view.endpoints) == {WEB}
+
+
+async def test_networks_of_dockers_own_drivers_are_named_and_not_looked_into(daemon: Daemon):
+    daemon.add_network(BRIDGE, "bridge", driver="bridge")
+    daemon.add_network(LAB, "lab", driver="example/ovsnet:latest")
+    view = await DockerEngine(f"unix://{daemon.path}").read()
+    assert view.networks == {BRIDGE: "bridge", LAB: "lab"}
+    assert daemon.calls == [LAB]
+
+
+async def test_a_network_that_is_removed_while_we_read_is_no_fault(daemon: Daemon):
+    daemon.add_network(LAB, "lab")
+    daemon.vanishing.add(LAB)
+    assert (await DockerEngine(f"unix://{daemon.path}").read()).endpoints == {}
+
+
+async def test_a_daemon_that_hangs_is_given_up(tmp_path: Path):
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    path = tmp_path / "docker.sock"
+    async with await asyncio.start_unix_server(hang, path):
+        with pytest.raises(UnavailableError, match="did not answer in"):
+            await DockerEngine(f"unix://{path}", timeout_s=0.1).read()
+        assert asked.is_set()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"not json", id="not-json"),
+        pytest.param(b"[]", id="a-list"),
+        pytest.param(b"{}", id="no-id"),
+        pytest.param(b"null", id="null"),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_a_sentence(tmp_path: Path, body: bytes):
+    async def nonsense(request: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    app = web.Application()
+    app.router.add_get("/{all:.*}", nonsense)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, tmp_path / "docker.sock").start()
+    try:
+        with pytest.raises(UnavailableError, match="cannot be read"):
+            await DockerEngine(f"unix://{tmp_path}/docker.sock").read()
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_refusal_of_the_daemon_is_a_sentence(tmp_path: Path):
+    runner = web.AppRunner(web.Application())  # 404 to everything
+    await runner.setup()
+    await web.UnixSite(runner, tmp_path / "docker.sock").start()
+    try:
+        with pytest.raises(UnavailableError, match="404"):
+            await DockerEngine(f"unix://{tmp_path}/docker.sock").read()
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("address", ["", "/run/docker.sock", "unix://", "ssh://host", "tcp://"])
+def test_an_address_that_is_none_is_refused(address: str):
+    with pytest.raises(ConfigurationError, match=r"unix:///run/docker\.sock"):
+        DockerEngine(address)
