@@ -8,7 +8,13 @@ class IpamError(Exception):
 
 
 class InvalidPoolError(IpamError):
-    """A subnet, a range or a prefix length that makes no sense."""
+    """A subnet, a range, a prefix length or a space that makes no sense."""
+
+    status = 400
+
+
+class InvalidNameError(IpamError):
+    """A holder's name that cannot be written down or shown."""
 
     status = 400
 

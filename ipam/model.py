@@ -1,13 +1,17 @@
-"""Pools, leases and what is asked for."""
+"""Pools, leases and what is asked for.
+
+All are frozen, and the netaddr values in them are constants by agreement: netaddr's classes can
+be assigned to, and an ``IPNetwork`` may carry host bits, which no subnet or window here does.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, Protocol
 
 from netaddr import IPAddress, IPNetwork
 
 PoolId = NewType("PoolId", str)
-"""Ours, opaque to Docker, which stores it for the life of the network."""
+"""Ours, opaque to Docker, which stores it for the life of the network. At most 64 characters."""
 
 DEFAULT_SPACE = "ovsnet"
 GLOBAL_SPACE = "ovsnet-global"
@@ -36,6 +40,11 @@ class Pool:
     created: float = 0.0
     """Seconds since the epoch."""
 
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return int(self.subnet.version)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
@@ -52,6 +61,17 @@ class Lease:
     """Unique for the life of the store: tells a lease from a later one of the same address."""
     created: float = 0.0
     """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How full a pool is, in addresses."""
+
+    held: int
+    capacity: int
+    """Usable addresses of the whole subnet: without the network and broadcast addresses."""
+    free: int
+    """Still there for whoever names no address: inside the window, if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +104,17 @@ class Occupied:
     network: IPNetwork
     why: str
     """For the error text: ``route via eth0``, ``name server``."""
+
+
+class DefaultPool(Protocol):
+    """Where automatic pools come from: subnets of length ``size`` out of ``base``."""
+
+    @property
+    def base(self) -> IPNetwork:
+        """The whole of it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Prefix length of one pool where the request names none."""
+        ...

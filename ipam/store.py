@@ -1,0 +1,87 @@
+"""The port: where pools and leases are kept.
+
+An adapter of it may be a file on this host or a service that several hosts share. It decides
+nothing but one thing: an address has at most one holder, whoever asks first. Everything that is
+chosen is chosen above.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from netaddr import IPAddress
+
+from ipam.model import Lease, LeaseKind, Pool, PoolId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPool:
+    """A pool and as much of its leases as is needed to give out further ones."""
+
+    pool: Pool
+    taken: Mapping[int, int] = field(default_factory=dict)
+    """Offsets of the held addresses from the subnet's first, packed by :func:`ipam.bitmap.pack`."""
+    gateway: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """All that the store holds, without who holds each address."""
+
+    epoch: int
+    """A number that no earlier or other reader got, 1 or more: serials and ids begin with it."""
+    pools: Sequence[StoredPool] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holders:
+    """Who holds the addresses of a pool, in short."""
+
+    counts: Mapping[LeaseKind, int]
+    names: Sequence[str] = ()
+    """A few of those who have a name."""
+
+
+class LeaseStore(Protocol):
+    """Pools and leases, durable.
+
+    A call that writes returns when what it wrote survives a power cut. It raises
+    :class:`~ipam.errors.StoreError` if nothing was written, and only then. Writes take effect in
+    the order in which they were called; a caller that is cancelled does not take its write back.
+    """
+
+    async def load(self) -> Contents:
+        """Return everything, under a new epoch, which is durable before."""
+        ...
+
+    async def add_pool(self, pool: Pool) -> bool:
+        """Keep a new pool; False if the space has that subnet."""
+        ...
+
+    async def remove_pool(self, pool: PoolId) -> bool:
+        """Drop a pool and all its leases; False if it is not there."""
+        ...
+
+    async def add_lease(self, lease: Lease) -> bool:
+        """Keep a new lease; False if the address has a holder. StoreError without its pool."""
+        ...
+
+    async def remove_lease(
+        self, pool: PoolId, address: IPAddress, *, serial: int | None = None
+    ) -> bool:
+        """Drop a lease; False if it is not there, or has another serial than the one given."""
+        ...
+
+    async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
+        """Return who holds an address."""
+        ...
+
+    async def leases(
+        self, pool: PoolId, *, after: IPAddress | None = None, limit: int | None = None
+    ) -> Sequence[Lease]:
+        """Return leases by ascending address: those above ``after``, at most ``limit``."""
+        ...
+
+    async def holders(self, pool: PoolId, *, names: int) -> Holders:
+        """Count the leases of a pool by kind, and return up to ``names`` names."""
+        ...

@@ -1,0 +1,254 @@
+"""The port ``LeaseStore`` as rows in SQLite."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from netaddr import IPAddress, IPNetwork
+from netaddr.core import AddrFormatError
+
+from ipam import Contents, Holders, Lease, LeaseKind, Pool, PoolId, StoredPool, StoreError
+from ipam.bitmap import pack
+from ovsdriver.adapters.sqlite import Database, Unit
+from ovsdriver.errors import UnavailableError
+
+T = TypeVar("T")
+
+_LOW_BITS = 62
+_LOW = (1 << _LOW_BITS) - 1
+
+_PAGE = 5000
+"""Leases read at once: commits go on between two pages."""
+
+_NEXT_EPOCH = "UPDATE ipam_epoch SET value = value + 1 RETURNING value"
+
+_POOLS = "SELECT key, id, space, subnet, range, automatic, created FROM ipam_pool ORDER BY key"
+_ADD_POOL = """
+    INSERT INTO ipam_pool (id, space, subnet, range, automatic, created) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (space, subnet) DO NOTHING RETURNING key
+"""
+_REMOVE_POOL = "DELETE FROM ipam_pool WHERE id = ?"
+
+_TAKEN = "SELECT offset_high, offset FROM ipam_lease WHERE pool = ? ORDER BY offset_high, offset"
+_GATEWAYS = """
+    SELECT pool, offset_high, offset, serial, kind, wanted, name, created
+    FROM ipam_lease WHERE kind = 'gateway'
+"""
+_ADD_LEASE = """
+    INSERT INTO ipam_lease (serial, pool, offset_high, offset, kind, wanted, name, created)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (pool, offset_high, offset) DO NOTHING
+"""
+_REMOVE_ADDRESS = "DELETE FROM ipam_lease WHERE pool = ? AND offset_high = ? AND offset = ?"
+_REMOVE_LEASE = """
+    DELETE FROM ipam_lease WHERE pool = ? AND offset_high = ? AND offset = ? AND serial = ?
+"""
+_LEASE = """
+    SELECT offset_high, offset, serial, kind, wanted, name, created
+    FROM ipam_lease WHERE pool = ? AND offset_high = ? AND offset = ?
+"""
+_LEASES = """
+    SELECT offset_high, offset, serial, kind, wanted, name, created
+    FROM ipam_lease WHERE pool = ? AND (offset_high, offset) > (?, ?)
+    ORDER BY offset_high, offset LIMIT ?
+"""
+_COUNTS = "SELECT kind, count(*) FROM ipam_lease WHERE pool = ? GROUP BY kind"
+_NAMES = "SELECT name FROM ipam_lease WHERE pool = ? AND name <> '' LIMIT ?"
+
+
+class _Key(NamedTuple):
+    """What the rows of leases know of their pool."""
+
+    number: int
+    first: int
+    family: int
+
+    def place(self, address: IPAddress) -> tuple[int, int, int]:
+        """Return the columns of an address: pool, offset_high, offset."""
+        offset = int(address) - self.first
+        return self.number, offset >> _LOW_BITS, offset & _LOW
+
+    def address(self, high: int, low: int) -> IPAddress:
+        """Return the address of the columns."""
+        return IPAddress(self.first + (high << _LOW_BITS) + low, self.family)
+
+
+class SqliteLeases:
+    """Pools and leases in the store's file; nobody else writes to its tables."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the tables of ``database``; :meth:`load` comes before all else."""
+        self._database = database
+        self._keys: dict[PoolId, _Key] = {}
+
+    async def load(self) -> Contents:
+        """Return everything, under a new epoch, which is durable before.
+
+        Raises:
+            StoreError: the file cannot be read, or a row in it has no meaning for us. Then nothing
+                can be given out safely: that row may hold an address.
+        """
+        (epoch,) = await self._write(lambda c: c.execute(_NEXT_EPOCH).fetchone())
+        stored = await self._read(_everything)
+        self._keys = {pool.pool.id: key for key, pool in stored}
+        return Contents(epoch=epoch, pools=[pool for _, pool in stored])
+
+    async def add_pool(self, pool: Pool) -> bool:
+        """Keep a new pool; False if the space has that subnet."""
+        window = None if pool.window is None else str(pool.window)
+        values = (pool.id, pool.space, str(pool.subnet), window, pool.automatic, pool.created)
+        row = await self._write(lambda c: c.execute(_ADD_POOL, values).fetchone())
+        if row is None:
+            return False
+        self._keys[pool.id] = _key(row[0], pool)
+        return True
+
+    async def remove_pool(self, pool: PoolId) -> bool:
+        """Drop a pool and all its leases; False if it is not there."""
+        removed = await self._write(lambda c: c.execute(_REMOVE_POOL, (pool,)).rowcount)
+        self._keys.pop(pool, None)
+        return removed > 0
+
+    async def add_lease(self, lease: Lease) -> bool:
+        """Keep a new lease; False if the address has a holder. StoreError without its pool."""
+        key = self._keys.get(lease.pool)
+        if key is None:
+            raise StoreError(f"the store has no pool {lease.pool}; nothing was given")
+        values = (
+            lease.serial,
+            *key.place(lease.address),
+            lease.kind.value,
+            lease.wanted,
+            lease.name,
+            lease.created,
+        )
+        return await self._write(lambda c: c.execute(_ADD_LEASE, values).rowcount) > 0
+
+    async def remove_lease(
+        self, pool: PoolId, address: IPAddress, *, serial: int | None = None
+    ) -> bool:
+        """Drop a lease; False if it is not there, or has another serial than the one given."""
+        key = self._keys.get(pool)
+        if key is None:
+            return False
+        place = key.place(address)
+        if serial is None:
+            return await self._write(lambda c: c.execute(_REMOVE_ADDRESS, place).rowcount) > 0
+        return await self._write(lambda c: c.execute(_REMOVE_LEASE, (*place, serial)).rowcount) > 0
+
+    async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
+        """Return who holds an address."""
+        key = self._keys.get(pool)
+        if key is None:
+            return None
+        place = key.place(address)
+        row = await self._read(lambda c: c.execute(_LEASE, place).fetchone())
+        return None if row is None else _lease(pool, key, row)
+
+    async def leases(
+        self, pool: PoolId, *, after: IPAddress | None = None, limit: int | None = None
+    ) -> Sequence[Lease]:
+        """Return leases by ascending address: those above ``after``, at most ``limit``."""
+        key = self._keys.get(pool)
+        if key is None:
+            return ()
+        found: list[Lease] = []
+        place = (key.number, -1, 0) if after is None else key.place(after)
+        while limit is None or len(found) < limit:
+            size = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            page = await self._read(_page(*place, size))
+            found += [_lease(pool, key, row) for row in page]
+            if len(page) < size:
+                break
+            place = (key.number, page[-1][0], page[-1][1])
+        return found
+
+    async def holders(self, pool: PoolId, *, names: int) -> Holders:
+        """Count the leases of a pool by kind, and return up to ``names`` names."""
+        key = self._keys.get(pool)
+        if key is None:
+            return Holders(counts={})
+        counts = await self._read(lambda c: c.execute(_COUNTS, (key.number,)).fetchall())
+        named = await self._read(lambda c: c.execute(_NAMES, (key.number, names)).fetchall())
+        return Holders(
+            counts={LeaseKind(kind): count for kind, count in counts},
+            names=[name for (name,) in named],
+        )
+
+    async def _write(self, unit: Unit[T]) -> T:
+        try:
+            return await self._database.write(unit)
+        except (UnavailableError, sqlite3.IntegrityError) as error:
+            raise StoreError(str(error)) from error
+
+    async def _read(self, unit: Unit[T]) -> T:
+        try:
+            return await self._database.read(unit)
+        except UnavailableError as error:
+            raise StoreError(str(error)) from error
+
+
+def _everything(connection: sqlite3.Connection) -> list[tuple[_Key, StoredPool]]:
+    keys = {}
+    pools = {}
+    for row in connection.execute(_POOLS):
+        pool = _pool(row)
+        keys[row[0]], pools[row[0]] = _key(row[0], pool), pool
+    gateways = {}
+    for number, *row in connection.execute(_GATEWAYS):
+        gateways[number] = _lease(pools[number].id, keys[number], row)
+    return [
+        (
+            key,
+            StoredPool(
+                pool=pools[number],
+                taken=pack(_offsets(connection.execute(_TAKEN, (number,)))),
+                gateway=gateways.get(number),
+            ),
+        )
+        for number, key in keys.items()
+    ]
+
+
+def _page(number: int, high: int, low: int, size: int) -> Unit[list[tuple[Any, ...]]]:
+    return lambda c: c.execute(_LEASES, (number, high, low, size)).fetchall()
+
+
+def _offsets(rows: Iterable[tuple[int, int]]) -> Iterator[int]:
+    for high, low in rows:
+        yield (high << _LOW_BITS) + low
+
+
+def _pool(row: tuple[Any, ...]) -> Pool:
+    _, name, space, subnet, window, automatic, created = row
+    try:
+        return Pool(
+            id=PoolId(name),
+            space=space,
+            subnet=IPNetwork(subnet),
+            window=None if window is None else IPNetwork(window),
+            automatic=bool(automatic),
+            created=created,
+        )
+    except (AddrFormatError, ValueError) as error:
+        raise StoreError(
+            f"the store has a pool {name} that makes no sense ({error}); it was not changed. "
+            "Restore it from a backup"
+        ) from error
+
+
+def _key(number: int, pool: Pool) -> _Key:
+    return _Key(number, int(pool.subnet.first), pool.family)
+
+
+def _lease(pool: PoolId, key: _Key, row: Sequence[Any]) -> Lease:
+    high, low, serial, kind, wanted, name, created = row
+    return Lease(
+        pool=pool,
+        address=key.address(high, low),
+        kind=LeaseKind(kind),
+        wanted=bool(wanted),
+        name=name,
+        serial=serial,
+        created=created,
+    )

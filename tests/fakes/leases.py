@@ -1,0 +1,109 @@
+"""A lease store in memory; tests/contract/test_lease_store.py holds it to the real one."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from netaddr import IPAddress
+
+from ipam import Contents, Holders, Lease, LeaseKind, Pool, PoolId, StoredPool, StoreError
+from ipam.bitmap import pack
+
+
+class FakeLeaseStore:
+    """Everything in dictionaries. A second :meth:`load` is a restart.
+
+    ``broken`` is the text of the error that every write raises while it is set. While ``gate`` is
+    cleared, writes take effect at once but do not return: they are on their way to the disk.
+    """
+
+    def __init__(self) -> None:
+        self.broken: str | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.pools: dict[PoolId, Pool] = {}
+        self.held: dict[PoolId, dict[int, Lease]] = {}
+        self.writes = 0
+        self._epoch = 0
+
+    async def load(self) -> Contents:
+        self._epoch += 1
+        return Contents(
+            epoch=self._epoch,
+            pools=[
+                StoredPool(
+                    pool=pool,
+                    taken=pack(sorted(each - pool.subnet.first for each in self.held[pool.id])),
+                    gateway=next(
+                        (
+                            lease
+                            for lease in self.held[pool.id].values()
+                            if lease.kind is LeaseKind.GATEWAY
+                        ),
+                        None,
+                    ),
+                )
+                for pool in self.pools.values()
+            ],
+        )
+
+    async def add_pool(self, pool: Pool) -> bool:
+        self._write()
+        same = any(p.space == pool.space and p.subnet == pool.subnet for p in self.pools.values())
+        if not same:
+            self.pools[pool.id] = pool
+            self.held[pool.id] = {}
+        await self.gate.wait()
+        return not same
+
+    async def remove_pool(self, pool: PoolId) -> bool:
+        self._write()
+        removed = self.pools.pop(pool, None)
+        self.held.pop(pool, None)
+        await self.gate.wait()
+        return removed is not None
+
+    async def add_lease(self, lease: Lease) -> bool:
+        self._write()
+        if lease.pool not in self.held:
+            raise StoreError(f"no pool {lease.pool}")
+        leases = self.held[lease.pool]
+        added = int(lease.address) not in leases
+        if added:
+            leases[int(lease.address)] = lease
+        await self.gate.wait()
+        return added
+
+    async def remove_lease(
+        self, pool: PoolId, address: IPAddress, *, serial: int | None = None
+    ) -> bool:
+        self._write()
+        leases = self.held.get(pool, {})
+        lease = leases.get(int(address))
+        removed = lease is not None and serial in (None, lease.serial)
+        if removed:
+            del leases[int(address)]
+        await self.gate.wait()
+        return removed
+
+    async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
+        return self.held.get(pool, {}).get(int(address))
+
+    async def leases(
+        self, pool: PoolId, *, after: IPAddress | None = None, limit: int | None = None
+    ) -> Sequence[Lease]:
+        leases = self.held.get(pool, {})
+        above = -1 if after is None else int(after)
+        return [leases[each] for each in sorted(leases) if each > above][:limit]
+
+    async def holders(self, pool: PoolId, *, names: int) -> Holders:
+        leases = self.held.get(pool, {}).values()
+        return Holders(
+            counts=Counter(lease.kind for lease in leases),
+            names=[lease.name for lease in leases if lease.name][:names],
+        )
+
+    def _write(self) -> None:
+        if self.broken:
+            raise StoreError(self.broken)
+        self.writes += 1
