@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Any, Self
@@ -135,10 +136,13 @@ class Bed(World):
         """Wait until our process answers on both sockets."""
         for name in ("ovsnet", "ovsipam"):
             until(
-                lambda name=name: self.activates(name) or not self.plugin.running,
-                lambda name=name: f"{name}.sock answers\n{self.plugin.said()}",
+                partial(self._answers_or_ended, name),
+                lambda: f"both sockets answer\n{self.plugin.said()}",
             )
         assert self.plugin.running, self.plugin.said()
+
+    def _answers_or_ended(self, name: str) -> bool:
+        return self.activates(name) or not self.plugin.running
 
     def activates(self, name: str) -> bool:
         """Whether a plugin answers Docker's greeting."""
@@ -153,6 +157,17 @@ class Bed(World):
         program = (sys.executable, str(Path(__file__).parent / "ask.py"))
         socket = f"{PLUGIN_DIR}/{name}.sock"
         return self.attempt(*program, socket, stdin=request, timeout_s=timeout_s).out
+
+    def revive(self) -> None:
+        """Start again what a test that failed has left stopped."""
+        for program, start in (
+            (self.ovsdb, self.start_ovsdb),
+            (self.vswitchd, self.start_vswitchd),
+            (self.plugin, self.start_plugin),
+            (self.dockerd, self.start_docker),
+        ):
+            if not program.running:
+                start()
 
     def restart_plugin(self, number: Signals = SIGTERM) -> None:
         """End our process by a signal and start it again."""

@@ -11,9 +11,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Self
@@ -135,8 +135,7 @@ class World:
         top = Path("/sys/fs/cgroup")
         for root in (top / self.name, *top.glob(f"*/{self.name}")):
             for folder, _, _ in os.walk(root, topdown=False):
-                with _unless_gone():
-                    until(lambda each=Path(folder): _rmdir(each), f"{folder} is empty")
+                until(partial(_rmdir, Path(folder)), f"{folder} is empty")
 
     def enter(self, *argv: str, netns: str | None = None) -> tuple[str, ...]:
         """Return the command that runs ``argv`` inside.
@@ -253,14 +252,6 @@ def _marker() -> dict[str, str]:
 
 def _text(output: bytes) -> str:
     return output.decode(errors="replace").strip()
-
-
-@contextmanager
-def _unless_gone() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        return
 
 
 def _rmdir(folder: Path) -> bool:

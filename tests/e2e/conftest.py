@@ -1,0 +1,70 @@
+"""A bed for all tests that leave it as it was, which is checked after each of them."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.e2e import snapshot
+from tests.e2e.bed import Bed
+from tests.e2e.stage import Stage
+from tests.e2e.traffic import Place
+from tests.e2e.world import until
+
+
+@pytest.fixture(scope="session")
+def shared_bed() -> Iterator[Bed]:
+    with Bed() as bed:
+        yield bed
+
+
+@pytest.fixture
+def bed(shared_bed: Bed, request: pytest.FixtureRequest) -> Iterator[Bed]:
+    """The shared bed; what a test changes on it must be as before when it ends."""
+    shared_bed.revive()
+    before = snapshot.take(shared_bed)
+    yield shared_bed
+    last: list[str] = []
+
+    def as_before() -> bool:
+        last[:] = [snapshot.difference(before, snapshot.take(shared_bed))]
+        return not last[0]
+
+    until(as_before, lambda: f"all is as before {request.node.name}\n{last[0]}")
+
+
+@pytest.fixture
+def stage(bed: Bed) -> Iterator[Stage]:
+    """Docker's networks and containers, removed afterwards."""
+    stage = Stage(bed)
+    yield stage
+    stage.clear()
+
+
+@pytest.fixture
+def host(bed: Bed) -> Place:
+    return Place(bed, "the host")
+
+
+@pytest.fixture
+def outside(bed: Bed) -> Place:
+    return Place(bed, "the outside", bed.outside)
+
+
+@pytest.fixture
+def make_bed() -> Iterator[Callable[..., Bed]]:
+    """Beds of a test's own, for faults that the shared one should not see."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(Bed(**settings))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the logs of the beds to the report of a test that failed."""
+    report = yield
+    if report.failed:
+        beds = [each for each in getattr(item, "funcargs", {}).values() if isinstance(each, Bed)]
+        report.sections.extend(("logs of the bed", each.logs()) for each in beds)
+    return report

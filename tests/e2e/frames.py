@@ -1,0 +1,72 @@
+"""Program: send and hear labelled Ethernet frames on a link, with any stack of VLAN tags.
+
+``frames.py hear LINK`` prints ``ready``, then ``LABEL TAG`` for each labelled frame that comes
+in, TAG being the outermost VLAN id or ``-``; it runs until it is ended.
+
+``frames.py send LINK`` reads lines of ``LABEL TPID:VID,TPID:VID…`` (hexadecimal protocol id,
+decimal VLAN id, the outermost first; ``-`` for none) and sends one broadcast frame for each.
+"""
+
+import socket
+import struct
+import sys
+
+ETHERTYPE = 0x88B5
+"""For local experiments (IEEE 802)."""
+
+_MARK = b"ovsnet-test:"
+_EVERY_PROTOCOL = 0x0003
+_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_AUXDATA = 263, 1, 8
+_PROMISCUOUS = 1
+_OUTGOING = 4
+_VLAN_VALID = 0x10
+_AUXDATA = struct.Struct("=IIIHHHH")
+
+
+def hear(link: str) -> None:
+    """Print what comes in, until this process is ended."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_EVERY_PROTOCOL)) as wire:
+        wire.bind((link, _EVERY_PROTOCOL))
+        wire.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        membership = struct.pack("iHH8s", socket.if_nametoindex(link), _PROMISCUOUS, 0, b"")
+        wire.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
+        print("ready", flush=True)  # noqa: T201
+        while True:
+            frame, extra, _, sender = wire.recvmsg(2048, 256)
+            start = frame.find(_MARK)
+            if start < 0 or sender[2] == _OUTGOING:
+                continue
+            label = frame[start + len(_MARK) :].partition(b"\0")[0].decode()
+            print(label, _outer_tag(frame, extra), flush=True)  # noqa: T201
+
+
+def _outer_tag(frame: bytes, extra: list[tuple[int, int, bytes]]) -> str:
+    """Return the VLAN id, which the kernel may have taken out of the frame."""
+    for level, kind, data in extra:
+        if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
+            status, _, _, _, _, tag, _ = _AUXDATA.unpack_from(data)
+            if status & _VLAN_VALID:
+                return str(tag & 0xFFF)
+    protocol, tag = struct.unpack_from("!HH", frame, 12)
+    return str(tag & 0xFFF) if protocol in (0x8100, 0x88A8) else "-"
+
+
+def send(link: str) -> None:
+    """Send a frame for each line of standard input."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((link, 0))
+        source: bytes = wire.getsockname()[4]
+        for line in sys.stdin:
+            label, stack = line.split()
+            tags = b"".join(_tag(each) for each in stack.split(",") if each != "-")
+            payload = (_MARK + label.encode() + b"\0").ljust(46, b"\0")
+            wire.send(b"\xff" * 6 + source + tags + struct.pack("!H", ETHERTYPE) + payload)
+
+
+def _tag(text: str) -> bytes:
+    protocol, _, vlan = text.partition(":")
+    return struct.pack("!HH", int(protocol, 16), int(vlan))
+
+
+if __name__ == "__main__":
+    {"hear": hear, "send": send}[sys.argv[1]](sys.argv[2])

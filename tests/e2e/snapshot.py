@@ -1,0 +1,125 @@
+"""All that a test could leave behind on a bed, as lines of text that can be compared."""
+
+import difflib
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.e2e.bed import Bed
+
+Snapshot = Mapping[str, list[str]]
+
+# What vswitchd itself writes, and counts.
+_VOLATILE = {
+    *("_uuid", "_version", "ofport", "ifindex", "link_resets", "link_speed", "link_state"),
+    *("admin_state", "duplex", "error", "mac_in_use", "mtu", "statistics", "status"),
+    *("cur_cfg", "next_cfg", "datapath_id", "bond_active_slave", "rstp_status"),
+    *("rstp_statistics", "datapath_version", "lacp_current", "cfm_fault", "datapaths"),
+}
+
+
+def take(bed: Bed) -> Snapshot:
+    """Return the state of the switch, the links, the leases, the firewall and the rest."""
+    return {
+        "switch": sorted(_switch(bed)),
+        "links": sorted(_links(bed)),
+        "routes": sorted(_routes(bed)),
+        "settings": sorted(_settings(bed)),
+        "firewall": _firewall(bed),
+        "records": sorted(_records(bed)),
+        "docker": sorted(_docker(bed)),
+        "processes": sorted(bed.run("ps", "-A", "-o", "comm=").split()),
+        "namespaces": sorted(bed.run("ls", "/run/netns").split()),
+    }
+
+
+def difference(before: Snapshot, after: Snapshot) -> str:
+    """Return what is not as before, a unified diff for each part; empty if nothing."""
+    parts: list[str] = []
+    for name, lines in before.items():
+        diff = difflib.unified_diff(lines, after[name], f"{name} before", "after", n=0, lineterm="")
+        parts.extend(diff)
+    return "\n".join(parts)
+
+
+def _switch(bed: Bed) -> Iterator[str]:
+    database = ("unix:/run/openvswitch/db.sock", "Open_vSwitch")
+    dump = bed.run("ovsdb-client", "--timeout=20", "--format=json", "dump", *database)
+    names: dict[str, str] = {}
+    tables = [json.loads(line) for line in dump.splitlines() if line]
+    rows = [
+        (table["caption"], dict(zip(table["headings"], row, strict=True)))
+        for table in tables
+        for row in table["data"]
+    ]
+    for caption, row in rows:
+        names[row["_uuid"][1]] = str(row.get("name", caption))
+    for caption, row in rows:
+        stable = {k: v for k, v in row.items() if k not in _VOLATILE and v not in ("", [])}
+        text = json.dumps(stable, sort_keys=True)
+        text = re.sub(
+            r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda m: names.get(m[0], "?"), text
+        )
+        yield f"{caption}: {text}"
+
+
+def _links(bed: Bed) -> Iterator[str]:
+    for link in _json(bed, "ip", "-json", "-details", "address"):
+        kind = link.get("linkinfo", {}).get("info_kind", "")
+        up = "up" if "UP" in link["flags"] else "down"
+        addresses = sorted(
+            f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] != "link"
+        )
+        alias = link.get("ifalias", "")
+        yield " ".join([link["ifname"], kind, up, str(link["mtu"]), alias, *addresses])
+
+
+def _routes(bed: Bed) -> Iterator[str]:
+    for family in ("-4", "-6"):
+        for route in _json(bed, "ip", "-json", family, "route", "show", "table", "all"):
+            # link-local and multicast routes come with a link's carrier, not with its owner
+            if not route["dst"].startswith(("fe80:", "ff00:", "multicast", "anycast")):
+                kept = {
+                    k: route[k] for k in ("type", "dst", "gateway", "dev", "table") if k in route
+                }
+                yield json.dumps(kept)
+        yield from bed.run("ip", family, "rule").splitlines()
+
+
+def _settings(bed: Bed) -> Iterator[str]:
+    folders = ("/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf", "/proc/sys/net/bridge")
+    files = ("/proc/sys/net/ipv4/ip_forward",)
+    found = bed.attempt("grep", "-r", "-s", "", *folders, *files).out
+    yield from (line.removeprefix("/proc/sys/net/") for line in found.splitlines())
+
+
+def _firewall(bed: Bed) -> list[str]:
+    return bed.run("nft", "--stateless", "list", "ruleset").splitlines()
+
+
+def _records(bed: Bed) -> Iterator[str]:
+    path = bed.state_dir / "state.db"
+    if not path.exists():
+        return
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    try:
+        tables = connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        )
+        for (table,) in tables.fetchall():
+            for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - from the schema
+                yield f"{table}: {row}"
+    finally:
+        connection.close()
+
+
+def _docker(bed: Bed) -> Iterator[str]:
+    yield from bed.docker("ps", "--all", "--format", "container {{.Names}}").splitlines()
+    yield from bed.docker("network", "ls", "--format", "network {{.Name}}").splitlines()
+
+
+def _json(bed: Bed, *command: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(bed.run(*command) or "[]")
+    return found
