@@ -5,6 +5,9 @@ Use::
     log = logging.getLogger(__name__)
     event(log, "endpoint.attached", network=network.id, endpoint=endpoint.id, took_ms=4.2)
 
+or, where a module prefers it, ``log.info("endpoint.attached", extra={"network": …})``: the same
+line, but ``extra`` refuses the names that logging keeps for itself (``name``, ``args``, …).
+
 Docker's ids are cut to 12 characters, as ``docker ps`` shows them. A value never breaks the
 line: what is not a plain word is quoted and escaped.
 """
@@ -27,10 +30,15 @@ LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 
+_FIELDS = "event_fields"
 _PLAIN = re.compile(r"[^\s\"'=\\]+")
+_EVENT = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
 _ID = re.compile(r"[0-9a-f]{64}")
 _ID_KEYS = frozenset({"network", "endpoint", "container"})
 _ID_LENGTH = 12
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", _FIELDS}
+"""What a record has of itself; anything else in it came with ``extra``."""
 
 
 def event(
@@ -39,7 +47,7 @@ def event(
     /,
     *,
     level: int = logging.INFO,
-    error: BaseException | None = None,
+    fault: BaseException | None = None,
     **fields: object,
 ) -> None:
     """Log one event.
@@ -48,34 +56,58 @@ def event(
         log: the module's logger.
         name: what happened, as ``subject.verb``; never made of variable parts.
         level: one of logging's.
-        error: its traceback becomes the last field; for faults of ours, not for refusals.
+        fault: its traceback becomes the last field; for faults of ours, not for refusals.
         fields: what it happened to; None leaves a field out.
     """
-    if log.isEnabledFor(level):
-        log.log(level, name, exc_info=error, extra={"fields": fields}, stacklevel=2)
+    if not log.isEnabledFor(level):
+        return
+    # Made here and not by log.log(), which walks the stack to find a line number nobody sees:
+    # half of an event's cost.
+    trace = (type(fault), fault, fault.__traceback__) if fault is not None else None
+    record = logging.LogRecord(log.name, level, "", 0, name, None, trace)
+    setattr(record, _FIELDS, fields)
+    log.handle(record)
 
 
 class LineFormatter(logging.Formatter):
     """Renders a record, ours or a library's, as one line."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = -1
+        self._stamp = ""
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        parts = [f"{stamp}.{int(record.msecs):03d}Z", record.levelname.lower()]
-        fields: object = getattr(record, "fields", None)
-        if isinstance(fields, dict):
-            parts.append(_word(record.msg))
-        else:  # a library's message is prose, not the name of an event
-            parts.append("log.message")
-            fields = {"logger": record.name, "text": record.getMessage()}
+        name, fields = _event(record)
+        parts = [self._time(record), record.levelname.lower(), name]
         if request := REQUEST.get():
             parts.append(f"request={request}")
-        parts += [
-            f"{key}={_value(key, value)}" for key, value in fields.items() if value is not None
-        ]
+        for key, value in fields.items():
+            if value is not None:
+                parts.append(f"{key}={_value(key, value)}")
         if record.exc_info:
             parts.append(f"traceback={_word(self.formatException(record.exc_info))}")
         return " ".join(parts)
+
+    def _time(self, record: logging.LogRecord) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int(record.created % 1 * 1000):03d}Z"
+
+
+def _event(record: logging.LogRecord) -> tuple[str, Mapping[str, object]]:
+    """Return name and fields of a record, whichever way it was logged."""
+    fields: Mapping[str, object] | None = getattr(record, _FIELDS, None)
+    if fields is not None:
+        return str(record.msg), fields
+    extra = {key: value for key, value in vars(record).items() if key not in _OWN}
+    if not record.args and isinstance(record.msg, str) and _EVENT.fullmatch(record.msg):
+        return record.msg, extra
+    # A library's message is prose, not the name of an event.
+    return "log.message", {"logger": record.name, "text": record.getMessage(), **extra}
 
 
 def configure(level: str, *, stream: TextIO | None = None) -> None:
@@ -83,6 +115,13 @@ def configure(level: str, *, stream: TextIO | None = None) -> None:
 
     Without a stream: stderr. A second call replaces the first.
     """
+    # Nobody sees these in our lines, and asking for them costs as much as the rest of a record
+    # (docs.python.org, howto/logging, "Optimization").
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
     handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
     handler.setFormatter(LineFormatter())
     root = logging.getLogger()

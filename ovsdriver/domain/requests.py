@@ -35,6 +35,8 @@ class NetworkOptions:
     masquerade: bool = True
     typed: Mapping[str, str] = field(default=NO_OPTIONS)
     """As the user typed them, for showing."""
+    ignored: tuple[str, ...] = ()
+    """Keys of ``typed`` that are other people's and mean nothing here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class EndpointOptions:
     mac: EUI | None = None
     mtu: int | None = None
     typed: Mapping[str, str] = field(default=NO_OPTIONS)
+    ignored: tuple[str, ...] = ()
+    """Keys of ``typed`` that are other people's and mean nothing here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,8 @@ class OfferedSubnet:
     space: str
     cidr: IPNetwork
     gateway: IPAddress | None = None
+    auxiliary: tuple[IPAddress, ...] = ()
+    """``--aux-address``: held in the IPAM for others than containers, for the network's life."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

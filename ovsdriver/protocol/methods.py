@@ -1,0 +1,365 @@
+"""Both protocols as tables: a method's name, its request, the service's call, the reply."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from netaddr import EUI, IPAddress
+
+from ipam.model import (
+    DEFAULT_SPACE,
+    GLOBAL_SPACE,
+    AddressRequest,
+    Lease,
+    Pool,
+    PoolId,
+    PoolRequest,
+)
+from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.domain.requests import (
+    Joined,
+    NetworkOptions,
+    NewEndpoint,
+    NewNetwork,
+    PortMapping,
+)
+from ovsdriver.errors import UnavailableError
+from ovsdriver.logs import event
+from ovsdriver.protocol import ipam, network
+from ovsdriver.protocol.fields import Fields
+from ovsdriver.protocol.server import Call, Reply
+
+log = logging.getLogger(__name__)
+
+Request = TypeVar("Request")
+
+EMPTY: Reply = {}
+"""What a call with nothing to say answers: dockerd reads an empty body as an error."""
+
+DEFAULT_SPACES = ipam.Spaces(local=DEFAULT_SPACE, shared=GLOBAL_SPACE)
+
+STARTING_WAIT_S = 8.0
+"""How long a call waits for a process that is still starting; less than any deadline of ours,
+so that it is answered by a sentence about that."""
+
+
+class Networks(Protocol):
+    """What the network calls need of the service behind them."""
+
+    async def create(self, new: NewNetwork, /) -> None:
+        """Make a network; repeatable."""
+        ...
+
+    async def delete(self, network_id: NetworkId, /) -> bool:
+        """Remove a network; False if it is not known."""
+        ...
+
+    def gateway_skips(self, options: NetworkOptions, internal: bool, /) -> bool:
+        """Whether such a network needs no gateway address from its IPAM."""
+        ...
+
+
+class Endpoints(Protocol):
+    """What the endpoint calls need of the service behind them."""
+
+    async def create(self, new: NewEndpoint, /) -> EUI | None:
+        """Record an endpoint; returns the MAC to tell Docker, None if Docker sent one."""
+        ...
+
+    async def join(self, network_id: NetworkId, endpoint_id: EndpointId, sandbox: str, /) -> Joined:
+        """Plug an endpoint in."""
+        ...
+
+    async def leave(self, network_id: NetworkId, endpoint_id: EndpointId, /) -> None:
+        """Unplug an endpoint, known or not."""
+        ...
+
+    async def delete(self, network_id: NetworkId, endpoint_id: EndpointId, /) -> None:
+        """Remove an endpoint, known or not."""
+        ...
+
+    async def publish(
+        self, network_id: NetworkId, endpoint_id: EndpointId, ports: Sequence[PortMapping], /
+    ) -> None:
+        """Publish ports on the host."""
+        ...
+
+    async def revoke(self, network_id: NetworkId, endpoint_id: EndpointId, /) -> None:
+        """Take back what was published, known or not."""
+        ...
+
+    async def release(self, pool: PoolId, address: IPAddress, /) -> None:
+        """End the endpoint that still stands on an address which is about to be released."""
+        ...
+
+
+class Ipam(Protocol):
+    """What the IPAM calls need of the service behind them."""
+
+    async def request_pool(self, request: PoolRequest, /) -> Pool:
+        """Hold a subnet."""
+        ...
+
+    async def release_pool(self, pool_id: PoolId, /) -> bool:
+        """Free a subnet with all of its addresses; False if it is not held."""
+        ...
+
+    async def request_address(self, request: AddressRequest, /) -> Lease:
+        """Hold an address."""
+        ...
+
+    async def release_address(self, pool_id: PoolId, address: IPAddress, /) -> bool:
+        """Free an address; False if it is not held."""
+        ...
+
+    def pool(self, pool_id: PoolId, /) -> Pool | None:
+        """Return a pool that is held."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What answers, once it is there."""
+
+    networks: Networks
+    endpoints: Endpoints
+    ipam: Ipam
+
+
+class Backend:
+    """The services as the calls see them: starting, then there or, with a sentence, not.
+
+    The sockets answer from the first moment on, because dockerd waits 15 s for each call that
+    it cannot place, one after the other, before its own API answers.
+    """
+
+    def __init__(self, *, wait_s: float = STARTING_WAIT_S) -> None:
+        self._wait_s = wait_s
+        self._services: Services | None = None
+        self._sentence = ""
+        self._decided = asyncio.Event()
+
+    def ready(self, services: Services) -> None:
+        """Serve from now on."""
+        self._services = services
+        self._decided.set()
+
+    def degrade(self, sentence: str) -> None:
+        """Fail every call that needs a service, at once, with ``sentence``, until ``ready``."""
+        self._services = None
+        self._sentence = sentence
+        self._decided.set()
+
+    @property
+    def degraded(self) -> str:
+        """The sentence, empty if there is none."""
+        return "" if self._services is not None else self._sentence
+
+    async def services(self) -> Services:
+        """Return the services.
+
+        Raises:
+            UnavailableError: they will not come, or not in time.
+        """
+        if self._services is None and not self._decided.is_set():
+            try:
+                async with asyncio.timeout(self._wait_s):
+                    await self._decided.wait()
+            except TimeoutError as error:
+                raise UnavailableError(
+                    f"ovsnet is still starting after {self._wait_s:g} s; try again, and see its "
+                    "log if that does not end"
+                ) from error
+        if self._services is None:
+            raise UnavailableError(self._sentence)
+        return self._services
+
+
+def network_calls(backend: Backend) -> Mapping[str, Call]:
+    """Return the calls of a network driver, by their names on the wire."""
+
+    def served(
+        read: Callable[[Fields], Request], serve: Callable[[Services, Request], Awaitable[Reply]]
+    ) -> Call:
+        return _served(backend, read, serve)
+
+    return {
+        "NetworkDriver.GetCapabilities": _constant(network.CAPABILITIES),
+        "NetworkDriver.AllocateNetwork": _local(network.allocation, network.allocation_reply),
+        "NetworkDriver.FreeNetwork": _local(network.network_id, _nothing_to_say),
+        "NetworkDriver.DiscoverNew": _local(_unread, _nothing_to_say),
+        "NetworkDriver.DiscoverDelete": _local(_unread, _nothing_to_say),
+        "NetworkDriver.EndpointOperInfo": _local(network.place, _operational_info),
+        "NetworkDriver.GwAllocCheck": served(network.gateway_check, _gateway_check),
+        "NetworkDriver.CreateNetwork": served(network.new_network, _create_network),
+        "NetworkDriver.DeleteNetwork": served(network.network_id, _delete_network),
+        "NetworkDriver.CreateEndpoint": served(network.endpoint_creation, _create_endpoint),
+        "NetworkDriver.DeleteEndpoint": served(network.place, _delete_endpoint),
+        "NetworkDriver.Join": served(network.join, _join),
+        "NetworkDriver.Leave": served(network.place, _leave),
+        "NetworkDriver.ProgramExternalConnectivity": served(network.publication, _publish),
+        "NetworkDriver.RevokeExternalConnectivity": served(network.place, _revoke),
+    }
+
+
+def ipam_calls(backend: Backend, spaces: ipam.Spaces = DEFAULT_SPACES) -> Mapping[str, Call]:
+    """Return the calls of an IPAM driver whose default address spaces are ``spaces``."""
+
+    async def request_pool(services: Services, asked: tuple[PoolRequest, tuple[str, ...]]) -> Reply:
+        request, ignored = asked
+        _note_ignored(ignored)
+        return ipam.pool_reply(await services.ipam.request_pool(request))
+
+    return {
+        "IpamDriver.GetCapabilities": _constant(ipam.CAPABILITIES),
+        "IpamDriver.GetDefaultAddressSpaces": _constant(ipam.spaces_reply(spaces)),
+        "IpamDriver.RequestPool": _served(
+            backend, lambda body: ipam.pool_request(body, spaces), request_pool
+        ),
+        "IpamDriver.ReleasePool": _served(backend, ipam.pool_id, _release_pool),
+        "IpamDriver.RequestAddress": _served(backend, ipam.address_request, _request_address),
+        "IpamDriver.ReleaseAddress": _served(backend, ipam.release, _release_address),
+    }
+
+
+def named_spaces(name: str) -> ipam.Spaces:
+    """Return the spaces of the driver ``ovsipam-NAME``."""
+    return ipam.Spaces(local=name, shared=ipam.global_twin(name))
+
+
+def both_kinds(backend: Backend) -> Mapping[str, Call]:
+    """Return what ``ovsnet.sock`` answers: a network driver and an IPAM driver of one name."""
+    return {
+        "Plugin.Activate": _constant({"Implements": ["NetworkDriver", "IpamDriver"]}),
+        **network_calls(backend),
+        **ipam_calls(backend),
+    }
+
+
+def ipam_only(backend: Backend, spaces: ipam.Spaces = DEFAULT_SPACES) -> Mapping[str, Call]:
+    """Return what ``ovsipam.sock`` and ``ovsipam-NAME.sock`` answer."""
+    return {
+        "Plugin.Activate": _constant({"Implements": ["IpamDriver"]}),
+        **ipam_calls(backend, spaces),
+    }
+
+
+def _constant(reply: Reply) -> Call:
+    """Return a call without arguments that needs nothing: it can never fail."""
+
+    async def answer(_: Fields) -> Reply:
+        return reply
+
+    return Call(answer=answer, arguments=False)
+
+
+def _local(read: Callable[[Fields], Request], render: Callable[[Request], Reply]) -> Call:
+    """Return a call that is answered without a service."""
+
+    async def answer(body: Fields) -> Reply:
+        return render(read(body))
+
+    return Call(answer=answer)
+
+
+def _served(
+    backend: Backend,
+    read: Callable[[Fields], Request],
+    serve: Callable[[Services, Request], Awaitable[Reply]],
+) -> Call:
+    """Return a call that is read first, so that a bad request never waits, then served."""
+
+    async def answer(body: Fields) -> Reply:
+        request = read(body)
+        return await serve(await backend.services(), request)
+
+    return Call(answer=answer)
+
+
+def _unread(_: Fields) -> None:
+    """Discovery of swarm's nodes is of no use to a driver of local scope."""
+
+
+def _nothing_to_say(_: object) -> Reply:
+    return EMPTY
+
+
+def _operational_info(_: network.Place) -> Reply:
+    return network.OPERATIONAL_INFO
+
+
+async def _gateway_check(services: Services, check: network.GatewayCheck) -> Reply:
+    return network.gateway_skips_reply(
+        services.networks.gateway_skips(check.options, check.internal)
+    )
+
+
+async def _create_network(services: Services, new: NewNetwork) -> Reply:
+    _note_ignored(new.options.ignored)
+    await services.networks.create(new)
+    return EMPTY
+
+
+async def _delete_network(services: Services, network_id: NetworkId) -> Reply:
+    await services.networks.delete(network_id)
+    return EMPTY
+
+
+async def _create_endpoint(services: Services, creation: network.EndpointCreation) -> Reply:
+    _note_ignored(creation.new.options.ignored)
+    return network.endpoint_reply(creation, await services.endpoints.create(creation.new))
+
+
+async def _delete_endpoint(services: Services, place: network.Place) -> Reply:
+    await services.endpoints.delete(place.network, place.endpoint)
+    return EMPTY
+
+
+async def _join(services: Services, join: network.Join) -> Reply:
+    return network.join_reply(
+        await services.endpoints.join(join.place.network, join.place.endpoint, join.sandbox)
+    )
+
+
+async def _leave(services: Services, place: network.Place) -> Reply:
+    await services.endpoints.leave(place.network, place.endpoint)
+    return EMPTY
+
+
+async def _publish(services: Services, publication: network.Publication) -> Reply:
+    place = publication.place
+    await services.endpoints.publish(place.network, place.endpoint, publication.ports)
+    return EMPTY
+
+
+async def _revoke(services: Services, place: network.Place) -> Reply:
+    await services.endpoints.revoke(place.network, place.endpoint)
+    return EMPTY
+
+
+async def _release_pool(services: Services, pool_id: PoolId) -> Reply:
+    await services.ipam.release_pool(pool_id)
+    return EMPTY
+
+
+async def _request_address(services: Services, request: AddressRequest) -> Reply:
+    lease = await services.ipam.request_address(request)
+    pool = services.ipam.pool(lease.pool)
+    if pool is None:
+        # ReleasePool came in between and freed the lease with its pool.
+        raise UnavailableError(f"pool {request.pool} was released meanwhile; try again")
+    return ipam.address_reply(lease, pool)
+
+
+async def _release_address(services: Services, release: ipam.Release) -> Reply:
+    # The endpoint goes first: an address is free only when nothing answers to it any more.
+    await services.endpoints.release(release.pool, release.address)
+    await services.ipam.release_address(release.pool, release.address)
+    return EMPTY
+
+
+def _note_ignored(keys: Sequence[str]) -> None:
+    if keys:
+        event(log, "options.ignored", keys=", ".join(keys))

@@ -1,0 +1,420 @@
+"""The options that users type, as one table: parser, errors, help and README come from its rows.
+
+Strict: an option that would be ignored by mistake is worse than a refusal. So a key that we do
+not know is refused, with two exceptions that are listed in ``ignored`` instead:
+
+- Docker's own keys (``com.docker.…``). Their meaning is Docker's: engines add them to endpoints
+  by themselves, and Compose files written for another driver carry them. Those that change what
+  a network *is* have rows below, so that they are either done or refused.
+- Keys with somebody's domain in front (``com.example.rack``, two dots or more). Such names are
+  labels for other programs; no typo of ours looks like that.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from netaddr import IPAddress
+
+from ovsdriver.domain.model import Datapath, Mode, PortKind
+from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
+from ovsdriver.errors import InvalidOptionError
+from ovsdriver.protocol import values
+from ovsdriver.protocol.values import quote
+
+
+class Scope(Enum):
+    """Where an option is typed."""
+
+    NETWORK = "network"
+    ENDPOINT = "endpoint"
+    IPAM = "ipam"
+
+    def usage(self, name: str) -> str:
+        """Return what to type."""
+        match self:
+            case Scope.NETWORK:
+                return f"docker network create -o {name}=…"
+            case Scope.ENDPOINT:
+                return f"docker run --network name=NETWORK,driver-opt={name}=…"
+            case Scope.IPAM:
+                return f"docker network create --ipam-opt {name}=…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One row of the table."""
+
+    name: str
+    scope: Scope
+    parse: Callable[[str], object]
+    """Text to value; ValueError with a sentence about the text."""
+    default: str
+    """For people: what holds if the option is left out."""
+    help: str
+    field: str = ""
+    """Attribute of the request that it fills; empty: the value is only checked."""
+    aliases: tuple[str, ...] = ()
+    """Names of Docker's or dovesnap's that mean the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """``docker network create --ipam-opt``; None means: not said."""
+
+    space: str | None = None
+    prefix: int | None = None
+    ignored: tuple[str, ...] = ()
+
+
+def _gateways(text: str) -> tuple[IPAddress, ...]:
+    found = tuple(values.address(part.strip()) for part in text.split(","))
+    if len({address.version for address in found}) < len(found):
+        raise ValueError(f"{quote(text)} names two addresses of one family; name one of each")
+    return found
+
+
+def _mode(text: str) -> Mode:
+    return values.word(text, {mode.value: mode for mode in Mode})
+
+
+def _datapath(text: str) -> Datapath:
+    return values.word(text, {datapath.value: datapath for datapath in Datapath})
+
+
+def _port(text: str) -> PortKind:
+    return values.word(text, {kind.value: kind for kind in PortKind})
+
+
+def _userspace(text: str) -> Datapath:
+    return Datapath.NETDEV if values.flag(text) else Datapath.SYSTEM
+
+
+def _open_inside(text: str) -> bool:
+    if not values.flag(text):
+        raise ValueError(
+            f"{quote(text)} cannot be had: containers on one network always reach each other; "
+            "put those that must not on networks of their own"
+        )
+    return True
+
+
+def _no_binding(text: str) -> str:
+    raise ValueError(
+        f"{quote(text)} would have no effect: ovsnet does not publish ports yet; leave it out"
+    )
+
+
+def _prefix(text: str) -> int:
+    return values.integer(text, 1, 127, "a prefix length")
+
+
+TABLE: Sequence[Option] = (
+    Option(
+        name="ovs.bridge",
+        scope=Scope.NETWORK,
+        field="bridge",
+        parse=values.link_name,
+        default="the configured bridge, `br-ovsnet`",
+        help="Bridge that carries the network. One that exists is adopted: only our own ports "
+        "on it are touched. A missing one is made, and removed with its last network.",
+        aliases=("com.docker.network.bridge.name", "ovs.bridge.name"),
+    ),
+    Option(
+        name="ovs.vlan",
+        scope=Scope.NETWORK,
+        field="vlan",
+        parse=values.vlan,
+        default="the lowest free one",
+        help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. To be given "
+        "on an adopted bridge.",
+        aliases=("ovs.bridge.vlan",),
+    ),
+    Option(
+        name="ovs.shared",
+        scope=Scope.NETWORK,
+        field="shared",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: share bridge and VLAN with another network that has them already.",
+    ),
+    Option(
+        name="ovs.space",
+        scope=Scope.NETWORK,
+        field="space",
+        parse=values.space,
+        default="the IPAM driver's",
+        help="Address space of the network's subnets; repeats `ipam.space`.",
+    ),
+    Option(
+        name="ovs.mode",
+        scope=Scope.NETWORK,
+        field="mode",
+        parse=_mode,
+        default="`nat` on bridges of ours, `flat` on adopted ones",
+        help="`nat`: gateway on this host, masqueraded. `flat`: straight on the bridge's segment, "
+        "nothing on the host. `isolated`: no way out.",
+        aliases=(
+            "ovs.bridge.mode",
+            "com.docker.network.bridge.gateway_mode_ipv4",
+            "com.docker.network.bridge.gateway_mode_ipv6",
+        ),
+    ),
+    Option(
+        name="ovs.gateway",
+        scope=Scope.NETWORK,
+        field="gateways",
+        parse=_gateways,
+        default="none",
+        help="Gateway that containers of a `flat` network are told, where the IPAM driver is not "
+        "ours; one address of each family, separated by a comma.",
+    ),
+    Option(
+        name="ovs.mtu",
+        scope=Scope.NETWORK,
+        field="mtu",
+        parse=values.mtu,
+        default="the configured MTU, 1500",
+        help="MTU in bytes, 68 to 65535; at least 1280 with IPv6.",
+        aliases=("com.docker.network.driver.mtu", "ovs.bridge.mtu"),
+    ),
+    Option(
+        name="ovs.port",
+        scope=Scope.NETWORK,
+        field="port",
+        parse=_port,
+        default="`veth`",
+        help="What plugs containers into the bridge.",
+    ),
+    Option(
+        name="ovs.datapath",
+        scope=Scope.NETWORK,
+        field="datapath",
+        parse=_datapath,
+        default="`system` where the kernel has openvswitch, else `netdev`",
+        help="Datapath of a bridge that is made for this network.",
+    ),
+    Option(
+        name="ovs.bridge.userspace",
+        scope=Scope.NETWORK,
+        field="datapath",
+        parse=_userspace,
+        default="see `ovs.datapath`",
+        help="dovesnap's word: `true` is `ovs.datapath=netdev`, `false` is `system`.",
+    ),
+    Option(
+        name="ovs.ifprefix",
+        scope=Scope.NETWORK,
+        field="interface_prefix",
+        parse=values.interface_prefix,
+        default="`eth`",
+        help="Begin of the interface's name in containers; Docker appends a number.",
+        aliases=("com.docker.network.container_iface_prefix",),
+    ),
+    Option(
+        name="com.docker.network.bridge.enable_ip_masquerade",
+        scope=Scope.NETWORK,
+        field="masquerade",
+        parse=values.flag,
+        default="`true`",
+        help="`false`: a `nat` network's packets leave with their own source address.",
+    ),
+    Option(
+        name="com.docker.network.bridge.enable_icc",
+        scope=Scope.NETWORK,
+        parse=_open_inside,
+        default="`true`",
+        help="Only `true`: containers on one network reach each other.",
+    ),
+    Option(
+        name="com.docker.network.bridge.host_binding_ipv4",
+        scope=Scope.NETWORK,
+        parse=_no_binding,
+        default="none",
+        help="Refused until ports can be published.",
+    ),
+    Option(
+        name="ovs.mac",
+        scope=Scope.ENDPOINT,
+        field="mac",
+        parse=values.mac,
+        default="made from the address",
+        help="MAC address of the container's interface; as `--mac-address`, but of one network.",
+    ),
+    Option(
+        name="ovs.mtu",
+        scope=Scope.ENDPOINT,
+        field="mtu",
+        parse=values.mtu,
+        default="the network's",
+        help="MTU of the container's interface in bytes, at most the network's.",
+        aliases=("com.docker.network.driver.mtu",),
+    ),
+    Option(
+        name="ipam.space",
+        scope=Scope.IPAM,
+        field="space",
+        parse=values.space,
+        default="the IPAM driver's",
+        help="Address space: subnets may repeat between spaces, never inside one. To be repeated "
+        "as `-o ovs.space`.",
+    ),
+    Option(
+        name="ipam.prefix",
+        scope=Scope.IPAM,
+        field="prefix",
+        parse=_prefix,
+        default="the size in the configuration",
+        help="Prefix length of a subnet that is chosen for the network.",
+    ),
+)
+
+_NAMES: Mapping[Scope, Mapping[str, Option]] = {
+    scope: {name: row for row in TABLE if row.scope is scope for name in (row.name, *row.aliases)}
+    for scope in Scope
+}
+
+_DOVESNAP = frozenset(
+    f"ovs.bridge.{name}"
+    for name in (
+        "add_copro_ports",
+        "add_ports",
+        "bind_interface",
+        "controller",
+        "default_acl",
+        "dhcp",
+        "dpid",
+        "lbport",
+        "mirror_tunnel_vid",
+        "nat_acl",
+        "ovs_local_mac",
+        "preallocate_ports",
+        "vlan_out_acl",
+    )
+)
+"""Options of dovesnap's for which there is nothing here (yet)."""
+
+_OURS = ("ovs.", "ipam.")
+
+
+def network(typed: Mapping[str, str], *, internal: bool) -> NetworkOptions:
+    """Read ``docker network create -o``.
+
+    Raises:
+        InvalidOptionError: an option is unknown, misplaced, out of range or contradicts another.
+    """
+    settled, ignored = _settle(Scope.NETWORK, typed)
+    options = NetworkOptions(**settled, typed=typed, ignored=ignored)
+    if internal and options.mode is Mode.NAT:
+        raise InvalidOptionError(
+            "--internal contradicts ovs.mode=nat: an internal network has no way out; "
+            "leave one of them out"
+        )
+    return options
+
+
+def endpoint(typed: Mapping[str, str]) -> EndpointOptions:
+    """Read the driver options of one container on one network; errors as ``network``."""
+    settled, ignored = _settle(Scope.ENDPOINT, typed)
+    return EndpointOptions(**settled, typed=typed, ignored=ignored)
+
+
+def pool(typed: Mapping[str, str]) -> PoolOptions:
+    """Read ``docker network create --ipam-opt``; errors as ``network``."""
+    settled, ignored = _settle(Scope.IPAM, typed)
+    return PoolOptions(**settled, ignored=ignored)
+
+
+def of_endpoint(key: str) -> bool:
+    """Whether ``key`` is an option of an endpoint."""
+    return key.lower() in _NAMES[Scope.ENDPOINT]
+
+
+def rows(scope: Scope | None = None) -> Sequence[Option]:
+    """Return the table's rows, all or of one scope, in the order in which people read them."""
+    return [row for row in TABLE if scope in (None, row.scope)]
+
+
+def markdown() -> str:
+    """Return the table for README, with a line's end after its last row."""
+    lines = ["| option | of | default | meaning |", "|---|---|---|---|"]
+    for row in TABLE:
+        also = ", ".join(f"`{alias}`" for alias in row.aliases)
+        text = f"{row.help} Also: {also}." if also else row.help
+        lines.append(f"| `{row.name}` | {row.scope.value} | {row.default} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _settle(scope: Scope, typed: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return values by field, and the keys that are other people's."""
+    settled: dict[str, Any] = {}
+    said: dict[str, str] = {}
+    ignored = []
+    for key, text in typed.items():
+        row = _NAMES[scope].get(key.lower())
+        if row is None:
+            _refuse_unless_foreign(scope, key)
+            ignored.append(key)
+            continue
+        value = _value(row, key, text)
+        if not row.field:
+            continue
+        if row.field in settled and settled[row.field] != value:
+            raise InvalidOptionError(
+                f"{said[row.field]} and {key}={text} contradict each other, for they mean the "
+                "same; leave one of them out"
+            )
+        settled[row.field] = value
+        said[row.field] = f"{key}={text}"
+    return settled, tuple(ignored)
+
+
+def _value(row: Option, key: str, text: str) -> object:
+    if not text:
+        raise InvalidOptionError(f"{key}: no value; write {key}=… or leave it out")
+    try:
+        return row.parse(text)
+    except ValueError as error:
+        raise InvalidOptionError(f"{key}: {error}") from error
+
+
+def _refuse_unless_foreign(scope: Scope, key: str) -> None:
+    name = key.lower()
+    for other in Scope:
+        if name in _NAMES[other]:
+            raise InvalidOptionError(
+                f"{key}: an option of the {other.value}, not of the {scope.value}; "
+                f"write {other.usage(name)}"
+            )
+    known = _NAMES[scope]
+    if name in _DOVESNAP:
+        raise InvalidOptionError(f"{key}: an option of dovesnap's, not of ovsnet's; leave it out")
+    if name.startswith(_OURS) or name.count(".") < 2:
+        raise InvalidOptionError(
+            f"{quote(key)}: no such option of the {scope.value}{values.nearest(name, known)}"
+        )
+    if mistyped := _nearly(name, known):
+        raise InvalidOptionError(
+            f"{quote(key)}: no such option of the {scope.value}; did you mean `{mistyped}`?"
+        )
+
+
+def _nearly(name: str, known: Iterable[str]) -> str | None:
+    """Return the name that ``name`` is a slip of: one half of it right, the other almost.
+
+    Whole names are not compared: ``com.docker.network.bridge.`` makes strangers look alike.
+    """
+    left, _, right = name.rpartition(".")
+    for other in known:
+        known_left, _, known_right = other.rpartition(".")
+        if left == known_left:
+            pair = (right, known_right)
+        elif right == known_right:
+            pair = (left, known_left)
+        else:
+            continue
+        if difflib.SequenceMatcher(None, *pair).ratio() > 0.8:
+            return other
+    return None
