@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from signal import SIGTERM, Signals
@@ -32,11 +32,18 @@ class Bed(World):
     are those of the uplink's own subnets, so it can answer masqueraded clients and no others.
     """
 
-    def __init__(self, *, settings: str = "", plugin: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        settings: str = "",
+        docker_settings: Mapping[str, object] | None = None,
+        plugin: Sequence[str] = (),
+    ) -> None:
         """Describe a bed.
 
         Args:
-            settings: content of the configuration file.
+            settings: content of our configuration file.
+            docker_settings: content of dockerd's.
             plugin: another command than ``ovsnet serve …``.
         """
         super().__init__()
@@ -67,7 +74,7 @@ class Bed(World):
             *("dockerd", "--host=unix:///run/docker.sock", f"--data-root={self.home}/docker"),
             *(f"--cgroup-parent=/{self.name}", f"--config-file={self.home}/daemon.json"),
         )
-        (self.home / "daemon.json").write_text("{}")
+        (self.home / "daemon.json").write_text(json.dumps(docker_settings or {}))
         self.outside = ""
 
     def serve(self, **flags: str) -> tuple[str, ...]:

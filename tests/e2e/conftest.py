@@ -11,10 +11,12 @@ from tests.e2e.stage import Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 
+SETTINGS = 'spaces = ["blue"]\n'
+
 
 @pytest.fixture(scope="session")
 def shared_bed() -> Iterator[Bed]:
-    with Bed() as bed:
+    with Bed(settings=SETTINGS) as bed:
         yield bed
 
 

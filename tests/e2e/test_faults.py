@@ -1,0 +1,309 @@
+"""What is ended, lost or restarted under running containers, and what they notice of it."""
+
+from collections.abc import Callable
+from signal import SIGKILL, SIGTERM, Signals
+
+import pytest
+
+from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
+from tests.e2e.stage import Container, Network, Stage
+from tests.e2e.traffic import Place
+from tests.e2e.world import until
+
+pytestmark = pytest.mark.docker
+
+ENDS = [pytest.param(SIGTERM, id="SIGTERM"), pytest.param(SIGKILL, id="SIGKILL")]
+
+
+def pair(stage: Stage) -> tuple[Network, Container, Container]:
+    """Run two containers on a nat network."""
+    network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
+    return network, stage.container("a", network), stage.container("b", network)
+
+
+def all_is_well(network: Network, a: Container, b: Container) -> None:
+    """Assert that two containers reach each other and the outside."""
+    for family in (4, 6):
+        a.reaches(b.address(network, family), who=b.name)
+        b.reaches(a.address(network, family), who=a.name)
+    a.reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_containers_keep_talking_while_the_plugin_is_away(
+    bed: Bed, stage: Stage, end: Signals
+) -> None:
+    network, a, b = pair(stage)
+    all_is_well(network, a, b)
+    bed.plugin.stop(end)
+    all_is_well(network, a, b)
+    bed.start_plugin()
+    all_is_well(network, a, b)
+    c = stage.container("c", network)
+    all_is_well(network, a, c)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_containers_of_before_a_restart_of_the_plugin_are_stopped_cleanly(
+    bed: Bed, stage: Stage, end: Signals
+) -> None:
+    network, _, b = pair(stage)
+    bed.restart_plugin(end)
+    address = b.address(network)
+    bed.docker("rm", "--force", "a", "b")
+    again = stage.container("again", network, "--ip", address)
+    c = stage.container("c", network)
+    all_is_well(network, again, c)
+
+
+def test_a_container_that_is_stopped_while_the_plugin_restarts_leaves_nothing(
+    bed: Bed, stage: Stage
+) -> None:
+    pair(stage)
+    bed.plugin.stop(SIGKILL)
+    bed.run("sh", "-c", "docker rm --force a >/dev/null & sleep 1")
+    bed.start_plugin()
+    until(
+        lambda: "a" not in bed.docker("ps", "--all", "--format", "{{.Names}}").split(),
+        "a is removed",
+        timeout_s=60,
+    )
+    assert len(bed.ovs_vsctl("list-ports", "br-ovsnet").split()) == 2, "b and the gateway"
+
+
+def test_a_network_made_before_a_restart_of_the_plugin_is_removed_cleanly(
+    bed: Bed, stage: Stage
+) -> None:
+    stage.network("one", subnet="10.77.1.0/24")
+    bed.restart_plugin(SIGKILL)
+    bed.docker("network", "rm", "one")
+    assert bed.ovs_vsctl("list-br") == ""
+    network, a, b = pair(stage)
+    all_is_well(network, a, b)
+
+
+def test_a_clean_end_of_the_plugin_says_so_with_its_code(bed: Bed) -> None:
+    assert bed.plugin.stop(SIGTERM) == 0
+    bed.start_plugin()
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_traffic_is_back_after_a_restart_of_vswitchd(bed: Bed, stage: Stage, end: Signals) -> None:
+    network, a, b = pair(stage)
+    all_is_well(network, a, b)
+    bed.vswitchd.stop(end)
+    bed.start_vswitchd()
+    all_is_well(network, a, b)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_traffic_is_back_after_a_restart_of_ovsdb_server(
+    bed: Bed, stage: Stage, end: Signals
+) -> None:
+    network, a, b = pair(stage)
+    bed.ovsdb.stop(end)
+    bed.start_ovsdb()
+    until(lambda: a.pings(b.address(network)), "vswitchd is connected again", timeout_s=60)
+    all_is_well(network, a, b)
+    c = stage.container("c", network)
+    all_is_well(network, a, c)
+
+
+def test_containers_are_plugged_in_again_when_the_database_is_lost(bed: Bed, stage: Stage) -> None:
+    network, a, b = pair(stage)
+    bed.vswitchd.stop()
+    bed.ovsdb.stop()
+    (bed.home / "conf.db").unlink()
+    bed.start_switch()
+    until(lambda: a.pings(b.address(network)), "a and b are plugged in again", timeout_s=60)
+    all_is_well(network, a, b)
+
+
+def test_a_port_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -> None:
+    network, a, b = pair(stage)
+    for port in bed.ovs_vsctl("list-ports", "br-ovsnet").split():
+        bed.ovs_vsctl("del-port", "br-ovsnet", port)
+    until(lambda: a.pings(b.address(network)), "a and b are plugged in again", timeout_s=60)
+    all_is_well(network, a, b)
+
+
+def test_a_bridge_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -> None:
+    network, a, b = pair(stage)
+    bed.ovs_vsctl("del-br", "br-ovsnet")
+    until(lambda: a.pings(b.address(network)), "a and b are plugged in again", timeout_s=60)
+    all_is_well(network, a, b)
+
+
+def our_table(bed: Bed) -> str:
+    """Return our nftables table, as ``family name``; empty if it is not there."""
+    tables = bed.nft("list", "tables").splitlines()
+    return next((t.removeprefix("table ") for t in tables if t.endswith(" ovsnet")), "")
+
+
+def test_our_firewall_table_is_rebuilt_when_it_is_deleted(bed: Bed, stage: Stage) -> None:
+    network, a, b = pair(stage)
+    other = stage.network("other", subnet="10.77.2.0/24")
+    c = stage.container("c", other)
+    table = our_table(bed)
+    rules = bed.nft("--stateless", "list", "table", *table.split())
+    bed.nft("delete", "table", *table.split())
+    until(lambda: our_table(bed) == table, "the table is back")
+    assert bed.nft("--stateless", "list", "table", *table.split()) == rules
+    all_is_well(network, a, b)
+    a.never_reaches(c.address(other))
+
+
+def test_the_whole_ruleset_is_flushed_and_ours_is_rebuilt(make_bed: Callable[..., Bed]) -> None:
+    bed = make_bed()
+    stage = Stage(bed)
+    network, a, b = pair(stage)
+    other = stage.network("other", subnet="10.77.2.0/24")
+    c = stage.container("c", other)
+    bed.nft("flush", "ruleset")
+    until(lambda: our_table(bed), "the table is back")
+    all_is_well(network, a, b)
+    a.never_reaches(c.address(other))
+    # dockerd makes its own again when it starts, and ours must still be accepted among them
+    bed.dockerd.stop()
+    bed.start_docker()
+    bed.docker("start", "a", "b", "c")
+    all_is_well(network, a, b)
+    a.never_reaches(c.address(other))
+
+
+def test_a_docker_that_starts_after_us_still_protects_its_networks(
+    make_bed: Callable[..., Bed],
+) -> None:
+    bed = make_bed()
+    stage = Stage(bed)
+    network, a, b = pair(stage)
+    all_is_well(network, a, b)
+    dockers = stage.network("dockers", subnet="10.77.9.0/24", driver="bridge", ipam="default")
+    stage.container("d", dockers)
+
+    # the host is rebooted: rules, switches and processes are gone, the disks stay
+    bed.dockerd.stop()
+    bed.plugin.stop()
+    bed.nft("flush", "ruleset")
+    bed.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
+    bed.start_plugin()
+    until(lambda: our_table(bed), "our table is there before Docker")
+    assert bed.sysctl("net/ipv4/ip_forward") == "0", "Docker's to switch, not ours"
+
+    bed.start_docker()
+    assert "-P FORWARD DROP" in bed.run("iptables", "-S", "FORWARD")
+    bed.docker("start", "a", "b", "d")
+    all_is_well(network, a, b)
+    d = Container(bed, "d")
+    outside = Place(bed, "the outside", bed.outside)
+    bed.ip("route", "add", dockers.subnet(), "via", WAN4, netns=bed.outside)
+    outside.never_reaches(d.address(dockers))
+    a.never_reaches(d.address(dockers))
+    d.reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
+
+
+def test_a_nat_network_without_any_forwarding_docker_protects_the_host(
+    make_bed: Callable[..., Bed],
+) -> None:
+    """Before dockerd switches forwarding on, nothing else of the host may be forwarded by us."""
+    bed = make_bed()
+    stage = Stage(bed)
+    pair(stage)
+    bed.dockerd.stop()
+    bed.plugin.stop()
+    bed.nft("flush", "ruleset")
+    bed.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
+    second = bed.add_namespace("second")
+    bed.ip("link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", "second")
+    bed.ip("address", "add", "198.51.100.1/24", "dev", "lan0")
+    bed.ip("link", "set", "lan0", "up")
+    bed.ip("address", "add", "198.51.100.2/24", "dev", "eth0", netns=second)
+    bed.ip("link", "set", "eth0", "up", netns=second)
+    bed.ip("route", "add", "default", "via", "198.51.100.1", netns=second)
+    bed.ip("route", "add", "198.51.100.0/24", "via", WAN4, netns=bed.outside)
+    bed.start_plugin()
+    until(lambda: our_table(bed), "our table is there")
+    place = Place(bed, "second", second)
+    assert place.pings("198.51.100.1", count=3), "its own link works"
+    assert not place.pings(OUTSIDE4, count=2), "the host does not route for others"
+
+
+def test_endpoints_of_a_docker_that_was_killed_are_ended_by_the_release_of_their_addresses(
+    bed: Bed, stage: Stage
+) -> None:
+    network, _, b = pair(stage)
+    address = b.address(network)
+    gateway_only = 1
+    bed.dockerd.stop(SIGKILL)
+    bed.start_docker()
+    until(
+        lambda: len(bed.ovs_vsctl("list-ports", "br-ovsnet").split()) == gateway_only,
+        "the ports of a and b are gone",
+    )
+    bed.docker("rm", "--force", "a", "b")
+    c = stage.container("c", network, "--ip", address)
+    d = stage.container("d", network)
+    all_is_well(network, c, d)
+
+
+def test_containers_come_back_with_a_docker_that_was_restarted(
+    make_bed: Callable[..., Bed],
+) -> None:
+    bed = make_bed()
+    stage = Stage(bed)
+    network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
+    a = stage.container("a", network, "--restart", "always")
+    b = stage.container("b", network, "--restart", "always")
+    all_is_well(network, a, b)
+    bed.dockerd.stop()
+    bed.start_docker()
+    until(lambda: a.running and b.running, "Docker has started a and b again")
+    all_is_well(network, a, b)
+    stage.clear()
+    assert bed.ovs_vsctl("list-br") == ""
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_live_restore_keeps_containers_talking_without_docker(
+    make_bed: Callable[..., Bed], end: Signals
+) -> None:
+    bed = make_bed(docker_settings={"live-restore": True})
+    stage = Stage(bed)
+    network, a, b = pair(stage)
+    places = [Place(bed, each.name, each.netns) for each in (a, b)]
+    address = b.address(network)
+    bed.dockerd.stop(end)
+    places[0].reaches(address, who="b")
+    bed.restart_plugin(SIGKILL)
+    places[0].reaches(address, who="b")
+    bed.start_docker()
+    all_is_well(network, a, b)
+    stage.clear()
+    assert bed.ovs_vsctl("list-br") == ""
+
+
+def test_everything_is_rebuilt_after_a_reboot(make_bed: Callable[..., Bed]) -> None:
+    bed = make_bed()
+    stage = Stage(bed)
+    network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
+    a = stage.container("a", network, "--restart", "always")
+    b = stage.container("b", network, "--restart", "always")
+    all_is_well(network, a, b)
+    # the power fails: every process is gone, and all links but those of the hardware
+    for pid in (str(a.pid), str(b.pid)):
+        bed.run("kill", "-9", pid)
+    for program in (bed.dockerd, bed.plugin, bed.vswitchd, bed.ovsdb):
+        program.stop(SIGKILL)
+    bed.attempt("pkill", "-9", "containerd")
+    bed.run("sh", "-c", "ip -br link show type veth | grep ^ov | cut -d@ -f1 | xargs -rn1 ip l del")
+    bed.attempt("ip", "link", "del", "br-ovsnet")
+    bed.run("sh", "-c", "ip -br link | grep ^ovg | cut -d' ' -f1 | xargs -rn1 ip link del")
+    bed.nft("flush", "ruleset")
+    bed.run("sh", "-c", "rm -rf /run/docker* /run/ovsnet /run/openvswitch /run/containerd")
+    bed.start_switch()
+    bed.start_plugin()
+    bed.start_docker()
+    until(lambda: a.running and b.running, "Docker has started a and b again", timeout_s=60)
+    all_is_well(network, a, b)
+    stage.clear()
+    assert bed.ovs_vsctl("list-br") == ""
