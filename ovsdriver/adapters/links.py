@@ -1,0 +1,247 @@
+"""The port :class:`~ovsdriver.ports.Links` on the kernel's netlink."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, repeat
+from typing import TypeVar
+
+from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
+
+from ovsdriver.adapters.netlink import ethtool, neighbours, sandboxes
+from ovsdriver.adapters.netlink.address_messages import addresses, unicast_routes
+from ovsdriver.adapters.netlink.gateways import Gateways
+from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, all_links, find_link
+from ovsdriver.adapters.netlink.reaper import DYING, Reaper
+from ovsdriver.adapters.netlink.rtnetlink import RouteSocket
+from ovsdriver.adapters.netlink.sysctls import Sysctls
+from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
+from ovsdriver.adapters.netlink.veths import VethPairs
+from ovsdriver.domain.model import Gateway, Veth
+from ovsdriver.domain.observed import ObservedLink
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import Route
+
+_LOOK_AGAIN_S = (0.002, 0.005, 0.01, 0.02, 0.05)
+"""Pauses while a device is waited for; the last one repeats."""
+_ASKING_AT_ONCE = 32
+"""Each question for a neighbour holds a thread and a packet socket for up to its time."""
+
+T = TypeVar("T")
+
+
+class KernelLinks:
+    """The links of the network namespace that the daemon runs in.
+
+    All netlink requests are made one after the other on one thread, since the kernel does the
+    work inside them, under one lock; deletions in batches on another. Threads are born at the
+    first call and belong to the namespace of the thread that makes it.
+    """
+
+    def __init__(self, *, owner: str, timeout_s: float = 5.0) -> None:
+        """Take the instance's name, which is in our marks, and what a call may take at most."""
+        self._timeout_s = timeout_s
+        self._thread = NetlinkThread()
+        self._sysctls = Sysctls()
+        self._reaper = Reaper()
+        self._veths = VethPairs(owner, self._sysctls)
+        self._gateways = Gateways(self._sysctls)
+        self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
+
+    @property
+    def changes(self) -> int:
+        """How many changes were made but deletions: netlink requests, sysctls, offloads."""
+        return self._thread.changes + self._sysctls.changes + self._veths.offload_changes
+
+    @property
+    def flushes(self) -> int:
+        """How many batches of links were deleted."""
+        return self._reaper.flushes
+
+    async def close(self) -> None:
+        """Delete what is marked for deletion and end the threads."""
+
+        def end() -> None:
+            self._thread.close()
+            self._reaper.close(self._timeout_s)
+
+        await on_own_thread(end, name="netlink-end")
+
+    async def ensure_veth(self, veth: Veth) -> None:
+        """Make the pair or put it right, after an earlier one of that name is gone."""
+        with self._translated(f"veth pair {veth.host}"):
+            async with asyncio.timeout(self._timeout_s):
+                while not await self._thread.call(lambda routes: self._veths.ensure(routes, veth)):
+                    await asyncio.wrap_future(self._reaper.gone(veth.host))
+
+    async def remove_veth(self, host: str) -> bool:
+        """Mark the pair and leave the rest to the reaper."""
+
+        def mark(routes: RouteSocket) -> bool:
+            marked = self._veths.mark(routes, host)
+            if marked is not False:
+                self._reaper.add(host)
+            return marked is True
+
+        return await self._netlink(f"deleting the veth pair {host}", mark)
+
+    async def ensure_gateway(self, gateway: Gateway) -> None:
+        """Settle the internal port's device, which vswitchd makes a moment after the port."""
+        name = gateway.port.name
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timeout_s
+        for pause in chain(_LOOK_AGAIN_S, repeat(_LOOK_AGAIN_S[-1])):
+            settled = await self._netlink(
+                f"gateway {name}", lambda routes: self._gateways.ensure(routes, gateway)
+            )
+            if settled:
+                return
+            if loop.time() > until:
+                raise UnavailableError(
+                    f"gateway {name}: vswitchd made no such device within {self._timeout_s:g} s; "
+                    f"`ovs-vsctl list Interface {name}` shows why, if ovs-vswitchd runs"
+                )
+            await asyncio.sleep(pause)
+
+    async def links(self) -> Mapping[str, ObservedLink]:
+        """Return every link but those that are to be deleted.
+
+        A pair that an earlier daemon marked and did not delete any more is deleted now.
+        """
+
+        def read(routes: RouteSocket) -> Mapping[str, ObservedLink]:
+            found = all_links(routes)
+            by_index: dict[int, list[IPNetwork]] = {}
+            for each in addresses(routes):
+                by_index.setdefault(each.index, []).append(each.address)
+            for link in found:
+                if link.group == DYING:
+                    self._reaper.add(link.name)
+            return {
+                link.name: _observed(link, tuple(by_index.get(link.index, ())))
+                for link in found
+                if link.group != DYING
+            }
+
+        return await self._netlink("reading links", read)
+
+    async def routes(self) -> Sequence[Route]:
+        """Return every unicast route; one for each way of a multipath route."""
+
+        def read(routes: RouteSocket) -> Sequence[Route]:
+            hops = unicast_routes(routes)
+            names = {link.index: link.name for link in all_links(routes)}
+            return tuple(
+                Route(
+                    destination=hop.destination,
+                    link=names.get(hop.index or 0, ""),
+                    table=hop.table,
+                    gateway=hop.gateway,
+                )
+                for hop in hops
+            )
+
+        return await self._netlink("reading routes", read)
+
+    async def tso(self, tap: str) -> bool:
+        """Tell from the segmentation offload of a tap: vswitchd sets it when it opens the tap.
+
+        With ``userspace-tso-enable`` it allows the kernel to hand it unsegmented TCP
+        (TUNSETOFFLOAD, lib/netdev-linux.c), without it does not, on every tap and at every start;
+        what somebody changes in the column afterwards does not show, as it should not. The tap's
+        ``vnet_hdr`` flag tells nothing: Open vSwitch 3.5 always sets it. A tap keeps its features
+        when its process dies, so one without a carrier, which no process holds, is no answer.
+
+        Raises UnavailableError if there is no such link or no process holds it. False for what is
+        no tap: in the kernel datapath the kernel does this work.
+        """
+
+        def look(routes: RouteSocket) -> bool:
+            link = find_link(routes, tap)
+            if link is None:
+                raise UnavailableError(f"link {tap}: not there; is ovs-vswitchd running?")
+            if link.kind != "tun":
+                return False
+            if not link.carrier:
+                raise UnavailableError(f"link {tap}: no process holds it; start ovs-vswitchd")
+            return ethtool.tcp_segmentation(tap)
+
+        return await self._netlink(f"reading offloads of {tap}", look)
+
+    async def sandbox_alive(self, path: str) -> bool:
+        """Tell by the file system that ``path`` is on."""
+        return await self._netlink(f"sandbox {path}", lambda _: sandboxes.is_alive(path))
+
+    async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
+        """Switch it from inside; False if the sandbox is gone, or has no veth with ``mac``."""
+
+        def enter() -> bool:
+            if not sandboxes.is_alive(sandbox):
+                return False
+            return sandboxes.call_inside(sandbox, lambda: sandboxes.set_offload(mac.packed, tx=tx))
+
+        return await self._bounded(
+            f"TX offload in sandbox {sandbox}", on_own_thread(enter, name="sandbox")
+        )
+
+    async def neighbour(self, link: str, address: IPAddress, timeout_s: float) -> EUI | None:
+        """Ask three times within ``timeout_s``. The link must be up, and needs no address.
+
+        Waits for its turn when 32 others ask. UnavailableError if the link is down or not there.
+        """
+
+        def ask() -> bytes | None:
+            return neighbours.who_has(link, address, timeout_s)
+
+        with self._translated(f"asking on link {link} who has {address}"):
+            async with self._asking:
+                mac = await on_own_thread(ask, name="neighbour")
+        return None if mac is None else _eui(mac)
+
+    async def _netlink(self, what: str, work: Callable[[RouteSocket], T]) -> T:
+        return await self._bounded(what, self._thread.call(work))
+
+    async def _bounded(self, what: str, answer: Awaitable[T]) -> T:
+        with self._translated(what):
+            async with asyncio.timeout(self._timeout_s):
+                return await answer
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"{what}: no answer within {self._timeout_s:g} s; try again"
+            ) from error
+        except PermissionError as error:
+            raise UnavailableError(
+                f"{what}: {_reason(error)}; ovsnet needs to run as root, or with CAP_NET_ADMIN, "
+                "CAP_NET_RAW and CAP_SYS_ADMIN and a writable /proc/sys"
+            ) from error
+        except OSError as error:
+            raise UnavailableError(f"{what}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    text = error.strerror or os.strerror(error.errno or 0)
+    return f"{text} ({error.filename})" if error.filename else text
+
+
+def _observed(link: Link, found: tuple[IPNetwork, ...]) -> ObservedLink:
+    return ObservedLink(
+        name=link.name,
+        index=link.index,
+        kind=link.kind,
+        mtu=link.mtu,
+        mac=_eui(link.mac) if len(link.mac) == 6 else None,  # tunnels have other addresses, or none
+        up=bool(link.flags & IFF_UP),
+        alias=link.alias,
+        peer_index=link.lower_index if link.kind == "veth" else None,
+        addresses=found,
+    )
+
+
+def _eui(mac: bytes) -> EUI:
+    return EUI(int.from_bytes(mac, "big"), version=48, dialect=mac_unix_expanded)

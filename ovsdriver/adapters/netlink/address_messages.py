@@ -1,0 +1,168 @@
+"""What rtnetlink says and is told about addresses and routes: the bodies of its messages.
+
+Numbers are those of linux/if_addr.h and linux/rtnetlink.h.
+"""
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netaddr import IPAddress, IPNetwork
+
+from ovsdriver.adapters.netlink.rtnetlink import (
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    RouteSocket,
+    attribute,
+    attributes,
+    read_u32,
+    u32,
+)
+
+_RTM_NEWADDR = 20
+_RTM_DELADDR = 21
+_RTM_GETADDR = 22
+_RTM_GETROUTE = 26
+
+_IFA_ADDRESS = 1
+_IFA_LOCAL = 2
+_IFA_FLAGS = 8
+_IFA_F_NODAD = 0x02
+_RT_SCOPE_UNIVERSE = 0
+
+_RTA_DST = 1
+_RTA_OIF = 4
+_RTA_GATEWAY = 5
+_RTA_MULTIPATH = 9
+_RTA_TABLE = 15
+_RTA_VIA = 18
+_RTN_UNICAST = 1
+_RTM_F_CLONED = 0x200
+_RT_TABLE_LOCAL = 255
+
+_IFADDR = struct.Struct("=BBBBI")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_NEXT_HOP = struct.Struct("=HBBi")
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An address on a link."""
+
+    index: int
+    """Of the link."""
+    address: IPNetwork
+    scope_universe: bool
+    """Not one of link-local scope, which the kernel makes by itself for IPv6."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextHop:
+    """One way that a unicast route leads; a multipath route has several."""
+
+    destination: IPNetwork
+    table: int
+    index: int | None
+    """Of the link it leaves by."""
+    gateway: IPAddress | None
+
+
+def addresses(routes: RouteSocket, index: int = 0) -> list[Address]:
+    """Return the addresses of both families, of one link or (index 0) of all."""
+    messages = routes.dump(_RTM_GETADDR, _IFADDR.pack(socket.AF_UNSPEC, 0, 0, 0, index))
+    found = map(_read_address, messages)
+    # kernels before 4.20 do not filter
+    return [each for each in found if index in (0, each.index)]
+
+
+def add_address(routes: RouteSocket, index: int, address: IPNetwork) -> None:
+    """Put an address on a link, usable at once: no duplicate address detection."""
+    family, packed = _FAMILIES[address.version], address.ip.packed
+    body = _IFADDR.pack(family, address.prefixlen, 0, _RT_SCOPE_UNIVERSE, index)
+    body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+    if family == socket.AF_INET6:
+        body += u32(_IFA_FLAGS, _IFA_F_NODAD)
+    routes.change(_RTM_NEWADDR, body, flags=NLM_F_CREATE | NLM_F_REPLACE)
+
+
+def remove_address(routes: RouteSocket, index: int, address: IPNetwork) -> None:
+    """Take an address from a link."""
+    packed = address.ip.packed
+    body = _IFADDR.pack(_FAMILIES[address.version], address.prefixlen, 0, 0, index)
+    body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+    routes.change(_RTM_DELADDR, body)
+
+
+def unicast_routes(routes: RouteSocket) -> list[NextHop]:
+    """Return the ways of every unicast route, both families, all tables but local."""
+    return [
+        hop
+        for family in _BITS
+        for message in routes.dump(
+            _RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, _RTN_UNICAST, 0)
+        )
+        for hop in _read_route(message)
+    ]
+
+
+def _read_address(message: bytes) -> Address:
+    family, prefix_length, _, scope, index = _IFADDR.unpack_from(message)
+    values = attributes(message, _IFADDR.size)
+    # for IPv4 on a point-to-point link IFA_ADDRESS is the other side
+    packed = values.get(_IFA_LOCAL) or values[_IFA_ADDRESS]
+    return Address(
+        index=index,
+        address=_network(packed, prefix_length, family),
+        scope_universe=scope == _RT_SCOPE_UNIVERSE,
+    )
+
+
+def _read_route(message: bytes) -> Iterator[NextHop]:
+    family, prefix_length, _, _, table, _, _, kind, flags = _RTMSG.unpack_from(message)
+    values = attributes(message, _RTMSG.size)
+    if _RTA_TABLE in values:  # numbers over 255 are told only here
+        table = read_u32(values[_RTA_TABLE])
+    if kind != _RTN_UNICAST or table == _RT_TABLE_LOCAL or flags & _RTM_F_CLONED:
+        return
+    packed = values.get(_RTA_DST, bytes(_BITS[family] // 8))
+    destination = _network(packed, prefix_length, family)
+    for hop in _hops(values):
+        yield NextHop(
+            destination=destination,
+            table=table,
+            index=read_u32(hop[_RTA_OIF]) if _RTA_OIF in hop else None,
+            gateway=_gateway(hop),
+        )
+
+
+def _hops(values: dict[int, bytes]) -> Iterator[dict[int, bytes]]:
+    """Return the attributes of each way: the route's own, or those of struct rtnexthop."""
+    data = values.get(_RTA_MULTIPATH)
+    if data is None:
+        yield values
+        return
+    offset = 0
+    while offset + _NEXT_HOP.size <= len(data):
+        length, _, _, index = _NEXT_HOP.unpack_from(data, offset)
+        if length < _NEXT_HOP.size:
+            return
+        inner = attributes(data[offset : offset + length], _NEXT_HOP.size)
+        yield {**inner, _RTA_OIF: struct.pack("=i", index)}
+        offset += (length + 3) & ~3
+
+
+def _gateway(hop: dict[int, bytes]) -> IPAddress | None:
+    packed = hop.get(_RTA_GATEWAY)
+    if packed is None and _RTA_VIA in hop:
+        packed = hop[_RTA_VIA][2:]  # struct rtvia: a family, then an address of that family
+    if packed is None:
+        return None
+    return IPAddress(int.from_bytes(packed, "big"), 4 if len(packed) == 4 else 6)
+
+
+def _network(packed: bytes, prefix_length: int, family: int) -> IPNetwork:
+    version = 4 if family == socket.AF_INET else 6
+    return IPNetwork((int.from_bytes(packed, "big"), prefix_length), version=version)

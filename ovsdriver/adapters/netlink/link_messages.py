@@ -1,0 +1,192 @@
+"""What rtnetlink says and is told about links: the bodies of its messages.
+
+Numbers are those of linux/if_link.h and linux/rtnetlink.h.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Self
+
+from ovsdriver.adapters.netlink.rtnetlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    RouteSocket,
+    attribute,
+    attributes,
+    each_attribute,
+    nest,
+    read_text,
+    read_u32,
+    text,
+    u32,
+)
+
+IFF_UP = 0x1
+IFF_NOARP = 0x80
+
+_RTM_NEWLINK = 16
+_RTM_DELLINK = 17
+_RTM_GETLINK = 18
+_RTM_SETLINK = 19
+
+_IFLA_ADDRESS = 1
+_IFLA_IFNAME = 3
+_IFLA_MTU = 4
+_IFLA_LINK = 5
+_IFLA_LINKINFO = 18
+_IFLA_IFALIAS = 20
+_IFLA_GROUP = 27
+_IFLA_EXT_MASK = 29
+_IFLA_CARRIER = 33
+_IFLA_LINK_NETNSID = 37
+_IFLA_INFO_KIND = 1
+_IFLA_INFO_DATA = 2
+_VETH_INFO_PEER = 1
+_RTEXT_FILTER_SKIP_STATS = 8
+"""Statistics are half of a link's message and we read none."""
+
+_IFINFO = struct.Struct("=BxHiII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link as the kernel describes it."""
+
+    name: str
+    index: int
+    kind: str
+    """``veth``, ``tun``, ``openvswitch``, …; empty for hardware and loopback."""
+    flags: int
+    mtu: int
+    mac: bytes
+    alias: str
+    group: int
+    carrier: bool
+    """For a tap: a process holds it. Known for links that are down as well."""
+    lower_index: int | None
+    """For a veth: index of the other end, in the namespace where that is."""
+    lower_elsewhere: bool
+    """The other end is in another namespace, where ``lower_index`` counts."""
+
+    @classmethod
+    def read(cls, message: bytes) -> Self:
+        """Read the body of an RTM_NEWLINK message."""
+        _, _, index, flags, _ = _IFINFO.unpack_from(message)
+        kind = ""
+        values: dict[int, bytes] = {}
+        for key, value in each_attribute(message, _IFINFO.size):
+            if key == _IFLA_LINKINFO:
+                kind = read_text(attributes(value).get(_IFLA_INFO_KIND, b""))
+            else:
+                values[key] = value
+        return cls(
+            name=read_text(values.get(_IFLA_IFNAME, b"")),
+            index=index,
+            kind=kind,
+            flags=flags,
+            mtu=read_u32(values[_IFLA_MTU]) if _IFLA_MTU in values else 0,
+            mac=values.get(_IFLA_ADDRESS, b""),
+            alias=read_text(values.get(_IFLA_IFALIAS, b"")),
+            group=read_u32(values[_IFLA_GROUP]) if _IFLA_GROUP in values else 0,
+            carrier=values.get(_IFLA_CARRIER, b"\0") != b"\0",
+            lower_index=read_u32(values[_IFLA_LINK]) if _IFLA_LINK in values else None,
+            lower_elsewhere=_IFLA_LINK_NETNSID in values,
+        )
+
+
+def all_links(routes: RouteSocket) -> list[Link]:
+    """Return every link of the namespace."""
+    messages = routes.dump(_RTM_GETLINK, _ifinfo() + u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS))
+    return [Link.read(message) for message in messages]
+
+
+def find_link(routes: RouteSocket, name: str) -> Link | None:
+    """Return one link by its name; None if there is none."""
+    return _found(routes, _ifinfo() + text(_IFLA_IFNAME, name))
+
+
+def find_link_by_index(routes: RouteSocket, index: int) -> Link | None:
+    """Return one link by its index; None if there is none."""
+    return _found(routes, _ifinfo(index))
+
+
+def new_veth(
+    routes: RouteSocket, name: str, peer: str, *, mtu: int, peer_mac: bytes, group: int
+) -> bool:
+    """Make a veth pair, both ends down, ``name`` in ``group``; False if a name is taken.
+
+    The kernel takes no alias at creation (rtnl_create_link, net/core/rtnetlink.c), but a group.
+    """
+    other_end = _ifinfo() + text(_IFLA_IFNAME, peer) + u32(_IFLA_MTU, mtu) + _address(peer_mac)
+    body = (
+        _ifinfo()
+        + text(_IFLA_IFNAME, name)
+        + u32(_IFLA_MTU, mtu)
+        + u32(_IFLA_GROUP, group)
+        + nest(
+            _IFLA_LINKINFO,
+            attribute(_IFLA_INFO_KIND, b"veth"),
+            nest(_IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, other_end)),
+        )
+    )
+    try:
+        routes.change(_RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
+    except FileExistsError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkChange:
+    """What to change of a link; None and 0 leave a property as it is."""
+
+    set_flags: int = 0
+    mtu: int | None = None
+    mac: bytes | None = None
+    name: str | None = None
+    alias: str | None = None
+    group: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != NO_CHANGE
+
+
+NO_CHANGE = LinkChange()
+
+
+def change_link(routes: RouteSocket, index: int, change: LinkChange) -> None:
+    """Change a link in one message. NetlinkError with ENODEV if it is gone.
+
+    The kernel applies them one after the other, flags last: a refused one leaves earlier ones done.
+    """
+    body = _ifinfo(index, change.set_flags)
+    if change.name is not None:
+        body += text(_IFLA_IFNAME, change.name)
+    if change.mac is not None:
+        body += _address(change.mac)
+    if change.mtu is not None:
+        body += u32(_IFLA_MTU, change.mtu)
+    if change.alias is not None:
+        body += text(_IFLA_IFALIAS, change.alias)
+    if change.group is not None:
+        body += u32(_IFLA_GROUP, change.group)
+    routes.change(_RTM_SETLINK, body)
+
+
+def delete_group(routes: RouteSocket, group: int) -> None:
+    """Delete every link of a group in one request; ENODEV in a NetlinkError if it has none."""
+    routes.change(_RTM_DELLINK, _ifinfo() + u32(_IFLA_GROUP, group))
+
+
+def _found(routes: RouteSocket, body: bytes) -> Link | None:
+    message = routes.get(_RTM_GETLINK, body + u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS))
+    return None if message is None else Link.read(message)
+
+
+def _ifinfo(index: int = 0, set_flags: int = 0) -> bytes:
+    """Render struct ifinfomsg; flags that are not set stay as they are."""
+    return _IFINFO.pack(0, 0, index, set_flags, set_flags)
+
+
+def _address(mac: bytes) -> bytes:
+    return attribute(_IFLA_ADDRESS, mac)

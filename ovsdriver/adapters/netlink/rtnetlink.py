@@ -1,0 +1,226 @@
+"""One rtnetlink socket: requests, acknowledgements, dumps and the attributes in them.
+
+Why not pyroute2, which is the library of the field and the oracle of this module's tests: a veth
+pair with all that we set costs 0.5 ms here and 2.5 ms there, a dump of 2,000 links 30 ms and
+500 ms, and importing it 280 ms of a start that should take 700. What is here is the part of
+netlink(7) and rtnetlink(7) that we need.
+
+rtnetlink is not asynchronous: the kernel does the work inside ``send()``. So a socket is used by
+one thread, one request at a time, and never by the event loop.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+# linux/netlink.h
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
+NLM_F_REPLACE = 0x100
+_NLM_F_REQUEST = 0x1
+_NLM_F_ACK = 0x4
+_NLM_F_DUMP = 0x300
+_NLM_F_DUMP_INTR = 0x10
+_NLM_F_CAPPED = 0x100
+_NLM_F_ACK_TLVS = 0x200
+_NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+_NLMSGERR_ATTR_MSG = 1
+_SOL_NETLINK = 270
+_NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_NETLINK_GET_STRICT_CHK = 12
+_NLA_F_NESTED = 0x8000
+_NLA_TYPE_MASK = 0x3FFF
+
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_INT = struct.Struct("=i")
+_U32 = struct.Struct("=I")
+
+_RECEIVE_BYTES = 1 << 17
+_RECEIVE_S = 5
+"""Replies are written before ``send()`` returns, so a wait as long as this means a lost one."""
+_DUMP_TRIES = 4
+
+
+class NetlinkError(OSError):
+    """The kernel refused a request; the text is its extended acknowledgement where it sent one."""
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Render one attribute, padded to four bytes."""
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
+
+
+def text(kind: int, value: str) -> bytes:
+    """Render a string attribute with its closing NUL."""
+    return attribute(kind, value.encode() + b"\0")
+
+
+def u32(kind: int, value: int) -> bytes:
+    """Render an unsigned number of 32 bits."""
+    return attribute(kind, _U32.pack(value))
+
+
+def u8(kind: int, value: int) -> bytes:
+    """Render an unsigned number of 8 bits."""
+    return attribute(kind, bytes((value,)))
+
+
+def nest(kind: int, *inner: bytes) -> bytes:
+    """Render attributes inside an attribute."""
+    return attribute(kind | _NLA_F_NESTED, b"".join(inner))
+
+
+def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """Read attributes by kind; of a kind that occurs more than once, the last."""
+    return dict(each_attribute(data, offset))
+
+
+def each_attribute(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Read attributes in their order."""
+    end = len(data)
+    while offset + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind & _NLA_TYPE_MASK, data[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def read_text(value: bytes) -> str:
+    """Read a string attribute; what is not UTF-8 (an alias may be anything) is kept escaped."""
+    return value.split(b"\0", 1)[0].decode(errors="backslashreplace")
+
+
+def read_u32(value: bytes) -> int:
+    """Read an unsigned number of 32 bits."""
+    number: int = _U32.unpack_from(value)[0]
+    return number
+
+
+class RouteSocket:
+    """A NETLINK_ROUTE socket in the network namespace of the thread that makes it."""
+
+    def __init__(self) -> None:
+        self._socket = _open()
+        self._sequence = 0
+        self._interrupted = False
+        self.changes = 0
+        """How many requests to change something were sent, for tests that count."""
+        self.reads = 0
+        """How many questions and dumps were sent."""
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def change(self, kind: int, body: bytes, *, flags: int = 0) -> None:
+        """Send a request that changes something and wait for its acknowledgement.
+
+        Raises NetlinkError if the kernel refuses it; OSError if the socket fails, in which case
+        it is replaced, so that the next request meets no stale reply.
+        """
+        self.changes += 1
+        for _ in self._exchange(kind, body, flags | _NLM_F_ACK):
+            pass
+
+    def get(self, kind: int, body: bytes) -> bytes | None:
+        """Ask for one object and return its message; None if there is no such object."""
+        self.reads += 1
+        try:
+            return next(self._exchange(kind, body, _NLM_F_ACK), None)
+        except NetlinkError as error:
+            if error.errno in (errno.ENODEV, errno.ENOENT):
+                return None
+            raise
+
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """Ask for all objects of a kind.
+
+        A dump that the kernel marks as interrupted by a change is asked for again, a few times;
+        under steady change the last one is taken. What was there all the time is in it.
+        """
+        found: list[bytes] = []
+        for _ in range(_DUMP_TRIES):
+            self.reads += 1
+            self._interrupted = False
+            found = list(self._exchange(kind, body, _NLM_F_DUMP))
+            if not self._interrupted:
+                break
+        return found
+
+    def _exchange(self, kind: int, body: bytes, flags: int) -> Iterator[bytes]:
+        """Send one request, return the messages of its reply up to the closing one."""
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        header = _HEADER.pack(
+            _HEADER.size + len(body), kind, flags | _NLM_F_REQUEST, self._sequence, 0
+        )
+        try:
+            self._socket.send(header + body)
+            return iter(list(self._replies()))
+        except NetlinkError:
+            raise
+        except OSError:
+            self._reopen()
+            raise
+
+    def _replies(self) -> Iterator[bytes]:
+        while True:
+            data = self._socket.recv(_RECEIVE_BYTES)
+            offset = 0
+            while offset + _HEADER.size <= len(data):
+                length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+                if sequence == self._sequence:
+                    message = data[offset : offset + length]
+                    if flags & _NLM_F_DUMP_INTR:
+                        self._interrupted = True
+                    if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                        _raise_refusal(message, kind, flags)
+                        return
+                    yield message[_HEADER.size :]
+                offset += (length + 3) & ~3
+
+    def _reopen(self) -> None:
+        self._socket.close()
+        self._socket = _open()
+
+
+def _open() -> socket.socket:
+    made = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+    )
+    try:
+        # both since Linux 4.20, older ones filter less and explain less
+        for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK):
+            made.setsockopt(_SOL_NETLINK, option, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _RECEIVE_S, 0))
+        made.bind((0, 0))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _raise_refusal(message: bytes, kind: int, flags: int) -> None:
+    """Raise NetlinkError if a closing message carries an error number."""
+    offset = _HEADER.size
+    if len(message) < offset + _INT.size:
+        return
+    number = -_INT.unpack_from(message, offset)[0]
+    if number <= 0:
+        return
+    offset += _INT.size
+    if kind == _NLMSG_ERROR:
+        # the request's header follows, and its body too where the kernel does not cap it
+        echoed = _U32.unpack_from(message, offset)[0]
+        offset += _HEADER.size if flags & _NLM_F_CAPPED else (echoed + 3) & ~3
+    said = ""
+    if flags & _NLM_F_ACK_TLVS:
+        said = read_text(attributes(message, offset).get(_NLMSGERR_ATTR_MSG, b""))
+    plain = os.strerror(number)
+    raise NetlinkError(number, f"{plain}: {said}" if said else plain)

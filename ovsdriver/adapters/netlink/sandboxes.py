@@ -1,0 +1,65 @@
+"""Containers' network namespaces, by the path that Docker calls the sandbox key."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+from ovsdriver.adapters.netlink import ethtool
+from ovsdriver.adapters.netlink.link_messages import all_links
+from ovsdriver.adapters.netlink.rtnetlink import RouteSocket
+
+_CLONE_NEWNET = 0x40000000
+_NSFS_SAMPLE = Path("/proc/self/ns/net")
+
+T = TypeVar("T")
+
+
+def is_alive(path: str) -> bool:
+    """Whether ``path`` is a handle of a network namespace.
+
+    After a crash Docker's sandbox keys stay behind as empty ordinary files, so only the file
+    system tells: a live one is on nsfs.
+    """
+    try:
+        return Path(path).stat().st_dev == _NSFS_SAMPLE.stat().st_dev
+    except OSError:
+        return False
+
+
+def call_inside(path: str, work: Callable[[], T]) -> T:
+    """Move the calling thread into a namespace for good and do ``work`` there.
+
+    The thread must end with it. OSError if the namespace is gone.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _set_namespace(handle)
+    finally:
+        os.close(handle)
+    return work()
+
+
+def set_offload(mac: bytes, *, tx: bool) -> bool:
+    """Set TX checksum offload of the veth with ``mac`` in the thread's namespace.
+
+    False if there is none. A bond or a bridge on top of it may have the same address.
+    """
+    with closing(RouteSocket()) as routes:
+        links = all_links(routes)
+    for link in links:
+        if link.kind == "veth" and link.mac == mac:
+            if ethtool.tx_checksum(link.name) != tx:
+                ethtool.set_tx_checksum(link.name, on=tx)
+            return True
+    return False
+
+
+def _set_namespace(handle: int) -> None:
+    # os.setns came with Python 3.12
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(handle, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")

@@ -1,0 +1,157 @@
+"""Veth pairs: making them, putting them right, marking them for deletion.
+
+Who a pair belongs to is said by the host end's alias, which cannot be set at creation. So a pair
+is born in the group :data:`NEWBORN` and leaves it in the message that sets the alias: one found in
+that group is ours, from a call that was cut short.
+
+The host end is a plug for the switch and no place for the host to be. In the userspace datapath
+the kernel delivers each frame from the container to its own stack as well (the switch reads a copy
+through a packet socket), so the host would answer ARP for all its addresses there, take router
+advertisements, and let the container reach its services past the switch. Hence on the host end:
+
+- NOARP: no ARP is answered or sent;
+- IPv6 is off;
+- ``rp_filter=1``: a link without addresses has no way back to anybody, so every IPv4 packet is
+  dropped (fib_validate_source, net/ipv4/fib_frontend.c; ``conf.all`` can only make it 2, which
+  drops the same here).
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from ovsdriver.adapters.netlink import ethtool
+from ovsdriver.adapters.netlink.link_messages import (
+    IFF_NOARP,
+    IFF_UP,
+    Link,
+    LinkChange,
+    change_link,
+    find_link,
+    find_link_by_index,
+    new_veth,
+)
+from ovsdriver.adapters.netlink.reaper import DYING
+from ovsdriver.adapters.netlink.rtnetlink import RouteSocket
+from ovsdriver.adapters.netlink.sysctls import Sysctls
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Veth
+from ovsdriver.errors import ConflictError, UnavailableError
+
+NEWBORN = 0x6F76_7E0B
+"""``IFLA_GROUP`` of a host end whose alias is not set yet."""
+
+_HOST_FLAGS = IFF_UP | IFF_NOARP
+_TRIES = 3
+
+T = TypeVar("T")
+
+
+class VethPairs:
+    """Pairs whose host ends carry the mark of ``owner``. Runs on the netlink thread."""
+
+    def __init__(self, owner: str, sysctls: Sysctls) -> None:
+        self._owner = owner
+        self._sysctls = sysctls
+        self.offload_changes = 0
+        """How many times an offload was switched, for tests that count."""
+
+    def ensure(self, routes: RouteSocket, veth: Veth) -> bool:
+        """Make the pair or put it right; False if one of that name is still to be deleted.
+
+        Raises ConflictError if either name is taken by a link that is not ours.
+        """
+        for _ in range(_TRIES):
+            new_veth(
+                routes,
+                veth.host,
+                veth.container,
+                mtu=veth.mtu,
+                peer_mac=veth.mac.packed,
+                group=NEWBORN,
+            )
+            host = find_link(routes, veth.host)
+            if host is not None:
+                if host.group == DYING:
+                    return False
+                _check_ours(host, veth)
+                self._settle_container(routes, veth, host)
+                self._settle_host(routes, veth, host)
+                return True
+            if find_link(routes, veth.container) is not None:
+                raise ConflictError(
+                    f"link {veth.container} exists and is not the other end of {veth.host}, so it "
+                    f"is not ours to change; see `ip -d link show {veth.container}`, and delete "
+                    "or rename it"
+                )
+        raise UnavailableError(
+            f"link {veth.host} disappears while it is made: another program deletes it; find out "
+            "which (`ip monitor link`) and try again"
+        )
+
+    def mark(self, routes: RouteSocket, host: str) -> bool | None:
+        """Put a pair of ours into the dying group; None if it is there already, False if gone.
+
+        A link of that name that is not ours counts as gone.
+        """
+        link = find_link(routes, host)
+        if link is None:
+            return False
+        if link.group == DYING:
+            return None
+        if link.group != NEWBORN and not names.owned_alias(self._owner, link.alias):
+            return False
+        change_link(routes, link.index, LinkChange(group=DYING))
+        return True
+
+    def _settle_container(self, routes: RouteSocket, veth: Veth, host: Link) -> None:
+        """Put the container's end right as long as it is in our namespace."""
+        if host.lower_index is None or host.lower_elsewhere:
+            return
+        container = find_link_by_index(routes, host.lower_index)
+        if container is None:
+            return
+        change = LinkChange(
+            name=_differing(veth.container, container.name),
+            mac=_differing(veth.mac.packed, container.mac),
+            mtu=_differing(veth.mtu, container.mtu),
+        )
+        if change:
+            change_link(routes, container.index, change)
+        if ethtool.tx_checksum(veth.container) != veth.tx_offload:
+            ethtool.set_tx_checksum(veth.container, on=veth.tx_offload)
+            self.offload_changes += 1
+
+    def _settle_host(self, routes: RouteSocket, veth: Veth, host: Link) -> None:
+        """Put the host's end right; its mark comes last and says that all is done."""
+        if host.mtu != veth.mtu:
+            # first of all: with an MTU of 1280 IPv6 appears on a link that did not know it
+            change_link(routes, host.index, LinkChange(mtu=veth.mtu))
+        self._sysctls.settle(self._silence(veth.host))
+        change = LinkChange(
+            set_flags=_HOST_FLAGS & ~host.flags,
+            alias=_differing(veth.alias, host.alias),
+            group=0 if host.group == NEWBORN else None,
+        )
+        if change:
+            change_link(routes, host.index, change)
+
+    def _silence(self, link: str) -> Mapping[str, int]:
+        wanted = {f"ipv4/conf/{link}/rp_filter": 1}
+        if self._sysctls.has_ipv6(link):
+            wanted[f"ipv6/conf/{link}/disable_ipv6"] = 1
+        return wanted
+
+
+def _check_ours(host: Link, veth: Veth) -> None:
+    if host.group == NEWBORN and host.kind == "veth" and not host.alias:
+        return
+    if host.alias != veth.alias:
+        whose = f"its alias is {host.alias!r}" if host.alias else "it has no alias"
+        raise ConflictError(
+            f"link {veth.host} exists and is not ours ({whose}, ours would be {veth.alias!r}); see "
+            f"`ip -d link show {veth.host}`, and delete or rename it"
+        )
+
+
+def _differing(wanted: T, found: T) -> T | None:
+    return None if wanted == found else wanted
