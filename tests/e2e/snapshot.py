@@ -20,6 +20,12 @@ _VOLATILE = {
 }
 
 
+_DEFAULTS = ("", 0, False, ["set", []], ["map", []])
+
+_SHOWN = 30
+"""Lines of a difference that are shown of each part: a lost link alone has 150 settings."""
+
+
 def take(bed: Bed) -> Snapshot:
     """Return the state of the switch, the links, the leases, the firewall and the rest."""
     return {
@@ -39,8 +45,12 @@ def difference(before: Snapshot, after: Snapshot) -> str:
     """Return what is not as before, a unified diff for each part; empty if nothing."""
     parts: list[str] = []
     for name, lines in before.items():
-        diff = difflib.unified_diff(lines, after[name], f"{name} before", "after", n=0, lineterm="")
-        parts.extend(diff)
+        diff = [
+            *difflib.unified_diff(lines, after[name], f"{name} before", "after", n=0, lineterm="")
+        ]
+        parts += diff[:_SHOWN]
+        if len(diff) > _SHOWN:
+            parts.append(f"… and {len(diff) - _SHOWN} more lines")
     return "\n".join(parts)
 
 
@@ -57,7 +67,7 @@ def _switch(bed: Bed) -> Iterator[str]:
     for caption, row in rows:
         names[row["_uuid"][1]] = str(row.get("name", caption))
     for caption, row in rows:
-        stable = {k: v for k, v in row.items() if k not in _VOLATILE and v not in ("", [])}
+        stable = {k: v for k, v in row.items() if k not in _VOLATILE and v not in _DEFAULTS}
         text = json.dumps(stable, sort_keys=True)
         text = re.sub(
             r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda m: names.get(m[0], "?"), text
@@ -79,8 +89,11 @@ def _links(bed: Bed) -> Iterator[str]:
 def _routes(bed: Bed) -> Iterator[str]:
     for family in ("-4", "-6"):
         for route in _json(bed, "ip", "-json", family, "route", "show", "table", "all"):
-            # link-local and multicast routes come with a link's carrier, not with its owner
-            if not route["dst"].startswith(("fe80:", "ff00:", "multicast", "anycast")):
+            # these come and go with a link's carrier, and with forwarding
+            if not (
+                route["dst"].startswith(("fe80:", "ff00:"))
+                or route.get("type") in ("anycast", "multicast")
+            ):
                 kept = {
                     k: route[k] for k in ("type", "dst", "gateway", "dev", "table") if k in route
                 }

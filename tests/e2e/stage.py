@@ -1,5 +1,6 @@
 """What one test makes with Docker, and its removal afterwards."""
 
+from ipaddress import ip_network
 from typing import Any
 
 from tests.e2e import image
@@ -26,10 +27,13 @@ class Network:
         )
 
     def gateway(self, family: int = 4) -> str:
-        """Return the first gateway of a family, without prefix length."""
-        gateways = (s.get("Gateway", "") for s in self._configured())
-        found = next(g for g in gateways if g and (":" in g) == (family == 6))
-        return found.partition("/")[0]
+        """Return the first gateway of a family, without prefix length.
+
+        Docker does not show one that the user did not type; all IPAMs here then take the lowest.
+        """
+        configured = next(s for s in self._configured() if s["Subnet"] == self.subnet(family))
+        lowest = str(ip_network(configured["Subnet"])[1])
+        return configured.get("Gateway", lowest).partition("/")[0]
 
     def _configured(self) -> list[dict[str, str]]:
         configured: list[dict[str, str]] = self.inspect()["IPAM"]["Config"]

@@ -80,17 +80,17 @@ def test_an_overlapping_subnet_is_refused_and_the_other_one_named(bed: Bed, stag
 
 def test_a_full_pool_says_how_many_addresses_it_has(bed: Bed, stage: Stage) -> None:
     network = stage.network("tiny", subnet="10.77.1.0/30")
-    a = stage.container("a", network)
-    text = bed.docker_refuses(*stage.run_command("b", network))
+    a = stage.container("ann", network)
+    text = bed.docker_refuses(*stage.run_command("bob", network))
     assert "10.77.1.0/30" in text
     assert "2" in text
     bed.docker("rm", "--force", a.name)
-    bed.docker("start", "b")
+    bed.docker("start", "bob")
 
 
 def test_an_address_that_is_taken_is_refused(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
-    stage.container("a", network, "--ip", "10.77.1.9")
+    stage.container("ann", network, "--ip", "10.77.1.9")
     before = bed.ovs_vsctl("list-ports", "br-ovsnet")
     for address in ("10.77.1.9", "10.77.1.1"):
         text = bed.docker_refuses(*stage.run_command(f"b{address}", network, "--ip", address))
@@ -101,19 +101,19 @@ def test_an_address_that_is_taken_is_refused(bed: Bed, stage: Stage) -> None:
 @pytest.mark.parametrize("address", ["10.77.1.0", "10.77.1.255"])
 def test_an_address_that_no_host_can_have_is_refused(bed: Bed, stage: Stage, address: str) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
-    text = bed.docker_refuses(*stage.run_command("a", network, "--ip", address))
+    text = bed.docker_refuses(*stage.run_command("ann", network, "--ip", address))
     assert address in text
 
 
 def test_an_address_outside_of_the_subnet_is_refused(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
-    text = bed.docker_refuses(*stage.run_command("a", network, "--ip", "10.99.0.5"))
+    text = bed.docker_refuses(*stage.run_command("ann", network, "--ip", "10.99.0.5"))
     assert "10.99.0.5" in text
 
 
 def test_unknown_options_of_an_endpoint_are_refused(bed: Bed, stage: Stage) -> None:
     stage.network("one", subnet="10.77.1.0/24")
-    text = bed.docker_refuses(*stage.run_command("a", "name=one,driver-opt=ovs.mtuu=1400"))
+    text = bed.docker_refuses(*stage.run_command("ann", "name=one,driver-opt=ovs.mtuu=1400"))
     assert "ovs.mtuu" in text
     assert "ovs.mtu" in text.replace("ovs.mtuu", "")
 
@@ -138,12 +138,12 @@ def test_without_vswitchd_a_container_is_refused_with_a_sentence(bed: Bed, stage
     network = stage.network("one", subnet="10.77.1.0/24")
     before = bed.ovs_vsctl("list-ports", "br-ovsnet")
     bed.vswitchd.stop()
-    text = bed.docker_refuses(*stage.run_command("a", network))
+    text = bed.docker_refuses(*stage.run_command("ann", network))
     assert "vswitchd" in text or "Open vSwitch" in text
     bed.start_vswitchd()
-    bed.docker("start", "a")
-    stage.container("b", network).reaches("10.77.1.2", who="a")
-    bed.docker("rm", "--force", "a", "b")
+    bed.docker("start", "ann")
+    stage.container("bob", network).reaches("10.77.1.2", who="ann")
+    bed.docker("rm", "--force", "ann", "bob")
     until(lambda: bed.ovs_vsctl("list-ports", "br-ovsnet") == before, "no port is left")
 
 
@@ -153,7 +153,7 @@ def test_the_process_survives_what_is_no_request(bed: Bed) -> None:
         answer = json.loads(bed.post("ovsnet", "NetworkDriver.CreateNetwork", body))
         assert answer["Err"]
         assert answer["Err"] == answer["Error"]
-    big = bed.post("ovsnet", "NetworkDriver.CreateNetwork", '{"x": "' + "a" * 10_000_000 + '"}')
+    big = bed.post("ovsnet", "NetworkDriver.CreateNetwork", '{"x": "' + "ann" * 10_000_000 + '"}')
     assert json.loads(big)["Err"]
     assert bed.activates("ovsnet")
     assert bed.plugin.pid == pid
@@ -163,7 +163,7 @@ def test_the_process_survives_what_is_no_request(bed: Bed) -> None:
 def test_unknown_ids_are_refused_where_they_are_needed_and_accepted_where_they_end(
     bed: Bed,
 ) -> None:
-    ids = json.dumps({"NetworkID": "f" * 64, "EndpointID": "e" * 64, "SandboxKey": "/x"})
+    ids = json.dumps({"NetworkID": "f" * 64, "EndpointID": "eve" * 64, "SandboxKey": "/x"})
     for call in ("CreateEndpoint", "Join", "ProgramExternalConnectivity"):
         answer = json.loads(bed.post("ovsnet", f"NetworkDriver.{call}", ids))
         assert "ffffffffffff" in answer["Err"], call

@@ -82,10 +82,10 @@ def test_a_container_on_an_adopted_bridge_is_on_the_vlan_of_the_wire(
     untouched = rows(bed, uplinked)
     network = stage.network("vlan30", *on_vlan_30(stage), subnet="10.30.0.0/24")
     assert host.links() == links, "no gateway of ours on somebody's bridge"
-    a, b = stage.container("a", network), stage.container("b", network)
-    a.reaches(b.address(network), who="b")
+    a, b = stage.container("ann", network), stage.container("bob", network)
+    a.reaches(b.address(network), who="bob")
     a.reaches(LAN_ADDRESS, who="lan")
-    lan.reaches(b.address(network), who="b")
+    lan.reaches(b.address(network), who="bob")
     host.never_reaches(a.address(network))
     assert "10.30.0.1" not in str(host.sees("address"))
     assert [r for r in a.sees("-4", "route") if r["dst"] == "default"] == []
@@ -102,8 +102,8 @@ def test_frames_of_an_adopted_bridge_are_tagged_on_the_wire(
     tagged = stage.network("tagged", *options, "-o", "ovs.vlan=30", subnet="10.30.0.0/24")
     other = stage.network("other", *options, "-o", "ovs.vlan=31", subnet="10.31.0.0/24")
     plain = stage.network("plain", *options, "-o", "ovs.vlan=none", subnet="10.32.0.0/24")
-    a, b = stage.container("a", tagged), stage.container("b", other)
-    c = stage.container("c", plain)
+    a, b = stage.container("ann", tagged), stage.container("bob", other)
+    c = stage.container("cat", plain)
     links: dict[str, ears.Link] = {x.name: (x, "eth0") for x in (a, b, c)}
     with ears.listening(bed, links | {"wire": (host, "wire0")}) as heard:
         for name, link in links.items():

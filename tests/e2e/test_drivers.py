@@ -57,8 +57,8 @@ networks:
 def test_ovsnet_works_with_dockers_own_ipam(bed: Bed, stage: Stage) -> None:
     bed.docker("network", "create", "--driver", "ovsnet", "forgotten")
     network = Network(bed, "forgotten")
-    a, b = stage.container("a", network), stage.container("b", network)
-    a.reaches(b.address(network), who="b")
+    a, b = stage.container("ann", network), stage.container("bob", network)
+    a.reaches(b.address(network), who="bob")
     a.reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
 
 
@@ -66,28 +66,28 @@ def test_ovsnet_works_with_dockers_own_ipam_and_ipv6(bed: Bed, stage: Stage) -> 
     subnets = ("--subnet", "10.77.1.0/24", "--ipv6", "--subnet", "fd00:77:1::/64")
     bed.docker("network", "create", "--driver", "ovsnet", *subnets, "forgotten")
     network = Network(bed, "forgotten")
-    a, b = stage.container("a", network), stage.container("b", network)
+    a, b = stage.container("ann", network), stage.container("bob", network)
     for family in (4, 6):
-        a.reaches(b.address(network, family), who="b")
+        a.reaches(b.address(network, family), who="bob")
 
 
 def test_ovsnet_works_without_any_ipam(stage: Stage) -> None:
     network = stage.network("plain", ipam="null")
-    a = stage.container("a", network, "--cap-add", "NET_ADMIN")
-    b = stage.container("b", network, "--cap-add", "NET_ADMIN")
+    a = stage.container("ann", network, "--cap-add", "NET_ADMIN")
+    b = stage.container("bob", network, "--cap-add", "NET_ADMIN")
     assert a.link("eth0")["address"] != b.link("eth0")["address"]
     for container, address in ((a, "10.77.1.1/24"), (b, "10.77.1.2/24")):
         container.execute("ip", "address", "add", address, "dev", "eth0")
-    a.reaches("10.77.1.2", who="b")
+    a.reaches("10.77.1.2", who="bob")
 
 
 def test_ovsipam_works_with_dockers_bridge_driver(stage: Stage) -> None:
     six = ("--ipv6", "--subnet", "fd00:77:1::/64")
     network = stage.network("dockers", *six, subnet="10.77.1.0/24", driver="bridge")
-    a, b = stage.container("a", network), stage.container("b", network, "--ip", "10.77.1.77")
-    a.reaches("10.77.1.77", who="b")
+    a, b = stage.container("ann", network), stage.container("bob", network, "--ip", "10.77.1.77")
+    a.reaches("10.77.1.77", who="bob")
     for family in (4, 6):
-        b.reaches(a.address(network, family), who="a")
+        b.reaches(a.address(network, family), who="ann")
 
 
 def test_ovsipam_chooses_subnets_for_dockers_bridge_driver(stage: Stage) -> None:
@@ -103,23 +103,23 @@ def test_an_ip_range_is_where_dynamic_addresses_come_from(bed: Bed, stage: Stage
     options = ("--ip-range", "10.77.1.64/28", "--gateway", "10.77.1.254")
     aux = ("--aux-address", "printer=10.77.1.64", "--aux-address", "router=10.77.1.5")
     network = stage.network("ranged", *options, *aux, subnet="10.77.1.0/24")
-    a = stage.container("a", network)
-    stage.container("b", network, "--ip", "10.77.1.200")
+    a = stage.container("ann", network)
+    stage.container("bob", network, "--ip", "10.77.1.200")
     assert ip_address(a.address(network)) in ip_network("10.77.1.64/28")
     assert a.address(network) != "10.77.1.64"
     assert network.gateway() == "10.77.1.254"
-    a.reaches("10.77.1.200", who="b")
+    a.reaches("10.77.1.200", who="bob")
     assert a.pings("10.77.1.254", count=3)
-    refused = stage.run_command("c", network, "--ip", "10.77.1.5")
+    refused = stage.run_command("cat", network, "--ip", "10.77.1.5")
     assert "10.77.1.5" in bed.docker_refuses(*refused)
 
 
 def test_the_lowest_free_address_is_given(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
-    containers = [stage.container(name, network) for name in ("a", "b", "c")]
+    containers = [stage.container(name, network) for name in ("ann", "bob", "cat")]
     assert [c.address(network) for c in containers] == ["10.77.1.2", "10.77.1.3", "10.77.1.4"]
-    bed.docker("rm", "--force", "b")
-    assert stage.container("d", network).address(network) == "10.77.1.3"
+    bed.docker("rm", "--force", "bob")
+    assert stage.container("dan", network).address(network) == "10.77.1.3"
 
 
 def test_compose_brings_a_project_up_and_down(bed: Bed, stage: Stage) -> None:

@@ -5,7 +5,7 @@ from signal import SIGKILL, SIGTERM, Signals
 
 import pytest
 
-from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
+from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
 from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
@@ -18,7 +18,7 @@ ENDS = [pytest.param(SIGTERM, id="SIGTERM"), pytest.param(SIGKILL, id="SIGKILL")
 def pair(stage: Stage) -> tuple[Network, Container, Container]:
     """Run two containers on a nat network."""
     network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
-    return network, stage.container("a", network), stage.container("b", network)
+    return network, stage.container("ann", network), stage.container("bob", network)
 
 
 def all_is_well(network: Network, a: Container, b: Container) -> None:
@@ -27,6 +27,7 @@ def all_is_well(network: Network, a: Container, b: Container) -> None:
         a.reaches(b.address(network, family), who=b.name)
         b.reaches(a.address(network, family), who=a.name)
     a.reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
+    a.reaches(OUTSIDE6, who=WAN6, port=OUTSIDE_PORT)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -39,7 +40,7 @@ def test_containers_keep_talking_while_the_plugin_is_away(
     all_is_well(network, a, b)
     bed.start_plugin()
     all_is_well(network, a, b)
-    c = stage.container("c", network)
+    c = stage.container("cat", network)
     all_is_well(network, a, c)
 
 
@@ -50,9 +51,9 @@ def test_containers_of_before_a_restart_of_the_plugin_are_stopped_cleanly(
     network, _, b = pair(stage)
     bed.restart_plugin(end)
     address = b.address(network)
-    bed.docker("rm", "--force", "a", "b")
+    bed.docker("rm", "--force", "ann", "bob")
     again = stage.container("again", network, "--ip", address)
-    c = stage.container("c", network)
+    c = stage.container("cat", network)
     all_is_well(network, again, c)
 
 
@@ -61,14 +62,14 @@ def test_a_container_that_is_stopped_while_the_plugin_restarts_leaves_nothing(
 ) -> None:
     pair(stage)
     bed.plugin.stop(SIGKILL)
-    bed.run("sh", "-c", "docker rm --force a >/dev/null & sleep 1")
+    bed.run("sh", "-c", "docker rm --force ann >/dev/null & sleep 1")
     bed.start_plugin()
     until(
-        lambda: "a" not in bed.docker("ps", "--all", "--format", "{{.Names}}").split(),
-        "a is removed",
+        lambda: "ann" not in bed.docker("ps", "--all", "--format", "{{.Names}}").split(),
+        "ann is removed",
         timeout_s=60,
     )
-    assert len(bed.ovs_vsctl("list-ports", "br-ovsnet").split()) == 2, "b and the gateway"
+    assert len(bed.ovs_vsctl("list-ports", "br-ovsnet").split()) == 2, "bob and the gateway"
 
 
 def test_a_network_made_before_a_restart_of_the_plugin_is_removed_cleanly(
@@ -105,7 +106,7 @@ def test_traffic_is_back_after_a_restart_of_ovsdb_server(
     bed.start_ovsdb()
     until(lambda: a.pings(b.address(network)), "vswitchd is connected again", timeout_s=60)
     all_is_well(network, a, b)
-    c = stage.container("c", network)
+    c = stage.container("cat", network)
     all_is_well(network, a, c)
 
 
@@ -115,7 +116,7 @@ def test_containers_are_plugged_in_again_when_the_database_is_lost(bed: Bed, sta
     bed.ovsdb.stop()
     (bed.home / "conf.db").unlink()
     bed.start_switch()
-    until(lambda: a.pings(b.address(network)), "a and b are plugged in again", timeout_s=60)
+    until(lambda: a.pings(b.address(network)), "ann and bob are plugged in again", timeout_s=60)
     all_is_well(network, a, b)
 
 
@@ -123,14 +124,14 @@ def test_a_port_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -
     network, a, b = pair(stage)
     for port in bed.ovs_vsctl("list-ports", "br-ovsnet").split():
         bed.ovs_vsctl("del-port", "br-ovsnet", port)
-    until(lambda: a.pings(b.address(network)), "a and b are plugged in again", timeout_s=60)
+    until(lambda: a.pings(b.address(network)), "ann and bob are plugged in again", timeout_s=60)
     all_is_well(network, a, b)
 
 
 def test_a_bridge_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -> None:
     network, a, b = pair(stage)
     bed.ovs_vsctl("del-br", "br-ovsnet")
-    until(lambda: a.pings(b.address(network)), "a and b are plugged in again", timeout_s=60)
+    until(lambda: a.pings(b.address(network)), "ann and bob are plugged in again", timeout_s=60)
     all_is_well(network, a, b)
 
 
@@ -143,7 +144,7 @@ def our_table(bed: Bed) -> str:
 def test_our_firewall_table_is_rebuilt_when_it_is_deleted(bed: Bed, stage: Stage) -> None:
     network, a, b = pair(stage)
     other = stage.network("other", subnet="10.77.2.0/24")
-    c = stage.container("c", other)
+    c = stage.container("cat", other)
     table = our_table(bed)
     rules = bed.nft("--stateless", "list", "table", *table.split())
     bed.nft("delete", "table", *table.split())
@@ -158,7 +159,7 @@ def test_the_whole_ruleset_is_flushed_and_ours_is_rebuilt(make_bed: Callable[...
     stage = Stage(bed)
     network, a, b = pair(stage)
     other = stage.network("other", subnet="10.77.2.0/24")
-    c = stage.container("c", other)
+    c = stage.container("cat", other)
     bed.nft("flush", "ruleset")
     until(lambda: our_table(bed), "the table is back")
     all_is_well(network, a, b)
@@ -166,7 +167,7 @@ def test_the_whole_ruleset_is_flushed_and_ours_is_rebuilt(make_bed: Callable[...
     # dockerd makes its own again when it starts, and ours must still be accepted among them
     bed.dockerd.stop()
     bed.start_docker()
-    bed.docker("start", "a", "b", "c")
+    bed.docker("start", "ann", "bob", "cat")
     all_is_well(network, a, b)
     a.never_reaches(c.address(other))
 
@@ -179,7 +180,7 @@ def test_a_docker_that_starts_after_us_still_protects_its_networks(
     network, a, b = pair(stage)
     all_is_well(network, a, b)
     dockers = stage.network("dockers", subnet="10.77.9.0/24", driver="bridge", ipam="default")
-    stage.container("d", dockers)
+    stage.container("dan", dockers)
 
     # the host is rebooted: rules, switches and processes are gone, the disks stay
     bed.dockerd.stop()
@@ -192,9 +193,9 @@ def test_a_docker_that_starts_after_us_still_protects_its_networks(
 
     bed.start_docker()
     assert "-P FORWARD DROP" in bed.run("iptables", "-S", "FORWARD")
-    bed.docker("start", "a", "b", "d")
+    bed.docker("start", "ann", "bob", "dan")
     all_is_well(network, a, b)
-    d = Container(bed, "d")
+    d = Container(bed, "dan")
     outside = Place(bed, "the outside", bed.outside)
     bed.ip("route", "add", dockers.subnet(), "via", WAN4, netns=bed.outside)
     outside.never_reaches(d.address(dockers))
@@ -238,11 +239,11 @@ def test_endpoints_of_a_docker_that_was_killed_are_ended_by_the_release_of_their
     bed.start_docker()
     until(
         lambda: len(bed.ovs_vsctl("list-ports", "br-ovsnet").split()) == gateway_only,
-        "the ports of a and b are gone",
+        "the ports of ann and bob are gone",
     )
-    bed.docker("rm", "--force", "a", "b")
-    c = stage.container("c", network, "--ip", address)
-    d = stage.container("d", network)
+    bed.docker("rm", "--force", "ann", "bob")
+    c = stage.container("cat", network, "--ip", address)
+    d = stage.container("dan", network)
     all_is_well(network, c, d)
 
 
@@ -252,12 +253,12 @@ def test_containers_come_back_with_a_docker_that_was_restarted(
     bed = make_bed()
     stage = Stage(bed)
     network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
-    a = stage.container("a", network, "--restart", "always")
-    b = stage.container("b", network, "--restart", "always")
+    a = stage.container("ann", network, "--restart", "always")
+    b = stage.container("bob", network, "--restart", "always")
     all_is_well(network, a, b)
     bed.dockerd.stop()
     bed.start_docker()
-    until(lambda: a.running and b.running, "Docker has started a and b again")
+    until(lambda: a.running and b.running, "Docker has started ann and bob again")
     all_is_well(network, a, b)
     stage.clear()
     assert bed.ovs_vsctl("list-br") == ""
@@ -273,9 +274,9 @@ def test_live_restore_keeps_containers_talking_without_docker(
     places = [Place(bed, each.name, each.netns) for each in (a, b)]
     address = b.address(network)
     bed.dockerd.stop(end)
-    places[0].reaches(address, who="b")
+    places[0].reaches(address, who="bob")
     bed.restart_plugin(SIGKILL)
-    places[0].reaches(address, who="b")
+    places[0].reaches(address, who="bob")
     bed.start_docker()
     all_is_well(network, a, b)
     stage.clear()
@@ -286,8 +287,8 @@ def test_everything_is_rebuilt_after_a_reboot(make_bed: Callable[..., Bed]) -> N
     bed = make_bed()
     stage = Stage(bed)
     network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
-    a = stage.container("a", network, "--restart", "always")
-    b = stage.container("b", network, "--restart", "always")
+    a = stage.container("ann", network, "--restart", "always")
+    b = stage.container("bob", network, "--restart", "always")
     all_is_well(network, a, b)
     # the power fails: every process is gone, and all links but those of the hardware
     for pid in (str(a.pid), str(b.pid)):
@@ -303,7 +304,7 @@ def test_everything_is_rebuilt_after_a_reboot(make_bed: Callable[..., Bed]) -> N
     bed.start_switch()
     bed.start_plugin()
     bed.start_docker()
-    until(lambda: a.running and b.running, "Docker has started a and b again", timeout_s=60)
+    until(lambda: a.running and b.running, "Docker has started ann and bob again", timeout_s=60)
     all_is_well(network, a, b)
     stage.clear()
     assert bed.ovs_vsctl("list-br") == ""

@@ -72,13 +72,13 @@ def test_tagged_frames_arrive_in_no_other_network(bed: Bed, stage: Stage, host: 
 def test_priority_tagged_frames_stay_in_their_network(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", "-o", "ovs.vlan=100", subnet="10.77.1.0/24")
     plain = stage.network("plain", "-o", "ovs.vlan=none", subnet="10.77.2.0/24")
-    a, b = stage.container("a", network), stage.container("b", network)
-    c, d = stage.container("c", plain), stage.container("d", plain)
+    a, b = stage.container("ann", network), stage.container("bob", network)
+    c, d = stage.container("cat", plain), stage.container("dan", plain)
     links: dict[str, ears.Link] = {x.name: (x, "eth0") for x in (a, b, c, d)}
     with ears.listening(bed, links) as heard:
         for name, link in links.items():
             ears.send(link, [(f"{name}/priority", f"{Q}:0"), (f"{name}/plain", "-")])
-        for name, other in (("a", "b"), ("b", "a"), ("c", "d"), ("d", "c")):
+        for name, other in (("ann", "bob"), ("bob", "ann"), ("cat", "dan"), ("dan", "cat")):
             heard.wait_for(f"{name}/plain", {other})
             assert heard.hearers(f"{name}/plain") == {other}
             assert heard.hearers(f"{name}/priority") <= {other}

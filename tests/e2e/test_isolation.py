@@ -35,10 +35,10 @@ def route(container: Container, destination: str, *via: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_containers_of_two_networks_do_not_reach_each_other(stage: Stage, family: int) -> None:
     one, two = dual(stage, "one", 1), dual(stage, "two", 2)
-    a, b = stage.container("a", one), stage.container("b", one)
-    c, d = stage.container("c", two), stage.container("d", two)
-    a.reaches(b.address(one, family), who="b")
-    c.reaches(d.address(two, family), who="d")
+    a, b = stage.container("ann", one), stage.container("bob", one)
+    c, d = stage.container("cat", two), stage.container("dan", two)
+    a.reaches(b.address(one, family), who="bob")
+    c.reaches(d.address(two, family), who="dan")
     a.never_reaches(c.address(two, family))
     c.never_reaches(a.address(one, family))
 
@@ -49,7 +49,7 @@ def test_a_host_route_inside_a_container_opens_no_other_network(
     stage: Stage, family: int, way: str
 ) -> None:
     one, two = dual(stage, "one", 1), dual(stage, "two", 2)
-    a, b = may_route(stage, "a", one), may_route(stage, "b", two)
+    a, b = may_route(stage, "ann", one), may_route(stage, "bob", two)
     if way == "gateway":
         to_b, to_a = ("via", one.gateway(family)), ("via", two.gateway(family))
     else:
@@ -63,10 +63,10 @@ def test_a_host_route_inside_a_container_opens_no_other_network(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_containers_do_not_reach_those_of_dockers_own_bridges(stage: Stage, family: int) -> None:
     ours, dockers = dual(stage, "ours", 1), dual(stage, "dockers", 2, driver="bridge")
-    a, b = may_route(stage, "a", ours), may_route(stage, "b", dockers)
-    c, d = stage.container("c", ours), stage.container("d", dockers)
-    a.reaches(c.address(ours, family), who="c")
-    b.reaches(d.address(dockers, family), who="d")
+    a, b = may_route(stage, "ann", ours), may_route(stage, "bob", dockers)
+    c, d = stage.container("cat", ours), stage.container("dan", dockers)
+    a.reaches(c.address(ours, family), who="cat")
+    b.reaches(d.address(dockers, family), who="dan")
     route(a, b.address(dockers, family), "via", ours.gateway(family))
     route(b, a.address(ours, family), "via", dockers.gateway(family))
     a.never_reaches(b.address(dockers, family))
@@ -75,7 +75,7 @@ def test_containers_do_not_reach_those_of_dockers_own_bridges(stage: Stage, fami
 
 def test_containers_do_not_reach_those_of_dockers_default_bridge(stage: Stage) -> None:
     ours = stage.network("ours", subnet="10.77.1.0/24")
-    a, b = stage.container("a", ours), stage.container("b", "bridge")
+    a, b = stage.container("ann", ours), stage.container("bob", "bridge")
     a.never_reaches(b.address("bridge"))
     b.never_reaches(a.address(ours))
 
@@ -84,8 +84,8 @@ def test_containers_do_not_reach_those_of_dockers_default_bridge(stage: Stage) -
 def test_dockers_own_bridges_work_as_without_us(stage: Stage, family: int, outside: Place) -> None:
     dual(stage, "ours", 1)
     one, two = (dual(stage, f"docker{n}", n, driver="bridge") for n in (2, 3))
-    a, b, c = stage.container("a", one), stage.container("b", one), stage.container("c", two)
-    a.reaches(b.address(one, family), who="b")
+    a, b, c = stage.container("ann", one), stage.container("bob", one), stage.container("cat", two)
+    a.reaches(b.address(one, family), who="bob")
     if family == 4:
         a.reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
         # dockerd 26 isolates its bridges for IPv4 only, unless told otherwise
@@ -97,7 +97,7 @@ def test_a_nat_network_reaches_the_outside_with_the_hosts_address(
     stage: Stage, family: int
 ) -> None:
     network = dual(stage, "one", 1)
-    a = stage.container("a", network)
+    a = stage.container("ann", network)
     server, seen = (OUTSIDE4, WAN4) if family == 4 else (OUTSIDE6, WAN6)
     a.reaches(server, who=seen, port=OUTSIDE_PORT)
 
@@ -107,8 +107,8 @@ def test_the_outside_does_not_reach_into_a_nat_network(
     bed: Bed, stage: Stage, outside: Place, host: Place, family: int
 ) -> None:
     network = dual(stage, "one", 1)
-    a = stage.container("a", network)
-    host.reaches(a.address(network, family), who="a")
+    a = stage.container("ann", network)
+    host.reaches(a.address(network, family), who="ann")
     via = WAN4 if family == 4 else WAN6
     bed.ip("route", "add", network.subnet(family), "via", via, netns=bed.outside)
     try:
@@ -123,7 +123,7 @@ def test_without_masquerade_the_outside_sees_the_containers_address(
 ) -> None:
     option = "com.docker.network.bridge.enable_ip_masquerade=false"
     network = dual(stage, "one", 1, "-o", option)
-    a = stage.container("a", network)
+    a = stage.container("ann", network)
     server, via = (OUTSIDE4, WAN4) if family == 4 else (OUTSIDE6, WAN6)
     assert not a.asks(server, OUTSIDE_PORT), "the outside knows no way back"
     bed.ip("route", "add", network.subnet(family), "via", via, netns=bed.outside)
@@ -135,7 +135,7 @@ def test_without_masquerade_the_outside_sees_the_containers_address(
 
 def test_containers_reach_the_host_through_their_gateway(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
-    a = stage.container("a", network)
+    a = stage.container("ann", network)
     assert network.gateway() == "10.77.1.1"
     assert a.pings("10.77.1.1", count=3)
     assert a.pings(WAN4, count=3)
@@ -144,7 +144,7 @@ def test_containers_reach_the_host_through_their_gateway(bed: Bed, stage: Stage)
 def test_publishing_a_port_is_refused_with_a_sentence(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
     before = bed.ovs_vsctl("list-ports", "br-ovsnet")
-    text = bed.docker_refuses(*stage.run_command("a", network, "--publish", "8080:80"))
+    text = bed.docker_refuses(*stage.run_command("ann", network, "--publish", "8080:80"))
     assert "cannot publish ports yet" in text
     assert "80/tcp" in text
     assert bed.ovs_vsctl("list-ports", "br-ovsnet") == before
@@ -152,6 +152,6 @@ def test_publishing_a_port_is_refused_with_a_sentence(bed: Bed, stage: Stage) ->
 
 def test_a_published_port_on_a_network_without_a_gateway_harms_nothing(stage: Stage) -> None:
     network = stage.network("inside", "--internal", subnet="10.77.1.0/24")
-    a = stage.container("a", network, "--publish", "8080:80")
-    b = stage.container("b", network)
-    b.reaches(a.address(network), who="a")
+    a = stage.container("ann", network, "--publish", "8080:80")
+    b = stage.container("bob", network)
+    b.reaches(a.address(network), who="ann")

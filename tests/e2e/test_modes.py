@@ -23,9 +23,9 @@ def test_a_network_without_a_way_out_works_inside_and_only_there(
     six = ("--ipv6", "--subnet", "fd00:77:1::/64")
     network = stage.network("inside", *options, *six, subnet="10.77.1.0/24")
     made = host.links() - before
-    a, b = stage.container("a", network), stage.container("b", network)
+    a, b = stage.container("ann", network), stage.container("bob", network)
     for family, outside in ((4, OUTSIDE4), (6, OUTSIDE6)):
-        a.reaches(b.address(network, family), who="b")
+        a.reaches(b.address(network, family), who="bob")
         a.never_reaches(outside, port=OUTSIDE_PORT)
         host.never_reaches(a.address(network, family))
         assert [r for r in a.sees(f"-{family}", "route") if r["dst"] == "default"] == []
@@ -39,7 +39,7 @@ def test_a_flat_network_tells_containers_the_gateway_that_the_user_typed(
 ) -> None:
     options = ("-o", "ovs.mode=flat", "--gateway", "10.77.1.254")
     network = stage.network("flat", *options, subnet="10.77.1.0/24")
-    a = stage.container("a", network)
+    a = stage.container("ann", network)
     routes = [r for r in a.sees("-4", "route") if r["dst"] == "default"]
     assert [r["gateway"] for r in routes] == ["10.77.1.254"]
     assert "10.77.1.254" not in str(host.sees("address"))
@@ -58,39 +58,39 @@ def test_networks_with_the_same_subnet_do_not_see_each_other(stage: Stage, mode:
     containers = {
         (space, name): stage.container(f"{space}-{name}", networks[space])
         for space in networks
-        for name in ("a", "b")
+        for name in ("ann", "bob")
     }
-    for name in ("a", "b"):
+    for name in ("ann", "bob"):
         red, green = containers["red", name], containers["green", name]
         assert red.address("red") == green.address("green")
         assert red.address("red", 6) == green.address("green", 6)
         assert red.link("eth0")["address"] == green.link("eth0")["address"]
     for space in networks:
         for family in (4, 6):
-            there = containers[space, "b"].address(space, family)
-            containers[space, "a"].reaches(there, who=f"{space}-b")
-    stage.bed.docker("rm", "--force", "green-b")
-    containers["green", "a"].never_reaches(containers["red", "b"].address("red"))
-    containers["red", "a"].reaches(containers["red", "b"].address("red"), who="red-b")
+            there = containers[space, "bob"].address(space, family)
+            containers[space, "ann"].reaches(there, who=f"{space}-bob")
+    stage.bed.docker("rm", "--force", "green-bob")
+    containers["green", "ann"].never_reaches(containers["red", "bob"].address("red"))
+    containers["red", "ann"].reaches(containers["red", "bob"].address("red"), who="red-bob")
 
 
 def test_a_configured_space_is_an_ipam_driver_of_its_own(bed: Bed, stage: Stage) -> None:
     isolated = ("-o", "ovs.mode=isolated")
     blue = stage.network("in-blue", *isolated, subnet="10.77.1.0/24", ipam="ovsipam-blue")
     usual = stage.network("usual", *isolated, subnet="10.77.1.0/24")
-    a, b = stage.container("a", blue), stage.container("b", blue)
-    c = stage.container("c", usual)
+    a, b = stage.container("ann", blue), stage.container("bob", blue)
+    c = stage.container("cat", usual)
     assert c.address(usual) == a.address(blue)
-    a.reaches(b.address(blue), who="b")
+    a.reaches(b.address(blue), who="bob")
     c.never_reaches(b.address(blue))
 
 
 def test_every_port_of_ours_has_a_tag(bed: Bed, stage: Stage) -> None:
-    stage.container("a", stage.network("nat", subnet="10.77.1.0/24"))
-    stage.container("b", stage.network("flat", "-o", "ovs.mode=flat", subnet="10.77.2.0/24"))
-    stage.container("c", stage.network("inside", "--internal", subnet="10.77.3.0/24"))
-    stage.container("d", stage.network("plain", "-o", "ovs.vlan=none", subnet="10.77.4.0/24"))
-    stage.container("e", stage.network("hundred", "-o", "ovs.vlan=100", subnet="10.77.5.0/24"))
+    stage.container("ann", stage.network("nat", subnet="10.77.1.0/24"))
+    stage.container("bob", stage.network("flat", "-o", "ovs.mode=flat", subnet="10.77.2.0/24"))
+    stage.container("cat", stage.network("inside", "--internal", subnet="10.77.3.0/24"))
+    stage.container("dan", stage.network("plain", "-o", "ovs.vlan=none", subnet="10.77.4.0/24"))
+    stage.container("eve", stage.network("hundred", "-o", "ovs.vlan=100", subnet="10.77.5.0/24"))
     tags = {}
     for port in bed.ovs_vsctl("list-ports", "br-ovsnet").split():
         tag = bed.ovs_vsctl("get", "Port", port, "tag", "vlan_mode", "trunks").split()
@@ -105,7 +105,7 @@ def test_every_port_of_ours_has_a_tag(bed: Bed, stage: Stage) -> None:
 
 
 def test_the_local_port_of_our_bridge_stays_down(bed: Bed, stage: Stage, host: Place) -> None:
-    stage.container("a", stage.network("one", subnet="10.77.1.0/24"))
+    stage.container("ann", stage.network("one", subnet="10.77.1.0/24"))
     link = host.link("br-ovsnet")
     assert "UP" not in link["flags"]
     (shown,) = host.sees("address", "show", "br-ovsnet")
@@ -119,7 +119,7 @@ def test_two_networks_share_a_segment_only_if_told_so(bed: Bed, stage: Stage) ->
     assert "VLAN 100" in text
     assert "ovs.shared=true" in text
     two = stage.network("two", *options, "-o", "ovs.shared=true", subnet="10.77.2.0/24")
-    a = stage.container("a", one)
-    b = stage.container("b", two, "--cap-add", "NET_ADMIN")
+    a = stage.container("ann", one)
+    b = stage.container("bob", two, "--cap-add", "NET_ADMIN")
     b.execute("ip", "address", "add", "10.77.1.200/24", "dev", "eth0")
-    b.reaches(a.address(one), who="a")
+    b.reaches(a.address(one), who="ann")

@@ -28,7 +28,7 @@ def test_docker_starts_and_says_why_when_the_store_is_corrupt(
     bed = make_bed()
     stage = Stage(bed)
     network = stage.network("one", subnet="10.77.1.0/24")
-    stage.container("a", network)
+    stage.container("ann", network)
     bed.dockerd.stop()
     bed.plugin.stop()
     store = bed.state_dir / "state.db"
@@ -39,7 +39,7 @@ def test_docker_starts_and_says_why_when_the_store_is_corrupt(
     store.write_bytes(content)
     bed.start_plugin()
     bed.start_docker()
-    text = bed.docker_refuses("start", "a")
+    text = bed.docker_refuses("start", "ann")
     assert str(store) in text
     text = bed.docker_refuses(*CREATE, "two")
     assert str(store) in text
@@ -102,7 +102,7 @@ def test_an_unknown_key_in_the_configuration_is_served_degraded(
 def test_two_processes_serve_side_by_side_on_one_switch(bed: Bed, stage: Stage) -> None:
     """Own folders, own bridge and marks: what one makes the other does not touch."""
     one = stage.network("one", subnet="10.77.1.0/24")
-    a, b = stage.container("a", one), stage.container("b", one)
+    a, b = stage.container("ann", one), stage.container("bob", one)
     before = bed.ovs_vsctl("list-ports", "br-ovsnet")
     folders = {
         "config": f"{bed.home}/second.toml",
@@ -123,16 +123,16 @@ def test_two_processes_serve_side_by_side_on_one_switch(bed: Bed, stage: Stage) 
             lambda: f"the second one serves\n{second.said()}",
         )
         two = stage.network("two", subnet="10.77.2.0/24", driver="second", ipam="second")
-        c, d = stage.container("c", two), stage.container("d", two)
-        c.reaches(d.address(two), who="d")
-        a.reaches(b.address(one), who="b")
+        c, d = stage.container("cat", two), stage.container("dan", two)
+        c.reaches(d.address(two), who="dan")
+        a.reaches(b.address(one), who="bob")
         c.never_reaches(a.address(one))
         a.never_reaches(c.address(two))
         assert bed.ovs_vsctl("list-br").split() == ["br-ovsnet", "br-second"]
-        bed.docker("rm", "--force", "c", "d")
+        bed.docker("rm", "--force", "cat", "dan")
         bed.docker("network", "rm", "two")
         assert second.stop() == 0
-        a.reaches(b.address(one), who="b")
+        a.reaches(b.address(one), who="bob")
         assert bed.ovs_vsctl("list-ports", "br-ovsnet") == before
     finally:
         second.stop()
