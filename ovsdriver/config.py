@@ -1,11 +1,31 @@
-"""Settings from file, environment and flags; the only reader of ``os.environ``."""
+"""Settings from file, environment and flags, in this order; the last one that speaks holds.
 
+One table drives all three: the file's key ``plugin_dir``, the variable ``OVSNET_PLUGIN_DIR``, the
+flag ``--plugin-dir``. What is not known is refused: a setting that is silently ignored is worse.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from netaddr import IPNetwork
 
+from ipam.model import DEFAULT_SPACE
 from ovsdriver.domain.model import Datapath
+from ovsdriver.errors import ConfigurationError
+from ovsdriver.logs import LEVELS
+from ovsdriver.protocol import values
+from ovsdriver.protocol.values import quote
+
+DEFAULT_PATH = Path("/etc/ovsnet/ovsnet.toml")
+
+PREFIX = "OVSNET_"
+PATH_VARIABLE = f"{PREFIX}CONFIG"
+"""Names the file, as ``--config`` does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +70,333 @@ class Settings:
     deadline_s: float = 10.0
     """For each call of Docker's."""
     log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    """Attribute of ``Settings`` and key in the file."""
+    parse: Callable[[str], object]
+    """Text to value; ValueError with a sentence about the text."""
+    help: str
+    many: bool = False
+    """A list in the file, words between commas elsewhere."""
+    shape: str = "VALUE"
+    """What a value looks like, for ``--help``."""
+
+    @property
+    def variable(self) -> str:
+        """Name in the environment."""
+        return f"{PREFIX}{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Name on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+_INSTANCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_RANGE = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
+_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+_TCP = re.compile(r"tcp:(\[[0-9A-Fa-f:]+\]|[^:\s\[\]]+):([0-9]{1,5})")
+
+
+def _absolute(text: str) -> Path:
+    if not text.startswith("/") or not text.isprintable():
+        raise ValueError(f"{quote(text)} is not an absolute path; write it like /run/ovsnet")
+    return Path(text)
+
+
+def _ovsdb(text: str) -> str:
+    tcp = _TCP.fullmatch(text)
+    if tcp and 1 <= int(tcp[2]) <= 65535:
+        return text
+    if text.startswith("unix:/") and text.isprintable():
+        return text
+    raise ValueError(
+        f"{quote(text)} is not an OVSDB address; write it like unix:/run/openvswitch/db.sock or "
+        "tcp:127.0.0.1:6640"
+    )
+
+
+def _docker(text: str) -> str:
+    if not re.fullmatch(r"unix:///\S+|tcp://[^\s/]+:[0-9]{1,5}", text):
+        raise ValueError(
+            f"{quote(text)} is not the address of Docker's API; write it like "
+            "unix:///run/docker.sock or tcp://127.0.0.1:2375"
+        )
+    return text
+
+
+def _instance(text: str) -> str:
+    if not _INSTANCE.fullmatch(text):
+        raise ValueError(
+            f"{quote(text)} cannot name an instance; use at most 32 lower-case letters, digits, "
+            "`-` and `_`, a letter first"
+        )
+    return text
+
+
+def _datapath(text: str) -> Datapath:
+    return values.word(text, {datapath.value: datapath for datapath in Datapath})
+
+
+def _vlans(text: str) -> tuple[int, int]:
+    parts = _RANGE.fullmatch(text)
+    first, last = (int(parts[1]), int(parts[2])) if parts else (0, 0)
+    if not 1 <= first <= last <= 4094:
+        raise ValueError(f"{quote(text)} is not a range of VLAN ids; write it like 100-199")
+    return first, last
+
+
+def _space(text: str) -> str:
+    if text == DEFAULT_SPACE:
+        raise ValueError(f"{quote(text)} is the default space, which ovsipam.sock serves")
+    return values.space(text)
+
+
+def _subnet(text: str) -> IPNetwork:
+    found = values.subnet(text)
+    if found != found.cidr or found.ip != found.cidr.ip:
+        raise ValueError(f"{quote(text)} has host bits; write {found.cidr}")
+    return found
+
+
+def _default_pool(text: str) -> DefaultPool:
+    base_text, colon, size_text = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{quote(text)} is not BASE:SIZE; write it like 172.24.0.0/13:24")
+    base = _subnet(base_text)
+    # The last two lengths of each family have no room for a gateway and a container.
+    most = 30 if base.version == 4 else 126
+    size = values.integer(size_text, base.prefixlen, most, f"a prefix length inside {base}")
+    return DefaultPool(base=base, size=size)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text) if _NUMBER.fullmatch(text) else 0.0
+    if not 1 <= seconds <= 300:
+        raise ValueError(f"{quote(text)} is not a number of seconds: 1 to 300")
+    return seconds
+
+
+def _level(text: str) -> str:
+    return values.word(text, {level: level for level in LEVELS})
+
+
+SETTINGS: Sequence[Setting] = (
+    Setting(
+        name="plugin_dir",
+        parse=_absolute,
+        shape="DIR",
+        help="Where Docker looks for the sockets of plugins.",
+    ),
+    Setting(name="run_dir", parse=_absolute, shape="DIR", help="The admin socket's directory."),
+    Setting(name="state_dir", parse=_absolute, shape="DIR", help="The database's directory."),
+    Setting(
+        name="ovsdb",
+        parse=_ovsdb,
+        shape="ADDRESS",
+        help="Open vSwitch's database, unix:PATH or tcp:HOST:PORT.",
+    ),
+    Setting(
+        name="docker",
+        parse=_docker,
+        shape="ADDRESS",
+        help="Docker's API, read in the background for names and orphans.",
+    ),
+    Setting(
+        name="instance",
+        parse=_instance,
+        shape="NAME",
+        help="Name in our marks and of our nftables table; two instances on one host need two.",
+    ),
+    Setting(
+        name="bridge",
+        parse=values.link_name,
+        shape="NAME",
+        help="Bridge of networks that name none.",
+    ),
+    Setting(
+        name="datapath",
+        parse=_datapath,
+        shape="TYPE",
+        help="Datapath of bridges that we make, system or netdev; left out: what the host has.",
+    ),
+    Setting(
+        name="vlans",
+        parse=_vlans,
+        shape="FIRST-LAST",
+        help="VLAN ids for automatic choice on bridges of ours.",
+    ),
+    Setting(
+        name="mtu",
+        parse=values.mtu,
+        shape="BYTES",
+        help="MTU of networks that say none and have no uplink.",
+    ),
+    Setting(
+        name="spaces",
+        parse=_space,
+        many=True,
+        shape="NAME",
+        help="Address spaces; each NAME is also an IPAM driver, ovsipam-NAME.",
+    ),
+    Setting(
+        name="pools",
+        parse=_default_pool,
+        many=True,
+        shape="BASE:SIZE",
+        help="Where automatic subnets come from, and their prefix length.",
+    ),
+    Setting(
+        name="exclude",
+        parse=_subnet,
+        many=True,
+        shape="SUBNET",
+        help="Never given out by automatic choice.",
+    ),
+    Setting(
+        name="outside_bridges",
+        parse=values.link_name,
+        many=True,
+        shape="NAME",
+        help="Linux bridges that lead outside (an uplink's) rather than to other containers.",
+    ),
+    Setting(
+        name="deadline_s",
+        parse=_seconds,
+        shape="SECONDS",
+        help="Time for one call of Docker's.",
+    ),
+    Setting(
+        name="log_level",
+        parse=_level,
+        shape="LEVEL",
+        help="debug, info, warning or error.",
+    ),
+)
+
+_BY_NAME = {row.name: row for row in SETTINGS}
+
+
+def load(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Settings:
+    """Return the settings.
+
+    Args:
+        path: the file that was named; it must exist. None: ``OVSNET_CONFIG``, else the default
+            file, which may be missing.
+        environ: only names that begin with ``OVSNET_`` are looked at; None: the process's own.
+        flags: by name of setting; None is a flag that was not given. Values are texts, or lists
+            of texts for settings that have many.
+
+    Raises:
+        ConfigurationError: with the place, file, variable or flag, that is wrong.
+    """
+    variables = os.environ if environ is None else environ
+    given: dict[str, Any] = {}
+    given.update(_from_file(path, variables))
+    given.update(_from_environment(variables))
+    given.update(_from_flags(flags or {}))
+    return Settings(**given)
+
+
+def _from_file(path: Path | None, environ: Mapping[str, str]) -> Mapping[str, object]:
+    named = path
+    if named is None and environ.get(PATH_VARIABLE):
+        named = Path(environ[PATH_VARIABLE])
+    file = named or DEFAULT_PATH
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if named is None:
+            return {}
+        raise ConfigurationError(f"{file}: there is no such file") from error
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file}: byte {error.start} is not UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{file} is not TOML: {error}") from error
+    return {
+        key: _value(_row(key, f"{file}: {key}"), item, f"{file}: {key}")
+        for key, item in content.items()
+    }
+
+
+def _from_environment(environ: Mapping[str, str]) -> Mapping[str, object]:
+    found = {}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or variable == PATH_VARIABLE:
+            continue
+        row = _row(variable.removeprefix(PREFIX).lower(), variable, lambda row: row.variable)
+        found[row.name] = _value(row, _words(row, text), variable)
+    return found
+
+
+def _from_flags(flags: Mapping[str, object]) -> Mapping[str, object]:
+    found = {}
+    for name, item in flags.items():
+        if item is not None:
+            row = _row(name, name, lambda row: row.flag)
+            given = _words(row, item) if isinstance(item, str) else item
+            found[row.name] = _value(row, given, row.flag)
+    return found
+
+
+def _row(
+    name: str, place: str, written: Callable[[Setting], str] = lambda row: row.name
+) -> Setting:
+    row = _BY_NAME.get(name)
+    if row is None:
+        near = values.nearest(name, _BY_NAME)
+        for known in SETTINGS:
+            near = near.replace(f"`{known.name}`", f"`{written(known)}`")
+        raise ConfigurationError(f"{place}: no such setting{near}")
+    return row
+
+
+def _words(row: Setting, text: str) -> object:
+    return [word for word in re.split(r"[\s,]+", text) if word] if row.many else text
+
+
+def _value(row: Setting, item: object, place: str) -> object:
+    if row.many:
+        if not isinstance(item, Iterable) or isinstance(item, str | Mapping):
+            raise ConfigurationError(f"{place}: not a list")
+        parsed = [_one(row, each, f"{place}[{index}]") for index, each in enumerate(item)]
+        for index, each in enumerate(parsed):
+            if each in parsed[:index]:
+                raise ConfigurationError(f"{place}[{index}]: is in the list twice")
+        return tuple(parsed)
+    return _one(row, item, place)
+
+
+def _one(row: Setting, item: object, place: str) -> object:
+    if isinstance(item, Mapping) and row.name == "pools":
+        item = _written_out(item, place)
+    if isinstance(item, bool) or not isinstance(item, str | int | float | Path):
+        raise ConfigurationError(f"{place}: not a {row.shape}")
+    try:
+        return row.parse(str(item))
+    except ValueError as error:
+        raise ConfigurationError(f"{place}: {error}") from error
+
+
+def _written_out(pool: Mapping[str, object], place: str) -> str:
+    """Return an element of ``[[pools]]`` as a variable or a flag would write it."""
+    for key in pool:
+        if key not in {"base", "size"}:
+            raise ConfigurationError(
+                f"{place}.{key}: no such setting{values.nearest(key, ('base', 'size'))}"
+            )
+    if "base" not in pool or "size" not in pool:
+        raise ConfigurationError(f"{place}: a pool has `base` and `size`")
+    return f"{pool['base']}:{pool['size']}"

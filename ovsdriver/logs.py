@@ -117,11 +117,8 @@ def configure(level: str, *, stream: TextIO | None = None) -> None:
     """
     # Nobody sees these in our lines, and asking for them costs as much as the rest of a record
     # (docs.python.org, howto/logging, "Optimization").
-    logging.logThreads = False
-    logging.logProcesses = False
-    logging.logMultiprocessing = False
-    if sys.version_info >= (3, 12):
-        logging.logAsyncioTasks = False
+    for part in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        setattr(logging, part, False)
     handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
     handler.setFormatter(LineFormatter())
     root = logging.getLogger()

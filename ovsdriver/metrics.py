@@ -3,6 +3,8 @@
 Labels are the method and the outcome, never an id: a label value is a time series for good.
 """
 
+import functools
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -36,10 +38,14 @@ class Metrics:
             registry=self.registry,
         )
 
+        # Finding a child by its labels costs three times as much as counting on it.
+        self._counted = functools.cache(self.calls.labels)
+        self._timed = functools.cache(self.seconds.labels)
+
     def answered(self, method: str, outcome: str, seconds: float) -> None:
         """Count one answered call; ``method`` is one we have, or ``unknown``."""
-        self.calls.labels(method, outcome).inc()
-        self.seconds.labels(method).observe(seconds)
+        self._counted(method, outcome).inc()
+        self._timed(method).observe(seconds)
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, to be sent as ``CONTENT_TYPE``."""
