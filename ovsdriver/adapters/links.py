@@ -1,7 +1,7 @@
 """The port :class:`~ovsdriver.ports.Links` on the kernel's netlink."""
 
 import asyncio
-import os
+import errno
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, repeat
@@ -14,10 +14,10 @@ from ovsdriver.adapters.netlink.address_messages import addresses, unicast_route
 from ovsdriver.adapters.netlink.gateways import Gateways
 from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, all_links, find_link
 from ovsdriver.adapters.netlink.reaper import DYING, Reaper
-from ovsdriver.adapters.netlink.rtnetlink import RouteSocket
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
 from ovsdriver.adapters.netlink.veths import VethPairs
+from ovsdriver.adapters.rtnetlink import RouteSocket
 from ovsdriver.domain.model import Gateway, Veth
 from ovsdriver.domain.observed import ObservedLink
 from ovsdriver.errors import UnavailableError
@@ -215,18 +215,20 @@ class KernelLinks:
             raise UnavailableError(
                 f"{what}: no answer within {self._timeout_s:g} s; try again"
             ) from error
-        except PermissionError as error:
-            raise UnavailableError(
-                f"{what}: {_reason(error)}; ovsnet needs to run as root, or with CAP_NET_ADMIN, "
-                "CAP_NET_RAW and CAP_SYS_ADMIN and a writable /proc/sys"
-            ) from error
         except OSError as error:
             raise UnavailableError(f"{what}: {_reason(error)}") from error
 
 
 def _reason(error: OSError) -> str:
-    text = error.strerror or os.strerror(error.errno or 0)
-    return f"{text} ({error.filename})" if error.filename else text
+    reason = error.strerror or str(error)
+    if error.filename:
+        reason += f" ({error.filename})"
+    if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
+        reason += (
+            "; ovsnet must run as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN, and "
+            "with a writable /proc/sys"
+        )
+    return reason
 
 
 def _observed(link: Link, found: tuple[IPNetwork, ...]) -> ObservedLink:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.adapters.netlink.rtnetlink import (
+from ovsdriver.adapters.rtnetlink import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
     RouteSocket,

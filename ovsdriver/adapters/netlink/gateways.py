@@ -15,8 +15,8 @@ from ovsdriver.adapters.netlink.address_messages import (
     remove_address,
 )
 from ovsdriver.adapters.netlink.link_messages import IFF_UP, LinkChange, change_link, find_link
-from ovsdriver.adapters.netlink.rtnetlink import NetlinkError, RouteSocket
 from ovsdriver.adapters.netlink.sysctls import Sysctls
+from ovsdriver.adapters.rtnetlink import NetlinkError, RouteSocket
 from ovsdriver.domain.model import Gateway
 from ovsdriver.errors import ConflictError, UnsupportedError
 

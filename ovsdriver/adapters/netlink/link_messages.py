@@ -3,13 +3,16 @@
 Numbers are those of linux/if_link.h and linux/rtnetlink.h.
 """
 
+import errno
+import socket
 import struct
 from dataclasses import dataclass
 from typing import Self
 
-from ovsdriver.adapters.netlink.rtnetlink import (
+from ovsdriver.adapters.rtnetlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
+    NetlinkError,
     RouteSocket,
     attribute,
     attributes,
@@ -35,6 +38,7 @@ _IFLA_MTU = 4
 _IFLA_LINK = 5
 _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
+_IFLA_AF_SPEC = 26
 _IFLA_GROUP = 27
 _IFLA_EXT_MASK = 29
 _IFLA_CARRIER = 33
@@ -42,6 +46,10 @@ _IFLA_LINK_NETNSID = 37
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _VETH_INFO_PEER = 1
+_IFLA_INET_CONF = 1
+_IPV4_DEVCONF_RP_FILTER = 8
+_IFLA_INET6_CONF = 2
+_DEVCONF_DISABLE_IPV6 = 26
 _RTEXT_FILTER_SKIP_STATS = 8
 """Statistics are half of a link's message and we read none."""
 
@@ -67,6 +75,22 @@ class Link:
     """For a veth: index of the other end, in the namespace where that is."""
     lower_elsewhere: bool
     """The other end is in another namespace, where ``lower_index`` counts."""
+    families: bytes
+    """Settings of the address families, read on demand."""
+
+    @property
+    def rp_filter(self) -> int:
+        """``net.ipv4.conf.LINK.rp_filter``."""
+        values = attributes(attributes(self.families).get(socket.AF_INET, b""))
+        return read_u32(values[_IFLA_INET_CONF], (_IPV4_DEVCONF_RP_FILTER - 1) * 4)
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether IPv6 is on; not with ``disable_ipv6``, an MTU below 1280, ``ipv6.disable=1``."""
+        values = attributes(attributes(self.families).get(socket.AF_INET6, b""))
+        if _IFLA_INET6_CONF not in values:
+            return False
+        return read_u32(values[_IFLA_INET6_CONF], _DEVCONF_DISABLE_IPV6 * 4) == 0
 
     @classmethod
     def read(cls, message: bytes) -> Self:
@@ -91,6 +115,7 @@ class Link:
             carrier=values.get(_IFLA_CARRIER, b"\0") != b"\0",
             lower_index=read_u32(values[_IFLA_LINK]) if _IFLA_LINK in values else None,
             lower_elsewhere=_IFLA_LINK_NETNSID in values,
+            families=values.get(_IFLA_AF_SPEC, b""),
         )
 
 
@@ -131,7 +156,9 @@ def new_veth(
     )
     try:
         routes.change(_RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
-    except FileExistsError:
+    except NetlinkError as error:
+        if error.errno != errno.EEXIST:
+            raise
         return False
     return True
 
@@ -146,6 +173,7 @@ class LinkChange:
     name: str | None = None
     alias: str | None = None
     group: int | None = None
+    rp_filter: int | None = None
 
     def __bool__(self) -> bool:
         return self != NO_CHANGE
@@ -154,12 +182,16 @@ class LinkChange:
 NO_CHANGE = LinkChange()
 
 
-def change_link(routes: RouteSocket, index: int, change: LinkChange) -> None:
-    """Change a link in one message. NetlinkError with ENODEV if it is gone.
+def change_link(routes: RouteSocket, link: int | str, change: LinkChange) -> None:
+    """Change a link, given by index or name, in one message. A gone one: NetlinkError, ENODEV.
 
-    The kernel applies them one after the other, flags last: a refused one leaves earlier ones done.
+    The kernel applies one after the other: a refused one leaves earlier ones done. To rename a
+    link, it must be given by its index.
     """
-    body = _ifinfo(index, change.set_flags)
+    if isinstance(link, str):
+        body = _ifinfo(0, change.set_flags) + text(_IFLA_IFNAME, link)
+    else:
+        body = _ifinfo(link, change.set_flags)
     if change.name is not None:
         body += text(_IFLA_IFNAME, change.name)
     if change.mac is not None:
@@ -170,6 +202,9 @@ def change_link(routes: RouteSocket, index: int, change: LinkChange) -> None:
         body += text(_IFLA_IFALIAS, change.alias)
     if change.group is not None:
         body += u32(_IFLA_GROUP, change.group)
+    if change.rp_filter is not None:
+        setting = u32(_IPV4_DEVCONF_RP_FILTER, change.rp_filter)
+        body += nest(_IFLA_AF_SPEC, nest(socket.AF_INET, nest(_IFLA_INET_CONF, setting)))
     routes.change(_RTM_SETLINK, body)
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from ovsdriver.adapters.netlink.link_messages import delete_group
-from ovsdriver.adapters.netlink.rtnetlink import RouteSocket
+from ovsdriver.adapters.rtnetlink import RouteSocket
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ovsdriver.adapters.netlink import ethtool
 from ovsdriver.adapters.netlink.link_messages import all_links
-from ovsdriver.adapters.netlink.rtnetlink import RouteSocket
+from ovsdriver.adapters.rtnetlink import RouteSocket
 
 _CLONE_NEWNET = 0x40000000
 _NSFS_SAMPLE = Path("/proc/self/ns/net")

@@ -21,11 +21,14 @@ class Sysctls:
         or this link does not have.
         """
         for key, value in wanted.items():
-            path = self._root / key
-            text = str(value)
-            if path.read_text().strip() != text:
-                path.write_text(text)
-                self.changes += 1
+            if int((self._root / key).read_bytes()) != value:
+                self.write(key, value)
+
+    def write(self, key: str, value: int) -> None:
+        """Give a key its value without looking first, where it is known to differ."""
+        with (self._root / key).open("wb", buffering=0) as file:
+            file.write(b"%d" % value)
+        self.changes += 1
 
     def has_ipv6(self, link: str) -> bool:
         """Whether a link knows IPv6: not with ``ipv6.disable=1``, nor with an MTU below 1280."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from ovsdriver.adapters.netlink.rtnetlink import RouteSocket
+from ovsdriver.adapters.rtnetlink import RouteSocket
 
 T = TypeVar("T")
 

@@ -10,13 +10,13 @@ through a packet socket), so the host would answer ARP for all its addresses the
 advertisements, and let the container reach its services past the switch. Hence on the host end:
 
 - NOARP: no ARP is answered or sent;
-- IPv6 is off;
+- IPv6 is off (no neighbour discovery, no router advertisements, no multicast reports);
 - ``rp_filter=1``: a link without addresses has no way back to anybody, so every IPv4 packet is
   dropped (fib_validate_source, net/ipv4/fib_frontend.c; ``conf.all`` can only make it 2, which
   drops the same here).
 """
 
-from collections.abc import Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from ovsdriver.adapters.netlink import ethtool
@@ -31,8 +31,8 @@ from ovsdriver.adapters.netlink.link_messages import (
     new_veth,
 )
 from ovsdriver.adapters.netlink.reaper import DYING
-from ovsdriver.adapters.netlink.rtnetlink import RouteSocket
 from ovsdriver.adapters.netlink.sysctls import Sysctls
+from ovsdriver.adapters.rtnetlink import RouteSocket
 from ovsdriver.domain import names
 from ovsdriver.domain.model import Veth
 from ovsdriver.errors import ConflictError, UnavailableError
@@ -61,7 +61,7 @@ class VethPairs:
         Raises ConflictError if either name is taken by a link that is not ours.
         """
         for _ in range(_TRIES):
-            new_veth(
+            made = new_veth(
                 routes,
                 veth.host,
                 veth.container,
@@ -69,6 +69,9 @@ class VethPairs:
                 peer_mac=veth.mac.packed,
                 group=NEWBORN,
             )
+            if made:
+                self._finish(routes, veth)
+                return True
             host = find_link(routes, veth.host)
             if host is not None:
                 if host.group == DYING:
@@ -103,6 +106,14 @@ class VethPairs:
         change_link(routes, link.index, LinkChange(group=DYING))
         return True
 
+    def _finish(self, routes: RouteSocket, veth: Veth) -> None:
+        """Set what a pair is not born with; no look at it, since it is known how it was made."""
+        if not veth.tx_offload:
+            self._set_offload(veth)
+        self._silence_ipv6(veth.host)
+        change = LinkChange(set_flags=_HOST_FLAGS, alias=veth.alias, group=0, rp_filter=1)
+        change_link(routes, veth.host, change)
+
     def _settle_container(self, routes: RouteSocket, veth: Veth, host: Link) -> None:
         """Put the container's end right as long as it is in our namespace."""
         if host.lower_index is None or host.lower_elsewhere:
@@ -118,28 +129,33 @@ class VethPairs:
         if change:
             change_link(routes, container.index, change)
         if ethtool.tx_checksum(veth.container) != veth.tx_offload:
-            ethtool.set_tx_checksum(veth.container, on=veth.tx_offload)
-            self.offload_changes += 1
+            self._set_offload(veth)
 
     def _settle_host(self, routes: RouteSocket, veth: Veth, host: Link) -> None:
         """Put the host's end right; its mark comes last and says that all is done."""
         if host.mtu != veth.mtu:
             # first of all: with an MTU of 1280 IPv6 appears on a link that did not know it
             change_link(routes, host.index, LinkChange(mtu=veth.mtu))
-        self._sysctls.settle(self._silence(veth.host))
+            host = find_link_by_index(routes, host.index) or host
+        if host.ipv6:
+            self._silence_ipv6(host.name)
         change = LinkChange(
             set_flags=_HOST_FLAGS & ~host.flags,
             alias=_differing(veth.alias, host.alias),
             group=0 if host.group == NEWBORN else None,
+            rp_filter=None if host.rp_filter else 1,
         )
         if change:
             change_link(routes, host.index, change)
 
-    def _silence(self, link: str) -> Mapping[str, int]:
-        wanted = {f"ipv4/conf/{link}/rp_filter": 1}
-        if self._sysctls.has_ipv6(link):
-            wanted[f"ipv6/conf/{link}/disable_ipv6"] = 1
-        return wanted
+    def _set_offload(self, veth: Veth) -> None:
+        ethtool.set_tx_checksum(veth.container, on=veth.tx_offload)
+        self.offload_changes += 1
+
+    def _silence_ipv6(self, link: str) -> None:
+        # without IPv6 in the kernel, and with an MTU below 1280, there is nothing to silence
+        with suppress(FileNotFoundError):
+            self._sysctls.write(f"ipv6/conf/{link}/disable_ipv6", 1)
 
 
 def _check_ours(host: Link, veth: Veth) -> None:

@@ -97,9 +97,9 @@ def read_text(value: bytes) -> str:
     return value.split(b"\0", 1)[0].decode(errors="backslashreplace")
 
 
-def read_u32(value: bytes) -> int:
+def read_u32(value: bytes, offset: int = 0) -> int:
     """Read an unsigned number of 32 bits."""
-    number: int = _U32.unpack_from(value)[0]
+    number: int = _U32.unpack_from(value, offset)[0]
     return number
 
 
