@@ -1,1 +1,6 @@
-"""The `ovsnet` command: prints and asks, decides nothing."""
+"""The command ``ovsnet``: prints what the process and this host say, decides nothing."""
+
+from ovsdriver.cli.app import command
+from ovsdriver.cli.programs import Programs
+
+__all__ = ["Programs", "command"]

@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-READ_S = 10.0
-"""For an answer that is read from memory, and Docker's names."""
+READ_S = 15.0
+"""For an answer that is read from memory, and for Docker, which has 10 s to tell its names."""
 
 CHANGE_S = 120.0
 """For removing: every port of a large purge waits for the switch."""

@@ -1,0 +1,34 @@
+"""``ovsnet`` and ``python -m ovsdriver``."""
+
+from collections.abc import Sequence
+
+from ovsdriver.cli import Programs, command
+from ovsdriver.config import Settings
+from ovsdriver.service.purge import Purged
+
+
+def main() -> None:
+    """Run the command line."""
+    command(obj=Programs(serve=_serve, purge=_purge, findings=_findings), prog_name="ovsnet")
+
+
+def _serve(settings: Settings) -> int:
+    from ovsdriver import bootstrap  # only now: it loads every adapter, which takes a while
+
+    return bootstrap.serve(settings)
+
+
+def _purge(settings: Settings) -> Purged:
+    from ovsdriver import bootstrap
+
+    return bootstrap.purge(settings)
+
+
+async def _findings(settings: Settings) -> Sequence[str]:
+    from ovsdriver import bootstrap
+
+    return await bootstrap.findings(settings)
+
+
+if __name__ == "__main__":
+    main()

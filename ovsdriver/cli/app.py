@@ -1,0 +1,54 @@
+"""The commands together."""
+
+import click
+
+from ovsdriver import __version__
+from ovsdriver.cli import check, endpoint, network, options, purge, serve, status
+from ovsdriver.cli.outcome import EXIT_CODES
+
+
+class InOrder(click.Group):
+    """Lists its commands in the order in which a person meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        """Return their names."""
+        return list(self.commands)
+
+
+@click.group(
+    epilog=EXIT_CODES,
+    cls=InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="ovsnet", message="%(prog)s %(version)s")
+def command() -> None:
+    """Docker networks on Open vSwitch, with their own IP address management.
+
+    \b
+    On a new host:
+      ovsnet check                         what this host lacks, and what to type
+      ovsnet serve                         run it (or: systemctl start ovsnet)
+      docker network create --driver ovsnet --ipam-driver ovsipam lab
+      docker run --rm --network lab busybox ip address
+    \b
+    Afterwards:
+      ovsnet status                        is all well?
+      ovsnet network ls                    networks with bridge, VLAN and subnets
+      ovsnet endpoint ls                   containers with address, MAC and port
+      ovsnet options                       what can be typed after -o and --ipam-opt
+
+    Each command explains itself: `ovsnet network --help`. Settings come from
+    /etc/ovsnet/ovsnet.toml, then from OVSNET_* variables, then from flags.
+    """
+
+
+for _each in (
+    serve.command,
+    check.command,
+    status.command,
+    network.command,
+    endpoint.command,
+    options.command,
+    purge.command,
+):
+    command.add_command(_each)

@@ -1,0 +1,92 @@
+"""``ovsnet check``."""
+
+import asyncio
+import os
+import shutil
+from dataclasses import asdict
+
+import click
+from rich.text import Text
+
+from ovsdriver.adapters.engine import DockerEngine
+from ovsdriver.cli import show
+from ovsdriver.cli.checks import Finding, Level, docker, forwarding, host, openvswitch
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
+from ovsdriver.cli.programs import Programs
+from ovsdriver.config import Settings
+from ovsdriver.errors import ConfigurationError
+
+_STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+_DOCKER_S = 5.0
+
+
+@click.command(name="check", epilog=EXIT_CODES)
+@settings_of(
+    "plugin_dir", "run_dir", "state_dir", "ovsdb", "docker", "instance", "datapath", "spaces"
+)
+@JSON
+@click.pass_context
+def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
+    """Say what this host lacks, and what to type; changes nothing.
+
+    Works before ovsnet runs, and while it does. Each line is `ok`, `warn` (it works, but not as
+    well as it could) or `fail` (mend this first); the exit code is 1 if any line is `fail`.
+
+    \b
+    Examples:
+      ovsnet check
+      ovsnet check --ovsdb tcp:127.0.0.1:6640
+      ovsnet check --json | jq '.[] | select(.level != "ok")'
+    """
+    try:
+        findings = asyncio.run(_examine(settings, ctx.find_object(Programs)))
+    except ConfigurationError as error:
+        raise Refusal(str(error)) from error
+    if as_json:
+        show.as_json([asdict(each) for each in findings])
+    else:
+        _print(findings)
+    ctx.exit(Exit.REFUSED if any(each.level is Level.FAIL for each in findings) else Exit.OK)
+
+
+async def _examine(settings: Settings, programs: Programs | None) -> list[Finding]:
+    engine = DockerEngine(settings.docker, timeout_s=_DOCKER_S)
+    dockerd = shutil.which("dockerd") is not None
+    nftables = host.nftables()
+    switch, daemon, sockets = await asyncio.gather(
+        openvswitch.look(settings.ovsdb),
+        docker.examine(engine, address=settings.docker, installed=dockerd),
+        host.sockets(settings),
+    )
+    findings = [
+        host.user(os.geteuid()),
+        *openvswitch.judge(switch, settings.datapath),
+        *daemon,
+        *sockets,
+        host.state(settings.state_dir),
+        nftables,
+    ]
+    if nftables.level is Level.OK and programs is not None:
+        findings += await forwarding.examine(programs.findings(settings))
+    return findings
+
+
+def _print(findings: list[Finding]) -> None:
+    width = max(len(each.subject) for each in findings)
+    for each in findings:
+        line = Text(f"{each.level.value:<5}", style=_STYLES[each.level])
+        line.append(f"{each.subject:<{width}}  {each.text}", style="default")
+        show.line(line)
+        if each.remedy:
+            show.line(Text(f"{'':<5}{'':<{width}}  -> {each.remedy}", style="cyan"))
+    bad = sum(each.level is Level.FAIL for each in findings)
+    warned = sum(each.level is Level.WARN for each in findings)
+    show.line()
+    if bad:
+        show.line(f"{show.plural(bad, 'thing')} to mend before ovsnet can work")
+    elif warned:
+        show.line(f"ovsnet can work here; {show.plural(warned, 'warning')}")
+    else:
+        show.line("all is well")

@@ -1,0 +1,81 @@
+"""The running process, over its admin socket."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from ovsdriver.cli.outcome import Exit, Refusal
+from ovsdriver.config import Settings
+
+READ_S = 20.0
+CHANGE_S = 150.0
+"""Longer than the process gives itself, so that its own sentence arrives."""
+
+
+class NotRunning(Refusal):
+    """Nobody listens on the admin socket."""
+
+
+class Daemon:
+    """Asks, waits, and turns what goes wrong into a sentence."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._socket = settings.run_dir / "admin.sock"
+
+    def status(self) -> dict[str, Any]:
+        """Return the process as a whole."""
+        return self._ask("GET", "/status", READ_S)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything there is."""
+        return self._ask("GET", "/state", READ_S)
+
+    def remove_network(self, name: str, *, force: bool) -> dict[str, Any]:
+        """Remove a network by name or id."""
+        path = f"/networks/{quote(name, safe='')}{'?force=true' if force else ''}"
+        return self._ask("DELETE", path, CHANGE_S)
+
+    def purge(self) -> dict[str, Any]:
+        """Remove everything with our mark."""
+        return self._ask("POST", "/purge", CHANGE_S)
+
+    def _ask(self, method: str, path: str, timeout_s: float) -> dict[str, Any]:
+        try:
+            return asyncio.run(self._request(method, path, timeout_s))
+        except aiohttp.ClientConnectorError as error:
+            raise self._unreachable(error.os_error) from error
+        except TimeoutError as error:
+            raise Refusal(
+                f"ovsnet did not answer in {timeout_s:g} s on {self._socket}; look at its log "
+                "(journalctl -u ovsnet)"
+            ) from error
+        except (aiohttp.ClientError, OSError, ValueError, TypeError) as error:
+            raise Refusal(
+                f"{self._socket} answered what cannot be read ({error}); is that ovsnet?"
+            ) from error
+
+    async def _request(self, method: str, path: str, timeout_s: float) -> dict[str, Any]:
+        async with (
+            asyncio.timeout(timeout_s),
+            aiohttp.ClientSession(
+                "http://ovsnet", connector=aiohttp.UnixConnector(str(self._socket))
+            ) as session,
+            session.request(method, path) as response,
+        ):
+            body = await response.json(content_type=None)
+            if not isinstance(body, dict):
+                raise TypeError(f"{type(body).__name__} instead of an object")
+            if response.status != 200:
+                raise Refusal(str(body.get("error", f"status {response.status}")))
+            return body
+
+    def _unreachable(self, why: OSError) -> Refusal:
+        if isinstance(why, PermissionError):
+            return Refusal(f"no permission to open {self._socket}; try it as root: sudo ovsnet …")
+        return NotRunning(
+            f"ovsnet is not running (nobody listens on {self._socket}); start it with "
+            "`systemctl start ovsnet` or `ovsnet serve`, or say where it is with --run-dir",
+            Exit.NOT_RUNNING,
+        )

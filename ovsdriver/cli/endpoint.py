@@ -1,0 +1,116 @@
+"""``ovsnet endpoint ls | show``."""
+
+from typing import Any
+
+import click
+from rich.text import Text
+
+from ovsdriver.cli import show
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.network import STYLES, chosen
+from ovsdriver.cli.outcome import EXIT_CODES
+from ovsdriver.config import Settings
+
+
+@click.group(name="endpoint", epilog=EXIT_CODES)
+def command() -> None:
+    """Show endpoints: containers' places on networks."""
+
+
+@command.command(name="ls", epilog=EXIT_CODES)
+@click.option("--network", "network", metavar="NAME", help="Only those of one network.")
+@settings_of("run_dir")
+@JSON
+def ls(settings: Settings, network: str | None, as_json: bool) -> None:
+    """List endpoints with container, address, MAC and port.
+
+    \b
+    Examples:
+      ovsnet endpoint ls
+      ovsnet endpoint ls --network lab
+      ovsnet endpoint ls | grep 10.128.0.7
+    """
+    state = Daemon(settings).state()
+    endpoints = state["endpoints"]
+    if network is not None:
+        wanted = chosen(network, state["networks"], kind="network")["id"]
+        endpoints = [each for each in endpoints if each["network"] == wanted]
+    if as_json:
+        show.as_json(endpoints)
+        return
+    show.table(
+        ("ENDPOINT ID", "CONTAINER", "NETWORK", "ADDRESSES", "MAC", "VLAN", "PORT", "STATE"),
+        [
+            (
+                show.short(each["id"]),
+                each["container"] or "-",
+                each["network_name"] or show.short(each["network"]),
+                ", ".join(each["addresses"]) or "-",
+                each["mac"],
+                show.vlan(each["vlan"]),
+                each["port"],
+                _state(each),
+            )
+            for each in endpoints
+        ],
+    )
+
+
+@command.command(name="show", epilog=EXIT_CODES, short_help="Show the endpoints of a container.")
+@click.argument("name")
+@settings_of("run_dir")
+@JSON
+def show_one(settings: Settings, name: str, as_json: bool) -> None:
+    """Show endpoints; NAME is a container's name, or the begin of an endpoint's id.
+
+    A container on several networks has an endpoint on each; all of them are shown.
+
+    \b
+    Examples:
+      ovsnet endpoint show web
+      ovsnet endpoint show 9d41 --json
+    """
+    there = Daemon(settings).state()["endpoints"]
+    found = [each for each in there if each["container"] == name]
+    found = found or [chosen(name, there, kind="endpoint")]
+    if as_json:
+        show.as_json(found)
+        return
+    for number, each in enumerate(found):
+        if number:
+            show.line()
+        _print(each)
+
+
+def _print(endpoint: dict[str, Any]) -> None:
+    state = _state(endpoint)
+    if endpoint["fault"]:
+        state.append(f": {endpoint['fault']}")
+    network = show.short(endpoint["network"])
+    if endpoint["network_name"]:
+        network = f"{endpoint['network_name']} ({network})"
+    options = sorted(endpoint["options"].items())
+    ofport = "" if endpoint["ofport"] is None else f", OpenFlow port {endpoint['ofport']}"
+    show.facts(
+        [
+            ("Endpoint", endpoint["id"]),
+            ("Container", endpoint["container"] or "-"),
+            ("Network", network),
+            ("State", state),
+            ("Addresses", ", ".join(endpoint["addresses"]) or "-"),
+            ("MAC", endpoint["mac"]),
+            ("MTU", str(endpoint["mtu"])),
+            (
+                "Port",
+                f"{endpoint['port']} on bridge {endpoint['bridge']}, VLAN "
+                f"{show.vlan(endpoint['vlan'])}{ofport}",
+            ),
+            ("Sandbox", endpoint["sandbox"] or "-"),
+            ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
+        ]
+    )
+
+
+def _state(endpoint: dict[str, Any]) -> Text:
+    return Text(endpoint["state"], style=STYLES.get(endpoint["state"], ""))

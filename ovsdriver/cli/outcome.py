@@ -1,0 +1,43 @@
+"""How commands end: exit codes, and errors as one sentence on stderr."""
+
+from enum import IntEnum
+from typing import IO, Any
+
+import click
+
+
+class Exit(IntEnum):
+    """Exit codes of every command; 2 for a wrong command line is click's own."""
+
+    OK = 0
+    REFUSED = 1
+    """Refused, failed, or something is wrong here."""
+    USAGE = 2
+    NOT_RUNNING = 3
+
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done, or all is well
+  1  refused or failed, or something is wrong
+  2  the command line is wrong
+  3  ovsnet is not running
+"""
+"""For the end of a command's help."""
+
+
+class Refusal(click.ClickException):
+    """A sentence for stderr, and an exit code."""
+
+    def __init__(self, message: str, code: Exit = Exit.REFUSED) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click has it as a class variable
+        """What click ends the process with."""
+        return int(self.code)
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it."""
+        click.echo(f"ovsnet: {self.format_message()}", err=True, file=file)

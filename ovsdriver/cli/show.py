@@ -1,0 +1,77 @@
+"""Tables and times for people, JSON for programs."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+ID_DIGITS = 12
+
+_UNLIMITED = 10_000
+"""Columns of a pipe: what ``grep`` reads is neither cut nor wrapped."""
+
+
+def as_json(value: object) -> None:
+    """Print ``value`` as JSON, for ``--json``."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print rows below their headings, without lines, as docker does."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    for column in columns:
+        made.add_column(column, no_wrap=True)
+    for row in rows:
+        made.add_row(*(each if isinstance(each, Text) else Text(each) for each in row))
+    _console().print(made)
+
+
+def facts(rows: Iterable[tuple[str, str | Text]]) -> None:
+    """Print names and values, one a line."""
+    made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(name, value if isinstance(value, Text) else Text(value))
+    _console().print(made)
+
+
+def line(text: str | Text = "") -> None:
+    """Print a line."""
+    _console().print(text if isinstance(text, Text) else Text(text))
+
+
+def short(identifier: str) -> str:
+    """Return an id as docker shows it."""
+    return identifier[:ID_DIGITS]
+
+
+def vlan(tag: int) -> str:
+    """Return a tag as the user writes it."""
+    return str(tag) if tag else "none"
+
+
+def duration(seconds: float) -> str:
+    """Return ``3 h 12 min`` and the like: the two largest units."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def plural(count: int, word: str, words: str = "") -> str:
+    """Return ``1 endpoint``, ``2 endpoints``; ``words`` where an ``s`` does not do."""
+    return f"{count} {word if count == 1 else words or f'{word}s'}"
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    return console

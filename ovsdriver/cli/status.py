@@ -1,0 +1,114 @@
+"""``ovsnet status``."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from rich.text import Text
+
+from ovsdriver.cli import show
+from ovsdriver.cli.daemon import Daemon, NotRunning
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.outcome import EXIT_CODES, Exit
+from ovsdriver.config import Settings
+
+
+@click.command(name="status", epilog=EXIT_CODES)
+@settings_of("run_dir")
+@JSON
+@click.pass_context
+def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
+    """Say whether all is well, and what was repaired.
+
+    \b
+    Examples:
+      ovsnet status
+      ovsnet status --json | jq .counts
+    """
+    try:
+        status = Daemon(settings).status()
+    except NotRunning as error:
+        if as_json:
+            show.as_json({"running": False, "error": error.message})
+            ctx.exit(error.exit_code)
+        raise
+    if as_json:
+        show.as_json({"running": True} | status)
+    else:
+        _print(status)
+    ctx.exit(Exit.OK if _well(status) else Exit.REFUSED)
+
+
+def _well(status: dict[str, Any]) -> bool:
+    return not status["degraded"] and bool(status["open_vswitch"]["connected"])
+
+
+def _print(status: dict[str, Any]) -> None:
+    show.line(
+        f"ovsnet {status['version']} is running, process {status['pid']}, for "
+        f"{show.duration(status['uptime_s'])}"
+    )
+    if status["degraded"]:
+        show.line(Text(f"degraded: {status['degraded']}", style="bold red"))
+    show.facts(
+        [
+            ("Open vSwitch", _switch(status["open_vswitch"])),
+            ("Docker", _docker(status["docker"])),
+            ("Records", _counts(status["counts"])),
+            ("Last look", _look(status["repairs"])),
+        ]
+    )
+    repairs = status["repairs"]
+    _list("Mended at the last look:", repairs["mended"], style="green")
+    _list("Could not be mended:", repairs["failed"], style="red")
+    _list("Not ours to mend:", repairs["beyond"], style="yellow")
+    _list("Warnings:", status["warnings"], style="yellow")
+
+
+def _switch(switch: dict[str, Any]) -> Text:
+    if not switch["connected"]:
+        return Text("not connected; `ovsnet check` says why", style="red")
+    datapaths = ", ".join(switch["datapaths"]) or "none"
+    return Text(f"{switch['version'] or 'connected'}, datapaths: {datapaths}")
+
+
+def _docker(docker: dict[str, Any]) -> Text:
+    if not docker["answered"]:
+        return Text("does not answer, so names are not known", style="yellow")
+    return Text(str(docker["version"]))
+
+
+def _counts(counts: dict[str, int] | None) -> Text:
+    if counts is None:
+        return Text("cannot be read", style="red")
+    return Text(
+        ", ".join(
+            (
+                show.plural(counts["networks"], "network"),
+                show.plural(counts["endpoints"], "endpoint"),
+                show.plural(counts["pools"], "pool"),
+                show.plural(counts["leases"], "leased address", "leased addresses"),
+            )
+        )
+    )
+
+
+def _look(repairs: dict[str, Any]) -> Text:
+    if not repairs["at"]:
+        return Text("none yet")
+    ago = show.duration(time.time() - repairs["at"])
+    if repairs["failed"]:
+        return Text(f"{ago} ago, {len(repairs['failed'])} could not be mended", style="red")
+    if repairs["mended"]:
+        return Text(f"{ago} ago, {len(repairs['mended'])} mended")
+    return Text(f"{ago} ago, nothing to mend")
+
+
+def _list(title: str, texts: Iterable[str], *, style: str) -> None:
+    lines = list(texts)
+    if lines:
+        show.line()
+        show.line(Text(title, style="bold"))
+        for text in lines:
+            show.line(Text(f"  {text}", style=style))
