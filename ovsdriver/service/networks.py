@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from ipam.service import Ipam
 from ovsdriver.domain import desired, planning
-from ovsdriver.domain.model import Gateway, Mode, Network, NetworkId, Segment
+from ovsdriver.domain.model import Datapath, Gateway, Mode, Network, NetworkId, Segment
 from ovsdriver.domain.names import OWNER_KEY, mac_text
 from ovsdriver.domain.observed import ObservedBridge
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
@@ -34,6 +34,7 @@ class Networks:
         owner: str,
         defaults: planning.Defaults,
         outside_bridges: tuple[str, ...],
+        kernel_datapath: Callable[[], bool],
         state: State,
         ipam: Ipam,
         switch: Switch,
@@ -44,6 +45,7 @@ class Networks:
         self._owner = owner
         self._defaults = defaults
         self._outside_bridges = outside_bridges
+        self._kernel_datapath = kernel_datapath
         self._state = state
         self._ipam = ipam
         self._switch = switch
@@ -136,13 +138,19 @@ class Networks:
                 pools=self._waiting_pools(new),
                 bridge=known_bridge(observed, self._owner) if observed else None,
                 routes=[planning.HostRoute(destination=r.destination, link=r.link) for r in routes],
-                datapaths=self._switch.status().datapath_types,
+                datapaths=self._datapaths(),
             ),
             self._defaults,
         )
         if observed is not None:
             self._warn(plan, observed)
         return plan
+
+    def _datapaths(self) -> Sequence[str]:
+        offered = self._switch.status().datapath_types
+        if Datapath.SYSTEM in offered and not self._kernel_datapath():
+            return tuple(each for each in offered if each != Datapath.SYSTEM)
+        return offered
 
     def _waiting_pools(self, new: NewNetwork) -> Sequence[planning.KnownPool]:
         wanted = {subnet.cidr.cidr for subnet in new.subnets}
