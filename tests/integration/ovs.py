@@ -11,6 +11,7 @@ side, since each has a namespace of its own (two ovs-vswitchd in one namespace c
         ovs.start_db()
 """
 
+import asyncio
 import itertools
 import json
 import os
@@ -20,9 +21,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from ovsdriver.adapters.switch import OvsSwitch
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _START_S = 30.0
@@ -76,11 +79,13 @@ class PrivateOvs:
 
     def kill_db(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """End ovsdb-server."""
-        self.db = self._end(self.db, sig)
+        _end(self.db, sig)
+        self.db = None
 
     def kill_vswitchd(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """End ovs-vswitchd; its taps stay behind, as after a crash."""
-        self.vswitchd = self._end(self.vswitchd, sig)
+        _end(self.vswitchd, sig)
+        self.vswitchd = None
 
     @contextmanager
     def frozen_db(self) -> Iterator[None]:
@@ -149,12 +154,6 @@ class PrivateOvs:
                 stderr=log,
                 env=self._environment(),
             )
-
-    def _end(self, program: subprocess.Popen[bytes] | None, sig: signal.Signals) -> None:
-        if program is not None:
-            program.send_signal(sig)
-            program.send_signal(signal.SIGCONT)
-            program.wait(_START_S)
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(
@@ -228,6 +227,13 @@ def _frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+def _end(program: subprocess.Popen[bytes] | None, sig: signal.Signals) -> None:
+    if program is not None:
+        program.send_signal(sig)
+        program.send_signal(signal.SIGCONT)
+        program.wait(_START_S)
+
+
 def _remove_leftovers(prefix: str) -> None:
     """Delete namespaces of test runs that were killed: the name holds the run's process id."""
     folder = Path("/run/netns")
@@ -235,3 +241,34 @@ def _remove_leftovers(prefix: str) -> None:
         pid = path.name.removeprefix(prefix).split("-")[0]
         if not Path("/proc", pid).exists():
             subprocess.run(["ip", "netns", "del", path.name], check=False, capture_output=True)
+
+
+@asynccontextmanager
+async def running_switch(
+    ovs: PrivateOvs, *, owner: str = "ovsnet", connect: bool = True, **settings: Any
+) -> AsyncIterator[OvsSwitch]:
+    """Run an ``OvsSwitch`` on ``ovs``; further settings are those of its constructor.
+
+    ``connect=False`` does not wait for the connection.
+    """
+    settings.setdefault("device_index", ovs.link_index)
+    switch = OvsSwitch(settings.pop("address", ovs.address), owner=owner, **settings)
+    running = asyncio.create_task(switch.run())
+    try:
+        if connect:
+            await switch.connected(20)
+        yield switch
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def eventually(condition: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
+    """Wait until ``condition`` gives something true, and return that."""
+    give_up = time.monotonic() + within_s
+    while not (result := condition()):
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {within_s:g} s: {what}")
+        await asyncio.sleep(0.02)
+    return result

@@ -1,0 +1,164 @@
+"""Bridges of ours as plans: operations from what the replica shows to what is wanted. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ovsdriver.adapters.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.switch.rows import (
+    add_ids,
+    datapath_of,
+    delete,
+    insert,
+    is_ours,
+    mutate,
+    references,
+    to_map,
+    update,
+    where,
+)
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Bridge
+from ovsdriver.errors import ConflictError
+
+UNUSED_TAG = 4095
+"""Tag of our bridges' own local ports: reserved by IEEE 802.1Q, so no network ever has it.
+
+Without a tag the local port would be a trunk of all VLANs.
+"""
+
+
+class EnsureBridge:
+    """Make a bridge of ours with its local port, or put right what is there of it."""
+
+    def __init__(self, bridge: Bridge, *, owner: str, serial: int) -> None:
+        self._bridge = bridge
+        self._owner = owner
+        self._serial = serial
+        self.made = False
+        """The bridge was inserted by this plan."""
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operations.
+
+        Raises:
+            ConflictError: something else has that name, or it has another datapath.
+        """
+        name = self._bridge.name
+        row = replica.named("Bridge", name)
+        if row is None:
+            for table in ("Port", "Interface"):
+                if replica.named(table, name) is not None:
+                    raise ConflictError(
+                        f"bridge {name}: Open vSwitch has a port of that name already; "
+                        "choose another name, or remove it with: ovs-vsctl del-port " + name
+                    )
+            self.made = True
+            return self._insertion(replica)
+        if not is_ours(row, self._owner):
+            raise ConflictError(
+                f"bridge {name} is there already and not ours; to use it as it is, "
+                f"say -o ovs.bridge={name}, or choose another name for ours"
+            )
+        if datapath_of(row) is not self._bridge.datapath:
+            raise ConflictError(
+                f"bridge {name} has the {datapath_of(row)} datapath, not {self._bridge.datapath}; "
+                "to change it, remove its networks first"
+            )
+        return self._corrections(replica, row)
+
+    def _wanted(self) -> dict[str, Any]:
+        return {"datapath_type": self._bridge.datapath.value, "fail_mode": "standalone"}
+
+    def _ids(self) -> dict[str, str]:
+        return {**self._bridge.external_ids, names.OWNER_KEY: self._owner}
+
+    def _insertion(self, replica: Replica) -> list[Operation]:
+        bridge_name = f"bridge{self._serial}"
+        row = {
+            "name": self._bridge.name,
+            "external_ids": to_map(self._ids()),
+            "ports": ["named-uuid", f"port{self._serial}"],
+            **self._wanted(),
+        }
+        return [
+            *self._local_port(),
+            insert("Bridge", row, bridge_name),
+            self._enter(replica, ["named-uuid", bridge_name]),
+        ]
+
+    def _enter(self, replica: Replica, reference: Sequence[str]) -> Operation:
+        root = next(iter(replica.rows("Open_vSwitch")), None)
+        if root is None:  # a new conf.db that nobody has run `ovs-vsctl init` on
+            return insert("Open_vSwitch", {"bridges": reference}, f"root{self._serial}")
+        return mutate(root, "Open_vSwitch", ["bridges", "insert", reference])
+
+    def _local_port(self) -> list[Operation]:
+        name, ids = self._bridge.name, to_map(self._ids())
+        interface_name = f"interface{self._serial}"
+        row = {
+            "name": name,
+            "interfaces": ["named-uuid", interface_name],
+            "external_ids": ids,
+            "vlan_mode": "access",
+            "tag": UNUSED_TAG,
+        }
+        interface = {"name": name, "type": "internal", "external_ids": ids}
+        return [
+            insert("Interface", interface, interface_name),
+            insert("Port", row, f"port{self._serial}"),
+        ]
+
+    def _corrections(self, replica: Replica, row: Row) -> list[Operation]:
+        operations = [
+            *update(row, "Bridge", self._wanted()),
+            *add_ids(row, "Bridge", self._ids()),
+        ]
+        local = replica.named("Port", self._bridge.name)
+        if local is None:
+            reference = ["named-uuid", f"port{self._serial}"]
+            entry = mutate(row, "Bridge", ["ports", "insert", reference])
+            return [*operations, *self._local_port(), entry]
+        wanted = {"vlan_mode": "access", "tag": UNUSED_TAG, "trunks": set()}
+        return [
+            *operations,
+            *update(local, "Port", wanted),
+            *add_ids(local, "Port", self._ids()),
+        ]
+
+
+class RemoveBridge:
+    """Remove a bridge of ours with the ports of ours on it."""
+
+    def __init__(self, name: str, *, owner: str) -> None:
+        self._name = name
+        self._owner = owner
+        self.foreign: tuple[str, ...] = ()
+        """Other people's ports, on account of which the bridge stays."""
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operations; none if it is not there, not ours, or in use by others."""
+        row = replica.named("Bridge", self._name)
+        if row is None or not is_ours(row, self._owner):
+            return []
+        ports = [port for uuid in row["ports"] if (port := replica.row("Port", uuid))]
+        self.foreign = tuple(
+            sorted(
+                port["name"]
+                for port in ports
+                if port["name"] != self._name and not is_ours(port, self._owner)
+            )
+        )
+        root = replica.holder("Open_vSwitch", "bridges", row["_uuid"])
+        if self.foreign or root is None:
+            return []
+        # Fails, and the plan is asked again, if somebody adds a port in this moment.
+        unchanged = {
+            "op": "wait",
+            "timeout": 0,
+            "table": "Bridge",
+            "where": where(row),
+            "columns": ["ports"],
+            "until": "==",
+            "rows": [{"ports": references(ports)}],
+        }
+        return [unchanged, mutate(root, "Open_vSwitch", delete("bridges", [row]))]

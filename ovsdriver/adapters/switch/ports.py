@@ -1,0 +1,213 @@
+"""Ports as plans: operations from what the replica shows to what is wanted. Pure.
+
+A plan is asked between two transactions, perhaps several times (see ``ovsdb.commit``).
+"""
+
+from typing import Any
+
+from ovsdriver.adapters.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.switch.rows import (
+    add_ids,
+    check_name,
+    delete,
+    insert,
+    interface_of,
+    is_local,
+    is_ours,
+    mutate,
+    to_map,
+    update,
+)
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Port
+from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
+
+DEVICE_KEY = "ovsnet-ifindex"
+"""In ``external_ids`` of an Interface: the kernel's index of the device that was plugged in."""
+
+_HIGHEST_REPLUG = 0x7FFF
+"""Where OpenFlow port numbers for replugging are taken from, downwards: vswitchd counts upwards."""
+_NUMBERS = ("ofport", "ofport_request")
+
+
+def check_port(port: Port) -> None:
+    """Check what the type of ``port`` does not.
+
+    Raises:
+        InvalidOptionError: its tag or its name is outside the range.
+    """
+    check_name(port.name, what="port")
+    tag: object = port.tag
+    if not isinstance(tag, int) or isinstance(tag, bool) or not 0 <= tag <= 4094:
+        raise InvalidOptionError(f"port {port.name}: VLAN tag {tag!r} is not one of 0 to 4094")
+
+
+class EnsurePort:
+    """Make a port, or put right what is there of it."""
+
+    def __init__(self, port: Port, *, owner: str, serial: int, device: int | None) -> None:
+        """Prepare.
+
+        Args:
+            port: what is wanted.
+            owner: our mark.
+            serial: a number that no other plan has; it names the new rows.
+            device: the kernel's index of the device to plug in; None for internal ports, and
+                where it is not known.
+        """
+        self._port = port
+        self._owner = owner
+        self._serial = serial
+        self._device = None if port.internal else device
+        self.made = False
+        """Rows were inserted by this plan."""
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operations.
+
+        Raises:
+            ConflictError: something else has that name.
+            UnavailableError: there is no such bridge.
+        """
+        port = self._port
+        bridge = replica.named("Bridge", port.bridge)
+        if bridge is None:
+            raise UnavailableError(
+                f"Open vSwitch has no bridge {port.bridge} for port {port.name}; "
+                f"if it is yours, make it again: ovs-vsctl add-br {port.bridge}"
+            )
+        row = replica.named("Port", port.name)
+        if row is None:
+            if replica.named("Interface", port.name) is not None:
+                raise self._taken("an interface of another port")
+            self.made = True
+            return self._insertion(bridge)
+        if is_local(replica, row) or not is_ours(row, self._owner):
+            raise self._taken("a port that is not ours")
+        holder = replica.holder("Bridge", "ports", row["_uuid"])
+        interface = interface_of(replica, row)
+        if holder is bridge and interface is not None and interface["type"] == self._type:
+            return self._corrections(replica, row, interface)
+        self.made = True
+        removal = [mutate(holder, "Bridge", delete("ports", [row]))] if holder else []
+        return [*removal, *self._insertion(bridge)]
+
+    @property
+    def _type(self) -> str:
+        return "internal" if self._port.internal else ""
+
+    def _taken(self, by: str) -> ConflictError:
+        name = self._port.name
+        return ConflictError(
+            f"Open vSwitch has {by} with the name {name} already, which we do not touch; "
+            f"look at it with: ovs-vsctl list Port {name}"
+        )
+
+    def _wanted_interface(self) -> dict[str, Any]:
+        port = self._port
+        columns: dict[str, Any] = {}
+        if port.mac is not None:
+            columns["mac"] = names.mac_text(port.mac)
+        if port.mtu is not None:
+            columns["mtu_request"] = port.mtu
+        return columns
+
+    def _wanted_ids(self) -> dict[str, str]:
+        ids = dict(self._port.external_ids)
+        ids[names.OWNER_KEY] = self._owner
+        return ids
+
+    def _device_ids(self) -> dict[str, str]:
+        return {} if self._device is None else {DEVICE_KEY: str(self._device)}
+
+    def _insertion(self, bridge: Row) -> list[Operation]:
+        port, ids = self._port, self._wanted_ids()
+        interface_name, port_name = f"interface{self._serial}", f"port{self._serial}"
+        interface = {
+            "name": port.name,
+            "type": self._type,
+            "external_ids": to_map({**ids, **self._device_ids()}),
+            **self._wanted_interface(),
+        }
+        row = {
+            "name": port.name,
+            "interfaces": ["named-uuid", interface_name],
+            "vlan_mode": "access",
+            "tag": port.tag,
+            "external_ids": to_map(ids),
+        }
+        return [
+            insert("Interface", interface, interface_name),
+            insert("Port", row, port_name),
+            mutate(bridge, "Bridge", ["ports", "insert", ["named-uuid", port_name]]),
+        ]
+
+    def _corrections(self, replica: Replica, row: Row, interface: Row) -> list[Operation]:
+        wanted = {"vlan_mode": "access", "tag": self._port.tag, "trunks": set()}
+        ids = self._wanted_ids()
+        return [
+            *update(row, "Port", wanted),
+            *add_ids(row, "Port", ids),
+            *update(interface, "Interface", self._replug(replica, interface)),
+            *add_ids(interface, "Interface", {**ids, **self._device_ids()}),
+        ]
+
+    def _replug(self, replica: Replica, interface: Row) -> dict[str, Any]:
+        """Return the Interface's columns, such that vswitchd opens the device anew if needed.
+
+        A device that was deleted and made again keeps its ``ofport``, shows its new ``ifindex``
+        and no error, and carries nothing: vswitchd still holds the dead one (measured with 3.5,
+        userspace datapath). A request for another port number makes it close and open.
+        """
+        wanted = self._wanted_interface()
+        ofport, request = interface["ofport"], interface["ofport_request"]
+        if request is not None and request != ofport:
+            return wanted  # on its way, from a call that was cut short
+        if ofport is not None and ofport > 0 and self._is_stale(interface):
+            wanted["ofport_request"] = _unused_number(replica)
+        elif request is not None:
+            wanted["ofport_request"] = None
+        return wanted
+
+    def _is_stale(self, interface: Row) -> bool:
+        if not interface["ifindex"]:
+            return True
+        plugged = interface["external_ids"].get(DEVICE_KEY)
+        return self._device is not None and plugged != str(self._device)
+
+
+class RemovePort:
+    """Remove a port of ours."""
+
+    def __init__(self, name: str, *, owner: str) -> None:
+        self._name = name
+        self._owner = owner
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operation; none if there is no such port of ours."""
+        row = replica.named("Port", self._name)
+        if row is None or not is_ours(row, self._owner) or is_local(replica, row):
+            return []
+        holder = replica.holder("Bridge", "ports", row["_uuid"])
+        # its Interface goes with it: rows that nothing refers to are collected by the server
+        return [mutate(holder, "Bridge", delete("ports", [row]))] if holder else []
+
+
+class ClearRequest:
+    """Take back the port number that a replugged port was given."""
+
+    def __init__(self, name: str, *, owner: str) -> None:
+        self._name = name
+        self._owner = owner
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operation; none if there is nothing to take back."""
+        row = replica.named("Interface", self._name)
+        if row is None or not is_ours(row, self._owner):
+            return []
+        return update(row, "Interface", {"ofport_request": None})
+
+
+def _unused_number(replica: Replica) -> int:
+    used = {row[column] for row in replica.rows("Interface") for column in _NUMBERS}
+    return next(number for number in range(_HIGHEST_REPLUG, 0, -1) if number not in used)

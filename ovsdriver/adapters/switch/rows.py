@@ -1,0 +1,135 @@
+"""Rows of the Open_vSwitch database: what is watched, whose a row is, and how to change one.
+
+``ports`` and ``bridges`` are only added to and taken from, never written whole: others do the
+same at the same time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ovsdriver.adapters.ovsdb import Operation, Replica, Row
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Datapath
+from ovsdriver.errors import InvalidOptionError
+
+WATCHED: Mapping[str, Sequence[str]] = {
+    "Open_vSwitch": (
+        "bridges",
+        "ovs_version",
+        "datapath_types",
+        "other_config",
+        "external_ids",
+    ),
+    "Bridge": ("name", "ports", "datapath_type", "fail_mode", "controller", "external_ids"),
+    "Port": ("name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"),
+    "Interface": (
+        "name",
+        "type",
+        "ofport",
+        "ofport_request",
+        "ifindex",
+        "error",
+        "mac",
+        "mtu_request",
+        "external_ids",
+    ),
+}
+"""Nothing that vswitchd writes every few seconds, such as statistics."""
+
+_IFNAMSIZ = 16
+
+
+def check_name(name: str, *, what: str) -> None:
+    """Check a name that becomes a device's.
+
+    Raises:
+        InvalidOptionError: the kernel would not take it. Open vSwitch does not notice by itself
+            (measured with 3.5: an internal port of 16 characters gets its ``ofport``).
+    """
+    if not 0 < len(name.encode()) < _IFNAMSIZ or name in (".", ".."):
+        raise InvalidOptionError(f"{what} {name!r}: a name has 1 to 15 bytes (netdevice(7))")
+    if any(sign in "/:" or not sign.isprintable() or sign.isspace() for sign in name):
+        raise InvalidOptionError(f"{what} {name!r}: a name has no blanks, slashes or colons")
+
+
+def is_ours(row: Row, owner: str) -> bool:
+    """Whether the row carries our mark."""
+    return bool(row["external_ids"].get(names.OWNER_KEY) == owner)
+
+
+def is_local(replica: Replica, row: Row) -> bool:
+    """Whether a Port is a bridge's own: it has the bridge's name."""
+    return replica.named("Bridge", row["name"]) is not None
+
+
+def interface_of(replica: Replica, port: Row) -> Row | None:
+    """Return the Interface of a Port; of a bond's the first."""
+    found = (replica.row("Interface", uuid) for uuid in sorted(port["interfaces"]))
+    return next((row for row in found if row), None)
+
+
+def datapath_of(bridge: Row) -> Datapath:
+    """Return a Bridge row's datapath; an empty ``datapath_type`` means ``system``."""
+    return Datapath.NETDEV if bridge["datapath_type"] == "netdev" else Datapath.SYSTEM
+
+
+def integration_bridge(replica: Replica) -> str:
+    """Return the name of the bridge that OVN's controller on this host owns; empty if none."""
+    ids = next((row["external_ids"] for row in replica.rows("Open_vSwitch")), {})
+    # ovn-controller(8): "ovn-bridge … The default is br-int"
+    default = "br-int" if "ovn-remote" in ids else ""
+    return str(ids.get("ovn-bridge", default))
+
+
+def insert(table: str, row: Mapping[str, Any], name: str) -> Operation:
+    """Return an insertion; ``name`` stands for its uuid within the transaction."""
+    return {"op": "insert", "table": table, "row": row, "uuid-name": name}
+
+
+def update(row: Row, table: str, wanted: Mapping[str, Any]) -> list[Operation]:
+    """Return an update of those columns of ``wanted`` that the row does not have so."""
+    different = {name: _value(value) for name, value in wanted.items() if row[name] != value}
+    if not different:
+        return []
+    return [{"op": "update", "table": table, "where": where(row), "row": different}]
+
+
+def add_ids(row: Row, table: str, wanted: Mapping[str, str]) -> list[Operation]:
+    """Return a mutation that gives ``external_ids`` our pairs and leaves other people's."""
+    present = row["external_ids"]
+    different = {key: value for key, value in wanted.items() if present.get(key) != value}
+    if not different:
+        return []
+    old = ["external_ids", "delete", ["set", sorted(different)]]
+    return [mutate(row, table, old, ["external_ids", "insert", to_map(different)])]
+
+
+def mutate(row: Row, table: str, *mutations: Sequence[Any]) -> Operation:
+    """Return a mutation of one row."""
+    return {"op": "mutate", "table": table, "where": where(row), "mutations": list(mutations)}
+
+
+def delete(column: str, members: Iterable[Row]) -> Sequence[Any]:
+    """Return the mutation that takes references to ``members`` out of a column."""
+    return [column, "delete", references(members)]
+
+
+def references(rows: Iterable[Row]) -> Sequence[Any]:
+    """Return a <set> of references."""
+    return ["set", [["uuid", row["_uuid"]] for row in rows]]
+
+
+def where(row: Row) -> Sequence[Any]:
+    """Return the condition that picks this row."""
+    return [["_uuid", "==", ["uuid", row["_uuid"]]]]
+
+
+def to_map(pairs: Mapping[str, str]) -> Sequence[Any]:
+    """Return a <map>."""
+    return ["map", [[key, value] for key, value in pairs.items()]]
+
+
+def _value(value: Any) -> Any:
+    if value is None:
+        return ["set", []]
+    return ["set", sorted(value)] if isinstance(value, set) else value

@@ -1,0 +1,370 @@
+"""Open vSwitch, as the services use it, through its database."""
+
+import asyncio
+import itertools
+import logging
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ovsdriver.adapters.ovsdb import (
+    Change,
+    ConnectionLostError,
+    OvsdbClient,
+    Plan,
+    RefusedError,
+    Replica,
+    Row,
+)
+from ovsdriver.adapters.switch.bridges import EnsureBridge, RemoveBridge
+from ovsdriver.adapters.switch.ports import ClearRequest, EnsurePort, RemovePort, check_port
+from ovsdriver.adapters.switch.rows import WATCHED, check_name, is_ours
+from ovsdriver.adapters.switch.view import SwitchView
+from ovsdriver.domain.model import Bridge, Port
+from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.errors import ConflictError, UnavailableError
+from ovsdriver.ports import SwitchStatus
+
+log = logging.getLogger(__name__)
+
+_WITHDRAW_S = 1.0
+
+
+def device_index(name: str) -> int | None:
+    """Return the kernel's index of a device of this namespace; None if there is none."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return None
+
+
+class OvsSwitch:
+    """Fulfils :class:`ovsdriver.ports.Switch`.
+
+    :meth:`run` must run on the loop for anything to happen. No call takes longer than
+    ``timeout_s`` and, where it has to take back what it made, one second.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        owner: str,
+        timeout_s: float = 5.0,
+        probe_s: float = 5.0,
+        device_index: Callable[[str], int | None] = device_index,
+    ) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            address: of ovsdb-server, ``unix:PATH`` or ``tcp:HOST:PORT``; ConfigurationError.
+            owner: our mark: rows whose ``external_ids`` have it are ours.
+            timeout_s: limit for every call, with waiting for a connection and for vswitchd.
+            probe_s: silence of the server after which it is probed, and then given up.
+            device_index: index of a device in vswitchd's network namespace; only tests, whose
+                vswitchd lives in another namespace than they, need another one.
+        """
+        self._owner = owner
+        self._address = address
+        self._timeout_s = timeout_s
+        self._device_index = device_index
+        self._client = OvsdbClient(address, WATCHED, on_change=self._changed, probe_s=probe_s)
+        self._serial = itertools.count()
+        self._view: SwitchView | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        self._announced = False
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._removals: dict[str, asyncio.Future[bool]] = {}
+
+    @property
+    def transactions(self) -> int:
+        """Transactions sent to the database since the start."""
+        return self._client.transactions
+
+    @property
+    def commits(self) -> int:
+        """Changes committed since the start; above ``transactions`` where they were shared."""
+        return self._client.commits
+
+    @property
+    def connections(self) -> int:
+        """Connections made to the database since the start."""
+        return self._client.connections
+
+    async def run(self) -> None:
+        """Keep the connection, watch and commit, until cancelled."""
+        await self._client.run()
+
+    def status(self) -> SwitchStatus:
+        """Return what is known now, without waiting."""
+        replica = self._client.replica
+        if replica is None:
+            return SwitchStatus(connected=False)
+        root = next(iter(replica.rows("Open_vSwitch")), None)
+        if root is None:
+            return SwitchStatus(connected=True)
+        return SwitchStatus(
+            connected=True,
+            version=root.get("ovs_version") or "",
+            datapath_types=tuple(sorted(root.get("datapath_types", ()))),
+            other_config=dict(root["other_config"]),
+        )
+
+    def bridges(self) -> Mapping[str, ObservedBridge]:
+        """Return every bridge by name, with its ports; empty while not connected.
+
+        Costs O(ports) after a change, and nothing without one.
+        """
+        return self._view.bridges() if self._view else {}
+
+    def bridge(self, name: str) -> ObservedBridge | None:
+        """Return one bridge, its ports left out; the cost does not depend on how many it has."""
+        return self._view.bridge(name) if self._view else None
+
+    def port(self, name: str) -> ObservedPort | None:
+        """Return one port, of any bridge; a bridge's own local port as well."""
+        return self._view.port(name) if self._view else None
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the loop after a (re)connect and whenever rows of ours change.
+
+        Changes that arrive together make one call. Our own changes count, too, and so does
+        vswitchd's news of our ports (``ofport``, ``ifindex``, ``error``).
+        """
+        self._callbacks.append(callback)
+
+    async def connected(self, timeout_s: float) -> None:
+        """Wait until the copy is complete, at most ``timeout_s``; UnavailableError after it."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._client.connected()
+        except TimeoutError as error:
+            raise self._no_database() from error
+
+    async def ensure_bridge(self, bridge: Bridge) -> None:
+        """Make a bridge of ours and return when vswitchd has it.
+
+        Its local port stays down and is an access port of a VLAN that no network has.
+
+        Raises:
+            ConflictError: one of that name is not ours, or has another datapath.
+            InvalidOptionError: the name cannot be a device's.
+            UnavailableError: the database or vswitchd does not answer; what was inserted is
+                removed again.
+        """
+        check_name(bridge.name, what="bridge")
+        plan = EnsureBridge(bridge, owner=self._owner, serial=next(self._serial))
+        withdraw = RemoveBridge(bridge.name, owner=self._owner)
+        await self._ensure(f"bridge {bridge.name}", bridge.name, plan, withdraw)
+
+    async def remove_bridge(self, name: str) -> bool:
+        """Remove a bridge of ours and our ports on it; vswitchd is not waited for.
+
+        False if there is none such, and if it carries ports of other people: then it stays,
+        and the log says why.
+        """
+        plan = RemoveBridge(name, owner=self._owner)
+        removed = await self._remove(f"bridge {name}", name, plan)
+        if plan.foreign:
+            log.warning(
+                "bridge.kept",
+                extra={"bridge": name, "why": f"foreign ports: {' '.join(plan.foreign)}"},
+            )
+        return removed
+
+    async def ensure_port(self, port: Port) -> None:
+        """Make the port as described and return when vswitchd has it (``ofport`` > 0).
+
+        A port of ours that differs is put right: tag, marks, bridge, and a device that was
+        deleted and made again since it was plugged in. Cancelled, the call leaves what it
+        inserted to the undo that its caller registered, :meth:`remove_port`.
+
+        Raises:
+            ConflictError: something of that name is not ours.
+            InvalidOptionError: the tag or the name is outside the range; nothing is sent.
+            UnavailableError: there is no such bridge, vswitchd reports an error, or it or the
+                database does not answer; what was inserted is removed again.
+        """
+        check_port(port)
+        # a removal that still waits for the database comes first; another one would come after
+        self._removals.pop(port.name, None)
+        plan = EnsurePort(
+            port,
+            owner=self._owner,
+            serial=next(self._serial),
+            device=None if port.internal else self._device_index(port.name),
+        )
+        withdraw = RemovePort(port.name, owner=self._owner)
+        await self._ensure(f"port {port.name}", port.name, plan, withdraw)
+        await self._submit(f"port {port.name}", ClearRequest(port.name, owner=self._owner))
+
+    async def remove_port(self, name: str) -> bool:
+        """Commit the removal of a port of ours; vswitchd is not waited for. False if not there.
+
+        Raises:
+            UnavailableError: the database does not answer; the port is removed when it does.
+        """
+        return await self._remove(f"port {name}", name, RemovePort(name, owner=self._owner))
+
+    async def _ensure(
+        self, what: str, interface: str, plan: EnsurePort | EnsureBridge, withdraw: Plan
+    ) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._submit(what, plan)
+                await self._taken(what, interface, plan)
+        except TimeoutError as error:
+            failure = self._not_in_time(what, interface)
+            await self._take_back(plan, withdraw)
+            raise failure from error
+        except UnavailableError:
+            await self._take_back(plan, withdraw)
+            raise
+
+    async def _taken(self, what: str, interface: str, plan: EnsurePort | EnsureBridge) -> None:
+        """Wait until vswitchd has the interface; the monitor tells, next_cfg is left alone."""
+        with self._watching(interface) as changed:
+            while True:
+                changed.clear()
+                replica = self._client.replica
+                if replica is not None:
+                    row = replica.named("Interface", interface)
+                    if row is None:
+                        raise UnavailableError(
+                            f"{what} was removed from Open vSwitch while it was being made; "
+                            "try again"
+                        )
+                    if _is_ready(row):
+                        return
+                    # One that was there before may show an error that is being mended.
+                    if plan.made and (row["error"] or row["ofport"] == -1):
+                        raise UnavailableError(_refused_by_vswitchd(what, row))
+                await changed.wait()
+
+    async def _take_back(self, plan: EnsurePort | EnsureBridge, withdraw: Plan) -> None:
+        """Remove what ``plan`` inserted, if need be when the database answers again."""
+        if plan.made:
+            await asyncio.wait([self._queue(withdraw)], timeout=_WITHDRAW_S)
+
+    async def _remove(self, what: str, name: str, plan: RemovePort | RemoveBridge) -> bool:
+        removal = self._removals.get(name)
+        if removal is None:
+            removal = self._removals[name] = self._queue(plan)
+            removal.add_done_callback(lambda _: self._forget_removal(name, removal))
+        await asyncio.wait([removal], timeout=self._timeout_s)
+        if not removal.done():
+            raise UnavailableError(f"{what} is not removed yet: {self._no_database()}")
+        with self._translated(what):
+            return removal.result()
+
+    def _forget_removal(self, name: str, removal: asyncio.Future[bool]) -> None:
+        if self._removals.get(name) is removal:
+            del self._removals[name]
+
+    def _queue(self, plan: Plan) -> asyncio.Future[bool]:
+        """Submit a plan that is carried out even if its caller no longer waits."""
+        done = self._client.submit(plan)
+        # a failure that nobody waits for is no news: the reconciler finds what is left
+        done.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return done
+
+    async def _submit(self, what: str, plan: Plan) -> bool:
+        with self._translated(what):
+            return await self._client.submit(plan)
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except RefusedError as error:
+            raise ConflictError(f"Open vSwitch's database refused {what}: {error}") from error
+        except ConnectionLostError as error:
+            raise self._no_database() from error
+
+    def _changed(self, changes: Sequence[Change] | None) -> None:
+        if changes is None:
+            replica = self._client.replica
+            self._view = SwitchView(replica, owner=self._owner) if replica else None
+            for events in self._watchers.values():
+                _set_all(events)
+            if replica is not None:
+                self._announce()
+            return
+        ours = False
+        for change in changes:
+            if change.table == "Interface":
+                row = change.new or change.old
+                _set_all(self._watchers.get(row["name"], ()) if row else ())
+            ours = ours or self._is_ours(change)
+        if ours:
+            self._announce()
+
+    def _is_ours(self, change: Change) -> bool:
+        rows = (change.old, change.new)
+        return any(
+            is_ours(row, self._owner) for row in rows if row is not None and "external_ids" in row
+        )
+
+    def _announce(self) -> None:
+        if not self._announced and self._callbacks:
+            self._announced = True
+            asyncio.get_running_loop().call_soon(self._call_back)
+
+    def _call_back(self) -> None:
+        self._announced = False
+        for callback in self._callbacks:
+            callback()
+
+    @contextmanager
+    def _watching(self, interface: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set whenever the Interface row of that name changes."""
+        changed = asyncio.Event()
+        events = self._watchers.setdefault(interface, set())
+        events.add(changed)
+        try:
+            yield changed
+        finally:
+            events.discard(changed)
+            if not events and self._watchers.get(interface) is events:
+                del self._watchers[interface]
+
+    def _no_database(self) -> UnavailableError:
+        why = "" if self._client.replica else f" ({self._client.last_error})"
+        return UnavailableError(
+            f"Open vSwitch's database at {self._address} does not answer{why}; "
+            "is openvswitch-switch running? Try: systemctl start openvswitch-switch"
+        )
+
+    def _not_in_time(self, what: str, interface: str) -> UnavailableError:
+        replica: Replica | None = self._client.replica
+        row = replica.named("Interface", interface) if replica else None
+        if row is None:
+            return self._no_database()
+        if row["error"]:
+            return UnavailableError(_refused_by_vswitchd(what, row))
+        return UnavailableError(
+            f"Open vSwitch has not taken {what} within {self._timeout_s:g} s; is ovs-vswitchd "
+            "running, and can this kernel do the bridge's datapath? Its log tells: "
+            "/var/log/openvswitch/ovs-vswitchd.log"
+        )
+
+
+def _is_ready(interface: Row) -> bool:
+    ofport, request = interface["ofport"], interface["ofport_request"]
+    return (
+        ofport is not None
+        and ofport > 0
+        and request in (None, ofport)
+        and bool(interface["ifindex"])
+        and not interface["error"]
+    )
+
+
+def _refused_by_vswitchd(what: str, interface: Row) -> str:
+    why = interface["error"] or "no reason given; see /var/log/openvswitch/ovs-vswitchd.log"
+    return f"Open vSwitch could not take {what}: {why}"
+
+
+def _set_all(events: Iterator[asyncio.Event] | set[asyncio.Event] | tuple[()]) -> None:
+    for event in events:
+        event.set()

@@ -1,0 +1,88 @@
+"""The replica's rows as the services see them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ovsdriver.adapters.ovsdb import Replica, Row
+from ovsdriver.adapters.switch.rows import (
+    datapath_of,
+    integration_bridge,
+    interface_of,
+    is_ours,
+)
+from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+
+
+class SwitchView:
+    """Reads bridges and ports off one replica; what did not change is not built again."""
+
+    def __init__(self, replica: Replica, *, owner: str) -> None:
+        self._replica = replica
+        self._owner = owner
+        self._ports: dict[str, tuple[Row, Row | None, ObservedPort]] = {}
+        self._bridges: Mapping[str, ObservedBridge] = {}
+        self._version = -1
+
+    def bridges(self) -> Mapping[str, ObservedBridge]:
+        """Return every bridge with its ports, ordered by name."""
+        if self._version != self._replica.version:
+            rows = sorted(self._replica.rows("Bridge"), key=lambda row: str(row["name"]))
+            self._bridges = MappingProxyType(
+                {row["name"]: self._bridge(row, self._ports_of(row)) for row in rows}
+            )
+            alive = {uuid for row in rows for uuid in row["ports"]}
+            self._ports = {uuid: seen for uuid, seen in self._ports.items() if uuid in alive}
+            self._version = self._replica.version
+        return self._bridges
+
+    def bridge(self, name: str) -> ObservedBridge | None:
+        """Return one bridge without its ports."""
+        row = self._replica.named("Bridge", name)
+        return self._bridge(row, ()) if row else None
+
+    def port(self, name: str) -> ObservedPort | None:
+        """Return one port."""
+        row = self._replica.named("Port", name)
+        holder = self._replica.holder("Bridge", "ports", row["_uuid"]) if row else None
+        return self._port(row, holder["name"]) if row and holder else None
+
+    def _bridge(self, row: Row, ports: tuple[ObservedPort, ...]) -> ObservedBridge:
+        return ObservedBridge(
+            name=row["name"],
+            datapath=datapath_of(row),
+            owned=is_ours(row, self._owner),
+            fail_mode=row["fail_mode"] or "",
+            controllers=len(row["controller"]),
+            integration=row["name"] == integration_bridge(self._replica),
+            external_ids=MappingProxyType(row["external_ids"]),
+            ports=ports,
+        )
+
+    def _ports_of(self, bridge: Row) -> tuple[ObservedPort, ...]:
+        rows = (self._replica.row("Port", uuid) for uuid in bridge["ports"])
+        found = [
+            self._port(row, bridge["name"]) for row in rows if row and row["name"] != bridge["name"]
+        ]
+        return tuple(sorted(found, key=lambda port: port.name))
+
+    def _port(self, row: Row, bridge: str) -> ObservedPort:
+        interface = interface_of(self._replica, row)
+        known = self._ports.get(row["_uuid"])
+        # a row that changed is another object
+        if known and known[0] is row and known[1] is interface and known[2].bridge == bridge:
+            return known[2]
+        details = interface or {}
+        port = ObservedPort(
+            name=row["name"],
+            bridge=bridge,
+            tag=row["tag"],
+            trunks=tuple(sorted(row["trunks"])),
+            vlan_mode=row["vlan_mode"] or "",
+            ofport=details.get("ofport"),
+            ifindex=details.get("ifindex"),
+            error=details.get("error") or "",
+            external_ids=MappingProxyType(row["external_ids"]),
+            internal=details.get("type") == "internal",
+        )
+        self._ports[row["_uuid"]] = (row, interface, port)
+        return port

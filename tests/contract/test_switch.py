@@ -1,0 +1,425 @@
+"""What every ``Switch`` does: the fake in memory, and Open vSwitch through its database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+import pytest
+
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Bridge, Datapath, Port, VlanTag
+from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
+from ovsdriver.ports import Switch
+from tests.fakes.switch import FakeSwitch, foreign_bridge
+from tests.integration.ovs import PrivateOvs, eventually, private_ovs, running_switch
+
+OWNER = "ovsnet"
+MARKS = [pytest.mark.ovs, pytest.mark.netns]
+REAL = pytest.param(("ovsdb", 30.0), marks=MARKS, id="ovsdb")
+"""The number is the switch's patience: generous, for a machine that does other things, too."""
+HASTY = pytest.param(("ovsdb", 0.5), marks=MARKS, id="ovsdb")
+FAKE = pytest.param(("fake", 0.0), id="fake")
+
+
+class World(Protocol):
+    """What is around a switch, and what other people do to it."""
+
+    @property
+    def switch(self) -> Switch: ...
+
+    def add_device(self, name: str) -> None: ...
+    def add_foreign_bridge(self, name: str) -> None: ...
+    def add_foreign_port(self, bridge: str, name: str, tag: int | None) -> None: ...
+    def remove_port(self, name: str) -> None: ...
+    def stop_answering(self) -> None: ...
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.switch = FakeSwitch(OWNER)
+        self.switch.absent = {"nowhere"}
+
+    def add_device(self, name: str) -> None:
+        pass
+
+    def add_foreign_bridge(self, name: str) -> None:
+        self.switch.put_bridge(foreign_bridge(name))
+
+    def add_foreign_port(self, bridge: str, name: str, tag: int | None) -> None:
+        self.switch.put_port(ObservedPort(name=name, bridge=bridge, tag=tag, ofport=9, ifindex=9))
+
+    def remove_port(self, name: str) -> None:
+        self.switch.drop_port(name)
+
+    def stop_answering(self) -> None:
+        self.switch.available = False
+
+
+class OvsWorld:
+    def __init__(self, ovs: PrivateOvs, switch: Switch) -> None:
+        self.ovs = ovs
+        self.switch = switch
+
+    def add_device(self, name: str) -> None:
+        self.ovs.add_veth(name, f"p{name}"[:15])
+
+    def add_foreign_bridge(self, name: str) -> None:
+        self.ovs.vsctl("add-br", name, "--", "set", "Bridge", name, "datapath_type=netdev")
+
+    def add_foreign_port(self, bridge: str, name: str, tag: int | None) -> None:
+        tagged = [f"tag={tag}"] if tag is not None else []
+        command = ["add-port", bridge, name, *tagged]
+        self.ovs.vsctl(*command, "--", "set", "Interface", name, "type=internal")
+
+    def remove_port(self, name: str) -> None:
+        self.ovs.vsctl("del-port", name)
+
+    def stop_answering(self) -> None:
+        self.ovs.kill_db()
+
+
+@pytest.fixture(scope="module")
+def ovs_process() -> Iterator[PrivateOvs]:
+    with private_ovs() as ovs:
+        yield ovs
+
+
+@pytest.fixture(params=[FAKE, REAL])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    kind, timeout_s = request.param
+    if kind == "fake":
+        yield FakeWorld()
+        return
+    ovs = request.getfixturevalue("ovs_process")
+    async with running_switch(ovs, owner=OWNER, timeout_s=timeout_s) as switch:
+        yield OvsWorld(ovs, switch)
+    if ovs.db is None:
+        ovs.start_db()
+    for bridge in ovs.vsctl("list-br").split():
+        ovs.vsctl("del-br", bridge)
+    for link, details in ovs.links().items():
+        if link.startswith("v") and "ether" in details["link_type"]:
+            with suppress(RuntimeError):  # the other end took it along
+                ovs.ip("link", "del", link)
+
+
+@pytest.fixture
+def switch(world: World) -> Switch:
+    return world.switch
+
+
+BRIDGE = Bridge(name="brt", datapath=Datapath.NETDEV, owned=True, external_ids={"note": "x"})
+INTERNAL = Port(
+    name="it1",
+    bridge="brt",
+    tag=VlanTag(7),
+    internal=True,
+    external_ids={names.NETWORK_KEY: "n" * 64},
+)
+
+
+async def observed(switch: Switch, name: str, **wanted: Any) -> ObservedPort:
+    """Wait for the port to show, with these attributes."""
+
+    def matches() -> ObservedPort | None:
+        port = switch.port(name)
+        fits = port and all(getattr(port, key) == value for key, value in wanted.items())
+        return port if fits else None
+
+    found = await eventually(matches, f"port {name} with {wanted}")
+    assert isinstance(found, ObservedPort)
+    return found
+
+
+async def observed_bridge(switch: Switch, name: str) -> ObservedBridge:
+    found = await eventually(lambda: switch.bridge(name), f"bridge {name}")
+    assert isinstance(found, ObservedBridge)
+    return found
+
+
+async def test_a_bridge_is_made_with_our_mark(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    bridge = switch.bridges()["brt"]
+    assert bridge.owned
+    assert bridge.datapath is Datapath.NETDEV
+    assert bridge.fail_mode == "standalone"
+    assert bridge.external_ids == {names.OWNER_KEY: OWNER, "note": "x"}
+    assert bridge.ports == ()
+
+
+async def test_ensuring_a_bridge_twice_leaves_one_bridge(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    before = switch.bridges()
+
+    await switch.ensure_bridge(BRIDGE)
+
+    assert switch.bridges() == before
+
+
+async def test_a_bridge_without_our_mark_is_not_made_ours(world: World) -> None:
+    world.add_foreign_bridge("brt")
+    await observed_bridge(world.switch, "brt")
+
+    with pytest.raises(ConflictError, match="brt"):
+        await world.switch.ensure_bridge(BRIDGE)
+
+    assert not world.switch.bridges()["brt"].owned
+
+
+async def test_a_bridge_does_not_take_the_name_of_a_port(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(INTERNAL)
+
+    with pytest.raises(ConflictError, match="it1"):
+        await switch.ensure_bridge(replace(BRIDGE, name="it1"))
+
+
+async def test_the_datapath_of_a_bridge_is_not_changed(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    with pytest.raises(ConflictError, match="netdev"):
+        await switch.ensure_bridge(replace(BRIDGE, datapath=Datapath.SYSTEM))
+
+    assert switch.bridges()["brt"].datapath is Datapath.NETDEV
+
+
+@pytest.mark.parametrize("name", ["", "sixteen-letters-", "a/b", "a b"])
+async def test_a_name_that_no_device_can_have_is_refused(switch: Switch, name: str) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    with pytest.raises(InvalidOptionError):
+        await switch.ensure_bridge(replace(BRIDGE, name=name))
+    with pytest.raises(InvalidOptionError):
+        await switch.ensure_port(replace(INTERNAL, name=name))
+
+    assert switch.bridges().keys() == {"brt"}
+    assert switch.bridges()["brt"].ports == ()
+
+
+async def test_a_bridge_is_removed_with_our_ports_on_it(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(INTERNAL)
+
+    assert await switch.remove_bridge("brt")
+
+    assert switch.bridges() == {}
+    assert switch.port("it1") is None
+    assert not await switch.remove_bridge("brt")
+
+
+async def test_a_bridge_with_foreign_ports_stays(world: World) -> None:
+    await world.switch.ensure_bridge(BRIDGE)
+    world.add_foreign_port("brt", "theirs", 5)
+    await observed(world.switch, "theirs")
+
+    assert not await world.switch.remove_bridge("brt")
+
+    assert [port.name for port in world.switch.bridges()["brt"].ports] == ["theirs"]
+
+
+async def test_a_foreign_bridge_is_not_removed(world: World) -> None:
+    world.add_foreign_bridge("theirs")
+    await observed_bridge(world.switch, "theirs")
+
+    assert not await world.switch.remove_bridge("theirs")
+
+    assert not world.switch.bridges()["theirs"].owned
+
+
+async def test_an_ensured_port_is_there_when_the_call_returns(world: World) -> None:
+    world.add_device("vt1")
+    await world.switch.ensure_bridge(BRIDGE)
+
+    await world.switch.ensure_port(
+        Port(name="vt1", bridge="brt", tag=VlanTag(100), external_ids={"iface-id": "e"})
+    )
+
+    port = world.switch.port("vt1")
+    assert port is not None
+    assert (port.bridge, port.tag, port.trunks, port.vlan_mode) == ("brt", 100, (), "access")
+    assert port.ofport is not None
+    assert port.ofport > 0
+    assert port.ifindex
+    assert not port.internal
+    assert port.external_ids == {names.OWNER_KEY: OWNER, "iface-id": "e"}
+    assert world.switch.bridges()["brt"].ports == (port,)
+
+
+async def test_ensuring_a_port_twice_leaves_one_port(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(INTERNAL)
+
+    await switch.ensure_port(INTERNAL)
+
+    assert [port.name for port in switch.bridges()["brt"].ports] == ["it1"]
+    assert (await observed(switch, "it1")).internal
+
+
+async def test_ensuring_a_port_many_times_at_once_leaves_one_port(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    await asyncio.gather(*(switch.ensure_port(INTERNAL) for _ in range(5)))
+
+    assert [port.name for port in switch.bridges()["brt"].ports] == ["it1"]
+
+
+async def test_a_port_on_no_vlan_has_tag_zero_and_not_an_empty_tag(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    await switch.ensure_port(replace(INTERNAL, tag=VlanTag(0)))
+
+    assert (await observed(switch, "it1")).tag == 0
+
+
+@pytest.mark.parametrize("tag", [-1, 4095, 4096, 99999])
+async def test_a_tag_outside_the_range_never_reaches_the_switch(switch: Switch, tag: int) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    with pytest.raises(InvalidOptionError, match=str(tag)):
+        await switch.ensure_port(replace(INTERNAL, tag=VlanTag(tag)))
+
+    assert switch.bridges()["brt"].ports == ()
+
+
+async def test_a_port_of_ours_that_differs_is_put_right(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(INTERNAL)
+
+    await switch.ensure_port(
+        replace(INTERNAL, tag=VlanTag(8), external_ids={names.NETWORK_KEY: "m" * 64})
+    )
+
+    port = await observed(switch, "it1", tag=8)
+    assert port.external_ids[names.NETWORK_KEY] == "m" * 64
+
+
+async def test_a_port_of_ours_on_the_wrong_bridge_is_moved(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_bridge(replace(BRIDGE, name="brt2"))
+    await switch.ensure_port(INTERNAL)
+
+    await switch.ensure_port(replace(INTERNAL, bridge="brt2"))
+
+    assert switch.bridges()["brt"].ports == ()
+    assert [port.name for port in switch.bridges()["brt2"].ports] == ["it1"]
+
+
+async def test_a_foreign_port_of_that_name_is_refused_and_left_alone(world: World) -> None:
+    await world.switch.ensure_bridge(BRIDGE)
+    world.add_foreign_port("brt", "it1", 5)
+    before = await observed(world.switch, "it1")
+
+    with pytest.raises(ConflictError, match="it1"):
+        await world.switch.ensure_port(INTERNAL)
+    assert not await world.switch.remove_port("it1")
+
+    assert world.switch.port("it1") == before
+
+
+async def test_a_port_does_not_take_the_name_of_a_bridge(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    with pytest.raises(ConflictError, match="brt"):
+        await switch.ensure_port(replace(INTERNAL, name="brt"))
+    assert not await switch.remove_port("brt")
+
+    assert switch.bridges().keys() == {"brt"}
+
+
+async def test_a_port_on_a_bridge_that_is_not_there_is_refused(switch: Switch) -> None:
+    with pytest.raises(UnavailableError, match="brt"):
+        await switch.ensure_port(INTERNAL)
+
+    assert switch.port("it1") is None
+
+
+async def test_a_port_without_its_device_fails_and_leaves_nothing(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    with pytest.raises(UnavailableError, match=r"nowhere.*No such device"):
+        await switch.ensure_port(Port(name="nowhere", bridge="brt", tag=VlanTag(1)))
+
+    assert switch.port("nowhere") is None
+    assert switch.bridges()["brt"].ports == ()
+
+
+async def test_ports_go_on_foreign_bridges_and_leave_them_as_they_were(world: World) -> None:
+    world.add_foreign_bridge("theirs")
+    world.add_foreign_port("theirs", "uplink", None)
+    await observed(world.switch, "uplink")
+    before = world.switch.bridges()["theirs"]
+
+    await world.switch.ensure_port(replace(INTERNAL, bridge="theirs"))
+    names_with = [port.name for port in world.switch.bridges()["theirs"].ports]
+    assert await world.switch.remove_port("it1")
+
+    assert names_with == ["it1", "uplink"]
+    assert world.switch.bridges()["theirs"] == before
+    assert before.ports[0].tag is None
+
+
+async def test_removing_a_port_twice_succeeds_and_says_so(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(INTERNAL)
+
+    assert await switch.remove_port("it1")
+    assert not await switch.remove_port("it1")
+
+    assert switch.port("it1") is None
+
+
+async def test_one_bridge_alone_comes_without_its_ports(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(INTERNAL)
+
+    bridge = switch.bridge("brt")
+
+    assert bridge == replace(switch.bridges()["brt"], ports=())
+    assert switch.bridge("none") is None
+    assert switch.port("none") is None
+
+
+async def test_a_port_that_somebody_removes_is_announced(world: World) -> None:
+    await world.switch.ensure_bridge(BRIDGE)
+    await world.switch.ensure_port(INTERNAL)
+    changed = asyncio.Event()
+    world.switch.on_change(changed.set)
+
+    world.remove_port("it1")
+
+    await asyncio.wait_for(changed.wait(), 30)
+    await eventually(lambda: world.switch.port("it1") is None, "the port is gone")
+
+
+@pytest.mark.parametrize("world", [FAKE, HASTY], indirect=True)
+async def test_calls_fail_with_a_sentence_while_open_vswitch_does_not_answer(
+    world: World,
+) -> None:
+    world.stop_answering()
+    await eventually(lambda: not world.switch.status().connected, "the loss is noticed")
+
+    assert world.switch.bridges() == {}
+    assert world.switch.port("it1") is None
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await world.switch.connected(0.1)
+    for call in (
+        world.switch.ensure_bridge(BRIDGE),
+        world.switch.ensure_port(INTERNAL),
+        world.switch.remove_port("it1"),
+        world.switch.remove_bridge("brt"),
+    ):
+        with pytest.raises(UnavailableError, match="does not answer"):
+            await call
+
+
+async def test_the_status_says_what_is_there(switch: Switch) -> None:
+    await switch.connected(20)
+
+    status = switch.status()
+
+    assert status.connected
+    assert "netdev" in status.datapath_types

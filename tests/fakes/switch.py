@@ -1,0 +1,165 @@
+"""A switch in memory. tests/contract/test_switch.py holds it to what Open vSwitch does."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Bridge, Datapath, Port
+from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
+from ovsdriver.ports import SwitchStatus
+
+
+class FakeSwitch:
+    """Fulfils ``ovsdriver.ports.Switch``; what tests set stands on top."""
+
+    def __init__(self, owner: str = "ovsnet") -> None:
+        self.available = True
+        """False: the database does not answer."""
+        self.absent: set[str] = set()
+        """Devices that are not there to be plugged in."""
+        self.calls: list[str] = []
+        """Every changing call, as ``ensure_port ovh…``, in order."""
+        self._owner = owner
+        self._bridges: dict[str, ObservedBridge] = {}
+        self._ports: dict[str, ObservedPort] = {}
+        self._callbacks: list[Callable[[], None]] = []
+        self._numbers = iter(range(1, 1 << 16))
+
+    def put_bridge(self, bridge: ObservedBridge) -> None:
+        """Be somebody else who makes or changes a bridge; its ports are added one by one."""
+        self._bridges[bridge.name] = replace(bridge, ports=())
+
+    def put_port(self, port: ObservedPort) -> None:
+        """Be somebody else who makes or changes a port."""
+        self._ports[port.name] = port
+        self._changed()
+
+    def drop_port(self, name: str) -> None:
+        """Be somebody else who removes a port."""
+        del self._ports[name]
+        self._changed()
+
+    def drop_bridge(self, name: str) -> None:
+        """Be somebody else who removes a bridge with all its ports."""
+        del self._bridges[name]
+        self._ports = {key: port for key, port in self._ports.items() if port.bridge != name}
+        self._changed()
+
+    def status(self) -> SwitchStatus:
+        if not self.available:
+            return SwitchStatus(connected=False)
+        return SwitchStatus(connected=True, version="3.5.0", datapath_types=("netdev", "system"))
+
+    def bridges(self) -> Mapping[str, ObservedBridge]:
+        if not self.available:
+            return {}
+        return {
+            name: replace(
+                bridge,
+                ports=tuple(
+                    sorted(
+                        (port for port in self._ports.values() if port.bridge == name),
+                        key=lambda port: port.name,
+                    )
+                ),
+            )
+            for name, bridge in sorted(self._bridges.items())
+        }
+
+    def bridge(self, name: str) -> ObservedBridge | None:
+        return self._bridges.get(name) if self.available else None
+
+    def port(self, name: str) -> ObservedPort | None:
+        return self._ports.get(name) if self.available else None
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    async def connected(self, timeout_s: float) -> None:
+        self._answer()
+
+    async def ensure_bridge(self, bridge: Bridge) -> None:
+        self._check_name(bridge.name)
+        self._called("ensure_bridge", bridge.name)
+        present = self._bridges.get(bridge.name)
+        if bridge.name in self._ports or (present is not None and not present.owned):
+            raise ConflictError(f"bridge {bridge.name} is not ours")
+        if present is not None and present.datapath is not bridge.datapath:
+            raise ConflictError(f"bridge {bridge.name} has the {present.datapath} datapath")
+        self._bridges[bridge.name] = ObservedBridge(
+            name=bridge.name,
+            datapath=bridge.datapath,
+            owned=True,
+            fail_mode="standalone",
+            external_ids={**bridge.external_ids, names.OWNER_KEY: self._owner},
+        )
+        self._changed()
+
+    async def remove_bridge(self, name: str) -> bool:
+        self._called("remove_bridge", name)
+        bridge = self._bridges.get(name)
+        ports = [port for port in self._ports.values() if port.bridge == name]
+        if bridge is None or not bridge.owned or not all(map(self._is_ours, ports)):
+            return False
+        self.drop_bridge(name)
+        return True
+
+    async def ensure_port(self, port: Port) -> None:
+        self._check_name(port.name)
+        if not 0 <= port.tag <= 4094:
+            raise InvalidOptionError(f"port {port.name}: VLAN tag {port.tag} is not 0 to 4094")
+        self._called("ensure_port", port.name)
+        if port.bridge not in self._bridges:
+            raise UnavailableError(f"no bridge {port.bridge}")
+        present = self._ports.get(port.name)
+        if port.name in self._bridges or (present is not None and not self._is_ours(present)):
+            raise ConflictError(f"port {port.name} is not ours")
+        if port.name in self.absent and not port.internal:
+            raise UnavailableError(f"could not open network device {port.name} (No such device)")
+        number = next(self._numbers)
+        self._ports[port.name] = ObservedPort(
+            name=port.name,
+            bridge=port.bridge,
+            tag=port.tag,
+            vlan_mode="access",
+            ofport=number,
+            ifindex=number,
+            internal=port.internal,
+            external_ids={**port.external_ids, names.OWNER_KEY: self._owner},
+        )
+        self._changed()
+
+    async def remove_port(self, name: str) -> bool:
+        self._called("remove_port", name)
+        port = self._ports.get(name)
+        if port is None or not self._is_ours(port):
+            return False
+        self.drop_port(name)
+        return True
+
+    def _is_ours(self, port: ObservedPort) -> bool:
+        return port.external_ids.get(names.OWNER_KEY) == self._owner
+
+    def _check_name(self, name: str) -> None:
+        if not 0 < len(name) < 16 or "/" in name or " " in name:
+            raise InvalidOptionError(f"{name!r} cannot be a device's name")
+
+    def _called(self, method: str, name: str) -> None:
+        self._answer()
+        self.calls.append(f"{method} {name}")
+
+    def _answer(self) -> None:
+        if not self.available:
+            raise UnavailableError("Open vSwitch's database does not answer")
+
+    def _changed(self) -> None:
+        loop = asyncio.get_running_loop()
+        for callback in self._callbacks:
+            loop.call_soon(callback)
+
+
+def foreign_bridge(name: str, datapath: Datapath = Datapath.NETDEV) -> ObservedBridge:
+    """Return a bridge of somebody else, for ``put_bridge``."""
+    return ObservedBridge(name=name, datapath=datapath, owned=False)
