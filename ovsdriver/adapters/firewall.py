@@ -1,0 +1,388 @@
+"""``ovsdriver.ports.Firewall``: our nftables table, the accepts in DOCKER-USER, and forwarding.
+
+What blocks (libnftables, netlink, ``/proc/sys``) is done by one worker thread, so it also happens
+in the order in which it was asked for. What forks (iptables) is done by ``run``, in the
+background. Both belong to the network namespace of the thread that runs the loop.
+"""
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ovsdriver.adapters import chain_readers, nft_rules, rtnetlink
+from ovsdriver.adapters.docker_user import CHAIN, DockerUser, Iptables
+from ovsdriver.adapters.host_network import Sysctls, read_host
+from ovsdriver.adapters.host_watch import Change, HostWatch
+from ovsdriver.adapters.nft import Nft, Table
+from ovsdriver.adapters.nft_rules import Object
+from ovsdriver.domain import forwarding
+from ovsdriver.domain.firewall import (
+    GATEWAY_PREFIX,
+    FirewallPlan,
+    Guard,
+    HostNetwork,
+    outgoing,
+    outside_bridges,
+)
+from ovsdriver.domain.foreign_chains import ForeignChain, Packet, crossing, finding
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import HostNotes
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_TIMEOUT_S = 8.0
+"""For all that the kernel does for one call; a table for 500 networks takes it some 5 ms."""
+
+_SETTLE_S = 0.1
+"""Changes come in bursts; one call back serves a burst."""
+
+_LOOK_S = 20.0
+"""How long an observation of the host holds if nothing was heard of a change: not everything is
+told (a wire plugged into a bridge; iptables-legacy). Less than the reconciler's interval."""
+
+
+class HostFirewall:
+    """The firewall and forwarding of the host's namespace.
+
+    Works as soon as it is made; changes by others are noticed while ``run`` runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        instance: str = "ovsnet",
+        notes: HostNotes,
+        sysctls: Sysctls | None = None,
+        iptables: Sequence[Iptables] | None = None,
+    ) -> None:
+        """Build it; the kernel is not asked for anything yet.
+
+        Args:
+            instance: name of our table, of family inet.
+            notes: where the old values of switches are kept.
+            sysctls: the kernel's switches.
+            iptables: those that may have a DOCKER-USER; default: one for each family.
+        """
+        self._instance = instance
+        self._notes = notes
+        self._sysctls = sysctls or Sysctls()
+        self._iptables = (Iptables(4), Iptables(6)) if iptables is None else iptables
+        self._docker_user = DockerUser(instance=instance, tables=self._iptables)
+        self._docker_lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="firewall")
+        self._thread_id = 0
+        self._nft: Nft | None = None
+        self._table: Table | None = None
+        self._netlink: rtnetlink.RouteSocket | None = None
+        self._lock = asyncio.Lock()
+        self._plan = FirewallPlan()
+        self._asked = 0
+        self._done = 0
+        self._host = HostNetwork()
+        self._host_from = -_LOOK_S
+        self._watched: frozenset[str] = frozenset()
+        self._confirmed: dict[str, int] = {}
+        self._boot_id: str | None = None
+        self._accepts = False
+        self._accepts_from = -_LOOK_S
+        self._upkeep = asyncio.Event()
+        self._callbacks: list[Callable[[], None]] = []
+        self._heard: asyncio.TimerHandle | None = None
+        self._watch: HostWatch | None = None
+
+    async def ensure(self, plan: FirewallPlan) -> bool:
+        """Make table and forwarding as ``plan`` wants them; False if they already were.
+
+        Calls that wait for each other share one change, for the plan of the last of them: it is
+        always made of all records, so it holds what the earlier ones wanted.
+
+        Raises:
+            UnavailableError: nftables, netlink or /proc/sys did not do it, or not in time.
+        """
+        self._plan = plan
+        self._asked += 1
+        mine = self._asked
+        changed = False
+        async with self._lock:
+            if self._done < mine:
+                covers, latest = self._asked, self._plan
+                changed = await self._apply(latest)
+                self._done = covers
+        self._ask_for_accepts(wanted=bool(self._plan.gateways))
+        return changed
+
+    async def remove(self) -> None:
+        """Remove the table and our accepts, and put back every switch that we changed.
+
+        Raises:
+            UnavailableError: something did not answer; what could be removed is removed.
+        """
+        try:
+            await self.ensure(FirewallPlan())
+        finally:
+            async with self._docker_lock:
+                await self._docker_user.remove()
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the loop, soon after others changed what we depend on.
+
+        That is our table, DOCKER-USER, routes, and forwarding switches; heard of while ``run``
+        runs.
+        """
+        self._callbacks.append(callback)
+
+    async def findings(self) -> Sequence[str]:
+        """Return one sentence for each foreign chain that drops what our table accepts.
+
+        Raises:
+            UnavailableError: nftables or iptables did not answer.
+        """
+        host, gateways, found = await self._on_thread(self._survey)
+        for iptables in self._iptables:
+            listing = await iptables.listing()
+            if listing is None:
+                continue
+            chain = chain_readers.from_iptables(iptables.program, listing, assume_ours=not gateways)
+            if await iptables.shows_nftables():
+                # The same rules, but iptables says more about them.
+                found = [each for each in found if not each.same_place(chain)]
+            found.append(chain)
+        packets = [packet for family in (4, 6) for packet in _crossing(family, gateways, host)]
+        return [text for chain in found if (text := finding(chain, packets))]
+
+    async def run(self) -> None:
+        """Watch for changes by others and keep our accepts in DOCKER-USER, until cancelled.
+
+        Raises:
+            UnavailableError: the kernel's notifications cannot be had.
+        """
+        self._watch = HostWatch(
+            table=self._instance,
+            chains=(CHAIN,),
+            own_thread=lambda: self._thread_id,
+            links=lambda: self._watched,
+            changed=self._changed,
+        )
+        self._watch.start()
+        self._host_from = -_LOOK_S
+        self._upkeep.set()
+        try:
+            while True:
+                await self._upkeep.wait()
+                self._upkeep.clear()
+                await self._keep_accepts()
+        finally:
+            self._watch.stop()
+            self._watch = None
+            if self._heard is not None:
+                self._heard.cancel()
+                self._heard = None
+
+    async def close(self) -> None:
+        """Let go of thread and sockets; rules and switches stay as they are."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _apply(self, plan: FirewallPlan) -> bool:
+        seen = await self._on_thread(self._observe, plan, dict(self._notes.notes()))
+        decision = forwarding.decide(seen.wanted, seen.switches)
+        self._watched = frozenset(
+            {*seen.wanted.outgoing4, *seen.wanted.outgoing6, *(g.link for g in plan.gateways)}
+        )
+        await self._take(decision.before)
+        written = await self._on_thread(self._write_table, plan, seen.outside, decision.guard)
+        await self._take(decision.after)
+        self._confirmed = seen.gateways
+        if written or decision.writes:
+            log.info(
+                "firewall.changed",
+                extra={"gateways": len(plan.gateways), "guarded": bool(decision.guard)},
+            )
+        return written or decision.writes
+
+    def _stale(self) -> bool:
+        """Whether the host must be looked at again; without a watch always."""
+        return self._watch is None or time.monotonic() - self._host_from >= _LOOK_S
+
+    async def _take(self, steps: Iterable[forwarding.Step]) -> None:
+        """Take steps in their order; writes between two notes go to the thread together."""
+        writes: list[forwarding.Write] = []
+        for step in steps:
+            if isinstance(step, forwarding.Write):
+                writes.append(step)
+                continue
+            await self._write(writes)
+            writes = []
+            if isinstance(step, forwarding.Note):
+                await self._notes.put_note(step.key, step.value)
+            else:
+                await self._notes.forget_note(step.key)
+        await self._write(writes)
+
+    async def _write(self, writes: Sequence[forwarding.Write]) -> None:
+        if writes:
+            await self._on_thread(
+                lambda: [self._sysctls.write(each.path, each.value) for each in writes]
+            )
+
+    def _ask_for_accepts(self, *, wanted: bool) -> None:
+        """Have ``run`` look at DOCKER-USER, if that is due."""
+        now = time.monotonic()
+        if wanted is not self._accepts or now - self._accepts_from >= _LOOK_S:
+            self._accepts, self._accepts_from = wanted, now
+            self._upkeep.set()
+
+    async def _keep_accepts(self) -> None:
+        async with self._docker_lock:
+            wanted = self._accepts
+            work = self._docker_user.ensure if wanted else self._docker_user.remove
+            try:
+                changed = await work()
+            except UnavailableError as error:
+                log.warning("firewall.docker-user-failed", extra={"why": str(error)})
+                return
+        if changed:
+            log.info("firewall.docker-user", extra={"accepts": wanted})
+
+    def _changed(self, change: Change) -> None:
+        if Change.HOST in change:
+            self._host_from = -_LOOK_S
+        if Change.CHAINS in change:
+            self._upkeep.set()
+        if self._heard is None:
+            self._heard = asyncio.get_running_loop().call_later(_SETTLE_S, self._tell)
+
+    def _tell(self) -> None:
+        self._heard = None
+        for callback in self._callbacks:
+            callback()
+
+    async def _on_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                return await loop.run_in_executor(self._thread, work, *arguments)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"the kernel did not finish with nftables and forwarding within {_TIMEOUT_S:g} s"
+            ) from error
+
+    # On the worker thread from here on.
+
+    def _open(self) -> tuple[Nft, Table, rtnetlink.RouteSocket]:
+        if self._nft is None or self._table is None:
+            self._thread_id = threading.get_native_id()
+            self._nft = Nft()
+            self._table = Table(self._nft, self._instance)
+        if self._netlink is None:
+            self._netlink = _route_socket()
+        return self._nft, self._table, self._netlink
+
+    def _close(self) -> None:
+        if self._nft is not None:
+            self._nft.close()
+            self._nft = self._table = None
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None
+
+    def _observe(self, plan: FirewallPlan, notes: dict[str, str]) -> "_Seen":
+        _, _, netlink = self._open()
+        if self._boot_id is None:
+            self._boot_id = self._sysctls.boot_id()
+        look = self._stale()
+        if look:
+            # Before the look: what changes during it is heard of, and makes it stale again.
+            self._host_from = time.monotonic()
+            self._host = read_host(netlink)
+        outside = outside_bridges(plan, self._host)
+        wanted = forwarding.Wanted(
+            plan=plan,
+            outgoing4=outgoing(plan, self._host, family=4, outside=outside),
+            outgoing6=outgoing(plan, self._host, family=6, outside=outside),
+        )
+        # A gateway is looked at again if it is another device under its name.
+        there = {gateway.link: _index(gateway.link) for gateway in plan.gateways}
+        unsure = [
+            name for name, index in there.items() if look or self._confirmed.get(name) != index
+        ]
+        values = self._sysctls.read(forwarding.paths(wanted, notes, gateways=unsure))
+        switches = forwarding.Switches(values=values, notes=notes, boot=self._boot_id)
+        if forwarding.hosts_matter(wanted, switches):
+            every = self._sysctls.read_every(forwarding.forwarding6("*"))
+            switches = replace(switches, values={**every, **values})
+        gateways = {name: index for name, index in there.items() if index}
+        return _Seen(wanted=wanted, switches=switches, outside=outside, gateways=gateways)
+
+    def _write_table(self, plan: FirewallPlan, outside: frozenset[str], guard: Guard) -> bool:
+        _, table, _ = self._open()
+        return table.ensure(
+            nft_rules.render(plan, table=self._instance, outside=outside, guard=guard)
+        )
+
+    def _survey(self) -> tuple[HostNetwork, tuple[str, ...], list[ForeignChain]]:
+        """Return the host, the gateways that our table names, and others' forward chains."""
+        nft, table, netlink = self._open()
+        gateways = next(
+            (
+                tuple(each["set"].get("elem", ()))
+                for each in table.standing() or ()
+                if each.get("set", {}).get("name") == nft_rules.GATEWAYS
+            ),
+            (),
+        )
+        listed = chain_readers.forward_chains(nft.list_chains(), own_table=self._instance)
+        chains = [chain_readers.from_nft(each, _rules_below(nft, each)) for each in listed]
+        return read_host(netlink), gateways, chains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What one look at the host has found."""
+
+    wanted: forwarding.Wanted
+    switches: forwarding.Switches
+    outside: frozenset[str]
+    gateways: dict[str, int]
+    """Link indexes of the gateways that exist."""
+
+
+def _index(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+def _route_socket() -> rtnetlink.RouteSocket:
+    try:
+        return rtnetlink.RouteSocket()
+    except OSError as error:
+        raise UnavailableError(f"cannot open a netlink socket: {error.strerror}") from error
+
+
+def _rules_below(nft: Nft, chain: Object) -> dict[str, list[Object]]:
+    """Return the rules of a chain and of all that it leads to, by chain."""
+    found: dict[str, list[Object]] = {}
+    waiting = {str(chain["name"])}
+    while waiting:
+        name = waiting.pop()
+        found[name] = nft.list_rules({**chain, "name": name})
+        waiting |= chain_readers.targets(found[name]) - found.keys()
+    return found
+
+
+def _crossing(family: int, gateways: Sequence[str], host: HostNetwork) -> Sequence[Packet]:
+    """Return packets that would cross one of our gateways, or the first one there will be."""
+    ways = [route for route in host.routes if route.family == family]
+    default = next((route.link for route in ways if route.default), "")
+    gateway = gateways[0] if gateways else f"{GATEWAY_PREFIX}{0:012}"
+    return crossing(family=family, gateway=gateway, outgoing=default)

@@ -1,0 +1,253 @@
+"""Watch for what other people do to nftables, routes and forwarding. No polling, no threads.
+
+Two netlink sockets, read by the event loop. Messages are looked at only as far as needed to tell
+what concerns us: kube-proxy rewrites its rules every few seconds, every container brings links
+with addresses and switches, and none of that may wake anybody.
+
+Raw sockets and not a library's: of each message two or three numbers are read.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import struct
+from collections.abc import Callable, Container, Iterator
+from enum import Flag, auto
+
+from ovsdriver.adapters import host_network
+from ovsdriver.adapters.rtnetlink import attributes, read_text
+from ovsdriver.domain.firewall import GATEWAY_PREFIX
+from ovsdriver.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+# linux/netlink.h
+_NETLINK_ROUTE = 0
+_NETLINK_NETFILTER = 12
+_SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
+_HEADER = struct.Struct("=IHHII")
+_SO_RCVBUFFORCE = 33
+_BUFFER = 4 << 20
+_MESSAGE_BYTES = 1 << 17
+_READS = 32
+"""Messages read in one go before the loop gets its turn."""
+
+# linux/netfilter/nfnetlink.h, nf_tables.h
+_NFNLGRP_NFTABLES = 7
+_NFNL_SUBSYS_NFTABLES = 10
+_NFGEN = struct.Struct("=BBH")
+_NFPROTO_INET = 1
+_NFT_MSG_NEWCHAIN = 3
+_NFT_MSG_DELCHAIN = 5
+_NFT_MSG_NEWRULE = 6
+_NFT_MSG_DELRULE = 8
+_NFT_MSG_NEWGEN = 15
+_NFTA_TABLE = 1
+_NFTA_CHAIN_NAME = 3
+_NFTA_RULE_CHAIN = 2
+_NFTA_GEN_PROC_PID = 2
+_CHAIN_OF = {
+    _NFT_MSG_NEWCHAIN: _NFTA_CHAIN_NAME,
+    _NFT_MSG_DELCHAIN: _NFTA_CHAIN_NAME,
+    _NFT_MSG_NEWRULE: _NFTA_RULE_CHAIN,
+    _NFT_MSG_DELRULE: _NFTA_RULE_CHAIN,
+}
+
+# linux/rtnetlink.h, linux/netconf.h
+_RTNLGRP_IPV4_ROUTE = 7
+_RTNLGRP_IPV6_ROUTE = 11
+_RTNLGRP_IPV4_NETCONF = 24
+_RTNLGRP_IPV6_NETCONF = 25
+_RTM_NEWROUTE = 24
+_RTM_DELROUTE = 25
+_RTM_NEWNETCONF = 80
+_RTM_DELNETCONF = 81
+_NETCONF_HEADER = 4
+_NETCONFA_IFINDEX = 1
+_NETCONFA_FORWARDING = 2
+_EVERY_LINK = (-1, -2)
+"""``all`` and ``default``."""
+_S32 = struct.Struct("=i")
+_BE32 = struct.Struct(">I")
+
+
+class Change(Flag):
+    """What someone else may have changed."""
+
+    TABLE = auto()
+    """Our nftables table."""
+    CHAINS = auto()
+    """A chain of others that our accepts stand in."""
+    HOST = auto()
+    """Routes, or forwarding switches."""
+
+
+EVERYTHING = Change.TABLE | Change.CHAINS | Change.HOST
+
+
+class HostWatch:
+    """Tells what changed, as it changes."""
+
+    def __init__(
+        self,
+        *,
+        table: str,
+        chains: Container[str],
+        own_thread: Callable[[], int],
+        links: Callable[[], Container[str]],
+        changed: Callable[[Change], None],
+    ) -> None:
+        """Describe what to look for.
+
+        Args:
+            table: our table, of family inet.
+            chains: names of chains of others that matter, in whatever table.
+            own_thread: kernel id of the thread whose nftables transactions are our own.
+            links: names of links whose forwarding switches matter.
+            changed: called on the loop.
+        """
+        self._table = table
+        self._chains = chains
+        self._own_thread = own_thread
+        self._links = links
+        self._changed = changed
+        self._batch = Change(0)
+        self._names: dict[int, str] = {}
+        self._sockets: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Begin to watch the namespace of the calling thread, which is the running loop's.
+
+        Raises:
+            UnavailableError: the kernel does not allow it.
+        """
+        loop = asyncio.get_running_loop()
+        for protocol, groups, read in (
+            (_NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,), self._read_nftables),
+            (
+                _NETLINK_ROUTE,
+                (
+                    _RTNLGRP_IPV4_ROUTE,
+                    _RTNLGRP_IPV6_ROUTE,
+                    _RTNLGRP_IPV4_NETCONF,
+                    _RTNLGRP_IPV6_NETCONF,
+                ),
+                self._read_route,
+            ),
+        ):
+            try:
+                made = _listen(protocol, groups)
+            except OSError as error:
+                self.stop()
+                raise UnavailableError(
+                    f"cannot watch the kernel's notifications: {error.strerror}; run as root"
+                ) from error
+            self._sockets.append(made)
+            loop.add_reader(made, self._readable, made, read)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        for each in self._sockets:
+            asyncio.get_running_loop().remove_reader(each)
+            each.close()
+        self._sockets.clear()
+
+    def _readable(self, source: socket.socket, read: Callable[[int, bytes], Change]) -> None:
+        change = Change(0)
+        for _ in range(_READS):
+            try:
+                data = source.recv(_MESSAGE_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                # More was said than the buffer holds; what it was is not known.
+                self._batch = Change(0)
+                change |= EVERYTHING
+                continue
+            for kind, message in _messages(data):
+                change |= read(kind, message)
+        if change:
+            self._changed(change)
+
+    def _read_nftables(self, kind: int, message: bytes) -> Change:
+        """Read one notification; a transaction's effect is told at its end."""
+        subsystem, number = kind >> 8, kind & 0xFF
+        if subsystem != _NFNL_SUBSYS_NFTABLES or len(message) < _NFGEN.size:
+            return Change(0)
+        found = attributes(message, _NFGEN.size)
+        if number == _NFT_MSG_NEWGEN:
+            change, self._batch = self._batch, Change(0)
+            author = found.get(_NFTA_GEN_PROC_PID)
+            own = author is not None and _BE32.unpack(author)[0] == self._own_thread()
+            return Change(0) if own else change
+        table = read_text(found.get(_NFTA_TABLE, b""))
+        chain = read_text(found.get(_CHAIN_OF.get(number, 0), b""))
+        if message[0] == _NFPROTO_INET and table == self._table:
+            self._batch |= Change.TABLE
+        elif chain in self._chains:
+            self._batch |= Change.CHAINS
+        return Change(0)
+
+    def _read_route(self, kind: int, message: bytes) -> Change:
+        if kind in (_RTM_NEWROUTE, _RTM_DELROUTE):
+            links = [self._name(index) for index, _, _ in host_network.read_route(message)]
+            # A gateway's own routes come and go with it, which is our doing.
+            if any(not name.startswith(GATEWAY_PREFIX) for name in links):
+                return Change.HOST
+        elif kind == _RTM_NEWNETCONF and self._matters(attributes(message, _NETCONF_HEADER)):
+            return Change.HOST
+        elif kind == _RTM_DELNETCONF:
+            index = attributes(message, _NETCONF_HEADER).get(_NETCONFA_IFINDEX)
+            self._names.pop(_S32.unpack(index)[0] if index else 0, None)
+        return Change(0)
+
+    def _matters(self, switches: dict[int, bytes]) -> bool:
+        if _NETCONFA_FORWARDING not in switches or _NETCONFA_IFINDEX not in switches:
+            return False
+        index = _S32.unpack(switches[_NETCONFA_IFINDEX])[0]
+        if index in _EVERY_LINK:
+            return True
+        # A link whose switch is on needs nothing; mostly it was us who turned it.
+        off = _S32.unpack(switches[_NETCONFA_FORWARDING])[0] == 0
+        return off and self._name(index) in self._links()
+
+    def _name(self, index: int) -> str:
+        """Return a link's name, also just after it is gone; empty if it was never heard of."""
+        try:
+            name = socket.if_indextoname(index)
+        except (OSError, OverflowError):
+            return self._names.get(index, "")
+        if name.startswith(GATEWAY_PREFIX):
+            self._names[index] = name
+        return name
+
+
+def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
+    made = socket.socket(
+        socket.AF_NETLINK,
+        socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+        protocol,
+    )
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        made.bind((0, 0))
+        for group in groups:
+            made.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            return
+        yield kind, data[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3

@@ -1,0 +1,262 @@
+"""From the plan to the objects of our nftables table, as libnftables' JSON has them. Pure.
+
+JSON, so that no text is ever put together: a name can be wrong, it cannot become a rule.
+The order of members and the way expressions are written are those in which libnftables prints
+them (libnftables-json(5)), so that what stands can be compared with what should.
+
+Two base chains at the forward hook, the second only while it is needed:
+
+``forward``, just before the priority at which iptables and most others filter, judges what
+crosses a gateway of ours and nothing else: it accepts with a mark or drops, and everything that
+touches no gateway passes it untouched.
+
+``guard``, a little later, drops what crosses no gateway of ours but would not have been forwarded
+at all had we not switched forwarding on; see ``ovsdriver.domain.forwarding``.
+
+Rules match interfaces by name and through sets: a gateway comes and goes with vswitchd under a
+new index, and a table for 500 networks has as many rules as one for a single network.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, Guard, plain
+from ovsdriver.domain.model import Mode
+
+Object = dict[str, Any]
+"""``{"chain": {…}}``, ``{"set": {…}}``, ``{"rule": {…}}``."""
+
+_FILTER = 0
+_SRCNAT = 100
+"""nft(8), "standard priority names"."""
+
+GATEWAYS = "gateways"
+"""Name of the set of our gateways."""
+
+_FAMILIES = {4: "ipv4", 6: "ipv6"}
+
+
+def render(
+    plan: FirewallPlan, *, table: str, outside: Iterable[str] = (), guard: Guard | None = None
+) -> Sequence[Object]:
+    """Return the objects inside of the table, in the order in which they can be added.
+
+    Args:
+        plan: what networks want; one without gateways gives no objects: no table is needed.
+        table: name of the table, of family ``inet``.
+        outside: Linux bridges that do not lead to other containers.
+        guard: what to keep from being forwarded on our account.
+
+    Raises:
+        ValueError: a link's name is one that rules cannot carry; see ``plain``.
+    """
+    if not plan.gateways:
+        return ()
+    guard = guard or Guard()
+    gateways = [gateway.link for gateway in plan.gateways]
+    masqueraded = [g.link for g in plan.gateways if g.mode is Mode.NAT and g.masquerade]
+    build = _Builder(table)
+    build.set(GATEWAYS, gateways)
+    build.set("masqueraded", masqueraded)
+    build.set("outside", outside)
+    build.chain("allow")
+    build.chain("from_gateway")
+    build.chain("to_gateway")
+    build.chain("forward", kind="filter", hook="forward", prio=_FILTER - 10)
+    build.chain("postrouting", kind="nat", hook="postrouting", prio=_SRCNAT)
+    _allow(build)
+    _forward(build)
+    _from_gateway(build)
+    _to_gateway(build)
+    _postrouting(build)
+    if guard:
+        _guard(build, guard)
+    return build.objects
+
+
+def _allow(build: "_Builder") -> None:
+    mark = _meta("mark")
+    build.rule(
+        "allow", {"mangle": {"key": mark, "value": {"|": [mark, ACCEPT_MARK]}}}, {"accept": None}
+    )
+
+
+def _forward(build: "_Builder") -> None:
+    # Both chains end in a drop, so what goes from one gateway to another is judged as leaving.
+    build.rule("forward", _match(_meta("iifname"), f"@{GATEWAYS}"), _goto("from_gateway"))
+    build.rule("forward", _match(_meta("oifname"), f"@{GATEWAYS}"), _goto("to_gateway"))
+
+
+def _from_gateway(build: "_Builder") -> None:
+    chain = "from_gateway"
+    # Spoofed: the way back to the source is not through the gateway it came from. By the routes
+    # and not by a set of subnets, because the routes are what an answer would follow; the subnet
+    # of a gateway is a route of it, another network's is one of another. Before all else, since a
+    # forged source may fit a connection of the container that it belongs to. Link-local sources
+    # need no exception: the kernel forwards none (net/ipv6/ip6_output.c, ip6_forward).
+    build.rule(
+        chain,
+        _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, right=False),
+        {"drop": None},
+        comment="source is not of this network",
+    )
+    _published(build, chain)
+    build.rule(
+        chain, _match(_meta("oifname"), f"@{GATEWAYS}"), {"drop": None}, comment="another network"
+    )
+    build.rule(
+        chain,
+        _match(_meta("oifkind"), "bridge"),
+        _match(_meta("oifname"), "@outside", op="!="),
+        {"drop": None},
+        comment="containers of others",
+    )
+    # Not "invalid" and not "untracked": neither can be translated, and would leave with the
+    # container's own address. Not replies: nobody outside may begin, see to_gateway.
+    build.rule(
+        chain, _match(_ct("direction"), "original"), _states("established", "related", "new")
+    )
+    build.rule(chain, {"drop": None})
+
+
+def _to_gateway(build: "_Builder") -> None:
+    chain = "to_gateway"
+    _published(build, chain)
+    build.rule(
+        chain,
+        _match(_meta("iifkind"), "bridge"),
+        _match(_meta("iifname"), "@outside", op="!="),
+        {"drop": None},
+        comment="containers of others",
+    )
+    # By direction and not only by state: a connection that someone began inwards while the table
+    # was away (`nft flush ruleset`) is established too, and ends here.
+    build.rule(chain, _match(_ct("direction"), "reply"), _states("established", "related"))
+    build.rule(chain, {"drop": None})
+
+
+def _published(build: "_Builder", chain: str) -> None:
+    """Accept what someone with root's rights published by translating its destination.
+
+    That is how Docker publishes ports of its own containers, which ours reach by the host's
+    address like anybody else, and how ours are to be published. Without such a rule in a nat
+    table no packet has the status, whatever a container sends.
+    """
+    build.rule(
+        chain,
+        _match({"ct": {"key": "status"}}, "dnat", op="in"),
+        _states("established", "related", "new"),
+    )
+
+
+def _postrouting(build: "_Builder") -> None:
+    # By device, not by source: the source was judged when it was forwarded, and what the host
+    # itself sends from a gateway's address is not a container's. iifname at this hook needs
+    # Linux 5.7.
+    build.rule(
+        "postrouting",
+        _match(_meta("iifname"), "@masqueraded"),
+        _match(_meta("oifname"), f"@{GATEWAYS}", op="!="),
+        {"masquerade": None},
+    )
+
+
+def _guard(build: "_Builder", guard: Guard) -> None:
+    chain = "guard"
+    build.set("guarded4", guard.ipv4)
+    build.set("guarded6", guard.ipv6)
+    build.chain(chain, kind="filter", hook="forward", prio=_FILTER - 5)
+    build.rule(
+        chain,
+        _match({"&": [_meta("mark"), ACCEPT_MARK]}, ACCEPT_MARK),
+        {"accept": None},
+        comment="ours, or another instance's",
+    )
+    # A packet that is routed has arrived as "host", ip_forward() drops all others. What is not is
+    # bridged, and comes by here only because of bridge-nf-call-iptables.
+    build.rule(chain, _match(_meta("pkttype"), "host", op="!="), {"accept": None})
+    # A dockerd that starts after us switches forwarding on for everybody, and brings its own
+    # protection. Until we have seen that and lifted the guard, what its containers began outside
+    # and what it published must not suffer; neither can be begun by a stranger.
+    build.rule(chain, _states("established", "related", then={"accept": None}))
+    build.rule(chain, _match({"ct": {"key": "status"}}, "dnat", op="in"), {"accept": None})
+    if guard.ipv4:
+        build.rule(chain, _family(4), _match(_meta("iifname"), "@guarded4"), {"drop": None})
+    if guard.ipv6_everywhere:
+        # The same for its containers on their way out, by what they sit on, since no list of
+        # links says it here. Between bridges nothing.
+        build.rule(
+            chain,
+            _family(6),
+            _match(_meta("oifkind"), "bridge"),
+            _match(_meta("oifname"), "@outside", op="!="),
+            {"drop": None},
+        )
+        build.rule(
+            chain,
+            _family(6),
+            _match(_meta("iifkind"), "bridge"),
+            _match(_meta("iifname"), "@outside", op="!="),
+            {"accept": None},
+        )
+        build.rule(chain, _family(6), {"drop": None})
+    elif guard.ipv6:
+        build.rule(chain, _family(6), _match(_meta("iifname"), "@guarded6"), {"drop": None})
+
+
+class _Builder:
+    """Collects objects of one table."""
+
+    def __init__(self, table: str) -> None:
+        self._in = {"family": "inet", "table": table}
+        self.objects: list[Object] = []
+
+    def set(self, name: str, links: Iterable[str]) -> None:
+        elements = sorted(set(links))
+        for each in elements:
+            if not plain(each):
+                raise ValueError(f"link name {each!r} cannot be written into a rule")
+        described = {**self._in, "name": name, "type": "ifname"}
+        self.objects.append({"set": {**described, **({"elem": elements} if elements else {})}})
+
+    def chain(
+        self, name: str, *, kind: str | None = None, hook: str = "", prio: int = _FILTER
+    ) -> None:
+        described: Object = {**self._in, "name": name}
+        if kind is not None:
+            described |= {"type": kind, "hook": hook, "prio": prio, "policy": "accept"}
+        self.objects.append({"chain": described})
+
+    def rule(self, chain: str, *parts: Object | Sequence[Object], comment: str = "") -> None:
+        expressions: list[Object] = []
+        for part in parts:
+            expressions.extend([part] if isinstance(part, dict) else part)
+        described: Object = {**self._in, "chain": chain}
+        if comment:
+            described["comment"] = comment
+        self.objects.append({"rule": {**described, "expr": expressions}})
+
+
+def _meta(key: str) -> Object:
+    return {"meta": {"key": key}}
+
+
+def _ct(key: str) -> Object:
+    return {"ct": {"key": key}}
+
+
+def _goto(chain: str) -> Object:
+    return {"goto": {"target": chain}}
+
+
+def _match(left: Object, right: str | int | bool, *, op: str = "==") -> Object:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+def _family(family: int) -> Object:
+    return _match(_meta("nfproto"), _FAMILIES[family])
+
+
+def _states(*states: str, then: Object | None = None) -> Sequence[Object]:
+    match = {"match": {"op": "in", "left": _ct("state"), "right": list(states)}}
+    return [match, then or _goto("allow")]
