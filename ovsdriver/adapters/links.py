@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, repeat
@@ -131,11 +132,11 @@ class KernelLinks:
 
         def read(routes: RouteSocket) -> Sequence[Route]:
             hops = unicast_routes(routes)
-            names = {link.index: link.name for link in all_links(routes)}
+            names = {hop.index: _link_name(hop.index) for hop in hops}
             return tuple(
                 Route(
                     destination=hop.destination,
-                    link=names.get(hop.index or 0, ""),
+                    link=names[hop.index],
                     table=hop.table,
                     gateway=hop.gateway,
                 )
@@ -229,6 +230,14 @@ def _reason(error: OSError) -> str:
             "with a writable /proc/sys"
         )
     return reason
+
+
+def _link_name(index: int) -> str:
+    """Return a link's name, empty if it is gone by now: cheaper than reading all links."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
 
 
 def _observed(link: Link, found: tuple[IPNetwork, ...]) -> ObservedLink:

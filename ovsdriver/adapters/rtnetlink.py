@@ -111,7 +111,7 @@ class RouteSocket:
         self._sequence = 0
         self._interrupted = False
         self.changes = 0
-        """How many requests to change something were sent, for tests that count."""
+        """How many changes the kernel has made for us, for tests that count."""
         self.reads = 0
         """How many questions and dumps were sent."""
 
@@ -125,15 +125,14 @@ class RouteSocket:
         Raises NetlinkError if the kernel refuses it; OSError if the socket fails, in which case
         it is replaced, so that the next request meets no stale reply.
         """
+        self._exchange(kind, body, flags | _NLM_F_ACK)
         self.changes += 1
-        for _ in self._exchange(kind, body, flags | _NLM_F_ACK):
-            pass
 
     def get(self, kind: int, body: bytes) -> bytes | None:
         """Ask for one object and return its message; None if there is no such object."""
         self.reads += 1
         try:
-            return next(self._exchange(kind, body, _NLM_F_ACK), None)
+            return next(iter(self._exchange(kind, body, _NLM_F_ACK)), None)
         except NetlinkError as error:
             if error.errno in (errno.ENODEV, errno.ENOENT):
                 return None
@@ -149,20 +148,20 @@ class RouteSocket:
         for _ in range(_DUMP_TRIES):
             self.reads += 1
             self._interrupted = False
-            found = list(self._exchange(kind, body, _NLM_F_DUMP))
+            found = self._exchange(kind, body, _NLM_F_DUMP)
             if not self._interrupted:
                 break
         return found
 
-    def _exchange(self, kind: int, body: bytes, flags: int) -> Iterator[bytes]:
-        """Send one request, return the messages of its reply up to the closing one."""
+    def _exchange(self, kind: int, body: bytes, flags: int) -> list[bytes]:
+        """Send one request and return the messages of its reply up to the closing one."""
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         header = _HEADER.pack(
             _HEADER.size + len(body), kind, flags | _NLM_F_REQUEST, self._sequence, 0
         )
         try:
             self._socket.send(header + body)
-            return iter(list(self._replies()))
+            return list(self._replies())
         except NetlinkError:
             raise
         except OSError:

@@ -65,8 +65,8 @@ class NextHop:
 
     destination: IPNetwork
     table: int
-    index: int | None
-    """Of the link it leaves by."""
+    index: int
+    """Of the link it leaves by; 0 for none."""
     gateway: IPAddress | None
 
 
@@ -133,7 +133,7 @@ def _read_route(message: bytes) -> Iterator[NextHop]:
         yield NextHop(
             destination=destination,
             table=table,
-            index=read_u32(hop[_RTA_OIF]) if _RTA_OIF in hop else None,
+            index=read_u32(hop[_RTA_OIF]) if _RTA_OIF in hop else 0,
             gateway=_gateway(hop),
         )
 

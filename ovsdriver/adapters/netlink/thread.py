@@ -35,7 +35,7 @@ class NetlinkThread:
 
     @property
     def changes(self) -> int:
-        """How many changing requests were sent."""
+        """How many changes the kernel has made."""
         return self._routes.changes if self._routes else 0
 
     def _with_socket(self, work: Callable[[RouteSocket], T]) -> T:

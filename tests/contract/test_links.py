@@ -1,0 +1,408 @@
+"""What every ``Links`` does: the fake in memory and the kernel's netlink side by side."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ovsdriver.adapters.links import KernelLinks
+from ovsdriver.domain import desired, names
+from ovsdriver.domain.model import Gateway, Veth
+from ovsdriver.errors import ConflictError, UnavailableError
+from ovsdriver.ports import Links, Route
+from tests.builders import FIRST, SECOND, a_network, a_subnet
+from tests.fakes.links import FakeLinks, FakeSandbox
+from tests.integration.netns import Sandbox, own_namespace, run
+
+OWNER = "ovsnet"
+VETH = Veth(
+    host=names.host_link(FIRST),
+    container=names.container_link(FIRST),
+    mac=EUI("0a:0f:0a:01:00:02"),
+    mtu=1400,
+    tx_offload=False,
+    alias=names.alias(OWNER, FIRST),
+)
+NETWORK = a_network(subnets=(a_subnet(), a_subnet("fd00:1::/64", "fd00:1::1")), mtu=1400)
+ABSENT = "ovh000000000000"
+
+
+def the_gateway() -> Gateway:
+    gateway = desired.gateway(NETWORK, owner=OWNER)
+    assert gateway is not None
+    return gateway
+
+
+class World(Protocol):
+    """What surrounds the links: other people, Docker and vswitchd."""
+
+    links: Links
+
+    def make_link(self, name: str) -> None: ...
+    def make_tap(self, name: str) -> None: ...
+    def add_route(self, destination: str, link: str) -> None: ...
+    def sandbox(self) -> str: ...
+    def leftover(self) -> str: ...
+    def move(self, container: str, sandbox: str) -> None: ...
+    def tx_offload(self, container: str) -> bool: ...
+    def tx_offload_inside(self, sandbox: str, mac: EUI) -> bool: ...
+    def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None: ...
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.fake = FakeLinks(owner=OWNER)
+        self.links: Links = self.fake
+
+    def make_link(self, name: str) -> None:
+        self.fake.add_link(name, kind="bridge")
+
+    def make_tap(self, name: str) -> None:
+        self.fake.add_tap(name)
+
+    def add_route(self, destination: str, link: str) -> None:
+        self.fake.add_route(Route(destination=IPNetwork(destination), link=link))
+
+    def sandbox(self) -> str:
+        self.fake.sandboxes["/sandbox"] = FakeSandbox()
+        return "/sandbox"
+
+    def leftover(self) -> str:
+        self.fake.sandboxes["/leftover"] = FakeSandbox(alive=False)
+        return "/leftover"
+
+    def move(self, container: str, sandbox: str) -> None:
+        self.fake.move(container, sandbox)
+
+    def tx_offload(self, container: str) -> bool:
+        return self.fake.tx_offload[container]
+
+    def tx_offload_inside(self, sandbox: str, mac: EUI) -> bool:
+        return self.fake.sandboxes[sandbox].tx_offload[mac]
+
+    def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None:
+        self.fake.neighbours[(host, address.ip)] = mac
+
+
+class KernelWorld:
+    def __init__(self, links: KernelLinks, folder: Path, undo: ExitStack) -> None:
+        self.links: Links = links
+        self._folder = folder
+        self._undo = undo
+        self._sandboxes: dict[str, Sandbox] = {}
+
+    def make_link(self, name: str) -> None:
+        run("ip", "link", "add", "name", name, "type", "bridge")
+
+    def make_tap(self, name: str) -> None:
+        run("ip", "tuntap", "add", "dev", name, "mode", "tap")
+
+    def add_route(self, destination: str, link: str) -> None:
+        run("ip", "link", "set", link, "up")
+        run("ip", "route", "add", destination, "dev", link)
+
+    def sandbox(self) -> str:
+        made = self._undo.enter_context(Sandbox())
+        self._sandboxes[made.path] = made
+        return made.path
+
+    def leftover(self) -> str:
+        path = self._folder / "4a1e0c7d9b22"
+        path.touch()
+        return str(path)
+
+    def move(self, container: str, sandbox: str) -> None:
+        run("ip", "link", "set", container, "netns", sandbox)
+        self._sandboxes[sandbox].run("ip", "link", "set", container, "name", "eth0")
+
+    def tx_offload(self, container: str) -> bool:
+        return _tx_checksumming(run("ethtool", "-k", container))
+
+    def tx_offload_inside(self, sandbox: str, mac: EUI) -> bool:
+        return _tx_checksumming(self._sandboxes[sandbox].run("ethtool", "-k", "eth0"))
+
+    def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None:
+        inside = self._sandboxes[self.sandbox()]
+        run("ip", "link", "set", VETH.container, "netns", inside.path)
+        inside.run("ip", "link", "set", VETH.container, "up", "address", names.mac_text(mac))
+        nodad = ("nodad",) if address.version == 6 else ()
+        inside.run("ip", "addr", "add", str(address), "dev", VETH.container, *nodad)
+
+
+def _tx_checksumming(features: str) -> bool:
+    return "\ntx-checksumming: on" in features
+
+
+@pytest.fixture(params=["fake", pytest.param("kernel", marks=pytest.mark.netns)])
+def kernel(request: pytest.FixtureRequest) -> Iterator[bool]:
+    if request.param == "fake":
+        yield False
+        return
+    with own_namespace():
+        yield True
+
+
+@pytest.fixture
+async def world(kernel: bool, tmp_path: Path) -> AsyncIterator[World]:
+    if not kernel:
+        yield FakeWorld()
+        return
+    links = KernelLinks(owner=OWNER, timeout_s=10)
+    with ExitStack() as undo:
+        yield KernelWorld(links, tmp_path, undo)
+        await links.close()
+
+
+async def test_a_new_pair_is_as_described(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+
+    found = await world.links.links()
+    host, container = found[VETH.host], found[VETH.container]
+    assert (host.kind, host.up, host.mtu, host.alias) == ("veth", True, 1400, VETH.alias)
+    assert (container.kind, container.mtu, container.mac) == ("veth", 1400, VETH.mac)
+    assert (host.peer_index, container.peer_index) == (container.index, host.index)
+
+
+@pytest.mark.parametrize("tx_offload", [False, True])
+async def test_the_containers_end_is_born_with_the_wanted_offload(
+    world: World, tx_offload: bool
+) -> None:
+    await world.links.ensure_veth(replace(VETH, tx_offload=tx_offload))
+
+    assert world.tx_offload(VETH.container) is tx_offload
+
+
+async def test_ensuring_a_pair_twice_leaves_it_as_it_was(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    before = await world.links.links()
+
+    await world.links.ensure_veth(VETH)
+
+    assert await world.links.links() == before
+
+
+async def test_a_pair_of_ours_is_put_right(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    changed = replace(VETH, mtu=9000, mac=EUI("0a:0f:0a:01:00:09"), tx_offload=True)
+
+    await world.links.ensure_veth(changed)
+
+    found = await world.links.links()
+    assert (found[VETH.host].mtu, found[VETH.container].mtu) == (9000, 9000)
+    assert found[VETH.container].mac == changed.mac
+    assert world.tx_offload(VETH.container) is True
+
+
+async def test_somebody_elses_link_of_that_name_is_a_conflict_and_stays(world: World) -> None:
+    world.make_link(VETH.host)
+    before = await world.links.links()
+
+    with pytest.raises(ConflictError, match=VETH.host):
+        await world.links.ensure_veth(VETH)
+
+    assert await world.links.links() == before
+
+
+async def test_a_pair_of_another_endpoint_is_a_conflict(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+
+    with pytest.raises(ConflictError, match="not ours"):
+        await world.links.ensure_veth(replace(VETH, alias=names.alias(OWNER, SECOND)))
+
+
+async def test_a_taken_name_of_the_containers_end_is_a_conflict_and_leaves_nothing(
+    world: World,
+) -> None:
+    world.make_link(VETH.container)
+    before = await world.links.links()
+
+    with pytest.raises(ConflictError, match=VETH.container):
+        await world.links.ensure_veth(VETH)
+
+    assert await world.links.links() == before
+
+
+async def test_removing_a_pair_removes_both_ends_at_once_for_the_reader(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+
+    assert await world.links.remove_veth(VETH.host) is True
+
+    assert VETH.host not in await world.links.links()
+
+
+async def test_removing_a_pair_twice_succeeds(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    await world.links.remove_veth(VETH.host)
+
+    assert await world.links.remove_veth(VETH.host) is False
+
+
+async def test_removing_what_never_was_succeeds(world: World) -> None:
+    assert await world.links.remove_veth(ABSENT) is False
+
+
+async def test_somebody_elses_link_is_not_removed(world: World) -> None:
+    world.make_link(VETH.host)
+
+    assert await world.links.remove_veth(VETH.host) is False
+
+    assert VETH.host in await world.links.links()
+
+
+async def test_a_pair_can_be_made_again_right_after_its_removal(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    old = (await world.links.links())[VETH.host].index
+    await world.links.remove_veth(VETH.host)
+
+    await world.links.ensure_veth(VETH)
+
+    found = await world.links.links()
+    assert found[VETH.host].index != old
+    assert found[VETH.container].mac == VETH.mac
+
+
+async def test_a_pair_in_use_is_left_to_its_container(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    sandbox = world.sandbox()
+    world.move(VETH.container, sandbox)
+
+    await world.links.ensure_veth(VETH)
+
+    found = await world.links.links()
+    assert found[VETH.host].peer_index is not None
+    assert VETH.container not in found
+
+
+async def test_removing_a_pair_in_use_takes_it_from_the_container(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    sandbox = world.sandbox()
+    world.move(VETH.container, sandbox)
+    await world.links.remove_veth(VETH.host)
+    await world.links.ensure_veth(replace(VETH, mac=EUI("0a:0f:0a:01:00:07")))  # waits for it
+
+    assert await world.links.ensure_offload(sandbox, VETH.mac, tx=False) is False
+
+
+async def test_a_gateway_is_settled_as_described(world: World) -> None:
+    gateway = the_gateway()
+    world.make_tap(gateway.port.name)
+
+    await world.links.ensure_gateway(gateway)
+
+    found = (await world.links.links())[gateway.port.name]
+    assert (found.kind, found.up, found.mtu, found.mac) == ("tun", True, 1400, gateway.port.mac)
+    assert _without_link_local(found.addresses) == ["10.1.0.1/24", "fd00:1::1/64"]
+
+
+async def test_a_gateways_addresses_are_replaced_by_what_is_wanted(world: World) -> None:
+    gateway = the_gateway()
+    world.make_tap(gateway.port.name)
+    await world.links.ensure_gateway(gateway)
+
+    wanted = (IPNetwork("10.1.0.2/24"), IPNetwork("10.1.0.3/24"), IPNetwork("10.1.0.1/25"))
+    await world.links.ensure_gateway(replace(gateway, addresses=wanted))
+
+    found = (await world.links.links())[gateway.port.name]
+    assert _without_link_local(found.addresses) == sorted(str(each) for each in wanted)
+
+
+async def test_a_gateway_may_be_up_without_an_address(world: World) -> None:
+    gateway = the_gateway()
+    world.make_tap(gateway.port.name)
+
+    await world.links.ensure_gateway(replace(gateway, addresses=()))
+
+    found = (await world.links.links())[gateway.port.name]
+    assert (found.up, found.addresses) == (True, ())
+
+
+async def test_a_gateway_whose_name_is_taken_is_a_conflict(world: World) -> None:
+    world.make_link(the_gateway().port.name)
+
+    with pytest.raises(ConflictError, match="internal port"):
+        await world.links.ensure_gateway(the_gateway())
+
+
+async def test_a_gateways_subnet_is_a_route(world: World) -> None:
+    gateway = the_gateway()
+    world.make_tap(gateway.port.name)
+    await world.links.ensure_gateway(gateway)
+
+    found = {(str(each.destination), each.link) for each in await world.links.routes()}
+
+    assert ("10.1.0.0/24", gateway.port.name) in found
+    assert ("fd00:1::/64", gateway.port.name) in found
+
+
+async def test_a_route_of_the_administrators_is_seen(world: World) -> None:
+    world.make_link("lan")
+    world.add_route("192.0.2.0/24", "lan")
+
+    assert Route(destination=IPNetwork("192.0.2.0/24"), link="lan") in await world.links.routes()
+
+
+async def test_a_live_sandbox_is_told_from_a_leftover(world: World) -> None:
+    assert await world.links.sandbox_alive(world.sandbox()) is True
+    assert await world.links.sandbox_alive(world.leftover()) is False
+    assert await world.links.sandbox_alive("/no/such/sandbox") is False
+
+
+@pytest.mark.parametrize("tx", [False, True])
+async def test_the_offload_is_switched_inside_a_sandbox(world: World, tx: bool) -> None:
+    await world.links.ensure_veth(replace(VETH, tx_offload=not tx))
+    sandbox = world.sandbox()
+    world.move(VETH.container, sandbox)
+
+    assert await world.links.ensure_offload(sandbox, VETH.mac, tx=tx) is True
+
+    assert world.tx_offload_inside(sandbox, VETH.mac) is tx
+
+
+async def test_there_is_no_offload_to_switch_in_a_dead_or_empty_sandbox(world: World) -> None:
+    for sandbox in (world.sandbox(), world.leftover(), "/no/such/sandbox"):
+        assert await world.links.ensure_offload(sandbox, VETH.mac, tx=False) is False
+
+
+@pytest.mark.parametrize("address", ["10.1.0.7/24", "fd00:1::7/64"])
+async def test_a_neighbour_is_found_by_its_address(world: World, address: str) -> None:
+    await world.links.ensure_veth(VETH)
+    held, mac = IPNetwork(address), EUI("02:00:00:00:00:07")
+    world.neighbour_behind(VETH.host, held, mac)
+
+    assert await world.links.neighbour(VETH.host, held.ip, 10) == mac
+
+
+@pytest.mark.parametrize("address", ["10.1.0.8", "fd00:1::8"])
+async def test_nobody_answers_for_a_free_address(world: World, address: str) -> None:
+    await world.links.ensure_veth(VETH)
+    world.neighbour_behind(VETH.host, IPNetwork("10.1.0.7/24"), EUI("02:00:00:00:00:07"))
+
+    assert await world.links.neighbour(VETH.host, IPAddress(address), 0.3) is None
+
+
+async def test_asking_on_a_link_that_is_not_there_says_so(world: World) -> None:
+    with pytest.raises(UnavailableError, match=ABSENT):
+        await world.links.neighbour(ABSENT, IPAddress("10.1.0.7"), 0.1)
+
+
+async def test_tso_of_a_tap_that_nobody_holds_is_unknown(world: World) -> None:
+    world.make_tap("br0")
+
+    with pytest.raises(UnavailableError, match="no process holds it"):
+        await world.links.tso("br0")
+    with pytest.raises(UnavailableError, match="not there"):
+        await world.links.tso("br1")
+
+
+async def test_tso_is_no_matter_of_a_link_that_is_no_tap(world: World) -> None:
+    world.make_link("br0")
+
+    assert await world.links.tso("br0") is False
+
+
+def _without_link_local(addresses: tuple[IPNetwork, ...]) -> list[str]:
+    return sorted(str(each) for each in addresses if not each.ip.is_link_local())

@@ -1,0 +1,175 @@
+"""Links in memory; tests/contract/test_links.py holds them to the kernel."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Gateway, Veth
+from ovsdriver.domain.observed import ObservedLink
+from ovsdriver.errors import ConflictError, UnavailableError
+from ovsdriver.ports import Route
+
+
+@dataclass
+class FakeSandbox:
+    """A container's namespace: the veth ends that were moved into it, by MAC."""
+
+    alive: bool = True
+    tx_offload: dict[EUI, bool] = field(default_factory=dict)
+
+
+class FakeLinks:
+    """The port ``Links``. Tests play the kernel, Docker and vswitchd through its other methods.
+
+    ``broken`` is the text of the error that every call raises while it is set. While ``gate`` is
+    cleared, calls wait, as when the kernel is busy.
+    """
+
+    def __init__(self, *, owner: str = "ovsnet") -> None:
+        self.broken: str | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.sandboxes: dict[str, FakeSandbox] = {}
+        self.neighbours: dict[tuple[str, IPAddress], EUI] = {}
+        self.tx_offload: dict[str, bool] = {}
+        """Of veth ends in the host's namespace."""
+        self._owner = owner
+        self._links: dict[str, ObservedLink] = {}
+        self._moved: dict[int, tuple[str, EUI]] = {}
+        self._tso: dict[str, bool | None] = {}
+        self._routes: list[Route] = []
+        self._indexes = 1
+
+    def add_link(self, name: str, kind: str = "", alias: str = "") -> None:
+        """Let somebody else make a link."""
+        self._links[name] = ObservedLink(
+            name=name, index=self._next(), kind=kind, alias=alias, mtu=1500
+        )
+
+    def add_tap(self, name: str, *, tso: bool | None = None) -> None:
+        """Let vswitchd make an internal port's device; ``tso=None``: it does not hold it now."""
+        self.add_link(name, kind="tun")
+        self._tso[name] = tso
+
+    def remove_link(self, name: str) -> None:
+        """Let a link disappear, and a veth's other end with it."""
+        link = self._links.pop(name)
+        self._tso.pop(name, None)
+        self.tx_offload.pop(name, None)
+        for other in list(self._links.values()):
+            if link.kind == "veth" and other.index == link.peer_index:
+                del self._links[other.name]
+                self.tx_offload.pop(other.name, None)
+        if link.peer_index in self._moved:
+            sandbox, mac = self._moved.pop(link.peer_index)
+            self.sandboxes[sandbox].tx_offload.pop(mac, None)
+
+    def add_route(self, route: Route) -> None:
+        """Let the administrator add a route."""
+        self._routes.append(route)
+
+    def move(self, container: str, sandbox: str) -> None:
+        """Let Docker move a container's end into a sandbox."""
+        link = self._links.pop(container)
+        assert link.mac is not None
+        place = self.sandboxes.setdefault(sandbox, FakeSandbox())
+        place.tx_offload[link.mac] = self.tx_offload.pop(container)
+        self._moved[link.index] = (sandbox, link.mac)
+
+    async def ensure_veth(self, veth: Veth) -> None:
+        await self._answer()
+        host = self._links.get(veth.host)
+        if host is None:
+            if veth.container in self._links:
+                raise ConflictError(f"link {veth.container} exists and is not ours")
+            indexes = self._next(), self._next()
+            host = ObservedLink(
+                name=veth.host, index=indexes[0], kind="veth", peer_index=indexes[1]
+            )
+            self._links[veth.container] = ObservedLink(
+                name=veth.container, index=indexes[1], kind="veth", peer_index=indexes[0]
+            )
+        elif host.alias != veth.alias:
+            raise ConflictError(f"link {veth.host} exists and is not ours")
+        self._links[veth.host] = replace(host, up=True, mtu=veth.mtu, alias=veth.alias)
+        container = self._links.get(veth.container)
+        if container is not None:
+            self._links[veth.container] = replace(container, mtu=veth.mtu, mac=veth.mac)
+            self.tx_offload[veth.container] = veth.tx_offload
+
+    async def remove_veth(self, host: str) -> bool:
+        await self._answer()
+        link = self._links.get(host)
+        if link is None or not names.owned_alias(self._owner, link.alias):
+            return False
+        self.remove_link(host)
+        return True
+
+    async def ensure_gateway(self, gateway: Gateway) -> None:
+        await self._answer()
+        link = self._links.get(gateway.port.name)
+        if link is None:
+            raise UnavailableError(f"gateway {gateway.port.name}: vswitchd made no such device")
+        if link.kind not in ("tun", "openvswitch"):
+            raise ConflictError(f"link {link.name} exists and is no internal port")
+        self._links[link.name] = replace(
+            link,
+            up=True,
+            mtu=gateway.mtu,
+            mac=gateway.port.mac or link.mac,
+            addresses=gateway.addresses,
+        )
+
+    async def links(self) -> Mapping[str, ObservedLink]:
+        await self._answer()
+        return dict(self._links)
+
+    async def routes(self) -> Sequence[Route]:
+        await self._answer()
+        connected = [
+            Route(destination=IPNetwork(address.cidr), link=link.name)
+            for link in self._links.values()
+            for address in link.addresses
+        ]
+        return (*self._routes, *connected)
+
+    async def tso(self, tap: str) -> bool:
+        await self._answer()
+        if tap not in self._links:
+            raise UnavailableError(f"link {tap}: not there")
+        if self._links[tap].kind != "tun":
+            return False
+        found = self._tso[tap]
+        if found is None:
+            raise UnavailableError(f"link {tap}: no process holds it")
+        return found
+
+    async def sandbox_alive(self, path: str) -> bool:
+        await self._answer()
+        return path in self.sandboxes and self.sandboxes[path].alive
+
+    async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
+        await self._answer()
+        found = self.sandboxes.get(sandbox)
+        if found is None or not found.alive or mac not in found.tx_offload:
+            return False
+        found.tx_offload[mac] = tx
+        return True
+
+    async def neighbour(self, link: str, address: IPAddress, timeout_s: float) -> EUI | None:
+        await self._answer()
+        if link not in self._links or not self._links[link].up:
+            raise UnavailableError(f"link {link} is not there, or down")
+        return self.neighbours.get((link, address))
+
+    async def _answer(self) -> None:
+        await self.gate.wait()
+        if self.broken:
+            raise UnavailableError(self.broken)
+
+    def _next(self) -> int:
+        self._indexes += 1
+        return self._indexes
