@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ovsdriver.domain.diff import Difference, Repair, compare
 from ovsdriver.domain.model import Datapath
-from ovsdriver.errors import DriverError
+from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, State, Switch
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.networks import Networks
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 30.0
 """Longest time between two looks at everything; iptables-legacy tells nobody of its changes."""
+
+CONNECT_S = 2.0
+"""How long a look waits for Open vSwitch before it goes without."""
 
 SETTLE_S = 0.5
 """Changes come in bursts (our own among them): one look serves all of a burst."""
@@ -99,7 +102,7 @@ class Reconciler:
         if await self._networks.ensure_firewall():
             mended.append("firewall: our table was not as it should be")
         beyond: tuple[str, ...] = ()
-        if self._switch.status().connected:
+        if await self._connected(failed):
             difference = await self._compare()
             beyond = difference.beyond
             for repair in difference.repairs:
@@ -109,13 +112,20 @@ class Reconciler:
                     failed.append(f"{repair.subject}: {repair.why}: {error}")
                 else:
                     mended.append(f"{repair.subject}: {repair.why}")
-            await self._match_offload(mended)
-        else:
-            failed.append("Open vSwitch is not reachable; bridges and ports wait for it")
+            await self._match_offload(mended, failed)
         self._report(
             Repairs(at=self._clock(), mended=tuple(mended), failed=tuple(failed), beyond=beyond)
         )
         return self._last
+
+    async def _connected(self, failed: list[str]) -> bool:
+        """Whether Open vSwitch can be looked at; at our own start it needs a moment."""
+        try:
+            await self._switch.connected(CONNECT_S)
+        except UnavailableError as error:
+            failed.append(f"bridges and ports wait: {error}")
+            return False
+        return True
 
     async def _compare(self) -> Difference:
         networks = self._state.networks()
@@ -141,24 +151,30 @@ class Reconciler:
         else:
             await self._networks.repair(repair.network)
 
-    async def _match_offload(self, mended: list[str]) -> None:
+    async def _match_offload(self, mended: list[str], failed: list[str]) -> None:
         """Set the containers' checksum offload right when vswitchd was started another way."""
         for bridge in {network.segment.bridge for network in self._state.networks()}:
             observed = self._switch.bridge(bridge)
             if observed is None or observed.datapath is not Datapath.NETDEV:
                 continue
-            now = "on" if await self._links.tso(bridge) else "off"
-            key = f"tso:{bridge}"
-            before = self._notes.notes().get(key)
-            if before == now:
-                continue
-            for endpoint in self._state.endpoints():
-                network = self._state.network(endpoint.network)
-                if network is not None and network.segment.bridge == bridge:
-                    await self._endpoints.ensure(endpoint)
-            await self._notes.put_note(key, now)
-            if before is not None:
-                mended.append(f"bridge {bridge}: userspace TSO is {now}; checksum offload follows")
+            try:
+                if await self._follow_tso(bridge):
+                    mended.append(f"bridge {bridge}: checksum offload follows its userspace TSO")
+            except DriverError as error:
+                failed.append(f"bridge {bridge}: checksum offload: {error}")
+
+    async def _follow_tso(self, bridge: str) -> bool:
+        now = "on" if await self._links.tso(bridge) else "off"
+        key = f"tso:{bridge}"
+        before = self._notes.notes().get(key)
+        if before == now:
+            return False
+        for endpoint in self._state.endpoints():
+            network = self._state.network(endpoint.network)
+            if network is not None and network.segment.bridge == bridge:
+                await self._endpoints.ensure(endpoint)
+        await self._notes.put_note(key, now)
+        return before is not None
 
     def _report(self, repairs: Repairs) -> None:
         for text in repairs.mended:
