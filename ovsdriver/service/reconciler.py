@@ -30,6 +30,10 @@ SETTLE_S = 0.5
 """Changes come in bursts (our own among them): one look serves all of a burst."""
 
 
+_TSO = "tso:"
+"""Key of the note, before a bridge's name: what the containers' offload was last set for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repairs:
     """What the last look found."""
@@ -153,7 +157,11 @@ class Reconciler:
 
     async def _match_offload(self, mended: list[str], failed: list[str]) -> None:
         """Set the containers' checksum offload right when vswitchd was started another way."""
-        for bridge in {network.segment.bridge for network in self._state.networks()}:
+        bridges = {network.segment.bridge for network in self._state.networks()}
+        for note in [key for key in self._notes.notes() if key.startswith(_TSO)]:
+            if note.removeprefix(_TSO) not in bridges:
+                await self._notes.forget_note(note)
+        for bridge in sorted(bridges):
             observed = self._switch.bridge(bridge)
             if observed is None or observed.datapath is not Datapath.NETDEV:
                 continue
@@ -165,7 +173,7 @@ class Reconciler:
 
     async def _follow_tso(self, bridge: str) -> bool:
         now = "on" if await self._links.tso(bridge) else "off"
-        key = f"tso:{bridge}"
+        key = f"{_TSO}{bridge}"
         before = self._notes.notes().get(key)
         if before == now:
             return False
