@@ -32,6 +32,11 @@ class Scope(Enum):
     ENDPOINT = "endpoint"
     IPAM = "ipam"
 
+    @property
+    def phrase(self) -> str:
+        """Return what has such options, for a sentence."""
+        return {"network": "a network", "endpoint": "an endpoint", "ipam": "the IPAM"}[self.value]
+
     def usage(self, name: str) -> str:
         """Return what to type."""
         match self:
@@ -385,7 +390,7 @@ def _refuse_unless_foreign(scope: Scope, key: str) -> None:
     for other in Scope:
         if name in _NAMES[other]:
             raise InvalidOptionError(
-                f"{key}: an option of the {other.value}, not of the {scope.value}; "
+                f"{key}: an option of {other.phrase}, not of {scope.phrase}; "
                 f"write {other.usage(name)}"
             )
     known = _NAMES[scope]
@@ -393,11 +398,12 @@ def _refuse_unless_foreign(scope: Scope, key: str) -> None:
         raise InvalidOptionError(f"{key}: an option of dovesnap's, not of ovsnet's; leave it out")
     if name.startswith(_OURS) or name.count(".") < 2:
         raise InvalidOptionError(
-            f"{quote(key)}: no such option of the {scope.value}{values.nearest(name, known)}"
+            f"{quote(key)}: no such option of {scope.phrase}"
+            f"{values.nearest(name, known) or '; `ovsnet options` lists them'}"
         )
     if mistyped := _nearly(name, known):
         raise InvalidOptionError(
-            f"{quote(key)}: no such option of the {scope.value}; did you mean `{mistyped}`?"
+            f"{quote(key)}: no such option of {scope.phrase}; did you mean `{mistyped}`?"
         )
 
 
