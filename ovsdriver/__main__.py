@@ -9,7 +9,10 @@ from ovsdriver.service.purge import Purged
 
 def main() -> None:
     """Run the command line."""
-    command(obj=Programs(serve=_serve, purge=_purge, findings=_findings), prog_name="ovsnet")
+    programs = Programs(
+        serve=_serve, purge=_purge, kernel_datapath=_kernel_datapath, findings=_findings
+    )
+    command(obj=programs, prog_name="ovsnet")
 
 
 def _serve(settings: Settings) -> int:
@@ -24,10 +27,17 @@ def _purge(settings: Settings) -> Purged:
     return bootstrap.purge(settings)
 
 
+async def _kernel_datapath() -> bool:
+    from ovsdriver.adapters import datapath
+
+    return await datapath.kernel_has_openvswitch()
+
+
 async def _findings(settings: Settings) -> Sequence[str]:
     from ovsdriver import bootstrap
 
-    return await bootstrap.findings(settings)
+    async with bootstrap.firewall(settings) as firewall:
+        return await firewall.findings()
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ _DOCKER_S = 5.0
     "plugin_dir", "run_dir", "state_dir", "ovsdb", "docker", "instance", "datapath", "spaces"
 )
 @JSON
+@click.pass_obj
 @click.pass_context
-def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
+def command(ctx: click.Context, programs: Programs, settings: Settings, as_json: bool) -> None:
     """Say what this host lacks, and what to type; changes nothing.
 
     Works before ovsnet runs, and while it does. Each line is `ok`, `warn` (it works, but not as
@@ -41,7 +42,7 @@ def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
       ovsnet check --json | jq '.[] | select(.level != "ok")'
     """
     try:
-        findings = asyncio.run(_examine(settings, ctx.find_object(Programs)))
+        findings = asyncio.run(_examine(settings, programs))
     except ConfigurationError as error:
         raise Refusal(str(error)) from error
     if as_json:
@@ -51,12 +52,12 @@ def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
     ctx.exit(Exit.REFUSED if any(each.level is Level.FAIL for each in findings) else Exit.OK)
 
 
-async def _examine(settings: Settings, programs: Programs | None) -> list[Finding]:
+async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
     engine = DockerEngine(settings.docker, timeout_s=_DOCKER_S)
     dockerd = shutil.which("dockerd") is not None
     nftables = host.nftables()
     switch, daemon, sockets = await asyncio.gather(
-        openvswitch.look(settings.ovsdb),
+        openvswitch.look(settings.ovsdb, loaded=programs.kernel_datapath),
         docker.examine(engine, address=settings.docker, installed=dockerd),
         host.sockets(settings),
     )
@@ -68,7 +69,7 @@ async def _examine(settings: Settings, programs: Programs | None) -> list[Findin
         host.state(settings.state_dir),
         nftables,
     ]
-    if nftables.level is Level.OK and programs is not None:
+    if nftables.level is Level.OK:
         findings += await forwarding.examine(programs.findings(settings))
     return findings
 

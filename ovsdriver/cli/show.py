@@ -26,7 +26,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
         made.add_column(column, no_wrap=True)
     for row in rows:
         made.add_row(*(each if isinstance(each, Text) else Text(each) for each in row))
-    _console().print(made)
+    _print(made)
 
 
 def facts(rows: Iterable[tuple[str, str | Text]]) -> None:
@@ -36,12 +36,12 @@ def facts(rows: Iterable[tuple[str, str | Text]]) -> None:
     made.add_column(overflow="fold")
     for name, value in rows:
         made.add_row(name, value if isinstance(value, Text) else Text(value))
-    _console().print(made)
+    _print(made)
 
 
 def line(text: str | Text = "") -> None:
     """Print a line."""
-    _console().print(text if isinstance(text, Text) else Text(text))
+    _print(text if isinstance(text, Text) else Text(text))
 
 
 def short(identifier: str) -> str:
@@ -70,8 +70,11 @@ def plural(count: int, word: str, words: str = "") -> str:
     return f"{count} {word if count == 1 else words or f'{word}s'}"
 
 
-def _console() -> Console:
-    console = Console(highlight=False, soft_wrap=False)
+def _print(what: Table | Text) -> None:
+    console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _UNLIMITED
-    return console
+    with console.capture() as captured:
+        console.print(what)
+    for each in captured.get().splitlines():
+        click.echo(each.rstrip())  # tables pad their last column

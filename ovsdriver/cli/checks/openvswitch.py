@@ -3,8 +3,9 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ _START = (
 )
 
 
+class Kernel(Enum):
+    """What this kernel has of Open vSwitch. The column ``datapath_types`` does not tell: it lists
+    ``system`` wherever vswitchd runs on Linux."""
+
+    NOTHING = "nothing"
+    MODULE = "module"
+    """On the disk, not loaded."""
+    LOADED = "loaded"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """What one look found."""
@@ -31,19 +42,23 @@ class Seen:
     row: bool = True
     """The database has its one ``Open_vSwitch`` row."""
     version: str = ""
-    datapaths: tuple[str, ...] = ()
-    """As the last vswitchd wrote them."""
+    taken: bool = False
+    """Some vswitchd has worked with this database."""
     tso: bool = False
     vswitchd: bool | None = None
     """It answers; None: that cannot be seen from here."""
     behind: bool = False
     """There are changes that no vswitchd has taken."""
-    module: bool = False
-    """This kernel has an openvswitch module, loaded or not."""
+    kernel: Kernel = Kernel.NOTHING
 
 
-async def look(address: str) -> Seen:
-    """Ask the database at ``address``, and the daemon beside it."""
+async def look(address: str, *, loaded: Callable[[], Awaitable[bool]]) -> Seen:
+    """Ask the database at ``address``, the daemon beside it, and the kernel.
+
+    Args:
+        address: ``unix:PATH`` or ``tcp:HOST:PORT``.
+        loaded: whether the kernel has the datapath now.
+    """
     installed = shutil.which("ovs-vsctl") is not None
     columns = ["cur_cfg", "next_cfg", "ovs_version", "datapath_types", "other_config"]
     select = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": columns}
@@ -64,11 +79,11 @@ async def look(address: str) -> Seen:
     return Seen(
         address=address,
         version=str(_values(row["ovs_version"])[0]) if _values(row["ovs_version"]) else "",
-        datapaths=tuple(map(str, _values(row["datapath_types"]))),
+        taken=bool(_values(row["datapath_types"])),
         tso=dict(row["other_config"][1]).get(TSO_KEY) == "true",
         vswitchd=await _daemon(address),
         behind=row["cur_cfg"] < row["next_cfg"],
-        module=await asyncio.to_thread(_module),
+        kernel=Kernel.LOADED if await loaded() else await asyncio.to_thread(_on_disk),
     )
 
 
@@ -83,17 +98,14 @@ def judge(seen: Seen, wanted: Datapath | None) -> list[Finding]:
     if not seen.row:
         return [fail(database, f"{seen.address} is empty", "ovs-vsctl --no-wait init")]
     findings = [ok(database, f"{seen.address} answers")]
-    running = _running(seen)
-    findings.append(running)
-    if seen.datapaths:
-        findings += _datapath(seen, wanted)
-    return findings
+    findings.append(_running(seen))
+    return findings + _datapath(seen, wanted)
 
 
 def _running(seen: Seen) -> Finding:
     subject = "ovs-vswitchd"
     version = f", version {seen.version}" if seen.version else ""
-    if seen.vswitchd is False or not seen.datapaths:
+    if seen.vswitchd is False or not seen.taken:
         return fail(subject, "does not run, so no bridge and no port will work", _START)
     if seen.behind:
         return warn(
@@ -108,8 +120,7 @@ def _running(seen: Seen) -> Finding:
 
 def _datapath(seen: Seen, wanted: Datapath | None) -> list[Finding]:
     subject = "datapath"
-    kernel = Datapath.SYSTEM in seen.datapaths
-    if kernel and wanted is not Datapath.NETDEV:
+    if seen.kernel is Kernel.LOADED and wanted is not Datapath.NETDEV:
         return [ok(subject, "system: the kernel's")]
     load = "modprobe openvswitch, then restart Open vSwitch"
     if wanted is Datapath.SYSTEM:
@@ -120,7 +131,7 @@ def _datapath(seen: Seen, wanted: Datapath | None) -> list[Finding]:
                 f'{load}; or configure datapath = "netdev"',
             )
         ]
-    if seen.module and wanted is None:
+    if seen.kernel is Kernel.MODULE and wanted is None:
         found = warn(subject, "netdev: the kernel's openvswitch module is not loaded", load)
     else:
         why = "as configured" if wanted else "this kernel has no openvswitch module"
@@ -155,11 +166,10 @@ async def _daemon(address: str) -> bool | None:
     return False if sockets else None
 
 
-def _module() -> bool:
+def _on_disk() -> Kernel:
     folder = Path("/lib/modules") / os.uname().release
-    return Path("/sys/module/openvswitch").exists() or any(
-        folder.glob("kernel/net/openvswitch/openvswitch.ko*")
-    )
+    found = any(folder.glob("kernel/net/openvswitch/openvswitch.ko*"))
+    return Kernel.MODULE if found else Kernel.NOTHING
 
 
 def _values(column: Any) -> Sequence[Any]:

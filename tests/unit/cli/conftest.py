@@ -1,0 +1,154 @@
+"""A running process as the command line sees it: the real admin application, our own answers."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from click.testing import CliRunner, Result
+
+from ovsdriver.cli import Programs, command
+from ovsdriver.config import Settings
+from ovsdriver.errors import DriverError
+from ovsdriver.metrics import Metrics
+from ovsdriver.protocol import admin
+from ovsdriver.service.purge import Purged
+from ovsdriver.service.report import Report, Status
+
+WELL = Status(version="0.1.0", pid=4711, started=1000.0, uptime_s=3725.0)
+
+
+class Desk:
+    """A console whose answers the test lays out."""
+
+    def __init__(self) -> None:
+        self.now = WELL
+        self.there = Report()
+        self.purged = Purged()
+        self.refusals: dict[str, DriverError] = {}
+        self.removed: list[tuple[str, bool]] = []
+        self.purges = 0
+
+    def degraded(self) -> str:
+        return self.now.degraded
+
+    async def status(self) -> Status:
+        return self.now
+
+    async def report(self) -> Report:
+        return self.there
+
+    async def remove_network(self, name: str, *, force: bool) -> str:
+        if name in self.refusals and not force:
+            raise self.refusals[name]
+        self.removed.append((name, force))
+        return name * 16
+
+    async def purge(self) -> Purged:
+        self.purges += 1
+        return self.purged
+
+    def metrics(self) -> bytes:
+        return Metrics().render()
+
+
+class Process:
+    """Serves an application on the admin socket, on a thread of its own."""
+
+    def __init__(self, app: web.Application, path: Path) -> None:
+        self._app = app
+        self._path = path
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Process":
+        self._thread.start()
+        assert self._listening.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        runner = web.AppRunner(self._app)
+        await runner.setup()
+        await web.UnixSite(runner, self._path).start()
+        self._listening.set()
+        await self._stopping.wait()
+        await runner.cleanup()
+
+
+class Shell:
+    """Types commands."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.served: list[Settings] = []
+        self.purged_offline: list[Settings] = []
+        self.serve_result: int | DriverError = 0
+        self.purge_result: Purged | DriverError = Purged()
+        self.findings: Sequence[str] = ()
+        self.kernel = False
+
+    def __call__(self, *args: str, stdin: str = "", env: dict[str, str] | None = None) -> Result:
+        programs = Programs(
+            serve=self._serve,
+            purge=self._purge,
+            kernel_datapath=self._kernel,
+            findings=self._findings,
+        )
+        # None takes a variable away: those of the machine that runs the tests are not ours.
+        clean = {"OVSNET_CONFIG": None, "OVSNET_RUN_DIR": str(self.run_dir), **(env or {})}
+        return CliRunner().invoke(command, args, obj=programs, input=stdin, env=clean)
+
+    def json(self, *args: str):
+        result = self(*args, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def _serve(self, settings: Settings) -> int:
+        self.served.append(settings)
+        if isinstance(self.serve_result, DriverError):
+            raise self.serve_result
+        return self.serve_result
+
+    def _purge(self, settings: Settings) -> Purged:
+        self.purged_offline.append(settings)
+        if isinstance(self.purge_result, DriverError):
+            raise self.purge_result
+        return self.purge_result
+
+    async def _kernel(self) -> bool:
+        return self.kernel
+
+    async def _findings(self, settings: Settings) -> Sequence[str]:
+        return self.findings
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Callable[[web.Application], Process]:
+    """Serve any application in place of ours."""
+    return lambda app: Process(app, tmp_path / "admin.sock")
+
+
+@pytest.fixture
+def desk(serve: Callable[[web.Application], Process]) -> Iterator[Desk]:
+    """The process runs, and this is its console."""
+    made = Desk()
+    with serve(admin.application(made)):
+        yield made

@@ -1,0 +1,241 @@
+"""``ovsnet network`` and ``ovsnet endpoint``."""
+
+import pytest
+
+from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+from ovsdriver.service.report import EndpointReport, NetworkReport, Report, SubnetReport
+from tests.unit.cli.conftest import Desk, Shell
+
+LAB = "1ab0" * 16
+OLD = "01d0" * 16
+WEB = "3eb0" * 16
+WEB_TOO = "3eb1" * 16
+DB = "db00" * 16
+
+
+def network(name: str, identifier: str, **more) -> NetworkReport:
+    members = {
+        "state": "ready",
+        "in_docker": True,
+        "bridge": "br-ovsnet",
+        "vlan": 100,
+        "adopted": False,
+        "datapath": "netdev",
+        "mode": "nat",
+        "internal": False,
+        "shared": False,
+        "mtu": 1500,
+        "subnets": (
+            SubnetReport(cidr="10.1.0.0/24", gateway="10.1.0.1", space="ovsnet", pool="p1"),
+        ),
+        "gateway_link": "ovg1ab01ab01ab0",
+        "endpoints": 1,
+        "options": {"ovs.vlan": "100"},
+        "engine": "",
+    }
+    return NetworkReport(name=name, id=identifier, **(members | more))
+
+
+def endpoint(container: str, identifier: str, on: str = LAB, **more) -> EndpointReport:
+    members = {
+        "network_name": "lab",
+        "state": "attached",
+        "fault": "",
+        "addresses": ("10.1.0.2/24",),
+        "mac": "0a:0f:0a:01:00:02",
+        "mtu": 1500,
+        "bridge": "br-ovsnet",
+        "vlan": 100,
+        "port": f"ovh{identifier[:12]}",
+        "ofport": 7,
+        "sandbox": "/run/docker/netns/abc",
+        "options": {},
+    }
+    return EndpointReport(container=container, id=identifier, network=on, **(members | more))
+
+
+@pytest.fixture
+def desk(desk: Desk) -> Desk:
+    desk.there = Report(
+        networks=(
+            network("lab", LAB),
+            network(
+                "",
+                OLD,
+                in_docker=False,
+                vlan=0,
+                mode="flat",
+                internal=True,
+                gateway_link=None,
+                subnets=(),
+                adopted=True,
+                shared=True,
+                options={},
+            ),
+        ),
+        endpoints=(
+            endpoint("web", WEB),
+            endpoint("db", DB, state="broken", fault="the device is gone", ofport=None),
+            endpoint("web", WEB_TOO, on=OLD, network_name="", addresses=(), sandbox=None),
+        ),
+    )
+    return desk
+
+
+def test_networks_are_listed_with_what_carries_them(shell: Shell, desk: Desk):
+    header, lab, old = shell("network", "ls").stdout.splitlines()
+    assert header.split() == [
+        "NETWORK",
+        "ID",
+        "NAME",
+        "BRIDGE",
+        "VLAN",
+        "MODE",
+        "SUBNETS",
+        "ENDPOINTS",
+        "STATE",
+    ]
+    assert lab.split() == [LAB[:12], "lab", "br-ovsnet", "100", "nat", "10.1.0.0/24", "1", "ready"]
+    assert old.split()[:6] == [OLD[:12], "-", "br-ovsnet", "none", "flat", "(internal)"]
+    assert "not in Docker" in old
+
+
+def test_json_has_whole_ids_and_every_member(shell: Shell, desk: Desk):
+    lab, old = shell.json("network", "ls")
+    assert lab["id"] == LAB
+    assert lab["subnets"][0] == {
+        "cidr": "10.1.0.0/24",
+        "gateway": "10.1.0.1",
+        "space": "ovsnet",
+        "pool": "p1",
+    }
+    assert lab["options"] == {"ovs.vlan": "100"}
+    assert old["in_docker"] is False
+
+
+def test_a_long_row_is_not_cut_in_a_pipe(shell: Shell, desk: Desk):
+    long = network("n" * 300, LAB)
+    desk.there = Report(networks=(long,))
+    assert "n" * 300 in shell("network", "ls").stdout
+
+
+@pytest.mark.parametrize("name", ["lab", LAB, LAB[:12], "1ab", "1AB0"])
+def test_a_network_is_shown_by_name_or_id(shell: Shell, desk: Desk, name: str):
+    text = shell("network", "show", name).stdout
+    assert LAB in text
+    assert "10.1.0.0/24, gateway 10.1.0.1, space ovsnet" in text
+    assert "ovg1ab01ab01ab0" in text
+    assert "br-ovsnet (ours, datapath netdev)" in text
+    assert WEB[:12] in text
+    assert WEB_TOO[:12] not in text
+
+
+def test_a_network_without_gateway_and_endpoints_is_shown_too(shell: Shell, desk: Desk):
+    text = shell("network", "show", OLD).stdout
+    assert "none on this host" in text
+    assert "none (shared)" in text
+    assert "(adopted," in text
+
+
+def test_a_shown_network_has_its_endpoints_in_json(shell: Shell, desk: Desk):
+    shown = shell.json("network", "show", "lab")
+    assert shown["name"] == "lab"
+    assert [each["id"] for each in shown["attached"]] == [WEB, DB]
+
+
+@pytest.mark.parametrize("kind", ["network", "endpoint"])
+def test_what_is_not_known_is_refused_with_what_lists_the_known(
+    shell: Shell, desk: Desk, kind: str
+):
+    result = shell(kind, "show", "nobody")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"ovsnet: {kind} 'nobody' is not known here; `ovsnet {kind} ls` lists those that are\n"
+    )
+
+
+def test_endpoints_are_listed(shell: Shell, desk: Desk):
+    _, web, db, other = shell("endpoint", "ls").stdout.splitlines()
+    assert web.split() == [
+        WEB[:12],
+        "web",
+        "lab",
+        "10.1.0.2/24",
+        "0a:0f:0a:01:00:02",
+        "100",
+        "ovh3eb03eb03eb0",
+        "attached",
+    ]
+    assert db.split()[-1] == "broken"
+    assert other.split()[2:4] == [OLD[:12], "-"]
+
+
+def test_endpoints_of_one_network_are_listed(shell: Shell, desk: Desk):
+    assert [each["id"] for each in shell.json("endpoint", "ls", "--network", "lab")] == [WEB, DB]
+    assert shell("endpoint", "ls", "--network", "nobody").exit_code == 1
+
+
+def test_an_endpoint_is_shown_with_its_fault(shell: Shell, desk: Desk):
+    text = shell("endpoint", "show", "db").stdout
+    assert "broken: the device is gone" in text
+    assert "ovhdb00db00db00 on bridge br-ovsnet, VLAN 100" in text
+
+
+def test_a_container_on_two_networks_is_shown_with_both(shell: Shell, desk: Desk):
+    assert [each["id"] for each in shell.json("endpoint", "show", "web")] == [WEB, WEB_TOO]
+    assert shell("endpoint", "show", "web").stdout.count("web\n") == 2
+
+
+def test_an_endpoint_is_shown_by_the_begin_of_its_id(shell: Shell, desk: Desk):
+    assert [each["id"] for each in shell.json("endpoint", "show", "3eb1")] == [WEB_TOO]
+
+
+def test_a_begin_that_fits_several_is_refused(shell: Shell, desk: Desk):
+    result = shell("endpoint", "show", "3eb")
+    assert result.exit_code == 1
+    assert f"{WEB[:12]}, {WEB_TOO[:12]}; type more digits" in result.stderr
+
+
+def test_a_network_is_removed(shell: Shell, desk: Desk):
+    assert shell("network", "rm", "lab").stdout.startswith("removed lablablablab")
+    assert desk.removed == [("lab", False)]
+
+
+def test_what_a_person_types_reaches_the_process_as_it_is(shell: Shell, desk: Desk):
+    strange = "a/b c?d#e%2f"
+    assert shell.json("network", "rm", "--force", strange)["removed"] == [strange * 16]
+    assert desk.removed == [(strange, True)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownObjectError("network 'lab' is not known here"),
+        ConflictError("Docker still has network lab"),
+        UnavailableError("the store is full"),
+    ],
+    ids=["unknown", "needed", "unavailable"],
+)
+def test_a_refusal_of_the_process_is_the_sentence_on_stderr(
+    shell: Shell, desk: Desk, error: Exception
+):
+    desk.refusals["lab"] = error
+    result = shell("network", "rm", "lab")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == f"ovsnet: {error}\n"
+    assert desk.removed == []
+
+
+def test_force_is_passed_on(shell: Shell, desk: Desk):
+    desk.refusals["lab"] = ConflictError("Docker still has network lab")
+    assert shell("network", "rm", "--force", "lab").exit_code == 0
+
+
+def test_one_refusal_does_not_keep_the_others(shell: Shell, desk: Desk):
+    desk.refusals["b"] = ConflictError("b is needed")
+    result = shell("network", "rm", "a", "b", "c")
+    assert result.exit_code == 1
+    assert [name for name, _ in desk.removed] == ["a", "c"]
+    assert result.stderr == "ovsnet: b is needed\n"

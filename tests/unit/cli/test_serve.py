@@ -1,0 +1,112 @@
+"""``ovsnet serve``, and how settings get there."""
+
+from pathlib import Path
+
+import click
+import pytest
+
+from ovsdriver import config
+from ovsdriver.cli import command
+from ovsdriver.config import Settings
+from ovsdriver.errors import ConflictError
+from tests.unit.cli.conftest import Shell
+
+
+def test_flags_become_settings(shell: Shell):
+    result = shell(
+        *("serve", "--plugin-dir", "/p", "--run-dir", "/r", "--state-dir", "/s"),
+        *("--ovsdb", "tcp:127.0.0.1:6640", "--docker", "unix:///d.sock"),
+    )
+    assert result.exit_code == 0, result.output
+    assert shell.served == [
+        Settings(
+            plugin_dir=Path("/p"),
+            run_dir=Path("/r"),
+            state_dir=Path("/s"),
+            ovsdb="tcp:127.0.0.1:6640",
+            docker="unix:///d.sock",
+        )
+    ]
+
+
+def test_a_flag_beats_a_variable_and_that_the_file(shell: Shell, tmp_path: Path):
+    file = tmp_path / "ovsnet.toml"
+    file.write_text('bridge = "file"\nmtu = 1400\ninstance = "file"\n')
+    env = {"OVSNET_BRIDGE": "variable", "OVSNET_INSTANCE": "variable"}
+    assert shell("serve", "--config", str(file), "--bridge", "flag", env=env).exit_code == 0
+    (settings,) = shell.served
+    assert (settings.bridge, settings.instance, settings.mtu) == ("flag", "variable", 1400)
+
+
+def test_every_setting_has_a_flag(shell: Shell):
+    serve = command.commands["serve"]
+    flags = {name for each in serve.params for name in each.opts}
+    assert {row.flag for row in config.SETTINGS} <= flags
+
+
+def test_the_process_gives_the_exit_code(shell: Shell):
+    shell.serve_result = 1
+    assert shell("serve").exit_code == 1
+
+
+def test_what_the_process_refuses_is_a_sentence(shell: Shell):
+    shell.serve_result = ConflictError("another ovsnet, pid 7, uses the state directory /s")
+    result = shell("serve")
+    assert result.exit_code == 1
+    assert result.stderr == "ovsnet: another ovsnet, pid 7, uses the state directory /s\n"
+
+
+@pytest.mark.parametrize("name", ["serve", "check", "status", "purge"])
+def test_a_wrong_setting_is_a_sentence_and_nothing_starts(shell: Shell, name: str):
+    result = shell(name, env={"OVSNET_BRIGDE": "br0"})
+    assert result.exit_code == 1
+    assert "OVSNET_BRIGDE" in result.stderr
+    assert "OVSNET_BRIDGE" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert shell.served == []
+
+
+def test_a_wrong_flag_is_a_usage_error(shell: Shell):
+    result = shell("serve", "--brigde", "br0")
+    assert result.exit_code == 2
+    assert "--bridge" in result.stderr
+
+
+def every_command(group: click.Group = command, path: tuple[str, ...] = ()):
+    for name, each in group.commands.items():
+        yield (*path, name), each
+        if isinstance(each, click.Group):
+            yield from every_command(each, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "each"), [pytest.param(p, c, id=" ".join(p)) for p, c in every_command()]
+)
+def test_every_command_explains_itself(shell: Shell, path: tuple[str, ...], each: click.Command):
+    result = shell(*path, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    if not isinstance(each, click.Group):
+        assert f"ovsnet {' '.join(path)}" in result.stdout.split("Examples:")[1]
+    if path != ("serve",) and not isinstance(each, click.Group):
+        assert "--json" in result.stdout
+
+
+def test_the_help_lists_commands_in_the_order_of_use(shell: Shell):
+    text = shell("--help").stdout.split("Commands:")[1]
+    words = [
+        line.split()[0] for line in text.splitlines() if line.startswith("  ") and line[2] != " "
+    ]
+    assert words[:7] == ["serve", "check", "status", "network", "endpoint", "options", "purge"]
+    assert "Exit codes:" in text
+
+
+def test_options_are_listed_for_people_programs_and_readme(shell: Shell):
+    from ovsdriver.protocol import options
+
+    text = shell("options").stdout
+    rows = shell.json("options")
+    for row in options.rows():
+        assert row.name in text
+        assert row.name in {each["name"] for each in rows}
+    assert shell("options", "--markdown").stdout == options.markdown()

@@ -1,0 +1,189 @@
+"""What commands say when the process answers well, badly or not at all."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.outcome import Refusal
+from ovsdriver.config import Settings
+from ovsdriver.service.report import (
+    Counts,
+    DockerReport,
+    RepairReport,
+    SwitchReport,
+)
+from tests.unit.cli.conftest import WELL, Desk, Shell
+
+HEALTHY = replace(
+    WELL,
+    open_vswitch=SwitchReport(connected=True, version="3.5.0", datapaths=("netdev", "system")),
+    docker=DockerReport(answered=True, version="26.1.5", id="ABCD"),
+    counts=Counts(networks=2, endpoints=1, pools=3, leases=5),
+    repairs=RepairReport(at=1000.0),
+)
+
+AS_NOBODY = """
+import os
+from ovsdriver.__main__ import main
+if os.geteuid() == 0:  # whom no permission stops
+    os.setuid(65534)
+main()
+"""
+
+ASKING = [
+    pytest.param(("status",), id="status"),
+    pytest.param(("network", "ls"), id="network-ls"),
+    pytest.param(("network", "show", "lab"), id="network-show"),
+    pytest.param(("network", "rm", "lab"), id="network-rm"),
+    pytest.param(("endpoint", "ls"), id="endpoint-ls"),
+    pytest.param(("endpoint", "show", "web"), id="endpoint-show"),
+]
+
+
+@pytest.mark.parametrize("command", ASKING)
+def test_a_process_that_does_not_run_is_said_so_with_what_to_type(
+    shell: Shell, command: tuple[str, ...]
+):
+    result = shell(*command)
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.startswith("ovsnet: ovsnet is not running")
+    assert "`systemctl start ovsnet`" in result.stderr
+    assert str(shell.run_dir / "admin.sock") in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ASKING)
+def test_a_socket_that_nobody_listens_on_is_a_process_that_does_not_run(
+    shell: Shell, tmp_path: Path, command: tuple[str, ...]
+):
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(str(tmp_path / "admin.sock"))
+    assert shell(*command).exit_code == 3
+
+
+def test_status_in_json_says_that_it_does_not_run(shell: Shell):
+    result = shell("status", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["running"] is False
+    assert "not running" in json.loads(result.stdout)["error"]
+
+
+def test_status_of_a_healthy_process(shell: Shell, desk: Desk):
+    desk.now = HEALTHY
+    result = shell("status")
+    assert result.exit_code == 0
+    assert "ovsnet 0.1.0 is running, process 4711, for 1 h 2 min" in result.stdout
+    assert "3.5.0, datapaths: netdev, system" in result.stdout
+    assert "26.1.5" in result.stdout
+    assert "2 networks, 1 endpoint, 3 pools, 5 leased addresses" in result.stdout
+    assert "nothing to mend" in result.stdout
+
+
+def test_status_in_json_has_every_member(shell: Shell, desk: Desk):
+    desk.now = HEALTHY
+    status = shell.json("status")
+    assert status["running"] is True
+    assert status["pid"] == 4711
+    assert status["counts"] == {"networks": 2, "endpoints": 1, "pools": 3, "leases": 5}
+    assert status["repairs"] == {"at": 1000.0, "mended": [], "failed": [], "beyond": []}
+
+
+def test_status_shows_repairs_and_warnings(shell: Shell, desk: Desk):
+    desk.now = replace(
+        HEALTHY,
+        repairs=RepairReport(at=1000.0, mended=("port A",), failed=("port B",), beyond=("port C",)),
+        warnings=("look at D",),
+    )
+    result = shell("status")
+    assert result.exit_code == 0
+    for text in ("port A", "port B", "port C", "look at D", "1 could not be mended"):
+        assert text in result.stdout
+
+
+def test_status_of_a_degraded_process_fails_and_says_why(shell: Shell, desk: Desk):
+    desk.now = replace(WELL, degraded="the store /s/state.db is corrupt")
+    result = shell("status")
+    assert result.exit_code == 1
+    assert "degraded: the store /s/state.db is corrupt" in result.stdout
+    assert "cannot be read" in result.stdout
+    assert shell("status", "--json").exit_code == 1
+
+
+def test_status_without_open_vswitch_fails(shell: Shell, desk: Desk):
+    desk.now = replace(HEALTHY, open_vswitch=SwitchReport(), docker=DockerReport())
+    result = shell("status")
+    assert result.exit_code == 1
+    assert "not connected; `ovsnet check` says why" in result.stdout
+    assert "does not answer, so names are not known" in result.stdout
+
+
+def test_an_answer_that_is_not_ours_is_a_sentence(
+    shell: Shell, serve: Callable[[web.Application], object]
+):
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<html>")
+
+    app = web.Application()
+    app.router.add_get("/status", page)
+    with serve(app):
+        result = shell("status")
+    assert result.exit_code == 1
+    assert "answered what cannot be read" in result.stderr
+    assert "is that ovsnet?" in result.stderr
+
+
+def test_an_answer_that_is_no_object_is_a_sentence(
+    shell: Shell, serve: Callable[[web.Application], object]
+):
+    async def numbers(request: web.Request) -> web.Response:
+        return web.json_response([1, 2])
+
+    app = web.Application()
+    app.router.add_get("/status", numbers)
+    with serve(app):
+        assert "list instead of an object" in shell("status").stderr
+
+
+async def test_a_process_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ovsdriver.cli.daemon.READ_S", 0.1)
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_unix_server(hang, tmp_path / "admin.sock"):
+        daemon = Daemon(Settings(run_dir=tmp_path))
+        with pytest.raises(Refusal, match=r"did not answer in 0\.1 s"):
+            await asyncio.to_thread(daemon.status)
+
+
+def test_a_socket_that_may_not_be_opened_asks_for_root():
+    with tempfile.TemporaryDirectory(prefix="store-") as name:
+        folder = Path(name)
+        folder.chmod(0)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", AS_NOBODY, "status", "--run-dir", name],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            folder.chmod(0o700)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"ovsnet: no permission to open {name}/admin.sock; try it as root: sudo ovsnet …\n"
+    )
