@@ -108,9 +108,10 @@ async def _listens(path: Path) -> bool | None:
     try:
         async with asyncio.timeout(_CONNECT_S):
             _, writer = await asyncio.open_unix_connection(path)
+            writer.close()
+            await writer.wait_closed()
     except FileNotFoundError:
         return None
     except (OSError, TimeoutError):
         return False
-    writer.close()
     return True

@@ -7,6 +7,7 @@ the process keeps its connection with.
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 TIMEOUT_S = 5.0
@@ -43,6 +44,8 @@ async def ask(
                 reply = await _reply(reader)
             finally:
                 writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
     except TimeoutError as error:
         raise RpcError(f"no answer in {timeout_s:g} s") from error
     except OSError as error:

@@ -1,0 +1,150 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+from ovsdriver.protocol import admin
+from ovsdriver.service.report import PoolReport, Report
+from tests.unit.cli.conftest import Desk
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+async def client(desk: Desk, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
+    runner = web.AppRunner(admin.application(desk))
+    await runner.setup()
+    await web.UnixSite(runner, tmp_path / "admin.sock").start()
+    connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
+    async with aiohttp.ClientSession("http://ovsnet", connector=connector) as session:
+        yield session
+    await runner.cleanup()
+
+
+async def test_a_healthy_process_says_ok(client: aiohttp.ClientSession):
+    async with client.get("/healthz") as answer:
+        assert (answer.status, await answer.text()) == (200, "ok\n")
+
+
+async def test_a_degraded_process_is_not_healthy_and_says_why(
+    client: aiohttp.ClientSession, desk: Desk
+):
+    desk.now = replace(desk.now, degraded="the store is corrupt")
+    async with client.get("/healthz") as answer:
+        assert (answer.status, await answer.text()) == (503, "the store is corrupt\n")
+    async with client.get("/status") as answer:
+        assert answer.status == 200
+        assert (await answer.json())["degraded"] == "the store is corrupt"
+
+
+async def test_metrics_are_in_prometheus_format(client: aiohttp.ClientSession):
+    async with client.get("/metrics") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        assert "# TYPE ovsnet_calls_total counter" in await answer.text()
+
+
+async def test_the_state_has_every_part(client: aiohttp.ClientSession, desk: Desk):
+    pool = PoolReport(
+        id="p",
+        space="s",
+        subnet="10.0.0.0/24",
+        window=None,
+        automatic=True,
+        addresses=3,
+        network=None,
+    )
+    desk.there = Report(pools=(pool,))
+    async with client.get("/state") as answer:
+        assert await answer.json() == {
+            "networks": [],
+            "endpoints": [],
+            "bridges": [],
+            "pools": [
+                {
+                    "id": "p",
+                    "space": "s",
+                    "subnet": "10.0.0.0/24",
+                    "window": None,
+                    "automatic": True,
+                    "addresses": 3,
+                    "network": None,
+                }
+            ],
+        }
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        pytest.param(UnknownObjectError("not known"), 404, id="unknown"),
+        pytest.param(ConflictError("still needed"), 409, id="conflict"),
+        pytest.param(UnavailableError("no store"), 503, id="unavailable"),
+    ],
+)
+async def test_a_refusal_has_a_status_and_a_sentence(
+    client: aiohttp.ClientSession, desk: Desk, error: Exception, status: int
+):
+    desk.refusals["lab"] = error
+    async with client.delete("/networks/lab") as answer:
+        assert (answer.status, await answer.json()) == (status, {"error": str(error)})
+
+
+@pytest.mark.parametrize(
+    ("query", "forced"),
+    [("", False), ("?force=true", True), ("?force=1", True), ("?force=no", False)],
+)
+async def test_force_is_read(client: aiohttp.ClientSession, desk: Desk, query: str, forced: bool):
+    async with client.delete(f"/networks/lab{query}") as answer:
+        assert await answer.json() == {"removed": "lab" * 16}
+    assert desk.removed == [("lab", forced)]
+
+
+async def test_a_purge_is_posted_and_never_fetched(client: aiohttp.ClientSession, desk: Desk):
+    async with client.get("/purge") as answer:
+        assert answer.status == 405
+    assert desk.purges == 0
+    async with client.post("/purge") as answer:
+        assert (await answer.json())["ports"] == []
+    assert desk.purges == 1
+
+
+async def test_an_unknown_page_is_a_sentence(client: aiohttp.ClientSession):
+    async with client.get("/nothing") as answer:
+        assert answer.status == 404
+        assert await answer.json() == {"error": "GET /nothing: Not Found"}
+
+
+async def test_a_crash_is_answered_and_logged_and_the_process_lives(
+    client: aiohttp.ClientSession, desk: Desk, caplog: pytest.LogCaptureFixture
+):
+    desk.refusals["lab"] = ZeroDivisionError("division by zero")
+    async with client.delete("/networks/lab") as answer:
+        assert answer.status == 500
+        assert "division" not in json.dumps(await answer.json())
+    assert "admin.crashed" in caplog.text
+    async with client.get("/healthz") as answer:
+        assert answer.status == 200
+
+
+async def test_an_answer_that_takes_too_long_is_given_up(
+    client: aiohttp.ClientSession, desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    async def never() -> Report:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(admin, "READ_S", 0.05)
+    monkeypatch.setattr(desk, "report", never)
+    async with client.get("/state") as answer:
+        assert answer.status == 504
+        assert "/state: no answer in time" in (await answer.json())["error"]
