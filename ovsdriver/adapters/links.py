@@ -71,7 +71,7 @@ class KernelLinks:
 
     async def ensure_veth(self, veth: Veth) -> None:
         """Make the pair or put it right, after an earlier one of that name is gone."""
-        with self._translated(f"veth pair {veth.host}"):
+        with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
             async with asyncio.timeout(self._timeout_s):
                 while not await self._thread.call(lambda routes: self._veths.ensure(routes, veth)):
                     await asyncio.wrap_future(self._reaper.gone(veth.host))

@@ -179,7 +179,7 @@ class RouteSocket:
                     if flags & _NLM_F_DUMP_INTR:
                         self._interrupted = True
                     if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                        _raise_refusal(message, kind, flags)
+                        raise_refusal(message, kind, flags)
                         return
                     yield message[_HEADER.size :]
                 offset += (length + 3) & ~3
@@ -205,7 +205,7 @@ def _open() -> socket.socket:
     return made
 
 
-def _raise_refusal(message: bytes, kind: int, flags: int) -> None:
+def raise_refusal(message: bytes, kind: int, flags: int) -> None:
     """Raise NetlinkError if a closing message carries an error number."""
     offset = _HEADER.size
     if len(message) < offset + _INT.size:

@@ -116,7 +116,7 @@ class Reaper:
         try:
             self._deletion.delete()
         except OSError as error:
-            log.warning("links.not_deleted count=%d reason=%s", len(names), error)
+            log.warning("links.not-deleted", extra={"count": len(names), "why": str(error)})
             self._postpone(names, waiting)
             return
         self.flushes += 1
