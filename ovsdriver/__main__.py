@@ -9,10 +9,7 @@ from ovsdriver.service.purge import Purged
 
 def main() -> None:
     """Run the command line."""
-    programs = Programs(
-        serve=_serve, purge=_purge, kernel_datapath=_kernel_datapath, findings=_findings
-    )
-    command(obj=programs, prog_name="ovsnet")
+    command(obj=Programs(serve=_serve, purge=_purge, findings=_findings), prog_name="ovsnet")
 
 
 def _serve(settings: Settings) -> int:
@@ -25,12 +22,6 @@ def _purge(settings: Settings) -> Purged:
     from ovsdriver import bootstrap
 
     return bootstrap.purge(settings)
-
-
-async def _kernel_datapath() -> bool:
-    from ovsdriver.adapters import datapath
-
-    return await datapath.kernel_has_openvswitch()
 
 
 async def _findings(settings: Settings) -> Sequence[str]:

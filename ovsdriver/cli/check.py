@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 from rich.text import Text
 
+from ovsdriver.adapters.datapath import kernel_has_openvswitch
 from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.cli import show
 from ovsdriver.cli.checks import Finding, Level, docker, forwarding, host, openvswitch
@@ -57,7 +58,7 @@ async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
     dockerd = shutil.which("dockerd") is not None
     nftables = host.nftables()
     switch, daemon, sockets = await asyncio.gather(
-        openvswitch.look(settings.ovsdb, loaded=programs.kernel_datapath),
+        openvswitch.look(settings.ovsdb, loaded=kernel_has_openvswitch()),
         docker.examine(engine, address=settings.docker, installed=dockerd),
         host.sockets(settings),
     )

@@ -15,7 +15,5 @@ class Programs:
     """Run the process until it is told to end; returns its exit code."""
     purge: Callable[[Settings], Purged]
     """Remove everything with our mark, while no process runs."""
-    kernel_datapath: Callable[[], Awaitable[bool]]
-    """Whether this kernel has Open vSwitch's datapath, loaded."""
     findings: Callable[[Settings], Awaitable[Sequence[str]]]
     """Return a sentence for each of other people's chains that drops what we forward."""

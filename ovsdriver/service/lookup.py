@@ -24,7 +24,8 @@ def find(text: str, names: Mapping[str, str], *, kind: str = "network") -> str:
     """
     if text in names:
         return text
-    fitting = [each for each, name in names.items() if name == text]
+    # An unknown name is empty, and so is what a script types that lost its variable.
+    fitting = [each for each, name in names.items() if text and name == text]
     if not fitting and text:
         fitting = [each for each in names if each.startswith(text.lower())]
     if not fitting:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -52,7 +52,7 @@ class Seen:
     kernel: Kernel = Kernel.NOTHING
 
 
-async def look(address: str, *, loaded: Callable[[], Awaitable[bool]]) -> Seen:
+async def look(address: str, *, loaded: bool) -> Seen:
     """Ask the database at ``address``, the daemon beside it, and the kernel.
 
     Args:
@@ -76,14 +76,15 @@ async def look(address: str, *, loaded: Callable[[], Awaitable[bool]]) -> Seen:
     if not rows:
         return Seen(address=address, row=False)
     row: Mapping[str, Any] = rows[0]
+    vswitchd, version = await _daemon(address)
     return Seen(
         address=address,
-        version=str(_values(row["ovs_version"])[0]) if _values(row["ovs_version"]) else "",
+        version=version or "".join(_values(row["ovs_version"])),
         taken=bool(_values(row["datapath_types"])),
         tso=dict(row["other_config"][1]).get(TSO_KEY) == "true",
-        vswitchd=await _daemon(address),
+        vswitchd=vswitchd,
         behind=row["cur_cfg"] < row["next_cfg"],
-        kernel=Kernel.LOADED if await loaded() else await asyncio.to_thread(_on_disk),
+        kernel=Kernel.LOADED if loaded else await asyncio.to_thread(_on_disk),
     )
 
 
@@ -151,19 +152,23 @@ def _tso(seen: Seen) -> Finding:
     )
 
 
-async def _daemon(address: str) -> bool | None:
-    """Whether a vswitchd answers on a control socket beside the database's socket."""
+async def _daemon(address: str) -> tuple[bool | None, str]:
+    """Return whether a vswitchd answers on a control socket beside the database's, and its version.
+
+    The database's ``ovs_version`` is what the start script wrote there, if there was one.
+    """
     kind, _, place = address.partition(":")
     if kind != "unix":
-        return None
+        return None, ""
     sockets = await asyncio.to_thread(lambda: sorted(Path(place).parent.glob("*vswitchd*.ctl")))
     for each in sockets:
         try:
-            await ask(f"unix:{each}", "version", [])
+            answer = await ask(f"unix:{each}", "version", [])
         except RpcError:
             continue  # of a daemon that was killed
-        return True
-    return False if sockets else None
+        # "ovs-vswitchd (Open vSwitch) 3.5.0", and lines about what it was built with
+        return True, str(answer).partition("\n")[0].rpartition(" ")[2]
+    return (False if sockets else None), ""
 
 
 def _on_disk() -> Kernel:

@@ -98,13 +98,11 @@ class Shell:
         self.serve_result: int | DriverError = 0
         self.purge_result: Purged | DriverError = Purged()
         self.findings: Sequence[str] = ()
-        self.kernel = False
 
     def __call__(self, *args: str, stdin: str = "", env: dict[str, str] | None = None) -> Result:
         programs = Programs(
             serve=self._serve,
             purge=self._purge,
-            kernel_datapath=self._kernel,
             findings=self._findings,
         )
         # None takes a variable away: those of the machine that runs the tests are not ours.
@@ -127,9 +125,6 @@ class Shell:
         if isinstance(self.purge_result, DriverError):
             raise self.purge_result
         return self.purge_result
-
-    async def _kernel(self) -> bool:
-        return self.kernel
 
     async def _findings(self, settings: Settings) -> Sequence[str]:
         return self.findings

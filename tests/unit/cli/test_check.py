@@ -138,16 +138,12 @@ ROW = {
 }
 
 
-async def loaded() -> bool:
-    return True
-
-
 async def test_the_database_and_the_daemon_beside_it_are_asked(rpc: Serve):
     async with (
         rpc("db.sock", result([{"rows": [ROW]}])) as address,
         rpc("ovs-vswitchd.12.ctl", result("ovs-vswitchd (Open vSwitch) 3.5.0")),
     ):
-        assert await openvswitch.look(address, loaded=loaded) == Seen(
+        assert await openvswitch.look(address, loaded=True) == Seen(
             address=address,
             installed=True,
             version="3.5.0",
@@ -167,7 +163,7 @@ async def test_columns_that_are_not_set_yet_are_read(rpc: Serve):
         "next_cfg": 4,
     }
     async with rpc("db.sock", result([{"rows": [row]}])) as address:
-        seen = await openvswitch.look(address, loaded=loaded)
+        seen = await openvswitch.look(address, loaded=True)
     assert (seen.version, seen.taken, seen.tso, seen.behind) == ("", False, False, True)
     assert seen.vswitchd is None
 
@@ -176,14 +172,14 @@ async def test_a_control_socket_that_a_killed_daemon_left_is_no_daemon(rpc: Serv
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(tmp_path / "ovs-vswitchd.99.ctl"))
     async with rpc("db.sock", result([{"rows": [ROW]}])) as address:
-        assert (await openvswitch.look(address, loaded=loaded)).vswitchd is False
+        assert (await openvswitch.look(address, loaded=True)).vswitchd is False
         async with rpc("ovs-vswitchd.98.ctl", result("yes")):
-            assert (await openvswitch.look(address, loaded=loaded)).vswitchd is True
+            assert (await openvswitch.look(address, loaded=True)).vswitchd is True
 
 
 async def test_an_empty_database_is_seen_as_such(rpc: Serve):
     async with rpc("db.sock", result([{"rows": []}])) as address:
-        assert not (await openvswitch.look(address, loaded=loaded)).row
+        assert not (await openvswitch.look(address, loaded=True)).row
 
 
 @pytest.mark.parametrize(
@@ -191,11 +187,11 @@ async def test_an_empty_database_is_seen_as_such(rpc: Serve):
 )
 async def test_another_server_is_no_open_vswitch(rpc: Serve, value: object):
     async with rpc("db.sock", result(value)) as address:
-        assert "no Open_vSwitch database" in (await openvswitch.look(address, loaded=loaded)).fault
+        assert "no Open_vSwitch database" in (await openvswitch.look(address, loaded=True)).fault
 
 
 async def test_a_database_that_is_not_there_is_a_fault(tmp_path: Path):
-    seen = await openvswitch.look(f"unix:{tmp_path}/db.sock", loaded=loaded)
+    seen = await openvswitch.look(f"unix:{tmp_path}/db.sock", loaded=True)
     assert "No such file" in seen.fault
 
 

@@ -1,0 +1,297 @@
+"""Reports over real records and a switch in memory."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ipam.model import Pool, PoolId
+from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.state import SqliteState
+from ovsdriver.domain import desired, names
+from ovsdriver.domain.model import (
+    Datapath,
+    Endpoint,
+    EndpointId,
+    Mode,
+    Network,
+    NetworkId,
+    Segment,
+    Subnet,
+    VlanTag,
+)
+from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.ports import EngineEndpoint, EngineView
+from ovsdriver.service import report
+from ovsdriver.service.report import Scene
+from tests.fakes.switch import FakeSwitch
+
+OWNER = "ovsnet"
+LAB = NetworkId("1ab0" * 16)
+FLAT = NetworkId("f1a0" * 16)
+WEB = EndpointId("3eb0" * 16)
+POOL = PoolId("pool-1")
+
+NETWORK = Network(
+    id=LAB,
+    segment=Segment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
+    mode=Mode.NAT,
+    subnets=(
+        Subnet(
+            cidr=IPNetwork("10.1.0.0/24"), gateway=IPAddress("10.1.0.1"), space="lab", pool=POOL
+        ),
+    ),
+    options={"ovs.vlan": "7"},
+)
+ADOPTED = Network(
+    id=FLAT,
+    segment=Segment(bridge="br0", tag=VlanTag(30), adopted=True),
+    mode=Mode.FLAT,
+)
+ENDPOINT = Endpoint(
+    id=WEB,
+    network=LAB,
+    addresses=(IPNetwork("10.1.0.2/24"),),
+    mac=EUI("0a:0f:0a:01:00:02"),
+    sandbox="/run/docker/netns/1",
+)
+VIEW = EngineView(
+    id="ENGINE",
+    version="26.1.5",
+    networks={LAB: "lab", FLAT: "flat"},
+    endpoints={WEB: EngineEndpoint(endpoint=WEB, network=LAB, container="web")},
+)
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncIterator[SqliteState]:
+    database = await Database.open(tmp_path / "state.db")
+    yield await SqliteState.load(database)
+    await database.close()
+
+
+@pytest.fixture
+async def scene(state: SqliteState) -> Scene:
+    """Return a network with a gateway and one container, plugged in as it should be."""
+    switch = FakeSwitch(OWNER)
+    await state.put_network(NETWORK)
+    await state.put_endpoint(ENDPOINT)
+    bridge = desired.bridge(NETWORK.segment, owner=OWNER)
+    gateway = desired.gateway(NETWORK, owner=OWNER)
+    assert bridge is not None
+    assert gateway is not None
+    await switch.ensure_bridge(bridge)
+    await switch.ensure_port(gateway.port)
+    await switch.ensure_port(
+        desired.attachment(NETWORK, ENDPOINT, owner=OWNER, tx_offload=False).port
+    )
+    return Scene(owner=OWNER, state=state, switch=switch, view=VIEW)
+
+
+def port_of(scene: Scene, name: str) -> ObservedPort:
+    port = scene.switch.port(name)
+    assert port is not None
+    return port
+
+
+def put(scene: Scene, *things: ObservedPort | ObservedBridge) -> None:
+    assert isinstance(scene.switch, FakeSwitch)
+    for each in things:
+        if isinstance(each, ObservedBridge):
+            scene.switch.put_bridge(each)
+        else:
+            scene.switch.put_port(each)
+
+
+async def test_a_network_is_reported_with_dockers_name(scene: Scene):
+    (network,) = report.report(scene).networks
+    assert (network.id, network.name, network.state, network.in_docker) == (
+        LAB,
+        "lab",
+        "ready",
+        True,
+    )
+    assert (network.bridge, network.vlan, network.mode) == ("br-ovsnet", 7, "nat")
+    assert network.gateway_link == names.gateway_link(LAB)
+    assert network.endpoints == 1
+    assert network.options == {"ovs.vlan": "7"}
+    assert asdict(network.subnets[0]) == {
+        "cidr": "10.1.0.0/24",
+        "gateway": "10.1.0.1",
+        "space": "lab",
+        "pool": "pool-1",
+    }
+
+
+async def test_an_endpoint_is_reported_with_its_container_and_port(scene: Scene):
+    (endpoint,) = report.report(scene).endpoints
+    assert (endpoint.container, endpoint.network_name, endpoint.state) == (
+        "web",
+        "lab",
+        "attached",
+    )
+    assert endpoint.addresses == ("10.1.0.2/24",)
+    assert endpoint.mac == "0a:0f:0a:01:00:02"
+    assert endpoint.port == names.host_link(WEB)
+    assert endpoint.ofport == port_of(scene, endpoint.port).ofport
+
+
+async def test_a_report_is_json(scene: Scene):
+    assert json.loads(json.dumps(asdict(report.report(scene))))["networks"][0]["id"] == LAB
+
+
+async def test_without_docker_there_are_ids_and_no_names(scene: Scene):
+    told = report.report(replace(scene, view=None))
+    assert (told.networks[0].name, told.networks[0].in_docker) == ("", None)
+    assert (told.endpoints[0].container, told.endpoints[0].network_name) == ("", "")
+
+
+async def test_a_network_that_docker_does_not_list_is_shown_as_such(scene: Scene):
+    told = report.report(replace(scene, view=replace(VIEW, networks={})))
+    assert told.networks[0].in_docker is False
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        pytest.param({"error": "could not open network device"}, "could not open", id="error"),
+        pytest.param({"ofport": None}, "is it running?", id="not-taken"),
+        pytest.param({"ofport": -1}, "device is gone", id="refused"),
+        pytest.param({"ifindex": 0}, "device is gone", id="vanished"),
+    ],
+)
+async def test_a_port_that_does_not_work_makes_its_endpoint_broken(
+    scene: Scene, change: dict[str, object], fault: str
+):
+    put(scene, replace(port_of(scene, names.host_link(WEB)), **change))
+    (endpoint,) = report.report(scene).endpoints
+    assert endpoint.state == "broken"
+    assert fault in endpoint.fault
+
+
+async def test_an_endpoint_without_its_port_is_broken(scene: Scene):
+    assert isinstance(scene.switch, FakeSwitch)
+    scene.switch.drop_port(names.host_link(WEB))
+    (endpoint,) = report.report(scene).endpoints
+    assert (endpoint.state, endpoint.ofport) == ("broken", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [({"sandbox": None}, "created"), ({"ended": True}, "ending")],
+    ids=["not-joined", "ended"],
+)
+async def test_an_endpoint_that_needs_no_port_is_not_broken(
+    scene: Scene, state: SqliteState, change: dict[str, object], expected: str
+):
+    assert isinstance(scene.switch, FakeSwitch)
+    scene.switch.drop_port(names.host_link(WEB))
+    await state.put_endpoint(replace(ENDPOINT, **change))
+    assert report.report(scene).endpoints[0].state == expected
+
+
+async def test_while_open_vswitch_is_away_nothing_is_called_broken(scene: Scene):
+    assert isinstance(scene.switch, FakeSwitch)
+    scene.switch.available = False
+    told = report.report(scene)
+    assert told.endpoints[0].state == "unknown"
+    assert told.networks[0].state == "unknown"
+    assert report.switch(scene.switch) == report.SwitchReport()
+
+
+@pytest.mark.parametrize("lost", ["gateway", "bridge"])
+async def test_a_network_without_its_bridge_or_gateway_is_broken(scene: Scene, lost: str):
+    assert isinstance(scene.switch, FakeSwitch)
+    if lost == "gateway":
+        scene.switch.drop_port(names.gateway_link(LAB))
+    else:
+        scene.switch.drop_bridge("br-ovsnet")
+    assert report.report(scene).networks[0].state == "broken"
+
+
+async def test_a_network_that_is_being_removed_says_so(scene: Scene, state: SqliteState):
+    await state.put_network(replace(NETWORK, ended=True))
+    assert report.report(scene).networks[0].state == "ending"
+
+
+async def test_pools_are_reported_with_their_network_and_use(scene: Scene):
+    free = PoolId("pool-2")
+    pools = (
+        Pool(id=POOL, space="lab", subnet=IPNetwork("10.1.0.0/24"), automatic=True),
+        Pool(
+            id=free,
+            space="lab",
+            subnet=IPNetwork("10.2.0.0/24"),
+            window=IPNetwork("10.2.0.128/25"),
+        ),
+    )
+    bound, other = report.report(replace(scene, pools=pools, leases={POOL: 3})).pools
+    assert (bound.network, bound.addresses, bound.window) == (LAB, 3, None)
+    assert (other.network, other.addresses, other.window) == (None, 0, "10.2.0.128/25")
+
+
+async def test_bridges_are_reported_with_our_share_of_them(scene: Scene, state: SqliteState):
+    await state.put_network(ADOPTED)
+    put(
+        scene,
+        ObservedBridge(name="br0", datapath=Datapath.SYSTEM, owned=False),
+        ObservedBridge(name="other", datapath=Datapath.SYSTEM, owned=False),
+        ObservedPort(name="eth0", bridge="br0", tag=None, ofport=1, ifindex=2),
+    )
+    ours, adopted = report.report(scene).bridges
+    assert (ours.name, ours.owned, ours.ports, ours.our_ports) == ("br-ovsnet", True, 2, 2)
+    assert (adopted.name, adopted.owned, adopted.ports, adopted.our_ports) == ("br0", False, 1, 0)
+
+
+async def test_a_bridge_that_is_gone_is_reported_as_such(scene: Scene):
+    assert isinstance(scene.switch, FakeSwitch)
+    scene.switch.drop_bridge("br-ovsnet")
+    (bridge,) = report.report(scene).bridges
+    assert (bridge.there, bridge.owned) == (False, True)
+
+
+async def test_everything_is_counted(scene: Scene):
+    counts = report.counts(replace(scene, leases={POOL: 3, PoolId("q"): 4}))
+    assert asdict(counts) == {"networks": 1, "endpoints": 1, "pools": 0, "leases": 7}
+
+
+async def test_all_well_is_no_warning(scene: Scene):
+    assert report.warnings(scene) == ()
+    assert report.warnings(replace(scene, view=None)) == ()
+
+
+async def test_a_network_that_docker_forgot_is_a_warning_with_what_to_type(scene: Scene):
+    (text,) = report.warnings(replace(scene, view=replace(VIEW, networks={})))
+    assert f"`ovsnet network rm {LAB[:12]}`" in text
+
+
+async def test_another_docker_cannot_say_that_a_network_is_forgotten(
+    scene: Scene, state: SqliteState
+):
+    await state.put_network(replace(NETWORK, engine="ANOTHER"))
+    assert report.warnings(replace(scene, view=replace(VIEW, networks={}))) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"controllers": 1}, "has a controller"), ({"fail_mode": "secure"}, "fail_mode=secure")],
+    ids=["controller", "secure"],
+)
+async def test_a_bridge_whose_flows_are_others_is_a_warning(
+    scene: Scene, state: SqliteState, change: dict[str, object], words: str
+):
+    await state.put_network(ADOPTED)
+    plain = ObservedBridge(name="br0", datapath=Datapath.SYSTEM, owned=False)
+    put(scene, plain)
+    assert report.warnings(scene) == ()
+    put(scene, replace(plain, **change))
+    (text,) = report.warnings(scene)
+    assert words in text
+
+
+async def test_docker_is_reported_as_it_answered():
+    assert report.docker(None).answered is False
+    assert asdict(report.docker(VIEW)) == {"answered": True, "version": "26.1.5", "id": "ENGINE"}
