@@ -1,0 +1,58 @@
+"""Firewall and host notes in memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ovsdriver.domain.firewall import FirewallPlan
+
+
+class MemoryNotes:
+    """``ovsdriver.ports.HostNotes`` that last as long as the object; a journal says the order."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.journal: list[tuple[str, str]] = []
+        """``(key, value)`` as written; an empty value: forgotten."""
+
+    def notes(self) -> Mapping[str, str]:
+        return dict(self.kept)
+
+    async def put_note(self, key: str, value: str) -> None:
+        self.kept[key] = value
+        self.journal.append((key, value))
+
+    async def forget_note(self, key: str) -> bool:
+        self.journal.append((key, ""))
+        return self.kept.pop(key, None) is not None
+
+
+class FakeFirewall:
+    """``ovsdriver.ports.Firewall`` that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.plan = FirewallPlan()
+        """What stands."""
+        self.dropping: list[str] = []
+        """Findings to report."""
+        self._callbacks: list[Callable[[], None]] = []
+
+    async def ensure(self, plan: FirewallPlan) -> bool:
+        # without gateways there is no table, whatever else the plan says
+        wanted = plan if plan.gateways else FirewallPlan()
+        changed = self.plan != wanted
+        self.plan = wanted
+        return changed
+
+    async def remove(self) -> None:
+        self.plan = FirewallPlan()
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    async def findings(self) -> Sequence[str]:
+        return list(self.dropping)
+
+    def lose(self) -> None:
+        """Someone typed ``nft flush ruleset``."""
+        self.plan = FirewallPlan()
+        for callback in self._callbacks:
+            callback()
