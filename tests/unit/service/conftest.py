@@ -1,0 +1,220 @@
+"""The services over fakes, with a real store."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from ipam.model import DEFAULT_SPACE, AddressRequest, LeaseKind, PoolRequest
+from ipam.service import Ipam
+from ovsdriver.adapters.leases import SqliteLeases
+from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.state import SqliteState
+from ovsdriver.adapters.surroundings import HostSurroundings
+from ovsdriver.config import DefaultPool
+from ovsdriver.domain.model import Bridge, EndpointId, NetworkId, Port
+from ovsdriver.domain.planning import Defaults
+from ovsdriver.domain.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet
+from ovsdriver.service.endpoints import Endpoints
+from ovsdriver.service.locks import Locks
+from ovsdriver.service.networks import Networks
+from ovsdriver.service.purge import Purge
+from ovsdriver.service.reconciler import Reconciler
+from tests.builders import FIRST, RED
+from tests.fakes.firewall import FakeFirewall
+from tests.fakes.links import FakeLinks
+from tests.fakes.switch import FakeSwitch
+
+OWNER = "ovsnet"
+
+
+class HostSwitch(FakeSwitch):
+    """A switch whose internal ports have devices, as those of vswitchd have."""
+
+    def __init__(self, links: FakeLinks) -> None:
+        super().__init__(OWNER)
+        self.links = links
+
+    async def ensure_bridge(self, bridge: Bridge) -> None:
+        await super().ensure_bridge(bridge)
+        if bridge.name not in await self.links.links():
+            self.links.add_tap(bridge.name, tso=False)
+
+    async def remove_bridge(self, name: str) -> bool:
+        removed = await super().remove_bridge(name)
+        if removed:
+            self.links.remove_link(name)
+        return removed
+
+    async def ensure_port(self, port: Port) -> None:
+        await super().ensure_port(port)
+        if port.internal and port.name not in await self.links.links():
+            self.links.add_tap(port.name)
+
+    async def remove_port(self, name: str) -> bool:
+        port = self.port(name)
+        removed = await super().remove_port(name)
+        if removed and port is not None and port.internal:
+            self.links.remove_link(name)
+        return removed
+
+
+@dataclass
+class Host:
+    """One process's parts on one host; ``restart`` is a new process on the same host."""
+
+    path: Path
+    links: FakeLinks
+    switch: HostSwitch
+    firewall: FakeFirewall
+    database: Database
+    state: SqliteState
+    ipam: Ipam
+    networks: Networks
+    endpoints: Endpoints
+    reconciler: Reconciler
+    purge: Purge
+
+    @classmethod
+    async def start(cls, path: Path, earlier: "Host | None" = None) -> "Host":
+        links = earlier.links if earlier else FakeLinks(owner=OWNER)
+        switch = earlier.switch if earlier else HostSwitch(links)
+        firewall = earlier.firewall if earlier else FakeFirewall()
+        database = await Database.open(path / "state.db")
+        state = await SqliteState.load(database)
+        ipam = await Ipam.load(
+            SqliteLeases(database),
+            defaults=[
+                DefaultPool(base=IPNetwork("10.1.0.0/16"), size=24),
+                DefaultPool(base=IPNetwork("fd00:1::/48"), size=64),
+            ],
+            surroundings=HostSurroundings(links, resolvers=()),
+            clock=lambda: 1.0,
+        )
+        locks = Locks()
+        networks = Networks(
+            owner=OWNER,
+            defaults=Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500),
+            outside_bridges=(),
+            kernel_datapath=lambda: False,
+            state=state,
+            ipam=ipam,
+            switch=switch,
+            links=links,
+            firewall=firewall,
+            locks=locks,
+        )
+        endpoints = Endpoints(
+            owner=OWNER, state=state, ipam=ipam, switch=switch, links=links, locks=locks
+        )
+        return cls(
+            path=path,
+            links=links,
+            switch=switch,
+            firewall=firewall,
+            database=database,
+            state=state,
+            ipam=ipam,
+            networks=networks,
+            endpoints=endpoints,
+            reconciler=Reconciler(
+                owner=OWNER,
+                state=state,
+                notes=state,
+                networks=networks,
+                endpoints=endpoints,
+                switch=switch,
+                links=links,
+                clock=lambda: 1.0,
+                settle_s=0.0,
+            ),
+            purge=Purge(
+                owner=OWNER,
+                state=state,
+                notes=state,
+                ipam=ipam,
+                switch=switch,
+                links=links,
+                firewall=firewall,
+            ),
+        )
+
+    async def stop(self) -> None:
+        await self.ipam.close()
+        await self.database.close()
+
+    async def restart(self) -> "Host":
+        await self.stop()
+        return await Host.start(self.path, self)
+
+    async def create_network(
+        self, network_id: str = RED, *, family: int = 4, internal: bool = False, **options: Any
+    ) -> None:
+        """Do what dockerd does for ``docker network create`` with our IPAM."""
+        pool = await self.ipam.request_pool(PoolRequest(space=DEFAULT_SPACE, family=family))
+        gateway = await self.ipam.request_address(
+            AddressRequest(pool=pool.id, kind=LeaseKind.GATEWAY)
+        )
+        await self.networks.create(
+            NewNetwork(
+                id=NetworkId(network_id),
+                subnets=(
+                    OfferedSubnet(space=DEFAULT_SPACE, cidr=pool.subnet, gateway=gateway.address),
+                ),
+                internal=internal,
+                options=NetworkOptions(**options),
+            )
+        )
+
+    async def create_endpoint(self, endpoint_id: str = FIRST, network_id: str = RED) -> IPAddress:
+        """Do what dockerd does first for ``docker run``; returns the address."""
+        network = self.state.network(NetworkId(network_id))
+        assert network is not None
+        pool = network.subnets[0].pool
+        assert pool is not None
+        lease = await self.ipam.request_address(AddressRequest(pool=pool))
+        await self.endpoints.create(
+            NewEndpoint(
+                network=network.id,
+                id=EndpointId(endpoint_id),
+                addresses=(IPNetwork(f"{lease.address}/{network.subnets[0].cidr.prefixlen}"),),
+            )
+        )
+        return lease.address
+
+    async def run_container(
+        self, endpoint_id: str = FIRST, network_id: str = RED, sandbox: str = "/netns/one"
+    ) -> IPAddress:
+        """Do what dockerd does for ``docker run``; returns the address."""
+        address = await self.create_endpoint(endpoint_id, network_id)
+        joined = await self.endpoints.join(NetworkId(network_id), EndpointId(endpoint_id), sandbox)
+        self.links.move(joined.source, sandbox)
+        return address
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    started = await Host.start(tmp_path)
+    yield started
+    await started.stop()
+
+
+@pytest.fixture
+def failing() -> Callable[[Any, str], None]:
+    """Make a method of a fake fail once, as the world does."""
+
+    def fail_once(target: Any, method: str) -> None:
+        from ovsdriver.errors import UnavailableError
+
+        working = getattr(target, method)
+
+        async def failed(*args: Any, **kwargs: Any) -> Any:
+            setattr(target, method, working)
+            raise UnavailableError(f"{method} did not answer")
+
+        setattr(target, method, failed)
+
+    return fail_once

@@ -1,0 +1,258 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ipam.model import AddressRequest
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Mode
+from ovsdriver.domain.requests import EndpointOptions, NewEndpoint, PortMapping, Protocol
+from ovsdriver.errors import (
+    InvalidOptionError,
+    UnavailableError,
+    UnknownObjectError,
+    UnsupportedError,
+)
+from tests.builders import BLUE, FIRST, RED, SECOND
+from tests.unit.service.conftest import Host
+
+HOST = names.host_link(FIRST)
+CONTAINER = names.container_link(FIRST)
+SANDBOX = "/netns/one"
+
+
+def links_of(found: Any) -> set[str]:
+    return {name for name in found if name.startswith(("ovh", "ovc"))}
+
+
+async def test_a_joined_endpoint_is_an_access_port_with_the_network_s_tag(host: Host) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    joined = await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert (joined.source, joined.prefix) == (CONTAINER, "eth")
+    assert (joined.gateway4, joined.gateway6) == (IPAddress("10.1.0.1"), None)
+    port = host.switch.port(HOST)
+    assert port is not None
+    assert (port.bridge, port.tag) == ("br-ovsnet", 1)
+    assert port.external_ids["ovsnet-endpoint"] == FIRST
+    link = (await host.links.links())[CONTAINER]
+    assert link.mac == EUI("0a:0f:0a:01:00:02")
+    assert link.mtu == 1500
+
+
+async def test_checksum_offload_is_off_unless_the_userspace_switch_completes_them(
+    host: Host,
+) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert host.links.tx_offload[CONTAINER] is False
+
+
+async def test_nothing_is_plugged_in_before_join(host: Host) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    assert links_of(await host.links.links()) == set()
+    assert host.switch.port(HOST) is None
+
+
+async def test_a_mac_is_returned_only_if_docker_sent_none(host: Host) -> None:
+    await host.create_network()
+    sent = EUI("02:42:ac:11:00:02")
+    new = NewEndpoint(network=RED, id=SECOND, mac=sent)
+    assert await host.endpoints.create(new) is None
+    assert await host.endpoints.create(new) is None
+    endpoint = host.state.endpoint(SECOND)
+    assert endpoint is not None
+    assert endpoint.mac == sent
+    chosen = await host.endpoints.create(NewEndpoint(network=RED, id=FIRST))
+    assert chosen is not None
+    assert chosen == await host.endpoints.create(NewEndpoint(network=RED, id=FIRST))
+
+
+async def test_a_mac_said_twice_and_differently_is_refused(host: Host) -> None:
+    await host.create_network()
+    options = EndpointOptions(mac=EUI("02:00:00:00:00:01"))
+    with pytest.raises(InvalidOptionError, match="say it once"):
+        await host.endpoints.create(
+            NewEndpoint(network=RED, id=FIRST, mac=EUI("02:00:00:00:00:02"), options=options)
+        )
+    assert host.state.endpoints() == ()
+
+
+async def test_an_mtu_beyond_the_network_s_is_refused(host: Host) -> None:
+    await host.create_network()
+    with pytest.raises(InvalidOptionError, match="at most 1500"):
+        await host.endpoints.create(
+            NewEndpoint(network=RED, id=FIRST, options=EndpointOptions(mtu=9000))
+        )
+
+
+async def test_unknown_networks_and_endpoints_are_refused_where_they_are_needed(
+    host: Host,
+) -> None:
+    with pytest.raises(UnknownObjectError, match="network a1a1"):
+        await host.endpoints.create(NewEndpoint(network=RED, id=FIRST))
+    await host.create_network()
+    with pytest.raises(UnknownObjectError, match="endpoint e1e1"):
+        await host.endpoints.join(RED, FIRST, SANDBOX)
+
+
+async def test_an_address_without_a_lease_of_ours_is_refused(host: Host) -> None:
+    await host.create_network()
+    with pytest.raises(UnknownObjectError, match="not leased"):
+        await host.endpoints.create(
+            NewEndpoint(network=RED, id=FIRST, addresses=(IPNetwork("10.1.0.77/24"),))
+        )
+
+
+async def test_the_stop_sequence_leaves_nothing(host: Host) -> None:
+    await host.create_network()
+    address = await host.run_container()
+    (pool,) = host.ipam.pools()
+    await host.endpoints.revoke(RED, FIRST)
+    await host.endpoints.leave(RED, FIRST)
+    assert host.switch.port(HOST) is None
+    assert HOST in await host.links.links()
+    await host.endpoints.delete(RED, FIRST)
+    assert links_of(await host.links.links()) == set()
+    assert host.state.endpoints() == ()
+    await host.endpoints.release(pool.id, address)
+    assert await host.ipam.release_address(pool.id, address)
+
+
+async def test_every_step_of_the_stop_may_come_twice_or_for_what_is_unknown(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    for _ in range(2):
+        await host.endpoints.revoke(RED, FIRST)
+        await host.endpoints.leave(RED, FIRST)
+        await host.endpoints.delete(RED, FIRST)
+    await host.endpoints.leave(BLUE, SECOND)
+    await host.endpoints.delete(BLUE, SECOND)
+
+
+async def test_delete_without_leave_does_leave_s_work(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    await host.endpoints.delete(RED, FIRST)
+    assert host.switch.port(HOST) is None
+    assert links_of(await host.links.links()) == set()
+
+
+async def test_delete_on_another_network_is_not_ours_to_do(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    await host.endpoints.delete(BLUE, FIRST)
+    assert host.switch.port(HOST) is not None
+
+
+async def test_releasing_an_address_ends_the_endpoint_that_still_stands_on_it(host: Host) -> None:
+    await host.create_network()
+    address = await host.run_container()
+    (pool,) = host.ipam.pools()
+    await host.endpoints.release(pool.id, address)
+    assert host.state.endpoints() == ()
+    assert host.switch.port(HOST) is None
+    assert links_of(await host.links.links()) == set()
+
+
+async def test_releasing_a_later_lease_of_the_same_address_ends_nothing(host: Host) -> None:
+    await host.create_network()
+    address = await host.run_container()
+    (pool,) = host.ipam.pools()
+    await host.ipam.release_address(pool.id, address)
+    await host.ipam.request_address(AddressRequest(pool=pool.id, address=address))
+    await host.endpoints.release(pool.id, address)
+    assert host.state.endpoint(FIRST) is not None
+
+
+async def test_releasing_a_gateway_or_an_unknown_address_ends_nothing(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    (pool,) = host.ipam.pools()
+    await host.endpoints.release(pool.id, IPAddress("10.1.0.1"))
+    await host.endpoints.release(pool.id, IPAddress("10.1.0.200"))
+    assert host.state.endpoint(FIRST) is not None
+
+
+async def test_an_endpoint_whose_address_was_given_anew_is_ended(host: Host) -> None:
+    await host.create_network()
+    address = await host.run_container()
+    (pool,) = host.ipam.pools()
+    await host.ipam.release_address(pool.id, address)
+    assert await host.run_container(SECOND, sandbox="/netns/two") == address
+    assert [endpoint.id for endpoint in host.state.endpoints()] == [SECOND]
+    assert host.switch.port(HOST) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "method"), [("links", "ensure_veth"), ("switch", "ensure_port"), ("links", "tso")]
+)
+async def test_a_join_that_fails_leaves_no_port_and_no_link(
+    host: Host, failing: Callable[[Any, str], None], part: str, method: str
+) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    failing(getattr(host, part), method)
+    with pytest.raises(UnavailableError):
+        await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert host.switch.port(HOST) is None
+    assert links_of(await host.links.links()) == set()
+    endpoint = host.state.endpoint(FIRST)
+    assert endpoint is not None
+    assert endpoint.sandbox is None
+    assert (await host.endpoints.join(RED, FIRST, SANDBOX)).source == CONTAINER
+
+
+async def test_publishing_is_refused_with_a_sentence_and_nothing_published_is_fine(
+    host: Host,
+) -> None:
+    await host.create_network(RED)
+    await host.create_network(BLUE, mode=Mode.ISOLATED)
+    await host.run_container(FIRST, RED)
+    await host.run_container(SECOND, BLUE, sandbox="/netns/two")
+    web = [PortMapping(protocol=Protocol.TCP, port=80, host_port=8080)]
+    await host.endpoints.publish(RED, FIRST, [])
+    with pytest.raises(UnsupportedError, match=r"publishing 80/tcp: ovsnet cannot publish"):
+        await host.endpoints.publish(RED, FIRST, web)
+    with pytest.raises(UnsupportedError, match=r"ovs\.mode=isolated has no gateway"):
+        await host.endpoints.publish(BLUE, SECOND, web)
+
+
+async def test_only_gateways_of_the_endpoint_s_own_families_are_told(host: Host) -> None:
+    await host.create_network(family=6)
+    await host.create_endpoint()
+    joined = await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert (joined.gateway4, str(joined.gateway6)) == (None, "fd00:1::1")
+    assert joined.disable_gateway_service
+
+
+async def test_a_crash_in_the_middle_of_a_delete_is_finished_at_the_next_start(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network()
+    await host.run_container()
+    failing(host.links, "remove_veth")
+    with pytest.raises(UnavailableError):
+        await host.endpoints.delete(RED, FIRST)
+    again = await host.restart()
+    await again.reconciler.reconcile()
+    assert again.state.endpoints() == ()
+    assert links_of(await again.links.links()) == set()
+    await again.stop()
+
+
+async def test_a_second_create_after_an_unfinished_end_starts_afresh(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    endpoint = host.state.endpoint(FIRST)
+    assert endpoint is not None
+    await host.state.put_endpoint(replace(endpoint, ended=True, sandbox=None))
+    await host.endpoints.create(NewEndpoint(network=RED, id=FIRST))
+    fresh = host.state.endpoint(FIRST)
+    assert fresh is not None
+    assert (fresh.ended, fresh.addresses) == (False, ())
+    assert host.switch.port(HOST) is None

@@ -1,0 +1,156 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from netaddr import EUI
+
+from ovsdriver.domain import names
+from ovsdriver.domain.observed import ObservedPort
+from tests.builders import BLUE, FIRST, RED
+from tests.fakes.switch import foreign_bridge
+from tests.unit.service.conftest import Host
+
+GATEWAY = names.gateway_link(RED)
+HOST = names.host_link(FIRST)
+SANDBOX = "/netns/one"
+
+
+async def test_all_is_as_recorded_and_nothing_is_done(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    await host.reconciler.reconcile()  # notes what the offload was set for
+    before = list(host.switch.calls)
+    found = await host.reconciler.reconcile()
+    assert (found.mended, found.failed, found.beyond) == ((), (), ())
+    assert host.switch.calls == before
+
+
+async def test_a_lost_database_comes_back_from_the_records(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    host.switch.drop_bridge("br-ovsnet")
+    host.links.remove_link(GATEWAY)
+    host.links.remove_link("br-ovsnet")
+    again = await host.restart()
+    await again.reconciler.reconcile()
+    assert again.switch.port(HOST) is not None
+    assert again.switch.port(GATEWAY) is not None
+    assert [str(a) for a in (await again.links.links())[GATEWAY].addresses] == ["10.1.0.1/24"]
+    await again.stop()
+
+
+async def test_a_flushed_firewall_is_built_again(host: Host) -> None:
+    await host.create_network()
+    host.firewall.lose()
+    found = await host.reconciler.reconcile()
+    assert host.firewall.plan.gateways
+    assert found.mended == ("firewall: our table was not as it should be",)
+
+
+async def test_the_firewall_is_built_again_even_without_open_vswitch(host: Host) -> None:
+    await host.create_network()
+    host.firewall.lose()
+    host.switch.available = False
+    found = await host.reconciler.reconcile()
+    assert host.firewall.plan.gateways
+    assert "bridges and ports wait" in found.failed[0]
+
+
+async def test_a_port_deleted_by_hand_comes_back(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    host.switch.drop_port(HOST)
+    found = await host.reconciler.reconcile()
+    assert host.switch.port(HOST) is not None
+    assert "is not there" in found.mended[0]
+
+
+async def test_one_repair_that_fails_does_not_keep_the_others_from_happening(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network(RED)
+    await host.create_network(BLUE)
+    for network in (RED, BLUE):
+        host.switch.drop_port(names.gateway_link(network))
+    failing(host.switch, "ensure_port")
+    found = await host.reconciler.reconcile()
+    assert (len(found.mended), len(found.failed)) == (1, 1)
+    again = await host.reconciler.reconcile()
+    assert (len(again.mended), len(again.failed)) == (1, 0)
+
+
+async def test_offload_follows_when_vswitchd_starts_with_tso(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    await host.reconciler.reconcile()
+    mac = EUI("0a:0f:0a:01:00:02")
+    assert host.links.sandboxes[SANDBOX].tx_offload[mac] is False
+    host.links.remove_link("br-ovsnet")
+    host.links.add_tap("br-ovsnet", tso=True)
+    found = await host.reconciler.reconcile()
+    assert host.links.sandboxes[SANDBOX].tx_offload[mac] is True
+    assert any("userspace TSO" in text for text in found.mended)
+
+
+async def test_a_bridge_that_nobody_holds_is_told_and_the_rest_goes_on(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    host.links.remove_link("br-ovsnet")
+    host.links.add_tap("br-ovsnet", tso=None)
+    host.switch.drop_port(HOST)
+    found = await host.reconciler.reconcile()
+    assert any("checksum offload" in text for text in found.failed)
+
+
+async def test_purge_removes_what_is_marked_and_nothing_else(host: Host) -> None:
+    host.switch.put_bridge(foreign_bridge("br-theirs"))
+    theirs = ObservedPort(name="tap0", bridge="br-theirs", tag=9, external_ids={})
+    host.switch.put_port(theirs)
+    host.links.add_link("veth0", kind="veth")
+    await host.create_network()
+    await host.run_container()
+    purged = await host.purge.run(switch_wait_s=1.0)
+    assert purged.failed == ()
+    assert set(purged.ports) == {HOST, GATEWAY}
+    assert purged.bridges == ("br-ovsnet",)
+    assert host.state.networks() == ()
+    assert host.ipam.pools() == ()
+    assert host.firewall.plan.gateways == ()
+    assert set(host.switch.bridges()) == {"br-theirs"}
+    assert host.switch.port("tap0") == theirs
+    assert "veth0" in await host.links.links()
+
+
+async def test_a_purge_that_fails_keeps_the_records_for_the_next_one(host: Host) -> None:
+    await host.create_network()
+    host.switch.available = False
+    purged = await host.purge.run(switch_wait_s=0.1)
+    assert purged.failed
+    assert host.state.networks()
+    host.switch.available = True
+    assert (await host.purge.run(switch_wait_s=1.0)).failed == ()
+    assert host.switch.bridges() == {}
+
+
+async def test_the_reconciler_looks_when_poked(host: Host) -> None:
+    await host.create_network()
+    looked = asyncio.Event()
+    reconcile = host.reconciler.reconcile
+
+    async def noted() -> object:
+        found = await reconcile()
+        looked.set()
+        return found
+
+    host.reconciler.reconcile = noted  # type: ignore[method-assign,assignment]
+    host.switch.on_change(host.reconciler.poke)
+    task = asyncio.create_task(host.reconciler.run())
+    try:
+        async with asyncio.timeout(10):
+            await looked.wait()
+            looked.clear()
+            host.switch.drop_port(GATEWAY)
+            await looked.wait()
+    finally:
+        task.cancel()
+    assert host.switch.port(GATEWAY) is not None
