@@ -62,7 +62,7 @@ def quote(text: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean `x`?`` for the name of ``known`` that is nearest, or nothing."""
-    names = sorted(known)
+    names = sorted(known, key=lambda name: (len(name), name))  # our names before their aliases
     bare = [name for name in names if name.rpartition(".")[2] == word]
     close = bare or difflib.get_close_matches(word, names, n=1)
     return f"; did you mean `{close[0]}`?" if close else ""

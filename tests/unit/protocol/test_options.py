@@ -1,0 +1,295 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from netaddr import EUI, IPAddress
+
+from ovsdriver.domain.model import Datapath, Mode, PortKind
+from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
+from ovsdriver.errors import InvalidOptionError
+from ovsdriver.protocol import options
+from ovsdriver.protocol.options import PoolOptions, Scope
+
+
+def network(internal: bool = False, **typed: str) -> NetworkOptions:
+    return options.network(
+        {key.replace("__", "."): v for key, v in typed.items()}, internal=internal
+    )
+
+
+def network_refusal(typed: dict[str, str], *, internal: bool = False) -> str:
+    with pytest.raises(InvalidOptionError) as caught:
+        options.network(typed, internal=internal)
+    return str(caught.value)
+
+
+def test_without_options_a_network_has_the_defaults():
+    assert options.network({}, internal=False) == NetworkOptions()
+
+
+def test_every_network_option_arrives_in_its_field():
+    typed = {
+        "ovs.bridge": "br-Lab",
+        "ovs.vlan": "100",
+        "ovs.shared": "true",
+        "ovs.space": "Blue",
+        "ovs.mode": "flat",
+        "ovs.gateway": "10.0.0.1, fd00::1",
+        "ovs.mtu": "1400",
+        "ovs.port": "veth",
+        "ovs.datapath": "netdev",
+        "ovs.ifprefix": "net",
+        "com.docker.network.bridge.enable_ip_masquerade": "false",
+    }
+    assert options.network(typed, internal=False) == NetworkOptions(
+        bridge="br-Lab",
+        vlan=100,
+        shared=True,
+        space="Blue",
+        mode=Mode.FLAT,
+        gateways=(IPAddress("10.0.0.1"), IPAddress("fd00::1")),
+        mtu=1400,
+        port=PortKind.VETH,
+        datapath=Datapath.NETDEV,
+        interface_prefix="net",
+        masquerade=False,
+        typed=typed,
+    )
+
+
+def test_every_endpoint_option_arrives_in_its_field():
+    typed = {"ovs.mac": "02:00:00:00:00:01", "ovs.mtu": "1300"}
+    assert options.endpoint(typed) == EndpointOptions(
+        mac=EUI("02:00:00:00:00:01"), mtu=1300, typed=typed
+    )
+
+
+def test_every_ipam_option_arrives_in_its_field():
+    assert options.pool({"ipam.space": "blue", "ipam.prefix": "28"}) == PoolOptions(
+        space="blue", prefix=28
+    )
+
+
+@pytest.mark.parametrize(
+    ("alias", "text", "field", "value"),
+    [
+        ("com.docker.network.driver.mtu", "1400", "mtu", 1400),
+        ("com.docker.network.container_iface_prefix", "net", "interface_prefix", "net"),
+        ("com.docker.network.bridge.name", "br5", "bridge", "br5"),
+        ("com.docker.network.bridge.gateway_mode_ipv4", "nat", "mode", Mode.NAT),
+        ("com.docker.network.bridge.gateway_mode_ipv6", "isolated", "mode", Mode.ISOLATED),
+        ("ovs.bridge.name", "br5", "bridge", "br5"),
+        ("ovs.bridge.vlan", "30", "vlan", 30),
+        ("ovs.bridge.mtu", "9000", "mtu", 9000),
+        ("ovs.bridge.mode", "flat", "mode", Mode.FLAT),
+        ("ovs.bridge.userspace", "true", "datapath", Datapath.NETDEV),
+        ("ovs.bridge.userspace", "false", "datapath", Datapath.SYSTEM),
+    ],
+)
+def test_names_of_docker_and_dovesnap_mean_the_same(alias, text, field, value):
+    assert getattr(options.network({alias: text}, internal=False), field) == value
+
+
+def test_keys_are_matched_without_case_and_values_keep_theirs():
+    read = options.network({"OVS.Bridge": "Br-X", "ovs.MODE": "NAT"}, internal=False)
+    assert (read.bridge, read.mode) == ("Br-X", Mode.NAT)
+    assert read.typed == {"OVS.Bridge": "Br-X", "ovs.MODE": "NAT"}
+
+
+@pytest.mark.parametrize("text", ["0", "4095", "abc", "5000", "-1"])
+def test_a_wrong_vlan_is_refused_with_the_range(text):
+    assert network_refusal({"ovs.vlan": text}) == (
+        f'ovs.vlan: "{text}" is not a VLAN id: 1 to 4094, or `none` for a segment without a tag'
+    )
+
+
+@pytest.mark.parametrize("text", ["67", "70000"])
+def test_a_wrong_mtu_is_refused_with_the_range(text):
+    assert network_refusal({"ovs.mtu": text}).startswith(f'ovs.mtu: "{text}" is not an MTU')
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "words"),
+    [
+        ("ovs.mode", "routed", "none of `nat`, `flat`, `isolated`"),
+        ("ovs.port", "internal", "none of `veth`"),
+        ("ovs.datapath", "dpdk", "none of `system`, `netdev`"),
+        ("ovs.shared", "maybe", "neither `true` nor `false`"),
+        ("ovs.gateway", "10.0.0.1/24", "has a prefix length"),
+        ("ovs.gateway", "10.0.0.1,10.0.0.2", "two addresses of one family"),
+        ("ovs.gateway", "10.0.0.1,", "is not an address"),
+        ("com.docker.network.bridge.enable_icc", "false", "networks of their own"),
+        ("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1", "does not publish ports"),
+        ("com.docker.network.bridge.gateway_mode_ipv4", "routed", "none of `nat`"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_would_be_right(key, text, words):
+    refusal = network_refusal({key: text})
+    assert refusal.startswith(f"{key}: ")
+    assert words in refusal
+
+
+def test_what_docker_has_by_default_and_we_always_do_is_accepted():
+    read = options.network({"com.docker.network.bridge.enable_icc": "true"}, internal=False)
+    assert read.ignored == ()
+
+
+@pytest.mark.parametrize("key", ["ovs.vlan", "ovs.shared", "com.docker.network.driver.mtu"])
+def test_an_option_without_a_value_is_refused(key):
+    assert network_refusal({key: ""}) == f"{key}: no value; write {key}=… or leave it out"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("ovs.vlna", "ovs.vlan"),
+        ("OVS.VLNA", "ovs.vlan"),
+        ("vlan", "ovs.vlan"),
+        ("mtu", "ovs.mtu"),
+        ("bridge", "ovs.bridge"),
+        ("osv.vlan", "ovs.vlan"),
+        ("ovs.bridge.nam", "ovs.bridge.name"),
+        ("ovs.ifprefx", "ovs.ifprefix"),
+        ("com.docker.network.driver.mtuu", "com.docker.network.driver.mtu"),
+        ("com.docker.netwrok.driver.mtu", "com.docker.network.driver.mtu"),
+        (
+            "com.docker.network.bridge.enable_ip_masquerad",
+            "com.docker.network.bridge.enable_ip_masquerade",
+        ),
+    ],
+)
+def test_a_slip_is_refused_with_the_nearest_name(key, meant):
+    assert network_refusal({key: "1"}) == (
+        f'"{key}": no such option of a network; did you mean `{meant}`?'
+    )
+
+
+@pytest.mark.parametrize("key", ["color", "ovs.wibble", "ipam.wibble", "foo.bar", "", "a b"])
+def test_an_unknown_option_near_to_none_is_refused(key):
+    refusal = network_refusal({key: "1"})
+    assert refusal.startswith(f'"{key}": no such option of a network; ')
+
+
+@pytest.mark.parametrize(
+    "key", ["ovs.bridge.dpid", "ovs.bridge.controller", "ovs.bridge.add_ports", "ovs.bridge.dhcp"]
+)
+def test_what_only_dovesnap_can_do_is_refused_by_that_name(key):
+    assert network_refusal({key: "1"}) == (
+        f"{key}: an option of dovesnap's, not of ovsnet's; leave it out"
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "com.example.rack",
+        "io.podman.network",
+        "com.docker.network.bridge.inhibit_ipv4",
+        "com.docker.network.bridge.trusted_host_interfaces",
+        "com.docker.network.bridge.default_bridge",
+        "com.docker.network.host_ipv4",
+        "com.docker.network.windowsshim.dnsservers",
+        "com.docker.compose.project",
+    ],
+)
+def test_other_peoples_keys_are_ignored_and_named(key):
+    read = options.network({key: "x", "ovs.vlan": "5"}, internal=False)
+    assert read.ignored == (key,)
+    assert read.vlan == 5
+
+
+@pytest.mark.parametrize(
+    ("typed", "parse", "words"),
+    [
+        ({"ipam.space": "b"}, options.network, "of the IPAM, not of a network"),
+        ({"ovs.mac": "02:00:00:00:00:01"}, options.network, "of an endpoint, not of a network"),
+    ],
+)
+def test_an_option_in_the_wrong_place_says_where_it_belongs(typed, parse, words):
+    refusal = network_refusal(typed)
+    assert words in refusal
+    assert next(iter(typed)) + "=…" in refusal
+
+
+def test_network_options_given_to_the_ipam_or_to_an_endpoint_say_where_they_belong():
+    for parse in (options.pool, options.endpoint):
+        with pytest.raises(InvalidOptionError, match=r"docker network create -o ovs\.vlan=…"):
+            parse({"ovs.vlan": "5"})
+    with pytest.raises(InvalidOptionError, match=r"--ipam-opt ipam\.space=…"):
+        options.endpoint({"IPAM.Space": "b"})
+    with pytest.raises(InvalidOptionError, match=r"driver-opt=ovs\.mac=…"):
+        options.pool({"ovs.mac": "02:00:00:00:00:01"})
+
+
+def test_unknown_options_of_endpoints_and_the_ipam_are_refused():
+    with pytest.raises(InvalidOptionError, match=r"endpoint; did you mean `ovs\.mac`\?"):
+        options.endpoint({"ovs.mca": "1"})
+    with pytest.raises(InvalidOptionError, match=r"the IPAM; did you mean `ipam\.prefix`\?"):
+        options.pool({"ipam.perfix": "24"})
+
+
+def test_an_option_and_its_alias_may_say_the_same():
+    read = options.network(
+        {"ovs.mtu": "1400", "com.docker.network.driver.mtu": "1400"}, internal=False
+    )
+    assert read.mtu == 1400
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"ovs.mtu": "1400"}, {"com.docker.network.driver.mtu": "1500"}),
+        ({"ovs.vlan": "5"}, {"OVS.VLAN": "6"}),
+        ({"ovs.bridge": "a"}, {"com.docker.network.bridge.name": "A"}),
+        ({"ovs.datapath": "system"}, {"ovs.bridge.userspace": "true"}),
+        (
+            {"com.docker.network.bridge.gateway_mode_ipv4": "nat"},
+            {"com.docker.network.bridge.gateway_mode_ipv6": "isolated"},
+        ),
+    ],
+)
+def test_an_option_that_contradicts_its_alias_is_refused(first, second):
+    refusal = network_refusal(first | second)
+    for typed in (first, second):
+        for key, text in typed.items():
+            assert f"{key}={text}" in refusal
+    assert "contradict" in refusal
+
+
+def test_internal_contradicts_nat():
+    assert "--internal contradicts ovs.mode=nat" in network_refusal(
+        {"ovs.mode": "NAT"}, internal=True
+    )
+    assert options.network({"ovs.mode": "flat"}, internal=True).mode is Mode.FLAT
+
+
+def test_each_name_stands_once_in_each_scope():
+    for scope in Scope:
+        names = [name for row in options.rows(scope) for name in (row.name, *row.aliases)]
+        assert len(names) == len(set(names))
+        assert all(name == name.lower() for name in names)
+
+
+def test_each_field_of_a_row_exists():
+    known = {
+        Scope.NETWORK: NetworkOptions,
+        Scope.ENDPOINT: EndpointOptions,
+        Scope.IPAM: PoolOptions,
+    }
+    for row in options.rows():
+        if row.field:
+            assert row.field in {field.name for field in fields(known[row.scope])}
+
+
+def test_the_markdown_table_has_a_line_for_each_row():
+    lines = options.markdown().splitlines()
+    assert len(lines) == len(options.rows()) + 2
+    assert all(line.count(" | ") == 3 for line in lines[2:])
+    assert "`com.docker.network.driver.mtu`" in next(x for x in lines if "`ovs.mtu`" in x)
+
+
+def test_the_readme_has_the_table_as_it_is_in_the_code():
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    after = readme.partition("<!-- options: made by `ovsnet options --markdown` -->\n")[2]
+    table = after.partition("<!-- /options -->")[0]
+    assert table.strip() == options.markdown().strip()
