@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from netaddr import IPAddress, IPNetwork
 
 from ipam.errors import AddressError, ExhaustedError, OverlapError, UnknownPoolError
-from ipam.model import Lease, LeaseKind, Occupied, Pool, PoolId, Usage
+from ipam.model import Lease, LeaseKind, Occupied, Pool, PoolId
 from ipam.store import Holders
 
-_PLURALS = {
-    LeaseKind.ENDPOINT: ("container", "containers"),
-    LeaseKind.GATEWAY: ("gateway", "gateways"),
-    LeaseKind.AUX: ("--aux-address", "--aux-addresses"),
+_WHO = {
+    LeaseKind.ENDPOINT: ("a container", "containers"),
+    LeaseKind.GATEWAY: ("the gateway", "gateways"),
+    LeaseKind.AUX: ("--aux-address", "--aux-address"),
 }
 
 
@@ -47,24 +47,23 @@ def no_subnet_left(
     blockers: Iterable[Occupied],
 ) -> ExhaustedError:
     """The default pools are used up."""
-    flag = "--subnet"
     if not bases:
         return ExhaustedError(
-            f"no default pools for IPv{family} are configured; name a subnet with {flag}, "
+            f"no default pools for IPv{family} are configured; name a subnet with --subnet, "
             "or add some to the configuration (`pools`)"
         )
     length = f" of length /{prefix}" if prefix is not None else ""
     in_the_way = [f"{each.network} ({each.why})" for each in blockers]
     shown, more = in_the_way[:4], len(in_the_way) - 4
     blocked = (
-        f", and this host uses {', '.join(shown)}{f' and {more} more' if more > 0 else ''}"
+        f", and in the way are {', '.join(shown)}{f' and {more} more' if more > 0 else ''}"
         if shown
         else ""
     )
     return ExhaustedError(
         f"no free subnet{length} is left in the default pools {_list(bases)}: address space "
         f"{space} has {_number(pools, f'IPv{family} pool', f'IPv{family} pools')}{blocked}; "
-        f"name a subnet with {flag}, remove networks that are not used (`docker network prune`), "
+        f"name a subnet with --subnet, remove networks that are not used (`docker network prune`), "
         "or add default pools to the configuration (`pools`)"
     )
 
@@ -72,8 +71,7 @@ def no_subnet_left(
 def outside(address: IPAddress, pool: Pool) -> AddressError:
     """A wanted address that is none of the subnet."""
     return AddressError(
-        f"address {address} is not in subnet {pool.subnet}; choose one from "
-        f"{IPAddress(pool.subnet.first, pool.family)} to {IPAddress(pool.subnet.last, pool.family)}"
+        f"address {address} is not in subnet {pool.subnet}; choose one from {_usable(pool)}"
     )
 
 
@@ -81,9 +79,14 @@ def unusable(address: IPAddress, pool: Pool) -> AddressError:
     """The first or the last address of an IPv4 subnet."""
     what = "network" if int(address) == pool.subnet.first else "broadcast"
     return AddressError(
-        f"address {address} is the {what} address of {pool.subnet}; choose one from "
-        f"{IPAddress(pool.subnet.first + 1)} to {IPAddress(pool.subnet.last - 1)}"
+        f"address {address} is the {what} address of {pool.subnet}; choose one from {_usable(pool)}"
     )
+
+
+def _usable(pool: Pool) -> str:
+    ends = pool.family == 4 and pool.subnet.prefixlen < 31
+    first = IPAddress(pool.subnet.first + ends, pool.family)
+    return f"{first} to {IPAddress(pool.subnet.last - ends, pool.family)}"
 
 
 def taken(
@@ -98,11 +101,11 @@ def taken(
     since = _time(holder.created)
     if holder.kind is LeaseKind.GATEWAY:
         chosen = "" if holder.wanted else ", chosen because no --gateway was named"
-        advice = {
-            LeaseKind.AUX: "leave this --aux-address out, or name another --gateway",
-            LeaseKind.GATEWAY: "it needs no second request",
-            LeaseKind.ENDPOINT: "choose another one",
-        }[wanted_as]
+        advice = (
+            "leave this --aux-address out, or name another --gateway"
+            if wanted_as is LeaseKind.AUX
+            else "choose another one"
+        )
         return AddressError(
             f"address {address} is the gateway of {pool.subnet} since {since}{chosen}; {advice}"
         )
@@ -124,34 +127,44 @@ def second_gateway(pool: Pool, holder: Lease | None) -> AddressError:
     return AddressError(f"subnet {pool.subnet} {has}; it cannot have a second one")
 
 
-def full(pool: Pool, usage: Usage, dynamic: int, holders: Holders) -> ExhaustedError:
+def full(
+    pool: Pool, *, window: IPNetwork | None, addresses: int, holders: Holders
+) -> ExhaustedError:
     """No address is left for who names none.
 
     Args:
-        dynamic: how many addresses there are for dynamic choice, held or not.
+        pool: its subnet is what the holders are counted in.
+        window: the range that is full; None: the whole subnet is.
+        addresses: how many there are for such requests, held or not.
     """
-    where = (
-        f"range {pool.window} of subnet {pool.subnet}" if pool.window else f"subnet {pool.subnet}"
-    )
-    outside_window = max(0, usage.capacity - dynamic) if pool.window else 0
-    advice = "choose one outside of the range with --ip" if outside_window else "remove containers"
+    count = _number(addresses, "address", "addresses")
+    if window is None:
+        where, advice = f"subnet {pool.subnet} is full: of its {count}", "remove containers"
+    else:
+        where = f"range {window} of subnet {pool.subnet}, {count}, is full: in the subnet"
+        advice = "name a free address outside of the range with --ip, remove containers"
     return ExhaustedError(
-        f"{where} is full: {_number(dynamic, 'address', 'addresses')} for containers, "
-        f"{usage.held} held in the subnet ({_holders(holders)}); {advice}, or create a network "
-        "with a larger subnet"
+        f"{where} {_held_by(holders)}; {advice}, or create a network with a larger subnet"
     )
 
 
-def _holders(holders: Holders) -> str:
-    counts = [
-        _number(holders.counts[kind], *_PLURALS[kind])
-        for kind in LeaseKind
-        if holders.counts.get(kind)
-    ]
-    if not holders.names:
-        return ", ".join(counts)
-    more = ", …" if holders.counts.get(LeaseKind.ENDPOINT, 0) > len(holders.names) else ""
-    return f"{', '.join(counts)}: {', '.join(holders.names)}{more}"
+def _held_by(holders: Holders) -> str:
+    phrases: list[str] = []
+    for kind, who in _WHO.items():
+        if count := holders.counts.get(kind, 0):
+            verb = "" if phrases else "is held " if count == 1 else "are held "
+            names = _few(holders.names, count) if kind is LeaseKind.ENDPOINT else ""
+            phrases.append(f"{count} {verb}by {who[count > 1]}{names}")
+    return (
+        " and ".join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:]))) or "all are on the way"
+    )
+
+
+def _few(names: Sequence[str], count: int) -> str:
+    if not names:
+        return ""
+    more = count - len(names)
+    return f" ({', '.join(names)}{f' and {more} more' if more > 0 else ''})"
 
 
 def _number(count: int, one: str, many: str) -> str:

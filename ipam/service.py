@@ -6,16 +6,19 @@ address that is released is free in memory only when the store has let go of it.
 for anything but its own commit, and the store can write what waits together.
 
 The address of a lease that is on its way into the store stands in ``pending``, of one on its way
-out in ``leaving``: whoever put it there is the only one to clear it. Both outlive a caller that is
-cancelled: what it began is then ended in the background.
+out in ``leaving``: whoever put it there is the only one to clear it.
+
+A caller that is cancelled, by a deadline for instance, does not interrupt what it began: that runs
+to its end in a task of its own, and what was asked for and is wanted no more is then given back.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from netaddr import IPAddress, IPNetwork
 
@@ -37,6 +40,8 @@ from ipam.pools import Block, Runs, Source, Subnets, block
 from ipam.store import LeaseStore, StoredPool
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _COUNTER_BITS = 40
 """A serial is the store's epoch and a counter of this many bits: 10^12 leases from one start."""
@@ -107,7 +112,7 @@ class Ipam:
         self._coming: dict[PoolId, Pool] = {}
         self._subnets: dict[tuple[str, int], Subnets] = {}
         self._recent: dict[tuple[PoolId, int], Lease] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def load(
@@ -148,9 +153,9 @@ class Ipam:
         return ipam
 
     async def close(self) -> None:
-        """Wait for what cancelled callers left to be ended; before the store is closed."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Wait for what cancelled callers left to be ended. Before the store is closed."""
+        while unended := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(unended)
 
     # Reading
 
@@ -229,7 +234,9 @@ class Ipam:
                 f"range {request.window} holds no address that a container can have; "
                 "choose a larger one"
             )
-        await self._add_pool(state)
+        self._coming[pool.id] = pool
+        self._subnets_of(pool).add(block(subnet), pool.id)
+        await self._to_its_end(self._add_pool(state), undo=partial(self.release_pool, pool.id))
         return pool
 
     async def release_pool(self, pool: PoolId) -> bool:
@@ -240,7 +247,8 @@ class Ipam:
         """
         while (state := self._pools.get(pool)) is not None:
             if state.closing is None:
-                return await self._remove_pool(state)
+                state.closing = asyncio.get_running_loop().create_future()
+                return await self._to_its_end(self._remove_pool(state, state.closing))
             await asyncio.shield(state.closing)
         return False
 
@@ -277,7 +285,12 @@ class Ipam:
                 serial=next(self._lease_numbers),
                 created=self._clock(),
             )
-            if await self._add_lease(state, offset, lease):
+            state.addresses.take(offset)
+            state.pending[offset] = lease
+            if await self._to_its_end(
+                self._add_lease(state, offset, lease),
+                undo=partial(self._give_back, lease),
+            ):
                 return lease
             # Another user of the store has it. It stays taken here, and the next one is tried.
 
@@ -302,7 +315,8 @@ class Ipam:
             await asyncio.shield(ahead)
         if not state.addresses.holds(offset) or offset in state.pending:
             return False
-        return await self._remove_lease(state, offset, serial)
+        state.leaving[offset] = asyncio.get_running_loop().create_future()
+        return await self._to_its_end(self._remove_lease(state, offset, serial))
 
     # Choosing
 
@@ -371,7 +385,7 @@ class Ipam:
         else:
             offset = state.addresses.pick()
         if offset is None:
-            raise await self._full(state)
+            raise await self._full(state, request.kind)
         return offset
 
     async def _wanted(self, state: _State, address: IPAddress, kind: LeaseKind) -> int:
@@ -380,14 +394,22 @@ class Ipam:
             raise refusals.outside(address, state.pool)
         if not state.addresses.usable(offset):
             raise refusals.unusable(address, state.pool)
+        while (ahead := state.leaving.get(offset)) is not None:
+            await asyncio.shield(ahead)
         if state.addresses.holds(offset):
             holder = state.pending.get(offset) or await self.lease(state.pool.id, address)
             raise refusals.taken(address, state.pool, wanted_as=kind, holder=holder)
         return offset
 
-    async def _full(self, state: _State) -> ExhaustedError:
+    async def _full(self, state: _State, kind: LeaseKind) -> ExhaustedError:
         holders = await self._store.holders(state.pool.id, names=5)
-        return refusals.full(state.pool, _usage(state), state.addresses.dynamic, holders)
+        everywhere = kind is LeaseKind.GATEWAY or state.pool.window is None
+        return refusals.full(
+            state.pool,
+            window=None if everywhere else state.pool.window,
+            addresses=state.addresses.capacity if everywhere else state.addresses.dynamic,
+            holders=holders,
+        )
 
     # Memory and store
 
@@ -404,124 +426,64 @@ class Ipam:
 
     async def _add_pool(self, state: _State) -> None:
         pool = state.pool
-        self._coming[pool.id] = pool
-        self._subnets_of(pool).add(block(pool.subnet), pool.id)
+        added = False
         try:
             added = await self._store.add_pool(pool)
-        except asyncio.CancelledError:
-            self._in_background(self._drop_pool(pool))
-            raise
-        except BaseException:
-            self._forget_subnet(pool)
-            raise
+        finally:
+            del self._coming[pool.id]
+            if added:
+                self._pools[pool.id] = state
+            else:
+                self._forget_subnet(pool)
         if not added:
-            self._forget_subnet(pool)
             raise refusals.overlap(pool.subnet, pool, leaving=True)
-        del self._coming[pool.id]
-        self._pools[pool.id] = state
 
-    async def _drop_pool(self, pool: Pool) -> None:
-        """End what a cancelled request for a pool began."""
-        await self._store.remove_pool(pool.id)
-        self._forget_subnet(pool)
-
-    async def _remove_pool(self, state: _State) -> bool:
-        state.closing = asyncio.get_running_loop().create_future()
+    async def _remove_pool(self, state: _State, decided: asyncio.Future[None]) -> bool:
         try:
             removed = await self._store.remove_pool(state.pool.id)
-        except asyncio.CancelledError:
-            self._in_background(self._finish_pool(state))
-            raise
         except BaseException:
-            self._reopen(state)
+            state.closing = None
             raise
-        self._forget_pool(state)
+        else:
+            del self._pools[state.pool.id]
+            self._forget_subnet(state.pool)
+        finally:
+            decided.set_result(None)
         return removed
 
-    async def _finish_pool(self, state: _State) -> None:
-        """End what a cancelled release of a pool began."""
-        try:
-            await self._store.remove_pool(state.pool.id)
-        except BaseException:
-            self._reopen(state)
-            raise
-        self._forget_pool(state)
-
     async def _add_lease(self, state: _State, offset: int, lease: Lease) -> bool:
-        state.addresses.take(offset)
-        state.pending[offset] = lease
+        free = True
         try:
             added = await self._store.add_lease(lease)
-        except asyncio.CancelledError:
-            self._in_background(self._drop_lease(state, offset))
-            raise
-        except BaseException:
+            # If not, another user of the store has the address: it stays taken here.
+            free = False
+        finally:
             del state.pending[offset]
-            state.addresses.put_back(offset)
-            raise
-        del state.pending[offset]
+            if free:
+                state.addresses.put_back(offset)
         if added:
             self._remember(offset, lease)
             if lease.kind is LeaseKind.GATEWAY:
                 state.gateway = lease
         return added
 
-    async def _drop_lease(self, state: _State, offset: int) -> None:
-        """End what a cancelled request for an address began."""
-        lease = state.pending[offset]
-        try:
-            await self._store.remove_lease(lease.pool, lease.address, serial=lease.serial)
-            state.addresses.put_back(offset)
-        finally:
-            del state.pending[offset]
+    async def _give_back(self, lease: Lease) -> None:
+        await self.release_address(lease.pool, lease.address, serial=lease.serial)
 
     async def _remove_lease(self, state: _State, offset: int, serial: int | None) -> bool:
-        pool = state.pool
-        address = IPAddress(state.first + offset, pool.family)
-        done = asyncio.get_running_loop().create_future()
-        state.leaving[offset] = done
+        address = IPAddress(state.first + offset, state.pool.family)
         try:
-            removed = await self._store.remove_lease(pool.id, address, serial=serial)
-        except asyncio.CancelledError:
-            self._in_background(self._finish_lease(state, offset, serial))
-            raise
-        except BaseException:
-            self._left(state, offset, free=False)
-            raise
-        self._left(state, offset, free=removed)
+            removed = await self._store.remove_lease(state.pool.id, address, serial=serial)
+            if removed:
+                state.addresses.put_back(offset)
+                self._recent.pop((state.pool.id, offset), None)
+                if state.gateway is not None and state.gateway.address == address:
+                    state.gateway = None
+        finally:
+            state.leaving.pop(offset).set_result(None)
         return removed
 
-    async def _finish_lease(self, state: _State, offset: int, serial: int | None) -> None:
-        """End what a cancelled release of an address began."""
-        address = IPAddress(state.first + offset, state.pool.family)
-        free = False
-        try:
-            await self._store.remove_lease(state.pool.id, address, serial=serial)
-            free = await self._store.lease(state.pool.id, address) is None
-        finally:
-            self._left(state, offset, free=free)
-
-    def _left(self, state: _State, offset: int, *, free: bool) -> None:
-        if free:
-            state.addresses.put_back(offset)
-            self._recent.pop((state.pool.id, offset), None)
-            if state.gateway is not None and state.offset(state.gateway.address) == offset:
-                state.gateway = None
-        state.leaving.pop(offset).set_result(None)
-
-    def _reopen(self, state: _State) -> None:
-        if state.closing is not None:
-            state.closing.set_result(None)
-        state.closing = None
-
-    def _forget_pool(self, state: _State) -> None:
-        del self._pools[state.pool.id]
-        self._forget_subnet(state.pool)
-        if state.closing is not None:
-            state.closing.set_result(None)
-
     def _forget_subnet(self, pool: Pool) -> None:
-        self._coming.pop(pool.id, None)
         key = (pool.space, pool.family)
         self._subnets[key].remove(block(pool.subnet), pool.id)
         if not len(self._subnets[key]):
@@ -539,18 +501,38 @@ class Ipam:
         rest = f"/{subnet}/{self._epoch}.{next(self._pool_numbers)}"
         return PoolId(space[: _POOL_ID_CHARACTERS - len(rest)] + rest)
 
-    def _in_background(self, ending: Coroutine[Any, Any, None]) -> None:
-        async def logged() -> None:
-            try:
-                await ending
-            except IpamError as error:
-                # Memory keeps the address or the subnet, so it is given to nobody else; the next
-                # start reads from the store whether it is held.
-                log.warning("ipam.unfinished error=%r", str(error))
+    async def _to_its_end(
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        undo: Callable[[], Coroutine[Any, Any, object]] | None = None,
+    ) -> T:
+        """Do ``work`` in a task of its own, and ``undo`` it if the caller does not wait for it."""
+        task = self._own(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._own(_ended(task, undo))
+            raise
 
-        task = asyncio.get_running_loop().create_task(logged())
+    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _ended(
+    task: asyncio.Task[Any], undo: Callable[[], Coroutine[Any, Any, object]] | None
+) -> None:
+    """Wait for what a cancelled caller began, and take back what nobody waits for."""
+    try:
+        await task
+        if undo is not None:
+            await undo()
+    except IpamError as error:
+        # What was to be released, or given back, is still held; the caller heard of no success.
+        log.warning("ipam.unfinished error=%r", str(error))
 
 
 def _addresses(pool: Pool, stored: StoredPool | None = None) -> Addresses:
