@@ -63,8 +63,11 @@ class DockerEngine:
                 f"Docker at {self._address} did not answer in {self._timeout_s:g} s"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
+            # aiohttp words it for programmers; the reason inside is what a person needs.
+            why = getattr(error, "os_error", error)
             raise UnavailableError(
-                f"Docker at {self._address} cannot be reached ({error}); is dockerd running?"
+                f"Docker at {self._address} cannot be reached: "
+                f"{getattr(why, 'strerror', None) or why}; is dockerd running?"
             ) from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UnavailableError(

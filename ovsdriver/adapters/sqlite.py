@@ -8,9 +8,11 @@ Everything here that is not the writer thread's belongs to the event loop, so th
 """
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,11 +20,16 @@ from typing import Any, TypeVar
 
 from ovsdriver.adapters import storefile
 from ovsdriver.errors import UnavailableError
+from ovsdriver.logs import event
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 Unit = Callable[[sqlite3.Connection], T]
 """Runs on the writer thread. Statements only: no BEGIN, COMMIT or savepoint of its own."""
+
+CLOSE_S = 10.0
 
 BUSY_TIMEOUT_S = 2.0
 """How long a commit waits for another process that holds the file's write lock."""
@@ -40,8 +47,10 @@ class Database:
         self._waiting: list[tuple[Unit[Any], asyncio.Future[Any]]] = []
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ended = asyncio.Event()
         self._closed = False
-        self._connection: sqlite3.Connection
+        self._connection: sqlite3.Connection | None = None
+        """The writer thread's, from :meth:`_connect` on."""
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self.commits = 0
         """Commits since the start: what tests count instead of milliseconds."""
@@ -107,19 +116,23 @@ class Database:
         """
         if self._closed:
             raise _closed(self._path)
-        return await self._call(lambda: unit(self._connection))
+        return await self._call(lambda: unit(self._opened()))
 
     async def close(self) -> None:
-        """Commit what is queued, refuse what comes later, close the file. Repeatable."""
-        if self._closed:
-            return
+        """Commit what is queued, refuse what comes later, close the file. Repeatable.
+
+        A disk that does not answer is given up after ``CLOSE_S``: nobody was told that what waits
+        for it is kept.
+        """
         self._closed = True
-        await self._idle.wait()
         try:
-            await self._call(lambda: self._connection.close())
-        finally:
+            async with asyncio.timeout(CLOSE_S):
+                await self._idle.wait()
+                self._jobs.put(None)
+                await self._ended.wait()
+        except TimeoutError:
+            event(log, "store.given-up", level=logging.ERROR, path=self._path, after_s=CLOSE_S)
             self._jobs.put(None)
-            self._thread.join()
 
     # On the loop
 
@@ -159,12 +172,20 @@ class Database:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+        if self._connection is not None:
+            self._connection.close()
+        with suppress(RuntimeError):  # given up, and the loop has ended since
+            self._loop.call_soon_threadsafe(self._ended.set)
 
     def _connect(self) -> None:
         self._connection = storefile.connect(self._path, busy_timeout_s=self._busy_timeout_s)
 
+    def _opened(self) -> sqlite3.Connection:
+        assert self._connection is not None  # noqa: S101 - open() hands out no other
+        return self._connection
+
     def _commit(self, batch: list[tuple[Unit[Any], asyncio.Future[Any]]]) -> None:
-        connection = self._connection
+        connection = self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")
             outcomes = [self._run(connection, unit) for unit, _ in batch]

@@ -69,8 +69,9 @@ def _print(status: dict[str, Any]) -> None:
 def _switch(switch: dict[str, Any]) -> Text:
     if not switch["connected"]:
         return Text("not connected; `ovsnet check` says why", style="red")
-    datapaths = ", ".join(switch["datapaths"]) or "none"
-    return Text(f"{switch['version'] or 'connected'}, datapaths: {datapaths}")
+    version = f", version {switch['version']}" if switch["version"] else ""
+    used = " and ".join(switch["datapaths"])
+    return Text(f"connected{version}{f', our bridges are {used}' if used else ''}")
 
 
 def _docker(docker: dict[str, Any]) -> Text:

@@ -137,6 +137,7 @@ class SwitchReport:
     connected: bool = False
     version: str = ""
     datapaths: tuple[str, ...] = ()
+    """Of the bridges that we made. What vswitchd offers says little: it lists ``system`` always."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,9 +210,8 @@ def report(scene: Scene) -> Report:
 def switch(observed: Switch) -> SwitchReport:
     """Return what ``status`` says of Open vSwitch."""
     now = observed.status()
-    return SwitchReport(
-        connected=now.connected, version=now.version, datapaths=tuple(now.datapath_types)
-    )
+    used = {each.datapath.value for each in observed.bridges().values() if each.owned}
+    return SwitchReport(connected=now.connected, version=now.version, datapaths=tuple(sorted(used)))
 
 
 def docker(view: EngineView | None) -> DockerReport:

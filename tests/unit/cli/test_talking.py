@@ -26,7 +26,7 @@ from tests.unit.cli.conftest import WELL, Desk, Shell
 
 HEALTHY = replace(
     WELL,
-    open_vswitch=SwitchReport(connected=True, version="3.5.0", datapaths=("netdev", "system")),
+    open_vswitch=SwitchReport(connected=True, version="3.5.0", datapaths=("netdev",)),
     docker=DockerReport(answered=True, version="26.1.5", id="ABCD"),
     counts=Counts(networks=2, endpoints=1, pools=3, leases=5),
     repairs=RepairReport(at=1000.0),
@@ -84,7 +84,7 @@ def test_status_of_a_healthy_process(shell: Shell, desk: Desk):
     result = shell("status")
     assert result.exit_code == 0
     assert "ovsnet 0.1.0 is running, process 4711, for 1 h 2 min" in result.stdout
-    assert "3.5.0, datapaths: netdev, system" in result.stdout
+    assert "connected, version 3.5.0, our bridges are netdev" in result.stdout
     assert "26.1.5" in result.stdout
     assert "2 networks, 1 endpoint, 3 pools, 5 leased addresses" in result.stdout
     assert "nothing to mend" in result.stdout

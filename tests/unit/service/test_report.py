@@ -292,6 +292,15 @@ async def test_a_bridge_whose_flows_are_others_is_a_warning(
     assert words in text
 
 
+async def test_open_vswitch_is_reported_with_the_datapath_of_our_bridges(scene: Scene):
+    put(scene, ObservedBridge(name="br0", datapath=Datapath.SYSTEM, owned=False))
+    assert asdict(report.switch(scene.switch)) == {
+        "connected": True,
+        "version": "3.5.0",
+        "datapaths": ("netdev",),
+    }
+
+
 async def test_docker_is_reported_as_it_answered():
     assert report.docker(None).answered is False
     assert asdict(report.docker(VIEW)) == {"answered": True, "version": "26.1.5", "id": "ENGINE"}

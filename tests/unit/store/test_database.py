@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -182,6 +183,20 @@ async def test_closing_commits_what_waits_and_refuses_what_comes_later(database:
     with pytest.raises(UnavailableError, match="stopping"):
         await database.read(keys)
     assert keys_on_disk(database.path) == {"0", "1", "2", "3", "4"}
+
+
+async def test_a_disk_that_does_not_answer_is_given_up_at_the_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("ovsdriver.adapters.sqlite.CLOSE_S", 0.05)
+    released = threading.Event()
+    hanging = asyncio.ensure_future(database.write(lambda _: released.wait(60)))
+    await asyncio.sleep(0)
+    await database.close()
+    assert "store.given-up" in caplog.text
+    released.set()
+    assert await hanging
+    await database.close()
 
 
 async def test_closing_twice_succeeds(database: Database):
