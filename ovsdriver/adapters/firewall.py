@@ -198,7 +198,7 @@ class HostFirewall:
             {*seen.wanted.outgoing4, *seen.wanted.outgoing6, *(g.link for g in plan.gateways)}
         )
         await self._take(decision.before)
-        written = await self._on_thread(self._write_table, plan, seen.outside, decision.guard)
+        written = await self._on_thread(self._write_table, plan, seen, decision.guard)
         await self._take(decision.after)
         self._confirmed = seen.gateways
         if written or decision.writes:
@@ -320,13 +320,24 @@ class HostFirewall:
             every = self._sysctls.read_every(forwarding.forwarding6("*"))
             switches = replace(switches, values={**every, **values})
         gateways = {name: index for name, index in there.items() if index}
-        return _Seen(wanted=wanted, switches=switches, outside=outside, gateways=gateways)
-
-    def _write_table(self, plan: FirewallPlan, outside: frozenset[str], guard: Guard) -> bool:
-        _, table, _ = self._open()
-        return table.ensure(
-            nft_rules.render(plan, table=self._instance, outside=outside, guard=guard)
+        return _Seen(
+            wanted=wanted,
+            switches=switches,
+            outside=outside,
+            bridges=self._host.bridges,
+            gateways=gateways,
         )
+
+    def _write_table(self, plan: FirewallPlan, seen: "_Seen", guard: Guard) -> bool:
+        _, table, _ = self._open()
+        objects = nft_rules.render(
+            plan,
+            table=self._instance,
+            outside=seen.outside,
+            guard=guard,
+            bridges=seen.bridges,
+        )
+        return table.ensure(objects)
 
     def _survey(self) -> tuple[HostNetwork, tuple[str, ...], list[ForeignChain]]:
         """Return the host, the gateways that our table names, and others' forward chains."""
@@ -351,6 +362,7 @@ class _Seen:
     wanted: forwarding.Wanted
     switches: forwarding.Switches
     outside: frozenset[str]
+    bridges: frozenset[str]
     gateways: dict[str, int]
     """Link indexes of the gateways that exist."""
 

@@ -37,7 +37,12 @@ _FAMILIES = {4: "ipv4", 6: "ipv6"}
 
 
 def render(
-    plan: FirewallPlan, *, table: str, outside: Iterable[str] = (), guard: Guard | None = None
+    plan: FirewallPlan,
+    *,
+    table: str,
+    outside: Iterable[str] = (),
+    guard: Guard | None = None,
+    bridges: Iterable[str] = (),
 ) -> Sequence[Object]:
     """Return the objects inside of the table, in the order in which they can be added.
 
@@ -46,6 +51,7 @@ def render(
         table: name of the table, of family ``inet``.
         outside: Linux bridges that do not lead to other containers.
         guard: what to keep from being forwarded on our account.
+        bridges: all Linux bridges of the host, which pass frames on that a guard must not judge.
 
     Raises:
         ValueError: a link's name is one that rules cannot carry; see ``plain``.
@@ -70,7 +76,7 @@ def render(
     _to_gateway(build)
     _postrouting(build)
     if guard:
-        _guard(build, guard)
+        _guard(build, guard, bridges)
     return build.objects
 
 
@@ -161,8 +167,10 @@ def _postrouting(build: "_Builder") -> None:
     )
 
 
-def _guard(build: "_Builder", guard: Guard) -> None:
+def _guard(build: "_Builder", guard: Guard, bridges: Iterable[str]) -> None:
     chain = "guard"
+    guarded = guard.ipv4 | guard.ipv6
+    build.pairs("bridged", [b for b in bridges if guard.ipv6_everywhere or b in guarded])
     build.set("guarded4", guard.ipv4)
     build.set("guarded6", guard.ipv6)
     build.chain(chain, kind="filter", hook="forward", prio=_FILTER - 5)
@@ -172,9 +180,15 @@ def _guard(build: "_Builder", guard: Guard) -> None:
         {"accept": None},
         comment="ours, or another instance's",
     )
-    # A packet that is routed has arrived as "host", ip_forward() drops all others. What is not is
-    # bridged, and comes by here only because of bridge-nf-call-iptables.
-    build.rule(chain, _match(_meta("pkttype"), "host", op="!="), {"accept": None})
+    # With bridge-nf-call-iptables the frames that a bridge passes on come by here, in and out by
+    # the bridge. A packet that is routed back to where it came from looks the same, and reaches
+    # nobody whom its sender could not reach alone.
+    build.rule(
+        chain,
+        _match({"concat": [_meta("iifname"), _meta("oifname")]}, "@bridged"),
+        {"accept": None},
+        comment="passed on by one bridge",
+    )
     # A dockerd that starts after us switches forwarding on for everybody, and brings its own
     # protection. Until we have seen that and lifted the guard, what its containers began outside
     # and what it published must not suffer; neither can be begun by a stranger.
@@ -212,11 +226,15 @@ class _Builder:
         self.objects: list[Object] = []
 
     def set(self, name: str, links: Iterable[str]) -> None:
-        elements = sorted(set(links))
-        for each in elements:
-            if not plain(each):
-                raise ValueError(f"link name {each!r} cannot be written into a rule")
-        described = {**self._in, "name": name, "type": "ifname"}
+        self._set(name, "ifname", _checked(links))
+
+    def pairs(self, name: str, links: Iterable[str]) -> None:
+        """Add a set of pairs of incoming and outgoing link, both the same."""
+        pairs = [{"concat": [link, link]} for link in _checked(links)]
+        self._set(name, ["ifname", "ifname"], pairs)
+
+    def _set(self, name: str, kind: str | list[str], elements: Sequence[str | Object]) -> None:
+        described = {**self._in, "name": name, "type": kind}
         self.objects.append({"set": {**described, **({"elem": elements} if elements else {})}})
 
     def chain(
@@ -235,6 +253,14 @@ class _Builder:
         if comment:
             described["comment"] = comment
         self.objects.append({"rule": {**described, "expr": expressions}})
+
+
+def _checked(links: Iterable[str]) -> list[str]:
+    found = sorted(set(links))
+    for each in found:
+        if not plain(each):
+            raise ValueError(f"link name {each!r} cannot be written into a rule")
+    return found
 
 
 def _meta(key: str) -> Object:

@@ -93,6 +93,11 @@ class HostNetwork:
     links: tuple[HostLink, ...] = ()
     routes: tuple[LinkRoute, ...] = ()
 
+    @property
+    def bridges(self) -> frozenset[str]:
+        """Names of the Linux bridges that rules can name."""
+        return frozenset(each.name for each in self.links if _is_bridge(each) and plain(each.name))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
@@ -118,6 +123,10 @@ def plain(name: str) -> bool:
     return _PLAIN_NAME.fullmatch(name) is not None
 
 
+def _is_bridge(link: HostLink) -> bool:
+    return link.kind == "bridge"
+
+
 def outside_bridges(plan: FirewallPlan, host: HostNetwork) -> frozenset[str]:
     """Return the Linux bridges that lead outside; all others are taken for other containers'.
 
@@ -125,7 +134,7 @@ def outside_bridges(plan: FirewallPlan, host: HostNetwork) -> frozenset[str]:
     whose uplink is a bridge (``br0`` with ``eth0`` in it) must get its containers out. Docker's
     own are never taken for outside unless declared, whatever is plugged into them.
     """
-    bridges = {link.index: link.name for link in host.links if link.kind == "bridge"}
+    bridges = {link.index: link.name for link in host.links if _is_bridge(link)}
     wired = {
         bridges[link.master]
         for link in host.links
@@ -147,7 +156,7 @@ def outgoing(
     if not plan.carries(family):
         return frozenset()
     ours = {gateway.link for gateway in plan.gateways}
-    bridges = {link.name for link in host.links if link.kind == "bridge"}
+    bridges = {link.name for link in host.links if _is_bridge(link)}
     inside = ours | (bridges - set(outside)) | {"lo"}
     return frozenset(
         route.link

@@ -154,6 +154,16 @@ class RoutedHost:
         place = self._behind(f"v{number}", number, bridge=name)
         return Behind(place.sandbox, place.addresses, name, place.gateways)
 
+    def beside(self, bridge: str, place: "Outside") -> Place:
+        """Add another neighbour on the wire of an uplink that is a bridge."""
+        sandbox, addresses = self._sandbox(), {}
+        self._plug(f"{bridge}-more", sandbox, bridge=bridge)
+        for family, address in place.addresses.items():
+            mine = IPNetwork(f"{address[3]}/{address.prefixlen}")
+            sandbox.run(*_address(str(mine), "eth0"))
+            addresses[family] = mine
+        return Place(sandbox, addresses)
+
     def knows_way(self, place: "Outside", to: Behind) -> None:
         """Give a neighbour routes to a network behind the host, as a router outside may have."""
         for family in (4, 6):
