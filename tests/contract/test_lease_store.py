@@ -1,0 +1,342 @@
+"""What every lease store does: the one of the tests and the one of the product."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from ipam import Contents, Lease, LeaseKind, LeaseStore, Pool, PoolId, StoreError
+from ipam.bitmap import Bitmap
+from ovsdriver.adapters.leases import SqliteLeases
+from ovsdriver.adapters.sqlite import Database
+from tests.fakes.leases import FakeLeaseStore
+
+POOL = Pool(
+    id=PoolId("ovsnet/10.40.0.0/16/1.1"),
+    space="ovsnet",
+    subnet=IPNetwork("10.40.0.0/16"),
+    window=IPNetwork("10.40.5.0/24"),
+    automatic=True,
+    created=1_700_000_000.25,
+)
+POOL6 = replace(POOL, id=PoolId("ovsnet/fd00::/48/1.2"), subnet=IPNetwork("fd00::/48"), window=None)
+LEASE = Lease(
+    pool=POOL.id,
+    address=IPAddress("10.40.5.1"),
+    kind=LeaseKind.ENDPOINT,
+    wanted=True,
+    name="web",
+    serial=(3 << 40) + 1,
+    created=1_700_000_001.5,
+)
+
+Reopen = Callable[[], Awaitable[LeaseStore]]
+
+
+@pytest.fixture(params=["fake", "sqlite"])
+async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
+    """Open the store, or what an earlier call left of it; not loaded."""
+    fake = FakeLeaseStore()
+    databases: list[Database] = []
+
+    async def reopen() -> LeaseStore:
+        if request.param == "fake":
+            return fake
+        for database in databases:
+            await database.close()
+        databases.append(await Database.open(tmp_path / "state.db"))
+        return SqliteLeases(databases[-1])
+
+    yield reopen
+    for database in databases:
+        await database.close()
+
+
+@pytest.fixture
+async def store(reopen: Reopen) -> LeaseStore:
+    store = await reopen()
+    await store.load()
+    return store
+
+
+def at(address: str, serial: int, **changes) -> Lease:
+    return replace(LEASE, address=IPAddress(address), serial=serial, **changes)
+
+
+async def reloaded(reopen: Reopen) -> tuple[LeaseStore, Contents]:
+    store = await reopen()
+    return store, await store.load()
+
+
+def taken(contents: Contents, pool: Pool) -> list[str]:
+    (found,) = (each for each in contents.pools if each.pool.id == pool.id)
+    return [
+        str(IPAddress(pool.subnet.first + offset, pool.family)) for offset in Bitmap(found.taken)
+    ]
+
+
+async def test_a_new_store_is_empty(reopen):
+    contents = await (await reopen()).load()
+    assert (list(contents.pools), contents.epoch > 0) == ([], True)
+
+
+async def test_every_load_has_an_epoch_of_its_own(reopen):
+    epochs = [(await (await reopen()).load()).epoch for _ in range(3)]
+    assert epochs == sorted(set(epochs))
+
+
+async def test_pools_come_back_as_they_were_in_the_order_in_which_they_were_made(store, reopen):
+    other = replace(POOL, id=PoolId("a"), space="blue", automatic=False, window=None)
+    for pool in (POOL, POOL6, other):
+        assert await store.add_pool(pool)
+    _, contents = await reloaded(reopen)
+    assert [each.pool for each in contents.pools] == [POOL, POOL6, other]
+    assert all(each.gateway is None and not each.taken for each in contents.pools)
+
+
+async def test_a_space_has_a_subnet_once(store):
+    assert await store.add_pool(POOL)
+    assert not await store.add_pool(replace(POOL, id=PoolId("second")))
+    assert await store.add_pool(replace(POOL, id=PoolId("third"), space="blue"))
+    assert not await store.remove_pool(PoolId("second"))
+
+
+async def test_a_removed_pool_is_gone_with_its_leases(store, reopen):
+    await store.add_pool(POOL)
+    await store.add_lease(LEASE)
+    assert await store.remove_pool(POOL.id)
+    assert not await store.remove_pool(POOL.id)
+    assert await store.lease(POOL.id, LEASE.address) is None
+    assert await store.add_pool(POOL)
+    assert list(await store.leases(POOL.id)) == []
+    _, contents = await reloaded(reopen)
+    assert taken(contents, POOL) == []
+
+
+async def test_leases_come_back_as_they_were(store, reopen):
+    await store.add_pool(POOL)
+    leases = [LEASE, at("10.40.5.2", 2, name="", wanted=False), at("10.40.9.9", 3, name="Zoë ☃")]
+    for lease in leases:
+        assert await store.add_lease(lease)
+    for opened in range(2):
+        store = (await reloaded(reopen))[0] if opened else store
+        assert list(await store.leases(POOL.id)) == leases
+        assert [await store.lease(POOL.id, each.address) for each in leases] == leases
+        assert await store.lease(POOL.id, IPAddress("10.40.7.7")) is None
+
+
+async def test_a_load_tells_which_addresses_are_taken_and_who_is_the_gateway(store, reopen):
+    await store.add_pool(POOL)
+    await store.add_pool(POOL6)
+    gateway = at("10.40.0.1", 2, kind=LeaseKind.GATEWAY)
+    for lease in (LEASE, gateway, at("10.40.255.254", 4, kind=LeaseKind.AUX)):
+        await store.add_lease(lease)
+    _, contents = await reloaded(reopen)
+    assert taken(contents, POOL) == ["10.40.0.1", "10.40.5.1", "10.40.255.254"]
+    assert [each.gateway for each in contents.pools] == [gateway, None]
+
+
+async def test_far_addresses_of_large_ipv6_pools_are_kept_in_their_order(store, reopen):
+    await store.add_pool(POOL6)
+    addresses = [
+        *("fd00::", "fd00::1", "fd00::3fff:ffff:ffff:ffff", "fd00::4000:0:0:0"),
+        *("fd00::8000:0:0:0", "fd00:0:0:1::", "fd00::ffff:ffff:ffff:ffff:ffff"),
+    ]
+    leases = [at(each, n, pool=POOL6.id) for n, each in enumerate(addresses, start=1)]
+    for lease in reversed(leases):
+        assert await store.add_lease(lease)
+        assert not await store.add_lease(replace(lease, serial=lease.serial + 100))
+    again, contents = await reloaded(reopen)
+    assert taken(contents, POOL6) == addresses
+    assert list(await again.leases(POOL6.id)) == leases
+    for number, lease in enumerate(leases):
+        assert list(await again.leases(POOL6.id, after=lease.address)) == leases[number + 1 :]
+        assert await again.remove_lease(POOL6.id, lease.address)
+
+
+async def test_an_address_has_one_holder(store):
+    await store.add_pool(POOL)
+    assert await store.add_lease(LEASE)
+    assert not await store.add_lease(replace(LEASE, serial=9, name="db"))
+    assert await store.lease(POOL.id, LEASE.address) == LEASE
+
+
+async def test_of_many_at_once_who_want_one_address_one_gets_it(store):
+    await store.add_pool(POOL)
+    outcomes = await asyncio.gather(*(store.add_lease(at("10.40.5.1", n)) for n in range(1, 20)))
+    assert outcomes == [True] + [False] * 18
+
+
+async def test_the_same_address_in_two_pools_has_two_holders(store):
+    other = replace(POOL, id=PoolId("other"), space="blue")
+    for pool in (POOL, other):
+        await store.add_pool(pool)
+    assert await store.add_lease(LEASE)
+    assert await store.add_lease(replace(LEASE, pool=other.id, serial=2))
+    assert await store.remove_lease(POOL.id, LEASE.address)
+    assert await store.lease(other.id, LEASE.address) is not None
+
+
+async def test_a_lease_without_its_pool_is_an_error(store):
+    with pytest.raises(StoreError, match="no pool"):
+        await store.add_lease(LEASE)
+
+
+async def test_removing_a_lease_twice_removes_it_once(store, reopen):
+    await store.add_pool(POOL)
+    await store.add_lease(LEASE)
+    assert await store.remove_lease(POOL.id, LEASE.address)
+    assert not await store.remove_lease(POOL.id, LEASE.address)
+    assert not await store.remove_lease(PoolId("nonsense"), LEASE.address)
+    assert await store.lease(POOL.id, LEASE.address) is None
+    _, contents = await reloaded(reopen)
+    assert taken(contents, POOL) == []
+
+
+async def test_removing_a_lease_by_its_serial_spares_another_one(store):
+    await store.add_pool(POOL)
+    await store.add_lease(LEASE)
+    assert not await store.remove_lease(POOL.id, LEASE.address, serial=LEASE.serial + 1)
+    assert await store.lease(POOL.id, LEASE.address) == LEASE
+    assert await store.remove_lease(POOL.id, LEASE.address, serial=LEASE.serial)
+
+
+async def test_writes_take_effect_in_the_order_in_which_they_were_called(store, reopen):
+    await store.add_pool(POOL)
+    outcomes = await asyncio.gather(
+        store.add_lease(LEASE),
+        store.remove_lease(POOL.id, LEASE.address),
+        store.add_lease(replace(LEASE, serial=2)),
+        store.add_lease(replace(LEASE, serial=3)),
+        store.remove_pool(POOL.id),
+        store.add_pool(POOL),
+    )
+    assert outcomes == [True, True, True, False, True, True]
+    _, contents = await reloaded(reopen)
+    assert taken(contents, POOL) == []
+
+
+async def test_leases_are_read_in_parts(store):
+    await store.add_pool(POOL)
+    leases = [at(f"10.40.5.{n}", n) for n in range(1, 8)]
+    await asyncio.gather(*(store.add_lease(lease) for lease in leases))
+    assert list(await store.leases(POOL.id, limit=3)) == leases[:3]
+    assert list(await store.leases(POOL.id, after=leases[2].address, limit=3)) == leases[3:6]
+    assert list(await store.leases(POOL.id, after=leases[2].address)) == leases[3:]
+    assert list(await store.leases(POOL.id, limit=0)) == []
+    assert list(await store.leases(PoolId("nonsense"))) == []
+
+
+async def test_holders_are_counted_by_kind_with_a_few_names(store):
+    await store.add_pool(POOL)
+    for number in range(1, 6):
+        await store.add_lease(at(f"10.40.5.{number}", number, name=f"web{number}"))
+    await store.add_lease(at("10.40.5.9", 9, name=""))
+    await store.add_lease(at("10.40.0.1", 10, name="", kind=LeaseKind.GATEWAY))
+    holders = await store.holders(POOL.id, names=3)
+    assert dict(holders.counts) == {LeaseKind.ENDPOINT: 6, LeaseKind.GATEWAY: 1}
+    assert list(holders.names) == ["web1", "web2", "web3"]
+    assert dict((await store.holders(PoolId("nonsense"), names=3)).counts) == {}
+
+
+async def sqlite_store(path: Path) -> tuple[Database, SqliteLeases]:
+    database = await Database.open(path)
+    store = SqliteLeases(database)
+    await store.load()
+    return database, store
+
+
+async def test_fifty_leases_at_once_share_a_commit(tmp_path):
+    database, store = await sqlite_store(tmp_path / "state.db")
+    await store.add_pool(POOL)
+    before = database.commits
+    await asyncio.gather(*(store.add_lease(at(f"10.40.5.{n}", n)) for n in range(1, 51)))
+    assert database.commits == before + 1
+    await database.close()
+
+
+async def test_a_closed_file_is_an_error_of_the_store(tmp_path):
+    database, store = await sqlite_store(tmp_path / "state.db")
+    await store.add_pool(POOL)
+    await database.close()
+    for call in (
+        store.load(),
+        store.add_lease(LEASE),
+        store.remove_lease(POOL.id, LEASE.address),
+        store.lease(POOL.id, LEASE.address),
+        store.leases(POOL.id),
+        store.holders(POOL.id, names=3),
+        store.remove_pool(POOL.id),
+    ):
+        with pytest.raises(StoreError, match="closed"):
+            await call
+
+
+async def test_many_leases_are_read_in_pages(tmp_path):
+    database, store = await sqlite_store(tmp_path / "state.db")
+    await store.add_pool(POOL)
+    rows = [(n, 1, 0, n, "endpoint", 0, "", 0.0) for n in range(1, 12_001)]
+    await database.write(
+        lambda c: c.executemany("INSERT INTO ipam_lease VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    )
+    leases = await store.leases(POOL.id)
+    assert [lease.serial for lease in leases] == list(range(1, 12_001))
+    assert len(await store.leases(POOL.id, limit=11_000)) == 11_000
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("UPDATE ipam_pool SET subnet = 'nonsense'", id="subnet"),
+        pytest.param("UPDATE ipam_pool SET range = '10.40.5.0/240'", id="range"),
+    ],
+)
+async def test_a_row_without_a_meaning_is_an_error_and_the_file_is_kept(tmp_path, change):
+    path = tmp_path / "state.db"
+    database, store = await sqlite_store(path)
+    await store.add_pool(POOL)
+    await database.write(lambda c: c.execute(change).rowcount)
+    with pytest.raises(StoreError, match=r"pool ovsnet/10.40.0.0/16/1.1.*Restore it"):
+        await SqliteLeases(database).load()
+    await database.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM ipam_pool").fetchone() == (1,)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param(
+            "INSERT INTO ipam_lease VALUES (2, 1, 0, 1, 'endpoint', 0, '', 0.0)", id="two holders"
+        ),
+        pytest.param(
+            "INSERT INTO ipam_lease VALUES (1, 1, 0, 2, 'endpoint', 0, '', 0.0)", id="serial twice"
+        ),
+        pytest.param(
+            "INSERT INTO ipam_lease VALUES (2, 1, 0, 2, 'gateway', 0, '', 0.0)", id="two gateways"
+        ),
+        pytest.param(
+            "INSERT INTO ipam_lease VALUES (2, 7, 0, 2, 'endpoint', 0, '', 0.0)", id="no pool"
+        ),
+        pytest.param(
+            "INSERT INTO ipam_lease VALUES (2, 1, 0, 2, 'other', 0, '', 0.0)", id="unknown kind"
+        ),
+        pytest.param(
+            "INSERT INTO ipam_lease VALUES (2, 1, 0, -2, 'aux', 0, '', 0.0)", id="below the subnet"
+        ),
+        pytest.param("INSERT INTO ipam_epoch VALUES (2, 0)", id="a second epoch"),
+    ],
+)
+async def test_the_tables_refuse_what_must_not_be(tmp_path, statement):
+    database, store = await sqlite_store(tmp_path / "state.db")
+    await store.add_pool(POOL)
+    await store.add_lease(at("10.40.0.1", 1, kind=LeaseKind.GATEWAY))
+    with pytest.raises(sqlite3.IntegrityError):
+        await database.write(lambda c: c.execute(statement).rowcount)
+    await database.close()
