@@ -310,6 +310,18 @@ async def test_a_gateways_addresses_are_replaced_by_what_is_wanted(world: World)
     assert _without_link_local(found.addresses) == sorted(str(each) for each in wanted)
 
 
+async def test_an_address_stays_when_the_one_before_it_in_its_subnet_goes(world: World) -> None:
+    gateway = the_gateway()
+    world.make_tap(gateway.port.name)
+    both = (IPNetwork("10.1.0.1/24"), IPNetwork("10.1.0.2/24"))
+    await world.links.ensure_gateway(replace(gateway, addresses=both))
+
+    await world.links.ensure_gateway(replace(gateway, addresses=both[1:]))
+
+    found = (await world.links.links())[gateway.port.name]
+    assert list(map(str, found.addresses)) == ["10.1.0.2/24"]
+
+
 async def test_a_gateway_may_be_up_without_an_address(world: World) -> None:
     gateway = the_gateway()
     world.make_tap(gateway.port.name)

@@ -513,6 +513,22 @@ async def test_the_veth_is_switched_and_not_a_bridge_with_its_address(
         assert "\ntx-checksumming: on" in container.run("ethtool", "-k", "br0")
 
 
+async def test_both_links_are_switched_where_two_networks_gave_the_same_mac(
+    links: KernelLinks,
+) -> None:
+    veths = [replace(a_veth(number), mac=a_veth(1).mac, tx_offload=True) for number in (1, 2)]
+    with Sandbox() as container:
+        for each in veths:
+            await links.ensure_veth(each)
+            run("ip", "link", "set", each.container, "netns", container.path)
+
+        assert await links.ensure_offload(container.path, a_veth(1).mac, tx=False) is True
+
+        for each in veths:
+            features = container.run("ethtool", "-k", each.container)
+            assert "\ntx-checksumming: off" in features
+
+
 async def test_the_daemon_stays_in_its_namespace_after_a_visit(
     links: KernelLinks, netns: Sandbox
 ) -> None:

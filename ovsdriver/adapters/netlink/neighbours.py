@@ -43,7 +43,7 @@ def who_has(link: str, address: IPAddress, timeout_s: float) -> bytes | None:
     nobody learns an address from it. Blocks. OSError: no such link (ENODEV), or it is down
     (ENETDOWN).
     """
-    question = _ArpQuestion() if address.version == 4 else _NdQuestion()
+    question = ArpQuestion() if address.version == 4 else NdQuestion()
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as wire:
         question.prepare(wire, link)
         wire.bind((link, question.protocol))
@@ -61,7 +61,7 @@ def who_has(link: str, address: IPAddress, timeout_s: float) -> bytes | None:
 
 def _listen(
     wire: socket.socket,
-    question: "_ArpQuestion | _NdQuestion",
+    question: "ArpQuestion | NdQuestion",
     address: IPAddress,
     own: bytes,
     until: float,
@@ -80,13 +80,16 @@ def _listen(
     return None
 
 
-class _ArpQuestion:
+class ArpQuestion:
+    """An ARP probe and what counts as an answer to it."""
+
     protocol = _ETH_P_ARP
 
     def prepare(self, wire: socket.socket, link: str) -> None:
         """Nothing: answers to a probe come to the asker, announcements to all."""
 
     def ask(self, own: bytes, address: IPAddress) -> bytes:
+        """Return the frame to send from the MAC ``own``."""
         return _ETHERNET.pack(_BROADCAST, own, _ETH_P_ARP) + _ARP.pack(
             1, 0x0800, 6, 4, _ARP_REQUEST, own, bytes(4), bytes(6), address.packed
         )
@@ -99,7 +102,9 @@ class _ArpQuestion:
         return sender_mac if sender == address.packed else None
 
 
-class _NdQuestion:
+class NdQuestion:
+    """A neighbour solicitation without a sender and what counts as an answer to it."""
+
     protocol = _ETH_P_IPV6
 
     def prepare(self, wire: socket.socket, link: str) -> None:
@@ -110,6 +115,7 @@ class _NdQuestion:
         wire.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
 
     def ask(self, own: bytes, address: IPAddress) -> bytes:
+        """Return the frame to send from the MAC ``own``."""
         target = address.packed
         group = _SOLICITED_NODE + target[13:]
         body = _ND.pack(_NEIGHBOUR_SOLICITATION, 0, 0, 0, target)

@@ -43,18 +43,17 @@ def call_inside(path: str, work: Callable[[], T]) -> T:
 
 
 def set_offload(mac: bytes, *, tx: bool) -> bool:
-    """Set TX checksum offload of the veth with ``mac`` in the thread's namespace.
+    """Set TX checksum offload of every veth with ``mac`` in the thread's namespace.
 
-    False if there is none. A bond or a bridge on top of it may have the same address.
+    False if there is none. Two networks may give a container the same address and MAC; and a
+    bond or a bridge on top may have it too, which is not ours to change.
     """
     with closing(RouteSocket()) as routes:
-        links = all_links(routes)
-    for link in links:
-        if link.kind == "veth" and link.mac == mac:
-            if ethtool.tx_checksum(link.name) != tx:
-                ethtool.set_tx_checksum(link.name, on=tx)
-            return True
-    return False
+        ours = [each for each in all_links(routes) if each.kind == "veth" and each.mac == mac]
+    for link in ours:
+        if ethtool.tx_checksum(link.name) != tx:
+            ethtool.set_tx_checksum(link.name, on=tx)
+    return bool(ours)
 
 
 def _set_namespace(handle: int) -> None:

@@ -54,8 +54,10 @@ def test_a_full_batch_does_not_wait_for_its_time(never_by_time: None) -> None:
     deletion = Deletion()
     reaper = Reaper(deletion)
 
-    for number in range(64):
+    for number in range(63):
         reaper.add(f"link{number}")
+    assert not deletion.begun.wait(0.2)
+    reaper.add("link63")
 
     assert deletion.begun.wait(PATIENCE_S)
     assert reaper.close(PATIENCE_S)
