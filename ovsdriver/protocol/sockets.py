@@ -45,13 +45,15 @@ class ListeningSocket:
     sock: socket.socket
     adopted: bool
     """systemd made it and keeps it: between two processes of ours calls wait in it."""
-    inode: tuple[int, int] | None = None
-    """Device and inode of its file, where it is ours."""
+    inode: tuple[int, int, int] | None = None
+    """Device, inode and change time of its file, where it is ours: file systems give the number
+    of an inode again, to the socket of our successor for example."""
 
     def remove(self) -> bool:
         """Remove the file, if it is ours and still this socket's; False if it is not.
 
-        The socket itself belongs to whoever serves it.
+        The socket itself belongs to whoever serves it. dockerd repeats a call to a file that is
+        gone, as it does one that is refused.
         """
         if self.adopted:
             return False
@@ -129,7 +131,7 @@ def passed_by_systemd(
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     found = {}
     for index in range(int(count)):
-        name = names[index] if index < len(names) else f"number {index + 1}"
+        name = (names[index] if index < len(names) else "") or f"number {index + 1}"
         path, sock = _adopted(first + index, name)
         found[path] = sock
     return found
@@ -233,9 +235,9 @@ def _peer(sock: socket.socket) -> str:
     return f" (pid {pid})" if pid else ""
 
 
-def _inode(path: Path) -> tuple[int, int]:
+def _inode(path: Path) -> tuple[int, int, int]:
     found = path.lstat()
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _same(one: Path, other: Path) -> bool:

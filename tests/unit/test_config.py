@@ -1,0 +1,301 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from netaddr import IPNetwork
+
+from ovsdriver import config
+from ovsdriver.config import DefaultPool, Settings
+from ovsdriver.domain.model import Datapath
+from ovsdriver.errors import ConfigurationError
+
+WHOLE = """
+plugin_dir = "/run/lab/plugins"
+run_dir = "/run/lab"
+state_dir = "/var/lib/lab"
+ovsdb = "tcp:127.0.0.1:6640"
+docker = "unix:///run/lab/docker.sock"
+instance = "lab"
+bridge = "br-lab"
+datapath = "netdev"
+vlans = "100-199"
+mtu = 1400
+spaces = ["blue", "red"]
+exclude = ["10.128.7.0/24", "fd6f:7673:1::/48"]
+outside_bridges = ["br0"]
+deadline_s = 5.5
+log_level = "debug"
+
+[[pools]]
+base = "10.64.0.0/10"
+size = 26
+
+[[pools]]
+base = "fd00::/32"
+size = 64
+"""
+
+PARSED = Settings(
+    plugin_dir=Path("/run/lab/plugins"),
+    run_dir=Path("/run/lab"),
+    state_dir=Path("/var/lib/lab"),
+    ovsdb="tcp:127.0.0.1:6640",
+    docker="unix:///run/lab/docker.sock",
+    instance="lab",
+    bridge="br-lab",
+    datapath=Datapath.NETDEV,
+    vlans=(100, 199),
+    mtu=1400,
+    spaces=("blue", "red"),
+    pools=(
+        DefaultPool(base=IPNetwork("10.64.0.0/10"), size=26),
+        DefaultPool(base=IPNetwork("fd00::/32"), size=64),
+    ),
+    exclude=(IPNetwork("10.128.7.0/24"), IPNetwork("fd6f:7673:1::/48")),
+    outside_bridges=("br0",),
+    deadline_s=5.5,
+    log_level="debug",
+)
+
+
+@pytest.fixture(autouse=True)
+def no_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The host's own file does not matter to these tests."""
+    path = tmp_path / "default.toml"
+    monkeypatch.setattr(config, "DEFAULT_PATH", path)
+    return path
+
+
+def from_text(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "ovsnet.toml"
+    path.write_text(text)
+    return config.load(path, environ={})
+
+
+def refusal(**arguments: object) -> str:
+    arguments.setdefault("environ", {})
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(**arguments)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def file_refusal(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "ovsnet.toml"
+    path.write_text(text)
+    shown = refusal(path=path)
+    assert shown.startswith(str(path))
+    return shown.removeprefix(str(path))
+
+
+def test_without_anything_the_defaults_hold():
+    assert config.load(environ={"PATH": "/bin", "HOME": "/root"}) == Settings()
+
+
+def test_the_default_file_is_read_if_it_is_there(no_default_file: Path):
+    no_default_file.write_text("mtu = 1400\n")
+    assert config.load(environ={}).mtu == 1400
+
+
+def test_a_file_may_say_everything(tmp_path: Path):
+    assert from_text(tmp_path, WHOLE) == PARSED
+
+
+def test_an_empty_file_says_nothing(tmp_path: Path):
+    assert from_text(tmp_path, "") == Settings()
+
+
+def test_variables_may_say_everything():
+    assert (
+        config.load(
+            environ={
+                "OVSNET_PLUGIN_DIR": "/run/lab/plugins",
+                "OVSNET_RUN_DIR": "/run/lab",
+                "OVSNET_STATE_DIR": "/var/lib/lab",
+                "OVSNET_OVSDB": "tcp:127.0.0.1:6640",
+                "OVSNET_DOCKER": "unix:///run/lab/docker.sock",
+                "OVSNET_INSTANCE": "lab",
+                "OVSNET_BRIDGE": "br-lab",
+                "OVSNET_DATAPATH": "NETDEV",
+                "OVSNET_VLANS": "100-199",
+                "OVSNET_MTU": "1400",
+                "OVSNET_SPACES": "blue, red",
+                "OVSNET_POOLS": "10.64.0.0/10:26,fd00::/32:64",
+                "OVSNET_EXCLUDE": "10.128.7.0/24 fd6f:7673:1::/48",
+                "OVSNET_OUTSIDE_BRIDGES": "br0",
+                "OVSNET_DEADLINE_S": "5.5",
+                "OVSNET_LOG_LEVEL": "Debug",
+            }
+        )
+        == PARSED
+    )
+
+
+def test_flags_may_say_everything():
+    assert (
+        config.load(
+            environ={},
+            flags={
+                "plugin_dir": Path("/run/lab/plugins"),
+                "run_dir": "/run/lab",
+                "state_dir": "/var/lib/lab",
+                "ovsdb": "tcp:127.0.0.1:6640",
+                "docker": "unix:///run/lab/docker.sock",
+                "instance": "lab",
+                "bridge": "br-lab",
+                "datapath": "netdev",
+                "vlans": "100-199",
+                "mtu": 1400,
+                "spaces": ("blue", "red"),
+                "pools": ["10.64.0.0/10:26", "fd00::/32:64"],
+                "exclude": "10.128.7.0/24,fd6f:7673:1::/48",
+                "outside_bridges": ["br0"],
+                "deadline_s": 5.5,
+                "log_level": "debug",
+            },
+        )
+        == PARSED
+    )
+
+
+def test_variables_hold_over_the_file_and_flags_over_both(tmp_path: Path):
+    path = tmp_path / "ovsnet.toml"
+    path.write_text('mtu = 1000\nbridge = "file"\ninstance = "file"\n')
+    loaded = config.load(
+        path,
+        environ={"OVSNET_BRIDGE": "variable", "OVSNET_INSTANCE": "variable"},
+        flags={"instance": "flag", "bridge": None},
+    )
+    assert (loaded.mtu, loaded.bridge, loaded.instance) == (1000, "variable", "flag")
+
+
+def test_a_variable_names_the_file_unless_a_flag_does(tmp_path: Path):
+    one, other = tmp_path / "one.toml", tmp_path / "other.toml"
+    one.write_text("mtu = 1001\n")
+    other.write_text("mtu = 1002\n")
+    environ = {"OVSNET_CONFIG": str(one)}
+    assert config.load(environ=environ).mtu == 1001
+    assert config.load(other, environ=environ).mtu == 1002
+
+
+def test_the_processes_own_environment_is_read_if_none_is_given(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OVSNET_MTU", "1234")
+    assert config.load().mtu == 1234
+
+
+def test_an_empty_list_is_a_list(tmp_path: Path):
+    assert from_text(tmp_path, "pools = []\n").pools == ()
+    assert config.load(environ={"OVSNET_SPACES": ""}).spaces == ()
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path):
+    assert refusal(path=tmp_path / "x.toml") == f"{tmp_path}/x.toml: there is no such file"
+    environ = {"OVSNET_CONFIG": str(tmp_path / "y.toml")}
+    assert refusal(environ=environ) == f"{tmp_path}/y.toml: there is no such file"
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
+    assert refusal(path=tmp_path) == f"{tmp_path} cannot be read: Is a directory"
+
+
+def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path):
+    no_default_file.write_text("mtu = = 3")
+    assert "is not TOML" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("mtu 1500", " is not TOML: Expected '=' after a key"),
+        ("mut = 1500", ": mut: no such setting; did you mean `mtu`?"),
+        ("plugin-dir = '/run'", ": plugin-dir: no such setting; did you mean `plugin_dir`?"),
+        ("[server]\nmtu = 5", ": server: no such setting"),
+        ("mtu = 67", ': mtu: "67" is not an MTU in bytes: 68 to 65535'),
+        ("mtu = true", ": mtu: not a BYTES"),
+        ("mtu = [1500]", ": mtu: not a BYTES"),
+        ("run_dir = 'run'", ': run_dir: "run" is not an absolute path'),
+        ("ovsdb = '/run/db.sock'", ': ovsdb: "/run/db.sock" is not an OVSDB address; write it'),
+        ("ovsdb = 'tcp:host'", ": ovsdb: "),
+        ("ovsdb = 'tcp:h:70000'", ": ovsdb: "),
+        ("ovsdb = 'ssl:h:1'", ": ovsdb: "),
+        ("docker = '/run/docker.sock'", ": docker: "),
+        ("instance = 'My Lab'", ": instance: "),
+        ("bridge = 'a-bridge-with-a-name'", ": bridge: "),
+        ("datapath = 'dpdk'", ': datapath: "dpdk" is none of `system`, `netdev`'),
+        ("vlans = '0-10'", ': vlans: "0-10" is not a range of VLAN ids; write it like 100-199'),
+        ("vlans = '20-10'", ": vlans: "),
+        ("vlans = '1-4095'", ": vlans: "),
+        ("vlans = 5", ": vlans: "),
+        ("spaces = 'blue'", ": spaces: not a list"),
+        ("spaces = ['a', 'b/c']", ': spaces[1]: "b/c" cannot name an address space'),
+        ("spaces = ['a', 'a']", ": spaces[1]: is in the list twice"),
+        ("spaces = ['ovsnet']", ': spaces[0]: "ovsnet" is the default space'),
+        ("spaces = ['a-global']", ": spaces[0]: "),
+        (
+            "exclude = ['10.0.0.5/24']",
+            ': exclude[0]: "10.0.0.5/24" has host bits; write 10.0.0.0/24',
+        ),
+        ("exclude = [5]", ": exclude[0]: "),
+        ("pools = ['10.0.0.0/8']", ': pools[0]: "10.0.0.0/8" is not BASE:SIZE; write it like'),
+        (
+            "pools = ['10.0.0.0/8:31']",
+            ': pools[0]: "31" is not a prefix length inside 10.0.0.0/8: 8 to',
+        ),
+        ("pools = ['10.0.0.0/16:8']", ": pools[0]: "),
+        ("[[pools]]\nbase = '10.0.0.0/8'", ": pools[0]: a pool has `base` and `size`"),
+        (
+            "[[pools]]\nbase = '10.0.0.0/8'\nsiez = 24",
+            ": pools[0].siez: no such setting; did you mean `size`?",
+        ),
+        ("[pools]\nbase = '10.0.0.0/8'", ": pools: not a list"),
+        ("outside_bridges = ['a b']", ": outside_bridges[0]: "),
+        ("deadline_s = 0", ': deadline_s: "0" is not a number of seconds: 1 to 300'),
+        ("deadline_s = 301", ": deadline_s: "),
+        ("deadline_s = inf", ": deadline_s: "),
+        ("deadline_s = 'soon'", ": deadline_s: "),
+        ("log_level = 'loud'", ': log_level: "loud" is none of `debug`, `info`'),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, text: str, shown: str):
+    assert file_refusal(tmp_path, text).startswith(shown)
+
+
+def test_a_file_that_is_not_utf_8_is_told(tmp_path: Path):
+    path = tmp_path / "ovsnet.toml"
+    path.write_bytes(b'bridge = "\xff"')
+    assert refusal(path=path) == f"{path}: byte 10 is not UTF-8"
+
+
+def test_a_wrong_variable_is_refused_by_its_name():
+    assert refusal(environ={"OVSNET_MTU": "big"}).startswith('OVSNET_MTU: "big" is not an MTU')
+    assert refusal(environ={"OVSNET_SPACES": "a,b/c"}).startswith('OVSNET_SPACES[1]: "b/c"')
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest():
+    assert refusal(environ={"OVSNET_PLUGINDIR": "/x"}) == (
+        "OVSNET_PLUGINDIR: no such setting; did you mean `OVSNET_PLUGIN_DIR`?"
+    )
+
+
+def test_a_wrong_flag_is_refused_by_its_name():
+    assert refusal(flags={"run_dir": "lab"}).startswith('--run-dir: "lab" is not an absolute path')
+    assert "did you mean `--run-dir`" in refusal(flags={"rundir": "/x"})
+
+
+def test_the_table_has_each_setting_once():
+    names = [row.name for row in config.SETTINGS]
+    assert names == [field.name for field in fields(Settings)]
+    assert {row.flag for row in config.SETTINGS} >= {"--plugin-dir", "--ovsdb"}
+    assert {row.variable for row in config.SETTINGS} >= {"OVSNET_PLUGIN_DIR", "OVSNET_OVSDB"}
+
+
+def test_the_defaults_would_be_accepted_from_a_file(tmp_path: Path):
+    default = Settings()
+    pools = [f"{pool.base}:{pool.size}" for pool in default.pools]
+    text = (
+        f"plugin_dir = '{default.plugin_dir}'\novsdb = '{default.ovsdb}'\n"
+        f"docker = '{default.docker}'\ninstance = '{default.instance}'\n"
+        f"bridge = '{default.bridge}'\nvlans = '{default.vlans[0]}-{default.vlans[1]}'\n"
+        f"mtu = {default.mtu}\npools = {pools}\ndeadline_s = {default.deadline_s}\n"
+        f"log_level = '{default.log_level}'\n"
+    )
+    assert from_text(tmp_path, text) == default
