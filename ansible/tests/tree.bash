@@ -87,7 +87,11 @@ tree_run() ( # NSPAWN-OPTION... -- COMMAND...; in a subshell, for it moves to ot
         environment+=("--setenv=$line")
     done <"$tree/etc/environment"
     # The tree is a machine of its own: it may do all that root may, and write kernel settings.
+    # nspawn keeps notes below /run/systemd; here they go with its mount namespace.
+    mkdir -p /run/systemd/nspawn
     SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0 \
+        unshare --mount --propagation private \
+        sh -c 'mount -t tmpfs tmpfs /run/systemd/nspawn && exec "$@"' with-notes \
         systemd-nspawn --quiet --register=no --keep-unit --directory="$tree" --machine="$name" \
         --capability=all --network-namespace-path="/run/netns/$name" --bind=/dev/net/tun \
         --resolv-conf=off --timezone=off --link-journal=no "${environment[@]}" "$@"
@@ -119,7 +123,6 @@ tree_clean() {
         control_groups | while read -r group; do
             find "$group/$name" -depth -type d -exec rmdir {} + 2>/dev/null
         done
-        rmdir "/run/systemd/nspawn/propagate/$name" 2>/dev/null
     fi
     if [ -n "${OVSNET_TREE_KEEP-}" ]; then
         echo "kept: $work"
