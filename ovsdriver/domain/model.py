@@ -28,6 +28,7 @@ Never absent: an OVS port without a tag is a trunk of all VLANs.
 """
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+"""The default of fields, through a factory: Python 3.11 takes it for mutable, being unhashable."""
 
 
 class Mode(StrEnum):
@@ -104,7 +105,7 @@ class Network:
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
     port: PortKind = PortKind.VETH
-    options: Mapping[str, str] = field(default=NO_OPTIONS)
+    options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed after ``-o``, for showing."""
     engine: str = ""
     """``/info`` ID of the dockerd that made it, empty if not known (yet)."""
@@ -132,7 +133,7 @@ class Endpoint:
     """Path of the network namespace, from Join on; None before, and again after Leave."""
     ended: bool = False
     """Its end was proven or asked for; its plumbing is being removed."""
-    options: Mapping[str, str] = field(default=NO_OPTIONS)
+    options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed as driver options of the endpoint, for showing."""
 
 
@@ -144,7 +145,7 @@ class Bridge:
     datapath: Datapath
     owned: bool
     """It carries our mark. Ownership is by the mark, never by the name."""
-    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +161,7 @@ class Port:
     """For internal ports in the host's namespace, which vswitchd gives this address."""
     mtu: int | None = None
     """For internal ports: ``mtu_request``."""
-    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ class ObservedPort:
     ifindex: int | None = None
     """0 or None: the device is gone, even where ``ofport`` still stands."""
     error: str = ""
-    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     internal: bool = False
     vlan_mode: str = ""
 
@@ -38,7 +38,7 @@ class ObservedBridge:
     controllers: int = 0
     integration: bool = False
     """It is OVN's integration bridge (``external_ids:ovn-bridge`` of the root row names it)."""
-    external_ids: Mapping[str, str] = field(default=NO_OPTIONS)
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ports: tuple[ObservedPort, ...] = ()
     """Without the bridge's own local port."""
 

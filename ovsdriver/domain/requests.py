@@ -33,7 +33,7 @@ class NetworkOptions:
     datapath: Datapath | None = None
     interface_prefix: str = "eth"
     masquerade: bool = True
-    typed: Mapping[str, str] = field(default=NO_OPTIONS)
+    typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """As the user typed them, for showing."""
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""
@@ -45,7 +45,7 @@ class EndpointOptions:
 
     mac: EUI | None = None
     mtu: int | None = None
-    typed: Mapping[str, str] = field(default=NO_OPTIONS)
+    typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""
 
