@@ -85,6 +85,8 @@ class Setting:
     """A list in the file, words between commas elsewhere."""
     shape: str = "VALUE"
     """What a value looks like, for ``--help``."""
+    spell: Callable[[Any], str] | None = None
+    """Writes a table or a list of the file as ``parse`` reads it; None: they are refused."""
 
     @property
     def variable(self) -> str:
@@ -151,6 +153,12 @@ def _vlans(text: str) -> tuple[int, int]:
     return first, last
 
 
+def _spelled_vlans(pair: Any) -> str:
+    if not isinstance(pair, list) or len(pair) != 2:
+        raise ValueError("not the first and the last VLAN id; write it like [100, 199]")
+    return f"{pair[0]}-{pair[1]}"
+
+
 def _space(text: str) -> str:
     if text == DEFAULT_SPACE:
         raise ValueError(f"{quote(text)} is the default space, which ovsipam.sock serves")
@@ -173,6 +181,12 @@ def _default_pool(text: str) -> DefaultPool:
     most = 30 if base.version == 4 else 126
     size = values.integer(size_text, base.prefixlen, most, f"a prefix length inside {base}")
     return DefaultPool(base=base, size=size)
+
+
+def _spelled_pool(pool: Any) -> str:
+    if not isinstance(pool, Mapping) or set(pool) != {"base", "size"}:
+        raise ValueError("not a pool; it has a `base` and a `size`, and nothing else")
+    return f"{pool['base']}:{pool['size']}"
 
 
 def _seconds(text: str) -> float:
@@ -229,6 +243,7 @@ SETTINGS: Sequence[Setting] = (
         name="vlans",
         parse=_vlans,
         shape="FIRST-LAST",
+        spell=_spelled_vlans,
         help="VLAN ids for automatic choice on bridges of ours.",
     ),
     Setting(
@@ -249,6 +264,7 @@ SETTINGS: Sequence[Setting] = (
         parse=_default_pool,
         many=True,
         shape="BASE:SIZE",
+        spell=_spelled_pool,
         help="Where automatic subnets come from, and their prefix length.",
     ),
     Setting(
@@ -380,23 +396,11 @@ def _value(row: Setting, item: object, place: str) -> object:
 
 
 def _one(row: Setting, item: object, place: str) -> object:
-    if isinstance(item, Mapping) and row.name == "pools":
-        item = _written_out(item, place)
-    if isinstance(item, bool) or not isinstance(item, str | int | float | Path):
-        raise ConfigurationError(f"{place}: not a {row.shape}")
     try:
+        if row.spell is not None and isinstance(item, list | Mapping):
+            item = row.spell(item)
+        if isinstance(item, bool) or not isinstance(item, str | int | float | Path):
+            raise ConfigurationError(f"{place}: not a {row.shape}")
         return row.parse(str(item))
     except ValueError as error:
         raise ConfigurationError(f"{place}: {error}") from error
-
-
-def _written_out(pool: Mapping[str, object], place: str) -> str:
-    """Return an element of ``[[pools]]`` as a variable or a flag would write it."""
-    for key in pool:
-        if key not in {"base", "size"}:
-            raise ConfigurationError(
-                f"{place}.{key}: no such setting{values.nearest(key, ('base', 'size'))}"
-            )
-    if "base" not in pool or "size" not in pool:
-        raise ConfigurationError(f"{place}: a pool has `base` and `size`")
-    return f"{pool['base']}:{pool['size']}"

@@ -182,6 +182,10 @@ def test_the_processes_own_environment_is_read_if_none_is_given(monkeypatch: pyt
     assert config.load().mtu == 1234
 
 
+def test_a_range_of_vlans_may_be_written_as_a_list(tmp_path: Path):
+    assert from_text(tmp_path, "vlans = [100, 199]\n").vlans == (100, 199)
+
+
 def test_an_empty_list_is_a_list(tmp_path: Path):
     assert from_text(tmp_path, "pools = []\n").pools == ()
     assert config.load(environ={"OVSNET_SPACES": ""}).spaces == ()
@@ -241,11 +245,12 @@ def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path)
             ': pools[0]: "31" is not a prefix length inside 10.0.0.0/8: 8 to',
         ),
         ("pools = ['10.0.0.0/16:8']", ": pools[0]: "),
-        ("[[pools]]\nbase = '10.0.0.0/8'", ": pools[0]: a pool has `base` and `size`"),
-        (
-            "[[pools]]\nbase = '10.0.0.0/8'\nsiez = 24",
-            ": pools[0].siez: no such setting; did you mean `size`?",
-        ),
+        ("[[pools]]\nbase = '10.0.0.0/8'", ": pools[0]: not a pool; it has a `base` and a `size`"),
+        ("vlans = [5]", ": vlans: not the first and the last VLAN id; write it like [100, 199]"),
+        ("vlans = [0, 10]", ': vlans: "0-10" is not a range of VLAN ids'),
+        ("vlans = [true, false]", ': vlans: "True-False" is not a range of VLAN ids'),
+        ("pools = [['10.0.0.0/8', 24]]", ": pools[0]: not a pool"),
+        ("[[pools]]\nbase = '10.0.0.0/8'\nsiez = 24", ": pools[0]: not a pool; it has"),
         ("[pools]\nbase = '10.0.0.0/8'", ": pools: not a list"),
         ("outside_bridges = ['a b']", ": outside_bridges[0]: "),
         ("deadline_s = 0", ': deadline_s: "0" is not a number of seconds: 1 to 300'),
