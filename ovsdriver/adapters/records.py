@@ -90,11 +90,6 @@ def _annotation_reader(origin: Any, arguments: tuple[Any, ...]) -> _Reader:
     if origin is tuple and arguments[1:] == (...,):
         each = _reader(arguments[0])
         return lambda values: tuple(map(each, values))
-    if origin is tuple:
-        readers = [_reader(argument) for argument in arguments]
-        return lambda values: tuple(
-            read(value) for read, value in zip(readers, values, strict=True)
-        )
     if origin in (Union, types.UnionType):
         (only,) = (argument for argument in arguments if argument is not types.NoneType)
         present = _reader(only)

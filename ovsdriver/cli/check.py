@@ -76,13 +76,13 @@ async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
 
 
 def _print(findings: list[Finding]) -> None:
-    width = max(len(each.subject) for each in findings)
+    rows: list[tuple[Text, ...]] = []
     for each in findings:
-        line = Text(f"{each.level.value:<5}", style=_STYLES[each.level])
-        line.append(f"{each.subject:<{width}}  {each.text}", style="default")
-        show.line(line)
+        level = Text(each.level.value, style=_STYLES[each.level])
+        rows.append((level, Text(each.subject, style="bold"), Text(each.text)))
         if each.remedy:
-            show.line(Text(f"{'':<5}{'':<{width}}  -> {each.remedy}", style="cyan"))
+            rows.append((Text(), Text(), Text(f"-> {each.remedy}", style="cyan")))
+    show.grid(rows)
     bad = sum(each.level is Level.FAIL for each in findings)
     warned = sum(each.level is Level.WARN for each in findings)
     show.line()

@@ -11,7 +11,7 @@ from rich.text import Text
 ID_DIGITS = 12
 
 _UNLIMITED = 10_000
-"""Columns of a pipe: what ``grep`` reads is neither cut nor wrapped."""
+"""Columns of a pipe, and of tables everywhere: nothing is cut, a terminal wraps by itself."""
 
 
 def as_json(value: object) -> None:
@@ -26,16 +26,26 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
         made.add_column(column, no_wrap=True)
     for row in rows:
         made.add_row(*(each if isinstance(each, Text) else Text(each) for each in row))
-    _print(made)
+    _print(made, whole=True)
 
 
 def facts(rows: Iterable[tuple[str, str | Text]]) -> None:
     """Print names and values, one a line."""
+    grid(
+        (Text(name, style="bold"), value if isinstance(value, Text) else Text(value))
+        for name, value in rows
+    )
+
+
+def grid(rows: Iterable[Sequence[Text]]) -> None:
+    """Print aligned columns, the last one folded where the terminal ends."""
+    lines = list(rows)
     made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    made.add_column(style="bold", no_wrap=True)
+    for _ in lines[0][1:]:
+        made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
-    for name, value in rows:
-        made.add_row(name, value if isinstance(value, Text) else Text(value))
+    for each in lines:
+        made.add_row(*each)
     _print(made)
 
 
@@ -70,9 +80,9 @@ def plural(count: int, word: str, words: str = "") -> str:
     return f"{count} {word if count == 1 else words or f'{word}s'}"
 
 
-def _print(what: Table | Text) -> None:
+def _print(what: Table | Text, *, whole: bool = False) -> None:
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if whole or not console.is_terminal:
         console.width = _UNLIMITED
     with console.capture() as captured:
         console.print(what)

@@ -214,18 +214,19 @@ async def test_a_network_that_is_removed_while_we_read_is_no_fault(daemon: Daemo
 
 
 async def test_a_daemon_that_hangs_is_given_up(tmp_path: Path):
-    asked = asyncio.Event()
+    left = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
+        assert (await reader.readline()).startswith(b"GET /info")
         await reader.read()
         writer.close()
+        left.set()
 
     path = tmp_path / "docker.sock"
     async with await asyncio.start_unix_server(hang, path):
         with pytest.raises(UnavailableError, match="did not answer in"):
             await DockerEngine(f"unix://{path}", timeout_s=0.1).read()
-        assert asked.is_set()
+        await left.wait()
 
 
 @pytest.mark.parametrize(

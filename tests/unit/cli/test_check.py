@@ -422,7 +422,7 @@ def elsewhere(tmp_path: Path) -> tuple[str, ...]:
 def test_a_host_that_lacks_things_is_told_what_to_type(shell: Shell, elsewhere: tuple[str, ...]):
     done = shell("check", *elsewhere)
     assert done.exit_code == 1
-    assert "fail Open vSwitch database" in done.stdout
+    assert "fail  Open vSwitch database" in done.stdout
     assert "-> " in done.stdout
     assert "to mend before ovsnet can work" in done.stdout
     assert done.stderr == ""

@@ -158,14 +158,18 @@ def test_an_answer_that_is_no_object_is_a_sentence(
 async def test_a_process_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ovsdriver.cli.daemon.READ_S", 0.1)
 
+    left = asyncio.Event()
+
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        left.set()
 
     async with await asyncio.start_unix_server(hang, tmp_path / "admin.sock"):
         daemon = Daemon(Settings(run_dir=tmp_path))
         with pytest.raises(Refusal, match=r"did not answer in 0\.1 s"):
             await asyncio.to_thread(daemon.status)
+        await left.wait()
 
 
 def test_a_socket_that_may_not_be_opened_asks_for_root():
