@@ -1,4 +1,4 @@
-"""Random sequences of all IPAM calls on the product's store, where a restart opens the file again."""
+"""Random sequences of IPAM calls on the product's store: a restart opens the file again."""
 
 import shutil
 import tempfile
