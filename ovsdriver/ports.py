@@ -6,7 +6,7 @@ Every call here is repeatable, bounded in time, and raises
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from netaddr import EUI, IPAddress, IPNetwork
@@ -14,6 +14,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import PoolId
 from ovsdriver.domain.firewall import FirewallPlan
 from ovsdriver.domain.model import (
+    NO_OPTIONS,
     Bridge,
     Endpoint,
     EndpointId,
@@ -33,7 +34,12 @@ class SwitchStatus:
     connected: bool
     version: str = ""
     datapath_types: tuple[str, ...] = ()
-    """What the running vswitchd can do: ``("netdev", "system")``."""
+    """What the running vswitchd can do: ``("netdev", "system")``.
+
+    It lists ``system`` even where the kernel has no openvswitch.
+    """
+    other_config: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+    """Of the Open_vSwitch row, such as ``userspace-tso-enable``; vswitchd reads it at its start."""
 
 
 class Switch(Protocol):
