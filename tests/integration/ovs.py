@@ -18,6 +18,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -131,6 +132,14 @@ class PrivateOvs:
         """Make a veth pair in the namespace, both ends up."""
         self.ip("link", "add", host, "up", "type", "veth", "peer", "name", peer)
         self.ip("link", "set", peer, "up")
+
+    def reached(self, sender: str, control: str, *others: str) -> set[str]:
+        """Send a frame into ``sender`` and return which of the other links it came out of.
+
+        ``control`` is one that should get it: it is waited for, the others only a moment.
+        """
+        program = [sys.executable, str(Path(__file__).with_name("frames.py"))]
+        return set(json.loads(self.run(*program, sender, control, *others)))
 
     def rows(self, table: str, *columns: str) -> list[dict[str, Any]]:
         """Return rows as ovs-vsctl prints them in JSON, ``["map", …]`` and ``["set", …]`` kept."""

@@ -33,6 +33,10 @@ class _Session:
         self._connection = connection
         self.replica = replica
 
+    @property
+    def lost(self) -> bool:
+        return self._connection.lost
+
     async def transact(self, operations: Sequence[Operation]) -> Sequence[Any]:
         results = await self._connection.request("transact", [self._database, *operations])
         if not isinstance(results, list):
@@ -104,20 +108,22 @@ class OvsdbClient:
         """Wait until the replica is complete; the caller bounds it."""
         await self._ready.wait()
 
-    def submit(self, plan: Plan) -> asyncio.Future[bool]:
-        """Queue ``plan`` for the next transaction.
+    def submit(self, plan: Plan, *, subject: str) -> asyncio.Future[bool]:
+        """Queue ``plan`` for the next transaction; plans about one ``subject`` keep their order.
 
         The future says whether there was anything to change. It stays open while there is no
         connection, and a plan whose connection broke is asked again on the next; so the caller
         bounds the wait. Cancelling it withdraws a plan that is not on its way. It fails with
         RefusedError, with ConnectionLostError after :meth:`run` ended, or as the plan raised.
         """
-        return self._commits.submit(plan)
+        return self._commits.submit(plan, subject)
 
     async def _live_session(self) -> _Session:
-        while self._session is None:
+        while (session := self._session) is None or session.lost:
+            # a connection that broke stands here until its reader has noticed, too
+            self._ready.clear()
             await self._ready.wait()
-        return self._session
+        return session
 
     async def _stay_connected(self) -> None:
         backoff_s = _FIRST_BACKOFF_S

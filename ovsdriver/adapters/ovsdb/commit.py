@@ -47,8 +47,9 @@ class Session(Protocol):
 class _Unit:
     """One plan and who waits for it."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, subject: str) -> None:
         self.plan = plan
+        self.subject = subject
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.operations: Sequence[Operation] = ()
         self.refused: Sequence[Operation] = ()
@@ -69,12 +70,14 @@ class GroupCommit:
         self.commits = 0
         """Plans whose operations were committed."""
 
-    def submit(self, plan: Plan) -> asyncio.Future[bool]:
+    def submit(self, plan: Plan, subject: str) -> asyncio.Future[bool]:
         """Queue ``plan``; the future says whether anything had to be changed.
 
-        A future that is cancelled takes its plan out, unless it is on its way already.
+        Plans about the same ``subject`` go one after the other: the later one is asked when the
+        earlier one's result shows. A future that is cancelled takes its plan out, unless it is
+        on its way already.
         """
-        unit = _Unit(plan)
+        unit = _Unit(plan, subject)
         self._queue.append(unit)
         self._wanted.set()
         return unit.done
@@ -100,7 +103,10 @@ class GroupCommit:
     async def _commit(self, session: Session, units: list[_Unit]) -> None:
         groups = deque([units])
         while groups:
-            group = self._planned(session.replica, groups.popleft())
+            group, later = _one_each(groups.popleft())
+            if later:
+                groups.appendleft(later)
+            group = self._planned(session.replica, group)
             if not group:
                 continue
             self.transactions += 1
@@ -178,6 +184,13 @@ class GroupCommit:
                     unit.done.set_result(True)
             start = end
         return [again] if again else []
+
+
+def _one_each(units: list[_Unit]) -> tuple[list[_Unit], list[_Unit]]:
+    """Return the first unit of each subject, and the others."""
+    first: dict[str, _Unit] = {}
+    later = [unit for unit in units if first.setdefault(unit.subject, unit) is not unit]
+    return list(first.values()), later
 
 
 def _note(unit: _Unit, error: RefusedError) -> None:

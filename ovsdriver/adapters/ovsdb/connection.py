@@ -109,6 +109,11 @@ class Connection:
             raise ConnectionLostError(error.strerror or str(error)) from error
         return cls(*streams, on_notification=on_notification, probe_s=probe_s)
 
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be asked on it any more."""
+        return self._lost is not None
+
     async def request(self, method: str, params: Sequence[Any]) -> Any:
         """Send a request and return its result; the probe bounds the wait.
 

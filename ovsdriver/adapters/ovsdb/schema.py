@@ -104,9 +104,13 @@ class Column:
         self.refers: bool = self.is_set and kind.key.is_ref()
         self._atom = _atom_reader(kind.key)
         self._value = _atom_reader(kind.value) if self.is_map else self._atom
-        self._default: Any = kind.key.default().value if kind.is_scalar() else None
-        if kind.is_scalar() and kind.key.type is UuidType:
-            self._default = str(self._default)
+        # not Atom.default(): its value is an Atom again
+        self._default: Any = self._of_scalar(kind) if kind.is_scalar() else None
+
+    @staticmethod
+    def _of_scalar(kind: Type) -> Any:
+        default = kind.key.type.default
+        return str(default) if kind.key.type is UuidType else default
 
     def default(self) -> Any:
         """Return what a row has where the server sends nothing."""

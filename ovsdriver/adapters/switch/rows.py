@@ -75,7 +75,8 @@ def datapath_of(bridge: Row) -> Datapath:
 
 def integration_bridge(replica: Replica) -> str:
     """Return the name of the bridge that OVN's controller on this host owns; empty if none."""
-    ids = next((row["external_ids"] for row in replica.rows("Open_vSwitch")), {})
+    root = next(iter(replica.rows("Open_vSwitch")), None)
+    ids = root["external_ids"] if root else {}
     # ovn-controller(8): "ovn-bridge … The default is br-int"
     default = "br-int" if "ovn-remote" in ids else ""
     return str(ids.get("ovn-bridge", default))

@@ -196,7 +196,8 @@ class OvsSwitch:
         )
         withdraw = RemovePort(port.name, owner=self._owner)
         await self._ensure(f"port {port.name}", port.name, plan, withdraw)
-        await self._submit(f"port {port.name}", ClearRequest(port.name, owner=self._owner))
+        clear = ClearRequest(port.name, owner=self._owner)
+        await self._submit(f"port {port.name}", port.name, clear)
 
     async def remove_port(self, name: str) -> bool:
         """Commit the removal of a port of ours; vswitchd is not waited for. False if not there.
@@ -211,14 +212,14 @@ class OvsSwitch:
     ) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._submit(what, plan)
+                await self._submit(what, interface, plan)
                 await self._taken(what, interface, plan)
         except TimeoutError as error:
             failure = self._not_in_time(what, interface)
-            await self._take_back(plan, withdraw)
+            await self._take_back(interface, plan, withdraw)
             raise failure from error
         except UnavailableError:
-            await self._take_back(plan, withdraw)
+            await self._take_back(interface, plan, withdraw)
             raise
 
     async def _taken(self, what: str, interface: str, plan: EnsurePort | EnsureBridge) -> None:
@@ -241,15 +242,17 @@ class OvsSwitch:
                         raise UnavailableError(_refused_by_vswitchd(what, row))
                 await changed.wait()
 
-    async def _take_back(self, plan: EnsurePort | EnsureBridge, withdraw: Plan) -> None:
+    async def _take_back(
+        self, subject: str, plan: EnsurePort | EnsureBridge, withdraw: Plan
+    ) -> None:
         """Remove what ``plan`` inserted, if need be when the database answers again."""
         if plan.made:
-            await asyncio.wait([self._queue(withdraw)], timeout=_WITHDRAW_S)
+            await asyncio.wait([self._queue(subject, withdraw)], timeout=_WITHDRAW_S)
 
     async def _remove(self, what: str, name: str, plan: RemovePort | RemoveBridge) -> bool:
         removal = self._removals.get(name)
         if removal is None:
-            removal = self._removals[name] = self._queue(plan)
+            removal = self._removals[name] = self._queue(name, plan)
             removal.add_done_callback(lambda _: self._forget_removal(name, removal))
         await asyncio.wait([removal], timeout=self._timeout_s)
         if not removal.done():
@@ -261,16 +264,16 @@ class OvsSwitch:
         if self._removals.get(name) is removal:
             del self._removals[name]
 
-    def _queue(self, plan: Plan) -> asyncio.Future[bool]:
+    def _queue(self, subject: str, plan: Plan) -> asyncio.Future[bool]:
         """Submit a plan that is carried out even if its caller no longer waits."""
-        done = self._client.submit(plan)
+        done = self._client.submit(plan, subject=subject)
         # a failure that nobody waits for is no news: the reconciler finds what is left
         done.add_done_callback(lambda future: future.cancelled() or future.exception())
         return done
 
-    async def _submit(self, what: str, plan: Plan) -> bool:
+    async def _submit(self, what: str, subject: str, plan: Plan) -> bool:
         with self._translated(what):
-            return await self._client.submit(plan)
+            return await self._client.submit(plan, subject=subject)
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
