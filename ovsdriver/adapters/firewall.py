@@ -87,11 +87,12 @@ class HostFirewall:
         self._asked = 0
         self._done = 0
         self._host = HostNetwork()
-        self._host_from = -_LOOK_S
+        self._host_from = self._table_from = -_LOOK_S
+        self._applied: FirewallPlan | None = None
         self._watched: frozenset[str] = frozenset()
-        self._confirmed: dict[str, int] = {}
+        self._confirmed: frozenset[str] = frozenset()
         self._boot_id: str | None = None
-        self._accepts = False
+        self._accepts: bool | None = None
         self._accepts_from = -_LOOK_S
         self._upkeep = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
@@ -172,7 +173,7 @@ class HostFirewall:
             changed=self._changed,
         )
         self._watch.start()
-        self._host_from = -_LOOK_S
+        self._host_from = self._table_from = -_LOOK_S
         self._upkeep.set()
         try:
             while True:
@@ -192,15 +193,17 @@ class HostFirewall:
         self._thread.shutdown(wait=False)
 
     async def _apply(self, plan: FirewallPlan) -> bool:
+        fresh = self._is_fresh(self._host_from) and self._is_fresh(self._table_from)
+        if fresh and plan == self._applied and self._confirmed.issuperset(plan.links):
+            return False
         seen = await self._on_thread(self._observe, plan, dict(self._notes.notes()))
         decision = forwarding.decide(seen.wanted, seen.switches)
-        self._watched = frozenset(
-            {*seen.wanted.outgoing4, *seen.wanted.outgoing6, *(g.link for g in plan.gateways)}
-        )
+        self._applied = None
+        self._watched = seen.wanted.outgoing4 | seen.wanted.outgoing6 | plan.links
         await self._take(decision.before)
         written = await self._on_thread(self._write_table, plan, seen, decision.guard)
         await self._take(decision.after)
-        self._confirmed = seen.gateways
+        self._applied, self._confirmed = plan, seen.gateways
         if written or decision.writes:
             log.info(
                 "firewall.changed",
@@ -208,9 +211,9 @@ class HostFirewall:
             )
         return written or decision.writes
 
-    def _stale(self) -> bool:
-        """Whether the host must be looked at again; without a watch always."""
-        return self._watch is None or time.monotonic() - self._host_from >= _LOOK_S
+    def _is_fresh(self, since: float) -> bool:
+        """Whether what was seen then still holds; without a watch nothing does."""
+        return self._watch is not None and time.monotonic() - since < _LOOK_S
 
     async def _take(self, steps: Iterable[forwarding.Step]) -> None:
         """Take steps in their order; writes between two notes go to the thread together."""
@@ -241,8 +244,11 @@ class HostFirewall:
             self._upkeep.set()
 
     async def _keep_accepts(self) -> None:
+        wanted = self._accepts
+        if wanted is None:
+            # Not asked yet: accepts of an earlier process stay until it is known who needs them.
+            return
         async with self._docker_lock:
-            wanted = self._accepts
             work = self._docker_user.ensure if wanted else self._docker_user.remove
             try:
                 changed = await work()
@@ -255,6 +261,8 @@ class HostFirewall:
     def _changed(self, change: Change) -> None:
         if Change.HOST in change:
             self._host_from = -_LOOK_S
+        if Change.TABLE in change:
+            self._table_from = -_LOOK_S
         if Change.CHAINS in change:
             self._upkeep.set()
         if self._heard is None:
@@ -298,7 +306,7 @@ class HostFirewall:
         _, _, netlink = self._open()
         if self._boot_id is None:
             self._boot_id = self._sysctls.boot_id()
-        look = self._stale()
+        look = not self._is_fresh(self._host_from)
         if look:
             # Before the look: what changes during it is heard of, and makes it stale again.
             self._host_from = time.monotonic()
@@ -309,17 +317,14 @@ class HostFirewall:
             outgoing4=outgoing(plan, self._host, family=4, outside=outside),
             outgoing6=outgoing(plan, self._host, family=6, outside=outside),
         )
-        # A gateway is looked at again if it is another device under its name.
-        there = {gateway.link: _index(gateway.link) for gateway in plan.gateways}
-        unsure = [
-            name for name, index in there.items() if look or self._confirmed.get(name) != index
-        ]
+        # A gateway that becomes another device under its name is heard of, which asks for a look.
+        unsure = plan.links if look else plan.links - self._confirmed
         values = self._sysctls.read(forwarding.paths(wanted, notes, gateways=unsure))
         switches = forwarding.Switches(values=values, notes=notes, boot=self._boot_id)
         if forwarding.hosts_matter(wanted, switches):
             every = self._sysctls.read_every(forwarding.forwarding6("*"))
             switches = replace(switches, values={**every, **values})
-        gateways = {name: index for name, index in there.items() if index}
+        gateways = plan.links - {each for each in unsure if not _exists(each)}
         return _Seen(
             wanted=wanted,
             switches=switches,
@@ -337,7 +342,15 @@ class HostFirewall:
             guard=guard,
             bridges=seen.bridges,
         )
-        return table.ensure(objects)
+        trusted = self._is_fresh(self._table_from)
+        if not trusted:
+            # Before the look: what changes during it is heard of, and not trusted again.
+            self._table_from = time.monotonic()
+        try:
+            return table.ensure(objects, trusted=trusted)
+        except UnavailableError:
+            self._table_from = -_LOOK_S
+            raise
 
     def _survey(self) -> tuple[HostNetwork, tuple[str, ...], list[ForeignChain]]:
         """Return the host, the gateways that our table names, and others' forward chains."""
@@ -363,15 +376,16 @@ class _Seen:
     switches: forwarding.Switches
     outside: frozenset[str]
     bridges: frozenset[str]
-    gateways: dict[str, int]
-    """Link indexes of the gateways that exist."""
+    gateways: frozenset[str]
+    """Those of the plan that exist."""
 
 
-def _index(name: str) -> int:
+def _exists(link: str) -> bool:
     try:
-        return socket.if_nametoindex(name)
+        socket.if_nametoindex(link)
     except OSError:
-        return 0
+        return False
+    return True
 
 
 def _route_socket() -> rtnetlink.RouteSocket:

@@ -104,16 +104,23 @@ class Table:
     What stands is right if it prints as what was rendered. Where another libnftables writes the
     same rules in other words it is right if it prints as it did when we had just written it;
     then only a restarted daemon writes once more than needed.
+
+    Where it is known that nobody else touched the table, a difference in sets alone (a network
+    more or less) is written as just that: for 500 networks some 0.3 ms instead of 5.
     """
 
     def __init__(self, nft: Nft, name: str) -> None:
         self._nft = nft
         self._where = {"family": "inet", "name": name}
-        self._wanted: list[Object] = []
+        self._wanted: list[Object] | None = None
         self._written: list[Object] | None = None
 
-    def ensure(self, objects: Sequence[Object]) -> bool:
+    def ensure(self, objects: Sequence[Object], *, trusted: bool = False) -> bool:
         """Make the table exactly ``objects``, or absent if there are none.
+
+        Args:
+            objects: as ``nft_rules.render`` gives them.
+            trusted: nobody else has changed the table since the last call.
 
         Returns:
             False if it was so already.
@@ -123,12 +130,15 @@ class Table:
             UnavailableError: someone else changes it as fast as it is written.
         """
         wanted = comparable(objects)
+        if trusted and wanted and self._wanted:
+            if wanted == self._wanted:
+                return False
+            if self._amend(wanted):
+                return True
         standing = self.standing()
         if not wanted:
             return self.remove() if standing is not None else False
-        if standing is not None and (
-            standing == wanted or (wanted == self._wanted and standing == self._written)
-        ):
+        if standing is not None and self._is_right(standing, wanted):
             return False
         for _ in range(_TRIES):
             self._nft.run([*self._deletion(), {"add": {"table": self._where}}, *_adds(objects)])
@@ -141,9 +151,33 @@ class Table:
             "is written; 'nft monitor' shows by whom"
         )
 
+    def _is_right(self, standing: list[Object], wanted: list[Object]) -> bool:
+        if standing == wanted:
+            self._wanted, self._written = wanted, standing
+            return True
+        if wanted != self._wanted:
+            return False
+        if self._written is None and _census(standing) == _census(wanted):
+            # amended since it was last looked at
+            self._written = standing
+        return standing == self._written
+
+    def _amend(self, wanted: list[Object]) -> bool:
+        """Write a difference in elements of sets; False if there is another, or it is refused."""
+        commands = _difference(self._wanted or [], wanted)
+        if not commands:
+            return False
+        try:
+            self._nft.run(commands)
+        except NftError:
+            # not as it was thought to be: look, and replace it
+            return False
+        self._wanted, self._written = wanted, None
+        return True
+
     def remove(self) -> bool:
         """Delete the table; False if it is not there."""
-        self._written = None
+        self._wanted = self._written = None
         if self.standing() is None:
             return False
         self._nft.run(self._deletion())
@@ -176,10 +210,41 @@ def comparable(objects: Any) -> list[Object]:
         ((kind, described),) = each.items()
         plain = {key: value for key, value in described.items() if key != "handle"}
         if "elem" in plain:
-            plain["elem"] = sorted(plain["elem"], key=json.dumps)
+            plain["elem"] = sorted(plain["elem"], key=_element_key)
         keyed.append((kind, plain.get("chain", ""), plain.get("name", ""), position, {kind: plain}))
     keyed.sort(key=lambda item: item[:4])
     return [item[-1] for item in keyed]
+
+
+def _element_key(element: str | Object) -> str:
+    return element if isinstance(element, str) else json.dumps(element, sort_keys=True)
+
+
+def _difference(before: Sequence[Object], after: Sequence[Object]) -> list[Object]:
+    """Return commands from one list to the other; none if more than elements of sets differ."""
+    commands: list[Object] = []
+    if len(before) != len(after):
+        return []
+    for old, new in zip(before, after, strict=True):
+        if old == new:
+            continue
+        if "set" not in old or _without_elements(old) != _without_elements(new):
+            return []
+        where = {key: new["set"][key] for key in ("family", "table", "name")}
+        gone, come = _elements(old) - _elements(new), _elements(new) - _elements(old)
+        for verb, found in (("delete", gone), ("add", come)):
+            if found:
+                element = {**where, "elem": [json.loads(text) for text in sorted(found)]}
+                commands.append({verb: {"element": element}})
+    return commands
+
+
+def _elements(each: Object) -> set[str]:
+    return {json.dumps(element) for element in each["set"].get("elem", ())}
+
+
+def _without_elements(each: Object) -> Object:
+    return {key: value for key, value in each.get("set", {}).items() if key != "elem"}
 
 
 def _census(objects: Sequence[Object]) -> list[tuple[str, str, int]]:

@@ -8,6 +8,7 @@ through which links the host reaches others at all.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from netaddr import IPNetwork
 
@@ -61,6 +62,11 @@ class FirewallPlan:
     outside_bridges: tuple[str, ...] = ()
     """Linux bridges that the administrator declares to be outside, not other containers."""
 
+    @property
+    def links(self) -> frozenset[str]:
+        """Devices of all gateways."""
+        return frozenset(gateway.link for gateway in self.gateways)
+
     def carries(self, family: int) -> bool:
         """Whether any gateway has a subnet of ``family`` (4 or 6)."""
         return any(gateway.carries(family) for gateway in self.gateways)
@@ -113,6 +119,7 @@ class Guard:
         return bool(self.ipv4 or self.ipv6 or self.ipv6_everywhere)
 
 
+@lru_cache(maxsize=4096)
 def plain(name: str) -> bool:
     """Whether a link's name means itself, and only itself, wherever nftables reads it.
 
@@ -155,9 +162,8 @@ def outgoing(
     """
     if not plan.carries(family):
         return frozenset()
-    ours = {gateway.link for gateway in plan.gateways}
     bridges = {link.name for link in host.links if _is_bridge(link)}
-    inside = ours | (bridges - set(outside)) | {"lo"}
+    inside = plan.links | (bridges - set(outside)) | {"lo"}
     return frozenset(
         route.link
         for route in host.routes

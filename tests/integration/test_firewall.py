@@ -469,6 +469,22 @@ async def test_a_dockerd_that_starts_later_gets_our_accept_too(
         assert one.reaches(outside)
 
 
+async def test_a_restart_does_not_take_our_accept_away_for_a_moment(
+    host: RoutedHost, firewall: HostFirewall
+) -> None:
+    one = host.network(1)
+    foreign_drop("iptables")
+    async with running(firewall):
+        await firewall.ensure(plan(one))
+        await becomes(lambda: accepts(docker_user("iptables")))
+    before = ruleset()
+    async with a_firewall() as again, running(again):
+        await asyncio.sleep(0.3)
+        await again.ensure(plan(one))
+        await asyncio.sleep(0.3)
+    assert ruleset() == before, "handles included: nothing was even written again"
+
+
 async def test_two_instances_do_not_fight_for_the_first_place(
     host: RoutedHost, firewall: HostFirewall
 ) -> None:
