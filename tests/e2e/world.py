@@ -87,6 +87,7 @@ class World:
         self.home = Path(tempfile.mkdtemp(prefix=prefix))
         self._keeper: subprocess.Popen[str] | None = None
         self._init = 0
+        self._started: list[subprocess.Popen[bytes]] = []
 
     @property
     def name(self) -> str:
@@ -122,6 +123,8 @@ class World:
             keeper.stdin.close()
             keeper.wait(timeout=60)
             keeper.stdout.close()
+            for program in self._started:
+                program.wait(timeout=60)
         self._remove_cgroups()
         # the mounts of the last process may be gone a moment later than the process
         for _ in range(50):
@@ -175,6 +178,21 @@ class World:
             raise CommandError(argv, result)
         return result.out
 
+    def start(self, *argv: str, netns: str | None = None, log: Path) -> subprocess.Popen[bytes]:
+        """Start a command inside that need not end before the world does."""
+        with log.open("ab") as output:
+            program = subprocess.Popen(
+                self.enter(*argv, netns=netns),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=self.environment(),
+                start_new_session=True,
+            )
+        self._started.append(program)
+        return program
+
     def environment(self) -> dict[str, str]:
         """Return what programs inside find in their environment."""
         return {"PATH": _PATH, "LC_ALL": "C.UTF-8", "HOME": str(self.home)} | _marker()
@@ -210,16 +228,7 @@ class Program:
         note = self._world.home / f"{self._name}.pid"
         note.unlink(missing_ok=True)
         said = ("sh", "-c", 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec "$@"', str(note))
-        with self.log.open("ab") as log:
-            self._outer = subprocess.Popen(
-                self._world.enter(*said, *self._argv, netns=self._netns),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=self._world.environment(),
-                start_new_session=True,
-            )
+        self._outer = self._world.start(*said, *self._argv, netns=self._netns, log=self.log)
         until(lambda: note.exists() or not self.running, f"{self._name} has started")
         self.pid = int(note.read_text())
 
@@ -247,7 +256,7 @@ class Program:
 
 def _marker() -> dict[str, str]:
     """Return the variable by which tests/run knows the processes of its own run."""
-    return {k: v for k, v in os.environ.items() if k == "OVSNET_TEST_RUN"}
+    return {k: v for k, v in os.environ.items() if k == "TESTS_RUN_ID"}
 
 
 def _text(output: bytes) -> str:
