@@ -21,7 +21,7 @@ forwarding was off and protects its networks.
 
 What was not forwarded before is kept so by a guard in our table, which stands before a switch is
 turned and until after it is turned back. It is lifted as soon as someone else turns the global
-switch on: then the host is a router by his will.
+switch on: then the host is a router by his will, and a link that he takes out of it stays out.
 
 Gateways are our own devices and take their switches with them; of all other links the old value
 is noted durably before it is changed. Everything here is pure: ``decide`` returns steps.
@@ -41,7 +41,8 @@ BOOT_NOTE = "sysctl-boot"
 IP_FORWARD = "net/ipv4/ip_forward"
 ALL6 = "net/ipv6/conf/all/forwarding"
 DEFAULT6 = "net/ipv6/conf/default/forwarding"
-FORCE6 = "net/ipv6/conf/all/force_forwarding"
+FORCE6 = "net/ipv6/conf/lo/force_forwarding"
+"""Of ``lo``, which nobody has a reason to switch alone: it follows when ``all`` is turned on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,8 +260,8 @@ def _decide6(wanted: Wanted, world: _World) -> None:
         if forced:
             world.forget(path)
         elif anyway or link not in needed:
-            # Unlike IPv4's, this switch is not touched by the global one, and would go on
-            # forwarding when that is turned off.
+            # Unlike IPv4's, this switch is not set with the global one. Turning that off turns
+            # this off, too, and then we are here again.
             world.put_back(path, "1")
         elif _switch_link(world, path):
             world.guard6.add(link)
@@ -294,7 +295,7 @@ def _decide6_globally(wanted: Wanted, world: _World) -> None:
         world.before.append(Write(path=ALL6, value="0"))
         if complete:
             # Whoever is a router now was one before us.
-            routers = [p for p in _every_forwarding6(values) if values[p] == "1"]
+            routers = [p for p in (*_every_forwarding6(values), DEFAULT6) if values[p] == "1"]
             world.before.extend(Write(path=path, value="1") for path in routers)
         world.forget(DEFAULT6)
         world.forget(ALL6)
