@@ -14,7 +14,7 @@ from typing import Any
 
 from netaddr import IPNetwork
 
-from ipam.model import DEFAULT_SPACE
+from ipam import DEFAULT_SPACE
 from ovsdriver.domain.model import Datapath
 from ovsdriver.errors import ConfigurationError
 from ovsdriver.logs import LEVELS

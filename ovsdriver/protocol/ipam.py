@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress
 
-from ipam.model import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
+from ipam import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
 from ovsdriver.protocol import options, values
 from ovsdriver.protocol.fields import Fields
 

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from netaddr import EUI, IPAddress
 
-from ipam.model import (
+from ipam import (
     DEFAULT_SPACE,
     GLOBAL_SPACE,
     AddressRequest,

@@ -24,7 +24,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ipam.errors import IpamError
+from ipam import IpamError
 from ovsdriver.errors import DriverError, InvalidRequestError
 from ovsdriver.logs import REQUEST, event
 from ovsdriver.metrics import Metrics

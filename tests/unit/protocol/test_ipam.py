@@ -1,7 +1,7 @@
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam.model import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
+from ipam import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
 from ovsdriver.errors import DriverError
 from ovsdriver.protocol import ipam
 from ovsdriver.protocol.fields import Fields

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam.model import Lease, LeaseKind, PoolId
+from ipam import Lease, LeaseKind, PoolId
 from ovsdriver.domain.requests import PortMapping, Protocol
 from ovsdriver.errors import UnavailableError
 from ovsdriver.protocol import methods
@@ -247,6 +247,19 @@ async def test_a_second_name_for_the_same_network_option_is_refused_over_the_wir
     assert answer.status == 400
     assert "contradict" in answer.error
     assert not served.networks.created
+
+
+async def test_options_that_are_other_peoples_are_told_in_the_log(
+    served: Plugin, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    generic = {"com.example.rack": "r1", "com.docker.network.bridge.inhibit_ipv4": "true"}
+    body = {"NetworkID": NETWORK, "Options": {"com.docker.network.generic": generic}}
+    await ok(served, "NetworkDriver.CreateNetwork", body)
+    (record,) = [record for record in caplog.records if record.msg == "options.ignored"]
+    assert record.event_fields == {  # type: ignore[attr-defined]
+        "keys": "com.example.rack, com.docker.network.bridge.inhibit_ipv4"
+    }
 
 
 async def test_an_allocation_is_echoed_for_every_node(served: Plugin):

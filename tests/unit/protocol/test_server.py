@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ipam.errors
+import ipam
 import ovsdriver.errors
-from ipam.errors import IpamError
+from ipam import IpamError
 from ovsdriver.errors import ConflictError, DriverError
 from ovsdriver.logs import REQUEST, event
 from ovsdriver.metrics import Metrics
@@ -109,7 +109,7 @@ def test_no_error_has_the_status_that_dockerd_takes_for_not_implemented():
         assert 400 <= kind.status < 600
         assert kind.status != 404
     assert len(found) > 10
-    assert {ovsdriver.errors.UnknownObjectError, ipam.errors.UnknownPoolError} <= set(found)
+    assert {ovsdriver.errors.UnknownObjectError, ipam.UnknownPoolError} <= set(found)
 
 
 async def test_another_http_method_is_refused(served: Plugin):
@@ -171,6 +171,15 @@ async def test_a_body_of_10_mb_gets_a_sentence_and_harms_nobody(served: Plugin):
     assert (await served.post("Plugin.Activate")).status == 200
 
 
+async def test_the_limit_of_a_body_can_be_set(tmp_path: Path):
+    async def answer(_: Fields):
+        return {}
+
+    async with one_call(tmp_path, answer, body_limit=100) as served:
+        assert (await served.post(b"{" + b" " * 98 + b"}")).status == 200
+        assert (await served.post(b"{" + b" " * 99 + b"}")).status == 413
+
+
 async def test_a_body_of_10_mb_to_a_call_without_arguments_gets_the_sentence_too(served: Plugin):
     assert (await served.post("Plugin.Activate", b" " * 10_000_000)).status == 413
 
@@ -213,7 +222,7 @@ async def test_an_error_is_in_both_members_with_the_status_of_its_class(tmp_path
         raise ConflictError("VLAN 5 is taken")
 
     async def fail(_: Fields):
-        raise ipam.errors.StoreError("the disk is full")
+        raise ipam.StoreError("the disk is full")
 
     for name, handler in (("a", refuse), ("b", fail)):
         (tmp_path / name).mkdir()

@@ -11,8 +11,16 @@ from typing import Any
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ipam.errors import ExhaustedError, UnknownPoolError
-from ipam.model import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
+from ipam import (
+    AddressRequest,
+    ExhaustedError,
+    Lease,
+    LeaseKind,
+    Pool,
+    PoolId,
+    PoolRequest,
+    UnknownPoolError,
+)
 from ovsdriver.domain.model import EndpointId, NetworkId
 from ovsdriver.domain.requests import Joined, NetworkOptions, NewEndpoint, NewNetwork, PortMapping
 from ovsdriver.errors import UnknownObjectError
