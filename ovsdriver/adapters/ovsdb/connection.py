@@ -16,6 +16,7 @@ from ovsdriver.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _CHUNK = 256 * 1024
 _DEFAULT_PORT = 6640
 """IANA's for OVSDB (RFC 7047, section 6)."""
@@ -201,8 +202,7 @@ class Connection:
                 reply.set_exception(_refusal(message.error))
 
     def _send(self, message: Message) -> None:
-        text = json.dumps(message.to_json(), separators=(",", ":"))
-        self._writer.write(text.encode())
+        self._writer.write(_ENCODER.encode(message.to_json()).encode())
 
 
 def _refusal(error: Any) -> RefusedError:

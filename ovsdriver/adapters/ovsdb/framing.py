@@ -117,7 +117,7 @@ class _Steps:
     def _object(self, at: int, levels: int) -> Generator[None, None, tuple[Any, int]]:
         result: dict[str, Any] = {}
         at = self._skip(at)
-        while self._text[at] != "}":
+        while self._text[at : at + 1] != "}":
             if result:
                 at = self._past(",", at)
             key, at = _DECODER.raw_decode(self._text, at)
@@ -135,7 +135,7 @@ class _Steps:
     def _array(self, at: int, levels: int) -> Generator[None, None, tuple[Any, int]]:
         result: list[Any] = []
         at = self._skip(at)
-        while self._text[at] != "]":
+        while self._text[at : at + 1] != "]":
             if result:
                 at = self._past(",", at)
             member, at = yield from self.value(at, levels)

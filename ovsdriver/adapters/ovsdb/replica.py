@@ -77,14 +77,20 @@ class Replica:
         self.version += 1
 
     def apply(self, updates: Mapping[str, Any]) -> list[Change]:
-        """Take the tables of an ``update2`` or ``update`` notification."""
+        """Take the tables of an ``update2`` or ``update`` notification.
+
+        Raises:
+            LookupError, TypeError, ValueError, AttributeError: they do not fit what is here.
+        """
         changes = [self._apply(table, uuid, update) for table, uuid, update in _each(updates)]
         self.version += 1
         return changes
 
     def _apply(self, table: str, uuid: str, update: Mapping[str, Any]) -> Change:
         old = self._rows[table].get(uuid)
-        if "modify" in update and old is not None:
+        if "modify" in update:
+            if old is None:
+                raise LookupError(f"{table} has no row {uuid} to modify")
             new = self._modified(table, old, update["modify"])
         elif "delete" in update or ("old" in update and "new" not in update):
             new = None
