@@ -38,7 +38,8 @@ remember() {
         echo "docker=$(docker_runs && echo ran)"
         echo "policy_v4=$(forward_policy iptables)"
         echo "policy_v6=$(forward_policy ip6tables)"
-        for path in "${docker_paths[@]}" /sys/class/net/docker0 /sys/class/net/docker_gwbridge \
+        echo "netns_mount=$(mountpoint --quiet /run/netns && echo there)"
+        for path in "${docker_paths[@]}" /run/netns /sys/class/net/docker0 /sys/class/net/docker_gwbridge \
             /var/lib/ovsnet-roles; do
             echo "$path=$(exists "$path")"
         done

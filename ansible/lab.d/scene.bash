@@ -112,6 +112,11 @@ remove_scene() {
         ip netns delete "$outside"
     fi
     ip link delete "$wire" 2>/dev/null || true
+    # `ip netns` mounts the folder on itself, once or twice.
+    if [ "$(before netns_mount)" != there ] && [ -z "$(ls -A /run/netns 2>/dev/null)" ]; then
+        while mountpoint --quiet /run/netns; do umount /run/netns; done
+        [ "$(before /run/netns)" = there ] || rm -rf /run/netns
+    fi
     rm -rf "$state/outside"
     ok "removed the wire and what was behind it"
 }
