@@ -1,0 +1,163 @@
+"""From a plan to the objects of the table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from netaddr import IPNetwork
+
+from ovsdriver.adapters.nft_rules import render
+from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
+from ovsdriver.domain.model import Mode, NetworkId
+
+GOLDEN = Path(__file__).parent / "table.jsonl"
+
+
+def gateway(number: int, *, masquerade: bool = True, link: str = "") -> GatewayRules:
+    return GatewayRules(
+        network=NetworkId(f"{number:064x}"),
+        link=link or f"ovg{number:012x}",
+        mode=Mode.NAT,
+        subnets=(IPNetwork(f"10.66.{number}.0/24"), IPNetwork(f"fd66:{number}::/64")),
+        masquerade=masquerade,
+    )
+
+
+def plan(*gateways: GatewayRules) -> FirewallPlan:
+    return FirewallPlan(gateways=gateways)
+
+
+def sets(objects: Any) -> dict[str, list[Any]]:
+    found = [each["set"] for each in objects if "set" in each]
+    return {each["name"]: each.get("elem", []) for each in found}
+
+
+def rules(objects: Any, chain: str) -> list[Any]:
+    return [each["rule"] for each in objects if each.get("rule", {}).get("chain") == chain]
+
+
+def test_the_whole_table_is_as_it_was_reviewed() -> None:
+    """To accept a change: read it, then write the new text into table.jsonl."""
+    objects = render(
+        plan(gateway(1), gateway(2, masquerade=False)),
+        table="ovsnet",
+        outside={"br0"},
+        guard=Guard(ipv4=frozenset({"br0", "eth1"}), ipv6_everywhere=True),
+        bridges={"br0", "docker0"},
+    )
+    assert [json.dumps(each) for each in objects] == GOLDEN.read_text().splitlines()
+
+
+def test_without_gateways_there_is_nothing_to_make() -> None:
+    guard = Guard(ipv4=frozenset({"eth0"}))
+    assert not render(FirewallPlan(outside_bridges=("br0",)), table="ovsnet", guard=guard)
+
+
+def test_rules_do_not_grow_with_networks() -> None:
+    few = render(plan(gateway(1)), table="ovsnet")
+    many = render(plan(*(gateway(n) for n in range(1, 200))), table="ovsnet")
+    assert len(few) == len(many)
+    assert len(sets(many)["gateways"]) == 199
+
+
+def test_a_network_without_masquerade_is_in_no_set_that_is_translated() -> None:
+    found = sets(render(plan(gateway(1), gateway(2, masquerade=False)), table="ovsnet"))
+    assert found["gateways"] == ["ovg000000000001", "ovg000000000002"]
+    assert found["masqueraded"] == ["ovg000000000001"]
+
+
+def test_the_order_of_networks_makes_no_difference() -> None:
+    one, two = gateway(1), gateway(2)
+    assert render(plan(one, two), table="t") == render(plan(two, one), table="t")
+
+
+@pytest.mark.parametrize("chain", ["from_gateway", "to_gateway"])
+def test_what_is_not_accepted_is_dropped(chain: str) -> None:
+    last = rules(render(plan(gateway(1)), table="ovsnet"), chain)[-1]
+    assert last["expr"] == [{"drop": None}]
+
+
+def test_nothing_is_accepted_without_the_mark() -> None:
+    objects = render(plan(gateway(1)), table="ovsnet")
+    accepting = [
+        e["rule"] for e in objects if "rule" in e and {"accept": None} in e["rule"]["expr"]
+    ]
+    (accept,) = accepting
+    assert accept["chain"] == "allow"
+    assert f"{ACCEPT_MARK}" in json.dumps(accept["expr"][0])
+
+
+def test_there_is_no_guard_where_none_is_needed() -> None:
+    chains = [e["chain"]["name"] for e in render(plan(gateway(1)), table="t") if "chain" in e]
+    assert "guard" not in chains
+
+
+@pytest.mark.parametrize(
+    ("guard", "families", "passed_on"),
+    [
+        pytest.param(Guard(ipv4=frozenset({"br0"})), ["ipv4"], ["br0"], id="ipv4"),
+        pytest.param(Guard(ipv6=frozenset({"eth0"})), ["ipv6"], [], id="ipv6"),
+        pytest.param(
+            Guard(ipv4=frozenset({"eth0"}), ipv6=frozenset({"br0"})),
+            ["ipv4", "ipv6"],
+            ["br0"],
+            id="both",
+        ),
+        pytest.param(
+            Guard(ipv6_everywhere=True), ["ipv6", "ipv6"], ["br0", "br1"], id="ipv6-everywhere"
+        ),
+    ],
+)
+def test_a_guard_drops_what_it_names_and_lets_bridges_pass_frames_on(
+    guard: Guard, families: list[str], passed_on: list[str]
+) -> None:
+    objects = render(plan(gateway(1)), table="t", guard=guard, bridges={"br0", "br1"})
+    dropping = [r for r in rules(objects, "guard") if {"drop": None} in r["expr"]]
+    assert [rule["expr"][0]["match"]["right"] for rule in dropping] == families
+    assert sets(objects)["bridged"] == [{"concat": [b, b]} for b in passed_on]
+
+
+hostile = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["*", "ovg*", "@gateways", "$x", "a b", 'a"b', "a\\*", "lo; drop", "", "../x"]),
+)
+
+
+@given(name=hostile, where=st.sampled_from(["gateway", "outside", "guard"]))
+def test_a_name_is_either_an_element_as_it_is_or_refused(name: str, where: str) -> None:
+    gateways = [gateway(1, link=name) if where == "gateway" and name else gateway(1)]
+    outside = [name] if where == "outside" else []
+    guard = Guard(ipv4=frozenset({name})) if where == "guard" else Guard()
+
+    def rendered() -> Any:
+        return render(plan(*gateways), table="ovsnet", outside=outside, guard=guard)
+
+    if where == "gateway" and not name:
+        return
+    if not plain(name):
+        with pytest.raises(ValueError, match="cannot be written into a rule"):
+            rendered()
+        return
+    objects = rendered()
+    set_name = {"gateway": "gateways", "outside": "outside", "guard": "guarded4"}[where]
+    assert sets(objects)[set_name] == [name]
+    without_sets = json.dumps([each for each in objects if "set" not in each])
+    reference = render(
+        plan(gateway(1)), table="ovsnet", guard=Guard(ipv4=frozenset({"eth0"})) if guard else None
+    )
+    assert without_sets == json.dumps([each for each in reference if "set" not in each])
+
+
+@pytest.mark.parametrize("name", ["eth0", "ovg0123456789ab", "br-lan", "eth0.100", "wg_0", "a+b"])
+def test_usual_names_are_plain(name: str) -> None:
+    assert plain(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "*", "eth*", "@eth", "a b", "a/b", 'a"', "a\\", "x" * 16, "é", "eth0\n"]
+)
+def test_names_that_nftables_could_take_for_something_else_are_not(name: str) -> None:
+    assert not plain(name)
