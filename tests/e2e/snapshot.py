@@ -123,7 +123,9 @@ def _records(bed: Bed) -> Iterator[str]:
         )
         for (table,) in tables.fetchall():
             for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - from the schema
-                yield f"{table}: {row}"
+                # what the reconciler saw of bridges; it forgets those that are gone by and by
+                if not (table == "note" and str(row[0]).startswith("tso:")):
+                    yield f"{table}: {row}"
     finally:
         connection.close()
 

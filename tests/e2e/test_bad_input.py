@@ -29,11 +29,13 @@ def refusal(bed: Bed, *options: str) -> str:
         pytest.param(
             ("--ipam-opt", "ipam.spcae=x"), ("ipam.spcae", "ipam.space"), id="unknown-ipam-option"
         ),
-        pytest.param(("-o", "ovs.vlan=0"), ("ovs.vlan=0", "1", "4094"), id="vlan-0"),
-        pytest.param(("-o", "ovs.vlan=4095"), ("ovs.vlan=4095", "1", "4094"), id="vlan-4095"),
-        pytest.param(("-o", "ovs.vlan=abc"), ("ovs.vlan=abc", "1", "4094"), id="vlan-abc"),
-        pytest.param(("-o", "ovs.mtu=67"), ("ovs.mtu=67", "68"), id="mtu-67"),
-        pytest.param(("-o", "ovs.mtu=70000"), ("ovs.mtu=70000",), id="mtu-70000"),
+        pytest.param(("-o", "ovs.vlan=0"), ("ovs.vlan", '"0"', "1 to 4094"), id="vlan-0"),
+        pytest.param(("-o", "ovs.vlan=4095"), ("ovs.vlan", '"4095"', "1 to 4094"), id="vlan-4095"),
+        pytest.param(("-o", "ovs.vlan=abc"), ("ovs.vlan", '"abc"', "1 to 4094"), id="vlan-abc"),
+        pytest.param(("-o", "ovs.mtu=67"), ("ovs.mtu", '"67"', "68 to 65535"), id="mtu-67"),
+        pytest.param(
+            ("-o", "ovs.mtu=70000"), ("ovs.mtu", '"70000"', "68 to 65535"), id="mtu-70000"
+        ),
         pytest.param(("-o", "ovs.mtu=1279", "--ipv6"), ("1280",), id="mtu-too-small-for-ipv6"),
         pytest.param(("-o", "ovs.mode=brigde"), ("brigde", "nat", "flat", "isolated"), id="mode"),
         pytest.param(
@@ -163,7 +165,7 @@ def test_the_process_survives_what_is_no_request(bed: Bed) -> None:
 def test_unknown_ids_are_refused_where_they_are_needed_and_accepted_where_they_end(
     bed: Bed,
 ) -> None:
-    ids = json.dumps({"NetworkID": "f" * 64, "EndpointID": "eve" * 64, "SandboxKey": "/x"})
+    ids = json.dumps({"NetworkID": "f" * 64, "EndpointID": "e" * 64, "SandboxKey": "/x"})
     for call in ("CreateEndpoint", "Join", "ProgramExternalConnectivity"):
         answer = json.loads(bed.post("ovsnet", f"NetworkDriver.{call}", ids))
         assert "ffffffffffff" in answer["Err"], call

@@ -33,14 +33,14 @@ def test_tagged_frames_arrive_in_no_other_network(bed: Bed, stage: Stage, host: 
         "other": stage.network("other", "-o", "ovs.vlan=200", subnet="10.77.2.0/24"),
         "flat": stage.network("flat", "-o", "ovs.mode=flat", subnet="10.77.3.0/24"),
         "inside": stage.network("inside", "--internal", subnet="10.77.4.0/24"),
-        "none": stage.network("none", "-o", "ovs.vlan=none", subnet="10.77.5.0/24"),
+        "plain": stage.network("plain", "-o", "ovs.vlan=none", subnet="10.77.5.0/24"),
     }
     links: dict[str, ears.Link] = {}
     for kind, network in networks.items():
         for number in (1, 2):
             container = stage.container(f"{kind}{number}", network)
             links[f"{kind}-c{number}"] = (container, "eth0")
-    gateways = {"nat": "10.77.1.1", "other": "10.77.2.1", "none": "10.77.5.1"}
+    gateways = {"nat": "10.77.1.1", "other": "10.77.2.1", "plain": "10.77.5.1"}
     for kind, address in gateways.items():
         (device,) = (
             link["ifname"]
