@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -32,6 +32,7 @@ from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Firewall, HostNotes
 from ovsdriver.protocol import admin, methods, sockets
 from ovsdriver.protocol.server import Call, PluginServer
+from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.console import Console, Works
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
@@ -92,7 +93,7 @@ async def _serve(settings: Settings) -> int:
         console = Console(
             owner=settings.instance,
             switch=world.switch,
-            engine=DockerEngine(settings.docker),
+            engine=world.engine,
             metrics=metrics,
             degraded=lambda: backend.degraded,
         )
@@ -109,8 +110,8 @@ async def _serve(settings: Settings) -> int:
         tasks = await stack.enter_async_context(_Tasks())
         tasks.start(world.switch.run())
         if product is not None:
-            tasks.start(product.firewall.run())
-            tasks.start(product.works.reconciler.run())
+            for run in product.background:
+                tasks.start(run())
             console.ready(product.works)
             backend.ready(product.services)
             event(log, "process.ready", took_ms=(time.monotonic() - began) * 1000)
@@ -173,6 +174,7 @@ class _World:
     settings: Settings
     switch: OvsSwitch
     links: KernelLinks
+    engine: DockerEngine
 
     @classmethod
     @asynccontextmanager
@@ -183,6 +185,7 @@ class _World:
                 settings=settings,
                 switch=OvsSwitch(settings.ovsdb, owner=settings.instance),
                 links=links,
+                engine=DockerEngine(settings.docker),
             )
         finally:
             await links.close()
@@ -216,7 +219,8 @@ class _Product:
 
     works: Works
     services: methods.Services
-    firewall: HostFirewall
+    background: tuple[Callable[[], Coroutine[None, None, None]], ...]
+    """What runs until the end of the process."""
 
     @classmethod
     @asynccontextmanager
@@ -235,6 +239,7 @@ class _Product:
             stack.push_async_callback(ipam.close)
             firewall = await stack.enter_async_context(_firewall(settings, state))
             locks = Locks()
+            witness = Witness(world.engine)
             networks = Networks(
                 owner=settings.instance,
                 defaults=Defaults(
@@ -259,6 +264,7 @@ class _Product:
                 switch=world.switch,
                 links=world.links,
                 locks=locks,
+                listed=witness.lists,
             )
             reconciler = Reconciler(
                 owner=settings.instance,
@@ -289,7 +295,14 @@ class _Product:
                     firewall=firewall,
                 ),
                 services=methods.Services(networks=networks, endpoints=endpoints, ipam=ipam),
-                firewall=firewall,
+                background=(
+                    firewall.run,
+                    reconciler.run,
+                    witness.run,
+                    Collector(
+                        witness=witness, state=state, links=world.links, endpoints=endpoints
+                    ).run,
+                ),
             )
 
 

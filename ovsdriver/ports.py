@@ -255,3 +255,10 @@ class Engine(Protocol):
     async def read(self) -> EngineView:
         """Read networks and endpoints; UnavailableError if dockerd does not answer."""
         ...
+
+    async def until_gone(self) -> None:
+        """Return when the daemon that answers now ends; UnavailableError if none answers.
+
+        The one call here without a limit of its own.
+        """
+        ...

@@ -5,7 +5,8 @@ would wait for.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,9 @@ TIMEOUT_S = 10.0
 
 _AT_ONCE = 8
 """Requests in flight: a daemon with hundreds of networks has other clients."""
+
+_NO_EVENTS = "/events?filters=%7B%22type%22%3A%5B%22plugin%22%5D%7D"
+"""Events of managed plugins only: next to none, and the stream ends with the daemon."""
 
 _BUILT_IN = frozenset({"bridge", "host", "null", "none", "overlay", "macvlan", "ipvlan"})
 """Docker's own drivers, whose endpoints are none of ours. Ours may have any name: a managed
@@ -55,9 +59,24 @@ class DockerEngine:
         Endpoints are those of libnetwork's own store, which knows one before its container runs
         and after a crash, and those that containers name.
         """
-        try:
+        with self._translated():
             async with asyncio.timeout(self._timeout_s), self._session() as session:
                 return await _view(session)
+
+    async def until_gone(self) -> None:
+        """Hold a stream of the daemon's events open until it ends; the events are not read."""
+        limit = aiohttp.ClientTimeout(total=None, connect=self._timeout_s)
+        with self._translated():
+            async with self._session() as session, session.get(_NO_EVENTS, timeout=limit) as stream:
+                # A daemon that was killed resets the stream: gone as well, not a fault.
+                with contextlib.suppress(aiohttp.ClientPayloadError, ConnectionError):
+                    async for _ in stream.content.iter_any():
+                        pass
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
         except TimeoutError as error:
             raise UnavailableError(
                 f"Docker at {self._address} did not answer in {self._timeout_s:g} s"

@@ -1,7 +1,7 @@
 """Create, attach, detach and delete endpoints: a container's place on a network."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ from ovsdriver.domain.model import (
 )
 from ovsdriver.domain.requests import Joined, NewEndpoint, PortMapping
 from ovsdriver.errors import (
+    ConflictError,
     DriverError,
     InvalidOptionError,
     UnknownObjectError,
@@ -45,13 +46,20 @@ class Endpoints:
         switch: Switch,
         links: Links,
         locks: Locks,
+        listed: Callable[[EndpointId], bool],
     ) -> None:
+        """Join the parts.
+
+        Args:
+            listed: whether Docker, which must answer at this moment, lists an endpoint.
+        """
         self._owner = owner
         self._state = state
         self._ipam = ipam
         self._switch = switch
         self._links = links
         self._locks = locks
+        self._listed = listed
 
     async def create(self, new: NewEndpoint) -> EUI | None:
         """Record an endpoint; returns the MAC we chose, None if Docker sent one.
@@ -133,6 +141,9 @@ class Endpoints:
 
         After a crash dockerd may send ReleaseAddress and nothing else (it skips Leave and
         DeleteEndpoint for drivers it has not loaded yet: moby, libnetwork/endpoint.go).
+
+        Raises:
+            ConflictError: the endpoint lives and Docker lists it; its address is not free.
         """
         network = self._state.network_of_pool(pool)
         if network is None:
@@ -146,15 +157,27 @@ class Endpoints:
             # An endpoint of an earlier lease of the same address is not what is released.
             if endpoint is None or lease is None or lease.serial not in endpoint.leases:
                 return
-            log.warning(
-                "endpoint.ended",
-                extra={
-                    "endpoint": endpoint.id,
-                    "network": network.id,
-                    "why": f"Docker released {address} without deleting the endpoint",
-                },
-            )
-            await self._remove(endpoint)
+            if self._listed(endpoint.id) and await self._alive(endpoint):
+                raise ConflictError(
+                    f"{address} is released, but Docker still lists endpoint {endpoint.id[:12]} "
+                    "on it and its container lives; the address is kept until one of both ends"
+                )
+            await self._end(endpoint, f"Docker released {address} without deleting the endpoint")
+
+    async def collect(self, endpoint: Endpoint, why: str) -> None:
+        """End an endpoint whose end was proven, and release its addresses; says so in the log."""
+        async with self._locks.held(endpoint.id):
+            current = self._state.endpoint(endpoint.id)
+            network = self._state.network(endpoint.network)
+            if current is None or current.ended or network is None or await self._alive(current):
+                return
+            await self._end(current, why)
+        for address in current.addresses:
+            pool = next((s.pool for s in network.subnets if address.ip in s.cidr), None)
+            if pool is None:
+                continue
+            for serial in current.leases:
+                await self._ipam.release_address(pool, address.ip, serial=serial)
 
     async def publish(
         self, network_id: NetworkId, endpoint_id: EndpointId, ports: Sequence[PortMapping]
@@ -233,15 +256,17 @@ class Endpoints:
         if stale is None:
             return
         async with self._locks.held(stale.id):
-            log.warning(
-                "endpoint.ended",
-                extra={
-                    "endpoint": stale.id,
-                    "network": network.id,
-                    "why": f"{address} was given to another endpoint",
-                },
-            )
-            await self._remove(stale)
+            await self._end(stale, f"{address} was given to another endpoint")
+
+    async def _end(self, endpoint: Endpoint, why: str) -> None:
+        log.warning(
+            "endpoint.ended",
+            extra={"endpoint": endpoint.id, "network": endpoint.network, "why": why},
+        )
+        await self._remove(endpoint)
+
+    async def _alive(self, endpoint: Endpoint) -> bool:
+        return endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox)
 
     async def _leases(self, network: Network, addresses: Sequence[IPNetwork]) -> tuple[int, ...]:
         serials = []

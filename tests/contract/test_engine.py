@@ -37,9 +37,10 @@ class Daemon:
             ("/networks", self._list),
             ("/networks/{id}", self._inspect),
             ("/containers/json", self._containers),
+            ("/events", self._events),
         ):
             app.router.add_get(path, handler)
-        self._runner = web.AppRunner(app)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.UnixSite(self._runner, self.path).start()
 
@@ -108,6 +109,12 @@ class Daemon:
             return web.json_response({"message": f"network {network} not found"}, status=404)
         return web.json_response(self.networks[network])
 
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        await asyncio.Event().wait()
+        return stream
+
     async def _containers(self, request: web.Request) -> web.Response:
         assert request.query["all"] == "1"
         return web.json_response(self.containers)
@@ -139,7 +146,7 @@ async def rig(request: pytest.FixtureRequest, daemon: Daemon) -> Rig:
     fake = FakeEngine()
 
     async def stop() -> None:
-        fake.up = False
+        fake.end()
 
     return Rig(fake, fake, stop)
 
@@ -179,6 +186,18 @@ async def test_a_daemon_that_is_not_there_is_a_sentence(rig: Rig):
     await rig.stop()
     with pytest.raises(UnavailableError, match=r"is dockerd running\?"):
         await rig.engine.read()
+
+
+async def test_the_end_of_the_daemon_is_noticed_and_its_absence_is_a_sentence(rig: Rig):
+    waiting = asyncio.create_task(rig.engine.until_gone())
+    await rig.engine.read()  # time for the other one to be under way
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await rig.stop()
+    async with asyncio.timeout(30):
+        await waiting
+    with pytest.raises(UnavailableError, match=r"is dockerd running\?"):
+        await rig.engine.until_gone()
 
 
 # What only the real one can meet

@@ -1,5 +1,7 @@
 """Docker's API in memory."""
 
+import asyncio
+
 from ovsdriver.domain.model import EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import EngineEndpoint, EngineView
@@ -12,6 +14,7 @@ class FakeEngine:
         self.id = id
         self.version = version
         self.up = True
+        self._gone = asyncio.Event()
         self._networks: dict[NetworkId, str] = {}
         self._endpoints: dict[EndpointId, EngineEndpoint] = {}
 
@@ -28,6 +31,21 @@ class FakeEngine:
 
     def remove_endpoint(self, endpoint: EndpointId) -> None:
         del self._endpoints[endpoint]
+
+    def end(self) -> None:
+        """Let the daemon end."""
+        self.up = False
+        self._gone.set()
+
+    def begin(self) -> None:
+        """Let the daemon begin again."""
+        self.up = True
+        self._gone = asyncio.Event()
+
+    async def until_gone(self) -> None:
+        if not self.up:
+            raise UnavailableError("Docker cannot be reached; is dockerd running?")
+        await self._gone.wait()
 
     async def read(self) -> EngineView:
         if not self.up:

@@ -18,12 +18,14 @@ from ovsdriver.config import DefaultPool
 from ovsdriver.domain.model import Bridge, EndpointId, NetworkId, Port
 from ovsdriver.domain.planning import Defaults
 from ovsdriver.domain.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet
+from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import Networks
 from ovsdriver.service.purge import Purge
 from ovsdriver.service.reconciler import Reconciler
 from tests.builders import FIRST, RED
+from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.links import FakeLinks
 from tests.fakes.switch import FakeSwitch
@@ -70,12 +72,15 @@ class Host:
     links: FakeLinks
     switch: HostSwitch
     firewall: FakeFirewall
+    engine: FakeEngine
     database: Database
     state: SqliteState
     ipam: Ipam
     networks: Networks
     endpoints: Endpoints
     reconciler: Reconciler
+    witness: Witness
+    collector: Collector
     purge: Purge
 
     @classmethod
@@ -95,6 +100,8 @@ class Host:
             clock=lambda: 1.0,
         )
         locks = Locks()
+        engine = earlier.engine if earlier else FakeEngine()
+        witness = Witness(engine)
         networks = Networks(
             owner=OWNER,
             defaults=Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500),
@@ -108,13 +115,20 @@ class Host:
             locks=locks,
         )
         endpoints = Endpoints(
-            owner=OWNER, state=state, ipam=ipam, switch=switch, links=links, locks=locks
+            owner=OWNER,
+            state=state,
+            ipam=ipam,
+            switch=switch,
+            links=links,
+            locks=locks,
+            listed=witness.lists,
         )
         return cls(
             path=path,
             links=links,
             switch=switch,
             firewall=firewall,
+            engine=engine,
             database=database,
             state=state,
             ipam=ipam,
@@ -131,6 +145,8 @@ class Host:
                 clock=lambda: 1.0,
                 settle_s=0.0,
             ),
+            witness=witness,
+            collector=Collector(witness=witness, state=state, links=links, endpoints=endpoints),
             purge=Purge(
                 owner=OWNER,
                 state=state,

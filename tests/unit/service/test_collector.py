@@ -1,0 +1,95 @@
+import asyncio
+
+import pytest
+
+from ovsdriver.errors import ConflictError, UnavailableError
+from tests.builders import FIRST, RED
+from tests.unit.service.conftest import Host
+
+SANDBOX = "/netns/one"
+
+
+async def forgotten(host: Host) -> None:
+    """A container that ran and of which nothing is left but what we have."""
+    await host.create_network()
+    await host.run_container()
+    host.links.sandboxes[SANDBOX].alive = False
+
+
+async def test_an_endpoint_that_docker_forgot_is_ended_at_the_second_look(host: Host) -> None:
+    await forgotten(host)
+    (pool,) = host.ipam.pools()
+    held = host.ipam.usage(pool.id).held
+    await host.collector.collect()
+    assert host.state.endpoint(FIRST) is not None
+    await host.collector.collect()
+    assert host.state.endpoint(FIRST) is None
+    assert host.ipam.usage(pool.id).held == held - 1
+
+
+async def test_an_endpoint_that_docker_lists_is_kept(host: Host) -> None:
+    await forgotten(host)
+    host.engine.add_endpoint(FIRST, RED, "web")
+    for _ in range(3):
+        await host.collector.collect()
+    assert host.state.endpoint(FIRST) is not None
+
+
+async def test_an_endpoint_with_a_live_sandbox_is_kept(host: Host) -> None:
+    await forgotten(host)
+    host.links.sandboxes[SANDBOX].alive = True
+    for _ in range(3):
+        await host.collector.collect()
+    assert host.state.endpoint(FIRST) is not None
+
+
+async def test_nothing_is_collected_while_docker_does_not_answer(host: Host) -> None:
+    await forgotten(host)
+    await host.collector.collect()
+    host.engine.end()
+    with pytest.raises(UnavailableError):
+        await host.collector.collect()
+    assert host.state.endpoint(FIRST) is not None
+    host.engine.begin()
+    await host.collector.collect()
+    assert host.state.endpoint(FIRST) is None
+
+
+async def test_an_endpoint_that_was_never_joined_is_collected_with_its_lease(host: Host) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    (pool,) = host.ipam.pools()
+    await host.collector.collect()
+    await host.collector.collect()
+    assert host.state.endpoints() == ()
+    assert [lease.kind.value for lease in await host.ipam.leases(pool.id)] == ["gateway"]
+
+
+async def test_releasing_the_address_of_a_live_listed_endpoint_is_a_contradiction(
+    host: Host,
+) -> None:
+    await host.create_network()
+    address = await host.run_container()
+    (pool,) = host.ipam.pools()
+    host.engine.add_endpoint(FIRST, RED, "web")
+    await host.witness.read()
+    with pytest.raises(ConflictError, match="still lists endpoint"):
+        await host.endpoints.release(pool.id, address)
+    assert host.state.endpoint(FIRST) is not None
+
+
+async def test_what_an_ended_daemon_said_counts_no_more(host: Host) -> None:
+    await host.create_network()
+    address = await host.run_container()
+    (pool,) = host.ipam.pools()
+    host.engine.add_endpoint(FIRST, RED, "web")
+    await host.witness.read()
+    watching = asyncio.create_task(host.witness.run())
+    await asyncio.sleep(0)
+    host.engine.end()
+    async with asyncio.timeout(10):
+        while host.witness.lists(FIRST):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    watching.cancel()
+    await host.endpoints.release(pool.id, address)
+    assert host.state.endpoint(FIRST) is None
