@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from netaddr import EUI
 
-from ovsdriver.adapters.switch import OvsSwitch
+from ovsdriver.adapters.switch import OvsSwitch, device_index
 from ovsdriver.domain import names
 from ovsdriver.domain.model import Bridge, Datapath, Port, VlanTag
-from ovsdriver.errors import UnavailableError
+from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
+from ovsdriver.ports import SwitchStatus
 from tests.integration.conftest import PATIENCE_S
 from tests.integration.ovs import PrivateOvs, eventually, running_switch
 
@@ -260,6 +261,101 @@ async def test_a_port_with_an_old_error_is_waited_for(
     assert (port.error, port.ifindex) == ("", ovs.link_index("vt1"))
 
 
+async def test_replugging_that_was_cut_short_is_finished_by_the_next_call(ovs: PrivateOvs) -> None:
+    async with running_switch(ovs, timeout_s=PATIENCE_S) as patient:
+        await patient.ensure_bridge(BRIDGE)
+        await patient.ensure_port(internal("it1"))
+        ovs.ip("link", "set", "it1", "up")
+        ovs.add_veth("vt1", "vp1")
+        await patient.ensure_port(plugged("vt1"))
+        ovs.ip("link", "del", "vt1")
+        ovs.add_veth("vt1", "vp1")
+        async with hasty(ovs) as switch:
+            with ovs.frozen_vswitchd(), pytest.raises(UnavailableError, match="vt1"):
+                await switch.ensure_port(plugged("vt1"))
+        await eventually(lambda: patient.port("vt1"), "not removed: it was there before")
+
+        await patient.ensure_port(plugged("vt1"))
+
+    assert ovs.reached("vp1", "it1") == {"it1"}
+    assert not any(row["ofport_request"] != ["set", []] for row in ovs.rows("Interface"))
+
+
+async def test_a_port_number_that_somebody_asked_for_is_taken_back(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    await ovs_switch.ensure_bridge(BRIDGE)
+    await ovs_switch.ensure_port(internal("it1"))
+    ovs.vsctl("set", "Interface", "it1", "ofport_request=77")
+    await eventually(lambda: (seen := ovs_switch.port("it1")) and seen.ofport == 77, "renumbered")
+
+    await ovs_switch.ensure_port(internal("it1"))
+
+    assert not any(row["ofport_request"] != ["set", []] for row in ovs.rows("Interface"))
+
+
+async def test_a_port_of_ours_whose_device_is_missing_stays_and_says_so(ovs: PrivateOvs) -> None:
+    ovs.add_veth("vt1", "vp1")
+    async with running_switch(ovs, timeout_s=PATIENCE_S) as patient:
+        await patient.ensure_bridge(BRIDGE)
+        await patient.ensure_port(plugged("vt1"))
+    ovs.kill_vswitchd()
+    ovs.ip("link", "del", "vt1")
+    ovs.start_vswitchd()
+
+    async with hasty(ovs) as switch:
+        with pytest.raises(UnavailableError, match="No such device"):
+            await switch.ensure_port(plugged("vt1"))
+
+    assert ports(ovs) == {"vt1"}
+
+
+async def test_an_interface_inside_somebodys_bond_is_refused(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    await ovs_switch.ensure_bridge(BRIDGE)
+    for name in ("b1", "b2"):
+        ovs.add_veth(name, f"p{name}")
+    ovs.vsctl("add-bond", "brt", "bond", "b1", "b2")
+    await eventually(lambda: ovs_switch.port("bond"), "the bond is seen")
+
+    with pytest.raises(ConflictError, match="b1"):
+        await ovs_switch.ensure_port(plugged("b1"))
+    with pytest.raises(ConflictError, match="b2"):
+        await ovs_switch.ensure_bridge(replace(BRIDGE, name="b2"))
+
+    assert ports(ovs) == {"bond"}
+
+
+async def test_a_value_that_the_database_forbids_leaves_nothing(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    await ovs_switch.ensure_bridge(BRIDGE)
+
+    with pytest.raises(UnsupportedError, match="mtu_request"):
+        await ovs_switch.ensure_port(replace(internal("it1"), mtu=0))
+
+    assert ports(ovs) == set()
+
+
+async def test_a_local_port_that_somebody_removed_is_made_again(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    await ovs_switch.ensure_bridge(BRIDGE)
+    local = ovs.rows("Port", "_uuid")[0]["_uuid"][1]
+    ovs.vsctl("remove", "Bridge", "brt", "ports", local)
+    await eventually(lambda: ovs_switch.port("brt") is None, "its loss is seen")
+
+    await ovs_switch.ensure_bridge(BRIDGE)
+
+    assert ovs.rows("Port", "name", "tag") == [{"name": "brt", "tag": 4095}]
+
+
+def test_the_index_of_a_device_is_the_kernels() -> None:
+    assert device_index("lo") == 1
+    assert device_index("ovt-none") is None
+
+
 async def test_a_stopped_vswitchd_is_an_error_that_leaves_no_rows(ovs: PrivateOvs) -> None:
     async with running_switch(ovs, timeout_s=PATIENCE_S) as patient:
         await patient.ensure_bridge(BRIDGE)
@@ -407,6 +503,7 @@ async def test_everything_can_be_made_again_after_conf_db_was_replaced(
 
     await asyncio.wait_for(changed.wait(), PATIENCE_S)
     assert ovs_switch.bridges() == {}
+    assert ovs_switch.status() == SwitchStatus(connected=True)
     await ovs_switch.ensure_bridge(BRIDGE)
     await ovs_switch.ensure_port(internal("it1"))
     assert ports(ovs) == {"it1"}

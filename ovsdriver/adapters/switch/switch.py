@@ -17,17 +17,20 @@ from ovsdriver.adapters.ovsdb import (
     Row,
 )
 from ovsdriver.adapters.switch.bridges import EnsureBridge, RemoveBridge
+from ovsdriver.adapters.switch.news import News
 from ovsdriver.adapters.switch.ports import ClearRequest, EnsurePort, RemovePort, check_port
-from ovsdriver.adapters.switch.rows import WATCHED, check_name, is_ours
+from ovsdriver.adapters.switch.rows import WATCHED, check_name
 from ovsdriver.adapters.switch.view import SwitchView
 from ovsdriver.domain.model import Bridge, Port
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
-from ovsdriver.errors import ConflictError, UnavailableError
+from ovsdriver.errors import UnavailableError, UnsupportedError
 from ovsdriver.ports import SwitchStatus
 
 log = logging.getLogger(__name__)
 
 _WITHDRAW_S = 1.0
+_OF_THE_MOMENT = frozenset({"conflict", "timed out", "I/O error", "resources exhausted"})
+"""Refusals that have nothing to do with what was asked (RFC 7047, sections 4.1.3 and 5.2)."""
 
 
 def device_index(name: str) -> int | None:
@@ -71,9 +74,7 @@ class OvsSwitch:
         self._client = OvsdbClient(address, WATCHED, on_change=self._changed, probe_s=probe_s)
         self._serial = itertools.count()
         self._view: SwitchView | None = None
-        self._callbacks: list[Callable[[], None]] = []
-        self._announced = False
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._news = News(owner)
         self._removals: dict[str, asyncio.Future[bool]] = {}
 
     @property
@@ -131,7 +132,7 @@ class OvsSwitch:
         Changes that arrive together make one call. Our own changes count, too, and so does
         vswitchd's news of our ports (``ofport``, ``ifindex``, ``error``).
         """
-        self._callbacks.append(callback)
+        self._news.call(callback)
 
     async def connected(self, timeout_s: float) -> None:
         """Wait until the copy is complete, at most ``timeout_s``; UnavailableError after it."""
@@ -151,8 +152,10 @@ class OvsSwitch:
             InvalidOptionError: the name cannot be a device's.
             UnavailableError: the database or vswitchd does not answer; what was inserted is
                 removed again.
+            UnsupportedError: this version's database does not take it.
         """
         check_name(bridge.name, what="bridge")
+        self._removals.pop(f"bridge {bridge.name}", None)
         plan = EnsureBridge(bridge, owner=self._owner, serial=next(self._serial))
         withdraw = RemoveBridge(bridge.name, owner=self._owner)
         await self._ensure(f"bridge {bridge.name}", bridge.name, plan, withdraw)
@@ -187,7 +190,7 @@ class OvsSwitch:
         """
         check_port(port)
         # a removal that still waits for the database comes first; another one would come after
-        self._removals.pop(port.name, None)
+        self._removals.pop(f"port {port.name}", None)
         plan = EnsurePort(
             port,
             owner=self._owner,
@@ -196,8 +199,6 @@ class OvsSwitch:
         )
         withdraw = RemovePort(port.name, owner=self._owner)
         await self._ensure(f"port {port.name}", port.name, plan, withdraw)
-        clear = ClearRequest(port.name, owner=self._owner)
-        await self._submit(f"port {port.name}", port.name, clear)
 
     async def remove_port(self, name: str) -> bool:
         """Commit the removal of a port of ours; vswitchd is not waited for. False if not there.
@@ -213,7 +214,10 @@ class OvsSwitch:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._submit(what, interface, plan)
-                await self._taken(what, interface, plan)
+                row = await self._taken(what, interface, plan)
+                if row["ofport_request"] is not None:
+                    clear = ClearRequest(interface, owner=self._owner)
+                    await self._submit(what, interface, clear)
         except TimeoutError as error:
             failure = self._not_in_time(what, interface)
             await self._take_back(interface, plan, withdraw)
@@ -222,9 +226,9 @@ class OvsSwitch:
             await self._take_back(interface, plan, withdraw)
             raise
 
-    async def _taken(self, what: str, interface: str, plan: EnsurePort | EnsureBridge) -> None:
+    async def _taken(self, what: str, interface: str, plan: EnsurePort | EnsureBridge) -> Row:
         """Wait until vswitchd has the interface; the monitor tells, next_cfg is left alone."""
-        with self._watching(interface) as changed:
+        with self._news.of(interface) as changed:
             while True:
                 changed.clear()
                 replica = self._client.replica
@@ -236,7 +240,7 @@ class OvsSwitch:
                             "try again"
                         )
                     if _is_ready(row):
-                        return
+                        return row
                     # One that was there before may show an error that is being mended.
                     if plan.made and (row["error"] or row["ofport"] == -1):
                         raise UnavailableError(_refused_by_vswitchd(what, row))
@@ -250,19 +254,19 @@ class OvsSwitch:
             await asyncio.wait([self._queue(subject, withdraw)], timeout=_WITHDRAW_S)
 
     async def _remove(self, what: str, name: str, plan: RemovePort | RemoveBridge) -> bool:
-        removal = self._removals.get(name)
+        removal = self._removals.get(what)
         if removal is None:
-            removal = self._removals[name] = self._queue(name, plan)
-            removal.add_done_callback(lambda _: self._forget_removal(name, removal))
+            removal = self._removals[what] = self._queue(name, plan)
+            removal.add_done_callback(lambda _: self._forget_removal(what, removal))
         await asyncio.wait([removal], timeout=self._timeout_s)
         if not removal.done():
             raise UnavailableError(f"{what} is not removed yet: {self._no_database()}")
         with self._translated(what):
             return removal.result()
 
-    def _forget_removal(self, name: str, removal: asyncio.Future[bool]) -> None:
-        if self._removals.get(name) is removal:
-            del self._removals[name]
+    def _forget_removal(self, what: str, removal: asyncio.Future[bool]) -> None:
+        if self._removals.get(what) is removal:
+            del self._removals[what]
 
     def _queue(self, subject: str, plan: Plan) -> asyncio.Future[bool]:
         """Submit a plan that is carried out even if its caller no longer waits."""
@@ -280,56 +284,20 @@ class OvsSwitch:
         try:
             yield
         except RefusedError as error:
-            raise ConflictError(f"Open vSwitch's database refused {what}: {error}") from error
+            words = f"Open vSwitch's database refused {what}: {error}"
+            if error.tag in _OF_THE_MOMENT:
+                raise UnavailableError(f"{words}; try again") from error
+            raise UnsupportedError(words) from error
         except ConnectionLostError as error:
             raise self._no_database() from error
 
     def _changed(self, changes: Sequence[Change] | None) -> None:
-        if changes is None:
-            replica = self._client.replica
-            self._view = SwitchView(replica, owner=self._owner) if replica else None
-            for events in self._watchers.values():
-                _set_all(events)
-            if replica is not None:
-                self._announce()
+        if changes is not None:
+            self._news.rows(changes)
             return
-        ours = False
-        for change in changes:
-            if change.table == "Interface":
-                row = change.new or change.old
-                _set_all(self._watchers.get(row["name"], ()) if row else ())
-            ours = ours or self._is_ours(change)
-        if ours:
-            self._announce()
-
-    def _is_ours(self, change: Change) -> bool:
-        rows = (change.old, change.new)
-        return any(
-            is_ours(row, self._owner) for row in rows if row is not None and "external_ids" in row
-        )
-
-    def _announce(self) -> None:
-        if not self._announced and self._callbacks:
-            self._announced = True
-            asyncio.get_running_loop().call_soon(self._call_back)
-
-    def _call_back(self) -> None:
-        self._announced = False
-        for callback in self._callbacks:
-            callback()
-
-    @contextmanager
-    def _watching(self, interface: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever the Interface row of that name changes."""
-        changed = asyncio.Event()
-        events = self._watchers.setdefault(interface, set())
-        events.add(changed)
-        try:
-            yield changed
-        finally:
-            events.discard(changed)
-            if not events and self._watchers.get(interface) is events:
-                del self._watchers[interface]
+        replica = self._client.replica
+        self._view = SwitchView(replica, owner=self._owner) if replica else None
+        self._news.everything(connected=replica is not None)
 
     def _no_database(self) -> UnavailableError:
         why = "" if self._client.replica else f" ({self._client.last_error})"
@@ -366,8 +334,3 @@ def _is_ready(interface: Row) -> bool:
 def _refused_by_vswitchd(what: str, interface: Row) -> str:
     why = interface["error"] or "no reason given; see /var/log/openvswitch/ovs-vswitchd.log"
     return f"Open vSwitch could not take {what}: {why}"
-
-
-def _set_all(events: Iterator[asyncio.Event] | set[asyncio.Event] | tuple[()]) -> None:
-    for event in events:
-        event.set()
