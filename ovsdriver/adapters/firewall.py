@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -165,14 +166,15 @@ class HostFirewall:
         Raises:
             UnavailableError: the kernel's notifications cannot be had.
         """
-        self._watch = HostWatch(
+        watch = HostWatch(
             table=self._instance,
             chains=(CHAIN,),
             own_thread=lambda: self._thread_id,
             links=lambda: self._watched,
             changed=self._changed,
         )
-        self._watch.start()
+        watch.start()
+        self._watch = watch
         self._host_from = self._table_from = -_LOOK_S
         self._upkeep.set()
         try:
@@ -181,15 +183,16 @@ class HostFirewall:
                 self._upkeep.clear()
                 await self._keep_accepts()
         finally:
-            self._watch.stop()
             self._watch = None
+            watch.stop()
             if self._heard is not None:
                 self._heard.cancel()
                 self._heard = None
 
     async def close(self) -> None:
         """Let go of thread and sockets; rules and switches stay as they are."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        with suppress(UnavailableError):
+            await self._on_thread(self._close)
         self._thread.shutdown(wait=False)
 
     async def _apply(self, plan: FirewallPlan) -> bool:

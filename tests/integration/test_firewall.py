@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from netaddr import IPNetwork
 
+from ovsdriver.adapters.docker_user import Iptables
 from ovsdriver.adapters.firewall import HostFirewall
 from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules
 from ovsdriver.domain.model import Mode, NetworkId
@@ -498,6 +501,36 @@ async def test_two_instances_do_not_fight_for_the_first_place(
         listed = docker_user("iptables")
         await asyncio.sleep(0.5)
         assert docker_user("iptables") == listed
+
+
+async def test_the_older_kind_of_iptables_is_kept_and_read_as_well(
+    host: RoutedHost, tmp_path: Path
+) -> None:
+    """Its rules are seen by nothing else, and nobody tells of changes to them."""
+    for program in IPTABLES:
+        legacy = shutil.which(f"{program}-legacy")
+        assert legacy is not None
+        (tmp_path / program).symlink_to(legacy)
+    outside, one = host.uplink(), host.network(1)
+    iptables = str(tmp_path / "iptables")
+    foreign_drop(iptables)
+    firewall = HostFirewall(
+        notes=MemoryNotes(),
+        iptables=[Iptables(family, search=str(tmp_path)) for family in FAMILIES],
+    )
+    try:
+        async with running(firewall):
+            await firewall.ensure(plan(one))
+            await becomes(lambda: accepts(docker_user(iptables)))
+            assert one.reaches(outside)
+            assert not await firewall.findings()
+            run(iptables, "-F", "DOCKER-USER")
+            (text,) = await firewall.findings()
+            assert text.startswith("iptables chain FORWARD")
+            await firewall.remove()
+            assert docker_user(iptables) == []
+    finally:
+        await firewall.close()
 
 
 async def test_a_host_without_docker_gets_no_chains_of_iptables(
