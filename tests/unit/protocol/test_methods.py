@@ -319,6 +319,12 @@ async def test_a_bad_request_does_not_wait_for_the_start(tmp_path: Path):
         assert answer.status == 400
 
 
+async def test_a_process_can_degrade_while_it_serves(served: Plugin):
+    served.backend.degrade("the disk is gone")
+    answer = await served.post("NetworkDriver.CreateNetwork", {"NetworkID": "n"})
+    assert (answer.status, answer.error) == (503, "the disk is gone")
+
+
 async def test_a_degraded_process_can_become_ready(tmp_path: Path):
     async with plugin(tmp_path, ready=False) as served:
         served.backend.degrade("broken")

@@ -414,7 +414,7 @@ async def test_draining_is_bounded_and_lets_cut_calls_undo(tmp_path: Path):
             await asyncio.sleep(0.02)
             done.append("undone")
 
-    async with one_call(tmp_path, slow) as served:
+    async with one_call(tmp_path, slow, deadline_s=3600, undo_s=2) as served:
         call = asyncio.create_task(served.post())
         async with asyncio.timeout(60):
             await begun.wait()
