@@ -86,7 +86,8 @@ async def _serve(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         stack.callback(_hold(settings).release)
         metrics = Metrics()
-        backend = methods.Backend()
+        # Less than the deadline, so that a call which waits for our start is told so.
+        backend = methods.Backend(wait_s=settings.deadline_s * 0.8)
         server = PluginServer(metrics=metrics, deadline_s=settings.deadline_s)
         await _listen(settings, server, backend, stack)
         world = await stack.enter_async_context(_World.of(settings))
@@ -148,13 +149,10 @@ async def _listen(
     }
     for space in settings.spaces:
         tables[f"ovsipam-{space}"] = methods.ipam_only(backend, methods.named_spaces(space))
-    listening = {
-        name: sockets.listen(settings.plugin_dir / f"{name}.sock", passed) for name in tables
-    }
-    for each in listening.values():
-        stack.callback(each.remove)
     for name, calls in tables.items():
-        await server.listen(listening[name].sock, calls)
+        listening = sockets.listen(settings.plugin_dir / f"{name}.sock", passed)
+        stack.callback(listening.remove)
+        await server.listen(listening.sock, calls)
 
 
 async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitStack) -> None:
