@@ -12,7 +12,10 @@ from ipam.bitmap import Bitmap
 class Addresses:
     """The addresses of one pool."""
 
-    __slots__ = ("_high", "_low", "_taken", "_top", "_window", "_window_held", "family", "size")
+    __slots__ = (
+        *("_avoided", "_kept", "_low", "_taken", "_top", "_window", "_window_held"),
+        *("family", "size"),
+    )
 
     def __init__(
         self,
@@ -43,6 +46,8 @@ class Addresses:
         self._window = (max(first, self._low), min(last, self._top))
         self._taken = Bitmap(taken)
         self._window_held = self._taken.count(*self._window) if taken else 0
+        self._kept: set[int] = set()
+        self._avoided: Bitmap | None = None
 
     @property
     def capacity(self) -> int:
@@ -74,17 +79,26 @@ class Addresses:
         return offset in self._taken
 
     def pick(self) -> int | None:
-        """Return the lowest free address of the window; None if it is full."""
+        """Return the lowest free address of the window; None if it is full.
+
+        One that is kept is returned only where there is no other one.
+        """
         return self._lowest(*self._window)
 
     def pick_gateway(self) -> int | None:
         """Return the lowest free address of the subnet, window or not; None if it is full."""
         return self._lowest(self._low, self._top)
 
+    def may_choose(self, offset: int) -> bool:
+        """Whether the address is free and one for dynamic choice."""
+        return self._window[0] <= offset <= self._window[1] and offset not in self._taken
+
     def take(self, offset: int) -> bool:
         """Take an address; False if it is taken."""
         if not self._taken.add(offset):
             return False
+        if self._avoided is not None:
+            self._avoided.add(offset)
         if self._window[0] <= offset <= self._window[1]:
             self._window_held += 1
         return True
@@ -93,10 +107,29 @@ class Addresses:
         """Free an address; False if it was free."""
         if not self._taken.discard(offset):
             return False
+        if self._avoided is not None and offset not in self._kept:
+            self._avoided.discard(offset)
         if self._window[0] <= offset <= self._window[1]:
             self._window_held -= 1
         return True
 
+    def keep(self, offset: int) -> None:
+        """Choose an address last of all from now on, if it is free."""
+        if self._avoided is None:
+            self._avoided = self._taken.copy()
+        self._kept.add(offset)
+        self._avoided.add(offset)
+
+    def keep_no_more(self, offset: int) -> None:
+        """Choose an address as any other again."""
+        self._kept.discard(offset)
+        if self._avoided is not None and offset not in self._taken:
+            self._avoided.discard(offset)
+
     def _lowest(self, first: int, last: int) -> int | None:
+        if self._avoided is not None:
+            offset = self._avoided.lowest_absent(first)
+            if offset <= last:
+                return offset
         offset = self._taken.lowest_absent(first)
         return offset if offset <= last else None

@@ -65,6 +65,10 @@ class Bitmap:
             else:
                 bottom[number] = word
 
+    def copy(self) -> "Bitmap":
+        """Return a set with the same members."""
+        return Bitmap(self._levels[0])
+
     def __len__(self) -> int:
         return self._count
 

@@ -81,8 +81,8 @@ def window(of: IPNetwork, wanted: IPNetwork) -> None:
         )
 
 
-def automatic(request: PoolRequest, defaults: Sequence[DefaultPool]) -> None:
-    """Refuse what cannot be asked of a pool that we choose."""
+def automatic(request: PoolRequest, bases: Sequence[IPNetwork]) -> None:
+    """Refuse what cannot be asked of a pool that we choose from ``bases``."""
     if request.window is not None:
         raise InvalidPoolError(f"range {request.window} needs its subnet: add --subnet")
     if request.family not in LENGTHS:
@@ -90,7 +90,6 @@ def automatic(request: PoolRequest, defaults: Sequence[DefaultPool]) -> None:
     if request.prefix is None:
         return
     _length(request.prefix, request.family, f"ipam.prefix={request.prefix}")
-    bases = [each.base for each in defaults if each.base.version == request.family]
     if bases and all(base.prefixlen > request.prefix for base in bases):
         raise InvalidPoolError(
             f"ipam.prefix={request.prefix}: no default pool is that large; the largest is "

@@ -64,6 +64,19 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Who had an address that is free now, and may want it again."""
+
+    address: IPAddress
+    name: str = ""
+    """The container's, as in its lease."""
+    wanted: bool = False
+    """It was asked for by address."""
+    since: float = 0.0
+    """When it was released; seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """How full a pool is, in addresses."""
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from netaddr import IPAddress
 
-from ipam.model import Lease, LeaseKind, Pool, PoolId
+from ipam.model import Lease, LeaseKind, Memory, Pool, PoolId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,8 @@ class StoredPool:
     taken: Mapping[int, int] = field(default_factory=dict)
     """Offsets of the held addresses from the subnet's first, packed by :func:`ipam.bitmap.pack`."""
     gateway: Lease | None = None
+    memories: Sequence[Memory] = ()
+    """Of addresses that were free when they were noted, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +70,17 @@ class LeaseStore(Protocol):
 
     async def remove_lease(
         self, pool: PoolId, address: IPAddress, *, serial: int | None = None
-    ) -> bool:
-        """Drop a lease; False if it is not there, or has another serial than the one given."""
+    ) -> Lease | None:
+        """Drop a lease and return it; None if it is not there, or has another serial."""
+        ...
+
+    async def remember(
+        self, pool: PoolId, *, memories: Sequence[Memory], forget: Sequence[IPAddress]
+    ) -> None:
+        """Note who had addresses, in place of what was noted of them, and forget other ones.
+
+        Nothing depends on it but the choice among free addresses. Without the pool: no effect.
+        """
         ...
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:

@@ -7,7 +7,17 @@ from typing import Any, NamedTuple, TypeVar
 from netaddr import IPAddress, IPNetwork
 from netaddr.core import AddrFormatError
 
-from ipam import Contents, Holders, Lease, LeaseKind, Pool, PoolId, StoredPool, StoreError
+from ipam import (
+    Contents,
+    Holders,
+    Lease,
+    LeaseKind,
+    Memory,
+    Pool,
+    PoolId,
+    StoredPool,
+    StoreError,
+)
 from ipam.bitmap import pack
 from ovsdriver.adapters.sqlite import Database, Unit
 from ovsdriver.errors import UnavailableError
@@ -39,9 +49,10 @@ _ADD_LEASE = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (pool, offset_high, offset) DO NOTHING
 """
-_REMOVE_ADDRESS = "DELETE FROM ipam_lease WHERE pool = ? AND offset_high = ? AND offset = ?"
 _REMOVE_LEASE = """
-    DELETE FROM ipam_lease WHERE pool = ? AND offset_high = ? AND offset = ? AND serial = ?
+    DELETE FROM ipam_lease
+    WHERE pool = ? AND offset_high = ? AND offset = ? AND (? IS NULL OR serial = ?)
+    RETURNING offset_high, offset, serial, kind, wanted, name, created
 """
 _LEASE = """
     SELECT offset_high, offset, serial, kind, wanted, name, created
@@ -54,6 +65,15 @@ _LEASES = """
 """
 _COUNTS = "SELECT kind, count(*) FROM ipam_lease WHERE pool = ? GROUP BY kind"
 _NAMES = "SELECT name FROM ipam_lease WHERE pool = ? AND name <> '' LIMIT ?"
+
+_MEMORIES = """
+    SELECT pool, offset_high, offset, name, wanted, since FROM ipam_memory ORDER BY since
+"""
+_REMEMBER = """
+    INSERT OR REPLACE INTO ipam_memory (pool, offset_high, offset, name, wanted, since)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
+_FORGET = "DELETE FROM ipam_memory WHERE pool = ? AND offset_high = ? AND offset = ?"
 
 
 class _Key(NamedTuple):
@@ -126,15 +146,32 @@ class SqliteLeases:
 
     async def remove_lease(
         self, pool: PoolId, address: IPAddress, *, serial: int | None = None
-    ) -> bool:
-        """Drop a lease; False if it is not there, or has another serial than the one given."""
+    ) -> Lease | None:
+        """Drop a lease and return it; None if it is not there, or has another serial."""
         key = self._keys.get(pool)
         if key is None:
-            return False
-        place = key.place(address)
-        if serial is None:
-            return await self._write(lambda c: c.execute(_REMOVE_ADDRESS, place).rowcount) > 0
-        return await self._write(lambda c: c.execute(_REMOVE_LEASE, (*place, serial)).rowcount) > 0
+            return None
+        place = (*key.place(address), serial, serial)
+        row = await self._write(lambda c: c.execute(_REMOVE_LEASE, place).fetchone())
+        return None if row is None else _lease(pool, key, row)
+
+    async def remember(
+        self, pool: PoolId, *, memories: Sequence[Memory], forget: Sequence[IPAddress]
+    ) -> None:
+        """Note who had addresses, in place of what was noted of them, and forget other ones."""
+        key = self._keys.get(pool)
+        if key is None:
+            return
+        forgotten = [key.place(address) for address in forget]
+        noted = [
+            (*key.place(each.address), each.name, each.wanted, each.since) for each in memories
+        ]
+
+        def unit(connection: sqlite3.Connection) -> None:
+            connection.executemany(_FORGET, forgotten)
+            connection.executemany(_REMEMBER, noted)
+
+        await self._write(unit)
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         """Return who holds an address."""
@@ -197,6 +234,11 @@ def _everything(connection: sqlite3.Connection) -> list[tuple[_Key, StoredPool]]
     gateways = {}
     for number, *row in connection.execute(_GATEWAYS):
         gateways[number] = _lease(pools[number].id, keys[number], row)
+    memories: dict[int, list[Memory]] = {}
+    for number, high, low, name, wanted, since in connection.execute(_MEMORIES):
+        address = keys[number].address(high, low)
+        memory = Memory(address=address, name=name, wanted=bool(wanted), since=since)
+        memories.setdefault(number, []).append(memory)
     return [
         (
             key,
@@ -204,6 +246,7 @@ def _everything(connection: sqlite3.Connection) -> list[tuple[_Key, StoredPool]]
                 pool=pools[number],
                 taken=pack(_offsets(connection.execute(_TAKEN, (number,)))),
                 gateway=gateways.get(number),
+                memories=memories.get(number, ()),
             ),
         )
         for number, key in keys.items()

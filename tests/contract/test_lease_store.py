@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam import Contents, Lease, LeaseKind, LeaseStore, Pool, PoolId, StoreError
+from ipam import Contents, Lease, LeaseKind, LeaseStore, Memory, Pool, PoolId, StoreError
 from ipam.bitmap import Bitmap
 from ovsdriver.adapters.leases import SqliteLeases
 from ovsdriver.adapters.sqlite import Database
@@ -189,9 +189,9 @@ async def test_a_lease_without_its_pool_is_an_error(store):
 async def test_removing_a_lease_twice_removes_it_once(store, reopen):
     await store.add_pool(POOL)
     await store.add_lease(LEASE)
-    assert await store.remove_lease(POOL.id, LEASE.address)
-    assert not await store.remove_lease(POOL.id, LEASE.address)
-    assert not await store.remove_lease(PoolId("nonsense"), LEASE.address)
+    assert await store.remove_lease(POOL.id, LEASE.address) == LEASE
+    assert await store.remove_lease(POOL.id, LEASE.address) is None
+    assert await store.remove_lease(PoolId("nonsense"), LEASE.address) is None
     assert await store.lease(POOL.id, LEASE.address) is None
     _, contents = await reloaded(reopen)
     assert taken(contents, POOL) == []
@@ -200,9 +200,9 @@ async def test_removing_a_lease_twice_removes_it_once(store, reopen):
 async def test_removing_a_lease_by_its_serial_spares_another_one(store):
     await store.add_pool(POOL)
     await store.add_lease(LEASE)
-    assert not await store.remove_lease(POOL.id, LEASE.address, serial=LEASE.serial + 1)
+    assert await store.remove_lease(POOL.id, LEASE.address, serial=LEASE.serial + 1) is None
     assert await store.lease(POOL.id, LEASE.address) == LEASE
-    assert await store.remove_lease(POOL.id, LEASE.address, serial=LEASE.serial)
+    assert await store.remove_lease(POOL.id, LEASE.address, serial=LEASE.serial) == LEASE
 
 
 async def test_writes_take_effect_in_the_order_in_which_they_were_called(store, reopen):
@@ -215,9 +215,51 @@ async def test_writes_take_effect_in_the_order_in_which_they_were_called(store, 
         store.remove_pool(POOL.id),
         store.add_pool(POOL),
     )
-    assert outcomes == [True, True, True, False, True, True]
+    assert outcomes == [True, LEASE, True, False, True, True]
     _, contents = await reloaded(reopen)
     assert taken(contents, POOL) == []
+
+
+def memory(address: str, since: float, **changes) -> Memory:
+    return Memory(address=IPAddress(address), since=since, **changes)
+
+
+def memories(contents: Contents, pool: Pool) -> list[Memory]:
+    return next(list(each.memories) for each in contents.pools if each.pool.id == pool.id)
+
+
+async def test_memories_come_back_the_oldest_first(store, reopen):
+    for pool in (POOL, POOL6):
+        await store.add_pool(pool)
+    old = memory("10.40.5.9", 10.5, name="Zoë ☃")
+    new = memory("10.40.5.1", 20.0, wanted=True)
+    far = memory("fd00::ffff:ffff:ffff:ffff:ffff", 5.0, name="db", wanted=True)
+    await store.remember(POOL.id, memories=[new, old], forget=[])
+    await store.remember(POOL6.id, memories=[far], forget=[])
+    _, contents = await reloaded(reopen)
+    assert memories(contents, POOL) == [old, new]
+    assert memories(contents, POOL6) == [far]
+
+
+async def test_an_address_has_one_memory_until_it_is_forgotten(store, reopen):
+    await store.add_pool(POOL)
+    first, second = memory("10.40.5.1", 1.0, name="web"), memory("10.40.5.1", 2.0, name="db")
+    await store.remember(POOL.id, memories=[first, memory("10.40.5.2", 3.0, name="x")], forget=[])
+    await store.remember(
+        POOL.id, memories=[second], forget=[IPAddress("10.40.5.2"), IPAddress("10.40.5.3")]
+    )
+    _, contents = await reloaded(reopen)
+    assert memories(contents, POOL) == [second]
+
+
+async def test_a_pools_memories_go_with_it(store, reopen):
+    await store.add_pool(POOL)
+    await store.remember(POOL.id, memories=[memory("10.40.5.1", 1.0, name="web")], forget=[])
+    await store.remove_pool(POOL.id)
+    await store.remember(POOL.id, memories=[memory("10.40.5.1", 1.0, name="web")], forget=[])
+    await store.add_pool(POOL)
+    _, contents = await reloaded(reopen)
+    assert memories(contents, POOL) == []
 
 
 async def test_leases_are_read_in_parts(store):
@@ -270,10 +312,21 @@ async def test_a_closed_file_is_an_error_of_the_store(tmp_path):
         store.lease(POOL.id, LEASE.address),
         store.leases(POOL.id),
         store.holders(POOL.id, names=3),
+        store.remember(POOL.id, memories=[], forget=[LEASE.address]),
         store.remove_pool(POOL.id),
     ):
         with pytest.raises(StoreError, match="closed"):
             await call
+
+
+async def test_what_a_constraint_refuses_is_an_error_of_the_store(tmp_path):
+    database, store = await sqlite_store(tmp_path / "state.db")
+    await store.add_pool(POOL)
+    await store.add_lease(at("10.40.0.1", 1, kind=LeaseKind.GATEWAY))
+    with pytest.raises(StoreError, match="UNIQUE"):
+        await store.add_lease(at("10.40.0.2", 2, kind=LeaseKind.GATEWAY))
+    assert await store.lease(POOL.id, IPAddress("10.40.0.2")) is None
+    await database.close()
 
 
 async def test_many_leases_are_read_in_pages(tmp_path):

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from netaddr import IPAddress
 
-from ipam import Contents, Holders, Lease, LeaseKind, Pool, PoolId, StoredPool, StoreError
+from ipam import (
+    Contents,
+    Holders,
+    Lease,
+    LeaseKind,
+    Memory,
+    Pool,
+    PoolId,
+    StoredPool,
+    StoreError,
+)
 from ipam.bitmap import pack
 
 
@@ -23,7 +33,9 @@ class FakeLeaseStore:
         self.gate.set()
         self.pools: dict[PoolId, Pool] = {}
         self.held: dict[PoolId, dict[int, Lease]] = {}
+        self.memories: dict[PoolId, dict[int, Memory]] = {}
         self.writes = 0
+        self.reads = 0
         self._epoch = 0
 
     async def load(self) -> Contents:
@@ -41,6 +53,9 @@ class FakeLeaseStore:
                             if lease.kind is LeaseKind.GATEWAY
                         ),
                         None,
+                    ),
+                    memories=sorted(
+                        self.memories.get(pool.id, {}).values(), key=lambda each: each.since
                     ),
                 )
                 for pool in self.pools.values()
@@ -60,6 +75,7 @@ class FakeLeaseStore:
         self._write()
         removed = self.pools.pop(pool, None)
         self.held.pop(pool, None)
+        self.memories.pop(pool, None)
         await self.gate.wait()
         return removed is not None
 
@@ -76,17 +92,31 @@ class FakeLeaseStore:
 
     async def remove_lease(
         self, pool: PoolId, address: IPAddress, *, serial: int | None = None
-    ) -> bool:
+    ) -> Lease | None:
         self._write()
         leases = self.held.get(pool, {})
         lease = leases.get(int(address))
-        removed = lease is not None and serial in (None, lease.serial)
-        if removed:
+        if lease is None or serial not in (None, lease.serial):
+            lease = None
+        else:
             del leases[int(address)]
         await self.gate.wait()
-        return removed
+        return lease
+
+    async def remember(
+        self, pool: PoolId, *, memories: Sequence[Memory], forget: Sequence[IPAddress]
+    ) -> None:
+        self._write()
+        if pool not in self.pools:
+            return
+        known = self.memories.setdefault(pool, {})
+        for address in forget:
+            known.pop(int(address), None)
+        known.update({int(each.address): each for each in memories})
+        await self.gate.wait()
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
+        self.reads += 1
         return self.held.get(pool, {}).get(int(address))
 
     async def leases(

@@ -36,3 +36,15 @@ CREATE TABLE ipam_lease (
 
 -- A pool has one gateway.
 CREATE UNIQUE INDEX ipam_lease_gateway ON ipam_lease (pool) WHERE kind = 'gateway';
+
+-- Who had an address before, and may want it again. A row of an address that has a holder now is
+-- out of date and means nothing.
+CREATE TABLE ipam_memory (
+    pool         INTEGER NOT NULL REFERENCES ipam_pool (key) ON DELETE CASCADE,
+    offset_high  INTEGER NOT NULL CHECK (offset_high >= 0),
+    offset       INTEGER NOT NULL CHECK (offset >= 0),
+    name         TEXT NOT NULL,
+    wanted       INTEGER NOT NULL CHECK (wanted IN (0, 1)),
+    since        REAL NOT NULL,
+    PRIMARY KEY (pool, offset_high, offset)
+) STRICT, WITHOUT ROWID;

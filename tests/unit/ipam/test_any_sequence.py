@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from itertools import count
 from typing import Any
 
 from hypothesis import settings
@@ -14,6 +15,7 @@ from ipam import (
     AddressRequest,
     ExhaustedError,
     Ipam,
+    Lease,
     LeaseKind,
     LeaseStore,
     OverlapError,
@@ -35,6 +37,7 @@ NAMED = st.sampled_from(
     ]
 )
 OFFSETS = st.integers(-1, 9)
+NAMES = st.sampled_from(["", "", "web", "db"])
 
 
 class Model:
@@ -42,7 +45,9 @@ class Model:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.held: dict[int, LeaseKind] = {}
+        self.held: dict[int, Lease] = {}
+        self.had: dict[int, tuple[str, bool]] = {}
+        """Name and whether it was wanted, the latest last."""
         size = pool.subnet.size
         v4 = pool.family == 4
         addresses = range(pool.subnet.first, pool.subnet.first + min(size, 64))
@@ -55,12 +60,33 @@ class Model:
     def _in_window(self, address: int) -> bool:
         return self.pool.window.first <= address <= self.pool.window.last
 
-    def lowest(self, kind: LeaseKind) -> int | None:
+    def choice(self, kind: LeaseKind, name: str) -> int | None:
         among = self.dynamic if kind is LeaseKind.GATEWAY else self.window
-        return next((n for n in among if n not in self.held), None)
+        free = [n for n in among if n not in self.held]
+        if kind is not LeaseKind.GATEWAY and name:
+            before = [n for n, remembered in self.had.items() if remembered[0] == name]
+            if before and before[0] in free:
+                return before[0]
+        return next((n for n in free if n not in self.had), free[0] if free else None)
+
+    def hold(self, address: int, lease: Lease) -> None:
+        self.had.pop(address, None)
+        self.held[address] = lease
+
+    def release(self, address: int) -> bool:
+        lease = self.held.pop(address, None)
+        if lease is None:
+            return False
+        if lease.kind is LeaseKind.ENDPOINT and (lease.name or lease.wanted):
+            self.had = {n: m for n, m in self.had.items() if not lease.name or m[0] != lease.name}
+            self.had[address] = (lease.name, lease.wanted)
+            named = [n for n, (_, wanted) in self.had.items() if not wanted]
+            if len(named) > len(self.dynamic) // 4:
+                del self.had[named[0]]
+        return True
 
     def has_gateway(self) -> bool:
-        return LeaseKind.GATEWAY in self.held.values()
+        return any(lease.kind is LeaseKind.GATEWAY for lease in self.held.values())
 
 
 class AnySequence(RuleBasedStateMachine):
@@ -75,6 +101,7 @@ class AnySequence(RuleBasedStateMachine):
         self.ids: set[PoolId] = set()
         self.serials: set[int] = set()
         self.fake = FakeLeaseStore()
+        self.ticks = count(1)
 
     async def open(self) -> LeaseStore:
         return self.fake
@@ -91,11 +118,15 @@ class AnySequence(RuleBasedStateMachine):
 
     async def load(self) -> None:
         self.ipam = await Ipam.load(
-            await self.open(), defaults=DEFAULTS, surroundings=Host(), clock=lambda: 1.0
+            await self.open(),
+            defaults=DEFAULTS,
+            surroundings=Host(),
+            clock=lambda: float(next(self.ticks)),
         )
 
     @rule()
     def restart(self) -> None:
+        self.run(self.ipam.close())
         self.run(self.shut())
         self.run(self.load())
 
@@ -153,30 +184,33 @@ class AnySequence(RuleBasedStateMachine):
         assert self.run(self.ipam.release_pool(pool)) == (pool in self.models)
         self.models.pop(pool, None)
 
-    @rule(pool=pools, kind=st.sampled_from([*LeaseKind, LeaseKind.ENDPOINT]))
-    def request_any_address(self, pool: PoolId, kind: LeaseKind) -> None:
+    @rule(pool=pools, kind=st.sampled_from([*LeaseKind, LeaseKind.ENDPOINT]), name=NAMES)
+    def request_any_address(self, pool: PoolId, kind: LeaseKind, name: str) -> None:
         model = self.models.get(pool)
+        request = AddressRequest(pool=pool, kind=kind, name=name)
         try:
-            lease = self.run(self.ipam.request_address(AddressRequest(pool=pool, kind=kind)))
+            lease = self.run(self.ipam.request_address(request))
         except UnknownPoolError:
             assert model is None
         except AddressError:
             assert kind is LeaseKind.GATEWAY
             assert model.has_gateway()
         except ExhaustedError:
-            assert model.lowest(kind) is None
+            assert model.choice(kind, name) is None
         else:
-            assert int(lease.address) == model.lowest(kind)
+            assert int(lease.address) == model.choice(kind, name)
             self.hold(model, lease)
 
-    @rule(pool=pools, offset=OFFSETS, kind=st.sampled_from(LeaseKind))
-    def request_a_wanted_address(self, pool: PoolId, offset: int, kind: LeaseKind) -> None:
+    @rule(pool=pools, offset=OFFSETS, kind=st.sampled_from(LeaseKind), name=NAMES)
+    def request_a_wanted_address(
+        self, pool: PoolId, offset: int, kind: LeaseKind, name: str
+    ) -> None:
         model = self.models.get(pool)
         if model is None:
             return
         wanted = model.pool.subnet.first + offset
         address = IPAddress(wanted, model.pool.family)
-        request = AddressRequest(pool=pool, kind=kind, address=address)
+        request = AddressRequest(pool=pool, kind=kind, address=address, name=name)
         try:
             lease = self.run(self.ipam.request_address(request))
         except AddressError:
@@ -187,19 +221,19 @@ class AnySequence(RuleBasedStateMachine):
             assert lease.address == address
             self.hold(model, lease)
 
-    def hold(self, model: Model, lease: Any) -> None:
+    def hold(self, model: Model, lease: Lease) -> None:
         assert int(lease.address) not in model.held
         assert lease.serial not in self.serials
         self.serials.add(lease.serial)
-        model.held[int(lease.address)] = lease.kind
+        model.hold(int(lease.address), lease)
 
     @rule(pool=pools, offset=OFFSETS)
     def release_an_address(self, pool: PoolId, offset: int) -> None:
         model = self.models.get(pool)
         subnet = model.pool.subnet if model else IPNetwork("10.0.0.0/29")
         address = IPAddress(subnet.first + offset, subnet.version)
-        held = model.held.pop(int(address), None) if model else None
-        assert self.run(self.ipam.release_address(pool, address)) == (held is not None)
+        held = model.release(int(address)) if model else False
+        assert self.run(self.ipam.release_address(pool, address)) == held
 
     @invariant()
     def memory_is_what_the_model_says(self) -> None:
@@ -218,10 +252,11 @@ class AnySequence(RuleBasedStateMachine):
     def the_store_is_what_the_model_says(self) -> None:
         for pool, model in self.models.items():
             leases = self.run(self.ipam.leases(pool))
-            assert {int(each.address): each.kind for each in leases} == model.held
+            assert {int(each.address): each for each in leases} == model.held
             assert [int(each.address) for each in leases] == sorted(model.held)
 
     def teardown(self) -> None:
+        self.run(self.ipam.close())
         self.run(self.shut())
         self.runner.close()
 

@@ -46,6 +46,25 @@ def test_a_hole_in_a_full_level_is_found_and_closed_again():
     assert bitmap.lowest_absent(0) == WORD_BITS**2
 
 
+def test_a_hole_behind_a_full_level_is_found_and_closed_again():
+    bitmap = Bitmap(pack(range(2 * WORD_BITS**2)))
+    hole = WORD_BITS**2 + 5000
+    assert bitmap.lowest_absent(0) == 2 * WORD_BITS**2
+    bitmap.discard(hole)
+    assert bitmap.lowest_absent(0) == hole
+    bitmap.add(hole)
+    assert bitmap.lowest_absent(0) == 2 * WORD_BITS**2
+
+
+def test_a_copy_changes_alone():
+    bitmap = Bitmap(pack(range(WORD_BITS + 1)))
+    copy = bitmap.copy()
+    copy.discard(3)
+    copy.add(WORD_BITS + 1)
+    assert (bitmap.lowest_absent(0), copy.lowest_absent(0)) == (WORD_BITS + 1, 3)
+    assert (len(bitmap), len(copy)) == (WORD_BITS + 1, WORD_BITS + 1)
+
+
 def test_filling_one_by_one_gives_every_number_once():
     bitmap = Bitmap()
     given_out = []

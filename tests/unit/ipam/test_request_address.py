@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from netaddr import IPAddress, IPNetwork
 
@@ -320,6 +322,29 @@ async def test_an_address_that_another_user_of_the_store_took_is_skipped(ipam, s
     assert await given(ipam, pool) == "10.40.0.3"
     with pytest.raises(AddressError, match="held by container elsewhere"):
         await lease(ipam, pool, "10.40.0.2")
+
+
+async def test_a_recent_lease_is_known_without_asking_the_store_and_an_old_one_too(ipam, store):
+    pool = await new_pool(ipam, "10.0.0.0/16")
+    first = await lease(ipam, pool)
+    assert await ipam.lease(pool, first.address) == first
+    assert store.reads == 0
+    for _ in range(4200):
+        await lease(ipam, pool)
+    assert await ipam.lease(pool, first.address) == first
+    assert store.reads == 1
+
+
+async def test_a_released_address_that_another_user_of_the_store_took_is_told_as_theirs(
+    ipam, store
+):
+    pool = await new_pool(ipam, "10.40.0.0/24")
+    own = await lease(ipam, pool, name="own")
+    await ipam.release_address(pool, own.address)
+    store.held[pool][int(own.address)] = replace(own, name="theirs")
+    assert await given(ipam, pool) == "10.40.0.2"
+    with pytest.raises(AddressError, match="held by container theirs"):
+        await lease(ipam, pool, str(own.address))
 
 
 async def test_usage_counts_what_is_held_and_what_is_left(ipam):
