@@ -395,6 +395,36 @@ async def test_a_port_that_somebody_removes_is_announced(world: World) -> None:
     await eventually(lambda: world.switch.port("it1") is None, "the port is gone")
 
 
+async def test_a_foreign_port_on_our_bridge_is_announced(world: World) -> None:
+    await world.switch.ensure_bridge(BRIDGE)
+    await asyncio.sleep(0)
+    changed = asyncio.Event()
+    world.switch.on_change(changed.set)
+
+    world.add_foreign_port("brt", "theirs", 5)
+
+    await asyncio.wait_for(changed.wait(), 30)
+
+
+async def test_what_others_do_on_their_bridges_is_not_announced(world: World) -> None:
+    switch = world.switch
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(INTERNAL)
+    await eventually(lambda: switch.port("it1"), "ours is there")
+    await asyncio.sleep(0)
+    ours_present: list[bool] = []
+    switch.on_change(lambda: ours_present.append(switch.port("it1") is not None))
+
+    world.add_foreign_bridge("other")
+    world.add_foreign_port("other", "theirs", 5)
+    await observed(switch, "theirs")
+    world.remove_port("theirs")
+    world.remove_port("it1")
+    await eventually(lambda: ours_present, "the loss of ours is announced")
+
+    assert not any(ours_present)
+
+
 @pytest.mark.parametrize("world", [FAKE, HASTY], indirect=True)
 async def test_calls_fail_with_a_sentence_while_open_vswitch_does_not_answer(
     world: World,

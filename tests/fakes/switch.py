@@ -30,22 +30,24 @@ class FakeSwitch:
     def put_bridge(self, bridge: ObservedBridge) -> None:
         """Be somebody else who makes or changes a bridge; its ports are added one by one."""
         self._bridges[bridge.name] = replace(bridge, ports=())
+        self._changed(bridge.owned)
 
     def put_port(self, port: ObservedPort) -> None:
         """Be somebody else who makes or changes a port."""
+        before = self._ports.get(port.name, port)
         self._ports[port.name] = port
-        self._changed()
+        self._changed(self._concerns_us(before) or self._concerns_us(port))
 
     def drop_port(self, name: str) -> None:
         """Be somebody else who removes a port."""
-        del self._ports[name]
-        self._changed()
+        self._changed(self._concerns_us(self._ports.pop(name)))
 
     def drop_bridge(self, name: str) -> None:
         """Be somebody else who removes a bridge with all its ports."""
-        del self._bridges[name]
-        self._ports = {key: port for key, port in self._ports.items() if port.bridge != name}
-        self._changed()
+        gone = [port for port in self._ports.values() if port.bridge == name]
+        for port in gone:
+            del self._ports[port.name]
+        self._changed(self._bridges.pop(name).owned or any(map(self._is_ours, gone)))
 
     def status(self) -> SwitchStatus:
         if not self.available:
@@ -95,7 +97,7 @@ class FakeSwitch:
             fail_mode="standalone",
             external_ids={**bridge.external_ids, names.OWNER_KEY: self._owner},
         )
-        self._changed()
+        self._changed(True)
 
     async def remove_bridge(self, name: str) -> bool:
         self._called("remove_bridge", name)
@@ -129,7 +131,7 @@ class FakeSwitch:
             internal=port.internal,
             external_ids={**port.external_ids, names.OWNER_KEY: self._owner},
         )
-        self._changed()
+        self._changed(True)
 
     async def remove_port(self, name: str) -> bool:
         self._called("remove_port", name)
@@ -141,6 +143,10 @@ class FakeSwitch:
 
     def _is_ours(self, port: ObservedPort) -> bool:
         return port.external_ids.get(names.OWNER_KEY) == self._owner
+
+    def _concerns_us(self, port: ObservedPort) -> bool:
+        bridge = self._bridges.get(port.bridge)
+        return self._is_ours(port) or (bridge is not None and bridge.owned)
 
     def _check_name(self, name: str) -> None:
         if not 0 < len(name) < 16 or "/" in name or " " in name:
@@ -154,10 +160,9 @@ class FakeSwitch:
         if not self.available:
             raise UnavailableError("Open vSwitch's database does not answer")
 
-    def _changed(self) -> None:
-        loop = asyncio.get_running_loop()
-        for callback in self._callbacks:
-            loop.call_soon(callback)
+    def _changed(self, ours: bool) -> None:
+        for callback in self._callbacks if ours else ():
+            asyncio.get_running_loop().call_soon(callback)
 
 
 def foreign_bridge(name: str, datapath: Datapath = Datapath.NETDEV) -> ObservedBridge:

@@ -201,7 +201,7 @@ def private_ovs(
     """
     _remove_leftovers(prefix)
     namespace = f"{prefix}{os.getpid()}-{next(_counter)}"
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder = Path(tempfile.mkdtemp(prefix=f"{namespace}-"))
     ovs = PrivateOvs(namespace, folder)
     ovs.remotes.extend(remotes)
     subprocess.run(["ip", "netns", "add", namespace], check=True)
@@ -244,12 +244,18 @@ def _end(program: subprocess.Popen[bytes] | None, sig: signal.Signals) -> None:
 
 
 def _remove_leftovers(prefix: str) -> None:
-    """Delete namespaces of test runs that were killed: the name holds the run's process id."""
-    folder = Path("/run/netns")
-    for path in folder.glob(f"{prefix}[0-9]*-[0-9]*") if folder.is_dir() else ():
-        pid = path.name.removeprefix(prefix).split("-")[0]
-        if not Path("/proc", pid).exists():
+    """Delete what killed test runs have left: the names hold the run's process id."""
+    for path in Path("/run/netns").glob(f"{prefix}[0-9]*-[0-9]*"):
+        if _is_abandoned(path, prefix):
             subprocess.run(["ip", "netns", "del", path.name], check=False, capture_output=True)
+    for path in Path(tempfile.gettempdir()).glob(f"{prefix}[0-9]*-[0-9]*-*"):
+        if _is_abandoned(path, prefix):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_abandoned(path: Path, prefix: str) -> bool:
+    pid = path.name.removeprefix(prefix).split("-")[0]
+    return not Path("/proc", pid).exists()
 
 
 @asynccontextmanager

@@ -441,6 +441,21 @@ async def test_a_removal_asked_for_while_the_database_is_away_happens_later(
         await eventually(lambda: ports(ovs) == set(), "the port goes")
 
 
+async def test_who_waits_when_the_adapter_stops_is_told_so(ovs: PrivateOvs) -> None:
+    async with running_switch(ovs, timeout_s=PATIENCE_S) as switch:
+        ovs.kill_db()
+        await eventually(lambda: not switch.status().connected, "the loss is noticed")
+        calls = [
+            asyncio.create_task(switch.remove_port("it1")),
+            asyncio.create_task(switch.ensure_port(internal("it1"))),
+        ]
+        await asyncio.sleep(0)
+
+    for call in calls:
+        with pytest.raises(UnavailableError, match="does not answer"):
+            await call
+
+
 async def test_a_port_wanted_again_outlives_a_removal_that_had_to_wait(ovs: PrivateOvs) -> None:
     async with running_switch(ovs, timeout_s=PATIENCE_S) as switch:
         await switch.ensure_bridge(BRIDGE)
