@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
+from ovsdriver.adapters import host_watch
 from ovsdriver.adapters.docker_user import Iptables
 from ovsdriver.adapters.firewall import HostFirewall
 from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules
@@ -364,6 +365,23 @@ async def test_our_own_changes_and_those_of_no_concern_are_not_told(
         assert not told.is_set()
         nft("flush", "chain", "inet", TABLE, "forward")
         await heard(told)
+
+
+async def test_a_loss_among_more_news_than_can_be_kept_is_told(
+    host: RoutedHost, firewall: HostFirewall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_watch, "_BUFFER", 1)
+    one = host.network(1)
+    async with running(firewall) as told:
+        await firewall.ensure(plan(one))
+        await asyncio.sleep(0.3)
+        told.clear()
+        # The loop does not turn meanwhile, so nobody reads.
+        for number in range(50):
+            nft("add", "table", "inet", f"other{number}")
+        nft("delete", "table", "inet", TABLE)
+        await heard(told)
+        assert await firewall.ensure(plan(one))
 
 
 async def test_a_table_for_500_networks_has_no_more_rules_than_for_one(

@@ -11,6 +11,7 @@ import pytest
 from ovsdriver.adapters.firewall import HostFirewall
 from ovsdriver.adapters.host_network import Sysctls
 from ovsdriver.domain.firewall import FirewallPlan
+from ovsdriver.errors import UnavailableError
 from tests.e2e.world import Program, World, until
 from tests.fakes.firewall import MemoryNotes
 from tests.integration.netns import described, inside, own_namespace, run
@@ -276,7 +277,7 @@ async def test_another_process_puts_back_what_the_notes_say(
 
 
 async def test_each_change_is_noted_before_it_is_made(
-    host: RoutedHost, firewall: HostFirewall, notes: MemoryNotes
+    host: RoutedHost, firewall: HostFirewall, notes: MemoryNotes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.uplink()
     before = switches()
@@ -289,11 +290,29 @@ async def test_each_change_is_noted_before_it_is_made(
             seen.append((path, value, before[path], sysctl(path)))
         await put_note(key, value)
 
-    notes.put_note = looking  # type: ignore[method-assign]
+    monkeypatch.setattr(notes, "put_note", looking)
     await firewall.ensure(plan(host.network(1)))
     changed = {path for path, value in switches().items() if before[path] != value}
     assert changed <= {path for path, *_ in seen}
     assert all(value == old == then for _, value, old, then in seen)
+
+
+async def test_what_cannot_be_noted_is_not_changed_and_is_done_later(
+    host: RoutedHost, firewall: HostFirewall, notes: MemoryNotes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(key: str, value: str) -> None:
+        raise UnavailableError("the disk is full")
+
+    outside, one = host.uplink(), host.network(1)
+    before = switches()
+    with monkeypatch.context() as patch:
+        patch.setattr(notes, "put_note", full)
+        with pytest.raises(UnavailableError, match="disk is full"):
+            await firewall.ensure(plan(one))
+        assert switches() == before
+    assert await firewall.ensure(plan(one))
+    for family in FAMILIES:
+        assert one.reaches(outside, family)
 
 
 async def test_what_was_changed_meanwhile_is_not_put_back(

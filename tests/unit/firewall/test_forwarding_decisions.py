@@ -256,6 +256,25 @@ def test_a_link_that_is_gone_is_forgotten(force: bool) -> None:
     assert not host.notes
 
 
+def test_a_link_that_goes_while_it_is_looked_at_is_forgotten() -> None:
+    host = Host()
+    host.ensure(WANTED)
+    host.switches.values = {p: v for p, v in host.switches.values.items() if LAN not in p}
+    host.ensure(WANTED)
+    assert host.guard == Guard(ipv4=frozenset({WAN}), ipv6=frozenset({WAN}))
+    assert noted(host.notes) == {forwarding4(WAN), force6(WAN)}
+
+
+def test_routers_are_listened_to_as_before_when_someone_else_turns_the_older_switch_off() -> None:
+    host = Host(force=False)
+    before = host.others()
+    host.ensure(WANTED)
+    host.others_write(ipv6__conf__all__forwarding="0")
+    host.ensure(NOTHING)
+    assert host.others() == before
+    assert not host.notes
+
+
 @pytest.mark.parametrize("force", [True, False])
 def test_who_turns_the_global_switches_on_lifts_the_guard_and_keeps_them_on(force: bool) -> None:
     host = Host(force=force)
