@@ -269,7 +269,7 @@ def _load() -> ctypes.CDLL:
         library = ctypes.CDLL(_LIBRARY)
     except OSError as error:
         raise UnavailableError(
-            f"{_LIBRARY} is not installed; type: apt-get install libnftables1"
+            f"{_LIBRARY} cannot be loaded ({error}); type: apt-get install libnftables1"
         ) from error
     context = ctypes.c_void_p
     library.nft_ctx_new.argtypes = [ctypes.c_uint32]
