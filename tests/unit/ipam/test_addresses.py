@@ -82,15 +82,21 @@ def test_putting_back_what_is_free_changes_nothing():
 @given(
     st.integers(4, 9),
     st.tuples(st.integers(0, 511), st.integers(0, 511)),
-    st.lists(st.tuples(st.sampled_from(["pick", "gateway", "take", "back"]), st.integers(0, 511))),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["pick", "gateway", "take", "back", "keep", "keep no more"]),
+            st.integers(0, 511),
+        )
+    ),
 )
-def test_choice_is_lowest_first_and_never_twice(bits, span, steps):
+def test_choice_is_lowest_first_kept_ones_last_and_never_twice(bits, span, steps):
     size = 1 << bits
     first, last = sorted(each % size for each in span)
     tested = Addresses(family=4, prefix=32 - bits, window=(first, last))
     subnet = range(1, size - 1)
     window = [n for n in subnet if first <= n <= last]
     held: set[int] = set()
+    kept: set[int] = set()
     for action, number in steps:
         if action == "take":
             assert tested.take(number % size) == (number % size not in held)
@@ -98,12 +104,20 @@ def test_choice_is_lowest_first_and_never_twice(bits, span, steps):
         elif action == "back":
             assert tested.put_back(number % size) == (number % size in held)
             held.discard(number % size)
+        elif action == "keep":
+            tested.keep(number % size)
+            kept.add(number % size)
+        elif action == "keep no more":
+            tested.keep_no_more(number % size)
+            kept.discard(number % size)
         else:
             choice = tested.pick() if action == "pick" else tested.pick_gateway()
             among = window if action == "pick" else subnet
-            assert choice == next((n for n in among if n not in held), None)
+            free = [n for n in among if n not in held]
+            assert choice == next((n for n in free if n not in kept), free[0] if free else None)
             if choice is not None:
                 tested.take(choice)
                 held.add(choice)
+        assert tested.may_choose(number % size) == (number % size in set(window) - held)
         assert tested.held == len(held)
         assert tested.free == len(set(window) - held)

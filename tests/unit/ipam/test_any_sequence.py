@@ -112,9 +112,12 @@ class AnySequence(RuleBasedStateMachine):
     def run(self, call: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(call)
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(target=pools, subnet=NAMED)
+    def begin(self, subnet: str) -> PoolId:
         self.run(self.load())
+        network = IPNetwork(subnet)
+        request = PoolRequest(space="ovsnet", subnet=network, family=network.version)
+        return self.new(self.run(self.ipam.request_pool(request)))
 
     async def load(self) -> None:
         self.ipam = await Ipam.load(
@@ -262,4 +265,4 @@ class AnySequence(RuleBasedStateMachine):
 
 
 TestAnySequence = AnySequence.TestCase
-TestAnySequence.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestAnySequence.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
