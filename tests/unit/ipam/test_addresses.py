@@ -85,8 +85,9 @@ def test_putting_back_what_is_free_changes_nothing():
     st.lists(
         st.tuples(
             st.sampled_from(["pick", "gateway", "take", "back", "keep", "keep no more"]),
-            st.integers(0, 511),
-        )
+            st.integers(0, 3) | st.integers(0, 511),
+        ),
+        min_size=5,
     ),
 )
 def test_choice_is_lowest_first_kept_ones_last_and_never_twice(bits, span, steps):
