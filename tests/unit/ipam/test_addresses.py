@@ -66,6 +66,21 @@ def test_a_window_at_the_edge_leaves_out_network_and_broadcast():
     assert Addresses(family=4, prefix=24, window=(255, 255)).dynamic == 0
 
 
+def test_a_kept_address_is_chosen_last_until_it_is_kept_no_more():
+    tested = Addresses(family=4, prefix=29)
+    tested.keep(1)
+    assert tested.pick() == 2
+    for _ in range(2):
+        assert tested.take(1)
+        assert tested.put_back(1)
+        assert tested.pick() == 2
+    tested.take(1)
+    tested.keep_no_more(1)
+    assert tested.pick() == 2
+    tested.put_back(1)
+    assert tested.pick() == 1
+
+
 def test_what_a_store_remembers_is_taken_and_counted():
     tested = Addresses(family=4, prefix=24, window=(8, 15), taken=pack([1, 8, 9, 200]))
     assert (tested.held, tested.free, tested.pick()) == (4, 6, 10)
