@@ -1,7 +1,8 @@
 """The port ``LeaseStore`` as rows in SQLite."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from netaddr import IPAddress, IPNetwork
@@ -39,7 +40,12 @@ _ADD_POOL = """
 """
 _REMOVE_POOL = "DELETE FROM ipam_pool WHERE id = ?"
 
-_TAKEN = "SELECT offset_high, offset FROM ipam_lease WHERE pool = ? ORDER BY offset_high, offset"
+# In two, because a row of one column takes a fifth less time, and nearly all rows are near ones.
+_NEAR = "SELECT offset FROM ipam_lease WHERE pool = ? AND offset_high = 0 ORDER BY offset"
+_FAR = """
+    SELECT offset_high, offset FROM ipam_lease WHERE pool = ? AND offset_high > 0
+    ORDER BY offset_high, offset
+"""
 _GATEWAYS = """
     SELECT pool, offset_high, offset, serial, kind, wanted, name, created
     FROM ipam_lease WHERE kind = 'gateway'
@@ -244,7 +250,7 @@ def _everything(connection: sqlite3.Connection) -> list[tuple[_Key, StoredPool]]
             key,
             StoredPool(
                 pool=pools[number],
-                taken=pack(_offsets(connection.execute(_TAKEN, (number,)))),
+                taken=pack(_offsets(connection, number)),
                 gateway=gateways.get(number),
                 memories=memories.get(number, ()),
             ),
@@ -257,9 +263,10 @@ def _page(number: int, high: int, low: int, size: int) -> Unit[list[tuple[Any, .
     return lambda c: c.execute(_LEASES, (number, high, low, size)).fetchall()
 
 
-def _offsets(rows: Iterable[tuple[int, int]]) -> Iterator[int]:
-    for high, low in rows:
-        yield (high << _LOW_BITS) + low
+def _offsets(connection: sqlite3.Connection, number: int) -> Iterator[int]:
+    near = chain.from_iterable(connection.execute(_NEAR, (number,)))
+    far = connection.execute(_FAR, (number,))
+    return chain(near, ((high << _LOW_BITS) + low for high, low in far))
 
 
 def _pool(row: tuple[Any, ...]) -> Pool:
