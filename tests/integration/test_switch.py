@@ -1,15 +1,18 @@
 """The switch adapter against a real Open vSwitch that is stopped, frozen, killed and emptied."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from netaddr import EUI
 
+from ovsdriver.adapters.ovsdb import Operation, OvsdbClient, Replica
 from ovsdriver.adapters.switch import OvsSwitch, device_index
+from ovsdriver.adapters.switch.bridges import RemoveBridge
+from ovsdriver.adapters.switch.rows import WATCHED
 from ovsdriver.domain import names
 from ovsdriver.domain.model import Bridge, Datapath, Port, VlanTag
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
@@ -253,8 +256,12 @@ async def test_a_port_with_an_old_error_is_waited_for(
         return port is not None and "No such device" in port.error
 
     await eventually(failed, "vswitchd misses the device")
-    ovs.add_veth("vt1", "vp1")
-    await ovs_switch.ensure_port(plugged("vt1"))
+    with ovs.frozen_vswitchd():
+        ovs.add_veth("vt1", "vp1")
+        call = asyncio.create_task(ovs_switch.ensure_port(plugged("vt1")))
+        await asyncio.sleep(0.1)
+        assert not call.done()
+    await call
 
     port = ovs_switch.port("vt1")
     assert port is not None
@@ -473,6 +480,59 @@ async def test_a_port_wanted_again_outlives_a_removal_that_had_to_wait(ovs: Priv
     assert removal.result()
     [row] = [row for row in ovs.rows("Port", "name", "tag") if row["name"] == "it1"]
     assert row["tag"] == 9
+
+
+async def test_the_last_of_several_wishes_that_had_to_wait_is_the_one_that_counts(
+    ovs: PrivateOvs,
+) -> None:
+    async with running_switch(ovs, timeout_s=PATIENCE_S) as switch:
+        await switch.ensure_bridge(BRIDGE)
+        await switch.ensure_port(internal("it1"))
+        ovs.kill_db()
+        await eventually(lambda: not switch.status().connected, "the loss is noticed")
+        wishes = []
+        for wish in (
+            switch.remove_port("it1"),
+            switch.ensure_port(internal("it1")),
+            switch.remove_port("it1"),
+        ):
+            wishes.append(asyncio.create_task(wish))
+            await asyncio.sleep(0)
+
+        ovs.start_db()
+        results = await asyncio.gather(*wishes, return_exceptions=True)
+
+    assert results[0] is results[2] is True
+    # the port may have come and gone before vswitchd looked, or not
+    assert results[1] is None or isinstance(results[1], UnavailableError)
+    assert ports(ovs) == set()
+
+
+async def test_a_bridge_that_somebody_plugs_into_in_the_same_moment_stays(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    await ovs_switch.ensure_bridge(BRIDGE)
+    removal = RemoveBridge("brt", owner="ovsnet")
+    asked = 0
+
+    def overtaken(replica: Replica) -> Sequence[Operation]:
+        nonlocal asked
+        operations = removal(replica)
+        if not asked:
+            ovs.vsctl("--no-wait", "add-port", "brt", "theirs")
+        asked += 1
+        return operations
+
+    client = OvsdbClient(ovs.address, WATCHED, on_change=lambda _: None)
+    running = asyncio.create_task(client.run())
+    async with asyncio.timeout(PATIENCE_S):
+        assert not await client.submit(overtaken, subject="brt")
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+    assert (asked, removal.foreign) == (2, ("theirs",))
+    assert ports(ovs) == {"theirs"}
 
 
 async def test_what_a_cancelled_call_inserted_goes_with_its_undo(
