@@ -54,6 +54,16 @@ async def test_two_hundred_requests_at_once_get_two_hundred_addresses(ipam, pool
     assert len({lease.serial for lease in leases}) == 200
 
 
+async def test_two_hundred_requests_at_once_on_twenty_pools_fill_each_from_its_start(ipam):
+    pools = [(await ipam.request_pool(named(f"10.60.{n}.0/24"))).id for n in range(20)]
+    leases = await asyncio.gather(
+        *(ipam.request_address(any_address(pools[n % 20])) for n in range(200))
+    )
+    for number, pool in enumerate(pools):
+        given = [str(lease.address) for lease in leases if lease.pool == pool]
+        assert given == [f"10.60.{number}.{host}" for host in range(1, 11)]
+
+
 async def test_requests_at_once_reach_the_store_together(ipam, pool, store):
     store.gate.clear()
     before = store.writes

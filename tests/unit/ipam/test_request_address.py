@@ -156,6 +156,16 @@ async def test_who_holds_an_address_is_known_after_a_restart_too(start):
         await lease(await start(), pool, "10.40.0.9")
 
 
+async def test_an_address_whose_holder_goes_at_that_moment_is_refused_with_try_again(start, store):
+    ipam = await start()
+    pool = await new_pool(ipam, "10.40.0.0/24")
+    await lease(ipam, pool, "10.40.0.9")
+    again = await start()
+    store.held[pool].clear()
+    with pytest.raises(AddressError, match="try again"):
+        await lease(again, pool, "10.40.0.9")
+
+
 async def test_the_same_request_again_is_refused_as_taken(ipam):
     pool = await new_pool(ipam, "10.40.0.0/24")
     await lease(ipam, pool, "10.40.0.9")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from netaddr import IPAddress, IPNetwork
 
@@ -7,6 +9,7 @@ from ipam import (
     InvalidPoolError,
     Ipam,
     OverlapError,
+    PoolId,
     PoolRequest,
     StoreError,
     UnknownPoolError,
@@ -272,6 +275,17 @@ async def test_a_released_pool_gives_no_addresses_and_takes_them_back_without_co
     assert await ipam.leases(pool.id) == ()
     with pytest.raises(UnknownPoolError):
         ipam.usage(pool.id)
+
+
+async def test_a_subnet_that_another_user_of_the_store_took_is_refused(ipam, store):
+    mine = await ipam.request_pool(explicit("10.40.0.0/24"))
+    store.pools[PoolId("theirs")] = replace(
+        mine, id=PoolId("theirs"), subnet=IPNetwork("10.50.0.0/24")
+    )
+    with pytest.raises(OverlapError, match=r"subnet 10.50.0.0/24"):
+        await ipam.request_pool(explicit("10.50.0.0/24"))
+    assert ipam.pools() == (mine,)
+    assert await ipam.request_pool(explicit("10.50.0.0/25"))
 
 
 async def test_a_pool_that_could_not_be_written_is_not_there(ipam, store):
