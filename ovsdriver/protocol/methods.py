@@ -41,8 +41,9 @@ EMPTY: Reply = {}
 DEFAULT_SPACES = ipam.Spaces(local=DEFAULT_SPACE, shared=GLOBAL_SPACE)
 
 STARTING_WAIT_S = 8.0
-"""How long a call waits for a process that is still starting; less than any deadline of ours,
-so that it is answered by a sentence about that."""
+"""How long a call waits for a process that is still starting. Whoever configures another deadline
+than the default 10 s gives another wait too: it must be the shorter one, so that the answer is a
+sentence about the start."""
 
 
 class Networks(Protocol):
@@ -68,8 +69,19 @@ class Endpoints(Protocol):
         """Record an endpoint; returns the MAC to tell Docker, None if Docker sent one."""
         ...
 
-    async def join(self, network_id: NetworkId, endpoint_id: EndpointId, sandbox: str, /) -> Joined:
-        """Plug an endpoint in."""
+    async def join(
+        self,
+        network_id: NetworkId,
+        endpoint_id: EndpointId,
+        sandbox: str,
+        ports: Sequence[PortMapping],
+        /,
+    ) -> Joined:
+        """Plug an endpoint in.
+
+        ``ports`` is the container's ``-p``, on whichever of its networks they are published:
+        only ``publish`` asks for that, and on some networks Docker never calls it.
+        """
         ...
 
     async def leave(self, network_id: NetworkId, endpoint_id: EndpointId, /) -> None:
@@ -318,8 +330,9 @@ async def _delete_endpoint(services: Services, place: network.Place) -> Reply:
 
 
 async def _join(services: Services, join: network.Join) -> Reply:
+    place = join.place
     return network.join_reply(
-        await services.endpoints.join(join.place.network, join.place.endpoint, join.sandbox)
+        await services.endpoints.join(place.network, place.endpoint, join.sandbox, join.ports)
     )
 
 

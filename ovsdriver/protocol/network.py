@@ -60,10 +60,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """Join: a place, and the network namespace it gets."""
+    """Join: a place, the network namespace it gets, and the container's ``-p``."""
 
     place: Place
     sandbox: str
+    ports: tuple[PortMapping, ...]
+    """Of the whole container: Docker sends them to each of its networks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,15 +196,16 @@ def join(body: Fields) -> Join:
     sandbox = body.required("SandboxKey")
     if not sandbox.startswith("/") or "\0" in sandbox:
         raise body.refusal("SandboxKey", f"{values.quote(sandbox)} is not an absolute path")
-    return Join(place=where, sandbox=sandbox)
+    return Join(place=where, sandbox=sandbox, ports=_ports(body))
 
 
 def publication(body: Fields) -> Publication:
     """Read ProgramExternalConnectivity."""
-    return Publication(
-        place=place(body),
-        ports=tuple(_port(item) for item in body.inner("Options").each(PORT_MAP)),
-    )
+    return Publication(place=place(body), ports=_ports(body))
+
+
+def _ports(body: Fields) -> tuple[PortMapping, ...]:
+    return tuple(_port(item) for item in body.inner("Options").each(PORT_MAP))
 
 
 def _port(item: Fields) -> PortMapping:

@@ -129,22 +129,25 @@ async def test_a_container_from_its_first_address_to_its_last(served: Plugin):
         "Interface": {"MacAddress": "0a:0f:0a:00:00:05"}
     }
     assert served.endpoints.created[ENDPOINT].addresses == (IPNetwork("10.0.0.2/24"),)
+    ports = {"com.docker.network.portmap": [{"Proto": 6, "Port": 80, "HostPort": 8080}]}
     assert await ok(
-        served, "NetworkDriver.Join", {**PLACE, "SandboxKey": "/run/docker/netns/1"}
+        served,
+        "NetworkDriver.Join",
+        {**PLACE, "SandboxKey": "/run/docker/netns/1", "Options": ports},
     ) == {
         "InterfaceName": {"SrcName": "ovceeeeeeeeeeee", "DstPrefix": "eth"},
         "DisableGatewayService": False,
         "Gateway": "10.0.0.2",
     }
     assert served.endpoints.joined == {ENDPOINT: "/run/docker/netns/1"}
-    ports = {"com.docker.network.portmap": [{"Proto": 6, "Port": 80, "HostPort": 8080}]}
+    mapping = PortMapping(protocol=Protocol.TCP, port=80, host_port=8080)
+    assert served.endpoints.asked == {ENDPOINT: (mapping,)}
+    assert served.endpoints.published == {}
     assert (
         await ok(served, "NetworkDriver.ProgramExternalConnectivity", {**PLACE, "Options": ports})
         == {}
     )
-    assert served.endpoints.published == {
-        ENDPOINT: (PortMapping(protocol=Protocol.TCP, port=80, host_port=8080),)
-    }
+    assert served.endpoints.published == {ENDPOINT: (mapping,)}
     assert await ok(served, "NetworkDriver.EndpointOperInfo", PLACE) == {"Value": {}}
     assert await ok(served, "NetworkDriver.RevokeExternalConnectivity", PLACE) == {}
     assert await ok(served, "NetworkDriver.Leave", PLACE) == {}

@@ -232,6 +232,16 @@ def test_a_join_needs_an_absolute_path():
     assert refusal(network.join, Fields(place)) == "SandboxKey: missing; this call needs it"
 
 
+def test_a_join_brings_the_port_map_of_the_container():
+    body = {"NetworkID": NETWORK, "EndpointID": ENDPOINT, "SandboxKey": "/netns"}
+    assert network.join(Fields(body)).ports == ()
+    items = [{"Proto": 6, "Port": 80, "HostIP": "", "HostPort": 8095, "HostPortEnd": 8095}]
+    options = {"com.docker.network.portmap": items, "com.docker.network.endpoint.exposedports": []}
+    assert network.join(Fields({**body, "Options": options})).ports == (
+        PortMapping(protocol=Protocol.TCP, port=80, host_port=8095, host_port_end=8095),
+    )
+
+
 def test_a_join_reply_has_plain_gateways_and_only_those_that_exist():
     joined = Joined(
         source="ovc1",

@@ -161,6 +161,8 @@ class RememberingEndpoints:
     networks: RememberingNetworks
     created: dict[EndpointId, NewEndpoint] = field(default_factory=dict)
     joined: dict[EndpointId, str] = field(default_factory=dict)
+    asked: dict[EndpointId, Sequence[PortMapping]] = field(default_factory=dict)
+    """The ``-p`` that Join brought."""
     published: dict[EndpointId, Sequence[PortMapping]] = field(default_factory=dict)
     released: list[tuple[PoolId, IPAddress]] = field(default_factory=list)
 
@@ -170,9 +172,17 @@ class RememberingEndpoints:
         self.created[new.id] = new
         return EUI("0a:0f:0a:00:00:05") if new.mac is None else None
 
-    async def join(self, network: NetworkId, endpoint: EndpointId, sandbox: str, /) -> Joined:
+    async def join(
+        self,
+        network: NetworkId,
+        endpoint: EndpointId,
+        sandbox: str,
+        ports: Sequence[PortMapping],
+        /,
+    ) -> Joined:
         new = self._endpoint(endpoint)
         self.joined[endpoint] = sandbox
+        self.asked[endpoint] = ports
         return Joined(
             source=f"ovc{endpoint[:12]}",
             prefix="eth",
