@@ -465,4 +465,4 @@ async def _logged(work: Coroutine[Any, Any, object]) -> None:
     try:
         await work
     except IpamError as error:
-        log.warning("ipam.unfinished error=%r", str(error))
+        log.warning("ipam.unfinished", extra={"why": str(error)})

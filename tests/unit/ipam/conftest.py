@@ -64,3 +64,8 @@ def start(store: FakeLeaseStore, host: Host) -> Start:
 @pytest.fixture
 async def ipam(start: Start) -> Ipam:
     return await start()
+
+
+def unfinished(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the reasons of the events that say what could not be given back."""
+    return [vars(record)["why"] for record in caplog.records if record.message == "ipam.unfinished"]
