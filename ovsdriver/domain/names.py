@@ -38,8 +38,7 @@ def gateway_link(network: NetworkId) -> str:
 
 def mac_text(mac: EUI) -> str:
     """Return ``02:…`` with colons; netaddr's default dialect prints dashes."""
-    mac.dialect = mac_unix_expanded
-    return str(mac)
+    return str(mac.format(mac_unix_expanded))
 
 
 def mac_for(address: IPNetwork, segment: Segment) -> EUI:

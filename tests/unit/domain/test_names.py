@@ -27,6 +27,12 @@ def test_a_mac_follows_its_ipv4_address_on_every_segment() -> None:
     assert names.mac_for(address, a_segment(tag=1)) == names.mac_for(address, a_segment(tag=2))
 
 
+def test_writing_a_mac_leaves_it_as_it_was() -> None:
+    shared = EUI("0a-0f-0a-01-00-02")
+    assert names.mac_text(shared) == "0a:0f:0a:01:00:02"
+    assert str(shared) == "0A-0F-0A-01-00-02"
+
+
 def test_a_mac_of_an_ipv6_address_follows_segment_and_address() -> None:
     address = IPNetwork("fd00::2/64")
     one, two = (names.mac_for(address, a_segment(tag=tag)) for tag in (1, 2))
