@@ -66,11 +66,6 @@ def u32(kind: int, value: int) -> bytes:
     return attribute(kind, _U32.pack(value))
 
 
-def u8(kind: int, value: int) -> bytes:
-    """Render an unsigned number of 8 bits."""
-    return attribute(kind, bytes((value,)))
-
-
 def nest(kind: int, *inner: bytes) -> bytes:
     """Render attributes inside an attribute."""
     return attribute(kind | _NLA_F_NESTED, b"".join(inner))

@@ -97,7 +97,8 @@ def pool_id(body: Fields) -> PoolId:
 def address_request(body: Fields) -> AddressRequest:
     """Read RequestAddress.
 
-    An ``--aux-address`` looks like a container's ``--ip`` here; CreateNetwork tells them apart.
+    An ``--aux-address`` looks like a container's ``--ip`` here. Which of the addresses are
+    auxiliary is said by CreateNetwork alone, whose record keeps them.
     """
     said = body.inner("Options")
     kind = LeaseKind.ENDPOINT

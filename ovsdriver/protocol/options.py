@@ -173,8 +173,9 @@ TABLE: Sequence[Option] = (
         field="gateways",
         parse=_gateways,
         default="none",
-        help="Gateway that containers of a `flat` network are told, where the IPAM driver is not "
-        "ours; one address of each family, separated by a comma.",
+        help="The router that containers of a `flat` network are told; it is somebody else's, so "
+        "our IPAM keeps the address for it. On a `nat` network the gateway is `--gateway`, and "
+        "this must be the same. One address of each family, separated by a comma.",
     ),
     Option(
         name="ovs.mtu",
