@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ipam.errors import IpamError
+from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
 from ovsdriver import __version__, logs
 from ovsdriver.adapters.datapath import kernel_has_openvswitch
@@ -245,6 +246,12 @@ class _Product:
                     datapath=settings.datapath,
                     vlans=settings.vlans,
                     mtu=settings.mtu,
+                    spaces=frozenset(
+                        each
+                        for name in settings.spaces
+                        for each in (name, methods.named_spaces(name).shared)
+                    )
+                    | {DEFAULT_SPACE, GLOBAL_SPACE},
                 ),
                 outside_bridges=settings.outside_bridges,
                 kernel_datapath=kernel_has_openvswitch,
@@ -298,7 +305,11 @@ class _Product:
                     reconciler.run,
                     witness.run,
                     Collector(
-                        witness=witness, state=state, links=world.links, endpoints=endpoints
+                        witness=witness,
+                        state=state,
+                        ipam=ipam,
+                        links=world.links,
+                        endpoints=endpoints,
                     ).run,
                 ),
             )

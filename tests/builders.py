@@ -45,6 +45,7 @@ def a_network(network_id: str = RED, **changes: Any) -> Network:
         "segment": a_segment(),
         "mode": Mode.NAT,
         "subnets": (a_subnet(),),
+        "made": True,
     } | changes
     return Network(id=NetworkId(network_id), **values)
 

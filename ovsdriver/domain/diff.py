@@ -1,6 +1,6 @@
 """From records and what is observed to the repairs there are to make. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ovsdriver.domain import desired, names
@@ -8,6 +8,7 @@ from ovsdriver.domain.model import (
     Endpoint,
     Gateway,
     Network,
+    NetworkId,
     Port,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
@@ -47,6 +48,7 @@ def compare(
     owner: str,
     bridges: Mapping[str, ObservedBridge],
     links: Mapping[str, ObservedLink],
+    abandoned: Container[NetworkId] = (),
 ) -> Difference:
     """Compare the records with the switch and the host's links.
 
@@ -59,8 +61,9 @@ def compare(
     beyond: list[str] = []
     expected: set[str] = set()
     for network in by_id.values():
-        if network.ended:
-            finishing.append(Repair(network=network, finish=True, why="its deletion was cut short"))
+        unfinished = _unfinished(network, abandoned)
+        if unfinished:
+            finishing.append(Repair(network=network, finish=True, why=unfinished))
             continue
         expected.add(names.gateway_link(network.id))
         why = _network_lacks(network, owner, bridges, ports, links)
@@ -73,7 +76,7 @@ def compare(
             making.append(Repair(network=network, why=why))
     for endpoint in endpoints:
         home = by_id.get(endpoint.network)
-        if home is None or home.ended:
+        if home is None or _unfinished(home, abandoned):
             continue
         host = names.host_link(endpoint.id)
         expected.add(host)
@@ -96,6 +99,14 @@ def compare(
         if port.external_ids.get(names.OWNER_KEY) == owner and port.name not in expected
     )
     return Difference(repairs=(*finishing, *making), beyond=tuple(beyond))
+
+
+def _unfinished(network: Network, abandoned: Container[NetworkId]) -> str:
+    if network.ended:
+        return "its deletion was cut short"
+    if not network.made:
+        return "its creation was cut short"
+    return "Docker has released its pools" if network.id in abandoned else ""
 
 
 def _network_lacks(
@@ -122,6 +133,8 @@ def _device_lacks(gateway: Gateway, links: Mapping[str, ObservedLink]) -> str:
     missing = [str(address) for address in gateway.addresses if str(address) not in held]
     if missing:
         return f"gateway {name} lacks {', '.join(missing)}"
+    if link.mtu != gateway.mtu:
+        return f"gateway {name} has MTU {link.mtu}, not {gateway.mtu}"
     return "" if link.up else f"gateway {name} is down"
 
 
@@ -158,6 +171,8 @@ def _port_lacks(wanted: Port, ports: Mapping[str, ObservedPort]) -> str:
         return f"port {wanted.name} is on bridge {port.bridge}"
     if port.tag != wanted.tag:
         return f"port {wanted.name} has VLAN {port.tag}, not {wanted.tag}"
-    if port.error:
-        return f"port {wanted.name}: {port.error}"
-    return ""
+    if port.vlan_mode not in ("", "access") or port.trunks:
+        return f"port {wanted.name} is not an access port any more"
+    if any(port.external_ids.get(key) != value for key, value in wanted.external_ids.items()):
+        return f"port {wanted.name} has lost marks of ours"
+    return f"port {wanted.name}: {port.error}" if port.error else ""

@@ -80,6 +80,8 @@ class Subnet:
     """The IPAM's address space."""
     pool: PoolId | None = None
     """Our IPAM's pool, bound to this network for life; None if another IPAM gave it."""
+    auxiliary: tuple[IPAddress, ...] = ()
+    """``--aux-address``: held in the pool, never an endpoint's."""
 
     @property
     def family(self) -> int:
@@ -109,6 +111,8 @@ class Network:
     """What the user typed after ``-o``, for showing."""
     engine: str = ""
     """``/info`` ID of the dockerd that made it, empty if not known (yet)."""
+    made: bool = False
+    """CreateNetwork got to its end; without it, what there is of the network is removed."""
     ended: bool = False
     """DeleteNetwork came; its plumbing is being removed."""
 
@@ -133,6 +137,10 @@ class Endpoint:
     """Path of the network namespace, from Join on; None before, and again after Leave."""
     ended: bool = False
     """Its end was proven or asked for; its plumbing is being removed."""
+    releasing: bool = False
+    """Its leases are to be released with it: Docker did, or never will."""
+    unpublished: tuple[str, ...] = ()
+    """Ports that ``-p`` asked for and that this network cannot publish: ``80/tcp``."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed as driver options of the endpoint, for showing."""
 

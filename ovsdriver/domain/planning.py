@@ -69,7 +69,11 @@ class Surroundings:
     bridge: KnownBridge | None
     routes: Sequence[HostRoute]
     datapaths: Sequence[str]
-    """``datapath_types`` of the running vswitchd."""
+    """Datapaths that the running vswitchd and this kernel can do."""
+    wire_mtu: int | None = None
+    """Bytes: the smallest of the adopted bridge's other ports; None: not known."""
+    ordinary_link: bool = False
+    """The host has a link of the bridge's name that is no bridge of Open vSwitch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,8 @@ class Defaults:
     datapath: Datapath | None
     vlans: tuple[int, int]
     mtu: int
+    spaces: frozenset[str] = frozenset()
+    """The default spaces that our IPAM names to Docker."""
 
 
 def bridge_name(options: NetworkOptions, defaults: Defaults) -> str:
@@ -99,9 +105,9 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults) -> Network:
     segment = _segment(options, around, defaults)
     offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
     mode = _mode(new, offered, adopted=segment.adopted)
-    subnets = _subnets(offered, mode, options, around.pools)
+    subnets = _subnets(offered, mode, options, around.pools, defaults.spaces)
     _refuse_stray_gateways(options, mode, subnets)
-    mtu = _mtu(options, defaults, mode, segment, subnets)
+    mtu = _mtu(options, around.wire_mtu or defaults.mtu, mode, segment, subnets)
     if mode.has_gateway:
         _refuse_overlaps(subnets, around)
     return Network(
@@ -126,6 +132,11 @@ def _segment(options: NetworkOptions, around: Surroundings, defaults: Defaults) 
         raise UnsupportedError(
             f"bridge {name} is OVN's integration bridge, whose ports and flows OVN owns; "
             "name another one with -o ovs.bridge=NAME"
+        )
+    if here is None and around.ordinary_link:
+        raise UnsupportedError(
+            f"{name} is an ordinary link of this host and no bridge of Open vSwitch; name another "
+            "one with -o ovs.bridge=NAME"
         )
     companions = [each for each in around.networks if each.segment.bridge == name]
     adopted = not here.owned if here is not None else any(c.segment.adopted for c in companions)
@@ -182,6 +193,11 @@ def _tag(
     ours: dict[int, Network] = {each.segment.tag: each for each in companions}
     if options.vlan is not None:
         other = ours.get(options.vlan)
+        if other is not None and other.ended:
+            raise ConflictError(
+                f"VLAN {options.vlan or 'none'} on bridge {name} is still being freed from network "
+                f"{other.id[:12]}, which was removed; `ovsnet status` shows what that waits for"
+            )
         if other is not None and not options.shared:
             raise ConflictError(
                 f"VLAN {options.vlan or 'none'} on bridge {name} carries network {other.id[:12]} "
@@ -226,6 +242,7 @@ def _subnets(
     mode: Mode,
     options: NetworkOptions,
     pools: Sequence[KnownPool],
+    spaces: frozenset[str],
 ) -> tuple[Subnet, ...]:
     if mode.has_gateway and not offered:
         raise InvalidOptionError(
@@ -234,20 +251,24 @@ def _subnets(
         )
     subnets = []
     for each in offered:
-        pool = _bound_pool(each, options.space, pools)
+        pool = _bound_pool(each, options.space, pools, spaces)
         subnets.append(
             Subnet(
                 cidr=each.cidr.cidr,
                 gateway=_gateway(each, mode, options, pool),
                 space=pool.space if pool else each.space,
                 pool=pool.id if pool else None,
+                auxiliary=each.auxiliary,
             )
         )
     return tuple(subnets)
 
 
 def _bound_pool(
-    offered: OfferedSubnet, space: str | None, pools: Sequence[KnownPool]
+    offered: OfferedSubnet,
+    space: str | None,
+    pools: Sequence[KnownPool],
+    spaces: frozenset[str],
 ) -> KnownPool | None:
     """Find the pool behind a subnet: Docker repeats its space, subnet and gateway, not its id."""
     same = [
@@ -264,8 +285,11 @@ def _bound_pool(
                 f"the same to the IPAM with --ipam-opt ipam.space={space}, or leave ovs.space out"
             )
     else:
-        # With --ipam-opt ipam.space=NAME alone Docker still names the driver's default space.
-        fitting = [pool for pool in same if pool.space == offered.space] or same
+        fitting = [pool for pool in same if pool.space == offered.space]
+        if not fitting and offered.space in spaces:
+            # With --ipam-opt ipam.space=NAME alone Docker still names our default space. A space
+            # that is none of ours means another IPAM, whose subnet may be the same by chance.
+            fitting = same
     if len(fitting) > 1:
         raise ConflictError(
             f"{offered.cidr.cidr} waits in more than one address space "
@@ -317,12 +341,12 @@ def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequenc
 
 def _mtu(
     options: NetworkOptions,
-    defaults: Defaults,
+    default: int,
     mode: Mode,
     segment: Segment,
     subnets: Sequence[Subnet],
 ) -> int:
-    mtu = options.mtu or defaults.mtu
+    mtu = options.mtu or default
     if mtu < IPV6_MINIMUM_MTU and any(subnet.family == 6 for subnet in subnets):
         raise InvalidOptionError(
             f"ovs.mtu={mtu}: IPv6 needs at least {IPV6_MINIMUM_MTU} bytes; "

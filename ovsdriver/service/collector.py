@@ -1,4 +1,4 @@
-"""Collect what Docker forgot: endpoints whose end nobody told us.
+"""Collect what Docker forgot: endpoints whose end nobody told us, addresses that nobody used.
 
 Collecting needs proof. The sandbox must be dead, and Docker, having answered since our start,
 must not list the endpoint in two readings a minute apart. While Docker does not answer, nothing
@@ -7,8 +7,12 @@ is collected.
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 
-from ovsdriver.domain.model import EndpointId
+from ipam import Lease, LeaseKind
+from ipam.errors import IpamError
+from ipam.service import Ipam
+from ovsdriver.domain.model import Endpoint, EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Engine, EngineView, Links, State
 from ovsdriver.service.endpoints import Endpoints
@@ -58,23 +62,26 @@ class Collector:
         *,
         witness: Witness,
         state: State,
+        ipam: Ipam,
         links: Links,
         endpoints: Endpoints,
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._witness = witness
         self._state = state
+        self._ipam = ipam
         self._links = links
         self._endpoints = endpoints
         self._interval_s = interval_s
-        self._suspects: frozenset[EndpointId] = frozenset()
+        self._endpoint_suspects: set[EndpointId] = set()
+        self._lease_suspects: set[Lease] = set()
 
     async def run(self) -> None:
         """Look every ``interval_s``, until cancelled."""
         while True:
             try:
                 await self.collect()
-            except DriverError as error:
+            except (DriverError, IpamError) as error:
                 log.debug("collector.no-look", extra={"why": str(error)})
             await asyncio.sleep(self._interval_s)
 
@@ -85,16 +92,51 @@ class Collector:
             UnavailableError: Docker does not answer; the earlier suspicions stand.
         """
         view = await self._witness.read()
-        suspects: set[EndpointId] = set()
-        for endpoint in self._state.endpoints():
-            if endpoint.ended or endpoint.id in view.endpoints:
-                continue
-            if endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox):
-                continue
-            if endpoint.id in self._suspects:
+        endpoints = {each.id async for each in self._forgotten(view)}
+        for each in endpoints & self._endpoint_suspects:
+            endpoint = self._state.endpoint(each)
+            if endpoint is not None:
                 await self._endpoints.collect(
                     endpoint, "its sandbox is dead and Docker does not list it, twice a minute"
                 )
-            else:
-                suspects.add(endpoint.id)
-        self._suspects = frozenset(suspects)
+        self._endpoint_suspects = endpoints
+        leases = {each async for each in self._unclaimed()}
+        for lease in leases & self._lease_suspects:
+            if await self._ipam.release_address(lease.pool, lease.address, serial=lease.serial):
+                log.warning(
+                    "lease.collected",
+                    extra={
+                        "pool": lease.pool,
+                        "address": lease.address,
+                        "why": "no endpoint came for it in more than a minute",
+                    },
+                )
+        self._lease_suspects = leases
+
+    async def _forgotten(self, view: EngineView) -> AsyncIterator[Endpoint]:
+        for endpoint in self._state.endpoints():
+            if endpoint.ended or endpoint.id in view.endpoints:
+                continue
+            if endpoint.sandbox is None or not await self._links.sandbox_alive(endpoint.sandbox):
+                yield endpoint
+
+    async def _unclaimed(self) -> AsyncIterator[Lease]:
+        """Give the leases for endpoints of our networks that no endpoint has.
+
+        Docker takes an address and then makes its endpoint, within moments; it forgets the one
+        if the other fails, as when the second family's pool is full (26 and 29).
+        """
+        for network in self._state.networks():
+            serials = {s for each in self._state.endpoints(network.id) for s in each.leases}
+            for subnet in network.subnets if network.made and not network.ended else ():
+                if subnet.pool is None or self._ipam.pool(subnet.pool) is None:
+                    continue
+                if self._ipam.usage(subnet.pool).held <= len(serials):
+                    continue
+                for lease in await self._ipam.leases(subnet.pool):
+                    if (
+                        lease.kind is LeaseKind.ENDPOINT
+                        and lease.serial not in serials
+                        and lease.address not in subnet.auxiliary
+                    ):
+                        yield lease

@@ -1,9 +1,10 @@
 """Create, attach, detach and delete endpoints: a container's place on a network."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import TypeVar
 
 from netaddr import EUI, IPAddress, IPNetwork
 
@@ -19,6 +20,7 @@ from ovsdriver.domain.model import (
     Network,
     NetworkId,
 )
+from ovsdriver.domain.planning import IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import Joined, NewEndpoint, PortMapping
 from ovsdriver.errors import (
     ConflictError,
@@ -32,6 +34,11 @@ from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+UNPLUG_WAIT_S = 1.0
+"""How long the removal of a port waits for Open vSwitch: a restart of its database takes less."""
 
 
 class Endpoints:
@@ -71,8 +78,8 @@ class Endpoints:
             UnknownObjectError: the network, or the lease behind an address, is not ours.
                 InvalidOptionError: ``ovs.mac`` contradicts ``--mac-address``.
         """
-        network = self._network(new.network)
-        async with self._locks.held(new.id):
+        async with self._locks.held(new.id), AsyncExitStack() as undo:
+            network = self._network(new.network)
             known = self._state.endpoint(new.id)
             if known is not None and not known.ended:
                 return known.mac if new.mac is None else None
@@ -89,33 +96,69 @@ class Endpoints:
                 mtu=_mtu(new, network),
                 options=new.options.typed,
             )
+            undo.push_async_callback(self._undone, self._state.forget_endpoint, new.id)
             await self._state.put_endpoint(endpoint)
+            undo.pop_all()
         return endpoint.mac if new.mac is None else None
 
-    async def join(self, network_id: NetworkId, endpoint_id: EndpointId, sandbox: str) -> Joined:
+    async def join(
+        self,
+        network_id: NetworkId,
+        endpoint_id: EndpointId,
+        sandbox: str,
+        ports: Sequence[PortMapping] = (),
+    ) -> Joined:
         """Plug the endpoint in and say what Docker should move into the container.
+
+        Args:
+            network_id: Docker's.
+            endpoint_id: Docker's.
+            sandbox: path of the container's network namespace.
+            ports: what ``-p`` asked for; where no gateway is told, Docker will not ask us to
+                publish it, so it is noted here.
 
         Raises:
             UnknownObjectError: there is no such endpoint.
             UnavailableError: Open vSwitch, the kernel or the store did not answer.
         """
-        network = self._network(network_id)
         async with self._locks.held(endpoint_id), AsyncExitStack() as undo:
-            endpoint = self._endpoint(network_id, endpoint_id)
+            network = self._network(network_id)
+            earlier = self._endpoint(network_id, endpoint_id)
+            families = {address.version for address in earlier.addresses}
+            gateway4 = network.gateway(4) if 4 in families else None
+            gateway6 = network.gateway(6) if 6 in families else None
+            unpublished = () if gateway4 or gateway6 else tuple(map(_port_text, ports))
             await self._switch.connected(SWITCH_WAIT_S)
-            undo.push_async_callback(self._undo_join, endpoint)
-            endpoint = replace(endpoint, sandbox=sandbox)
+            host = names.host_link(endpoint_id)
+            # A Join that comes again must not unplug, when it fails, what an earlier one made.
+            fresh = earlier.sandbox is None
+            if fresh:
+                undo.push_async_callback(self._undone, self._state.put_endpoint, earlier)
+            endpoint = replace(earlier, sandbox=sandbox, unpublished=unpublished)
             await self._state.put_endpoint(endpoint)
             attachment = await self.attachment(network, endpoint)
+            if fresh:
+                undo.push_async_callback(self._undone, self._links.remove_veth, host)
             await self._links.ensure_veth(attachment.veth)
+            if fresh:
+                undo.push_async_callback(self._undone, self._switch.remove_port, host)
             await self._switch.ensure_port(attachment.port)
             undo.pop_all()
-        families = {address.version for address in endpoint.addresses}
+        if unpublished:
+            log.warning(
+                "ports.not-published",
+                extra={
+                    "network": network_id,
+                    "endpoint": endpoint_id,
+                    "ports": " ".join(unpublished),
+                    "why": f"a network with ovs.mode={network.mode} has no gateway on this host",
+                },
+            )
         return Joined(
             source=attachment.veth.container,
             prefix=network.interface_prefix,
-            gateway4=network.gateway(4) if 4 in families else None,
-            gateway6=network.gateway(6) if 6 in families else None,
+            gateway4=gateway4,
+            gateway6=gateway6,
             # In no mode so far does a container reach the world through docker_gwbridge.
             disable_gateway_service=True,
         )
@@ -127,7 +170,7 @@ class Endpoints:
             if endpoint is None or endpoint.network != network_id:
                 return
             await self._state.put_endpoint(replace(endpoint, sandbox=None))
-            await self._switch.remove_port(names.host_link(endpoint_id))
+            await self._unplug(endpoint_id)
 
     async def delete(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
         """Remove the port if Leave did not, the link and the record."""
@@ -152,32 +195,26 @@ class Endpoints:
         if endpoint is None:
             return
         async with self._locks.held(endpoint.id):
-            endpoint = self._state.endpoint_at(network.id, address)
+            current = self._state.endpoint(endpoint.id)
             lease = await self._ipam.lease(pool, address)
             # An endpoint of an earlier lease of the same address is not what is released.
-            if endpoint is None or lease is None or lease.serial not in endpoint.leases:
+            if current is None or lease is None or lease.serial not in current.leases:
                 return
+            endpoint = current
             if self._listed(endpoint.id) and await self._alive(endpoint):
                 raise ConflictError(
                     f"{address} is released, but Docker still lists endpoint {endpoint.id[:12]} "
                     "on it and its container lives; the address is kept until one of both ends"
                 )
-            await self._end(endpoint, f"Docker released {address} without deleting the endpoint")
+            await self._end(endpoint, f"Docker released {address}, and it still stood")
 
     async def collect(self, endpoint: Endpoint, why: str) -> None:
         """End an endpoint whose end was proven, and release its addresses; says so in the log."""
         async with self._locks.held(endpoint.id):
             current = self._state.endpoint(endpoint.id)
-            network = self._state.network(endpoint.network)
-            if current is None or current.ended or network is None or await self._alive(current):
+            if current is None or current.ended or await self._alive(current):
                 return
             await self._end(current, why)
-        for address in current.addresses:
-            pool = next((s.pool for s in network.subnets if address.ip in s.cidr), None)
-            if pool is None:
-                continue
-            for serial in current.leases:
-                await self._ipam.release_address(pool, address.ip, serial=serial)
 
     async def publish(
         self, network_id: NetworkId, endpoint_id: EndpointId, ports: Sequence[PortMapping]
@@ -187,7 +224,7 @@ class Endpoints:
         self._endpoint(network_id, endpoint_id)
         if not ports:
             return
-        wanted = ", ".join(f"{p.port}/{p.protocol.name.lower()}" for p in ports[:5])
+        wanted = ", ".join(map(_port_text, ports[:5]))
         if network.mode is Mode.NAT:
             raise UnsupportedError(
                 f"publishing {wanted}: ovsnet cannot publish ports yet; leave -p and -P out and "
@@ -210,7 +247,9 @@ class Endpoints:
         async with self._locks.held(endpoint.id):
             current = self._state.endpoint(endpoint.id)
             network = self._state.network(endpoint.network)
-            if current is None or network is None or current.sandbox is None or current.ended:
+            if current is None or current.sandbox is None or current.ended:
+                return
+            if network is None or network.ended:
                 return
             attachment = await self.attachment(network, current)
             await self._links.ensure_offload(
@@ -227,7 +266,7 @@ class Endpoints:
             if current.ended:
                 await self._remove(current)
             elif current.sandbox is None:
-                await self._switch.remove_port(names.host_link(current.id))
+                await self._unplug(current.id)
 
     async def attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
         """Return the plumbing of ``endpoint``, with the checksum offload its bridge needs."""
@@ -263,7 +302,7 @@ class Endpoints:
             "endpoint.ended",
             extra={"endpoint": endpoint.id, "network": endpoint.network, "why": why},
         )
-        await self._remove(endpoint)
+        await self._remove(replace(endpoint, releasing=True))
 
     async def _alive(self, endpoint: Endpoint) -> bool:
         return endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox)
@@ -283,28 +322,44 @@ class Endpoints:
             serials.append(lease.serial)
         return tuple(serials)
 
-    async def _undo_join(self, endpoint: Endpoint) -> None:
+    async def _undone(self, step: Callable[[T], Awaitable[object]], what: T) -> None:
+        """Take one step back; what fails is left to the reconciler, and the next step is taken."""
         try:
-            await self._state.put_endpoint(replace(endpoint, sandbox=None))
-            await self._switch.remove_port(names.host_link(endpoint.id))
-            await self._links.remove_veth(names.host_link(endpoint.id))
+            await step(what)
         except DriverError as error:
-            # The record says "not plugged in", and the reconciler goes on from there.
-            log.warning(
-                "endpoint.undo-deferred", extra={"endpoint": endpoint.id, "why": str(error)}
-            )
+            log.warning("endpoint.undo-deferred", extra={"why": str(error)})
+
+    async def _unplug(self, endpoint: EndpointId) -> None:
+        """Remove the port. While Open vSwitch is away, dockerd is not held up for long.
+
+        The caller has recorded what is to happen, so the reconciler does it later.
+        """
+        await self._switch.connected(UNPLUG_WAIT_S)
+        await self._switch.remove_port(names.host_link(endpoint))
 
     async def _remove(self, endpoint: Endpoint) -> None:
-        """Remove an endpoint's plumbing, then its record; the caller holds its lock.
+        """Remove an endpoint's plumbing and, if it is ``releasing``, its leases; then its record.
 
-        The mark comes first: from then on a crash at any line is finished by the reconciler.
+        The mark comes first: from then on a crash at any line is finished by the reconciler. The
+        caller holds the endpoint's lock.
         """
-        if not endpoint.ended:
-            await self._state.put_endpoint(replace(endpoint, sandbox=None, ended=True))
-        host = names.host_link(endpoint.id)
-        await self._switch.remove_port(host)
-        await self._links.remove_veth(host)
+        ending = replace(endpoint, sandbox=None, ended=True)
+        if ending != self._state.endpoint(endpoint.id):
+            await self._state.put_endpoint(ending)
+        await self._unplug(endpoint.id)
+        await self._links.remove_veth(names.host_link(endpoint.id))
+        if endpoint.releasing:
+            await self._release_leases(endpoint)
         await self._state.forget_endpoint(endpoint.id)
+
+    async def _release_leases(self, endpoint: Endpoint) -> None:
+        network = self._state.network(endpoint.network)
+        for address in endpoint.addresses if network is not None else ():
+            for subnet in network.subnets if network is not None else ():
+                if subnet.pool is None or address.ip not in subnet.cidr:
+                    continue
+                for serial in endpoint.leases:
+                    await self._ipam.release_address(subnet.pool, address.ip, serial=serial)
 
     def _network(self, network_id: NetworkId) -> Network:
         network = self._state.network(network_id)
@@ -325,6 +380,10 @@ class Endpoints:
         return endpoint
 
 
+def _port_text(mapping: PortMapping) -> str:
+    return f"{mapping.port}/{mapping.protocol.name.lower()}"
+
+
 def _mac(new: NewEndpoint, network: Network) -> EUI:
     if new.mac is not None and new.options.mac not in (None, new.mac):
         raise InvalidOptionError(
@@ -340,6 +399,10 @@ def _mac(new: NewEndpoint, network: Network) -> EUI:
 
 def _mtu(new: NewEndpoint, network: Network) -> int:
     mtu = new.options.mtu or network.mtu
+    if mtu < IPV6_MINIMUM_MTU and any(each.version == 6 for each in new.addresses):
+        raise InvalidOptionError(
+            f"ovs.mtu={mtu}: IPv6 needs at least {IPV6_MINIMUM_MTU} bytes; choose more"
+        )
     if mtu > network.mtu:
         raise InvalidOptionError(
             f"ovs.mtu={mtu}: the network carries at most {network.mtu} bytes; choose no more, or "

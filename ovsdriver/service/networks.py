@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
-from ovsdriver.domain import desired, planning
+from ovsdriver.domain import desired, names, planning
 from ovsdriver.domain.model import Datapath, Gateway, Mode, Network, NetworkId, Segment
 from ovsdriver.domain.names import OWNER_KEY, mac_text
-from ovsdriver.domain.observed import ObservedBridge
+from ovsdriver.domain.observed import ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
 from ovsdriver.errors import ConflictError, DriverError
 from ovsdriver.ports import Firewall, Links, State, Switch
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 SWITCH_WAIT_S = 5.0
 """How long a call waits for Open vSwitch to (re)appear before it says so."""
+
+_SWITCH_KINDS = frozenset({"tun", "openvswitch"})
+"""Kinds of links that a bridge of Open vSwitch leaves behind when its database is lost."""
 
 PROBE_S = 1.0
 """How long a gateway address is asked for on a segment that others may use."""
@@ -77,15 +81,19 @@ class Networks:
         async with self._locks.held(new.id), AsyncExitStack() as undo:
             await self._switch.connected(SWITCH_WAIT_S)
             known = self._state.network(new.id)
-            if known is not None and not known.ended:
-                await self._ensure(known, fresh=False)
+            if known is not None and known.made and not known.ended:
+                await self._ensure(known)
                 return
+            if known is not None:
+                await self._remove(known)
             # One plan at a time: two networks must not choose the same tag.
             async with self._planning:
                 network = await self._plan(new)
                 undo.push_async_callback(self._undo, network)
                 await self._state.put_network(network)
-            await self._ensure(network, fresh=True)
+            await self._reserve_routers(network)
+            await self._ensure(network)
+            await self._state.put_network(replace(network, made=True))
             undo.pop_all()
         log.info(
             "network.created",
@@ -111,8 +119,21 @@ class Networks:
         """Make bridge, rules and gateway as the record says, if it still stands."""
         async with self._locks.held(network.id):
             current = self._state.network(network.id)
-            if current is not None and not current.ended:
-                await self._ensure(current, fresh=False)
+            if current is not None and current.made and not current.ended:
+                await self._ensure(current)
+
+    def abandoned(self, network: Network) -> bool:
+        """Whether Docker has let go of a network without our hearing of it.
+
+        It releases the pools last but for DeleteNetwork itself, also where a CreateNetwork whose
+        answer it did not get is rolled back; and never while the network has endpoints.
+        """
+        pools = [subnet.pool for subnet in network.subnets if subnet.pool is not None]
+        return (
+            bool(pools)
+            and not any(self._ipam.pool(pool) for pool in pools)
+            and not self._state.endpoints(network.id)
+        )
 
     async def ensure_firewall(self) -> bool:
         """Make the host's rules as all records say; False if they already were."""
@@ -121,16 +142,20 @@ class Networks:
         )
 
     async def finish(self, network: Network) -> None:
-        """Remove what a DeleteNetwork that was cut short has left; under the network's lock."""
+        """Remove a network whose making or deletion was cut short, or that was abandoned."""
         async with self._locks.held(network.id):
-            if self._state.network(network.id) is not None:
-                await self._remove(network)
+            current = self._state.network(network.id)
+            if current is not None and (
+                current.ended or not current.made or self.abandoned(current)
+            ):
+                await self._remove(current)
 
     async def _plan(self, new: NewNetwork) -> Network:
         name = planning.bridge_name(new.options, self._defaults)
         observed = self._switch.bridges().get(name)
         needs_routes = not new.internal and new.options.mode in (None, Mode.NAT)
         routes = await self._links.routes() if needs_routes else ()
+        links = await self._links.links() if observed is None or not observed.owned else {}
         plan = planning.plan(
             new,
             planning.Surroundings(
@@ -139,6 +164,8 @@ class Networks:
                 bridge=known_bridge(observed, self._owner) if observed else None,
                 routes=[planning.HostRoute(destination=r.destination, link=r.link) for r in routes],
                 datapaths=self._datapaths(),
+                wire_mtu=_wire_mtu(observed, links) if observed else None,
+                ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
             ),
             self._defaults,
         )
@@ -188,7 +215,17 @@ class Networks:
                 extra={"network": network.id, "bridge": segment.bridge, "vlan": segment.tag},
             )
 
-    async def _ensure(self, network: Network, *, fresh: bool) -> None:
+    async def _reserve_routers(self, network: Network) -> None:
+        """Hold the address of a router that is not us (``ovs.gateway``), so that nobody gets it."""
+        for subnet in network.subnets:
+            if network.mode.has_gateway or subnet.pool is None or subnet.gateway is None:
+                continue
+            if await self._ipam.lease(subnet.pool, subnet.gateway) is None:
+                await self._ipam.request_address(
+                    AddressRequest(pool=subnet.pool, address=subnet.gateway, kind=LeaseKind.AUX)
+                )
+
+    async def _ensure(self, network: Network) -> None:
         bridge = desired.bridge(network.segment, owner=self._owner)
         if bridge is not None:
             await self._switch.ensure_bridge(bridge)
@@ -199,7 +236,7 @@ class Networks:
         # does a gateway forward without them.
         await self.ensure_firewall()
         await self._switch.ensure_port(gateway.port)
-        if fresh and network.segment.adopted:
+        if network.segment.adopted and not network.made:
             await self._refuse_taken(gateway)
         await self._links.ensure_gateway(gateway)
         # Again, for the forwarding switches of the device that exists now.
@@ -220,20 +257,27 @@ class Networks:
 
     async def _undo(self, network: Network) -> None:
         try:
-            await self._remove(network)
+            if self._state.network(network.id) is None:
+                # The record may be on its way to the disk; what is written later wins.
+                await self._state.forget_network(network.id)
+            else:
+                await self._remove(network)
         except DriverError as error:
             # The record stays, marked as ended, and the reconciler goes on from there.
             log.warning("network.undo-deferred", extra={"network": network.id, "why": str(error)})
 
     async def _remove(self, network: Network) -> None:
-        """Remove what belongs to a network, then its record; the caller holds its lock."""
-        if self._state.network(network.id) is None:
-            return
+        """Remove what belongs to a network, then its record; the caller holds its lock.
+
+        Endpoints are taken by their locks: a Join that got past the record before it was ended
+        is waited for, and one that comes later finds the network ended.
+        """
         await self._state.put_network(replace(network, ended=True))
         for endpoint in self._state.endpoints(network.id):
-            names = desired.attachment(network, endpoint, owner=self._owner, tx_offload=False)
-            await self._switch.remove_port(names.port.name)
-            await self._links.remove_veth(names.veth.host)
+            async with self._locks.held(endpoint.id):
+                host = names.host_link(endpoint.id)
+                await self._switch.remove_port(host)
+                await self._links.remove_veth(host)
         gateway = desired.gateway(network, owner=self._owner)
         if gateway is not None:
             await self._switch.remove_port(gateway.port.name)
@@ -253,6 +297,12 @@ class Networks:
             )
             if not segment.adopted and not others:
                 await self._switch.remove_bridge(segment.bridge)
+
+
+def _wire_mtu(bridge: ObservedBridge, links: Mapping[str, ObservedLink]) -> int | None:
+    """Return the smallest MTU among an adopted bridge's ports: what all on it can receive."""
+    found = [links[port.name].mtu for port in bridge.ports if port.name in links]
+    return min((mtu for mtu in found if mtu), default=None) if not bridge.owned else None
 
 
 def known_bridge(observed: ObservedBridge, owner: str) -> planning.KnownBridge:

@@ -8,9 +8,11 @@ network or endpoint and looks at the record again.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from ipam.errors import IpamError
 from ovsdriver.domain.diff import Difference, Repair, compare
 from ovsdriver.domain.model import Datapath
 from ovsdriver.errors import DriverError, UnavailableError
@@ -73,6 +75,7 @@ class Reconciler:
         self._interval_s = interval_s
         self._settle_s = settle_s
         self._poked = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._last = Repairs()
 
     @property
@@ -99,27 +102,32 @@ class Reconciler:
                 continue
             await asyncio.sleep(self._settle_s)
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Hold off every look: for who removes things faster than their records."""
+        async with self._looking:
+            yield
+
     async def reconcile(self) -> Repairs:
         """Look at everything once and mend what can be mended."""
-        mended: list[str] = []
-        failed: list[str] = []
-        if await self._networks.ensure_firewall():
-            mended.append("firewall: our table was not as it should be")
-        beyond: tuple[str, ...] = ()
-        if await self._connected(failed):
-            difference = await self._compare()
-            beyond = difference.beyond
-            for repair in difference.repairs:
-                try:
-                    await self._mend(repair)
-                except DriverError as error:
-                    failed.append(f"{repair.subject}: {repair.why}: {error}")
-                else:
-                    mended.append(f"{repair.subject}: {repair.why}")
-            await self._match_offload(mended, failed)
-        self._report(
-            Repairs(at=self._clock(), mended=tuple(mended), failed=tuple(failed), beyond=beyond)
-        )
+        async with self._looking:
+            mended: list[str] = []
+            failed: list[str] = []
+            beyond: tuple[str, ...] = ()
+            try:
+                if await self._networks.ensure_firewall():
+                    mended.append("firewall: our table was not as it should be")
+            except DriverError as error:
+                failed.append(f"firewall: {error}")
+            if await self._connected(failed):
+                difference = await self._difference()
+                beyond = difference.beyond
+                for repair in difference.repairs:
+                    await self._mend(repair, mended, failed)
+                await self._match_offload(mended, failed)
+            self._report(
+                Repairs(at=self._clock(), mended=tuple(mended), failed=tuple(failed), beyond=beyond)
+            )
         return self._last
 
     async def _connected(self, failed: list[str]) -> bool:
@@ -131,29 +139,53 @@ class Reconciler:
             return False
         return True
 
+    async def _difference(self) -> Difference:
+        """Compare, and if there is anything compare again: what handlers do meanwhile is no fault.
+
+        The records, the switch and the links are not seen in the same instant.
+        """
+        first = await self._compare()
+        if not first.repairs and not first.beyond:
+            return first
+        await asyncio.sleep(self._settle_s)
+        second = await self._compare()
+        seen = {(repair.subject, repair.why) for repair in first.repairs}
+        return Difference(
+            repairs=tuple(each for each in second.repairs if (each.subject, each.why) in seen),
+            beyond=tuple(each for each in second.beyond if each in first.beyond),
+        )
+
     async def _compare(self) -> Difference:
-        networks = self._state.networks()
-        if not networks and not any(b.owned for b in self._switch.bridges().values()):
+        if not self._state.networks() and not any(
+            bridge.owned for bridge in self._switch.bridges().values()
+        ):
             return Difference()
         links = await self._links.links()
+        networks = self._state.networks()
         return compare(
-            self._state.networks(),
+            networks,
             self._state.endpoints(),
             owner=self._owner,
             bridges=self._switch.bridges(),
             links=links,
+            abandoned={each.id for each in networks if self._networks.abandoned(each)},
         )
 
-    async def _mend(self, repair: Repair) -> None:
-        if repair.endpoint is not None:
-            if repair.finish:
-                await self._endpoints.finish(repair.endpoint)
+    async def _mend(self, repair: Repair, mended: list[str], failed: list[str]) -> None:
+        try:
+            if repair.endpoint is not None:
+                if repair.finish:
+                    await self._endpoints.finish(repair.endpoint)
+                else:
+                    await self._endpoints.ensure(repair.endpoint)
+            elif repair.finish:
+                await self._networks.finish(repair.network)
             else:
-                await self._endpoints.ensure(repair.endpoint)
-        elif repair.finish:
-            await self._networks.finish(repair.network)
+                await self._networks.repair(repair.network)
+        except (DriverError, IpamError) as error:
+            failed.append(f"{repair.subject}: {repair.why}: {error}")
         else:
-            await self._networks.repair(repair.network)
+            mended.append(f"{repair.subject}: {repair.why}")
 
     async def _match_offload(self, mended: list[str], failed: list[str]) -> None:
         """Set the containers' checksum offload right when vswitchd was started another way."""
@@ -166,12 +198,12 @@ class Reconciler:
             if observed is None or observed.datapath is not Datapath.NETDEV:
                 continue
             try:
-                if await self._follow_tso(bridge):
+                if await self._follow_tso(bridge, failed):
                     mended.append(f"bridge {bridge}: checksum offload follows its userspace TSO")
             except DriverError as error:
                 failed.append(f"bridge {bridge}: checksum offload: {error}")
 
-    async def _follow_tso(self, bridge: str) -> bool:
+    async def _follow_tso(self, bridge: str, failed: list[str]) -> bool:
         now = "on" if await self._links.tso(bridge) else "off"
         key = f"{_TSO}{bridge}"
         before = self._notes.notes().get(key)
@@ -179,8 +211,12 @@ class Reconciler:
             return False
         for endpoint in self._state.endpoints():
             network = self._state.network(endpoint.network)
-            if network is not None and network.segment.bridge == bridge:
+            if network is None or network.segment.bridge != bridge:
+                continue
+            try:
                 await self._endpoints.ensure(endpoint)
+            except DriverError as error:
+                failed.append(f"endpoint {endpoint.id[:12]}: checksum offload: {error}")
         await self._notes.put_note(key, now)
         return before is not None
 

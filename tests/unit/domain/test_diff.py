@@ -21,19 +21,21 @@ def the_bridge(*ports: ObservedPort, name: str = "br-ovsnet") -> Mapping[str, Ob
 
 
 def a_port(name: str, **changes: Any) -> ObservedPort:
+    marks = names.gateway_ids(OWNER, a_network())
     values: dict[str, Any] = {
         "bridge": "br-ovsnet",
         "tag": 1,
+        "vlan_mode": "access",
         "ofport": 1,
         "ifindex": 7,
-        "external_ids": {names.OWNER_KEY: OWNER},
+        "external_ids": names.endpoint_ids(OWNER, JOINED) if name == HOST else marks,
     } | changes
     return ObservedPort(name=name, **values)
 
 
 def a_link(name: str, *addresses: str, up: bool = True) -> ObservedLink:
     return ObservedLink(
-        name=name, index=7, up=up, addresses=tuple(IPNetwork(each) for each in addresses)
+        name=name, index=7, mtu=1500, up=up, addresses=tuple(IPNetwork(each) for each in addresses)
     )
 
 
@@ -157,3 +159,26 @@ def test_the_firewall_holds_every_standing_network_with_a_gateway_in_a_stable_or
         NetworkId("22" * 32),
     ]
     assert plan == desired.firewall([flat, two, away, one])
+
+
+def test_a_port_that_was_turned_into_a_trunk_is_repaired() -> None:
+    for change in ({"vlan_mode": "trunk"}, {"trunks": (5,)}):
+        opened = the_bridge(a_port(GATEWAY), a_port(HOST, **change))
+        assert "not an access port" in difference(JOINED, bridges=opened).repairs[0].why
+
+
+def test_a_port_that_lost_its_marks_is_repaired() -> None:
+    bare = the_bridge(a_port(GATEWAY), a_port(HOST, external_ids={names.OWNER_KEY: OWNER}))
+    assert "lost marks" in difference(JOINED, bridges=bare).repairs[0].why
+
+
+def test_a_network_that_was_never_made_to_the_end_is_removed() -> None:
+    seen = difference(JOINED, network=a_network(made=False))
+    assert [(each.finish, each.why) for each in seen.repairs] == [
+        (True, "its creation was cut short")
+    ]
+
+
+def test_a_network_whose_pools_docker_released_is_removed() -> None:
+    seen = compare([a_network()], [], owner=OWNER, bridges={}, links={}, abandoned={NetworkId(RED)})
+    assert [each.finish for each in seen.repairs] == [True]

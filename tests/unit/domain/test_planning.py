@@ -20,7 +20,9 @@ from ovsdriver.domain.requests import NewNetwork
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 from tests.builders import BLUE, RED, a_network, a_segment, a_subnet, new_network
 
-DEFAULTS = Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500)
+DEFAULTS = Defaults(
+    bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500, spaces=frozenset({"ovsnet"})
+)
 V4 = ("10.1.0.0/24", "10.1.0.1")
 V6 = ("fd00:1::/64", "fd00:1::1")
 
@@ -150,7 +152,7 @@ def test_without_any_subnet_a_network_is_flat_and_explicit_nat_is_refused() -> N
 def test_a_subnet_is_bound_to_the_pool_of_its_space() -> None:
     pools = [a_pool("blue"), a_pool("ovsnet")]
     assert planned(new_network(RED, V4), pools=pools).subnets[0].pool == "ovsnet/p"
-    chosen = planned(new_network(RED, V4, space="other", mode=Mode.NAT), pools=pools[:1])
+    chosen = planned(new_network(RED, V4), pools=pools[:1])
     assert chosen.subnets[0].pool == "blue/p"
 
 
@@ -171,7 +173,7 @@ def test_a_space_without_such_a_pool_is_refused() -> None:
 
 
 def test_another_ipam_s_subnet_is_bound_to_no_pool() -> None:
-    subnet = planned(new_network(RED, V4, space="LocalDefault")).subnets[0]
+    subnet = planned(new_network(RED, V4, space="LocalDefault"), pools=[a_pool()]).subnets[0]
     assert (subnet.pool, subnet.space) == (None, "LocalDefault")
 
 
@@ -258,3 +260,21 @@ def test_overlap_is_symmetric_and_keeps_families_apart(one: str, other: str, res
 
 def test_tags_in_use_are_access_tags_and_trunks_but_not_an_open_trunk() -> None:
     assert foreign_tags([(5, ()), (None, (6, 7)), (None, ())]) == {5, 6, 7}
+
+
+def test_a_name_that_an_ordinary_link_has_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="wan0 is an ordinary link"):
+        planned(new_network(RED, V4, bridge="wan0"), ordinary_link=True)
+
+
+def test_the_default_mtu_on_an_adopted_bridge_is_what_its_wire_carries() -> None:
+    new = new_network(RED, V4, bridge="br-lab", vlan=VlanTag(30))
+    assert planned(new, bridge=a_bridge(), wire_mtu=1400).mtu == 1400
+    said = new_network(RED, V4, bridge="br-lab", vlan=VlanTag(30), mtu=1300)
+    assert planned(said, bridge=a_bridge(), wire_mtu=1400).mtu == 1300
+
+
+def test_a_vlan_that_is_still_being_freed_is_named_as_such() -> None:
+    new = new_network(BLUE, ("10.2.0.0/24", "10.2.0.1"), vlan=VlanTag(1))
+    with pytest.raises(ConflictError, match="still being freed"):
+        planned(new, networks=[a_network(ended=True)])

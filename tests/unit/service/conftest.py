@@ -146,7 +146,9 @@ class Host:
                 settle_s=0.0,
             ),
             witness=witness,
-            collector=Collector(witness=witness, state=state, links=links, endpoints=endpoints),
+            collector=Collector(
+                witness=witness, state=state, ipam=ipam, links=links, endpoints=endpoints
+            ),
             purge=Purge(
                 owner=OWNER,
                 state=state,

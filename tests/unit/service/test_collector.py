@@ -1,7 +1,9 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from ipam import AddressRequest
 from ovsdriver.errors import ConflictError, UnavailableError
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
@@ -93,3 +95,30 @@ async def test_what_an_ended_daemon_said_counts_no_more(host: Host) -> None:
     watching.cancel()
     await host.endpoints.release(pool.id, address)
     assert host.state.endpoint(FIRST) is None
+
+
+async def test_an_address_that_no_endpoint_came_for_is_collected_at_the_second_look(
+    host: Host,
+) -> None:
+    await host.create_network()
+    await host.run_container()
+    (pool,) = host.ipam.pools()
+    lost = await host.ipam.request_address(AddressRequest(pool=pool.id))
+    await host.collector.collect()
+    assert await host.ipam.lease(pool.id, lost.address) is not None
+    await host.collector.collect()
+    assert await host.ipam.lease(pool.id, lost.address) is None
+    assert host.ipam.usage(pool.id).held == 2
+
+
+async def test_auxiliary_addresses_are_never_collected(host: Host) -> None:
+    await host.create_network()
+    (pool,) = host.ipam.pools()
+    aux = await host.ipam.request_address(AddressRequest(pool=pool.id))
+    network = host.state.network(RED)
+    assert network is not None
+    subnet = replace(network.subnets[0], auxiliary=(aux.address,))
+    await host.state.put_network(replace(network, subnets=(subnet,)))
+    for _ in range(3):
+        await host.collector.collect()
+    assert await host.ipam.lease(pool.id, aux.address) is not None

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import AddressRequest
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Mode
+from ovsdriver.domain.model import Endpoint, Mode
 from ovsdriver.domain.requests import EndpointOptions, NewEndpoint, PortMapping, Protocol
 from ovsdriver.errors import (
     InvalidOptionError,
@@ -256,3 +257,94 @@ async def test_a_second_create_after_an_unfinished_end_starts_afresh(host: Host)
     assert fresh is not None
     assert (fresh.ended, fresh.addresses) == (False, ())
     assert host.switch.port(HOST) is None
+
+
+async def test_a_container_that_ends_while_open_vswitch_is_away_gets_its_address_freed(
+    host: Host,
+) -> None:
+    await host.create_network()
+    address = await host.run_container()
+    (pool,) = host.ipam.pools()
+    host.switch.available = False
+    for step in (
+        host.endpoints.leave(RED, FIRST),
+        host.endpoints.delete(RED, FIRST),
+        host.endpoints.release(pool.id, address),
+    ):
+        with pytest.raises(UnavailableError):
+            await step
+    assert await host.ipam.lease(pool.id, address) is not None
+    host.switch.available = True
+    await host.reconciler.reconcile()
+    assert host.state.endpoints() == ()
+    assert await host.ipam.lease(pool.id, address) is None
+
+
+async def test_a_create_that_is_cut_leaves_no_record(host: Host) -> None:
+    await host.create_network()
+    put = host.state.put_endpoint
+    started = asyncio.Event()
+
+    async def slow(endpoint: Endpoint) -> None:
+        writing = asyncio.ensure_future(put(endpoint))
+        started.set()
+        await asyncio.shield(writing)
+
+    host.state.put_endpoint = slow  # type: ignore[method-assign]
+    task = asyncio.create_task(host.endpoints.create(NewEndpoint(network=RED, id=FIRST)))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    again = await host.restart()
+    assert again.state.endpoints() == ()
+    await again.stop()
+
+
+async def test_a_second_join_that_fails_does_not_unplug_the_first(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network()
+    await host.run_container()
+    failing(host.switch, "ensure_port")
+    with pytest.raises(UnavailableError):
+        await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert host.switch.port(HOST) is not None
+    endpoint = host.state.endpoint(FIRST)
+    assert endpoint is not None
+    assert endpoint.sandbox == SANDBOX
+
+
+async def test_each_step_of_a_failed_join_is_taken_back_by_itself(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    failing(host.switch, "ensure_port")
+    failing(host.switch, "remove_port")
+    with pytest.raises(UnavailableError):
+        await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert links_of(await host.links.links()) == set()
+
+
+async def test_ports_that_nobody_will_publish_are_noted(host: Host) -> None:
+    await host.create_network(mode=Mode.ISOLATED)
+    await host.create_endpoint()
+    web = [PortMapping(protocol=Protocol.TCP, port=80, host_port=8080)]
+    await host.endpoints.join(RED, FIRST, SANDBOX, web)
+    endpoint = host.state.endpoint(FIRST)
+    assert endpoint is not None
+    assert endpoint.unpublished == ("80/tcp",)
+
+
+async def test_an_mtu_too_small_for_ipv6_is_refused(host: Host) -> None:
+    await host.create_network(family=6)
+    with pytest.raises(InvalidOptionError, match="1280"):
+        await host.endpoints.create(
+            NewEndpoint(
+                network=RED,
+                id=FIRST,
+                addresses=(IPNetwork("fd00:9::2/64"),),
+                options=EndpointOptions(mtu=1000),
+            )
+        )

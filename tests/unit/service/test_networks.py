@@ -1,17 +1,18 @@
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from netaddr import EUI, IPAddress
 
-from ipam.model import DEFAULT_SPACE, PoolRequest
+from ipam.model import DEFAULT_SPACE, LeaseKind, PoolRequest
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Datapath, Mode, VlanTag
+from ovsdriver.domain.model import Datapath, Mode, Network, VlanTag
 from ovsdriver.domain.observed import ObservedPort
 from ovsdriver.domain.requests import NetworkOptions
 from ovsdriver.errors import ConflictError, UnavailableError
-from tests.builders import BLUE, RED, new_network
+from tests.builders import BLUE, FIRST, RED, new_network
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
 
@@ -193,3 +194,73 @@ async def test_a_gateway_address_is_needed_only_where_the_host_holds_it(host: Ho
     assert skips(NetworkOptions(mode=Mode.FLAT), internal=False)
     assert skips(NetworkOptions(bridge="br-lab"), internal=False)
     assert not skips(NetworkOptions(bridge="br-lab", mode=Mode.NAT), internal=False)
+
+
+async def test_a_creation_cut_by_a_crash_is_removed_at_the_next_start(host: Host) -> None:
+    await host.create_network()
+    record = host.state.network(RED)
+    assert record is not None
+    await host.state.put_network(replace(record, made=False))
+    again = await host.restart()
+    await again.reconciler.reconcile()
+    assert again.state.networks() == ()
+    assert again.switch.bridges() == {}
+    await again.stop()
+
+
+async def test_a_network_whose_creation_docker_rolled_back_is_removed(host: Host) -> None:
+    await host.create_network()
+    (pool,) = host.ipam.pools()
+    await host.ipam.release_pool(pool.id)
+    await host.reconciler.reconcile()
+    assert host.state.networks() == ()
+    assert host.switch.bridges() == {}
+
+
+async def test_a_creation_cut_while_its_record_is_on_its_way_to_the_disk_leaves_nothing(
+    host: Host,
+) -> None:
+    put = host.state.put_network
+    started = asyncio.Event()
+
+    async def slow(network: Network) -> None:
+        writing = asyncio.ensure_future(put(network))
+        started.set()
+        await asyncio.sleep(0)
+        await asyncio.shield(writing)
+
+    host.state.put_network = slow  # type: ignore[method-assign]
+    task = asyncio.create_task(host.create_network())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    host.state.put_network = put  # type: ignore[method-assign]
+    again = await host.restart()
+    assert again.state.networks() == ()
+    await again.stop()
+
+
+async def test_a_join_that_races_the_end_of_its_network_leaves_nothing(host: Host) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    host.links.gate.clear()
+    joining = asyncio.create_task(host.endpoints.join(RED, FIRST, "/netns/one"))
+    await asyncio.sleep(0.05)
+    deleting = asyncio.create_task(host.networks.delete(RED))
+    await asyncio.sleep(0.05)
+    host.links.gate.set()
+    await asyncio.gather(joining, deleting, return_exceptions=True)
+    assert host.state.networks() == ()
+    assert host.state.endpoints() == ()
+    assert host.switch.bridges() == {}
+    assert not any(link.kind == "veth" for link in (await host.links.links()).values())
+
+
+async def test_the_router_of_a_flat_network_is_held_in_our_pool(host: Host) -> None:
+    await host.create_network(mode=Mode.FLAT, gateways=(IPAddress("10.1.0.2"),))
+    assert await host.create_endpoint() == IPAddress("10.1.0.3")
+    (pool,) = host.ipam.pools()
+    lease = await host.ipam.lease(pool.id, IPAddress("10.1.0.2"))
+    assert lease is not None
+    assert lease.kind is LeaseKind.AUX

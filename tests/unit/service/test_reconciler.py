@@ -154,3 +154,24 @@ async def test_the_reconciler_looks_when_poked(host: Host) -> None:
     finally:
         task.cancel()
     assert host.switch.port(GATEWAY) is not None
+
+
+async def test_a_firewall_that_fails_does_not_keep_ports_from_coming_back(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network()
+    await host.run_container()
+    host.switch.drop_port(HOST)
+    failing(host.firewall, "ensure")
+    found = await host.reconciler.reconcile()
+    assert host.switch.port(HOST) is not None
+    assert found.failed == ("firewall: ensure did not answer",)
+
+
+async def test_nothing_is_looked_at_while_it_is_paused(host: Host) -> None:
+    await host.create_network()
+    async with host.reconciler.paused():
+        looking = asyncio.create_task(host.reconciler.reconcile())
+        await asyncio.sleep(0.02)
+        assert not looking.done()
+    await looking
