@@ -3,10 +3,9 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from netaddr import IPAddress, IPNetwork
-from netaddr.core import AddrFormatError
+from netaddr import IPAddress
 
 from ipam import (
     Contents,
@@ -20,20 +19,17 @@ from ipam import (
     StoreError,
 )
 from ipam.bitmap import pack
+from ovsdriver.adapters.lease_rows import POOLS, Key, distance, lease_of, pool_of
 from ovsdriver.adapters.sqlite import Database, Unit
 from ovsdriver.errors import UnavailableError
 
 T = TypeVar("T")
-
-_LOW_BITS = 62
-_LOW = (1 << _LOW_BITS) - 1
 
 _PAGE = 5000
 """Leases read at once: commits go on between two pages."""
 
 _NEXT_EPOCH = "UPDATE ipam_epoch SET value = value + 1 RETURNING value"
 
-_POOLS = "SELECT key, id, space, subnet, range, automatic, created FROM ipam_pool ORDER BY key"
 _ADD_POOL = """
     INSERT INTO ipam_pool (id, space, subnet, range, automatic, created) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (space, subnet) DO NOTHING RETURNING key
@@ -82,30 +78,13 @@ _REMEMBER = """
 _FORGET = "DELETE FROM ipam_memory WHERE pool = ? AND offset_high = ? AND offset = ?"
 
 
-class _Key(NamedTuple):
-    """What the rows of leases know of their pool."""
-
-    number: int
-    first: int
-    family: int
-
-    def place(self, address: IPAddress) -> tuple[int, int, int]:
-        """Return the columns of an address: pool, offset_high, offset."""
-        offset = int(address) - self.first
-        return self.number, offset >> _LOW_BITS, offset & _LOW
-
-    def address(self, high: int, low: int) -> IPAddress:
-        """Return the address of the columns."""
-        return IPAddress(self.first + (high << _LOW_BITS) + low, self.family)
-
-
 class SqliteLeases:
     """Pools and leases in the store's file; nobody else writes to its tables."""
 
     def __init__(self, database: Database) -> None:
         """Use the tables of ``database``; :meth:`load` comes before all else."""
         self._database = database
-        self._keys: dict[PoolId, _Key] = {}
+        self._keys: dict[PoolId, Key] = {}
 
     async def load(self) -> Contents:
         """Return everything, under a new epoch, which is durable before.
@@ -126,7 +105,7 @@ class SqliteLeases:
         row = await self._write(lambda c: c.execute(_ADD_POOL, values).fetchone())
         if row is None:
             return False
-        self._keys[pool.id] = _key(row[0], pool)
+        self._keys[pool.id] = Key.of(row[0], pool)
         return True
 
     async def remove_pool(self, pool: PoolId) -> bool:
@@ -159,7 +138,7 @@ class SqliteLeases:
             return None
         place = (*key.place(address), serial, serial)
         row = await self._write(lambda c: c.execute(_REMOVE_LEASE, place).fetchone())
-        return None if row is None else _lease(pool, key, row)
+        return None if row is None else lease_of(pool, key, row)
 
     async def remember(
         self, pool: PoolId, *, memories: Sequence[Memory], forget: Sequence[IPAddress]
@@ -186,7 +165,7 @@ class SqliteLeases:
             return None
         place = key.place(address)
         row = await self._read(lambda c: c.execute(_LEASE, place).fetchone())
-        return None if row is None else _lease(pool, key, row)
+        return None if row is None else lease_of(pool, key, row)
 
     async def leases(
         self, pool: PoolId, *, after: IPAddress | None = None, limit: int | None = None
@@ -200,7 +179,7 @@ class SqliteLeases:
         while limit is None or len(found) < limit:
             size = _PAGE if limit is None else min(_PAGE, limit - len(found))
             page = await self._read(_page(*place, size))
-            found += [_lease(pool, key, row) for row in page]
+            found += [lease_of(pool, key, row) for row in page]
             if len(page) < size:
                 break
             place = (key.number, page[-1][0], page[-1][1])
@@ -233,15 +212,15 @@ class SqliteLeases:
             raise StoreError(str(error)) from error
 
 
-def _everything(connection: sqlite3.Connection) -> list[tuple[_Key, StoredPool]]:
+def _everything(connection: sqlite3.Connection) -> list[tuple[Key, StoredPool]]:
     keys = {}
     pools = {}
-    for row in connection.execute(_POOLS):
-        pool = _pool(row)
-        keys[row[0]], pools[row[0]] = _key(row[0], pool), pool
+    for row in connection.execute(POOLS):
+        pool = pool_of(row)
+        keys[row[0]], pools[row[0]] = Key.of(row[0], pool), pool
     gateways = {}
     for number, *row in connection.execute(_GATEWAYS):
-        gateways[number] = _lease(pools[number].id, keys[number], row)
+        gateways[number] = lease_of(pools[number].id, keys[number], row)
     memories: dict[int, list[Memory]] = {}
     for number, high, low, name, wanted, since in connection.execute(_MEMORIES):
         address = keys[number].address(high, low)
@@ -268,39 +247,4 @@ def _page(number: int, high: int, low: int, size: int) -> Unit[list[tuple[Any, .
 def _offsets(connection: sqlite3.Connection, number: int) -> Iterator[int]:
     near = chain.from_iterable(connection.execute(_NEAR, (number,)))
     far = connection.execute(_FAR, (number,))
-    return chain(near, ((high << _LOW_BITS) + low for high, low in far))
-
-
-def _pool(row: tuple[Any, ...]) -> Pool:
-    _, name, space, subnet, window, automatic, created = row
-    try:
-        return Pool(
-            id=PoolId(name),
-            space=space,
-            subnet=IPNetwork(subnet),
-            window=None if window is None else IPNetwork(window),
-            automatic=bool(automatic),
-            created=created,
-        )
-    except (AddrFormatError, ValueError) as error:
-        raise StoreError(
-            f"the store has a pool {name} that makes no sense ({error}); it was not changed. "
-            "Restore it from a backup"
-        ) from error
-
-
-def _key(number: int, pool: Pool) -> _Key:
-    return _Key(number, int(pool.subnet.first), pool.family)
-
-
-def _lease(pool: PoolId, key: _Key, row: Sequence[Any]) -> Lease:
-    high, low, serial, kind, wanted, name, created = row
-    return Lease(
-        pool=pool,
-        address=key.address(high, low),
-        kind=LeaseKind(kind),
-        wanted=bool(wanted),
-        name=name,
-        serial=serial,
-        created=created,
-    )
+    return chain(near, (distance(high, low) for high, low in far))

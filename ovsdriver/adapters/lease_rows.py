@@ -1,0 +1,75 @@
+"""Pools and leases as columns: where an address stands in a row, and what a row means."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from netaddr import IPAddress, IPNetwork
+from netaddr.core import AddrFormatError
+
+from ipam import Lease, LeaseKind, Pool, PoolId, StoreError
+
+_LOW_BITS = 62
+_LOW = (1 << _LOW_BITS) - 1
+
+POOLS = "SELECT key, id, space, subnet, range, automatic, created FROM ipam_pool ORDER BY key"
+"""For :func:`pool_of`."""
+
+
+class Key(NamedTuple):
+    """What the rows of leases know of their pool."""
+
+    number: int
+    first: int
+    family: int
+
+    @classmethod
+    def of(cls, number: int, pool: Pool) -> "Key":
+        """Return the key of the pool in row ``number``."""
+        return cls(number, int(pool.subnet.first), pool.family)
+
+    def place(self, address: IPAddress) -> tuple[int, int, int]:
+        """Return the columns of an address: pool, offset_high, offset."""
+        offset = int(address) - self.first
+        return self.number, offset >> _LOW_BITS, offset & _LOW
+
+    def address(self, high: int, low: int) -> IPAddress:
+        """Return the address of the columns."""
+        return IPAddress(self.first + distance(high, low), self.family)
+
+
+def distance(high: int, low: int) -> int:
+    """Return how far from the subnet's first address the columns ``offset_high, offset`` are."""
+    return (high << _LOW_BITS) + low
+
+
+def pool_of(row: tuple[Any, ...]) -> Pool:
+    """Return the pool of a row of :data:`POOLS`; StoreError if it makes no sense."""
+    _, name, space, subnet, window, automatic, created = row
+    try:
+        return Pool(
+            id=PoolId(name),
+            space=space,
+            subnet=IPNetwork(subnet),
+            window=None if window is None else IPNetwork(window),
+            automatic=bool(automatic),
+            created=created,
+        )
+    except (AddrFormatError, ValueError) as error:
+        raise StoreError(
+            f"the store has a pool {name} that makes no sense ({error}); it was not changed. "
+            "Restore it from a backup"
+        ) from error
+
+
+def lease_of(pool: PoolId, key: Key, row: Sequence[Any]) -> Lease:
+    """Return the lease of ``offset_high, offset, serial, kind, wanted, name, created``."""
+    high, low, serial, kind, wanted, name, created = row
+    return Lease(
+        pool=pool,
+        address=key.address(high, low),
+        kind=LeaseKind(kind),
+        wanted=bool(wanted),
+        name=name,
+        serial=serial,
+        created=created,
+    )
