@@ -309,6 +309,7 @@ class _Product:
                         state=state,
                         ipam=ipam,
                         links=world.links,
+                        networks=networks,
                         endpoints=endpoints,
                     ).run,
                 ),

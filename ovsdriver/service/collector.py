@@ -16,6 +16,7 @@ from ovsdriver.domain.model import Endpoint, EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Engine, EngineView, Links, State
 from ovsdriver.service.endpoints import Endpoints
+from ovsdriver.service.networks import Networks
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Collector:
         state: State,
         ipam: Ipam,
         links: Links,
+        networks: Networks,
         endpoints: Endpoints,
         interval_s: float = INTERVAL_S,
     ) -> None:
@@ -71,6 +73,7 @@ class Collector:
         self._state = state
         self._ipam = ipam
         self._links = links
+        self._networks = networks
         self._endpoints = endpoints
         self._interval_s = interval_s
         self._endpoint_suspects: set[EndpointId] = set()
@@ -92,6 +95,9 @@ class Collector:
             UnavailableError: Docker does not answer; the earlier suspicions stand.
         """
         view = await self._witness.read()
+        for network in self._state.networks():
+            if not network.engine and network.id in view.networks:
+                await self._networks.note_engine(network.id, view.id)
         endpoints = {each.id async for each in self._forgotten(view)}
         for each in endpoints & self._endpoint_suspects:
             endpoint = self._state.endpoint(each)

@@ -122,6 +122,13 @@ class Networks:
             if current is not None and current.made and not current.ended:
                 await self._ensure(current)
 
+    async def note_engine(self, network_id: NetworkId, engine: str) -> None:
+        """Note which daemon a network is of: only its word counts when it is gone from Docker."""
+        async with self._locks.held(network_id):
+            current = self._state.network(network_id)
+            if current is not None and current.made and not current.ended and not current.engine:
+                await self._state.put_network(replace(current, engine=engine))
+
     def abandoned(self, network: Network) -> bool:
         """Whether Docker has let go of a network without our hearing of it.
 

@@ -147,7 +147,12 @@ class Host:
             ),
             witness=witness,
             collector=Collector(
-                witness=witness, state=state, ipam=ipam, links=links, endpoints=endpoints
+                witness=witness,
+                state=state,
+                ipam=ipam,
+                links=links,
+                networks=networks,
+                endpoints=endpoints,
             ),
             purge=Purge(
                 owner=OWNER,

@@ -122,3 +122,14 @@ async def test_auxiliary_addresses_are_never_collected(host: Host) -> None:
     for _ in range(3):
         await host.collector.collect()
     assert await host.ipam.lease(pool.id, aux.address) is not None
+
+
+async def test_the_daemon_that_a_network_is_of_is_noted_once(host: Host) -> None:
+    await host.create_network()
+    host.engine.add_network(RED, "red")
+    await host.collector.collect()
+    host.engine.id = "ANOTHER"
+    await host.collector.collect()
+    network = host.state.network(RED)
+    assert network is not None
+    assert network.engine == "ENGINE"
