@@ -12,10 +12,10 @@ def main() -> None:
     command(obj=Programs(serve=_serve, purge=_purge, findings=_findings), prog_name="ovsnet")
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, fault: str) -> int:
     from ovsdriver import bootstrap  # only now: it loads every adapter, which takes a while
 
-    return bootstrap.serve(settings)
+    return bootstrap.serve(settings, fault)
 
 
 def _purge(settings: Settings) -> Purged:

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -27,7 +27,7 @@ from ovsdriver.adapters.surroundings import HostSurroundings
 from ovsdriver.adapters.switch import OvsSwitch
 from ovsdriver.config import Settings
 from ovsdriver.domain.planning import Defaults
-from ovsdriver.errors import DriverError
+from ovsdriver.errors import ConfigurationError, ConflictError, DriverError, UnavailableError
 from ovsdriver.logs import event
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Firewall, HostNotes
@@ -38,7 +38,7 @@ from ovsdriver.service.console import Console, Works
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
-from ovsdriver.service.purge import Purge, Purged
+from ovsdriver.service.purge import MarkPurge, Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
@@ -46,26 +46,31 @@ log = logging.getLogger(__name__)
 DRAIN_S = 4.0
 """For open calls at the end: a restart within 5 s is hidden by Docker's own retries."""
 
+RETRY_S = 5.0
+"""Between two tries to open a store: a full disk or another's lock ends without telling us."""
+
 STORE = "state.db"
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, fault: str = "") -> int:
     """Run the process until SIGTERM or SIGINT; returns the exit code.
+
+    A store that cannot be opened does not end it, nor does ``fault``, a sentence about what is
+    wrong with the settings: dockerd must get its answers, and must get them at once.
 
     Raises:
         ConflictError: another process has the state directory or the sockets.
-        ConfigurationError, UnavailableError: a directory or a socket cannot be made.
+        ConfigurationError, UnavailableError: none of Docker's sockets can be made.
     """
     logs.configure(settings.log_level)
-    return asyncio.run(_serve(settings))
+    return asyncio.run(_serve(settings, fault))
 
 
 def purge(settings: Settings) -> Purged:
-    """Remove everything with our mark, while no process runs.
+    """Remove everything with our mark, while no process runs; by the mark alone if need be.
 
     Raises:
         ConflictError: a process runs after all.
-        UnavailableError: the store cannot be read.
     """
     logs.configure("warning")
     return asyncio.run(_purge(settings))
@@ -78,45 +83,35 @@ async def firewall(settings: Settings) -> AsyncIterator[Firewall]:
         yield host
 
 
-async def _serve(settings: Settings) -> int:
-    began = time.monotonic()
+async def _serve(settings: Settings, fault: str) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        stack.callback(_hold(settings).release)
         metrics = Metrics()
         # Less than the deadline, so that a call which waits for our start is told so.
         backend = methods.Backend(wait_s=settings.deadline_s * 0.8)
-        server = PluginServer(metrics=metrics, deadline_s=settings.deadline_s)
-        await _listen(settings, server, backend, stack)
         world = await stack.enter_async_context(_World.of(settings))
+        store = await stack.enter_async_context(_Store(settings, world, backend, fault))
         console = Console(
             owner=settings.instance,
             switch=world.switch,
             engine=world.engine,
             metrics=metrics,
             degraded=lambda: backend.degraded,
+            closed=backend.closed,
+            purge_unread=store.purge,
         )
+        server = PluginServer(metrics=metrics, deadline_s=settings.deadline_s)
+        await _listen(settings, server, backend, console, stack)
         await _listen_admin(settings, console, stack)
         event(log, "process.listening", version=__version__, pid=os.getpid())
-        product: _Product | None = None
-        try:
-            product = await stack.enter_async_context(_Product.of(settings, world))
-        except (DriverError, IpamError) as error:
-            # Served all the same: dockerd must get its answers, and must get them at once.
-            backend.degrade(f"ovsnet cannot work: {error}")
-            event(log, "process.degraded", level=logging.ERROR, why=str(error))
         # Ended before what they work on is closed.
         tasks = await stack.enter_async_context(_Tasks())
         tasks.start(world.switch.run())
-        if product is not None:
-            for run in product.background:
-                tasks.start(run())
-            console.ready(product.works)
-            backend.ready(product.services)
-            event(log, "process.ready", took_ms=(time.monotonic() - began) * 1000)
+        if not fault:
+            tasks.start(store.open(console, tasks), lasting=False)
         ended = await tasks.until(stopping)
         event(log, "process.stopping", why="a part failed" if ended else "asked to")
         await server.drain(DRAIN_S)
@@ -125,23 +120,126 @@ async def _serve(settings: Settings) -> int:
 
 async def _purge(settings: Settings) -> Purged:
     async with AsyncExitStack() as stack:
-        stack.callback(_hold(settings).release)
         world = await stack.enter_async_context(_World.of(settings))
-        product = await stack.enter_async_context(_Product.of(settings, world))
         tasks = await stack.enter_async_context(_Tasks())
         tasks.start(world.switch.run())
+        try:
+            stack.callback(StateLock.take(settings.state_dir).release)
+            product = await stack.enter_async_context(_Product.of(settings, world))
+        except ConflictError:
+            raise
+        except (DriverError, IpamError) as error:
+            return await _purge_marked(settings, world, str(error))
         return await product.works.purge.run(switch_wait_s=SWITCH_WAIT_S)
 
 
-def _hold(settings: Settings) -> StateLock:
-    """Take the state directory: two processes on one store would give addresses twice."""
-    return StateLock.take(settings.state_dir)
+async def _purge_marked(settings: Settings, world: "_World", unread: str) -> Purged:
+    async with _firewall(settings, _Unnoted()) as host:
+        return await MarkPurge(
+            owner=settings.instance,
+            switch=world.switch,
+            links=world.links,
+            firewall=host,
+            unread=unread,
+        ).run(switch_wait_s=SWITCH_WAIT_S)
+
+
+class _Store:
+    """The store and all that stands on it: tried until it opens, then kept to the end."""
+
+    def __init__(
+        self, settings: Settings, world: "_World", backend: methods.Backend, fault: str
+    ) -> None:
+        self._settings = settings
+        self._world = world
+        self._backend = backend
+        self._fault = fault
+        self._began = time.monotonic()
+        self._lock: StateLock | None = None
+        self._trying = asyncio.Lock()
+        self._unread = ""
+        self._product = AsyncExitStack()
+
+    async def __aenter__(self) -> "_Store":
+        """Take the state directory: two processes on one store would give addresses twice.
+
+        Raises:
+            ConflictError: another process has it.
+        """
+        if self._fault:
+            # Which directory is ours may be what could not be read.
+            self._degrade(f"the configuration is wrong: {self._fault}")
+        else:
+            with suppress(UnavailableError):  # said by ``open``, which tries again
+                self._lock = StateLock.take(self._settings.state_dir)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._product.aclose()
+        if self._lock is not None:
+            self._lock.release()
+
+    async def open(self, console: Console, tasks: "_Tasks") -> None:
+        """Open the store, again and again until it opens, and begin to work."""
+        while True:
+            if await self._opened(console, tasks):
+                return
+            await asyncio.sleep(RETRY_S)
+
+    async def purge(self) -> Purged:
+        """Remove what is marked, while there are no records.
+
+        Raises:
+            UnavailableError: there are some, or it is not yet known.
+            ConfigurationError: the mark itself may be what is wrong with the settings.
+        """
+        if self._fault:
+            raise ConfigurationError(
+                f"nothing was removed: the configuration is wrong ({self._fault}), so it is not "
+                "certain what is marked as ours; mend it and restart ovsnet"
+            )
+        async with self._trying:  # nothing that was removed is made again by a store that opens
+            if not self._unread:
+                raise UnavailableError("ovsnet is still starting; try again")
+            return await _purge_marked(self._settings, self._world, self._unread)
+
+    async def _opened(self, console: Console, tasks: "_Tasks") -> bool:
+        async with self._trying:
+            try:
+                if self._lock is None:
+                    self._lock = StateLock.take(self._settings.state_dir)
+                product = await self._product.enter_async_context(
+                    _Product.of(self._settings, self._world)
+                )
+            except (DriverError, IpamError) as error:
+                if str(error) != self._unread:  # said once, not at every try
+                    self._unread = str(error)
+                    self._degrade(self._unread)
+                return False
+            self._unread = ""
+            for run in product.background:
+                tasks.start(run())
+            console.ready(product.works)
+            self._backend.ready(product.services)
+        event(log, "process.ready", took_ms=(time.monotonic() - self._began) * 1000)
+        return True
+
+    def _degrade(self, why: str) -> None:
+        self._backend.degrade(f"ovsnet cannot work: {why}")
+        event(log, "process.degraded", level=logging.ERROR, why=why)
 
 
 async def _listen(
-    settings: Settings, server: PluginServer, backend: methods.Backend, stack: AsyncExitStack
+    settings: Settings,
+    server: PluginServer,
+    backend: methods.Backend,
+    console: Console,
+    stack: AsyncExitStack,
 ) -> None:
-    """Answer on the plugin sockets, before anything slow is begun."""
+    """Answer on the plugin sockets, before anything slow is begun.
+
+    One that cannot be made does not keep the others from their work.
+    """
     sockets.prepare(settings.plugin_dir, sockets.PLUGIN_DIR_MODE)
     passed = sockets.passed_by_systemd(os.environ)
     tables: dict[str, Mapping[str, Call]] = {
@@ -150,20 +248,43 @@ async def _listen(
     }
     for space in settings.spaces:
         tables[f"ovsipam-{space}"] = methods.ipam_only(backend, methods.named_spaces(space))
+    faults: list[DriverError] = []
     for name, calls in tables.items():
-        listening = sockets.listen(settings.plugin_dir / f"{name}.sock", passed)
+        try:
+            listening = sockets.listen(settings.plugin_dir / f"{name}.sock", passed)
+        except (ConfigurationError, UnavailableError) as error:
+            faults.append(error)
+            continue
         stack.callback(listening.remove)
         await server.listen(listening.sock, calls)
+    if len(faults) == len(tables):
+        raise faults[0]
+    for each in faults:
+        _go_without(console, each)
 
 
 async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitStack) -> None:
-    sockets.prepare(settings.run_dir, sockets.RUN_DIR_MODE)
-    listening = sockets.listen(settings.run_dir / "admin.sock")
+    """Answer the command line; Docker is served without that too.
+
+    Raises:
+        ConflictError: another process answers there.
+    """
+    try:
+        sockets.prepare(settings.run_dir, sockets.RUN_DIR_MODE)
+        listening = sockets.listen(settings.run_dir / "admin.sock")
+    except (ConfigurationError, UnavailableError) as error:
+        _go_without(console, error)
+        return
     stack.callback(listening.remove)
     runner = web.AppRunner(admin.application(console), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listening.sock).start()
+
+
+def _go_without(console: Console, fault: DriverError) -> None:
+    console.warn(str(fault))
+    event(log, "process.socket-failed", level=logging.ERROR, why=str(fault))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,10 +438,12 @@ class _Product:
 
 
 class _Tasks:
-    """The process's long tasks. One that ends by itself ends the process: its work is needed."""
+    """The process's tasks. A lasting one that ends ends the process: its work is needed."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: list[asyncio.Task[None]] = []
+        self._first = asyncio.Event()
 
     async def __aenter__(self) -> "_Tasks":
         return self
@@ -330,23 +453,31 @@ class _Tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        """Run ``work`` until the end of the process."""
-        self._tasks.add(asyncio.create_task(work))
+    def start(self, work: Coroutine[None, None, None], *, lasting: bool = True) -> None:
+        """Run ``work``, until the end of the process or, if not ``lasting``, to its own."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            if lasting or task.cancelled() or task.exception() is not None:
+                self._failed.append(task)
+                self._first.set()
+
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(done)
 
     async def until(self, stopping: asyncio.Event) -> bool:
-        """Wait for ``stopping``; True if a task ended before it."""
-        waiter = asyncio.create_task(stopping.wait())
+        """Wait for ``stopping``; True if a task failed before it."""
+        waiters = [asyncio.create_task(each.wait()) for each in (stopping, self._first)]
         try:
-            await asyncio.wait({waiter, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waiter.cancel()
-        failed = [task for task in self._tasks if task.done()]
-        for task in failed:
+            for waiter in waiters:
+                waiter.cancel()
+        for task in self._failed:
             event(
                 log,
                 "process.part-failed",
                 level=logging.ERROR,
                 fault=task.exception() if not task.cancelled() else None,
             )
-        return bool(failed)
+        return bool(self._failed)

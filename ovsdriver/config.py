@@ -16,7 +16,7 @@ from netaddr import IPNetwork
 
 from ipam import DEFAULT_SPACE
 from ovsdriver.domain.model import Datapath
-from ovsdriver.errors import ConfigurationError
+from ovsdriver.errors import CommandLineError, ConfigurationError
 from ovsdriver.logs import LEVELS
 from ovsdriver.protocol import values
 from ovsdriver.protocol.values import quote
@@ -316,24 +316,75 @@ def load(
     Raises:
         ConfigurationError: with the place, file, variable or flag, that is wrong.
     """
+    settings, faults = _read(path, environ, flags)
+    if faults:
+        raise faults[0]
+    return settings
+
+
+def salvage(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> tuple[Settings, str]:
+    """Return what is right of the settings, and a sentence about what is not, empty if all is.
+
+    For who must answer all the same. Arguments as of ``load``.
+
+    Raises:
+        CommandLineError: a flag is wrong.
+    """
+    settings, faults = _read(path, environ, flags)
+    return settings, "; ".join(map(str, faults))
+
+
+def _read(
+    path: Path | None,
+    environ: Mapping[str, str] | None,
+    flags: Mapping[str, object] | None,
+) -> tuple[Settings, Sequence[ConfigurationError]]:
+    """Return everything that is right, and what is not; CommandLineError for a flag."""
     variables = os.environ if environ is None else environ
+    faults: list[ConfigurationError] = []
     given: dict[str, Any] = {}
-    given.update(_from_file(path, variables))
-    given.update(_from_environment(variables))
-    given.update(_from_flags(flags or {}))
-    return Settings(**given)
+    given.update(_from_file(path, variables, faults))
+    given.update(_from_environment(variables, faults))
+    try:
+        given.update(_from_flags(flags or {}))
+    except ConfigurationError as error:
+        raise CommandLineError(str(error)) from error
+    return Settings(**given), faults
 
 
-def _from_file(path: Path | None, environ: Mapping[str, str]) -> Mapping[str, object]:
+def _from_file(
+    path: Path | None, environ: Mapping[str, str], faults: list[ConfigurationError]
+) -> Mapping[str, object]:
+    try:
+        file, content = _content(path, environ)
+    except ConfigurationError as error:
+        faults.append(error)
+        return {}
+    found = {}
+    for key, item in content.items():
+        place = f"{file}: {key}"
+        try:
+            found[key] = _value(_row(key, place), item, place)
+        except ConfigurationError as error:
+            faults.append(error)
+    return found
+
+
+def _content(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, Mapping[str, object]]:
     named = path
     if named is None and environ.get(PATH_VARIABLE):
         named = Path(environ[PATH_VARIABLE])
     file = named or DEFAULT_PATH
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        return file, tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         if named is None:
-            return {}
+            return file, {}
         raise ConfigurationError(f"{file}: there is no such file") from error
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
@@ -341,19 +392,20 @@ def _from_file(path: Path | None, environ: Mapping[str, str]) -> Mapping[str, ob
         raise ConfigurationError(f"{file}: byte {error.start} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file} is not TOML: {error}") from error
-    return {
-        key: _value(_row(key, f"{file}: {key}"), item, f"{file}: {key}")
-        for key, item in content.items()
-    }
 
 
-def _from_environment(environ: Mapping[str, str]) -> Mapping[str, object]:
+def _from_environment(
+    environ: Mapping[str, str], faults: list[ConfigurationError]
+) -> Mapping[str, object]:
     found = {}
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable == PATH_VARIABLE:
             continue
-        row = _row(variable.removeprefix(PREFIX).lower(), variable, lambda row: row.variable)
-        found[row.name] = _value(row, _words(row, text), variable)
+        try:
+            row = _row(variable.removeprefix(PREFIX).lower(), variable, lambda row: row.variable)
+            found[row.name] = _value(row, _words(row, text), variable)
+        except ConfigurationError as error:
+            faults.append(error)
     return found
 
 

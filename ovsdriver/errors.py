@@ -52,3 +52,7 @@ class ConfigurationError(DriverError):
     """The configuration file, a variable or a flag is wrong."""
 
     status = 500
+
+
+class CommandLineError(ConfigurationError):
+    """A flag is wrong: who typed it is there to read it."""

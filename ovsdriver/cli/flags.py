@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from ovsdriver import config
-from ovsdriver.cli.outcome import Refusal
+from ovsdriver.cli.outcome import Exit, Refusal
 from ovsdriver.config import Setting, Settings
-from ovsdriver.errors import ConfigurationError
+from ovsdriver.errors import CommandLineError, ConfigurationError
 
 Command = Callable[..., Any]
 
@@ -28,10 +28,11 @@ _CONFIG = click.option(
 )
 
 
-def settings_of(*names: str) -> Callable[[Command], Command]:
+def settings_of(*names: str, salvaged: bool = False) -> Callable[[Command], Command]:
     """Give a command ``--config`` and the flags of these settings, and ``settings`` as argument.
 
-    File and variables are read whole, whichever flags a command has.
+    File and variables are read whole, whichever flags a command has. What is wrong there ends the
+    command; one that says ``salvaged`` gets what is right, and ``fault``, a sentence, as well.
     """
     rows = [row for row in config.SETTINGS if row.name in names]
 
@@ -40,7 +41,14 @@ def settings_of(*names: str) -> Callable[[Command], Command]:
         def run(*args: Any, config_path: Path | None, **named: Any) -> Any:
             flags = {row.name: named.pop(row.name) for row in rows}
             try:
-                settings = config.load(path=config_path, environ=os.environ, flags=flags)
+                if salvaged:
+                    settings, named["fault"] = config.salvage(
+                        config_path, environ=os.environ, flags=flags
+                    )
+                else:
+                    settings = config.load(config_path, environ=os.environ, flags=flags)
+            except CommandLineError as error:
+                raise Refusal(str(error), Exit.USAGE) from error
             except ConfigurationError as error:
                 raise Refusal(str(error)) from error
             return function(*args, settings=settings, **named)

@@ -12,6 +12,7 @@ class Exit(IntEnum):
     OK = 0
     REFUSED = 1
     """Refused, failed, or something is wrong here."""
+    USAGE = 2
     NOT_RUNNING = 3
 
 

@@ -11,8 +11,11 @@ from ovsdriver.service.purge import Purged
 class Programs:
     """Given by ``__main__``; tests give their own."""
 
-    serve: Callable[[Settings], int]
-    """Run the process until it is told to end; returns its exit code."""
+    serve: Callable[[Settings, str], int]
+    """Run the process until it is told to end; returns its exit code.
+
+    With a sentence about what is wrong with the settings it refuses Docker's calls with that.
+    """
     purge: Callable[[Settings], Purged]
     """Remove everything with our mark, while no process runs."""
     findings: Callable[[Settings], Awaitable[Sequence[str]]]

@@ -59,11 +59,16 @@ def command(programs: Programs, settings: Settings, yes: bool, as_json: bool) ->
             show.plural(len(purged[key]), word) for key, word in _WORDS.items() if purged[key]
         ]
         show.line(f"removed {', '.join(removed)}" if removed else "nothing of ours was there")
+    sentences = []
     if purged["failed"]:
-        raise Refusal(
+        sentences.append(
             f"{'; '.join(purged['failed'])}. Some of it is still there: mend that and type "
             "`ovsnet purge` again"
         )
+    if purged["left"]:
+        sentences.append(f"Left as they are: {'; '.join(purged['left'])}")
+    if sentences:
+        raise Refusal(". ".join(sentences))
 
 
 def _purge(programs: Programs, settings: Settings) -> dict[str, Any]:

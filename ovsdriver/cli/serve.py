@@ -12,9 +12,9 @@ from ovsdriver.errors import DriverError
 
 
 @click.command(name="serve")
-@settings_of(*EVERY)
+@settings_of(*EVERY, salvaged=True)
 @click.pass_obj
-def command(programs: Programs, settings: Settings) -> None:
+def command(programs: Programs, settings: Settings, fault: str) -> None:
     """Run the plugin, in the foreground, until SIGTERM.
 
     Serves Docker's network driver `ovsnet` and IPAM driver `ovsipam` on sockets in the plugin
@@ -30,9 +30,12 @@ def command(programs: Programs, settings: Settings) -> None:
     \b
     Several may run on one machine: give each its own run, state and plugin directory, and
     `instance = "NAME"` in its configuration.
+
+    With a wrong configuration file or variable the sockets are served all the same, because
+    Docker's start waits for them, and each call is refused with what is wrong.
     """
     try:
-        code = programs.serve(settings)
+        code = programs.serve(settings, fault)
     except DriverError as error:
         raise Refusal(str(error)) from error
     sys.exit(code)

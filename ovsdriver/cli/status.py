@@ -10,15 +10,15 @@ from rich.text import Text
 from ovsdriver.cli import show
 from ovsdriver.cli.daemon import Daemon, NotRunning
 from ovsdriver.cli.flags import JSON, settings_of
-from ovsdriver.cli.outcome import EXIT_CODES, Exit
+from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.config import Settings
 
 
 @click.command(name="status", epilog=EXIT_CODES)
-@settings_of("run_dir")
+@settings_of("run_dir", salvaged=True)
 @JSON
 @click.pass_context
-def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
+def command(ctx: click.Context, settings: Settings, fault: str, as_json: bool) -> None:
     """Say whether all is well, and what was repaired.
 
     \b
@@ -29,10 +29,18 @@ def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
     try:
         status = Daemon(settings).status()
     except NotRunning as error:
+        if fault:
+            # Without it the process might be found elsewhere.
+            raise Refusal(fault) from error
         if as_json:
             show.as_json({"running": False, "error": error.message})
             ctx.exit(error.exit_code)
         raise
+    if fault and fault not in status["degraded"]:
+        status["warnings"] = [
+            f"the configuration is wrong, so the next start will serve nothing: {fault}",
+            *status["warnings"],
+        ]
     if as_json:
         show.as_json({"running": True} | status)
     else:

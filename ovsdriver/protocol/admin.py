@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
+from ipam.errors import IpamError
 from ovsdriver.errors import DriverError, UnknownObjectError
 from ovsdriver.logs import event
 from ovsdriver.metrics import CONTENT_TYPE
@@ -124,7 +125,7 @@ async def _errors(
         return await handler(request)
     except UnknownObjectError as error:
         return _failure(404, str(error))
-    except DriverError as error:
+    except (DriverError, IpamError) as error:
         return _failure(error.status, str(error))
     except TimeoutError:
         return _failure(504, f"{request.path}: no answer in time; try again")

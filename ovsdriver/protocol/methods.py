@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -152,6 +153,11 @@ class Backend:
         self._services: Services | None = None
         self._sentence = ""
         self._decided = asyncio.Event()
+        self._closed = ""
+        self._closing = asyncio.Lock()
+        self._serving = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def ready(self, services: Services) -> None:
         """Serve from now on."""
@@ -169,11 +175,38 @@ class Backend:
         """The sentence, empty if there is none."""
         return "" if self._services is not None else self._sentence
 
+    @asynccontextmanager
+    async def closed(self, sentence: str) -> AsyncIterator[None]:
+        """Fail every call that needs a service with ``sentence`` inside of this block.
+
+        The block begins when the last of the calls that are being served has ended, which their
+        own deadline bounds.
+        """
+        async with self._closing:
+            self._closed = sentence
+            try:
+                await self._idle.wait()
+                yield
+            finally:
+                self._closed = ""
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Count a call that is being served; to be entered right after ``services``."""
+        self._serving += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._serving -= 1
+            if not self._serving:
+                self._idle.set()
+
     async def services(self) -> Services:
         """Return the services.
 
         Raises:
-            UnavailableError: they will not come, or not in time.
+            UnavailableError: they will not come, or not in time, or are closed.
         """
         if self._services is None and not self._decided.is_set():
             try:
@@ -186,6 +219,8 @@ class Backend:
                 ) from error
         if self._services is None:
             raise UnavailableError(self._sentence)
+        if self._closed:
+            raise UnavailableError(self._closed)
         return self._services
 
 
@@ -285,7 +320,9 @@ def _served(
 
     async def answer(body: Fields) -> Reply:
         request = read(body)
-        return await serve(await backend.services(), request)
+        services = await backend.services()
+        with backend.serving():
+            return await serve(services, request)
 
     return Call(answer=answer)
 

@@ -2,13 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 
 from ipam.service import Ipam
 from ovsdriver import __version__
 from ovsdriver.domain.model import NetworkId
-from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, EngineView, Firewall, State, Switch
 from ovsdriver.service import lookup
@@ -16,6 +17,12 @@ from ovsdriver.service import report as reports
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.purge import Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
+
+PURGING = (
+    "everything that ovsnet made on this host is being removed (`ovsnet purge`); try again when "
+    "that has ended"
+)
+"""What Docker's calls are told meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +48,37 @@ class Console:
         engine: Engine,
         metrics: Metrics,
         degraded: Callable[[], str],
+        closed: Callable[[str], AbstractAsyncContextManager[None]],
+        purge_unread: Callable[[], Awaitable[Purged]],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """Build it.
+
+        Args:
+            owner: the instance's name.
+            switch: Open vSwitch.
+            engine: Docker.
+            metrics: of the process.
+            degraded: says why only a part of the work is done.
+            closed: refuses Docker's calls with a sentence, from when no call is being served.
+            purge_unread: removes what is marked while there are no records.
+            clock: seconds since the epoch.
+        """
         self._owner = owner
         self._switch = switch
         self._engine = engine
         self._metrics = metrics
         self._degraded = degraded
+        self._closed = closed
+        self._purge_unread = purge_unread
         self._clock = clock
         self._started = clock()
         self._works: Works | None = None
+        self._faults: list[str] = []
+
+    def warn(self, sentence: str) -> None:
+        """Show a fault of this process among the warnings from now on."""
+        self._faults.append(sentence)
 
     def ready(self, works: Works) -> None:
         """Answer about records from now on."""
@@ -74,7 +102,7 @@ class Console:
         if self._works is not None:
             last = self._works.reconciler.last
             repairs = reports.RepairReport(**asdict(last))
-            findings = await self._works.firewall.findings()
+            findings = await _findings(self._works.firewall)
         return reports.Status(
             version=__version__,
             pid=os.getpid(),
@@ -86,7 +114,7 @@ class Console:
             docker=reports.docker(view),
             counts=reports.counts(scene) if scene else None,
             repairs=repairs,
-            warnings=(*(reports.warnings(scene) if scene else ()), *findings),
+            warnings=(*self._faults, *(reports.warnings(scene) if scene else ()), *findings),
         )
 
     async def report(self) -> reports.Report:
@@ -125,8 +153,18 @@ class Console:
         return network.id
 
     async def purge(self) -> Purged:
-        """Remove everything with our mark."""
-        return await self._require().purge.run(switch_wait_s=SWITCH_WAIT_S)
+        """Remove everything with our mark, while nobody makes anything.
+
+        Raises:
+            UnavailableError: the process is still starting.
+            ConfigurationError: it does not know for certain which mark is its own.
+        """
+        async with self._closed(PURGING):
+            works = self._works
+            if works is None:
+                return await self._purge_unread()
+            async with works.reconciler.paused():
+                return await works.purge.run(switch_wait_s=SWITCH_WAIT_S)
 
     def _require(self) -> Works:
         if self._works is None:
@@ -157,3 +195,10 @@ class Console:
 
 def _name(view: EngineView | None, network: NetworkId) -> str:
     return "" if view is None else view.networks.get(network, "")
+
+
+async def _findings(firewall: Firewall) -> Sequence[str]:
+    try:
+        return await firewall.findings()
+    except DriverError as error:
+        return (f"other people's firewall rules could not be looked at: {error}",)

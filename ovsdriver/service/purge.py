@@ -1,8 +1,9 @@
 """Remove everything that carries our mark, records included."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ipam.errors import IpamError
 from ipam.service import Ipam
 from ovsdriver.domain import names
 from ovsdriver.errors import DriverError
@@ -21,10 +22,125 @@ class Purged:
     networks: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    """A sentence for each part of the host that refused: purge again."""
+    left: tuple[str, ...] = ()
+    """A sentence for each thing that purging again would leave as well."""
 
 
-class Purge:
-    """By the mark and nothing else: what others put on our bridges keeps those bridges alive."""
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    ports: list[str] = field(default_factory=list)
+    bridges: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
+    pools: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+class MarkPurge:
+    """By the mark and nothing else, for a store that cannot be read; the store is left alone.
+
+    What others put on our bridges keeps those bridges alive.
+    """
+
+    def __init__(
+        self, *, owner: str, switch: Switch, links: Links, firewall: Firewall, unread: str = ""
+    ) -> None:
+        """Build it.
+
+        Args:
+            owner: the mark.
+            switch: Open vSwitch.
+            links: the host's links.
+            firewall: our table and the accepts that go with it.
+            unread: why there are no records, as a sentence that names the store.
+        """
+        self._owner = owner
+        self._switch = switch
+        self._links = links
+        self._firewall = firewall
+        self._left = (
+            (
+                f"the records: {unread}",
+                "forwarding switches of the kernel that ovsnet turned on: only the records say "
+                "which, so they stay on until the next boot",
+            )
+            if unread
+            else ()
+        )
+
+    async def run(self, *, switch_wait_s: float) -> Purged:
+        """Remove it all; what one part of the host refuses does not keep the others from it.
+
+        The records go last, and only when their plumbing is gone, so that a purge can be run
+        again until nothing is left.
+        """
+        tally = _Tally()
+        try:
+            await self._switch.connected(switch_wait_s)
+            await self._empty_switch(tally)
+        except DriverError as error:
+            tally.failed.append(str(error))
+        try:
+            await self._remove_links(tally)
+        except DriverError as error:
+            tally.failed.append(str(error))
+        try:
+            await self._firewall.remove()
+        except DriverError as error:
+            tally.failed.append(str(error))
+        if not tally.failed:
+            try:
+                await self._forget(tally)
+            except (DriverError, IpamError) as error:
+                tally.failed.append(str(error))
+        purged = Purged(
+            ports=tuple(tally.ports),
+            bridges=tuple(tally.bridges),
+            links=tuple(tally.links),
+            networks=tuple(tally.networks),
+            pools=tuple(tally.pools),
+            failed=tuple(tally.failed),
+            left=self._left,
+        )
+        log.warning(
+            "purge.done",
+            extra={
+                "ports": len(purged.ports),
+                "bridges": len(purged.bridges),
+                "links": len(purged.links),
+                "networks": len(purged.networks),
+                "pools": len(purged.pools),
+                "failed": len(purged.failed),
+                "left": len(purged.left),
+            },
+        )
+        return purged
+
+    async def _empty_switch(self, tally: _Tally) -> None:
+        for bridge in self._switch.bridges().values():
+            for port in bridge.ports:
+                if port.external_ids.get(names.OWNER_KEY) != self._owner:
+                    continue
+                if await self._switch.remove_port(port.name):
+                    tally.ports.append(port.name)
+        for bridge in self._switch.bridges().values():
+            if bridge.owned and await self._switch.remove_bridge(bridge.name):
+                tally.bridges.append(bridge.name)
+
+    async def _remove_links(self, tally: _Tally) -> None:
+        for link in (await self._links.links()).values():
+            if names.owned_alias(self._owner, link.alias) and await self._links.remove_veth(
+                link.name
+            ):
+                tally.links.append(link.name)
+
+    async def _forget(self, tally: _Tally) -> None:
+        """Remove the records, of which there are none here."""
+
+
+class Purge(MarkPurge):
+    """By the mark, then the records; the switches of the kernel are put back as they say."""
 
     def __init__(
         self,
@@ -37,86 +153,17 @@ class Purge:
         links: Links,
         firewall: Firewall,
     ) -> None:
-        self._owner = owner
+        super().__init__(owner=owner, switch=switch, links=links, firewall=firewall)
         self._state = state
         self._notes = notes
         self._ipam = ipam
-        self._switch = switch
-        self._links = links
-        self._firewall = firewall
 
-    async def run(self, *, switch_wait_s: float) -> Purged:
-        """Remove it all; what one part of the host refuses does not keep the others from it.
-
-        The records go last, and only when their plumbing is gone, so that a purge can be run
-        again until nothing is left.
-        """
-        failed: list[str] = []
-        ports: list[str] = []
-        bridges: list[str] = []
-        links: list[str] = []
-        try:
-            await self._switch.connected(switch_wait_s)
-            await self._empty_switch(ports, bridges)
-        except DriverError as error:
-            failed.append(str(error))
-        try:
-            await self._remove_links(links)
-        except DriverError as error:
-            failed.append(str(error))
-        try:
-            await self._firewall.remove()
-        except DriverError as error:
-            failed.append(str(error))
-        networks: list[str] = []
-        pools: list[str] = []
-        if not failed:
-            await self._forget(networks, pools)
-        purged = Purged(
-            ports=tuple(ports),
-            bridges=tuple(bridges),
-            links=tuple(links),
-            networks=tuple(networks),
-            pools=tuple(pools),
-            failed=tuple(failed),
-        )
-        log.warning(
-            "purge.done",
-            extra={
-                "ports": len(ports),
-                "bridges": len(bridges),
-                "links": len(links),
-                "networks": len(networks),
-                "pools": len(pools),
-                "failed": len(failed),
-            },
-        )
-        return purged
-
-    async def _empty_switch(self, ports: list[str], bridges: list[str]) -> None:
-        for bridge in self._switch.bridges().values():
-            for port in bridge.ports:
-                if port.external_ids.get(names.OWNER_KEY) != self._owner:
-                    continue
-                if await self._switch.remove_port(port.name):
-                    ports.append(port.name)
-        for bridge in self._switch.bridges().values():
-            if bridge.owned and await self._switch.remove_bridge(bridge.name):
-                bridges.append(bridge.name)
-
-    async def _remove_links(self, links: list[str]) -> None:
-        for link in (await self._links.links()).values():
-            if names.owned_alias(self._owner, link.alias) and await self._links.remove_veth(
-                link.name
-            ):
-                links.append(link.name)
-
-    async def _forget(self, networks: list[str], pools: list[str]) -> None:
+    async def _forget(self, tally: _Tally) -> None:
         for network in self._state.networks():
             if await self._state.forget_network(network.id):
-                networks.append(network.id)
+                tally.networks.append(network.id)
         for pool in self._ipam.pools():
             if await self._ipam.release_pool(pool.id):
-                pools.append(str(pool.subnet))
+                tally.pools.append(str(pool.subnet))
         for key in tuple(self._notes.notes()):
             await self._notes.forget_note(key)

@@ -28,7 +28,7 @@ class Desk:
         self.now = WELL
         self.there = Report()
         self.purged = Purged()
-        self.refusals: dict[str, DriverError] = {}
+        self.refusals: dict[str, Exception] = {}
         self.removed: list[tuple[str, bool]] = []
         self.purges = 0
 
@@ -94,6 +94,7 @@ class Shell:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.served: list[Settings] = []
+        self.faults: list[str] = []
         self.purged_offline: list[Settings] = []
         self.serve_result: int | DriverError = 0
         self.purge_result: Purged | DriverError = Purged()
@@ -114,8 +115,9 @@ class Shell:
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
-    def _serve(self, settings: Settings) -> int:
+    def _serve(self, settings: Settings, fault: str) -> int:
         self.served.append(settings)
+        self.faults.append(fault)
         if isinstance(self.serve_result, DriverError):
             raise self.serve_result
         return self.serve_result

@@ -45,6 +45,7 @@ def test_json_lists_everything_that_went(shell: Shell, desk: Desk):
         "networks": ["n"],
         "pools": [],
         "failed": [],
+        "left": [],
     }
 
 
@@ -69,6 +70,15 @@ def test_what_could_not_be_removed_fails_with_the_reason(shell: Shell):
     assert result.stdout == "removed 1 port\n"
     assert "Open vSwitch is not reachable. Some of it is still there" in result.stderr
     assert json.loads(shell("purge", "--yes", "--json").stdout)["ports"] == ["a"]
+
+
+def test_what_was_left_is_said_and_is_no_success(shell: Shell):
+    shell.purge_result = Purged(ports=("a",), left=("the store /s/state.db is corrupt",))
+    result = shell("purge", "--yes")
+    assert result.exit_code == 1
+    assert result.stdout == "removed 1 port\n"
+    assert "Left as they are: the store /s/state.db is corrupt\n" in result.stderr
+    assert "again" not in result.stderr
 
 
 def test_a_refusal_is_a_sentence(shell: Shell):

@@ -56,7 +56,51 @@ def test_what_the_process_refuses_is_a_sentence(shell: Shell):
     assert result.stderr == "ovsnet: another ovsnet, pid 7, uses the state directory /s\n"
 
 
-@pytest.mark.parametrize("name", ["serve", "check", "status", "purge"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b'brigde = "br1"\nmtu = 1400\n', ["`bridge`"], id="an unknown key"),
+        pytest.param(b"vlans = [0, 5]\nmtu = 1400\n", ["vlans", "100-199"], id="a bad value"),
+        pytest.param(b"mtu = = 5", ["is not TOML"], id="no TOML"),
+        pytest.param(b"\xff", ["is not UTF-8"], id="no text"),
+        pytest.param(None, ["there is no such file"], id="no file"),
+    ],
+)
+def test_a_wrong_file_is_served_with_what_is_right_of_it(
+    shell: Shell, tmp_path: Path, content: bytes | None, words: list[str]
+):
+    file = tmp_path / "ovsnet.toml"
+    if content is not None:
+        file.write_bytes(content)
+    result = shell("serve", "--config", str(file), "--plugin-dir", "/p")
+    assert result.exit_code == 0, result.output
+    (settings,), (fault,) = shell.served, shell.faults
+    assert settings.plugin_dir == Path("/p")
+    assert settings.mtu == (1400 if content and b"1400" in content else 1500)
+    assert str(file) in fault
+    assert all(word in fault for word in words)
+
+
+def test_a_right_configuration_has_no_fault(shell: Shell):
+    assert shell("serve").exit_code == 0
+    assert shell.faults == [""]
+
+
+def test_a_wrong_variable_is_served_with_the_others(shell: Shell):
+    assert shell("serve", env={"OVSNET_BRIGDE": "br0", "OVSNET_MTU": "1400"}).exit_code == 0
+    assert "OVSNET_BRIDGE" in shell.faults[0]
+    assert shell.served[0].mtu == 1400
+
+
+def test_a_wrong_value_of_a_flag_is_for_who_typed_it(shell: Shell):
+    result = shell("serve", "--mtu", "67")
+    assert result.exit_code == 2
+    assert "--mtu" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert shell.served == []
+
+
+@pytest.mark.parametrize("name", ["check", "status", "purge"])
 def test_a_wrong_setting_is_a_sentence_and_nothing_starts(shell: Shell, name: str):
     result = shell(name, env={"OVSNET_BRIGDE": "br0"})
     assert result.exit_code == 1

@@ -191,3 +191,23 @@ def test_a_socket_that_may_not_be_opened_asks_for_root():
     assert done.stderr == (
         f"ovsnet: no permission to open {name}/admin.sock; try it as root: sudo ovsnet …\n"
     )
+
+
+def test_status_says_when_the_configuration_became_wrong(shell: Shell, desk: Desk, tmp_path: Path):
+    file = tmp_path / "ovsnet.toml"
+    file.write_text('brigde = "br1"\n')
+    result = shell("status", "--config", str(file))
+    assert "the next start will serve nothing" in result.stdout
+    assert "`bridge`" in result.stdout
+
+
+def test_status_of_a_process_with_a_wrong_configuration_says_it_once(
+    shell: Shell, desk: Desk, tmp_path: Path
+):
+    file = tmp_path / "ovsnet.toml"
+    file.write_text('brigde = "br1"\n')
+    sentence = f"{file}: brigde: no such setting; did you mean `bridge`?"
+    desk.now = replace(WELL, degraded=f"the configuration is wrong: {sentence}")
+    result = shell("status", "--config", str(file))
+    assert result.exit_code == 1
+    assert result.stdout.count(sentence) == 1

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from ipam.errors import StoreError
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 from ovsdriver.protocol import admin
 from ovsdriver.service.report import PoolReport, Report
@@ -89,6 +90,7 @@ async def test_the_state_has_every_part(client: aiohttp.ClientSession, desk: Des
         pytest.param(UnknownObjectError("not known"), 404, id="unknown"),
         pytest.param(ConflictError("still needed"), 409, id="conflict"),
         pytest.param(UnavailableError("no store"), 503, id="unavailable"),
+        pytest.param(StoreError("the disk is full"), 503, id="ipam"),
     ],
 )
 async def test_a_refusal_has_a_status_and_a_sentence(

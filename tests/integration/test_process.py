@@ -1,0 +1,308 @@
+"""The process itself, in a namespace of its own, when what it needs is broken."""
+
+import fcntl
+import http.client
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.netns import Sandbox
+from tests.integration.ovs import PrivateOvs
+
+pytestmark = pytest.mark.netns
+
+PATIENCE_S = 60.0
+POOL = {"Pool": "10.77.0.0/24", "Options": {}}
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("ovsnet", timeout=PATIENCE_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PATIENCE_S)
+        self.sock.connect(str(self._path))
+
+
+class Process:
+    """``ovsnet serve`` with folders of its own, and what asks it."""
+
+    def __init__(self, home: Path, netns: str, ovsdb: str = "") -> None:
+        self.home = home
+        self.netns = netns
+        self.ovsdb = ovsdb or f"unix:{home}/no.sock"
+        self.config = home / "ovsnet.toml"
+        self.config.write_text("")
+        self.plugin_dir = home / "plugins"
+        self.run_dir = home / "run"
+        self.state_dir = home / "state"
+        self.log = home / "log"
+        self.running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def store(self) -> Path:
+        return self.state_dir / "state.db"
+
+    def flags(self, *names: str) -> list[str]:
+        known = {
+            "plugin-dir": self.plugin_dir,
+            "run-dir": self.run_dir,
+            "state-dir": self.state_dir,
+            "ovsdb": self.ovsdb,
+        }
+        return [word for name in names for word in (f"--{name}", str(known[name]))]
+
+    def start(self, *, wait: bool = True) -> None:
+        with self.log.open("ab") as log:
+            self.running = subprocess.Popen(
+                [
+                    *("nsenter", f"--net={self.netns}", sys.executable, "-m", "ovsdriver", "serve"),
+                    *("--config", str(self.config), "--docker", f"unix://{self.home}/docker.sock"),
+                    *self.flags("plugin-dir", "run-dir", "state-dir", "ovsdb"),
+                ],
+                stderr=log,
+            )
+        if wait:
+            self.until(lambda: "process.listening" in self.said(), "it listens")
+
+    def stop(self) -> int:
+        assert self.running is not None
+        self.running.send_signal(signal.SIGTERM)
+        code = self.running.wait(PATIENCE_S)
+        self.running = None
+        return code
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def until(self, met: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not met():
+            assert self.running is None or self.running.poll() is None, self.said()
+            assert time.monotonic() < end, f"not so in time: {what}\n{self.said()}"
+            time.sleep(0.05)
+
+    def ask(self, call: str, body: object = None, *, name: str = "ovsnet") -> tuple[int, Any]:
+        return self._ask("POST", self.plugin_dir / f"{name}.sock", f"/{call}", body)
+
+    def admin(self, method: str, path: str) -> tuple[int, Any]:
+        return self._ask(method, self.run_dir / "admin.sock", path, None)
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *("nsenter", f"--net={self.netns}", sys.executable, "-m", "ovsdriver"),
+                *words,
+                *("--config", str(self.config)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S * 2,
+        )
+
+    def _ask(self, method: str, path: Path, call: str, body: object) -> tuple[int, Any]:
+        connection = _Unix(path)
+        try:
+            connection.request(method, call, None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def made(netns: str, ovsdb: str = "") -> Iterator[Process]:
+    # Not tmp_path: a socket's path has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="edg-") as home:
+        process = Process(Path(home), netns, ovsdb)
+        yield process
+        if process.running is not None:
+            process.running.kill()
+            process.running.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    with Sandbox() as netns, made(netns.path) as alone:
+        yield alone
+
+
+@pytest.fixture
+def plugged(ovs: PrivateOvs) -> Iterator[Process]:
+    """One that has an Open vSwitch."""
+    with made(f"/run/netns/{ovs.namespace}", ovs.address) as beside:
+        yield beside
+
+
+def activates(process: Process) -> bool:
+    return (
+        process.ask("Plugin.Activate")[0] == 200
+        and process.ask("NetworkDriver.GetCapabilities")[0] == 200
+        and process.ask("IpamDriver.GetDefaultAddressSpaces", name="ovsipam")[0] == 200
+    )
+
+
+def refused(process: Process) -> str:
+    status, answer = process.ask("IpamDriver.RequestPool", POOL)
+    assert status == 503, answer
+    return str(answer["Err"])
+
+
+def degraded(process: Process) -> str:
+    status, answer = process.admin("GET", "/status")
+    assert status == 200
+    return str(answer["degraded"])
+
+
+def test_a_wrong_configuration_is_served_with_a_sentence(process: Process):
+    process.config.write_text('brigde = "br1"\nspaces = ["blue"]\n')
+    process.start()
+    assert activates(process)
+    assert process.ask("Plugin.Activate", name="ovsipam-blue")[0] == 200
+    for text in (refused(process), degraded(process)):
+        assert f"{process.config}: brigde: no such setting; did you mean `bridge`?" in text
+    assert "process.degraded" in process.said()
+    shown = process.command("status", *process.flags("run-dir"))
+    assert shown.returncode == 1
+    assert "degraded: ovsnet cannot work: the configuration is wrong" in shown.stdout
+    status, answer = process.admin("POST", "/purge")
+    assert status == 500
+    assert "nothing was removed" in answer["error"]
+    assert not process.state_dir.exists(), "whose directory it is may be what is wrong"
+    assert process.stop() == 0
+
+
+def test_a_state_directory_that_cannot_be_used_is_served_until_it_can(process: Process):
+    process.state_dir.write_text("a file is in the way")
+    process.start()
+    assert activates(process)
+    process.until(lambda: degraded(process) != "", "it is degraded")
+    assert str(process.state_dir) in refused(process)
+    process.state_dir.unlink()
+    process.until(lambda: degraded(process) == "", "it is ready by itself")
+    assert process.ask("IpamDriver.RequestPool", POOL)[0] == 200
+    assert process.stop() == 0
+
+
+def test_a_store_that_another_holds_is_opened_when_it_is_let_go(process: Process):
+    process.start()
+    assert process.ask("IpamDriver.RequestPool", POOL)[0] == 200
+    process.stop()
+    holder = sqlite3.connect(process.store, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    process.log.unlink()
+    process.start()
+    assert activates(process)
+    process.until(lambda: "is locked" in degraded(process), "it is degraded")
+    before = process.store.stat().st_ino
+    holder.close()
+    process.until(lambda: degraded(process) == "", "it is ready by itself")
+    assert process.store.stat().st_ino == before
+    status, answer = process.ask("IpamDriver.RequestPool", POOL)
+    assert status == 409, "the pool that was held before still is"
+    assert "10.77.0.0/24" in answer["Err"]
+    assert process.said().count("process.degraded") == 1
+
+
+def test_a_second_process_on_the_same_state_ends_with_a_sentence(process: Process):
+    process.state_dir.mkdir()
+    lock = os.open(process.state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process.start(wait=False)
+        assert process.running is not None
+        assert process.running.wait(PATIENCE_S) == 1
+    finally:
+        os.close(lock)
+    assert "another ovsnet" in process.said()
+    assert "Traceback" not in process.said()
+    process.running = None
+
+
+def test_a_run_directory_that_cannot_be_used_keeps_nobody_from_docker(process: Process):
+    process.run_dir.write_text("a file is in the way")
+    process.start()
+    assert activates(process)
+    assert process.ask("IpamDriver.RequestPool", POOL)[0] == 200
+    assert "process.socket-failed" in process.said()
+    assert str(process.run_dir) in process.said()
+    assert process.stop() == 0
+
+
+def test_one_socket_that_cannot_be_made_keeps_nobody_from_the_others(process: Process):
+    process.plugin_dir.mkdir()
+    (process.plugin_dir / "ovsipam-blue.sock").write_text("a file is in the way")
+    process.config.write_text('spaces = ["blue"]\n')
+    process.start()
+    assert activates(process)
+    _, status = process.admin("GET", "/status")
+    (warning,) = [each for each in status["warnings"] if "ovsipam-blue.sock" in each]
+    assert "is not a socket" in warning
+
+
+@pytest.mark.ovs
+@pytest.mark.parametrize("running", [True, False], ids=["running", "not running"])
+def test_a_purge_with_a_corrupt_store_goes_by_the_marks_and_leaves_the_store(
+    ovs: PrivateOvs, plugged: Process, running: bool
+):
+    mark = ("external_ids:ovsnet-owner=ovsnet",)
+    for bridge in ("br-ours", "br-theirs"):
+        ovs.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
+    ovs.vsctl("set", "bridge", "br-ours", *mark)
+    for port in ("ovh1", "theirs1"):
+        ovs.add_veth(port, f"{port}c")
+        ovs.vsctl("add-port", "br-theirs", port)
+    ovs.vsctl("set", "port", "ovh1", *mark, "--", "set", "interface", "ovh1", *mark)
+    ovs.ip("link", "set", "ovh1", "alias", f"ovsnet endpoint {'e' * 64}")
+    for table in ("ovsnet", "theirs"):
+        ovs.run("nft", "add", "table", "inet", table)
+    plugged.state_dir.mkdir()
+    plugged.store.write_bytes(b"no database" * 1000)
+    if running:
+        plugged.start()
+        plugged.until(lambda: "corrupt" in degraded(plugged), "it is degraded")
+    done = plugged.command(
+        "purge", "--yes", "--json", *plugged.flags("run-dir", "state-dir", "ovsdb")
+    )
+    purged = json.loads(done.stdout)
+    assert purged["failed"] == []
+    assert (purged["ports"], purged["bridges"], purged["links"]) == (
+        ["ovh1"],
+        ["br-ours"],
+        ["ovh1"],
+    )
+    assert str(plugged.store) in purged["left"][0]
+    assert "forwarding" in purged["left"][1]
+    assert done.returncode == 1
+    assert str(plugged.store) in done.stderr
+    assert plugged.store.read_bytes() == b"no database" * 1000
+    assert ovs.vsctl("list-br").split() == ["br-theirs"]
+    assert ovs.vsctl("list-ports", "br-theirs").split() == ["theirs1"]
+    assert "theirs1" in ovs.links()
+    assert "ovh1" not in ovs.links()
+    assert ovs.run("nft", "list", "tables").split() == ["table", "inet", "theirs"]
+
+
+def test_a_purge_without_a_state_directory_says_what_failed(process: Process):
+    process.state_dir.write_text("a file is in the way")
+    done = process.command("purge", "--yes", *process.flags("run-dir", "state-dir", "ovsdb"))
+    assert done.returncode == 1
+    assert "Open vSwitch" in done.stderr
+    assert str(process.state_dir) in done.stderr
+    assert "Traceback" not in done.stderr
