@@ -109,7 +109,16 @@ def _settings(bed: Bed) -> Iterator[str]:
 
 
 def _firewall(bed: Bed) -> list[str]:
-    return bed.run("nft", "--stateless", "list", "ruleset").splitlines()
+    """Return the rules, each behind its table and chain; dockerd makes chains in any order."""
+    found = []
+    place = ["", ""]
+    for line in bed.run("nft", "--stateless", "list", "ruleset").splitlines():
+        depth = len(line) - len(line.lstrip("\t"))
+        if depth < 2 and line.endswith("{"):
+            place[depth:] = [line.strip(" {\t")] + [""] * (1 - depth)
+        if line.strip(" }\t"):
+            found.append((*place, line.strip()))
+    return [" ".join(each) for each in sorted(found, key=lambda rule: rule[:2])]
 
 
 def _records(bed: Bed) -> Iterator[str]:
