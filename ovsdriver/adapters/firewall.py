@@ -94,6 +94,7 @@ class HostFirewall:
         self._confirmed: frozenset[str] = frozenset()
         self._boot_id: str | None = None
         self._accepts: bool | None = None
+        self._kept: bool | None = None
         self._accepts_from = -_LOOK_S
         self._upkeep = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
@@ -190,7 +191,12 @@ class HostFirewall:
                 self._heard = None
 
     async def close(self) -> None:
-        """Let go of thread and sockets; rules and switches stay as they are."""
+        """Let go of thread and sockets; rules and switches stay as they are.
+
+        But for accepts that nobody needs any more, if ``run`` was ended before it took them out.
+        """
+        if self._accepts is False and self._kept is not False:
+            await self._keep_accepts()
         with suppress(UnavailableError):
             await self._on_thread(self._close)
         self._thread.shutdown(wait=False)
@@ -258,6 +264,7 @@ class HostFirewall:
             except UnavailableError as error:
                 log.warning("firewall.docker-user-failed", extra={"why": str(error)})
                 return
+            self._kept = wanted
         if changed:
             log.info("firewall.docker-user", extra={"accepts": wanted})
 

@@ -506,6 +506,18 @@ async def test_a_restart_does_not_take_our_accept_away_for_a_moment(
     assert ruleset() == before, "handles included: nothing was even written again"
 
 
+async def test_an_accept_that_nobody_needs_any_more_does_not_outlive_the_process(
+    host: RoutedHost,
+) -> None:
+    foreign_drop("iptables")
+    async with a_firewall() as firewall:
+        async with running(firewall):
+            await firewall.ensure(plan(host.network(1)))
+            await becomes(lambda: accepts(docker_user("iptables")))
+        await firewall.ensure(FirewallPlan())  # as when the end comes right behind the last network
+    assert not accepts(docker_user("iptables"))
+
+
 async def test_two_instances_do_not_fight_for_the_first_place(
     host: RoutedHost, firewall: HostFirewall
 ) -> None:
