@@ -104,7 +104,9 @@ class HostWatch:
         Args:
             table: our table, of family inet.
             chains: names of chains of others that matter, in whatever table.
-            own_thread: kernel id of the thread whose nftables transactions are our own.
+            own_thread: kernel id of the thread whose nftables transactions are our own. The kernel
+                names authors by their id in the first process namespace; in another one our own
+                are taken for others', and cost a look that finds nothing.
             links: names of links whose forwarding switches matter.
             changed: called on the loop.
         """

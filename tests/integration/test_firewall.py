@@ -348,6 +348,11 @@ async def test_a_restarted_daemon_finds_its_table_as_it_should_be(host: RoutedHo
             await firewall.close()
 
 
+def in_first_process_namespace() -> bool:
+    # PROC_PID_INIT_INO, include/linux/proc_ns.h
+    return Path("/proc/self/ns/pid").stat().st_ino == 0xEFFFFFFC
+
+
 async def test_our_own_changes_and_those_of_no_concern_are_not_told(
     host: RoutedHost, firewall: HostFirewall
 ) -> None:
@@ -362,7 +367,10 @@ async def test_our_own_changes_and_those_of_no_concern_are_not_told(
         run("ip", "link", "del", "ovh0123")
         await firewall.ensure(plan(one))
         await asyncio.sleep(0.5)
-        assert not told.is_set()
+        # Of who made a change the kernel tells the id in the first process namespace: in another
+        # one our own changes cannot be told from others', which costs a look each.
+        assert not told.is_set() or not in_first_process_namespace()
+        told.clear()
         nft("flush", "chain", "inet", TABLE, "forward")
         await heard(told)
 
