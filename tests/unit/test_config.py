@@ -7,7 +7,7 @@ from netaddr import IPNetwork
 from ovsdriver import config
 from ovsdriver.config import DefaultPool, Settings
 from ovsdriver.domain.model import Datapath
-from ovsdriver.errors import ConfigurationError
+from ovsdriver.errors import CommandLineError, ConfigurationError
 
 WHOLE = """
 plugin_dir = "/run/lab/plugins"
@@ -304,3 +304,25 @@ def test_the_defaults_would_be_accepted_from_a_file(tmp_path: Path):
         f"log_level = '{default.log_level}'\n"
     )
     assert from_text(tmp_path, text) == default
+
+
+def test_what_is_right_of_a_wrong_configuration_is_salvaged(tmp_path: Path):
+    path = tmp_path / "ovsnet.toml"
+    path.write_text('brigde = "br1"\nspaces = ["blue"]\nvlans = [0, 9]\n')
+    settings, fault = config.salvage(
+        path, environ={"OVSNET_RUN_DIR": "/r", "OVSNET_MTU": "big"}, flags={"plugin_dir": "/p"}
+    )
+    assert settings == Settings(plugin_dir=Path("/p"), run_dir=Path("/r"), spaces=("blue",))
+    for words in ("brigde: no such setting; did you mean `bridge`?", "vlans", "OVSNET_MTU"):
+        assert words in fault
+
+
+def test_nothing_is_wrong_with_a_right_configuration(tmp_path: Path):
+    path = tmp_path / "ovsnet.toml"
+    path.write_text("mtu = 1400\n")
+    assert config.salvage(path, environ={}) == (Settings(mtu=1400), "")
+
+
+def test_a_wrong_flag_is_not_salvaged():
+    with pytest.raises(CommandLineError, match="--run-dir"):
+        config.salvage(environ={}, flags={"run_dir": "lab"})

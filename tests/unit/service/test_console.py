@@ -1,0 +1,189 @@
+"""What a person asks of the process, over services that run and a Docker that calls."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ipam.errors import StoreError
+from ovsdriver.errors import UnavailableError
+from ovsdriver.metrics import Metrics
+from ovsdriver.protocol import methods
+from ovsdriver.protocol.fields import Fields
+from ovsdriver.service.console import PURGING, Console, Works
+from ovsdriver.service.purge import MarkPurge, Purged
+from tests.unit.service.conftest import Host
+
+REQUEST_POOL = {"Pool": "10.77.0.0/24"}
+
+
+@dataclass
+class Process:
+    """A host's parts as one process has them."""
+
+    host: Host
+    backend: methods.Backend
+    console: Console
+
+    async def call(self, name: str, body: dict[str, object]) -> object:
+        return await methods.both_kinds(self.backend)[name].answer(Fields(body))
+
+    def ready(self) -> None:
+        host = self.host
+        self.console.ready(
+            Works(
+                state=host.state,
+                ipam=host.ipam,
+                networks=host.networks,
+                purge=host.purge,
+                reconciler=host.reconciler,
+                firewall=host.firewall,
+            )
+        )
+        self.backend.ready(
+            methods.Services(networks=host.networks, endpoints=host.endpoints, ipam=host.ipam)
+        )
+
+
+@pytest.fixture
+def process(host: Host) -> Process:
+    backend = methods.Backend()
+
+    async def purge_unread() -> Purged:
+        return await MarkPurge(
+            owner="ovsnet",
+            switch=host.switch,
+            links=host.links,
+            firewall=host.firewall,
+            unread="the store /s/state.db is corrupt",
+        ).run(switch_wait_s=1.0)
+
+    console = Console(
+        owner="ovsnet",
+        switch=host.switch,
+        engine=host.engine,
+        metrics=Metrics(),
+        degraded=lambda: backend.degraded,
+        closed=backend.closed,
+        purge_unread=purge_unread,
+    )
+    return Process(host=host, backend=backend, console=console)
+
+
+class Gate:
+    """Stands in a method and lets one call through when told to."""
+
+    def __init__(self, target: Any, method: str) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+        self._working = getattr(target, method)
+        setattr(target, method, self._pass)
+
+    async def _pass(self, *args: Any, **kwargs: Any) -> Any:
+        self.reached.set()
+        await self.open.wait()
+        return await self._working(*args, **kwargs)
+
+
+async def test_docker_is_refused_and_nobody_repairs_while_everything_is_removed(
+    host: Host, process: Process
+) -> None:
+    process.ready()
+    await host.create_network()
+    await host.run_container()
+    gate = Gate(host.firewall, "remove")
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        purging = tasks.create_task(process.console.purge())
+        await gate.reached.wait()
+        with pytest.raises(UnavailableError, match="ovsnet purge") as refusal:
+            await process.call("IpamDriver.RequestPool", REQUEST_POOL)
+        assert str(refusal.value) == PURGING
+        assert await process.call("NetworkDriver.GetCapabilities", {})
+        looking = tasks.create_task(host.reconciler.reconcile())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert host.switch.bridges() == {}
+        assert not looking.done()
+        gate.open.set()
+    purged = purging.result()
+    assert (purged.failed, purged.left) == ((), ())
+    assert host.switch.bridges() == {}
+    assert host.state.networks() == ()
+    assert await process.call("IpamDriver.RequestPool", REQUEST_POOL)
+
+
+async def test_a_purge_waits_for_the_calls_that_are_being_served(
+    host: Host, process: Process
+) -> None:
+    process.ready()
+    gate = Gate(host.ipam, "request_pool")
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(process.call("IpamDriver.RequestPool", REQUEST_POOL))
+        await gate.reached.wait()
+        purging = tasks.create_task(process.console.purge())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not purging.done()
+        gate.open.set()
+    assert serving.result()
+    assert purging.result().pools == ("10.77.0.0/24",)
+    assert host.ipam.pools() == ()
+
+
+async def test_a_purge_that_is_given_up_lets_docker_in_again(host: Host, process: Process) -> None:
+    process.ready()
+    gate = Gate(host.firewall, "remove")
+    task = asyncio.create_task(process.console.purge())
+    async with asyncio.timeout(30):
+        await gate.reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await process.call("IpamDriver.RequestPool", REQUEST_POOL)
+
+
+async def test_what_the_ipam_cannot_forget_is_said_and_the_rest_is_gone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.create_network()
+
+    async def full(_: object) -> bool:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(host.ipam, "release_pool", full)
+    purged = await host.purge.run(switch_wait_s=1.0)
+    assert purged.failed == ("the disk is full",)
+    assert purged.bridges == ("br-ovsnet",)
+
+
+async def test_without_records_what_is_marked_goes_and_the_records_are_left(
+    host: Host, process: Process
+) -> None:
+    await host.create_network()
+    await host.run_container()
+    process.backend.degrade("the store /s/state.db is corrupt")
+    purged = await process.console.purge()
+    assert purged.failed == ()
+    assert "/s/state.db" in purged.left[0]
+    assert host.switch.bridges() == {}
+    assert not any(link.startswith("ovh") for link in await host.links.links())
+    assert host.firewall.plan.gateways == ()
+    assert host.state.networks()
+
+
+async def test_a_firewall_that_does_not_answer_is_a_warning(
+    process: Process, host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    process.ready()
+    failing(host.firewall, "findings")
+    status = await process.console.status()
+    (warning,) = [each for each in status.warnings if "findings did not answer" in each]
+    assert "could not be looked at" in warning
+    assert status.counts is not None
+
+
+async def test_a_fault_of_the_process_is_among_the_warnings(process: Process) -> None:
+    process.console.warn("/run/x.sock cannot be made")
+    assert "/run/x.sock cannot be made" in (await process.console.status()).warnings
