@@ -3,7 +3,7 @@
 import click
 
 from ovsdriver import __version__
-from ovsdriver.cli import check, endpoint, network, options, purge, serve, status
+from ovsdriver.cli import check, endpoint, ipam, network, options, purge, serve, status
 from ovsdriver.cli.outcome import EXIT_CODES
 
 
@@ -35,6 +35,7 @@ def command() -> None:
       ovsnet status                        is all well?
       ovsnet network ls                    networks with bridge, VLAN and subnets
       ovsnet endpoint ls                   containers with address, MAC and port
+      ovsnet ipam leases                   who holds which address, and since when
       ovsnet options                       what can be typed after -o and --ipam-opt
 
     Each command explains itself: `ovsnet network --help`. Settings come from
@@ -48,6 +49,7 @@ for _each in (
     status.command,
     network.command,
     endpoint.command,
+    ipam.command,
     options.command,
     purge.command,
 ):

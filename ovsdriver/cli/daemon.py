@@ -2,7 +2,7 @@
 
 import asyncio
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 
@@ -40,6 +40,21 @@ class Daemon:
     def purge(self) -> dict[str, Any]:
         """Remove everything with our mark."""
         return self._ask("POST", "/purge", CHANGE_S)
+
+    def pools(self, which: str) -> list[dict[str, Any]]:
+        """Return the pools that ``which`` means, a pool or a network; all if it is empty."""
+        answer = self._ask("GET", f"/ipam/pools?{urlencode({'of': which})}", READ_S)
+        return list(answer["pools"])
+
+    def leases(self, pool: str, *, after: str, limit: int) -> dict[str, Any]:
+        """Return a page of a pool's leases; the first one if ``after`` is empty."""
+        query = urlencode({"pool": pool, "after": after, "limit": limit})
+        return self._ask("GET", f"/ipam/leases?{query}", READ_S)
+
+    def release(self, address: str, *, pool: str, network: str, force: bool) -> dict[str, Any]:
+        """Release an address."""
+        query = urlencode({"pool": pool, "network": network, "force": str(force).lower()})
+        return self._ask("DELETE", f"/ipam/leases/{quote(address, safe='')}?{query}", READ_S)
 
     def _ask(self, method: str, path: str, timeout_s: float) -> dict[str, Any]:
         try:

@@ -65,10 +65,11 @@ class Console(Protocol):
         ...
 
 
-def application(console: Console) -> web.Application:
-    """Return the application of the admin socket."""
+def application(console: Console, *more: web.RouteDef) -> web.Application:
+    """Return the application of the admin socket, with ``more`` pages of others."""
     pages = _Pages(console)
     app = web.Application(middlewares=[_errors])
+    app.router.add_routes(more)
     app.router.add_get("/healthz", pages.health)
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_get("/status", pages.status)

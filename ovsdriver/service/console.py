@@ -14,6 +14,7 @@ from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, EngineView, Firewall, State, Switch
 from ovsdriver.service import lookup
 from ovsdriver.service import report as reports
+from ovsdriver.service.ipam_console import IpamConsole
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.purge import Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
@@ -74,6 +75,7 @@ class Console:
         self._clock = clock
         self._started = clock()
         self._works: Works | None = None
+        self.addresses = IpamConsole(engine=engine, degraded=degraded, clock=clock)
         self._faults: list[str] = []
 
     def warn(self, sentence: str) -> None:
@@ -83,6 +85,7 @@ class Console:
     def ready(self, works: Works) -> None:
         """Answer about records from now on."""
         self._works = works
+        self.addresses.ready(state=works.state, ipam=works.ipam)
 
     def degraded(self) -> str:
         """Return why only a part of the work is done; empty if all is well."""

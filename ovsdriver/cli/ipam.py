@@ -1,0 +1,174 @@
+"""``ovsnet ipam pools | leases | release``."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.text import Text
+
+from ovsdriver.cli import show
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.outcome import EXIT_CODES
+from ovsdriver.config import Settings
+
+PAGE = 1000
+"""Leases asked for at once."""
+
+_BAR = 10
+_COUNTED = 10**9
+"""Larger numbers of addresses, all of IPv6, are shown as powers of two."""
+
+
+@click.group(name="ipam", epilog=EXIT_CODES)
+def command() -> None:
+    """Show pools and who holds their addresses, or release one by hand."""
+
+
+@command.command(name="pools", epilog=EXIT_CODES, short_help="List pools and how full they are.")
+@click.argument("which", metavar="[POOL|NETWORK]", default="")
+@settings_of("run_dir")
+@JSON
+def pools(settings: Settings, which: str, as_json: bool) -> None:
+    """List pools with range, network and how full they are.
+
+    POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id.
+
+    \b
+    Examples:
+      ovsnet ipam pools
+      ovsnet ipam pools --json | jq -r '.[] | select(.free == 0) | .subnet'
+    """
+    there = Daemon(settings).pools(which)
+    if as_json:
+        show.as_json(there)
+        return
+    show.table(
+        ("SUBNET", "SPACE", "RANGE", "NETWORK", "HELD", "USED", "CHOSEN", "POOL ID"),
+        [
+            (
+                each["subnet"],
+                each["space"],
+                each["window"] or "-",
+                each["network_name"] or show.short(each["network"] or "-"),
+                f"{each['held']}/{_count(each['capacity'])}",
+                _used(each["held"], each["capacity"]),
+                "automatic" if each["automatic"] else "typed",
+                each["id"],
+            )
+            for each in there
+        ],
+    )
+
+
+@command.command(name="leases", epilog=EXIT_CODES, short_help="List held addresses and holders.")
+@click.argument("which", metavar="[POOL|NETWORK]", default="")
+@settings_of("run_dir")
+@JSON
+def leases(settings: Settings, which: str, as_json: bool) -> None:
+    """List held addresses, who holds them and since when.
+
+    POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id; without one, all
+    pools are listed. Read page by page: what changes meanwhile may or may not be in it.
+
+    \b
+    Examples:
+      ovsnet ipam leases lab
+      ovsnet ipam leases | grep 10.128.0.7
+    """
+    daemon = Daemon(settings)
+    there = daemon.pools(which)
+    found = (_lease(daemon, each) for each in there)
+    rows = (lease for of_pool in found for lease in of_pool)
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_rows(rows, there)
+
+
+@command.command(name="release", epilog=EXIT_CODES, short_help="Release an address by hand.")
+@click.argument("address")
+@click.option("--pool", default="", metavar="POOL", help="The pool's id or subnet.")
+@click.option("--network", default="", metavar="NAME", help="The pool's network.")
+@click.option("--force", is_flag=True, help="Also if something holds it, or may hold it.")
+@settings_of("run_dir")
+@JSON
+def release(
+    settings: Settings, address: str, pool: str, network: str, force: bool, as_json: bool
+) -> None:
+    """Release an address whose holder is gone.
+
+    Usually nobody needs this: containers release their addresses, and what they leave behind is
+    collected. An address that a living container has would be given to a second one.
+
+    \b
+    Examples:
+      ovsnet ipam release 10.128.0.7
+      ovsnet ipam release 10.0.0.5 --network team1 --force
+    """
+    released = Daemon(settings).release(address, pool=pool, network=network, force=force)
+    if as_json:
+        show.as_json(released)
+    else:
+        show.line(
+            f"released {released['address']} of pool {released['pool']}, which was held by "
+            f"{released['holder']}"
+        )
+
+
+def _lease(daemon: Daemon, pool: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    after: str | None = ""
+    while after is not None:
+        page = daemon.leases(pool["id"], after=after, limit=PAGE)
+        for each in page["leases"]:
+            yield {"pool": pool["id"], "subnet": pool["subnet"]} | each
+        after = page["next"]
+
+
+def _print_json(rows: Iterator[dict[str, Any]]) -> None:
+    # One a line and as they come: there may be a million.
+    first = next(rows, None)
+    if first is None:
+        click.echo("[]")
+        return
+    click.echo(f"[\n{json.dumps(first, ensure_ascii=False)}", nl=False)
+    for each in rows:
+        click.echo(f",\n{json.dumps(each, ensure_ascii=False)}", nl=False)
+    click.echo("\n]")
+
+
+def _print_rows(rows: Iterator[dict[str, Any]], pools: list[dict[str, Any]]) -> None:
+    # The widths are known before the rows are, so that these may be printed as they come.
+    subnet = max((len(each["subnet"]) for each in pools), default=0)
+    address = 39 if any(":" in each["subnet"] for each in pools) else 15
+    layout = f"{{:{address}}}   {{:8}}   {{:19}}   {{:{subnet}}}   {{}}"
+    click.secho(layout.format("ADDRESS", "KIND", "SINCE (UTC)", "SUBNET", "HOLDER"), bold=True)
+    for each in rows:
+        click.echo(
+            layout.format(
+                each["address"], each["kind"], _time(each["created"]), each["subnet"], _who(each)
+            )
+        )
+
+
+def _who(lease: dict[str, Any]) -> str:
+    endpoint = f"endpoint {show.short(lease['endpoint'])}" if lease["endpoint"] else "-"
+    return str(lease["container"] or lease["name"] or endpoint)
+
+
+def _time(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _count(addresses: int) -> str:
+    return str(addresses) if addresses < _COUNTED else f"2^{(addresses + 2).bit_length() - 1}"
+
+
+def _used(held: int, capacity: int) -> Text:
+    # Neither empty while one is held nor full while one is free.
+    filled = min(-(-held * _BAR // capacity), _BAR - (held < capacity))
+    percent = held * 100 // capacity
+    style = "red" if percent >= 90 else "yellow" if percent >= 70 else "green"
+    return Text(f"[{'#' * filled}{'.' * (_BAR - filled)}] {percent}%", style=style)

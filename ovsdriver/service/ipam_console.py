@@ -1,0 +1,155 @@
+"""What a person may ask of pools and addresses, over the admin socket."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from netaddr import IPAddress
+
+from ipam.model import Lease, PoolId
+from ipam.service import Ipam
+from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+from ovsdriver.ports import Engine, EngineView, State
+from ovsdriver.service import ipam_report as reports
+
+log = logging.getLogger(__name__)
+
+VIEW_S = 10.0
+"""How long Docker's answer is used again: who reads a large pool asks for many pages."""
+
+
+class IpamConsole:
+    """Answers once the store is open, and page by page: a pool may have a million leases."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        degraded: Callable[[], str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine = engine
+        self._degraded = degraded
+        self._clock = clock
+        self._works: tuple[State, Ipam] | None = None
+        self._seen: tuple[float, EngineView | None] | None = None
+
+    def ready(self, *, state: State, ipam: Ipam) -> None:
+        """Answer from now on."""
+        self._works = (state, ipam)
+
+    async def pools(self, text: str = "") -> Sequence[reports.PoolUse]:
+        """Return the pools that ``text`` means, a pool or a network; all of them if it is empty.
+
+        Raises:
+            UnknownObjectError, ConflictError: see :func:`ovsdriver.service.ipam_report.either`.
+            UnavailableError: the store is not open.
+        """
+        pools, networks = await self._pools()
+        return reports.either(pools, networks, text)
+
+    async def leases(self, pool: str, *, after: IPAddress | None, limit: int) -> reports.LeasePage:
+        """Return the leases of one pool above ``after``, at most ``limit``.
+
+        Raises:
+            UnknownObjectError: there is no pool with that id.
+            UnavailableError: the store is not open.
+            StoreError: the store cannot be read.
+        """
+        state, ipam = self._require()
+        if ipam.pool(PoolId(pool)) is None:
+            raise UnknownObjectError(
+                f"pool {pool[:80]!r} is not known here, or was released meanwhile; "
+                "`ovsnet ipam pools` lists those that are"
+            )
+        view = await self._view()
+        found = await ipam.leases(PoolId(pool), after=after, limit=limit)
+        owners = _owners(state, state.network_of_pool(PoolId(pool)))
+        return reports.LeasePage(
+            leases=tuple(reports.lease_use(each, owners.get(each.serial), view) for each in found),
+            next=str(found[-1].address) if len(found) == limit else None,
+        )
+
+    async def release(
+        self, address: IPAddress, *, pool: str = "", network: str = "", force: bool = False
+    ) -> reports.Released:
+        """Release an address that has no holder any more, or any with ``force``.
+
+        Raises:
+            UnknownObjectError: nobody holds it, or there is no such pool or network.
+            ConflictError: several pools have it, or it is still needed and ``force`` is not said.
+            UnavailableError: the store is not open.
+            StoreError: it could not be written; the address is still held.
+        """
+        state, ipam = self._require()
+        uses, networks = await self._pools()
+        wanted = {each.id for each in reports.chosen(uses, networks, pool=pool, network=network)}
+        there = [each for each in ipam.pools() if each.id in wanted and address in each.subnet]
+        held = [
+            (each, lease)
+            for each in there
+            if (lease := await ipam.lease(each.id, address)) is not None
+        ]
+        lease = reports.only(held, address, [str(each.subnet) for each in there])
+        bound = state.network_of_pool(lease.pool)
+        endpoint = _owner(state, bound, lease)
+        use = reports.lease_use(lease, endpoint, await self._view())
+        refusal = reports.refusal(use, bound, endpoint, age_s=self._clock() - lease.created)
+        if refusal and not force:
+            raise ConflictError(refusal)
+        if not await ipam.release_address(lease.pool, address, serial=lease.serial):
+            raise UnknownObjectError(f"{address} was released meanwhile; nothing was changed")
+        who = reports.holder(use)
+        log.warning(
+            "lease.released-by-hand",
+            extra={"pool": lease.pool, "address": address, "holder": who, "forced": force},
+        )
+        return reports.Released(address=str(address), pool=lease.pool, holder=who)
+
+    def _require(self) -> tuple[State, Ipam]:
+        if self._works is None:
+            raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
+        return self._works
+
+    async def _pools(self) -> tuple[Sequence[reports.PoolUse], Mapping[str, str]]:
+        state, ipam = self._require()
+        view = await self._view()
+        names = {} if view is None else view.networks
+        # Nothing is awaited from here on, so that no pool goes meanwhile.
+        pools = [
+            reports.pool_use(
+                each,
+                usage=ipam.usage(each.id),
+                gateway=ipam.gateway(each.id),
+                network=state.network_of_pool(each.id),
+                view=view,
+            )
+            for each in ipam.pools()
+        ]
+        return pools, {each.id: names.get(each.id, "") for each in state.networks()}
+
+    async def _view(self) -> EngineView | None:
+        """Return what Docker says, not older than ``VIEW_S``; None if it does not answer."""
+        now = self._clock()
+        if self._seen is not None and 0 <= now - self._seen[0] < VIEW_S:
+            return self._seen[1]
+        try:
+            view = await self._engine.read()
+        except UnavailableError:
+            view = None
+        self._seen = (now, view)
+        return view
+
+
+def _owners(state: State, network: Network | None) -> Mapping[int, Endpoint]:
+    """Return the endpoints of a network by the serials of their leases."""
+    if network is None:
+        return {}
+    return {serial: each for each in state.endpoints(network.id) for serial in each.leases}
+
+
+def _owner(state: State, network: Network | None, lease: Lease) -> Endpoint | None:
+    if network is None:
+        return None
+    return _owners(state, network).get(lease.serial) or state.endpoint_at(network.id, lease.address)
