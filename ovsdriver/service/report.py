@@ -242,6 +242,12 @@ def warnings(scene: Scene) -> tuple[str, ...]:
                 f"network {short} is not known to Docker any more; `ovsnet network rm {short}` "
                 "removes it here"
             )
+    found += [
+        f"endpoint {each.id[:12]} asked for published ports ({', '.join(each.unpublished)}), which "
+        "a network without a gateway on this host cannot do; use the container's own address"
+        for each in scene.state.endpoints()
+        if each.unpublished and not each.ended
+    ]
     adopted = {each.segment.bridge for each in networks if each.segment.adopted}
     for bridge in map(scene.switch.bridge, sorted(adopted)):
         if bridge is not None and (bridge.controllers or bridge.fail_mode == "secure"):

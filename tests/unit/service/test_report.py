@@ -304,3 +304,10 @@ async def test_open_vswitch_is_reported_with_the_datapath_of_our_bridges(scene: 
 async def test_docker_is_reported_as_it_answered():
     assert report.docker(None).answered is False
     assert asdict(report.docker(VIEW)) == {"answered": True, "version": "26.1.5", "id": "ENGINE"}
+
+
+async def test_ports_that_nobody_publishes_are_a_warning(scene: Scene, state: SqliteState):
+    await state.put_endpoint(replace(ENDPOINT, unpublished=("80/tcp",)))
+    (text,) = report.warnings(scene)
+    assert "80/tcp" in text
+    assert "use the container's own address" in text
