@@ -1,6 +1,7 @@
 """What is ended, lost or restarted under running containers, and what they notice of it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from signal import SIGKILL, SIGTERM, Signals
 
 import pytest
@@ -62,8 +63,12 @@ def test_a_container_that_is_stopped_while_the_plugin_restarts_leaves_nothing(
 ) -> None:
     pair(stage)
     bed.plugin.stop(SIGKILL)
-    bed.run("sh", "-c", "docker rm --force ann >/dev/null & sleep 1")
-    bed.start_plugin()
+    retries = bed.dockerd.said().count("retrying in")
+    with ThreadPoolExecutor(1) as pool:
+        removal = pool.submit(bed.docker, "rm", "--force", "ann")
+        until(lambda: bed.dockerd.said().count("retrying in") > retries, "dockerd tries again")
+        bed.start_plugin()
+        removal.result()
     until(
         lambda: "ann" not in bed.docker("ps", "--all", "--format", "{{.Names}}").split(),
         "ann is removed",
