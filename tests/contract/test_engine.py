@@ -37,7 +37,7 @@ class Daemon:
             ("/networks", self._list),
             ("/networks/{id}", self._inspect),
             ("/containers/json", self._containers),
-            ("/events", self._events),
+            ("/_ping", self._ping),
         ):
             app.router.add_get(path, handler)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -109,11 +109,8 @@ class Daemon:
             return web.json_response({"message": f"network {network} not found"}, status=404)
         return web.json_response(self.networks[network])
 
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        stream = web.StreamResponse()
-        await stream.prepare(request)
-        await asyncio.Event().wait()
-        return stream
+    async def _ping(self, request: web.Request) -> web.Response:
+        return web.Response(text="OK")
 
     async def _containers(self, request: web.Request) -> web.Response:
         assert request.query["all"] == "1"

@@ -267,6 +267,7 @@ def test_containers_come_back_with_a_docker_that_was_restarted(
     b = stage.container("bob", network, "--restart", "always")
     all_is_well(network, a, b)
     bed.dockerd.stop()
+    assert "Error shutting down http server" not in bed.dockerd.said(), "it waited for a client"
     bed.start_docker()
     until(lambda: a.running and b.running, "Docker has started ann and bob again")
     all_is_well(network, a, b)
