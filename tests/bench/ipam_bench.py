@@ -1,11 +1,12 @@
 """How fast addresses are given durably, and how fast and how large a start is.
 
-    python tests/bench/ipam_bench.py [--quick] [--dir DIR] [--json FILE]
+    python -m tests.bench.ipam_bench [--quick] [--dir DIR] [--json FILE]
 
-Prints tables and asserts nothing. Everything is in process, on the product's store: an allocation
-is counted when it is on the disk. The cases take turns, so that what else the machine does hits
-all of them alike, and beside them runs a yardstick of the disk: the same number of bytes written
-and synchronised by nothing but system calls. DIR should be on the disk that is meant.
+As root, in the folder of the tree. Prints tables and asserts nothing. An allocation is counted when
+its answer is there, so when it is on the disk. The cases take turns, in process and through
+HTTP, so that what else the machine does hits all of them alike, and beside them run yardsticks:
+the disk (a write and its fdatasync), the client against a server of nothing but sockets, and the
+HTTP library without us. DIR should be on the disk that is meant.
 """
 
 import argparse
@@ -15,177 +16,25 @@ import os
 import platform
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
-from netaddr import IPNetwork
+from tests.bench.ipam_cases import AT_ONCE, Case, Prepared, cases, disk, prepare
+from tests.bench.ipam_http import Serving, ThroughHttp, Yardstick
+from tests.bench.ipam_in_process import InProcess
+from tests.bench.ipam_load import loaded
+from tests.bench.ipam_report import show
+from tests.bench.measured import Measured
+from tests.integration.netns import Sandbox
 
-from ipam import AddressRequest, Ipam, Occupied, PoolId, PoolRequest
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
-
-SUBNETS = {"/8": "10.0.0.0/8", "/16": "10.0.0.0/16", "IPv6 /64": "fd00::/64"}
-AT_ONCE = (1, 10, 50)
-FIRST_SERIAL = 1 << 20
-"""Below the first serial of a start, so that rows written by hand are in nobody's way."""
-
-
-class QuietHost:
-    """A host without routes."""
-
-    async def occupied(self, family: int) -> Sequence[Occupied]:
-        return ()
-
-
-@dataclass
-class Case:
-    """A pool with so many addresses in use, and what was measured on it."""
-
-    pool: str
-    in_use: int
-    fragmented: bool = False
-    """Every second address is free."""
-    rates: dict[int, list[float]] = field(default_factory=dict)
-    """Durable allocations per second, by how many were asked for at once."""
-    release_rates: list[float] = field(default_factory=list)
-    latencies_ms: dict[int, list[float]] = field(default_factory=dict)
-    per_commit: dict[int, float] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        holes = ", every second one free" if self.fragmented else ""
-        return f"{self.pool}, {self.in_use:,} in use{holes}"
-
-
-class Running:
-    """A case with its file open."""
-
-    def __init__(self, case: Case, database: Database, ipam: Ipam, pool: PoolId) -> None:
-        self.case, self.database, self.ipam, self.pool = case, database, ipam, pool
-
-    @classmethod
-    async def start(cls, case: Case, path: Path) -> "Running":
-        pool = await prepare(path, SUBNETS[case.pool], offsets(case))
-        database = await Database.open(path)
-        return cls(case, database, await load(database), pool)
-
-    async def measure(self, at_once: int, total: int) -> None:
-        """Allocate ``total`` addresses, ``at_once`` at a time, and release them again."""
-        request, latencies, leases = AddressRequest(pool=self.pool), [], []
-
-        async def client(number: int) -> None:
-            for _ in range(number):
-                began = time.perf_counter()
-                leases.append(await self.ipam.request_address(request))
-                latencies.append((time.perf_counter() - began) * 1000)
-
-        commits = self.database.commits
-        took = await timed(client(total // at_once) for _ in range(at_once))
-        case = self.case
-        case.rates.setdefault(at_once, []).append(len(leases) / took)
-        case.latencies_ms.setdefault(at_once, []).extend(latencies)
-        case.per_commit[at_once] = len(leases) / (self.database.commits - commits)
-
-        async def releaser(number: int) -> None:
-            for lease in leases[number::50]:
-                await self.ipam.release_address(self.pool, lease.address)
-
-        took = await timed(releaser(number) for number in range(50))
-        if at_once == 50:
-            case.release_rates.append(len(leases) / took)
-
-    async def stop(self) -> None:
-        await self.ipam.close()
-        await self.database.close()
-
-
-async def timed(calls: Iterable[Any]) -> float:
-    began = time.perf_counter()
-    await asyncio.gather(*calls)
-    return time.perf_counter() - began
-
-
-def offsets(case: Case) -> range:
-    return range(1, 1 + case.in_use * 2, 2) if case.fragmented else range(1, 1 + case.in_use)
-
-
-async def load(database: Database) -> Ipam:
-    return await Ipam.load(
-        SqliteLeases(database), defaults=(), surroundings=QuietHost(), clock=time.time
-    )
-
-
-async def prepare(path: Path, subnet: str, taken: range) -> PoolId:
-    """Make a store with one pool in which ``taken`` is held; the rows are written at once."""
-    database = await Database.open(path)
-    ipam = await load(database)
-    network = IPNetwork(subnet)
-    pool = await ipam.request_pool(
-        PoolRequest(space="ovsnet", subnet=network, family=network.version)
-    )
-    rows = (
-        (FIRST_SERIAL + n, 1, 0, n, "endpoint", 0, f"container-{n}", time.time()) for n in taken
-    )
-    insert = "INSERT INTO ipam_lease VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-    await database.write(lambda c: c.executemany(insert, rows).rowcount)
-    await database.close()
-    return pool.id
-
-
-def disk(folder: Path, times: int) -> float:
-    """Return the median of one small write and its fdatasync, in milliseconds."""
-    took = []
-    with (folder / "yardstick").open("wb", buffering=0) as file:
-        for _ in range(times):
-            began = time.perf_counter()
-            file.write(bytes(4096))
-            os.fdatasync(file.fileno())
-            took.append((time.perf_counter() - began) * 1000)
-    return median(took)
-
-
-START = """
-import asyncio, json, resource, sys, time
-from pathlib import Path
-began = time.perf_counter()
-sys.path.insert(0, sys.argv[2])
-from tests.bench.ipam_bench import Database, AddressRequest, load
-imported = time.perf_counter()
-def resident(): return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
-async def main():
-    before = resident()
-    database = await Database.open(Path(sys.argv[1]))
-    opened = time.perf_counter()
-    ipam = await load(database)
-    loaded = time.perf_counter()
-    (pool,) = ipam.pools()
-    await ipam.request_address(AddressRequest(pool=pool.id))
-    done = time.perf_counter()
-    await database.close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({
-        "imports_s": imported - began, "open_s": opened - imported, "load_s": loaded - opened,
-        "first_lease_s": done - loaded, "resident_mb": resident() / 1e6,
-        "grown_mb": (resident() - before) / 1e6, "peak_mb": peak / 1e6,
-    }))
-asyncio.run(main())
-"""
-
-
-def start(path: Path) -> dict[str, float]:
-    """Start a process on a store, ask it for one address, and return what that cost."""
-    root = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", START, str(path), root]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+STARTS = 3
+CALLS = {1: 100, 10: 500, 50: 3000}
+"""In one turn of a case, by how many at once; as many releases follow."""
 
 
 def machine(folder: Path) -> dict[str, Any]:
@@ -208,103 +57,110 @@ def machine(folder: Path) -> dict[str, Any]:
     }
 
 
-def cases(quick: bool) -> list[Case]:
-    sizes = (0, 10**4, 10**5) if quick else (0, 10**4, 10**5, 10**6)
-    return [
-        *(Case(pool, size) for pool in SUBNETS for size in sizes if pool != "/16" or size < 60_000),
-        Case("/16", 30_000, fragmented=True),
-        *(Case(pool, sizes[-1], fragmented=True) for pool in ("/8", "IPv6 /64")),
-    ]
+class Bench:
+    """Everything that takes turns."""
+
+    def __init__(self, folder: Path, stack: ExitStack, say: Callable[[str], None]) -> None:
+        self._folder, self._stack, self._say = folder, stack, say
+        self._netns = stack.enter_context(Sandbox()).path
+        self._served: list[Serving] = []
+        self.in_process: list[InProcess] = []
+        self.through_http: list[ThroughHttp] = []
+        self.yardsticks: list[ThroughHttp] = []
+        self.disk_ms: list[float] = []
+        self.starts: dict[int, dict[str, float]] = {}
+
+    async def prepare(self, quick: bool) -> list[Prepared]:
+        prepared = []
+        for number, case in enumerate(cases(quick=quick)):
+            self._say(f"preparing {case.name}")
+            prepared.append(await prepare(case, self._folder / f"{number}.db"))
+        return prepared
+
+    def measure_starts(self, prepared: list[Prepared]) -> None:
+        """Before all else, while nothing else runs."""
+        for each in prepared:
+            if each.case.pool == "/8" and not each.case.fragmented:
+                self._say(f"starting with {each.case.in_use:,}")
+                runs = [self._start(each) for _ in range(STARTS)]
+                self.starts[each.case.in_use] = {
+                    key: median(run[key] for run in runs) for key in runs[0]
+                }
+
+    def _start(self, prepared: Prepared) -> dict[str, float]:
+        home = Path(tempfile.mkdtemp(prefix="start-", dir=self._folder))
+        serving = Serving(prepared, home, self._netns)
+        try:
+            first_s = serving.start()
+            memory = {"resident_mb": serving.resident_mb(), "peak_mb": serving.peak_mb()}
+        finally:
+            serving.stop()
+            shutil.rmtree(home)
+        return {"first_s": first_s, **memory, **loaded(prepared.path)}
+
+    async def open(self, prepared: list[Prepared]) -> None:
+        for number, each in enumerate(prepared):
+            serving = Serving(each, self._folder / str(number), self._netns)
+            self._stack.callback(serving.stop)
+            serving.start()
+            served = ThroughHttp(each.case.name, serving.plugin, each.pool, serving)
+            self._stack.callback(served.stop)
+            self.through_http.append(served)
+            self.in_process.append(await InProcess.start(each))
+        for kind in ("bare", "aiohttp"):
+            yardstick = Yardstick(kind, self._folder)
+            self._stack.callback(yardstick.stop)
+            null = ThroughHttp(f"null server, {kind}", yardstick.plugin, "-")
+            self._stack.callback(null.stop)
+            self.yardsticks.append(null)
+
+    async def round(self) -> None:
+        self.disk_ms.append(disk(self._folder))
+        for at_once, total in CALLS.items():
+            for each in self.in_process:
+                await each.measure(at_once, total)
+            for one in (*self.yardsticks, *self.through_http):
+                one.measure(at_once, total)
+
+    async def close(self) -> None:
+        for each in self.in_process:
+            await each.stop()
 
 
 async def run(folder: Path, *, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    running: list[Running] = []
-    for number, case in enumerate(cases(quick)):
-        say(f"preparing {case.name}")
-        running.append(await Running.start(case, folder / f"{number}.db"))
-    disk_ms = []
-    for each in range(rounds := 3 if quick else 7):
-        say(f"round {each + 1} of {rounds}")
-        disk_ms.append(disk(folder, 50))
-        for at_once in AT_ONCE:
-            for one in running:
-                await one.measure(at_once, at_once * (100 if at_once == 1 else 40))
-    for one in running:
-        await one.stop()
-    starts = {}
-    for number, case in enumerate(cases(quick)):
-        if case.pool == "/8" and not case.fragmented:
-            say(f"starting with {case.in_use:,}")
-            runs = [start(folder / f"{number}.db") for _ in range(3)]
-            starts[case.in_use] = {key: median(run[key] for run in runs) for key in runs[0]}
+    about = machine(folder)
+    with ExitStack() as stack:
+        bench = Bench(folder, stack, say)
+        prepared = await bench.prepare(quick)
+        bench.measure_starts(prepared)
+        await bench.open(prepared)
+        for each in range(rounds := 3 if quick else 9):
+            say(f"round {each + 1} of {rounds}")
+            await bench.round()
+        await bench.close()
+    every = [each.case for each in prepared]
     return {
-        "machine": machine(folder),
-        "disk_ms": median(disk_ms),
-        "cases": [summary(one.case) for one in running],
-        "starts": starts,
+        "machine": about,
+        "disk_ms": median(bench.disk_ms),
+        "in_process": _rows(every, [each.measured for each in bench.in_process]),
+        "through_http": _rows(every, [each.measured for each in bench.through_http]),
+        "yardsticks": [each.measured.summary() for each in bench.yardsticks],
+        "starts": bench.starts,
     }
 
 
-def summary(case: Case) -> dict[str, Any]:
-    return {
-        **{key: value for key, value in asdict(case).items() if key in ("pool", "in_use")},
-        "name": case.name,
-        "fragmented": case.fragmented,
-        "rate": {str(key): median(rates) for key, rates in case.rates.items()},
-        "release_rate": median(case.release_rates),
-        "p50_ms": {str(key): median(values) for key, values in case.latencies_ms.items()},
-        "p99_ms": {
-            str(key): quantiles(values, n=100)[98] for key, values in case.latencies_ms.items()
-        },
-        "per_commit": {str(key): value for key, value in case.per_commit.items()},
-    }
-
-
-def show(result: dict[str, Any]) -> None:
-    about = result["machine"]
-    print(
-        f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}, "
-        f"Python {about['python']}, SQLite {about['sqlite']}, Linux {about['kernel']}\n"
-        f"yardstick: write and fdatasync of 4 kB {result['disk_ms']:.2f} ms\n"
-    )
-    rows = [
-        [
-            each["name"],
-            *(f"{each['rate'][str(n)]:,.0f}" for n in AT_ONCE),
-            f"{each['per_commit']['50']:.0f}",
-            f"{each['p50_ms']['1']:.2f}",
-            f"{each['p99_ms']['1']:.2f}",
-            f"{each['p50_ms']['50']:.2f}",
-            f"{each['release_rate']:,.0f}",
-        ]
-        for each in result["cases"]
+def _rows(every: list[Case], measured: list[Measured]) -> list[dict[str, Any]]:
+    empty = {case.pool: one for case, one in zip(every, measured, strict=True) if case.in_use == 0}
+    return [
+        {
+            **one.summary(),
+            "pool": case.pool,
+            "in_use": case.in_use,
+            "fragmented": case.fragmented,
+            "slower_than_empty": {str(n): one.against(empty[case.pool], n) for n in AT_ONCE},
+        }
+        for case, one in zip(every, measured, strict=True)
     ]
-    heads = [
-        *("durable allocations/s", "1 at once", "10", "50", "per commit"),
-        *("p50 ms at 1", "p99", "p50 at 50", "releases/s at 50"),
-    ]
-    table(heads, rows)
-    print()
-    table(
-        ["start with leases", "imports s", "open s", "load s", "first s", "resident MB", "grown"],
-        [
-            [
-                f"{in_use:,}",
-                *(f"{each[key]:.3f}" for key in ("imports_s", "open_s", "load_s", "first_lease_s")),
-                f"{each['resident_mb']:.0f}",
-                f"{each['grown_mb']:.1f}",
-            ]
-            for in_use, each in result["starts"].items()
-        ],
-    )
-
-
-def table(heads: list[str], rows: list[list[str]]) -> None:
-    widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
-    for row in [heads, ["-" * width for width in widths], *rows]:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        print("  ".join(cells))
 
 
 def main() -> None:
@@ -313,7 +169,8 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, help="where to write (default: the temporary folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="ipam-bench-", dir=arguments.dir))
+    # The name is short because the path of a socket has at most 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="ipam-", dir=arguments.dir))
     try:
         result = asyncio.run(
             run(folder, quick=arguments.quick, say=lambda text: print(text, file=sys.stderr))
