@@ -15,6 +15,7 @@ from ipam.errors import IpamError
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
 from ovsdriver import __version__, logs
+from ovsdriver.adapters import storefile
 from ovsdriver.adapters.datapath import kernel_has_openvswitch
 from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.adapters.firewall import HostFirewall
@@ -48,8 +49,6 @@ DRAIN_S = 4.0
 
 RETRY_S = 5.0
 """Between two tries to open a store: a full disk or another's lock ends without telling us."""
-
-STORE = "state.db"
 
 
 def serve(settings: Settings, fault: str = "") -> int:
@@ -347,7 +346,7 @@ class _Product:
     @asynccontextmanager
     async def of(cls, settings: Settings, world: _World) -> AsyncIterator["_Product"]:
         async with AsyncExitStack() as stack:
-            database = await Database.open(settings.state_dir / STORE)
+            database = await Database.open(settings.state_dir / storefile.NAME)
             stack.push_async_callback(database.close)
             state = await SqliteState.load(database)
             ipam = await Ipam.load(

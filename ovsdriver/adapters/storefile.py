@@ -12,6 +12,9 @@ from pathlib import Path
 
 from ovsdriver.errors import UnavailableError
 
+NAME = "state.db"
+"""In the state directory."""
+
 APPLICATION_ID = 0x6F76736E
 """``ovsn``, in the file's header: tells our file from any other SQLite database."""
 
@@ -47,6 +50,23 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def identify(path: Path, connection: sqlite3.Connection) -> int:
+    """Return the schema's number in a file of ours; UnavailableError if it is none we can read."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
+        raise UnavailableError(
+            f"the store {path} is a database of another program; it was kept. "
+            "Move it away, or give ovsnet another --state-dir"
+        )
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(migrations()):
+        raise UnavailableError(
+            f"the store {path} was written by a newer ovsnet (schema {version}, this one knows "
+            f"{len(migrations())}); it was kept. Install the newer ovsnet again"
+        )
+    return version
 
 
 def migrations() -> list[str]:
@@ -158,18 +178,7 @@ def _opened(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
 
 
 def _check(path: Path, connection: sqlite3.Connection) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION_ID:
-        raise UnavailableError(
-            f"the store {path} is a database of another program; it was kept. "
-            "Move it away, or give ovsnet another --state-dir"
-        )
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(migrations()):
-        raise UnavailableError(
-            f"the store {path} was written by a newer ovsnet (schema {version}, this one knows "
-            f"{len(migrations())}); it was kept. Install the newer ovsnet again"
-        )
+    identify(path, connection)
     if path.stat().st_size <= CHECKED_BYTES:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
