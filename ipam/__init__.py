@@ -22,6 +22,8 @@ from ipam.model import (
     Pool,
     PoolId,
     PoolRequest,
+    Reservation,
+    SpaceLimit,
     Usage,
 )
 from ipam.service import Ipam, Surroundings
@@ -49,6 +51,8 @@ __all__ = [
     "Pool",
     "PoolId",
     "PoolRequest",
+    "Reservation",
+    "SpaceLimit",
     "StoreError",
     "StoredPool",
     "Surroundings",

@@ -1,20 +1,54 @@
 """Which addresses of one pool are taken, and which one is next; pure, on integers.
 
 Addresses are offsets from the subnet's first one. Nothing here walks over them: choosing, taking
-and freeing cost the same in a /8, a /31 and an IPv6 /48 (see :mod:`ipam.bitmap`).
+and freeing cost the same in a /8, a /31 and an IPv6 /48 (see :mod:`ipam.bitmap`). What is excluded
+is kept as runs, and each run costs the choice one more step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ipam.bitmap import Bitmap
+from ipam.runs import Block, Runs
+
+
+class _Layer:
+    """Offsets that a choice passes over, and those that are taken; made when the first comes.
+
+    Most pools have none of a kind, and then the set of the taken ones serves.
+    """
+
+    __slots__ = ("both", "own")
+
+    def __init__(self) -> None:
+        self.own: set[int] = set()
+        self.both: Bitmap | None = None
+
+    def add(self, offset: int, below: Bitmap) -> None:
+        if self.both is None:
+            self.both = below.copy()
+        self.own.add(offset)
+        self.both.add(offset)
+
+    def discard(self, offset: int, *, taken: bool) -> None:
+        self.own.discard(offset)
+        if self.both is not None and not taken:
+            self.both.discard(offset)
+
+    def take(self, offset: int) -> None:
+        if self.both is not None:
+            self.both.add(offset)
+
+    def put_back(self, offset: int) -> None:
+        if self.both is not None and offset not in self.own:
+            self.both.discard(offset)
 
 
 class Addresses:
     """The addresses of one pool."""
 
     __slots__ = (
-        *("_avoided", "_kept", "_low", "_taken", "_top", "_window", "_window_held"),
-        *("family", "size"),
+        *("_barred", "_excluded", "_kept", "_low", "_taken", "_top", "_window"),
+        *("_window_barred", "_window_held", "dynamic", "family", "size"),
     )
 
     def __init__(
@@ -22,8 +56,9 @@ class Addresses:
         *,
         family: int,
         prefix: int,
-        window: tuple[int, int] | None = None,
+        window: Block | None = None,
         taken: Mapping[int, int] | None = None,
+        excluded: Iterable[Block] = (),
     ) -> None:
         """Describe a subnet of length ``prefix``.
 
@@ -32,6 +67,7 @@ class Addresses:
             prefix: 0 to 32 or 128.
             window: first and last offset for dynamic choice; None: all of the subnet.
             taken: offsets that are held, as :func:`ipam.bitmap.pack` writes them.
+            excluded: offsets that are never chosen, only given to who asks for them.
         """
         self.family = family
         self.size = 1 << ((32 if family == 4 else 128) - prefix)
@@ -43,11 +79,24 @@ class Addresses:
         self._low = 1 if ends else 0
         self._top = self.size - (2 if ends and family == 4 else 1)
         first, last = window or (0, self.size - 1)
-        self._window = (max(first, self._low), min(last, self._top))
+        first, last = self._window = (max(first, self._low), min(last, self._top))
+        # Inside of the window, so that what is counted is what a choice passes over.
+        self._excluded = Runs(excluded)
+        holes = [
+            (max(low, first), min(high, last))
+            for low, high in self._excluded
+            if low <= last and high >= first
+        ]
+        self.dynamic = max(0, last - first + 1) - sum(high - low + 1 for low, high in holes)
+        """How many addresses there are for dynamic choice, held or not."""
         self._taken = Bitmap(taken)
-        self._window_held = self._taken.count(*self._window) if taken else 0
-        self._kept: set[int] = set()
-        self._avoided: Bitmap | None = None
+        self._window_held = 0
+        if taken:
+            self._window_held = self._taken.count(first, last)
+            self._window_held -= sum(self._taken.count(low, high) for low, high in holes)
+        self._barred = _Layer()
+        self._kept = _Layer()
+        self._window_barred = 0
 
     @property
     def capacity(self) -> int:
@@ -55,14 +104,9 @@ class Addresses:
         return self._top - self._low + 1
 
     @property
-    def dynamic(self) -> int:
-        """How many addresses there are for dynamic choice, held or not; 0: a window of none."""
-        return max(0, self._window[1] - self._window[0] + 1)
-
-    @property
     def free(self) -> int:
         """How many addresses are left for dynamic choice."""
-        return self.dynamic - self._window_held
+        return self.dynamic - self._window_held - self._window_barred
 
     @property
     def held(self) -> int:
@@ -81,7 +125,7 @@ class Addresses:
     def pick(self) -> int | None:
         """Return the lowest free address of the window; None if it is full.
 
-        One that is kept is returned only where there is no other one.
+        One that is kept is returned only where there is no other one; one that is barred never.
         """
         return self._lowest(*self._window)
 
@@ -90,46 +134,78 @@ class Addresses:
         return self._lowest(self._low, self._top)
 
     def may_choose(self, offset: int) -> bool:
-        """Whether the address is free and one for dynamic choice."""
-        return self._window[0] <= offset <= self._window[1] and offset not in self._taken
+        """Whether the address is free and one for dynamic choice, barred or not."""
+        return self._dynamic(offset) and offset not in self._taken
 
     def take(self, offset: int) -> bool:
         """Take an address; False if it is taken."""
         if not self._taken.add(offset):
             return False
-        if self._avoided is not None:
-            self._avoided.add(offset)
-        if self._window[0] <= offset <= self._window[1]:
+        self._barred.take(offset)
+        self._kept.take(offset)
+        if self._dynamic(offset):
             self._window_held += 1
+            self._window_barred -= offset in self._barred.own
         return True
 
     def put_back(self, offset: int) -> bool:
         """Free an address; False if it was free."""
         if not self._taken.discard(offset):
             return False
-        if self._avoided is not None and offset not in self._kept:
-            self._avoided.discard(offset)
-        if self._window[0] <= offset <= self._window[1]:
+        self._barred.put_back(offset)
+        if offset not in self._barred.own:
+            self._kept.put_back(offset)
+        if self._dynamic(offset):
             self._window_held -= 1
+            self._window_barred += offset in self._barred.own
         return True
 
     def keep(self, offset: int) -> None:
         """Choose an address last of all from now on, if it is free."""
-        if self._avoided is None:
-            self._avoided = self._taken.copy()
-        self._kept.add(offset)
-        self._avoided.add(offset)
+        self._kept.add(offset, self._closed)
 
     def keep_no_more(self, offset: int) -> None:
         """Choose an address as any other again."""
-        self._kept.discard(offset)
-        if self._avoided is not None and offset not in self._taken:
-            self._avoided.discard(offset)
+        self._kept.discard(offset, taken=offset in self._taken or offset in self._barred.own)
+
+    def bar(self, offset: int) -> None:
+        """Do not choose an address from now on."""
+        if offset in self._barred.own:
+            return
+        self._barred.add(offset, self._taken)
+        self._kept.take(offset)
+        self._window_barred += self.may_choose(offset)
+
+    def bar_no_more(self, offset: int) -> None:
+        """Choose an address as any other again."""
+        if offset not in self._barred.own:
+            return
+        taken = offset in self._taken
+        self._barred.discard(offset, taken=taken)
+        if not taken:
+            self._kept.put_back(offset)
+        self._window_barred -= self.may_choose(offset)
+
+    @property
+    def _closed(self) -> Bitmap:
+        return self._taken if self._barred.both is None else self._barred.both
+
+    def _dynamic(self, offset: int) -> bool:
+        first, last = self._window
+        return first <= offset <= last and self._excluded.end_of_overlap(offset, offset) is None
 
     def _lowest(self, first: int, last: int) -> int | None:
-        if self._avoided is not None:
-            offset = self._avoided.lowest_absent(first)
-            if offset <= last:
+        if self._kept.both is not None:
+            offset = self._absent(self._kept.both, first, last)
+            if offset is not None:
                 return offset
-        offset = self._taken.lowest_absent(first)
-        return offset if offset <= last else None
+        return self._absent(self._closed, first, last)
+
+    def _absent(self, members: Bitmap, first: int, last: int) -> int | None:
+        offset = members.lowest_absent(first)
+        while offset <= last:
+            end = self._excluded.end_of_overlap(offset, offset)
+            if end is None:
+                return offset
+            offset = members.lowest_absent(end + 1)
+        return None

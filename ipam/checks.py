@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from netaddr import IPNetwork
+from netaddr import IPNetwork, IPRange
 
-from ipam.errors import InvalidNameError, InvalidPoolError
-from ipam.model import DefaultPool, PoolRequest
+from ipam.errors import InvalidNameError, InvalidPoolError, InvalidReservationError
+from ipam.model import DefaultPool, PoolRequest, Reservation
 
 LENGTHS = {4: (8, 32), 6: (16, 128)}
 """Shortest and longest prefix of a pool, by family."""
@@ -62,6 +62,66 @@ def subnet(request: PoolRequest, wanted: IPNetwork) -> None:
             raise InvalidPoolError(
                 f"subnet {wanted}: {network} is for {why}; choose another --subnet, for example "
                 f"{'172.24.0.0/24' if request.family == 4 else 'fd00:24::/64'}"
+            )
+
+
+QUARANTINE_MOST_S = 7 * 24 * 3600.0
+EXCLUDED_MOST = 64
+"""Each is one more step of every choice."""
+
+
+def wishes(request: PoolRequest) -> None:
+    """Refuse an exclusion, a quarantine or a limit that makes no sense."""
+    if len(request.excluded) > EXCLUDED_MOST:
+        raise InvalidPoolError(
+            f"ipam.exclude: {len(request.excluded)} ranges; at most {EXCLUDED_MOST}. Join "
+            "neighbours to one range, or use --ip-range"
+        )
+    if request.excluded and request.subnet is None:
+        raise InvalidPoolError("ipam.exclude needs the subnet that it is about: add --subnet")
+    if not 0 <= request.quarantine_s <= QUARANTINE_MOST_S:
+        raise InvalidPoolError(
+            f"ipam.quarantine={request.quarantine_s:g}s: choose 0 s to 7 days, such as 30s or 5m"
+        )
+    if request.limit is not None and request.limit < 1:
+        raise InvalidPoolError(f"ipam.limit={request.limit}: choose 1 or more, or leave it out")
+
+
+def excluded(of: IPNetwork, ranges: Sequence[IPRange]) -> tuple[IPRange, ...]:
+    """Return the ranges that are about a subnet; refuse one that crosses its border.
+
+    A network may have several subnets, and all of them hear of all ranges.
+    """
+    found = []
+    for each in ranges:
+        if each.version != of.version or each.last < of.first or each.first > of.last:
+            continue
+        if each.first < of.first or each.last > of.last:
+            raise InvalidPoolError(
+                f"ipam.exclude: {each} crosses the border of subnet {of}; choose a range inside"
+            )
+        found.append(each)
+    return tuple(found)
+
+
+_NOTE_CHARACTERS = 200
+
+
+def reservation(wanted: Reservation) -> None:
+    """Refuse a reservation that could not be one in any pool."""
+    try:
+        space(wanted.space)
+        holder_name(wanted.name)
+    except (InvalidPoolError, InvalidNameError) as error:
+        raise InvalidReservationError(str(error)) from error
+    if len(wanted.note) > _NOTE_CHARACTERS or not wanted.note.isprintable():
+        raise InvalidReservationError(
+            f"note {wanted.note[:40]!r}… : at most {_NOTE_CHARACTERS} printable characters"
+        )
+    for network, why in _NOT_FOR_CONTAINERS:
+        if wanted.address in network:
+            raise InvalidReservationError(
+                f"address {wanted.address} is of {network}, {why}, which no container can have"
             )
 
 

@@ -43,6 +43,22 @@ class AddressError(IpamError):
     status = 409
 
 
+class InvalidReservationError(IpamError):
+    """A reservation that makes no sense, or that no pool could fulfil."""
+
+    status = 400
+
+
+class ReservedError(AddressError):
+    """The address is kept for somebody else."""
+
+
+class LimitError(IpamError):
+    """The pool or its space holds as much as it may."""
+
+    status = 409
+
+
 class StoreError(IpamError):
     """The store did not take the change; nothing was given."""
 

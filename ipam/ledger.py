@@ -1,15 +1,20 @@
 """One pool in memory: who may have which address next, and what is on its way."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from netaddr import IPAddress
 
 from ipam.addresses import Addresses
 from ipam.memory import Memories, Note
-from ipam.model import Lease, LeaseKind, Memory, Pool, Usage
+from ipam.model import Lease, LeaseKind, Memory, Pool, Reservation, Usage
+from ipam.resting import Resting
+from ipam.runs import Block
 from ipam.store import StoredPool
+
+CONTESTED_S = 60.0
+"""How long an address that someone on the segment answers for is not chosen."""
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +33,14 @@ class Ledger:
     """By offset: on their way out; done when it is decided."""
     closing: asyncio.Future[None] | None = None
     """The pool is being released, or was; done when it is decided."""
+    trying: set[int] = field(default_factory=set)
+    """Offsets that are taken while the segment is asked for them."""
+    reserved: dict[int, Reservation] = field(default_factory=dict)
+    resting: Resting = field(default_factory=lambda: Resting(0))
+    """In quarantine."""
+    contested: Resting = field(default_factory=lambda: Resting(CONTESTED_S))
+    """Somebody on the segment answers for them."""
+    _reserved_names: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, stored: StoredPool) -> "Ledger":
@@ -42,16 +55,30 @@ class Ledger:
             prefix=pool.subnet.prefixlen,
             window=window,
             taken=stored.taken,
+            excluded=_offsets(pool),
         )
         memories = Memories(capacity=addresses.capacity)
-        return cls(pool, addresses, memories, first, gateway=stored.gateway)
+        resting = Resting(pool.quarantine_s)
+        return cls(pool, addresses, memories, first, gateway=stored.gateway, resting=resting)
 
     @property
     def usage(self) -> Usage:
         """How full it is."""
+        free = self.addresses.free
+        if self.pool.limit is not None:
+            free = min(free, max(0, self.pool.limit - self.held))
         return Usage(
-            held=self.addresses.held, capacity=self.addresses.capacity, free=self.addresses.free
+            held=self.held,
+            capacity=self.addresses.capacity,
+            free=free,
+            reserved=len(self.reserved),
+            resting=len(self.resting) + len(self.contested),
         )
+
+    @property
+    def held(self) -> int:
+        """How many addresses have a holder, or are on their way to one."""
+        return self.addresses.held - len(self.trying)
 
     def offset(self, address: IPAddress) -> int | None:
         """Return an address's distance from the subnet's first; None if it lies outside."""
@@ -66,20 +93,87 @@ class Ledger:
 
     def holds(self, offset: int) -> bool:
         """Whether the address has a holder: one who knows it."""
-        return self.addresses.holds(offset) and offset not in self.pending
+        return (
+            self.addresses.holds(offset)
+            and offset not in self.pending
+            and offset not in self.trying
+        )
 
     def choose(self, kind: LeaseKind, name: str) -> int | None:
         """Return a free address for who names none; None if there is none.
 
-        It is the one that ``name`` had before; else the lowest that nobody had, or, if there is
-        none, the lowest.
+        It is the one that is reserved for ``name``, or that it had before; else the lowest that
+        nobody had, or, if there is none, the lowest.
         """
         if kind is LeaseKind.GATEWAY:
             return self.addresses.pick_gateway()
-        before = self.memories.of_name(name) if name else None
-        if before is not None and self.addresses.may_choose(before):
-            return before
+        if name:
+            kept = self._reserved_names.get(name)
+            if kept is not None and not self.addresses.holds(kept) and kept not in self.contested:
+                return kept
+            before = self.memories.of_name(name)
+            # In quarantine or not: it is the one who had it that comes back.
+            if before is not None and self.addresses.may_choose(before) and self._open(before):
+                return before
         return self.addresses.pick()
+
+    def _open(self, offset: int) -> bool:
+        return offset not in self.reserved and offset not in self.contested
+
+    def try_next(self, offset: int) -> None:
+        """Take an address while the segment is asked for it."""
+        self.addresses.take(offset)
+        self.trying.add(offset)
+
+    def tried(self, offsets: Iterable[int]) -> None:
+        """Undo :meth:`try_next`."""
+        for offset in offsets:
+            self.trying.discard(offset)
+            self.addresses.put_back(offset)
+
+    def contest(self, offset: int, now: float) -> None:
+        """Note that somebody on the segment answers for an address."""
+        self.contested.begin(offset, now)
+        self.addresses.bar(offset)
+
+    def reserve(self, offset: int, reservation: Reservation) -> None:
+        """Keep an address for someone, in place of whom it was kept for."""
+        self.unreserve(offset)
+        self.reserved[offset] = reservation
+        if reservation.name:
+            self._reserved_names.setdefault(reservation.name, offset)
+        self.addresses.bar(offset)
+
+    def unreserve(self, offset: int) -> None:
+        """Keep an address for nobody any more."""
+        reservation = self.reserved.pop(offset, None)
+        if reservation is None:
+            return
+        if self._reserved_names.get(reservation.name) == offset:
+            del self._reserved_names[reservation.name]
+        self._unbar(offset)
+
+    def reserved_for(self, name: str) -> int | None:
+        """Return the address that is reserved for a name."""
+        return self._reserved_names.get(name)
+
+    def wake(self, now: float) -> list[IPAddress]:
+        """End what is over; return the addresses of which nothing is to be remembered any more."""
+        if not self.resting and not self.contested:
+            return []
+        rested = self.resting.wake(now)
+        for offset in (*rested, *self.contested.wake(now)):
+            self._unbar(offset)
+        return [self.address(offset) for offset in rested if offset not in self.memories]
+
+    def rests_s(self, now: float) -> float:
+        """Return in how many seconds the first address comes back by itself; 0 if none does."""
+        resting = [each.shortest_s(now) for each in (self.resting, self.contested) if each]
+        return min(resting, default=0.0)
+
+    def _unbar(self, offset: int) -> None:
+        if self._open(offset) and offset not in self.resting:
+            self.addresses.bar_no_more(offset)
 
     def begin(self, offset: int, lease: Lease) -> Note | None:
         """Take an address; return what was remembered of it."""
@@ -97,27 +191,46 @@ class Ledger:
     def succeed(self, offset: int, lease: Lease | None) -> None:
         """Note that a lease is in the store; None: somebody else's is."""
         del self.pending[offset]
+        if self.resting.end(offset):
+            self._unbar(offset)
         if lease is not None and lease.kind is LeaseKind.GATEWAY:
             self.gateway = lease
 
     def end(self, offset: int, lease: Lease, now: float) -> tuple[list[Memory], list[IPAddress]]:
-        """Free an address; return what is to be remembered of it, and what forgotten."""
+        """Free an address; return what is to be remembered of it, and what forgotten.
+
+        In a pool with quarantine the store remembers an endpoint's address by itself.
+        """
         self.addresses.put_back(offset)
         if lease.kind is LeaseKind.GATEWAY:
             self.gateway = None
+        rests = lease.kind is LeaseKind.ENDPOINT and self.pool.quarantine_s > 0
+        if rests:
+            self._rest(offset, now)
         if not remembered(lease):
             return [], []
         memory = Memory(address=lease.address, name=lease.name, wanted=lease.wanted, since=now)
-        return [memory], self._keep(offset, _note(memory))
+        forgotten = self._keep(offset, _note(memory))
+        return [] if rests else [memory], forgotten
 
-    def recall(self, memories: Iterable[Memory]) -> list[IPAddress]:
+    def _rest(self, offset: int, since: float) -> None:
+        self.resting.begin(offset, since)
+        self.addresses.bar(offset)
+
+    def recall(self, memories: Iterable[Memory], now: float) -> list[IPAddress]:
         """Take over what the store remembers, the oldest first; return what is to be forgotten."""
         forgotten = []
         for memory in memories:
             offset = int(memory.address) - self.first
             # Somebody has the address by now; when it is released, that is remembered instead.
-            if not self.addresses.holds(offset):
+            if self.addresses.holds(offset):
+                continue
+            if not self.resting.over(memory.since, now):
+                self._rest(offset, memory.since)
+            if memory.wanted or memory.name:
                 forgotten += self._keep(offset, _note(memory))
+            elif offset not in self.resting:
+                forgotten.append(memory.address)
         return forgotten
 
     def outdated(self, now: float) -> list[IPAddress]:
@@ -131,7 +244,8 @@ class Ledger:
     def _keep_no_more(self, offsets: list[int]) -> list[IPAddress]:
         for offset in offsets:
             self.addresses.keep_no_more(offset)
-        return [self.address(offset) for offset in offsets]
+        # The memory of an address in quarantine is forgotten when that is over.
+        return [self.address(offset) for offset in offsets if offset not in self.resting]
 
     def _forget(self, offset: int) -> Note | None:
         note = self.memories.forget(offset)
@@ -143,6 +257,13 @@ class Ledger:
 def remembered(lease: Lease) -> bool:
     """Whether who had the address may want it again."""
     return lease.kind is LeaseKind.ENDPOINT and (lease.wanted or bool(lease.name))
+
+
+def _offsets(pool: Pool) -> Iterator[Block]:
+    for each in pool.excluded:
+        first, last = max(each.first, pool.subnet.first), min(each.last, pool.subnet.last)
+        if each.version == pool.family and first <= last:
+            yield first - pool.subnet.first, last - pool.subnet.first
 
 
 def _note(memory: Memory) -> Note:

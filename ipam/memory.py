@@ -43,6 +43,9 @@ class Memories:
         yield from self._wanted.items()
         yield from self._named.items()
 
+    def __contains__(self, offset: int) -> bool:
+        return offset in self._wanted or offset in self._named
+
     def of_name(self, name: str) -> int | None:
         """Return the address that ``name`` had last, if it is free."""
         return self._of_name.get(name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, Protocol
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork, IPRange
 
 PoolId = NewType("PoolId", str)
 """Ours, opaque to Docker, which stores it for the life of the network. At most 64 characters."""
@@ -37,6 +37,14 @@ class Pool:
     """``--ip-range``: where dynamic addresses come from; None: the whole subnet."""
     automatic: bool = False
     """Chosen by us from the default pools, not typed by the user."""
+    excluded: tuple[IPRange, ...] = ()
+    """Never chosen for who names no address (``ipam.exclude``); may overlap the subnet's ends."""
+    quarantine_s: float = 0.0
+    """How long a released address is not chosen again (``ipam.quarantine``)."""
+    limit: int | None = None
+    """How many addresses may be held at once, the gateway's included (``ipam.limit``)."""
+    probe: bool = False
+    """Ask the segment before an address is given to an endpoint (``ipam.probe``)."""
     created: float = 0.0
     """Seconds since the epoch."""
 
@@ -64,8 +72,25 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """An address that is kept, whether it has a pool now or not.
+
+    It outlives pools: the network of a Compose file comes and goes, its addresses stay.
+    """
+
+    space: str
+    address: IPAddress
+    name: str = ""
+    """The container that gets it without asking; empty: whoever asks for it by address."""
+    note: str = ""
+    """For people."""
+    created: float = 0.0
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Who had an address that is free now, and may want it again."""
+    """Who had an address that is free now, and may want it again, or that nobody may have yet."""
 
     address: IPAddress
     name: str = ""
@@ -84,7 +109,12 @@ class Usage:
     capacity: int
     """Usable addresses of the whole subnet: without the network and broadcast addresses."""
     free: int
-    """Still there for whoever names no address: inside the window, if there is one."""
+    """Still there for whoever names no address: inside the window if there is one, without what
+    is excluded, reserved or in quarantine, and no more than the pool's limit leaves."""
+    reserved: int = 0
+    """Addresses with a reservation, held or not."""
+    resting: int = 0
+    """Free addresses that are not chosen for a while: in quarantine, or found in use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +128,10 @@ class PoolRequest:
     family: int = 4
     prefix: int | None = None
     """Wanted prefix length of an automatic pool (``ipam.prefix``)."""
+    excluded: tuple[IPRange, ...] = ()
+    quarantine_s: float = 0.0
+    limit: int | None = None
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +151,20 @@ class Occupied:
     network: IPNetwork
     why: str
     """For the error text: ``route via eth0``, ``name server``."""
+
+
+class SpaceLimit(Protocol):
+    """How much one space may hold; None: any number."""
+
+    @property
+    def pools(self) -> int | None:
+        """Pools of both families."""
+        ...
+
+    @property
+    def addresses(self) -> int | None:
+        """Held addresses of all its pools, gateways included."""
+        ...
 
 
 class DefaultPool(Protocol):

@@ -1,12 +1,20 @@
 """The sentences for what is refused: what, why, and what to type instead."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from netaddr import IPAddress, IPNetwork
 
-from ipam.errors import AddressError, ExhaustedError, OverlapError, UnknownPoolError
-from ipam.model import Lease, LeaseKind, Occupied, Pool, PoolId
+from ipam.errors import (
+    AddressError,
+    ExhaustedError,
+    InvalidReservationError,
+    LimitError,
+    OverlapError,
+    ReservedError,
+    UnknownPoolError,
+)
+from ipam.model import Lease, LeaseKind, Occupied, Pool, PoolId, Reservation, Usage
 from ipam.store import Holders
 
 _WHO = {
@@ -127,8 +135,94 @@ def second_gateway(pool: Pool, holder: Lease | None) -> AddressError:
     return AddressError(f"subnet {pool.subnet} {has}; it cannot have a second one")
 
 
+def reserved(address: IPAddress, pool: Pool, keeper: Reservation) -> ReservedError:
+    """A wanted address that is kept for another name."""
+    return ReservedError(
+        f"address {address} of {pool.subnet} is reserved for container {keeper.name} since "
+        f"{_time(keeper.created)}; choose another one, or type `ovsnet ipam reserve --remove "
+        f"{address}`"
+    )
+
+
+def reserved_already(wanted: Reservation, earlier: Reservation) -> ReservedError:
+    """An address has one reservation."""
+    return ReservedError(
+        f"address {wanted.address} in address space {wanted.space} is reserved "
+        f"{_for(earlier)} already; remove that first with `ovsnet ipam reserve --remove "
+        f"{wanted.address}`, or choose another address"
+    )
+
+
+def named_already(wanted: Reservation, pool: Pool, address: IPAddress) -> ReservedError:
+    """A name has one reservation in a pool."""
+    return ReservedError(
+        f"container {wanted.name} has {address} of {pool.subnet} reserved already; remove that "
+        f"first with `ovsnet ipam reserve --remove {address}`"
+    )
+
+
+def reserved_gateway(wanted: Reservation, pool: Pool) -> InvalidReservationError:
+    """The gateway's address is its own."""
+    return InvalidReservationError(
+        f"address {wanted.address} is the gateway of {pool.subnet}; reserve another one"
+    )
+
+
+def too_many_reservations(space: str, most: int) -> InvalidReservationError:
+    """A space has a bounded number of them."""
+    return InvalidReservationError(
+        f"address space {space} would have more than {most} reservations; keep a range back with "
+        "--ip-range or --ipam-opt ipam.exclude instead"
+    )
+
+
+def _for(keeper: Reservation) -> str:
+    return f"for container {keeper.name}" if keeper.name else "for who asks for it by address"
+
+
+def in_use(address: IPAddress, pool: Pool, mac: str) -> AddressError:
+    """A wanted address that somebody on the segment has."""
+    return AddressError(
+        f"address {address} of {pool.subnet} is in use on the network's segment by {mac} "
+        "(ipam.probe); choose another one, or find that machine"
+    )
+
+
+def all_in_use(pool: Pool, found: Mapping[IPAddress, str]) -> ExhaustedError:
+    """The addresses that come next are all somebody's on the segment."""
+    shown = ", ".join(f"{address} by {mac}" for address, mac in list(found.items())[:3])
+    return ExhaustedError(
+        f"the next {len(found)} free addresses of {pool.subnet} are in use on the network's "
+        f"segment (ipam.probe): {shown}; try again, which asks for further ones, or keep that "
+        "range back with --ip-range or --ipam-opt ipam.exclude"
+    )
+
+
+def limited(pool: Pool, holders: Holders) -> LimitError:
+    """A pool holds as many addresses as it may."""
+    return LimitError(
+        f"subnet {pool.subnet} may hold {_number(pool.limit or 0, 'address', 'addresses')} at once "
+        f"(ipam.limit): {_held_by(holders)}; remove containers, or create the network with a "
+        "larger ipam.limit"
+    )
+
+
+def space_full(space: str, most: int, one: str, many: str) -> LimitError:
+    """A space holds as much as it may."""
+    return LimitError(
+        f"address space {space} holds {_number(most, one, many)} already, which is its limit; "
+        "remove what is not used, or raise the limit in the configuration (`limits`)"
+    )
+
+
 def full(
-    pool: Pool, *, window: IPNetwork | None, addresses: int, holders: Holders
+    pool: Pool,
+    *,
+    window: IPNetwork | None,
+    addresses: int,
+    holders: Holders,
+    usage: Usage,
+    rests_s: float,
 ) -> ExhaustedError:
     """No address is left for who names none.
 
@@ -136,15 +230,24 @@ def full(
         pool: its subnet is what the holders are counted in.
         window: the range that is full; None: the whole subnet is.
         addresses: how many there are for such requests, held or not.
+        holders: of the pool's addresses.
+        usage: of the pool.
+        rests_s: seconds until an address comes back by itself; 0: none does.
     """
     count = _number(addresses, "address", "addresses")
+    if pool.excluded:
+        count += " that are not excluded"
     if window is None:
         where, advice = f"subnet {pool.subnet} is full: of its {count}", "remove containers"
     else:
         where = f"range {window} of subnet {pool.subnet}, {count}, is full: in the subnet"
         advice = "name a free address outside of the range with --ip, remove containers"
+    kept = f", {usage.reserved} reserved (`ovsnet ipam reserve`)" if usage.reserved else ""
+    if usage.resting:
+        kept += f", {usage.resting} not given again yet"
+        advice = f"try again in {max(1, round(rests_s))} s, {advice}"
     return ExhaustedError(
-        f"{where} {_held_by(holders)}; {advice}, or create a network with a larger subnet"
+        f"{where} {_held_by(holders)}{kept}; {advice}, or create a network with a larger subnet"
     )
 
 

@@ -13,16 +13,18 @@ to its end in a task of its own, and what was asked for and is wanted no more is
 """
 
 import asyncio
+import dataclasses
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from netaddr import IPAddress, IPNetwork
 
 from ipam import checks, refusals
-from ipam.errors import ExhaustedError, InvalidPoolError, IpamError, StoreError
+from ipam.errors import ExhaustedError, InvalidPoolError, StoreError
 from ipam.ledger import Ledger, remembered
 from ipam.model import (
     AddressRequest,
@@ -34,14 +36,16 @@ from ipam.model import (
     Pool,
     PoolId,
     PoolRequest,
+    Reservation,
+    SpaceLimit,
     Usage,
 )
+from ipam.reservations import Reservations
 from ipam.spaces import Spaces
-from ipam.store import LeaseStore, StoredPool
+from ipam.store import Contents, LeaseStore, StoredPool
+from ipam.tasks import Tasks
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _COUNTER_BITS = 40
 """A serial is the store's epoch and a counter of this many bits: 10^12 leases from one start."""
@@ -51,12 +55,29 @@ _POOL_ID_CHARACTERS = 64
 _RECENT = 4096
 """Leases remembered in memory: a container's CreateEndpoint follows its RequestAddress."""
 
+_PROBES_S = (0.3, 0.6)
+"""How long the segment is asked for the first address, and, if that is in use, for further ones."""
+
+_PROBED_AT_ONCE = 16
+
+NO_LIMITS: Mapping[str, SpaceLimit] = MappingProxyType({})
+
 
 class Surroundings(Protocol):
     """What of the address space this host uses for itself."""
 
     async def occupied(self, family: int) -> Sequence[Occupied]:
         """Return routes and name servers of a family; in bounded time."""
+        ...
+
+
+class Prober(Protocol):
+    """Asks a pool's segment who is there."""
+
+    async def claimed(
+        self, pool: PoolId, addresses: Sequence[IPAddress], *, within_s: float
+    ) -> Mapping[IPAddress, str]:
+        """Return the MACs of those who answer; empty where the segment cannot be asked."""
         ...
 
 
@@ -69,6 +90,7 @@ class Ipam:
         *,
         spaces: Spaces,
         surroundings: Surroundings,
+        prober: Prober | None,
         clock: Callable[[], float],
         epoch: int,
     ) -> None:
@@ -76,13 +98,16 @@ class Ipam:
         self._store = store
         self._spaces = spaces
         self._surroundings = surroundings
+        self._prober = prober
         self._clock = clock
         self._epoch = epoch
+        self._reservations = Reservations()
+        self._reserving = asyncio.Lock()
         self._pool_numbers = count(1)
         self._serials = count((epoch << _COUNTER_BITS) + 1)
         self._pools: dict[PoolId, Ledger] = {}
         self._recent: dict[tuple[PoolId, int], Lease] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     @classmethod
     async def load(
@@ -93,6 +118,8 @@ class Ipam:
         surroundings: Surroundings,
         clock: Callable[[], float],
         exclude: Sequence[IPNetwork] = (),
+        limits: Mapping[str, SpaceLimit] = NO_LIMITS,
+        prober: Prober | None = None,
     ) -> "Ipam":
         """Return the IPAM as the store remembers it.
 
@@ -102,6 +129,8 @@ class Ipam:
             surroundings: asked at every automatic choice.
             clock: seconds since the epoch.
             exclude: never given out by automatic choice.
+            limits: by space.
+            prober: asked for the pools that want it; None: nobody is.
 
         Raises:
             InvalidPoolError: a default pool makes no sense.
@@ -112,19 +141,18 @@ class Ipam:
         contents = await store.load()
         ipam = cls(
             store,
-            spaces=Spaces(defaults=defaults, exclude=exclude),
+            spaces=Spaces(defaults=defaults, exclude=exclude, limits=limits),
             surroundings=surroundings,
+            prober=prober,
             clock=clock,
             epoch=contents.epoch,
         )
-        for stored in contents.pools:
-            ipam._restore(stored)
+        ipam._restore(contents)
         return ipam
 
     async def close(self) -> None:
         """Wait for what goes on in the background. Before the store is closed."""
-        while unended := [task for task in self._tasks if not task.done()]:
-            await asyncio.wait(unended)
+        await self._tasks.ended()
 
     # Reading
 
@@ -144,10 +172,13 @@ class Ipam:
 
     def usage(self, pool: PoolId) -> Usage:
         """Return how full a pool is; UnknownPoolError if it is not there."""
-        ledger = self._pools.get(pool)
-        if ledger is None:
-            raise refusals.unknown_pool(pool)
+        ledger = self._require(pool)
+        self._wake(ledger)
         return ledger.usage
+
+    def reservations(self) -> Sequence[Reservation]:
+        """Return every reservation, by space and ascending address."""
+        return tuple(self._reservations)
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         """Return who holds an address; None if nobody does. No wait for a recent lease."""
@@ -174,9 +205,11 @@ class Ipam:
             InvalidPoolError: it makes no sense.
             OverlapError: the space has a pool with some of its addresses.
             ExhaustedError: nothing is left in the default pools.
+            LimitError: the space has as many pools as it may.
             StoreError: it could not be written.
         """
         checks.space(request.space)
+        checks.wishes(request)
         if request.subnet is None:
             checks.automatic(request, self._spaces.bases(request.family))
             occupied = await self._surroundings.occupied(request.family)
@@ -193,16 +226,26 @@ class Ipam:
             subnet=subnet,
             window=None if request.window == subnet else request.window,
             automatic=request.subnet is None,
+            excluded=checks.excluded(subnet, request.excluded),
+            quarantine_s=request.quarantine_s,
+            limit=request.limit,
+            probe=request.probe,
             created=self._clock(),
         )
         ledger = Ledger.of(StoredPool(pool=pool))
         if not ledger.addresses.dynamic:
+            what = f"range {request.window}" if request.window else f"subnet {subnet}"
+            less = ", exclude less" if pool.excluded else ""
             raise InvalidPoolError(
-                f"range {request.window} holds no address that a container can have; "
-                "choose a larger one"
+                f"{what} holds no address that a container can have; choose a larger one{less}"
             )
+        self._spaces.check_pools(pool.space)
         self._spaces.add(pool)
-        await self._to_its_end(self._add_pool(ledger), undo=partial(self.release_pool, pool.id))
+        for reservation in self._reservations.inside(pool):
+            self._keep(ledger, reservation)
+        await self._tasks.to_its_end(
+            self._add_pool(ledger), undo=partial(self.release_pool, pool.id)
+        )
         return pool
 
     async def release_pool(self, pool: PoolId) -> bool:
@@ -214,7 +257,7 @@ class Ipam:
         while (ledger := self._pools.get(pool)) is not None:
             if ledger.closing is None:
                 ledger.closing = asyncio.get_running_loop().create_future()
-                return await self._to_its_end(self._remove_pool(ledger, ledger.closing))
+                return await self._tasks.to_its_end(self._remove_pool(ledger, ledger.closing))
             await asyncio.shield(ledger.closing)
         return False
 
@@ -223,20 +266,20 @@ class Ipam:
     async def request_address(self, request: AddressRequest) -> Lease:
         """Give an address: the wanted one, or a free one.
 
-        That is the one that the same name had before; else the lowest that nobody asked for by
-        ``--ip`` or had by name before; else the lowest. It lies in the pool's window, except for
-        a gateway: that is the lowest of the subnet, where people expect it, and the window is
-        whole for containers.
+        That is the one that is reserved for the name, or that the same name had before; else the
+        lowest that nobody asked for by ``--ip`` or had by name before; else the lowest. It lies
+        in the pool's window, except for a gateway: that is the lowest of the subnet, where people
+        expect it, and the window is whole for containers. One that is excluded, in quarantine or
+        reserved without the name is given only to who asks for it.
 
         Raises:
             UnknownPoolError: there is no such pool.
-            AddressError: the wanted address is outside, not usable, or taken.
+            AddressError: the wanted address is outside, not usable, taken, or reserved.
             ExhaustedError: no address is left.
+            LimitError: the pool or its space holds as many addresses as it may.
             StoreError: it could not be written.
         """
-        ledger = self._pools.get(request.pool)
-        if ledger is None:
-            raise refusals.unknown_pool(request.pool)
+        ledger = self._require(request.pool)
         checks.holder_name(request.name)
         if request.kind is LeaseKind.GATEWAY:
             _check_gateway(ledger)
@@ -244,6 +287,10 @@ class Ipam:
             offset = await self._pick(ledger, request)
             if ledger.closing is not None:
                 raise refusals.unknown_pool(request.pool)
+            if ledger.pool.limit is not None and ledger.held >= ledger.pool.limit:
+                holders = await self._store.holders(ledger.pool.id, names=5)
+                raise refusals.limited(ledger.pool, holders)
+            self._spaces.check_addresses(ledger.pool.space)
             lease = Lease(
                 pool=request.pool,
                 address=ledger.address(offset),
@@ -254,7 +301,7 @@ class Ipam:
                 created=self._clock(),
             )
             adding = self._add_lease(ledger, offset, lease)
-            if await self._to_its_end(adding, undo=partial(self._give_back, lease)):
+            if await self._tasks.to_its_end(adding, undo=partial(self._give_back, lease)):
                 return lease
             # Another user of the store has it. It stays taken here, and the next one is tried.
 
@@ -279,9 +326,141 @@ class Ipam:
         if not ledger.holds(offset):
             return False
         ledger.leaving[offset] = asyncio.get_running_loop().create_future()
-        return await self._to_its_end(self._remove_lease(ledger, offset, serial))
+        return await self._tasks.to_its_end(self._remove_lease(ledger, offset, serial))
+
+    # Reservations
+
+    async def reserve(self, wanted: Sequence[Reservation], *, replace: bool = False) -> None:
+        """Keep addresses, all or none; repeatable. Their pools need not be there (yet).
+
+        An address that somebody holds stays theirs until it is released.
+
+        Args:
+            wanted: those that were not ``created`` are created now.
+            replace: put an address aside for another name than it is.
+
+        Raises:
+            InvalidReservationError: it makes no sense, or the pool that is there has no such
+                address for a container.
+            ReservedError: the address, or the name's place in the pool, is reserved already.
+            StoreError: it could not be written; nothing was reserved.
+        """
+        await self._tasks.to_its_end(self._reserve(wanted, replace=replace))
+
+    async def reserve_any(self, pool: PoolId, *, name: str, note: str = "") -> Reservation:
+        """Keep the lowest free address of a pool for a name; errors as :meth:`reserve`."""
+        return await self._tasks.to_its_end(self._reserve_any(pool, name, note))
+
+    async def unreserve(self, keys: Sequence[tuple[str, IPAddress]]) -> Sequence[Reservation]:
+        """Keep addresses, by space, for nobody any more; return the reservations that ended.
+
+        Raises:
+            StoreError: it could not be written; all are as they were.
+        """
+        return await self._tasks.to_its_end(self._unreserve(keys))
+
+    async def _reserve(self, wanted: Sequence[Reservation], *, replace: bool) -> None:
+        async with self._reserving:
+            await self._put_aside(wanted, replace=replace)
+
+    async def _reserve_any(self, pool: PoolId, name: str, note: str) -> Reservation:
+        async with self._reserving:
+            ledger = self._require(pool)
+            self._wake(ledger)
+            before = ledger.reserved_for(name) if name else None
+            if before is not None:
+                return ledger.reserved[before]
+            offset = ledger.addresses.pick()
+            if offset is None:
+                raise await self._full(ledger, LeaseKind.ENDPOINT)
+            reservation = Reservation(
+                space=ledger.pool.space,
+                address=ledger.address(offset),
+                name=name,
+                note=note,
+                created=self._clock(),
+            )
+            await self._put_aside([reservation], replace=False)
+            return reservation
+
+    async def _put_aside(self, wanted: Sequence[Reservation], *, replace: bool) -> None:
+        self._reservations.check(wanted, replace=replace)
+        now = self._clock()
+        wanted = [
+            each if each.created else dataclasses.replace(each, created=now) for each in wanted
+        ]
+        self._check_pools_of(wanted)
+        earlier = [self._reservations.get(each.space, each.address) for each in wanted]
+        # Before it is written: nobody gets the address meanwhile.
+        for each in wanted:
+            self._put_reservation(each)
+        try:
+            await self._store.reserve(put=wanted)
+        except BaseException:
+            for each, before in zip(wanted, earlier, strict=True):
+                self._drop_reservation(each.space, each.address)
+                if before is not None:
+                    self._put_reservation(before)
+            raise
+
+    async def _unreserve(self, keys: Sequence[tuple[str, IPAddress]]) -> Sequence[Reservation]:
+        async with self._reserving:
+            there = [each for each in keys if self._reservations.get(*each) is not None]
+            await self._store.reserve(put=(), drop=there)
+            return [each for key in there if (each := self._drop_reservation(*key)) is not None]
+
+    def _check_pools_of(self, wanted: Sequence[Reservation]) -> None:
+        """Refuse what the pools that are there could never give."""
+        names: dict[tuple[PoolId, str], IPAddress] = {}
+        for each in wanted:
+            pool = self._spaces.covering(each.space, each.address)
+            ledger = self._pools.get(pool.id) if pool else None
+            offset = ledger.offset(each.address) if ledger else None
+            if ledger is None or offset is None:
+                continue
+            if not ledger.addresses.usable(offset):
+                raise refusals.unusable(each.address, ledger.pool)
+            if ledger.gateway is not None and ledger.gateway.address == each.address:
+                raise refusals.reserved_gateway(each, ledger.pool)
+            if each.name:
+                there = ledger.reserved_for(each.name)
+                before = names.setdefault(
+                    (ledger.pool.id, each.name),
+                    each.address if there is None else ledger.address(there),
+                )
+                if before != each.address:
+                    raise refusals.named_already(each, ledger.pool, before)
+
+    def _put_reservation(self, reservation: Reservation) -> None:
+        self._reservations.put(reservation)
+        pool = self._spaces.covering(reservation.space, reservation.address)
+        ledger = self._pools.get(pool.id) if pool else None
+        if ledger is not None:
+            self._keep(ledger, reservation)
+
+    def _keep(self, ledger: Ledger, reservation: Reservation) -> None:
+        offset = ledger.offset(reservation.address)
+        if offset is not None and ledger.addresses.usable(offset):
+            ledger.reserve(offset, reservation)
+
+    def _drop_reservation(self, space: str, address: IPAddress) -> Reservation | None:
+        pool = self._spaces.covering(space, address)
+        ledger = self._pools.get(pool.id) if pool else None
+        offset = ledger.offset(address) if ledger else None
+        if ledger is not None and offset is not None:
+            ledger.unreserve(offset)
+        return self._reservations.drop(space, address)
 
     # Choosing
+
+    def _require(self, pool: PoolId) -> Ledger:
+        ledger = self._pools.get(pool)
+        if ledger is None:
+            raise refusals.unknown_pool(pool)
+        return ledger
+
+    def _wake(self, ledger: Ledger) -> None:
+        self._remember(ledger, forget=ledger.wake(self._clock()))
 
     def _check_overlap(self, space: str, subnet: IPNetwork) -> None:
         other = self._spaces.overlapping(space, subnet)
@@ -292,14 +471,22 @@ class Ipam:
     async def _pick(self, ledger: Ledger, request: AddressRequest) -> int:
         """Return a free offset; it is free when this returns, and the caller takes it at once."""
         if request.address is not None:
-            return await self._wanted(ledger, request.address, request.kind)
-        self._remember(ledger, forget=ledger.outdated(self._clock()))
+            offset = await self._wanted(ledger, request.address, request)
+        else:
+            now = self._clock()
+            self._remember(ledger, forget=[*ledger.wake(now), *ledger.outdated(now)])
+            offset = await self._chosen(ledger, request)
+        if ledger.pool.probe and self._prober is not None and request.kind is LeaseKind.ENDPOINT:
+            return await self._probed(self._prober, ledger, request, offset)
+        return offset
+
+    async def _chosen(self, ledger: Ledger, request: AddressRequest) -> int:
         offset = ledger.choose(request.kind, request.name)
         if offset is None:
             raise await self._full(ledger, request.kind)
         return offset
 
-    async def _wanted(self, ledger: Ledger, address: IPAddress, kind: LeaseKind) -> int:
+    async def _wanted(self, ledger: Ledger, address: IPAddress, request: AddressRequest) -> int:
         offset = ledger.offset(address)
         if offset is None:
             raise refusals.outside(address, ledger.pool)
@@ -308,17 +495,69 @@ class Ipam:
         await _left(ledger, offset)
         if ledger.addresses.holds(offset):
             holder = ledger.pending.get(offset) or await self.lease(ledger.pool.id, address)
-            raise refusals.taken(address, ledger.pool, wanted_as=kind, holder=holder)
+            raise refusals.taken(address, ledger.pool, wanted_as=request.kind, holder=holder)
+        keeper = ledger.reserved.get(offset)
+        # An engine that sends no names is believed: somebody typed the address.
+        asked_by = request.name or (keeper.name if keeper else "")
+        if (
+            keeper
+            and keeper.name
+            and (asked_by != keeper.name or request.kind is LeaseKind.GATEWAY)
+        ):
+            raise refusals.reserved(address, ledger.pool, keeper)
         return offset
+
+    async def _probed(
+        self, prober: Prober, ledger: Ledger, request: AddressRequest, offset: int
+    ) -> int:
+        """Return ``offset``, or a later one, for which nobody on the segment answers."""
+        asked = [offset]
+        ledger.try_next(offset)
+        found: dict[IPAddress, str] = {}
+        try:
+            for within_s in _PROBES_S:
+                unasked = [o for o in asked if ledger.address(o) not in found]
+                addresses = [ledger.address(each) for each in unasked]
+                answers = await prober.claimed(ledger.pool.id, addresses, within_s=within_s)
+                for address, mac in answers.items():
+                    self._contest(ledger, address, mac)
+                    found[address] = mac
+                for each in unasked:
+                    if ledger.address(each) not in found:
+                        return each
+                if request.address is not None:
+                    raise refusals.in_use(request.address, ledger.pool, found[request.address])
+                while len(asked) < _PROBED_AT_ONCE:
+                    further = ledger.choose(request.kind, "")
+                    if further is None:
+                        break
+                    ledger.try_next(further)
+                    asked.append(further)
+                if len(asked) == len(found):
+                    break
+            raise refusals.all_in_use(ledger.pool, found)
+        finally:
+            ledger.tried(asked)
+
+    def _contest(self, ledger: Ledger, address: IPAddress, mac: str) -> None:
+        offset = ledger.offset(address)
+        if offset is not None:
+            ledger.contest(offset, self._clock())
+        log.warning(
+            "ipam.address-in-use", extra={"pool": ledger.pool.id, "address": address, "mac": mac}
+        )
 
     async def _full(self, ledger: Ledger, kind: LeaseKind) -> ExhaustedError:
         holders = await self._store.holders(ledger.pool.id, names=5)
-        everywhere = kind is LeaseKind.GATEWAY or ledger.pool.window is None
+        pool = ledger.pool
+        everywhere = kind is LeaseKind.GATEWAY or (pool.window is None and not pool.excluded)
         return refusals.full(
-            ledger.pool,
-            window=None if everywhere else ledger.pool.window,
+            pool,
+            window=None if kind is LeaseKind.GATEWAY else pool.window,
             addresses=ledger.addresses.capacity if everywhere else ledger.addresses.dynamic,
             holders=holders,
+            usage=ledger.usage,
+            rests_s=ledger.rests_s(self._clock()),
         )
 
     def _new_id(self, space: str, subnet: IPNetwork) -> PoolId:
@@ -327,17 +566,23 @@ class Ipam:
 
     # Memory and store
 
-    def _restore(self, stored: StoredPool) -> None:
-        pool = stored.pool
-        other = self._spaces.overlapping(pool.space, pool.subnet)
-        if other is not None:
-            raise StoreError(
-                f"the store holds two pools that overlap, {pool.id} and {other.id}; it was not "
-                "changed. Restore it from a backup"
-            )
-        self._spaces.add(pool)
-        ledger = self._pools[pool.id] = Ledger.of(stored)
-        self._remember(ledger, forget=ledger.recall(stored.memories))
+    def _restore(self, contents: Contents) -> None:
+        self._reservations = Reservations(contents.reservations)
+        now = self._clock()
+        for stored in contents.pools:
+            pool = stored.pool
+            other = self._spaces.overlapping(pool.space, pool.subnet)
+            if other is not None:
+                raise StoreError(
+                    f"the store holds two pools that overlap, {pool.id} and {other.id}; it was "
+                    "not changed. Restore it from a backup"
+                )
+            self._spaces.add(pool)
+            ledger = self._pools[pool.id] = Ledger.of(stored)
+            self._spaces.hold(pool.space, ledger.held)
+            for reservation in self._reservations.inside(pool):
+                self._keep(ledger, reservation)
+            self._remember(ledger, forget=ledger.recall(stored.memories, now))
 
     async def _add_pool(self, ledger: Ledger) -> None:
         pool = ledger.pool
@@ -361,6 +606,7 @@ class Ipam:
         else:
             del self._pools[ledger.pool.id]
             self._spaces.remove(ledger.pool)
+            self._spaces.hold(ledger.pool.space, -ledger.held)
         finally:
             decided.set_result(None)
         return removed
@@ -368,12 +614,14 @@ class Ipam:
     def _add_lease(self, ledger: Ledger, offset: int, lease: Lease) -> Coroutine[Any, Any, bool]:
         """Take the address now, and return what brings the lease into the store."""
         note = ledger.begin(offset, lease)
+        self._spaces.hold(ledger.pool.space, 1)
 
         async def adding() -> bool:
             try:
                 added = await self._store.add_lease(lease)
             except BaseException:
                 ledger.fail(offset, note)
+                self._count(ledger, -1)
                 raise
             ledger.succeed(offset, lease if added else None)
             if added:
@@ -390,14 +638,26 @@ class Ipam:
     async def _remove_lease(self, ledger: Ledger, offset: int, serial: int | None) -> bool:
         pool = ledger.pool.id
         try:
-            lease = await self._store.remove_lease(pool, ledger.address(offset), serial=serial)
+            now = self._clock()
+            lease = await self._store.remove_lease(
+                pool,
+                ledger.address(offset),
+                serial=serial,
+                since=now if ledger.pool.quarantine_s else None,
+            )
             if lease is not None:
                 self._recent.pop((pool, offset), None)
-                memories, forget = ledger.end(offset, lease, self._clock())
+                memories, forget = ledger.end(offset, lease, now)
+                self._count(ledger, -1)
                 self._remember(ledger, memories=memories, forget=forget)
         finally:
             ledger.leaving.pop(offset).set_result(None)
         return lease is not None
+
+    def _count(self, ledger: Ledger, addresses: int) -> None:
+        # A pool that is gone took all of its addresses from the count with it.
+        if self._pools.get(ledger.pool.id) is ledger:
+            self._spaces.hold(ledger.pool.space, addresses)
 
     def _know(self, offset: int, lease: Lease) -> None:
         self._recent[(lease.pool, offset)] = lease
@@ -414,31 +674,7 @@ class Ipam:
         """Write down in the background who had which address: nobody waits for that."""
         if memories or forget:
             noting = self._store.remember(ledger.pool.id, memories=memories, forget=forget)
-            self._own(_logged(noting))
-
-    # Tasks
-
-    async def _to_its_end(
-        self,
-        work: Coroutine[Any, Any, T],
-        *,
-        undo: Callable[[], Coroutine[Any, Any, object]] | None = None,
-    ) -> T:
-        """Do ``work`` in a task of its own, and ``undo`` it if the caller does not wait for it."""
-        task = self._own(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            # What was to be released, or given back, is still held if this fails; but the caller
-            # heard of no success.
-            self._own(_logged(_ended(task, undo)))
-            raise
-
-    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+            self._tasks.in_background(noting)
 
 
 def _check_gateway(ledger: Ledger) -> None:
@@ -451,18 +687,3 @@ async def _left(ledger: Ledger, offset: int) -> None:
     """Wait until it is decided whether an address is released."""
     while (ahead := ledger.leaving.get(offset)) is not None:
         await asyncio.shield(ahead)
-
-
-async def _ended(
-    task: asyncio.Task[Any], undo: Callable[[], Coroutine[Any, Any, object]] | None
-) -> None:
-    await task
-    if undo is not None:
-        await undo()
-
-
-async def _logged(work: Coroutine[Any, Any, object]) -> None:
-    try:
-        await work
-    except IpamError as error:
-        log.warning("ipam.unfinished", extra={"why": str(error)})

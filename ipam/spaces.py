@@ -1,20 +1,31 @@
-"""Every space's pools, and the choice of a new one; pure."""
+"""Every space's pools, how much it may hold, and the choice of a new pool; pure."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from netaddr import IPAddress, IPNetwork
 
 from ipam import refusals
-from ipam.model import DefaultPool, Occupied, Pool, PoolId, PoolRequest
-from ipam.pools import Block, Runs, Source, Subnets, block
+from ipam.model import DefaultPool, Occupied, Pool, PoolId, PoolRequest, SpaceLimit
+from ipam.pools import Source, Subnets
+from ipam.runs import Block, Runs, block
 
 
 class Spaces:
     """Which subnets are taken in which space, of both families."""
 
-    def __init__(self, *, defaults: Sequence[DefaultPool], exclude: Sequence[IPNetwork]) -> None:
+    def __init__(
+        self,
+        *,
+        defaults: Sequence[DefaultPool],
+        exclude: Sequence[IPNetwork],
+        limits: Mapping[str, SpaceLimit],
+    ) -> None:
         """Start without pools; see :meth:`ipam.Ipam.load` for the arguments."""
         self._defaults = tuple(defaults)
+        self._limits = limits
+        self._counts: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
         self._excluded = [
             Occupied(network=network, why="excluded by the configuration") for network in exclude
         ]
@@ -30,14 +41,37 @@ class Spaces:
         self._pools[pool.id] = pool
         subnets = self._subnets.setdefault((pool.space, pool.family), Subnets())
         subnets.add(block(pool.subnet), pool.id)
+        self._counts[pool.space] += 1
 
     def remove(self, pool: Pool) -> None:
         """Take out a pool."""
         del self._pools[pool.id]
         key = (pool.space, pool.family)
         self._subnets[key].remove(block(pool.subnet), pool.id)
+        self._counts[pool.space] -= 1
         if not len(self._subnets[key]):
             del self._subnets[key]
+
+    def hold(self, space: str, addresses: int) -> None:
+        """Count addresses of a space that are held from now on, or no more if negative."""
+        self._held[space] += addresses
+
+    def check_pools(self, space: str) -> None:
+        """Refuse a further pool of a space that has as many as it may."""
+        limit = self._limits.get(space)
+        if limit is not None and limit.pools is not None and self._counts[space] >= limit.pools:
+            raise refusals.space_full(space, limit.pools, "pool", "pools")
+
+    def check_addresses(self, space: str) -> None:
+        """Refuse a further address of a space that holds as many as it may."""
+        limit = self._limits.get(space)
+        if limit is None or limit.addresses is None or self._held[space] < limit.addresses:
+            return
+        raise refusals.space_full(space, limit.addresses, "address", "addresses")
+
+    def covering(self, space: str, address: IPAddress) -> Pool | None:
+        """Return the pool of a space that has an address."""
+        return self.overlapping(space, IPNetwork(address))
 
     def overlapping(self, space: str, subnet: IPNetwork) -> Pool | None:
         """Return a pool of the space that shares addresses with a subnet."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from netaddr import IPAddress
 
-from ipam.model import Lease, LeaseKind, Memory, Pool, PoolId
+from ipam.model import Lease, LeaseKind, Memory, Pool, PoolId, Reservation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Contents:
     epoch: int
     """A number that no earlier or other reader got, 1 or more: serials and ids begin with it."""
     pools: Sequence[StoredPool] = ()
+    reservations: Sequence[Reservation] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +70,17 @@ class LeaseStore(Protocol):
         ...
 
     async def remove_lease(
-        self, pool: PoolId, address: IPAddress, *, serial: int | None = None
+        self,
+        pool: PoolId,
+        address: IPAddress,
+        *,
+        serial: int | None = None,
+        since: float | None = None,
     ) -> Lease | None:
-        """Drop a lease and return it; None if it is not there, or has another serial."""
+        """Drop a lease and return it; None if it is not there, or has another serial.
+
+        With ``since`` an endpoint's lease leaves a memory of that time in the same write.
+        """
         ...
 
     async def remember(
@@ -81,6 +90,12 @@ class LeaseStore(Protocol):
 
         Nothing depends on it but the choice among free addresses. Without the pool: no effect.
         """
+        ...
+
+    async def reserve(
+        self, *, put: Sequence[Reservation], drop: Sequence[tuple[str, IPAddress]] = ()
+    ) -> None:
+        """Keep reservations, in place of those of the same space and address, and drop others."""
         ...
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:

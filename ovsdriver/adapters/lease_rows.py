@@ -3,16 +3,30 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork, IPRange
 from netaddr.core import AddrFormatError
 
-from ipam import Lease, LeaseKind, Pool, PoolId, StoreError
+from ipam import Lease, LeaseKind, Memory, Pool, PoolId, Reservation, StoreError
 
 _LOW_BITS = 62
 _LOW = (1 << _LOW_BITS) - 1
 
-POOLS = "SELECT key, id, space, subnet, range, automatic, created FROM ipam_pool ORDER BY key"
+POOLS = """
+    SELECT key, id, space, subnet, range, automatic, created, excluded, quarantine, most, probe
+    FROM ipam_pool ORDER BY key
+"""
 """For :func:`pool_of`."""
+
+ADD_POOL = """
+    INSERT INTO ipam_pool (
+        id, space, subnet, range, automatic, created, excluded, quarantine, most, probe
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (space, subnet) DO NOTHING RETURNING key
+"""
+"""For :func:`pool_columns`."""
+
+RESERVATIONS = "SELECT space, address, name, note, created FROM ipam_reservation"
+"""For :func:`reservation_of`."""
 
 
 class Key(NamedTuple):
@@ -44,7 +58,7 @@ def distance(high: int, low: int) -> int:
 
 def pool_of(row: tuple[Any, ...]) -> Pool:
     """Return the pool of a row of :data:`POOLS`; StoreError if it makes no sense."""
-    _, name, space, subnet, window, automatic, created = row
+    _, name, space, subnet, window, automatic, created, excluded, quarantine_s, most, probe = row
     try:
         return Pool(
             id=PoolId(name),
@@ -52,6 +66,10 @@ def pool_of(row: tuple[Any, ...]) -> Pool:
             subnet=IPNetwork(subnet),
             window=None if window is None else IPNetwork(window),
             automatic=bool(automatic),
+            excluded=tuple(map(_range, excluded.split())),
+            quarantine_s=quarantine_s,
+            limit=most,
+            probe=bool(probe),
             created=created,
         )
     except (AddrFormatError, ValueError) as error:
@@ -59,6 +77,33 @@ def pool_of(row: tuple[Any, ...]) -> Pool:
             f"the store has a pool {name} that makes no sense ({error}); it was not changed. "
             "Restore it from a backup"
         ) from error
+
+
+def pool_columns(pool: Pool) -> tuple[Any, ...]:
+    """Return the values for :data:`ADD_POOL`."""
+    return (
+        pool.id,
+        pool.space,
+        str(pool.subnet),
+        None if pool.window is None else str(pool.window),
+        pool.automatic,
+        pool.created,
+        " ".join(map(range_text, pool.excluded)),
+        pool.quarantine_s,
+        pool.limit,
+        pool.probe,
+    )
+
+
+def range_text(addresses: IPRange) -> str:
+    """Return ``10.0.0.5`` or ``10.0.0.5-10.0.0.9``."""
+    first, last = IPAddress(addresses[0]), IPAddress(addresses[-1])
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _range(text: str) -> IPRange:
+    first, _, last = text.partition("-")
+    return IPRange(first, last or first)
 
 
 def lease_of(pool: PoolId, key: Key, row: Sequence[Any]) -> Lease:
@@ -73,3 +118,23 @@ def lease_of(pool: PoolId, key: Key, row: Sequence[Any]) -> Lease:
         serial=serial,
         created=created,
     )
+
+
+def memory_of(key: Key, row: Sequence[Any]) -> Memory:
+    """Return the memory of ``offset_high, offset, name, wanted, since``."""
+    high, low, name, wanted, since = row
+    return Memory(address=key.address(high, low), name=name, wanted=bool(wanted), since=since)
+
+
+def reservation_of(row: Sequence[Any]) -> Reservation:
+    """Return the reservation of a row of :data:`RESERVATIONS`; StoreError if it makes no sense."""
+    space, address, name, note, created = row
+    try:
+        return Reservation(
+            space=space, address=IPAddress(address), name=name, note=note, created=created
+        )
+    except (AddrFormatError, ValueError) as error:
+        raise StoreError(
+            f"the store has a reservation of {address!r} that makes no sense; it was not changed. "
+            "Restore it from a backup"
+        ) from error

@@ -15,11 +15,23 @@ from ipam import (
     Memory,
     Pool,
     PoolId,
+    Reservation,
     StoredPool,
     StoreError,
 )
 from ipam.bitmap import pack
-from ovsdriver.adapters.lease_rows import POOLS, Key, distance, lease_of, pool_of
+from ovsdriver.adapters.lease_rows import (
+    ADD_POOL,
+    POOLS,
+    RESERVATIONS,
+    Key,
+    distance,
+    lease_of,
+    memory_of,
+    pool_columns,
+    pool_of,
+    reservation_of,
+)
 from ovsdriver.adapters.sqlite import Database, Unit
 from ovsdriver.errors import UnavailableError
 
@@ -30,10 +42,6 @@ _PAGE = 5000
 
 _NEXT_EPOCH = "UPDATE ipam_epoch SET value = value + 1 RETURNING value"
 
-_ADD_POOL = """
-    INSERT INTO ipam_pool (id, space, subnet, range, automatic, created) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (space, subnet) DO NOTHING RETURNING key
-"""
 _REMOVE_POOL = "DELETE FROM ipam_pool WHERE id = ?"
 
 # In two, because a row of one column takes a fifth less time, and nearly all rows are near ones.
@@ -75,7 +83,20 @@ _REMEMBER = """
     INSERT OR REPLACE INTO ipam_memory (pool, offset_high, offset, name, wanted, since)
     VALUES (?, ?, ?, ?, ?, ?)
 """
+_LEAVE_MEMORY = """
+    INSERT OR REPLACE INTO ipam_memory (pool, offset_high, offset, name, wanted, since)
+    SELECT pool, offset_high, offset, name, wanted, ? FROM ipam_lease
+    WHERE pool = ? AND offset_high = ? AND offset = ? AND (? IS NULL OR serial = ?)
+    AND kind = 'endpoint'
+"""
 _FORGET = "DELETE FROM ipam_memory WHERE pool = ? AND offset_high = ? AND offset = ?"
+
+
+_RESERVE = """
+    INSERT OR REPLACE INTO ipam_reservation (space, address, name, note, created)
+    VALUES (?, ?, ?, ?, ?)
+"""
+_UNRESERVE = "DELETE FROM ipam_reservation WHERE space = ? AND address = ?"
 
 
 class SqliteLeases:
@@ -95,14 +116,18 @@ class SqliteLeases:
         """
         (epoch,) = await self._write(lambda c: c.execute(_NEXT_EPOCH).fetchone())
         stored = await self._read(_everything)
+        reservations = await self._read(lambda c: c.execute(RESERVATIONS).fetchall())
         self._keys = {pool.pool.id: key for key, pool in stored}
-        return Contents(epoch=epoch, pools=[pool for _, pool in stored])
+        return Contents(
+            epoch=epoch,
+            pools=[pool for _, pool in stored],
+            reservations=[reservation_of(row) for row in reservations],
+        )
 
     async def add_pool(self, pool: Pool) -> bool:
         """Keep a new pool; False if the space has that subnet."""
-        window = None if pool.window is None else str(pool.window)
-        values = (pool.id, pool.space, str(pool.subnet), window, pool.automatic, pool.created)
-        row = await self._write(lambda c: c.execute(_ADD_POOL, values).fetchone())
+        values = pool_columns(pool)
+        row = await self._write(lambda c: c.execute(ADD_POOL, values).fetchone())
         if row is None:
             return False
         self._keys[pool.id] = Key.of(row[0], pool)
@@ -130,14 +155,29 @@ class SqliteLeases:
         return await self._write(lambda c: c.execute(_ADD_LEASE, values).rowcount) > 0
 
     async def remove_lease(
-        self, pool: PoolId, address: IPAddress, *, serial: int | None = None
+        self,
+        pool: PoolId,
+        address: IPAddress,
+        *,
+        serial: int | None = None,
+        since: float | None = None,
     ) -> Lease | None:
-        """Drop a lease and return it; None if it is not there, or has another serial."""
+        """Drop a lease and return it; None if it is not there, or has another serial.
+
+        With ``since`` an endpoint's lease leaves a memory of that time in the same write.
+        """
         key = self._keys.get(pool)
         if key is None:
             return None
         place = (*key.place(address), serial, serial)
-        row = await self._write(lambda c: c.execute(_REMOVE_LEASE, place).fetchone())
+
+        def unit(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
+            if since is not None:
+                connection.execute(_LEAVE_MEMORY, (since, *place))
+            row: tuple[Any, ...] | None = connection.execute(_REMOVE_LEASE, place).fetchone()
+            return row
+
+        row = await self._write(unit)
         return None if row is None else lease_of(pool, key, row)
 
     async def remember(
@@ -155,6 +195,19 @@ class SqliteLeases:
         def unit(connection: sqlite3.Connection) -> None:
             connection.executemany(_FORGET, forgotten)
             connection.executemany(_REMEMBER, noted)
+
+        await self._write(unit)
+
+    async def reserve(
+        self, *, put: Sequence[Reservation], drop: Sequence[tuple[str, IPAddress]] = ()
+    ) -> None:
+        """Keep reservations, in place of those of the same space and address, and drop others."""
+        dropped = [(space, str(address)) for space, address in drop]
+        kept = [(each.space, str(each.address), each.name, each.note, each.created) for each in put]
+
+        def unit(connection: sqlite3.Connection) -> None:
+            connection.executemany(_UNRESERVE, dropped)
+            connection.executemany(_RESERVE, kept)
 
         await self._write(unit)
 
@@ -222,10 +275,8 @@ def _everything(connection: sqlite3.Connection) -> list[tuple[Key, StoredPool]]:
     for number, *row in connection.execute(_GATEWAYS):
         gateways[number] = lease_of(pools[number].id, keys[number], row)
     memories: dict[int, list[Memory]] = {}
-    for number, high, low, name, wanted, since in connection.execute(_MEMORIES):
-        address = keys[number].address(high, low)
-        memory = Memory(address=address, name=name, wanted=bool(wanted), since=since)
-        memories.setdefault(number, []).append(memory)
+    for number, *row in connection.execute(_MEMORIES):
+        memories.setdefault(number, []).append(memory_of(keys[number], row))
     return [
         (
             key,

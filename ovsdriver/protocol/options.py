@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPRange
 
 from ovsdriver.domain.model import Datapath, Mode, PortKind
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
@@ -71,6 +71,10 @@ class PoolOptions:
 
     space: str | None = None
     prefix: int | None = None
+    excluded: tuple[IPRange, ...] = ()
+    quarantine_s: float = 0.0
+    limit: int | None = None
+    probe: bool = False
     ignored: tuple[str, ...] = ()
 
 
@@ -114,6 +118,18 @@ def _no_binding(text: str) -> str:
 
 def _prefix(text: str) -> int:
     return values.integer(text, 1, 127, "a prefix length")
+
+
+def _excluded(text: str) -> tuple[IPRange, ...]:
+    return tuple(values.addresses(part.strip()) for part in text.split(","))
+
+
+def _quarantine_s(text: str) -> float:
+    return values.duration_s(text, 7 * 86400, "a time of at most 7 days")
+
+
+def _limit(text: str) -> int:
+    return values.integer(text, 1, 999_999_999, "a number of addresses")
 
 
 TABLE: Sequence[Option] = (
@@ -274,6 +290,41 @@ TABLE: Sequence[Option] = (
         parse=_prefix,
         default="the size in the configuration",
         help="Prefix length of a subnet that is chosen for the network.",
+    ),
+    Option(
+        name="ipam.exclude",
+        scope=Scope.IPAM,
+        field="excluded",
+        parse=_excluded,
+        default="none",
+        help="Addresses inside of `--subnet` that are never chosen, only given to who asks for "
+        "them: `10.0.0.5`, `10.0.0.10-10.0.0.20` or `10.0.0.128/26`, several with commas.",
+    ),
+    Option(
+        name="ipam.quarantine",
+        scope=Scope.IPAM,
+        field="quarantine_s",
+        parse=_quarantine_s,
+        default="`0s`",
+        help="How long a released address is not chosen again, `30s`, `5m` or `2h`; who had it "
+        "by name, or asks for it by address, gets it before.",
+    ),
+    Option(
+        name="ipam.limit",
+        scope=Scope.IPAM,
+        field="limit",
+        parse=_limit,
+        default="none",
+        help="How many addresses of each subnet may be held at once, its gateway's included.",
+    ),
+    Option(
+        name="ipam.probe",
+        scope=Scope.IPAM,
+        field="probe",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: ask the segment by ARP or ND, for at most 1 s, before a container gets an "
+        "address, and pass over those that somebody answers for. On networks of ovsnet only.",
     ),
 )
 

@@ -15,6 +15,7 @@ from netaddr import (
     AddrFormatError,
     IPAddress,
     IPNetwork,
+    IPRange,
     mac_unix_expanded,
 )
 
@@ -27,6 +28,8 @@ _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
 _SPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,11}")
 _PREFIXED = re.compile(r"([^/]+)/([0-9]{1,3})")
+_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)?")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
 NO_VLAN = VlanTag(0)
@@ -98,6 +101,30 @@ def _prefixed(text: str, what: str, example: str) -> IPNetwork:
         return IPNetwork((int(ip), int(parts[2] if parts else "")), version=ip.version)
     except (AddrFormatError, ValueError) as error:
         raise ValueError(f"{quote(text)} is not {what}; write it like {example}") from error
+
+
+def addresses(text: str) -> IPRange:
+    """Read ``10.0.0.5``, ``10.0.0.5-10.0.0.9`` or ``10.0.0.8/29``, whose host bits are refused."""
+    if "/" in text:
+        found = subnet(text)
+        if found.value != found.first:
+            raise ValueError(f"{quote(text)} has host bits; write {found.cidr}")
+        return IPRange(IPAddress(found.first, found.version), IPAddress(found.last, found.version))
+    first_text, dash, last_text = text.partition("-")
+    first = address(first_text.strip())
+    last = address(last_text.strip()) if dash else first
+    if first.version != last.version or first > last:
+        raise ValueError(f"{quote(text)} is not a range; write it like 10.0.0.5-10.0.0.9")
+    return IPRange(first, last)
+
+
+def duration_s(text: str, most_s: int, what: str) -> float:
+    """Read ``30``, ``30s``, ``5m``, ``2h`` or ``1d``, at most ``most_s`` seconds."""
+    parts = _DURATION.fullmatch(text.lower())
+    seconds = int(parts[1]) * _UNITS_S[parts[2] or "s"] if parts else -1
+    if not 0 <= seconds <= most_s:
+        raise ValueError(f"{quote(text)} is not {what}; write it like 30s, 5m or 2h")
+    return float(seconds)
 
 
 def mac(text: str) -> EUI:

@@ -14,6 +14,7 @@ from ipam import (
     Memory,
     Pool,
     PoolId,
+    Reservation,
     StoredPool,
     StoreError,
 )
@@ -34,6 +35,7 @@ class FakeLeaseStore:
         self.pools: dict[PoolId, Pool] = {}
         self.held: dict[PoolId, dict[int, Lease]] = {}
         self.memories: dict[PoolId, dict[int, Memory]] = {}
+        self.reservations: dict[tuple[str, IPAddress], Reservation] = {}
         self.writes = 0
         self.reads = 0
         self._epoch = 0
@@ -60,6 +62,7 @@ class FakeLeaseStore:
                 )
                 for pool in self.pools.values()
             ],
+            reservations=list(self.reservations.values()),
         )
 
     async def add_pool(self, pool: Pool) -> bool:
@@ -91,7 +94,12 @@ class FakeLeaseStore:
         return added
 
     async def remove_lease(
-        self, pool: PoolId, address: IPAddress, *, serial: int | None = None
+        self,
+        pool: PoolId,
+        address: IPAddress,
+        *,
+        serial: int | None = None,
+        since: float | None = None,
     ) -> Lease | None:
         self._write()
         leases = self.held.get(pool, {})
@@ -100,8 +108,21 @@ class FakeLeaseStore:
             lease = None
         else:
             del leases[int(address)]
+            if since is not None and lease.kind is LeaseKind.ENDPOINT:
+                self.memories.setdefault(pool, {})[int(address)] = Memory(
+                    address=address, name=lease.name, wanted=lease.wanted, since=since
+                )
         await self.gate.wait()
         return lease
+
+    async def reserve(
+        self, *, put: Sequence[Reservation], drop: Sequence[tuple[str, IPAddress]] = ()
+    ) -> None:
+        self._write()
+        for each in drop:
+            self.reservations.pop(each, None)
+        self.reservations.update({(each.space, each.address): each for each in put})
+        await self.gate.wait()
 
     async def remember(
         self, pool: PoolId, *, memories: Sequence[Memory], forget: Sequence[IPAddress]
