@@ -235,6 +235,23 @@ class EngineEndpoint:
     network: NetworkId
     container: str
     """The container's name."""
+    addresses: tuple[IPAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSubnet:
+    """A subnet of a Docker network whose addresses an IPAM plugin gives, of any network driver."""
+
+    network: NetworkId
+    cidr: IPNetwork
+    ipam: str
+    """The IPAM driver's name, as the user typed it."""
+    options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+    """``--ipam-opt``."""
+    local: bool = True
+    """Of scope ``local``; swarm's networks have addresses that no daemon alone lists."""
+    kept: frozenset[IPAddress] = frozenset()
+    """The gateway, as far as Docker shows it, and ``--aux-address``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +264,8 @@ class EngineView:
     networks: Mapping[NetworkId, str]
     """Names by id, of every network that uses our driver or any other."""
     endpoints: Mapping[EndpointId, EngineEndpoint]
+    subnets: tuple[EngineSubnet, ...] = ()
+    """Of networks that have one of their own: those that others are only modelled on have none."""
 
 
 class Engine(Protocol):

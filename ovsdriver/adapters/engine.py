@@ -7,14 +7,16 @@ would wait for.
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from ovsdriver.domain.model import EndpointId, NetworkId
 from ovsdriver.errors import ConfigurationError, UnavailableError
-from ovsdriver.ports import EngineEndpoint, EngineView
+from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
 
 TIMEOUT_S = 10.0
 """For one reading of everything."""
@@ -25,6 +27,9 @@ _AT_ONCE = 8
 _BUILT_IN = frozenset({"bridge", "host", "null", "none", "overlay", "macvlan", "ipvlan"})
 """Docker's own drivers, whose endpoints are none of ours. Ours may have any name: a managed
 plugin is called what its installer wished."""
+
+_BUILT_IN_IPAM = frozenset({"", "default", "null", "windows"})
+"""Docker's own IPAM drivers, whose subnets are none of ours."""
 
 
 class DockerEngine:
@@ -54,7 +59,8 @@ class DockerEngine:
         """Read networks and endpoints; UnavailableError if dockerd does not answer.
 
         Endpoints are those of libnetwork's own store, which knows one before its container runs
-        and after a crash, and those that containers name.
+        and after a crash, and those that containers name. The store is asked about the networks
+        of which the driver or the IPAM may be ours.
         """
         with self._translated():
             async with asyncio.timeout(self._timeout_s), self._session() as session:
@@ -101,7 +107,8 @@ class DockerEngine:
                 f"Docker at {self._address} cannot be reached: "
                 f"{getattr(why, 'strerror', None) or why}; is dockerd running?"
             ) from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, AddrFormatError) as error:
+            # An address that cannot be read is no reason to go on: it would look free.
             raise UnavailableError(
                 f"Docker at {self._address} answered what cannot be read "
                 f"({type(error).__name__}: {error}); is that dockerd?"
@@ -122,17 +129,27 @@ async def _view(session: aiohttp.ClientSession) -> EngineView:
     info = await _get(session, "/info")
     networks = await _get(session, "/networks")
     details = await asyncio.gather(
-        *(_network(session, each["Id"]) for each in networks if each["Driver"] not in _BUILT_IN)
+        *(_network(session, each["Id"]) for each in networks if _may_be_ours(each))
     )
     containers = await _get(session, "/containers/json?all=1")
     endpoints = {each.endpoint: each for each in _of_networks(details)}
-    endpoints |= {each.endpoint: each for each in _of_containers(containers)}
+    for each in _of_containers(containers):
+        earlier = endpoints.get(each.endpoint, each)
+        # The two were read at different moments: what either says is taken for true.
+        addresses = dict.fromkeys((*earlier.addresses, *each.addresses))
+        endpoints[each.endpoint] = replace(each, addresses=tuple(addresses))
     return EngineView(
         id=info["ID"],
         version=info["ServerVersion"],
         networks={NetworkId(each["Id"]): str(each["Name"]) for each in networks},
         endpoints=endpoints,
+        subnets=tuple(subnet for each in details for subnet in _subnets(each)),
     )
+
+
+def _may_be_ours(network: Mapping[str, Any]) -> bool:
+    ipam = (network.get("IPAM") or {}).get("Driver") or ""
+    return network["Driver"] not in _BUILT_IN or ipam not in _BUILT_IN_IPAM
 
 
 async def _get(session: aiohttp.ClientSession, path: str) -> Any:
@@ -150,6 +167,31 @@ async def _network(session: aiohttp.ClientSession, network: str) -> Mapping[str,
     return found
 
 
+def _subnets(network: Mapping[str, Any]) -> Iterable[EngineSubnet]:
+    ipam = network.get("IPAM") or {}
+    # One that others are made after (--config-only) asked no IPAM for anything.
+    if network.get("ConfigOnly") or (ipam.get("Driver") or "") in _BUILT_IN_IPAM:
+        return
+    for each in ipam.get("Config") or ():
+        # A gateway that the user did not type is shown with its prefix length, or not at all
+        # (moby, daemon/network.go, buildIPAMResources).
+        kept = (each.get("Gateway"), *(each.get("AuxiliaryAddresses") or {}).values())
+        if each.get("Subnet"):
+            yield EngineSubnet(
+                network=NetworkId(network["Id"]),
+                cidr=IPNetwork(each["Subnet"]).cidr,
+                ipam=ipam["Driver"],
+                options=ipam.get("Options") or {},
+                local=network["Scope"] == "local",
+                kept=frozenset(_addresses(*kept)),
+            )
+
+
+def _addresses(*texts: str | None) -> tuple[IPAddress, ...]:
+    """Read what Docker names, with or without prefix length; what it leaves empty is left out."""
+    return tuple(IPNetwork(text).ip for text in texts if text)
+
+
 def _of_networks(details: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoint]:
     for network in details:
         for container, each in (network.get("Containers") or {}).items():
@@ -160,6 +202,7 @@ def _of_networks(details: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoin
                 endpoint=EndpointId(each["EndpointID"]),
                 network=NetworkId(network["Id"]),
                 container=name,
+                addresses=_addresses(each.get("IPv4Address"), each.get("IPv6Address")),
             )
 
 
@@ -173,4 +216,5 @@ def _of_containers(containers: Iterable[Mapping[str, Any]]) -> Iterable[EngineEn
                     endpoint=EndpointId(each["EndpointID"]),
                     network=NetworkId(each["NetworkID"]),
                     container=names[0].removeprefix("/"),
+                    addresses=_addresses(each.get("IPAddress"), each.get("GlobalIPv6Address")),
                 )

@@ -2,12 +2,17 @@
 
 Collecting needs proof. The sandbox must be dead, and Docker, having answered since our start,
 must not list the endpoint in two readings a minute apart. While Docker does not answer, nothing
-is collected.
+is collected. An address that any endpoint in Docker has is never collected, whatever its network.
+
+Here are our own networks; ``foreign_pools.py`` has the pools that other drivers use.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
+
+from netaddr import IPAddress
 
 from ipam import Lease, LeaseKind
 from ipam.errors import IpamError
@@ -15,7 +20,9 @@ from ipam.service import Ipam
 from ovsdriver.domain.model import Endpoint, EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Engine, EngineView, Links, State
+from ovsdriver.service.claims import Claims, listed_addresses
 from ovsdriver.service.endpoints import Endpoints
+from ovsdriver.service.foreign_pools import ForeignPools
 from ovsdriver.service.networks import Networks
 
 log = logging.getLogger(__name__)
@@ -68,7 +75,20 @@ class Collector:
         networks: Networks,
         endpoints: Endpoints,
         interval_s: float = INTERVAL_S,
+        foreign_pools: ForeignPools | None = None,
     ) -> None:
+        """Build it.
+
+        Args:
+            witness: Docker.
+            state: our networks and endpoints.
+            ipam: the addresses.
+            links: tells dead sandboxes from live ones.
+            networks: notes which daemon a network is of.
+            endpoints: ends what is collected.
+            interval_s: between two readings.
+            foreign_pools: None: one with its own patience.
+        """
         self._witness = witness
         self._state = state
         self._ipam = ipam
@@ -76,6 +96,7 @@ class Collector:
         self._networks = networks
         self._endpoints = endpoints
         self._interval_s = interval_s
+        self._foreign_pools = foreign_pools or ForeignPools(state=state, ipam=ipam, links=links)
         self._endpoint_suspects: set[EndpointId] = set()
         self._lease_suspects: set[Lease] = set()
 
@@ -106,7 +127,8 @@ class Collector:
                     endpoint, "its sandbox is dead and Docker does not list it, twice a minute"
                 )
         self._endpoint_suspects = endpoints
-        leases = {each async for each in self._unclaimed()}
+        listed = listed_addresses(view)
+        leases = {each async for each in self._unclaimed(listed)}
         for lease in leases & self._lease_suspects:
             if await self._ipam.release_address(lease.pool, lease.address, serial=lease.serial):
                 log.warning(
@@ -118,6 +140,7 @@ class Collector:
                     },
                 )
         self._lease_suspects = leases
+        await self._foreign_pools.collect(view, Claims(view, self._state.networks()), listed)
 
     async def _forgotten(self, view: EngineView) -> AsyncIterator[Endpoint]:
         for endpoint in self._state.endpoints():
@@ -126,7 +149,7 @@ class Collector:
             if endpoint.sandbox is None or not await self._links.sandbox_alive(endpoint.sandbox):
                 yield endpoint
 
-    async def _unclaimed(self) -> AsyncIterator[Lease]:
+    async def _unclaimed(self, listed: AbstractSet[IPAddress]) -> AsyncIterator[Lease]:
         """Give the leases for endpoints of our networks that no endpoint has.
 
         Docker takes an address and then makes its endpoint, within moments; it forgets the one
@@ -144,5 +167,6 @@ class Collector:
                         lease.kind is LeaseKind.ENDPOINT
                         and lease.serial not in serials
                         and lease.address not in subnet.auxiliary
+                        and lease.address not in listed
                     ):
                         yield lease

@@ -1,16 +1,17 @@
 """The port Engine: in memory, and over HTTP to a daemon that answers as dockerd does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.domain.model import EndpointId, NetworkId
 from ovsdriver.errors import ConfigurationError, UnavailableError
-from ovsdriver.ports import Engine, EngineEndpoint
+from ovsdriver.ports import Engine, EngineEndpoint, EngineSubnet
 from tests.fakes.engine import FakeEngine
 
 LAB = NetworkId("1ab" + "0" * 61)
@@ -55,18 +56,43 @@ class Daemon:
             "Name": name,
             "Driver": driver,
             "Scope": "local",
+            "IPAM": {"Driver": "default", "Options": None, "Config": []},
+            "ConfigOnly": False,
             "Containers": {},
         }
 
     def remove_network(self, network: str) -> None:
         del self.networks[network]
 
-    def add_endpoint(self, endpoint: str, network: str, container: str) -> None:
+    def add_subnet(
+        self,
+        network: str,
+        cidr: str,
+        *,
+        ipam: str = "ovsipam",
+        options: Mapping[str, str] | None = None,
+        scope: str = "local",
+        kept: Sequence[str] = (),
+    ) -> None:
+        there = self.networks[network]
+        there["Scope"] = scope
+        there["IPAM"]["Driver"] = ipam
+        there["IPAM"]["Options"] = options
+        subnet = {"Subnet": cidr}
+        if kept:
+            subnet["Gateway"] = kept[0]
+            subnet["AuxiliaryAddresses"] = {f"host{each}": each for each in kept[1:]}
+        there["IPAM"]["Config"].append(subnet)
+
+    def add_endpoint(self, endpoint: str, network: str, container: str, *addresses: str) -> None:
+        v4 = next((each for each in addresses if ":" not in each), "")
+        v6 = next((each for each in addresses if ":" in each), "")
         self.networks[network]["Containers"][container * 8] = {
             "Name": container,
             "EndpointID": endpoint,
             "MacAddress": "",
-            "IPv4Address": "",
+            "IPv4Address": v4,
+            "IPv6Address": v6,
         }
         self.containers.append(
             {
@@ -77,6 +103,9 @@ class Daemon:
                         self.networks[network]["Name"]: {
                             "NetworkID": network,
                             "EndpointID": endpoint,
+                            "IPAMConfig": None,
+                            "IPAddress": v4.partition("/")[0],
+                            "GlobalIPv6Address": v6.partition("/")[0],
                         }
                     }
                 },
@@ -172,6 +201,41 @@ async def test_endpoints_have_their_container_and_network(rig: Rig):
     }
 
 
+async def test_endpoints_have_their_addresses_once(rig: Rig):
+    rig.world.add_network(LAB, "lab")
+    rig.world.add_endpoint(WEB, LAB, "web", "10.1.0.2/24", "fd00:1::2/64")
+    rig.world.add_endpoint(DB, LAB, "db", "10.1.0.3/24")
+    endpoints = (await rig.engine.read()).endpoints
+    assert endpoints[WEB].addresses == (IPAddress("10.1.0.2"), IPAddress("fd00:1::2"))
+    assert endpoints[DB].addresses == (IPAddress("10.1.0.3"),)
+
+
+async def test_networks_of_ipam_plugins_have_their_subnets(rig: Rig):
+    rig.world.add_network(LAB, "lab")
+    options = {"ipam.space": "blue"}
+    kept = ("10.1.0.1", "10.1.0.5", "10.1.0.6")
+    rig.world.add_subnet(LAB, "10.1.0.0/24", options=options, kept=kept)
+    rig.world.add_subnet(LAB, "fd00:1::/64", options=options)
+    one, two = (await rig.engine.read()).subnets
+    assert one == EngineSubnet(
+        network=LAB,
+        cidr=IPNetwork("10.1.0.0/24"),
+        ipam="ovsipam",
+        options={"ipam.space": "blue"},
+        kept=frozenset(map(IPAddress, kept)),
+    )
+    assert (two.cidr, two.kept) == (IPNetwork("fd00:1::/64"), frozenset())
+    rig.world.remove_network(LAB)
+    assert (await rig.engine.read()).subnets == ()
+
+
+async def test_networks_of_swarm_are_told_from_those_of_the_host(rig: Rig):
+    rig.world.add_network(LAB, "lab")
+    rig.world.add_subnet(LAB, "10.1.0.0/24", ipam="example/ovsipam:latest", scope="swarm")
+    (subnet,) = (await rig.engine.read()).subnets
+    assert (subnet.ipam, subnet.local) == ("example/ovsipam:latest", False)
+
+
 async def test_an_endpoint_that_ended_is_not_listed(rig: Rig):
     rig.world.add_network(LAB, "lab")
     rig.world.add_endpoint(WEB, LAB, "web")
@@ -221,6 +285,51 @@ async def test_networks_of_dockers_own_drivers_are_named_and_not_looked_into(dae
     view = await DockerEngine(f"unix://{daemon.path}").read()
     assert view.networks == {BRIDGE: "bridge", LAB: "lab"}
     assert daemon.calls == [LAB]
+
+
+async def test_networks_of_dockers_own_drivers_with_an_ipam_plugin_are_looked_into(daemon: Daemon):
+    daemon.add_network(BRIDGE, "dockers", driver="bridge")
+    daemon.add_subnet(BRIDGE, "10.1.0.0/24")
+    daemon.add_endpoint(WEB, BRIDGE, "web", "10.1.0.2/24")
+    daemon.containers.clear()  # while it starts
+    view = await DockerEngine(f"unix://{daemon.path}").read()
+    assert daemon.calls == [BRIDGE]
+    assert view.endpoints[WEB].addresses == (IPAddress("10.1.0.2"),)
+    assert [each.network for each in view.subnets] == [BRIDGE]
+
+
+async def test_addresses_of_containers_on_any_network_are_read(daemon: Daemon):
+    daemon.add_network(BRIDGE, "bridge", driver="bridge")
+    daemon.add_endpoint(WEB, BRIDGE, "web", "172.17.0.2/16")
+    view = await DockerEngine(f"unix://{daemon.path}").read()
+    assert daemon.calls == []
+    assert view.endpoints[WEB].addresses == (IPAddress("172.17.0.2"),)
+
+
+async def test_what_networks_are_modelled_on_and_dockers_own_ipam_have_no_subnets_of_ours(
+    daemon: Daemon,
+):
+    daemon.add_network(LAB, "model", driver="null")
+    daemon.add_subnet(LAB, "10.1.0.0/24")
+    daemon.networks[LAB]["ConfigOnly"] = True
+    daemon.add_network(BRIDGE, "lab")
+    daemon.add_subnet(BRIDGE, "10.2.0.0/24", ipam="default")
+    assert (await DockerEngine(f"unix://{daemon.path}").read()).subnets == ()
+
+
+async def test_a_gateway_that_docker_shows_with_its_prefix_length_is_read(daemon: Daemon):
+    daemon.add_network(LAB, "lab")
+    daemon.add_subnet(LAB, "fd00:1::7/64", kept=("fd00:1::1/64",))
+    (subnet,) = (await DockerEngine(f"unix://{daemon.path}").read()).subnets
+    assert subnet.kept == {IPAddress("fd00:1::1")}
+    assert str(subnet.cidr) == "fd00:1::/64"
+
+
+async def test_an_address_that_cannot_be_read_is_not_left_out(daemon: Daemon):
+    daemon.add_network(LAB, "lab")
+    daemon.add_endpoint(WEB, LAB, "web", "10.1.0.x/24")
+    with pytest.raises(UnavailableError, match=r"cannot be read.*10\.1\.0\.x"):
+        await DockerEngine(f"unix://{daemon.path}").read()
 
 
 async def test_a_network_that_is_removed_while_we_read_is_no_fault(daemon: Daemon):

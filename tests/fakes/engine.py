@@ -1,10 +1,13 @@
 """Docker's API in memory."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
+
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.model import EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
-from ovsdriver.ports import EngineEndpoint, EngineView
+from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
 
 
 class FakeEngine:
@@ -17,16 +20,45 @@ class FakeEngine:
         self._gone = asyncio.Event()
         self._networks: dict[NetworkId, str] = {}
         self._endpoints: dict[EndpointId, EngineEndpoint] = {}
+        self._subnets: list[EngineSubnet] = []
 
     def add_network(self, network: NetworkId, name: str) -> None:
         self._networks[network] = name
 
     def remove_network(self, network: NetworkId) -> None:
         del self._networks[network]
+        self._subnets = [each for each in self._subnets if each.network != network]
 
-    def add_endpoint(self, endpoint: EndpointId, network: NetworkId, container: str) -> None:
+    def add_subnet(
+        self,
+        network: NetworkId,
+        cidr: str,
+        *,
+        ipam: str = "ovsipam",
+        options: Mapping[str, str] | None = None,
+        scope: str = "local",
+        kept: Sequence[str] = (),
+    ) -> None:
+        """Let a network have a subnet, with ``kept`` as its gateway and auxiliary addresses."""
+        self._subnets.append(
+            EngineSubnet(
+                network=network,
+                cidr=IPNetwork(cidr),
+                ipam=ipam,
+                options=options or {},
+                local=scope == "local",
+                kept=frozenset(map(IPAddress, kept)),
+            )
+        )
+
+    def add_endpoint(
+        self, endpoint: EndpointId, network: NetworkId, container: str, *addresses: str
+    ) -> None:
         self._endpoints[endpoint] = EngineEndpoint(
-            endpoint=endpoint, network=network, container=container
+            endpoint=endpoint,
+            network=network,
+            container=container,
+            addresses=tuple(IPNetwork(each).ip for each in addresses),
         )
 
     def remove_endpoint(self, endpoint: EndpointId) -> None:
@@ -55,4 +87,5 @@ class FakeEngine:
             version=self.version,
             networks=dict(self._networks),
             endpoints=dict(self._endpoints),
+            subnets=tuple(self._subnets),
         )
