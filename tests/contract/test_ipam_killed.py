@@ -1,110 +1,132 @@
-"""The process is killed with SIGKILL under load: what it had acknowledged holds, and no more."""
+"""The process is killed with SIGKILL under load: what it had acknowledged holds, and no more.
 
+``OVSNET_KILLS`` says how many times; ``tests/run kills`` does 200.
+"""
+
+import os
+import random
+import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from netaddr import IPAddress, IPNetwork
 
 from ipam import Ipam, PoolRequest
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
-from tests.unit.ipam.conftest import Host
+from tests.contract import killed_clients
+from tests.contract.killed_clients import LASTING
 
-ROUNDS = 12
+ROUNDS = int(os.environ.get("OVSNET_KILLS", "12"))
+IN_START = 4
+"""Every so many rounds the kill comes after a time from the start, so perhaps in the middle of it,
+and otherwise after a time from the first word."""
 
-CLIENTS = """
-import asyncio, random, sys, time
-from pathlib import Path
-from ipam import AddressRequest, ExhaustedError, Ipam
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
 
-def say(*words):
-    print(*words, flush=True)
+Leases = dict[str, dict[int, tuple[str, bool]]]
+"""Address, and whether it was asked for, by pool and serial."""
 
-async def main():
-    database = await Database.open(Path(sys.argv[1]))
-    ipam = await Ipam.load(
-        SqliteLeases(database), defaults=(), surroundings=None, clock=time.time)
-    (pool,) = ipam.pools()
-    held = [lease.address for lease in await ipam.leases(pool.id)]
 
-    async def client(number):
-        choose = random.Random(number)
-        while True:
-            if held and choose.random() < 0.4:
-                address = held.pop(choose.randrange(len(held)))
-                say("giving", address)
-                await ipam.release_address(pool.id, address)
-                say("gave", address)
-            else:
-                try:
-                    lease = await ipam.request_address(
-                        AddressRequest(pool=pool.id, name=f"c{number}"))
-                except ExhaustedError:
-                    continue
-                say("got", lease.address, lease.serial)
-                held.append(lease.address)
+@dataclass
+class Known:
+    """What must be so, from what was acknowledged."""
 
-    await asyncio.gather(*(client(number) for number in range(20)))
+    held: Leases
+    serials: set[int]
+    """Every one that was ever acknowledged."""
+    giving: set[int] = field(default_factory=set)
+    """Serials of leases whose release was asked for: they may be there or not."""
+    gone: set[int] = field(default_factory=set)
+    closing: set[str] = field(default_factory=set)
+    """Pools whose release was asked for: they may be there, with all that they held, or not."""
+    closed: set[str] = field(default_factory=set)
 
-asyncio.run(main())
-"""
+    def hear(self, what: str, pool: str, *rest: str) -> None:
+        if what == "opened":
+            assert pool not in self.held, "an id was given twice"
+            self.held[pool] = {}
+        elif what == "closing":
+            self.closing.add(pool)
+        elif what == "closed":
+            self.closed.add(pool)
+        elif what == "got":
+            serial = int(rest[0])
+            assert serial not in self.serials, "a serial was given twice"
+            self.serials.add(serial)
+            self.held[pool][serial] = (rest[1], rest[2] == "1")
+        elif what == "giving":
+            del self.held[pool][int(rest[0])]
+            self.giving.add(int(rest[0]))
+        else:
+            assert what == "gave"
+            self.gone.add(int(rest[0]))
+
+    def check(self, ipam: Ipam, found: Leases) -> None:
+        assert self.held.keys() - self.closing <= found.keys()
+        assert not self.closed & found.keys()
+        for pool in ipam.pools():
+            there, held = found[pool.id], self.held.get(pool.id, {})
+            # Of a pool that was on its way out either nothing is there, or everything.
+            assert held.items() <= there.items()
+            # What nobody knows of was asked for, and the answer did not get out.
+            unknown = there.keys() - held.keys()
+            assert unknown & self.serials <= self.giving - self.gone
+            addresses = {address for address, _ in there.values()}
+            assert len(addresses) == len(there) == ipam.usage(pool.id).held
+            assert all(IPAddress(address) in pool.subnet for address in addresses)
+        for one, other in combinations(ipam.pools(), 2):
+            apart = one.subnet not in other.subnet and other.subnet not in one.subnet
+            assert apart or one.space != other.space
 
 
 async def test_what_was_acknowledged_before_a_kill_holds_after_it(tmp_path: Path):
     path = tmp_path / "state.db"
-    ipam, database = await opened(path)
-    request = PoolRequest(space="ovsnet", subnet=IPNetwork("10.40.0.0/22"))
-    pool = (await ipam.request_pool(request)).id
+    ipam, database = await killed_clients.opened(path)
+    for subnet in map(IPNetwork, LASTING):
+        await ipam.request_pool(PoolRequest(space="lasting", subnet=subnet, family=subnet.version))
+    found = await leases(ipam)
     await database.close()
-    held: dict[str, int] = {}
-    free: set[str] = set()
     serials: set[int] = set()
+    closed = 0
     for number in range(ROUNDS):
-        for words in killed(path, after_s=number * 37 % 150 / 1000):
-            if words[0] == "got":
-                assert int(words[2]) not in serials
-                serials.add(int(words[2]))
-                held[words[1]] = int(words[2])
-                free.discard(words[1])
-            elif words[0] == "giving":
-                # Until it is acknowledged, the address may be held or not.
-                del held[words[1]]
-            else:
-                free.add(words[1])
-        ipam, database = await opened(path)
-        leases = {str(lease.address): lease.serial for lease in await ipam.leases(pool)}
-        assert held.items() <= leases.items()
-        # A release was acknowledged and a later request was not: that one may have got there.
-        assert all(leases[each] not in serials for each in free & leases.keys())
-        assert ipam.usage(pool).held == len(leases)
-        assert all(IPAddress(each) in IPNetwork("10.40.0.0/22") for each in leases)
+        known = Known(held=found, serials=serials)
+        for words in killed(path, number):
+            known.hear(*words)
+        ipam, database = await killed_clients.opened(path)
+        found = await leases(ipam)
+        known.check(ipam, found)
+        closed += len(known.closed)
         await ipam.close()
         await database.close()
-        held, free = leases, set()
     assert len(serials) > ROUNDS * 20
+    assert closed > ROUNDS
 
 
-async def opened(path: Path) -> tuple[Ipam, Database]:
-    database = await Database.open(path)
-    ipam = await Ipam.load(
-        SqliteLeases(database), defaults=(), surroundings=Host(), clock=time.time
-    )
-    return ipam, database
+async def leases(ipam: Ipam) -> Leases:
+    return {
+        pool.id: {
+            lease.serial: (str(lease.address), lease.wanted) for lease in await ipam.leases(pool.id)
+        }
+        for pool in ipam.pools()
+    }
 
 
-def killed(path: Path, *, after_s: float) -> list[list[str]]:
-    """Let clients run, kill them some time after their first word; return what they said."""
+def killed(path: Path, number: int) -> list[list[str]]:
+    """Let clients run, kill them after some time; return what they said."""
+    choose = random.Random(number)  # noqa: S311 - the same again for the same number
     with subprocess.Popen(
-        [sys.executable, "-c", CLIENTS, path], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.contract.killed_clients", str(path), str(number)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline()]
-        time.sleep(after_s)
+        lines = [] if number % IN_START == 0 else [process.stdout.readline()]
+        time.sleep(choose.uniform(0, 0.4 if number % IN_START == 0 else 0.15))
         process.kill()
         lines += process.stdout
+    assert process.returncode == -signal.SIGKILL, "it ended by itself"
     # The last line may be cut.
     return [line.split() for line in lines if line.endswith("\n")]

@@ -1,0 +1,125 @@
+"""``ovsnet serve`` as a process with folders of its own, in a network namespace."""
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PATIENCE_S = 60.0
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("ovsnet", timeout=PATIENCE_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PATIENCE_S)
+        self.sock.connect(str(self._path))
+
+
+class Process:
+    """``ovsnet serve`` with folders of its own, and what asks it."""
+
+    def __init__(self, home: Path, netns: str, ovsdb: str = "") -> None:
+        self.home = home
+        self.netns = netns
+        self.ovsdb = ovsdb or f"unix:{home}/no.sock"
+        self.config = home / "ovsnet.toml"
+        self.config.write_text("")
+        self.plugin_dir = home / "plugins"
+        self.run_dir = home / "run"
+        self.state_dir = home / "state"
+        self.log = home / "log"
+        self.running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def store(self) -> Path:
+        return self.state_dir / "state.db"
+
+    def flags(self, *names: str) -> list[str]:
+        known = {
+            "plugin-dir": self.plugin_dir,
+            "run-dir": self.run_dir,
+            "state-dir": self.state_dir,
+            "ovsdb": self.ovsdb,
+        }
+        return [word for name in names for word in (f"--{name}", str(known[name]))]
+
+    def start(self, *, wait: bool = True) -> None:
+        with self.log.open("ab") as log:
+            self.running = subprocess.Popen(
+                [
+                    *("nsenter", f"--net={self.netns}", sys.executable, "-m", "ovsdriver", "serve"),
+                    *("--config", str(self.config), "--docker", f"unix://{self.home}/docker.sock"),
+                    *self.flags("plugin-dir", "run-dir", "state-dir", "ovsdb"),
+                ],
+                stderr=log,
+            )
+        if wait:
+            self.until(lambda: "process.listening" in self.said(), "it listens")
+
+    def stop(self) -> int:
+        assert self.running is not None
+        self.running.send_signal(signal.SIGTERM)
+        code = self.running.wait(PATIENCE_S)
+        self.running = None
+        return code
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def until(self, met: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not met():
+            assert self.running is None or self.running.poll() is None, self.said()
+            assert time.monotonic() < end, f"not so in time: {what}\n{self.said()}"
+            time.sleep(0.05)
+
+    def ask(self, call: str, body: object = None, *, name: str = "ovsnet") -> tuple[int, Any]:
+        return self._ask("POST", self.plugin_dir / f"{name}.sock", f"/{call}", body)
+
+    def admin(self, method: str, path: str) -> tuple[int, Any]:
+        return self._ask(method, self.run_dir / "admin.sock", path, None)
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                *("nsenter", f"--net={self.netns}", sys.executable, "-m", "ovsdriver"),
+                *words,
+                *("--config", str(self.config)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S * 2,
+        )
+
+    def _ask(self, method: str, path: Path, call: str, body: object) -> tuple[int, Any]:
+        connection = _Unix(path)
+        try:
+            connection.request(method, call, None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def made(netns: str, ovsdb: str = "") -> Iterator[Process]:
+    # Not tmp_path: a socket's path has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="edg-") as home:
+        process = Process(Path(home), netns, ovsdb)
+        yield process
+        if process.running is not None:
+            process.running.kill()
+            process.running.wait(PATIENCE_S)
