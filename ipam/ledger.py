@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netaddr import IPAddress
 
@@ -12,6 +13,16 @@ from ipam.model import Lease, LeaseKind, Memory, Pool, Reservation, Usage
 from ipam.resting import Resting
 from ipam.runs import Block
 from ipam.store import StoredPool
+
+
+class Changes(NamedTuple):
+    """What the store is to remember of a pool's free addresses from now on."""
+
+    remember: list[Memory]
+    forget: list[IPAddress]
+
+
+NOTHING = Changes([], [])
 
 CONTESTED_S = 60.0
 """How long an address that someone on the segment answers for is not chosen."""
@@ -151,20 +162,23 @@ class Ledger:
             return
         if self._reserved_names.get(reservation.name) == offset:
             del self._reserved_names[reservation.name]
+            others = (o for o, each in self.reserved.items() if each.name == reservation.name)
+            if (other := min(others, default=None)) is not None:
+                self._reserved_names[reservation.name] = other
         self._unbar(offset)
 
     def reserved_for(self, name: str) -> int | None:
         """Return the address that is reserved for a name."""
         return self._reserved_names.get(name)
 
-    def wake(self, now: float) -> list[IPAddress]:
-        """End what is over; return the addresses of which nothing is to be remembered any more."""
-        if not self.resting and not self.contested:
-            return []
-        rested = self.resting.wake(now)
-        for offset in (*rested, *self.contested.wake(now)):
+    def wake(self, now: float) -> Changes:
+        """End what is over: quarantines, and memories of names that are too old."""
+        rested = self.resting.wake(now) if self.resting else []
+        for offset in (*rested, *(self.contested.wake(now) if self.contested else ())):
             self._unbar(offset)
-        return [self.address(offset) for offset in rested if offset not in self.memories]
+        changes = self._keep_no_more(self.memories.outdated(now))
+        blank = [self.address(offset) for offset in rested if offset not in self.memories]
+        return Changes(changes.remember, changes.forget + blank)
 
     def rests_s(self, now: float) -> float:
         """Return in how many seconds the first address comes back by itself; 0 if none does."""
@@ -196,8 +210,8 @@ class Ledger:
         if lease is not None and lease.kind is LeaseKind.GATEWAY:
             self.gateway = lease
 
-    def end(self, offset: int, lease: Lease, now: float) -> tuple[list[Memory], list[IPAddress]]:
-        """Free an address; return what is to be remembered of it, and what forgotten.
+    def end(self, offset: int, lease: Lease, now: float) -> Changes:
+        """Free an address.
 
         In a pool with quarantine the store remembers an endpoint's address by itself.
         """
@@ -208,18 +222,18 @@ class Ledger:
         if rests:
             self._rest(offset, now)
         if not remembered(lease):
-            return [], []
+            return NOTHING
         memory = Memory(address=lease.address, name=lease.name, wanted=lease.wanted, since=now)
-        forgotten = self._keep(offset, _note(memory))
-        return [] if rests else [memory], forgotten
+        changes = self._keep(offset, _note(memory))
+        return changes if rests else Changes([memory, *changes.remember], changes.forget)
 
     def _rest(self, offset: int, since: float) -> None:
         self.resting.begin(offset, since)
         self.addresses.bar(offset)
 
-    def recall(self, memories: Iterable[Memory], now: float) -> list[IPAddress]:
-        """Take over what the store remembers, the oldest first; return what is to be forgotten."""
-        forgotten = []
+    def recall(self, memories: Iterable[Memory], now: float) -> Changes:
+        """Take over what the store remembers, the oldest first."""
+        changes = Changes([], [])
         for memory in memories:
             offset = int(memory.address) - self.first
             # Somebody has the address by now; when it is released, that is remembered instead.
@@ -228,24 +242,29 @@ class Ledger:
             if not self.resting.over(memory.since, now):
                 self._rest(offset, memory.since)
             if memory.wanted or memory.name:
-                forgotten += self._keep(offset, _note(memory))
+                more = self._keep(offset, _note(memory))
+                changes.remember.extend(more.remember)
+                changes.forget.extend(more.forget)
             elif offset not in self.resting:
-                forgotten.append(memory.address)
-        return forgotten
+                changes.forget.append(memory.address)
+        return changes
 
-    def outdated(self, now: float) -> list[IPAddress]:
-        """Forget the names that are too old; return their addresses."""
-        return self._keep_no_more(self.memories.outdated(now))
-
-    def _keep(self, offset: int, note: Note) -> list[IPAddress]:
+    def _keep(self, offset: int, note: Note) -> Changes:
         self.addresses.keep(offset)
         return self._keep_no_more(self.memories.note(offset, note))
 
-    def _keep_no_more(self, offsets: list[int]) -> list[IPAddress]:
+    def _keep_no_more(self, offsets: list[int]) -> Changes:
+        if not offsets:
+            return NOTHING
+        changes = Changes([], [])
         for offset in offsets:
             self.addresses.keep_no_more(offset)
-        # The memory of an address in quarantine is forgotten when that is over.
-        return [self.address(offset) for offset in offsets if offset not in self.resting]
+            address, since = self.address(offset), self.resting.since(offset)
+            if since is None:
+                changes.forget.append(address)
+            else:
+                changes.remember.append(Memory(address=address, since=since))
+        return changes
 
     def _forget(self, offset: int) -> Note | None:
         note = self.memories.forget(offset)

@@ -16,6 +16,10 @@ class Resting:
     def __contains__(self, offset: int) -> bool:
         return offset in self._began
 
+    def since(self, offset: int) -> float | None:
+        """Return when it began to rest; None if it does not."""
+        return self._began.get(offset)
+
     def begin(self, offset: int, since: float) -> None:
         """Let an address rest, from ``since`` on, which is no earlier than all the others."""
         self._began.pop(offset, None)

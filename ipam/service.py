@@ -13,7 +13,6 @@ to its end in a task of its own, and what was asked for and is wanted no more is
 """
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -25,13 +24,12 @@ from netaddr import IPAddress, IPNetwork
 
 from ipam import checks, refusals
 from ipam.errors import ExhaustedError, InvalidPoolError, StoreError
-from ipam.ledger import Ledger, remembered
+from ipam.ledger import Changes, Ledger, remembered
 from ipam.model import (
     AddressRequest,
     DefaultPool,
     Lease,
     LeaseKind,
-    Memory,
     Occupied,
     Pool,
     PoolId,
@@ -40,9 +38,10 @@ from ipam.model import (
     SpaceLimit,
     Usage,
 )
-from ipam.reservations import Reservations
+from ipam.probing import Prober, Probing
+from ipam.reserving import Reserving
 from ipam.spaces import Spaces
-from ipam.store import Contents, LeaseStore, StoredPool
+from ipam.store import LeaseStore, StoredPool
 from ipam.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -55,11 +54,6 @@ _POOL_ID_CHARACTERS = 64
 _RECENT = 4096
 """Leases remembered in memory: a container's CreateEndpoint follows its RequestAddress."""
 
-_PROBES_S = (0.3, 0.6)
-"""How long the segment is asked for the first address, and, if that is in use, for further ones."""
-
-_PROBED_AT_ONCE = 16
-
 NO_LIMITS: Mapping[str, SpaceLimit] = MappingProxyType({})
 
 
@@ -68,16 +62,6 @@ class Surroundings(Protocol):
 
     async def occupied(self, family: int) -> Sequence[Occupied]:
         """Return routes and name servers of a family; in bounded time."""
-        ...
-
-
-class Prober(Protocol):
-    """Asks a pool's segment who is there."""
-
-    async def claimed(
-        self, pool: PoolId, addresses: Sequence[IPAddress], *, within_s: float
-    ) -> Mapping[IPAddress, str]:
-        """Return the MACs of those who answer; empty where the segment cannot be asked."""
         ...
 
 
@@ -93,19 +77,21 @@ class Ipam:
         prober: Prober | None,
         clock: Callable[[], float],
         epoch: int,
+        reservations: Sequence[Reservation],
     ) -> None:
         """Use :meth:`load`."""
         self._store = store
         self._spaces = spaces
         self._surroundings = surroundings
-        self._prober = prober
         self._clock = clock
+        self._probing = Probing(prober, clock=clock) if prober is not None else None
         self._epoch = epoch
-        self._reservations = Reservations()
-        self._reserving = asyncio.Lock()
         self._pool_numbers = count(1)
         self._serials = count((epoch << _COUNTER_BITS) + 1)
         self._pools: dict[PoolId, Ledger] = {}
+        self._reserving = Reserving(
+            reservations, store=store, spaces=spaces, pools=self._pools, clock=clock
+        )
         self._recent: dict[tuple[PoolId, int], Lease] = {}
         self._tasks = Tasks()
 
@@ -146,8 +132,10 @@ class Ipam:
             prober=prober,
             clock=clock,
             epoch=contents.epoch,
+            reservations=contents.reservations,
         )
-        ipam._restore(contents)
+        for stored in contents.pools:
+            ipam._restore(stored)
         return ipam
 
     async def close(self) -> None:
@@ -178,7 +166,7 @@ class Ipam:
 
     def reservations(self) -> Sequence[Reservation]:
         """Return every reservation, by space and ascending address."""
-        return tuple(self._reservations)
+        return self._reserving.all()
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         """Return who holds an address; None if nobody does. No wait for a recent lease."""
@@ -241,8 +229,7 @@ class Ipam:
             )
         self._spaces.check_pools(pool.space)
         self._spaces.add(pool)
-        for reservation in self._reservations.inside(pool):
-            self._keep(ledger, reservation)
+        self._reserving.apply(ledger)
         await self._tasks.to_its_end(
             self._add_pool(ledger), undo=partial(self.release_pool, pool.id)
         )
@@ -345,11 +332,17 @@ class Ipam:
             ReservedError: the address, or the name's place in the pool, is reserved already.
             StoreError: it could not be written; nothing was reserved.
         """
-        await self._tasks.to_its_end(self._reserve(wanted, replace=replace))
+        await self._tasks.to_its_end(self._reserving.put(wanted, replace=replace))
 
     async def reserve_any(self, pool: PoolId, *, name: str, note: str = "") -> Reservation:
         """Keep the lowest free address of a pool for a name; errors as :meth:`reserve`."""
-        return await self._tasks.to_its_end(self._reserve_any(pool, name, note))
+        ledger = self._require(pool)
+        self._wake(ledger)
+        putting = self._reserving.put_any(ledger, name=name, note=note)
+        reservation = await self._tasks.to_its_end(putting)
+        if reservation is None:
+            raise await self._full(ledger, LeaseKind.ENDPOINT)
+        return reservation
 
     async def unreserve(self, keys: Sequence[tuple[str, IPAddress]]) -> Sequence[Reservation]:
         """Keep addresses, by space, for nobody any more; return the reservations that ended.
@@ -357,99 +350,7 @@ class Ipam:
         Raises:
             StoreError: it could not be written; all are as they were.
         """
-        return await self._tasks.to_its_end(self._unreserve(keys))
-
-    async def _reserve(self, wanted: Sequence[Reservation], *, replace: bool) -> None:
-        async with self._reserving:
-            await self._put_aside(wanted, replace=replace)
-
-    async def _reserve_any(self, pool: PoolId, name: str, note: str) -> Reservation:
-        async with self._reserving:
-            ledger = self._require(pool)
-            self._wake(ledger)
-            before = ledger.reserved_for(name) if name else None
-            if before is not None:
-                return ledger.reserved[before]
-            offset = ledger.addresses.pick()
-            if offset is None:
-                raise await self._full(ledger, LeaseKind.ENDPOINT)
-            reservation = Reservation(
-                space=ledger.pool.space,
-                address=ledger.address(offset),
-                name=name,
-                note=note,
-                created=self._clock(),
-            )
-            await self._put_aside([reservation], replace=False)
-            return reservation
-
-    async def _put_aside(self, wanted: Sequence[Reservation], *, replace: bool) -> None:
-        self._reservations.check(wanted, replace=replace)
-        now = self._clock()
-        wanted = [
-            each if each.created else dataclasses.replace(each, created=now) for each in wanted
-        ]
-        self._check_pools_of(wanted)
-        earlier = [self._reservations.get(each.space, each.address) for each in wanted]
-        # Before it is written: nobody gets the address meanwhile.
-        for each in wanted:
-            self._put_reservation(each)
-        try:
-            await self._store.reserve(put=wanted)
-        except BaseException:
-            for each, before in zip(wanted, earlier, strict=True):
-                self._drop_reservation(each.space, each.address)
-                if before is not None:
-                    self._put_reservation(before)
-            raise
-
-    async def _unreserve(self, keys: Sequence[tuple[str, IPAddress]]) -> Sequence[Reservation]:
-        async with self._reserving:
-            there = [each for each in keys if self._reservations.get(*each) is not None]
-            await self._store.reserve(put=(), drop=there)
-            return [each for key in there if (each := self._drop_reservation(*key)) is not None]
-
-    def _check_pools_of(self, wanted: Sequence[Reservation]) -> None:
-        """Refuse what the pools that are there could never give."""
-        names: dict[tuple[PoolId, str], IPAddress] = {}
-        for each in wanted:
-            pool = self._spaces.covering(each.space, each.address)
-            ledger = self._pools.get(pool.id) if pool else None
-            offset = ledger.offset(each.address) if ledger else None
-            if ledger is None or offset is None:
-                continue
-            if not ledger.addresses.usable(offset):
-                raise refusals.unusable(each.address, ledger.pool)
-            if ledger.gateway is not None and ledger.gateway.address == each.address:
-                raise refusals.reserved_gateway(each, ledger.pool)
-            if each.name:
-                there = ledger.reserved_for(each.name)
-                before = names.setdefault(
-                    (ledger.pool.id, each.name),
-                    each.address if there is None else ledger.address(there),
-                )
-                if before != each.address:
-                    raise refusals.named_already(each, ledger.pool, before)
-
-    def _put_reservation(self, reservation: Reservation) -> None:
-        self._reservations.put(reservation)
-        pool = self._spaces.covering(reservation.space, reservation.address)
-        ledger = self._pools.get(pool.id) if pool else None
-        if ledger is not None:
-            self._keep(ledger, reservation)
-
-    def _keep(self, ledger: Ledger, reservation: Reservation) -> None:
-        offset = ledger.offset(reservation.address)
-        if offset is not None and ledger.addresses.usable(offset):
-            ledger.reserve(offset, reservation)
-
-    def _drop_reservation(self, space: str, address: IPAddress) -> Reservation | None:
-        pool = self._spaces.covering(space, address)
-        ledger = self._pools.get(pool.id) if pool else None
-        offset = ledger.offset(address) if ledger else None
-        if ledger is not None and offset is not None:
-            ledger.unreserve(offset)
-        return self._reservations.drop(space, address)
+        return await self._tasks.to_its_end(self._reserving.drop(keys))
 
     # Choosing
 
@@ -460,7 +361,7 @@ class Ipam:
         return ledger
 
     def _wake(self, ledger: Ledger) -> None:
-        self._remember(ledger, forget=ledger.wake(self._clock()))
+        self._remember(ledger, ledger.wake(self._clock()))
 
     def _check_overlap(self, space: str, subnet: IPNetwork) -> None:
         other = self._spaces.overlapping(space, subnet)
@@ -473,11 +374,10 @@ class Ipam:
         if request.address is not None:
             offset = await self._wanted(ledger, request.address, request)
         else:
-            now = self._clock()
-            self._remember(ledger, forget=[*ledger.wake(now), *ledger.outdated(now)])
+            self._wake(ledger)
             offset = await self._chosen(ledger, request)
-        if ledger.pool.probe and self._prober is not None and request.kind is LeaseKind.ENDPOINT:
-            return await self._probed(self._prober, ledger, request, offset)
+        if ledger.pool.probe and self._probing is not None and request.kind is LeaseKind.ENDPOINT:
+            return await self._probing.free(ledger, request, offset)
         return offset
 
     async def _chosen(self, ledger: Ledger, request: AddressRequest) -> int:
@@ -507,46 +407,6 @@ class Ipam:
             raise refusals.reserved(address, ledger.pool, keeper)
         return offset
 
-    async def _probed(
-        self, prober: Prober, ledger: Ledger, request: AddressRequest, offset: int
-    ) -> int:
-        """Return ``offset``, or a later one, for which nobody on the segment answers."""
-        asked = [offset]
-        ledger.try_next(offset)
-        found: dict[IPAddress, str] = {}
-        try:
-            for within_s in _PROBES_S:
-                unasked = [o for o in asked if ledger.address(o) not in found]
-                addresses = [ledger.address(each) for each in unasked]
-                answers = await prober.claimed(ledger.pool.id, addresses, within_s=within_s)
-                for address, mac in answers.items():
-                    self._contest(ledger, address, mac)
-                    found[address] = mac
-                for each in unasked:
-                    if ledger.address(each) not in found:
-                        return each
-                if request.address is not None:
-                    raise refusals.in_use(request.address, ledger.pool, found[request.address])
-                while len(asked) < _PROBED_AT_ONCE:
-                    further = ledger.choose(request.kind, "")
-                    if further is None:
-                        break
-                    ledger.try_next(further)
-                    asked.append(further)
-                if len(asked) == len(found):
-                    break
-            raise refusals.all_in_use(ledger.pool, found)
-        finally:
-            ledger.tried(asked)
-
-    def _contest(self, ledger: Ledger, address: IPAddress, mac: str) -> None:
-        offset = ledger.offset(address)
-        if offset is not None:
-            ledger.contest(offset, self._clock())
-        log.warning(
-            "ipam.address-in-use", extra={"pool": ledger.pool.id, "address": address, "mac": mac}
-        )
-
     async def _full(self, ledger: Ledger, kind: LeaseKind) -> ExhaustedError:
         holders = await self._store.holders(ledger.pool.id, names=5)
         pool = ledger.pool
@@ -566,23 +426,19 @@ class Ipam:
 
     # Memory and store
 
-    def _restore(self, contents: Contents) -> None:
-        self._reservations = Reservations(contents.reservations)
-        now = self._clock()
-        for stored in contents.pools:
-            pool = stored.pool
-            other = self._spaces.overlapping(pool.space, pool.subnet)
-            if other is not None:
-                raise StoreError(
-                    f"the store holds two pools that overlap, {pool.id} and {other.id}; it was "
-                    "not changed. Restore it from a backup"
-                )
-            self._spaces.add(pool)
-            ledger = self._pools[pool.id] = Ledger.of(stored)
-            self._spaces.hold(pool.space, ledger.held)
-            for reservation in self._reservations.inside(pool):
-                self._keep(ledger, reservation)
-            self._remember(ledger, forget=ledger.recall(stored.memories, now))
+    def _restore(self, stored: StoredPool) -> None:
+        pool = stored.pool
+        other = self._spaces.overlapping(pool.space, pool.subnet)
+        if other is not None:
+            raise StoreError(
+                f"the store holds two pools that overlap, {pool.id} and {other.id}; it was not "
+                "changed. Restore it from a backup"
+            )
+        self._spaces.add(pool)
+        ledger = self._pools[pool.id] = Ledger.of(stored)
+        self._spaces.hold(pool.space, ledger.held)
+        self._reserving.apply(ledger)
+        self._remember(ledger, ledger.recall(stored.memories, self._clock()))
 
     async def _add_pool(self, ledger: Ledger) -> None:
         pool = ledger.pool
@@ -627,7 +483,7 @@ class Ipam:
             if added:
                 self._know(offset, lease)
             if note is not None and not remembered(lease):
-                self._remember(ledger, forget=[lease.address])
+                self._remember(ledger, Changes([], [lease.address]))
             return added
 
         return adding()
@@ -647,9 +503,9 @@ class Ipam:
             )
             if lease is not None:
                 self._recent.pop((pool, offset), None)
-                memories, forget = ledger.end(offset, lease, now)
+                changes = ledger.end(offset, lease, now)
                 self._count(ledger, -1)
-                self._remember(ledger, memories=memories, forget=forget)
+                self._remember(ledger, changes)
         finally:
             ledger.leaving.pop(offset).set_result(None)
         return lease is not None
@@ -664,16 +520,12 @@ class Ipam:
         if len(self._recent) > _RECENT:
             del self._recent[next(iter(self._recent))]
 
-    def _remember(
-        self,
-        ledger: Ledger,
-        *,
-        memories: Sequence[Memory] = (),
-        forget: Sequence[IPAddress] = (),
-    ) -> None:
+    def _remember(self, ledger: Ledger, changes: Changes) -> None:
         """Write down in the background who had which address: nobody waits for that."""
-        if memories or forget:
-            noting = self._store.remember(ledger.pool.id, memories=memories, forget=forget)
+        if changes.remember or changes.forget:
+            noting = self._store.remember(
+                ledger.pool.id, memories=changes.remember, forget=changes.forget
+            )
             self._tasks.in_background(noting)
 
 
