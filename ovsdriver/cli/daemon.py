@@ -56,6 +56,11 @@ class Daemon:
         query = urlencode({"pool": pool, "network": network, "force": str(force).lower()})
         return self._ask("DELETE", f"/ipam/leases/{quote(address, safe='')}?{query}", READ_S)
 
+    def release_pool(self, pool: str, *, force: bool) -> dict[str, Any]:
+        """Release a pool by its id."""
+        query = urlencode({"pool": pool, "force": str(force).lower()})
+        return self._ask("DELETE", f"/ipam/pools?{query}", READ_S)
+
     def _ask(self, method: str, path: str, timeout_s: float) -> dict[str, Any]:
         try:
             return asyncio.run(self._request(method, path, timeout_s))

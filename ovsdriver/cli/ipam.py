@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from ovsdriver.cli import show
+from ovsdriver.cli import ipam_store, show
 from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES
@@ -34,7 +34,8 @@ def command() -> None:
 def pools(settings: Settings, which: str, as_json: bool) -> None:
     """List pools with range, network and how full they are.
 
-    POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id.
+    POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id. A pool that no
+    network has, neither here nor in Docker, is an orphan; `ovsnet ipam release` frees it.
 
     \b
     Examples:
@@ -52,7 +53,7 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
                 each["subnet"],
                 each["space"],
                 each["window"] or "-",
-                each["network_name"] or show.short(each["network"] or "-"),
+                _network(each),
                 f"{each['held']}/{_count(each['capacity'])}",
                 _used(each["held"], each["capacity"]),
                 "automatic" if each["automatic"] else "typed",
@@ -88,27 +89,36 @@ def leases(settings: Settings, which: str, as_json: bool) -> None:
         _print_rows(rows, there)
 
 
-@command.command(name="release", epilog=EXIT_CODES, short_help="Release an address by hand.")
-@click.argument("address")
+@command.command(
+    name="release", epilog=EXIT_CODES, short_help="Release an address or a pool by hand."
+)
+@click.argument("what", metavar="ADDRESS|POOL")
 @click.option("--pool", default="", metavar="POOL", help="The pool's id or subnet.")
 @click.option("--network", default="", metavar="NAME", help="The pool's network.")
 @click.option("--force", is_flag=True, help="Also if something holds it, or may hold it.")
 @settings_of("run_dir")
 @JSON
 def release(
-    settings: Settings, address: str, pool: str, network: str, force: bool, as_json: bool
+    settings: Settings, what: str, pool: str, network: str, force: bool, as_json: bool
 ) -> None:
-    """Release an address whose holder is gone.
+    """Release an address whose holder is gone, or a pool whose network is gone.
 
     Usually nobody needs this: containers release their addresses, and what they leave behind is
-    collected. An address that a living container has would be given to a second one.
+    collected. An address that a living container has would be given to a second one. POOL is an
+    id as `ovsnet ipam pools` shows it, and goes with all of its addresses.
 
     \b
     Examples:
       ovsnet ipam release 10.128.0.7
       ovsnet ipam release 10.0.0.5 --network team1 --force
+      ovsnet ipam release ovsnet/10.128.4.0/24/3.7
     """
-    released = Daemon(settings).release(address, pool=pool, network=network, force=force)
+    if what.count("/") > 1:  # an address has none, a subnet one
+        if pool or network:
+            raise click.UsageError(f"{what} is a pool; --pool and --network go with an address")
+        _release_pool(settings, what, force=force, as_json=as_json)
+        return
+    released = Daemon(settings).release(what, pool=pool, network=network, force=force)
     if as_json:
         show.as_json(released)
     else:
@@ -116,6 +126,25 @@ def release(
             f"released {released['address']} of pool {released['pool']}, which was held by "
             f"{released['holder']}"
         )
+
+
+for _each in (ipam_store.check, ipam_store.backup, ipam_store.restore):
+    command.add_command(_each)
+
+
+def _release_pool(settings: Settings, pool: str, *, force: bool, as_json: bool) -> None:
+    released = Daemon(settings).release_pool(pool, force=force)
+    if as_json:
+        show.as_json(released)
+        return
+    held = show.plural(released["addresses"], "address", "addresses")
+    show.line(f"released pool {released['subnet']} of space {released['space']}, with {held}")
+
+
+def _network(pool: dict[str, Any]) -> str | Text:
+    if pool["orphan"]:
+        return Text("(orphan)", style="yellow")  # no network in Docker has a name with brackets
+    return str(pool["network_name"]) or show.short(pool["network"] or "-")
 
 
 def _lease(daemon: Daemon, pool: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from netaddr import IPAddress
 
 from ovsdriver.errors import InvalidRequestError
 from ovsdriver.protocol import values
-from ovsdriver.service.ipam_report import LeasePage, PoolUse, Released
+from ovsdriver.service.ipam_report import LeasePage, PoolUse, Released, ReleasedPool
 
 READ_S = 15.0
 """For an answer from memory or of one page, and for Docker, which has 10 s to tell its names."""
@@ -38,6 +38,10 @@ class Addresses(Protocol):
         """Release an address."""
         ...
 
+    async def release_pool(self, pool: str, *, force: bool = False) -> ReleasedPool:
+        """Release a pool by its id, with all of its addresses."""
+        ...
+
 
 def routes(addresses: Addresses) -> Sequence[web.RouteDef]:
     """Return the pages; errors are left to the application's middleware."""
@@ -46,6 +50,7 @@ def routes(addresses: Addresses) -> Sequence[web.RouteDef]:
         web.get("/ipam/pools", pages.pools),
         web.get("/ipam/leases", pages.leases),
         web.delete("/ipam/leases/{address}", pages.release),
+        web.delete("/ipam/pools", pages.release_pool),
     )
 
 
@@ -75,6 +80,16 @@ class _Pages:
                 pool=query.get("pool", ""),
                 network=query.get("network", ""),
                 force=query.get("force", "").lower() in ("1", "true"),
+            )
+        return web.json_response(asdict(released))
+
+    async def release_pool(self, request: web.Request) -> web.Response:
+        query = request.query
+        if not query.get("pool"):
+            raise InvalidRequestError("pool: missing; say which pool is to be released")
+        async with asyncio.timeout(READ_S):
+            released = await self._addresses.release_pool(
+                query["pool"], force=query.get("force", "").lower() in ("1", "true")
             )
         return web.json_response(asdict(released))
 

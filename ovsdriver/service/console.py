@@ -193,6 +193,7 @@ class Console:
             pools=pools,
             leases={pool.id: works.ipam.usage(pool.id).held for pool in pools},
             view=view,
+            now=self._clock(),
         )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from netaddr import IPAddress
 
-from ipam.model import Lease, PoolId
+from ipam.model import Lease, Pool, PoolId
 from ipam.service import Ipam
-from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.domain.model import Endpoint, Network, NetworkId
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
-from ovsdriver.ports import Engine, EngineView, State
+from ovsdriver.ports import Engine, EngineSubnet, EngineView, State
 from ovsdriver.service import ipam_report as reports
+from ovsdriver.service.claims import Claims
 
 log = logging.getLogger(__name__)
 
@@ -58,16 +59,22 @@ class IpamConsole:
             StoreError: the store cannot be read.
         """
         state, ipam = self._require()
-        if ipam.pool(PoolId(pool)) is None:
+        known = ipam.pool(PoolId(pool))
+        if known is None:
             raise UnknownObjectError(
                 f"pool {pool[:80]!r} is not known here, or was released meanwhile; "
                 "`ovsnet ipam pools` lists those that are"
             )
         view = await self._view()
         found = await ipam.leases(PoolId(pool), after=after, limit=limit)
-        owners = _owners(state, state.network_of_pool(PoolId(pool)))
+        bound = state.network_of_pool(PoolId(pool))
+        owners = _owners(state, bound)
+        listed = reports.holders(view, _claim(state, bound, known, view))
         return reports.LeasePage(
-            leases=tuple(reports.lease_use(each, owners.get(each.serial), view) for each in found),
+            leases=tuple(
+                reports.lease_use(each, owners.get(each.serial), view, listed.get(each.address))
+                for each in found
+            ),
             next=str(found[-1].address) if len(found) == limit else None,
         )
 
@@ -92,10 +99,14 @@ class IpamConsole:
             if (lease := await ipam.lease(each.id, address)) is not None
         ]
         lease = reports.only(held, address, [str(each.subnet) for each in there])
+        view = await self._view(fresh=True)
         bound = state.network_of_pool(lease.pool)
         endpoint = _owner(state, bound, lease)
-        use = reports.lease_use(lease, endpoint, await self._view())
-        refusal = reports.refusal(use, bound, endpoint, age_s=self._clock() - lease.created)
+        claim = _claim(state, bound, ipam.pool(lease.pool), view)
+        listed = reports.holders(view, claim).get(address)
+        use = reports.lease_use(lease, endpoint, view, listed)
+        age_s = self._clock() - lease.created
+        refusal = reports.refusal(use, bound, endpoint, age_s=age_s, claim=claim)
         if refusal and not force:
             raise ConflictError(refusal)
         if not await ipam.release_address(lease.pool, address, serial=lease.serial):
@@ -107,6 +118,44 @@ class IpamConsole:
         )
         return reports.Released(address=str(address), pool=lease.pool, holder=who)
 
+    async def release_pool(self, pool: str, *, force: bool = False) -> reports.ReleasedPool:
+        """Release a pool that no network has any more, or any with ``force``.
+
+        Raises:
+            UnknownObjectError: there is no pool with that id.
+            ConflictError: a network has it or may have it, and ``force`` is not said.
+            UnavailableError: the store is not open.
+            StoreError: it could not be written; the pool is as it was.
+        """
+        state, ipam = self._require()
+        view = await self._view(fresh=True)
+        uses, _ = await self._pools()
+        use = next((each for each in uses if each.id == pool), None)
+        known = ipam.pool(PoolId(pool))
+        if use is None or known is None:
+            raise UnknownObjectError(
+                f"pool {pool[:80]!r} is not known here; `ovsnet ipam pools` lists those that are"
+            )
+        refusal = reports.pool_refusal(
+            use,
+            state.network_of_pool(known.id),
+            None if view is None else Claims(view, state.networks()),
+            known,
+            view=view,
+            age_s=self._clock() - known.created,
+        )
+        if refusal and not force:
+            raise ConflictError(refusal)
+        if not await ipam.release_pool(known.id):
+            raise UnknownObjectError(f"pool {pool} was released meanwhile; nothing was changed")
+        log.warning(
+            "pool.released-by-hand",
+            extra={"pool": pool, "subnet": use.subnet, "held": use.held, "forced": force},
+        )
+        return reports.ReleasedPool(
+            pool=pool, space=use.space, subnet=use.subnet, addresses=use.held
+        )
+
     def _require(self) -> tuple[State, Ipam]:
         if self._works is None:
             raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
@@ -116,6 +165,8 @@ class IpamConsole:
         state, ipam = self._require()
         view = await self._view()
         names = {} if view is None else view.networks
+        claims = None if view is None else Claims(view, state.networks())
+        now = self._clock()
         # Nothing is awaited from here on, so that no pool goes meanwhile.
         pools = [
             reports.pool_use(
@@ -124,15 +175,22 @@ class IpamConsole:
                 gateway=ipam.gateway(each.id),
                 network=state.network_of_pool(each.id),
                 view=view,
+                claims=claims,
+                age_s=now - each.created,
             )
             for each in ipam.pools()
         ]
-        return pools, {each.id: names.get(each.id, "") for each in state.networks()}
+        known = {each.id for each in state.networks()}
+        known |= {NetworkId(each.network) for each in pools if each.network is not None}
+        return pools, {each: names.get(each, "") for each in known}
 
-    async def _view(self) -> EngineView | None:
-        """Return what Docker says, not older than ``VIEW_S``; None if it does not answer."""
+    async def _view(self, *, fresh: bool = False) -> EngineView | None:
+        """Return what Docker says, not older than ``VIEW_S``; None if it does not answer.
+
+        Who is about to change something asks for a ``fresh`` answer.
+        """
         now = self._clock()
-        if self._seen is not None and 0 <= now - self._seen[0] < VIEW_S:
+        if not fresh and self._seen is not None and 0 <= now - self._seen[0] < VIEW_S:
             return self._seen[1]
         try:
             view = await self._engine.read()
@@ -147,6 +205,15 @@ def _owners(state: State, network: Network | None) -> Mapping[int, Endpoint]:
     if network is None:
         return {}
     return {serial: each for each in state.endpoints(network.id) for serial in each.leases}
+
+
+def _claim(
+    state: State, bound: Network | None, pool: Pool | None, view: EngineView | None
+) -> EngineSubnet | None:
+    """Return the subnet in Docker that has ``pool``, where no network of ours has it."""
+    if bound is not None or pool is None or view is None:
+        return None
+    return Claims(view, state.networks()).certain(pool)
 
 
 def _owner(state: State, network: Network | None, lease: Lease) -> Endpoint | None:

@@ -6,14 +6,18 @@ The dataclasses are the admin socket's JSON, member by member.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from netaddr import IPAddress
+
 from ipam.model import Lease, LeaseKind, Pool, Usage
-from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.domain.model import Endpoint, Network, NetworkId
 from ovsdriver.errors import ConflictError, UnknownObjectError
-from ovsdriver.ports import EngineView
+from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
 from ovsdriver.service import lookup
+from ovsdriver.service.claims import Claims
 
 SETTLING_S = 60.0
-"""Docker makes its endpoint moments after it took the address; as the collector, with a margin."""
+"""Docker makes its endpoint moments after it took the address, and its network moments after it
+took the subnet; as the collector, with a margin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +39,14 @@ class PoolUse:
     """Left for whoever names no address."""
     gateway: str | None
     network: str | None
-    """Id of the network of ours that it is bound to."""
+    """Id of the network that has it: one of ours, or one that Docker says has it for certain."""
     network_name: str
     """Docker's; empty if it is not known."""
+    orphan: bool | None
+    """No network of ours has it, nor can one that Docker lists.
+
+    None: not known, for Docker does not answer, or not yet, for the pool was made just now.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +63,7 @@ class LeaseUse:
     created: float
     """Seconds since the epoch."""
     endpoint: str | None
-    """Id of the endpoint of ours that has it."""
+    """Id of the endpoint that has it: one of ours, or one that Docker lists on its network."""
     container: str
     """That endpoint's container as Docker tells it now; empty if it is not known."""
 
@@ -66,6 +75,17 @@ class LeasePage:
     leases: tuple[LeaseUse, ...]
     next: str | None
     """Ask on after this address; None: these were the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedPool:
+    """A pool that was given back by hand."""
+
+    pool: str
+    space: str
+    subnet: str
+    addresses: int
+    """How many were held of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +105,31 @@ def pool_use(
     gateway: Lease | None,
     network: Network | None,
     view: EngineView | None,
+    claims: Claims | None,
+    age_s: float,
 ) -> PoolUse:
-    """Return how full a pool is, and whose it is."""
+    """Return how full a pool is, and whose it is.
+
+    Args:
+        pool: the pool.
+        usage: how full it is.
+        gateway: its gateway's lease.
+        network: the one of ours that it is bound to.
+        view: what Docker says; None if it does not answer.
+        claims: the same, sorted.
+        age_s: seconds since it was made.
+    """
+    of: str | None = None if network is None else network.id
+    orphan: bool | None = False
+    if network is None:
+        orphan = None
+        if claims is not None:
+            claim = claims.certain(pool)
+            of = None if claim is None else claim.network
+            if claims.possible(pool):
+                orphan = False
+            elif age_s >= SETTLING_S:
+                orphan = True
     return PoolUse(
         id=pool.id,
         space=pool.space,
@@ -98,14 +141,37 @@ def pool_use(
         capacity=usage.capacity,
         free=usage.free,
         gateway=None if gateway is None else str(gateway.address),
-        network=None if network is None else network.id,
-        network_name="" if network is None or view is None else view.networks.get(network.id, ""),
+        network=of,
+        network_name="" if of is None or view is None else view.networks.get(NetworkId(of), ""),
+        orphan=orphan,
     )
 
 
-def lease_use(lease: Lease, endpoint: Endpoint | None, view: EngineView | None) -> LeaseUse:
-    """Return who holds an address."""
-    listed = None if endpoint is None or view is None else view.endpoints.get(endpoint.id)
+def holders(view: EngineView | None, claim: EngineSubnet | None) -> Mapping[object, EngineEndpoint]:
+    """Return Docker's endpoints on the network of a pool that is none of ours, by address."""
+    if view is None or claim is None:
+        return {}
+    there = (each for each in view.endpoints.values() if each.network == claim.network)
+    return {address: each for each in there for address in each.addresses}
+
+
+def lease_use(
+    lease: Lease,
+    endpoint: Endpoint | None,
+    view: EngineView | None,
+    listed: EngineEndpoint | None = None,
+) -> LeaseUse:
+    """Return who holds an address.
+
+    Args:
+        lease: the lease.
+        endpoint: the one of ours that has it.
+        view: what Docker says; None if it does not answer.
+        listed: on networks of other drivers, the endpoint in Docker with that address.
+    """
+    if endpoint is not None:
+        listed = None if view is None else view.endpoints.get(endpoint.id)
+    has_it = endpoint or listed
     return LeaseUse(
         address=str(lease.address),
         kind=lease.kind.value,
@@ -113,9 +179,15 @@ def lease_use(lease: Lease, endpoint: Endpoint | None, view: EngineView | None) 
         name=lease.name,
         serial=lease.serial,
         created=lease.created,
-        endpoint=None if endpoint is None else endpoint.id,
+        endpoint=_id(has_it),
         container="" if listed is None else listed.container,
     )
+
+
+def _id(endpoint: Endpoint | EngineEndpoint | None) -> str | None:
+    if endpoint is None:
+        return None
+    return endpoint.id if isinstance(endpoint, Endpoint) else endpoint.endpoint
 
 
 def chosen(
@@ -125,7 +197,7 @@ def chosen(
 
     Args:
         pools: all there are.
-        networks: ids of all networks, with their names in Docker.
+        networks: ids of all networks that pools are of, with their names in Docker.
         pool: an id, or a subnet, which several spaces may have.
         network: a name, an id or the begin of one.
 
@@ -198,34 +270,47 @@ def holder(use: LeaseUse) -> str:
 
 
 def refusal(
-    use: LeaseUse, network: Network | None, endpoint: Endpoint | None, *, age_s: float
+    use: LeaseUse,
+    network: Network | None,
+    endpoint: Endpoint | None,
+    *,
+    age_s: float,
+    claim: EngineSubnet | None = None,
 ) -> str | None:
     """Return why an address may not be released behind its holder's back; None if it may.
 
     Args:
         use: the lease.
-        network: the one that its pool is bound to.
-        endpoint: the one that has the lease.
+        network: the one of ours that its pool is bound to.
+        endpoint: the one of ours that has the lease.
         age_s: seconds since it was given.
+        claim: the subnet in Docker that has the pool, where no network of ours has it.
     """
-    force = "; if you are sure, add --force"
-    if network is None:
+    force = _FORCE
+    if network is not None:
+        of = network.id
+    elif claim is not None:
+        of = claim.network
+    else:
         return (
-            f"{use.address} is of a pool that no network of the driver ovsnet has, so whether its "
-            "holder still lives is not known here; see `docker network inspect`, and remove the "
-            f"container or the network there{force}"
+            f"{use.address} is of a pool that no network of the driver ovsnet has, nor one for "
+            "certain that Docker lists, so whether its holder still lives is not known here; see "
+            f"`docker network inspect`, and remove the container or the network there{force}"
         )
-    if network.ended:
+    if network is not None and network.ended:
         return None
-    if use.kind != LeaseKind.ENDPOINT:
+    auxiliary = claim is not None and IPAddress(use.address) in claim.kept
+    if use.kind != LeaseKind.ENDPOINT or auxiliary:
+        what = "--aux-address" if auxiliary and use.kind == LeaseKind.ENDPOINT else holder(use)
         return (
-            f"{use.address} is kept for network {network.id[: lookup.SHOWN_DIGITS]} "
-            f"({holder(use)}); `docker network rm` releases it with its network{force}"
+            f"{use.address} is kept for network {of[: lookup.SHOWN_DIGITS]} "
+            f"({what}); `docker network rm` releases it with its network{force}"
         )
-    if endpoint is not None and not endpoint.ended:
+    if use.endpoint is not None and not (endpoint is not None and endpoint.ended):
         return (
             f"{use.address} is held by {holder(use)} (endpoint "
-            f"{endpoint.id[: lookup.SHOWN_DIGITS]}); remove the container, which releases it{force}"
+            f"{use.endpoint[: lookup.SHOWN_DIGITS]}); remove the container, which releases it"
+            f"{force}"
         )
     if age_s < SETTLING_S:
         return (
@@ -235,4 +320,53 @@ def refusal(
     return None
 
 
+def pool_refusal(
+    use: PoolUse,
+    network: Network | None,
+    claims: Claims | None,
+    pool: Pool,
+    *,
+    view: EngineView | None,
+    age_s: float,
+) -> str | None:
+    """Return why a pool may not be released behind its network's back; None if it may.
+
+    Args:
+        use: the pool as people see it.
+        network: the one of ours that it is bound to.
+        claims: what Docker says of pools; None if it does not answer.
+        pool: the pool.
+        view: what Docker says; None if it does not answer.
+        age_s: seconds since it was made.
+    """
+    which = f"pool {use.subnet} of space {use.space}"
+    if network is not None:
+        short = network.id[: lookup.SHOWN_DIGITS]
+        name = "" if view is None else view.networks.get(network.id, "")
+        how = f"`docker network rm {name or short}`"
+        if view is not None and network.id not in view.networks:
+            how = f"Docker does not list that any more, so `ovsnet network rm {short}`"
+        return f"{which} is that of network {name or short}; {how} releases it{_FORCE}"
+    if claims is None or view is None:
+        return (
+            f"Docker does not answer, so nobody knows whether one of its networks has {which}; "
+            f"start it and try again{_FORCE}"
+        )
+    claimants = claims.possible(pool)
+    if claimants:
+        claimant = claimants[0].network
+        name = view.networks.get(claimant) or claimant[: lookup.SHOWN_DIGITS]
+        return (
+            f"{which} may be that of network {name}, which Docker still has; type "
+            f"`docker network rm {name}`, which releases it{_FORCE}"
+        )
+    if age_s < SETTLING_S:
+        return (
+            f"{which} was made {max(age_s, 0):.0f} s ago and its network may just be coming; try "
+            f"again in a minute{_FORCE}"
+        )
+    return None
+
+
+_FORCE = "; if you are sure, add --force"
 _LISTS_THEM = "`ovsnet ipam pools` lists those that are"

@@ -4,7 +4,8 @@ Pure: everything is read from what is in memory already, so a report costs no wa
 made at any time. The dataclasses are the admin socket's JSON, member by member.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
@@ -12,6 +13,8 @@ from ovsdriver.domain import names
 from ovsdriver.domain.model import Endpoint, Network
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
+from ovsdriver.service.claims import Claims
+from ovsdriver.service.ipam_report import SETTLING_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Scene:
     """Number of addresses in use."""
     view: EngineView | None = None
     """Docker's last answer; None: none yet."""
+    now: float = math.inf
+    """Seconds since the epoch: what was made just now may still become something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +253,11 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         for each in scene.state.endpoints()
         if each.unpublished and not each.ended
     ]
+    found += [
+        f"pool {each.subnet} of space {each.space} is of no network that Docker lists, with "
+        f"{held} of its addresses held; `ovsnet ipam release {each.id}` frees it"
+        for each, held in _orphan_pools(scene)
+    ]
     adopted = {each.segment.bridge for each in networks if each.segment.adopted}
     for bridge in map(scene.switch.bridge, sorted(adopted)):
         if bridge is not None and (bridge.controllers or bridge.fail_mode == "secure"):
@@ -257,6 +267,16 @@ def warnings(scene: Scene) -> tuple[str, ...]:
                 "its flows decide what reaches our ports"
             )
     return tuple(found)
+
+
+def _orphan_pools(scene: Scene) -> Iterator[tuple[Pool, int]]:
+    if scene.view is None:
+        return
+    claims = Claims(scene.view, scene.state.networks())
+    for pool in scene.pools:
+        unbound = scene.state.network_of_pool(pool.id) is None
+        if unbound and scene.now - pool.created >= SETTLING_S and not claims.possible(pool):
+            yield pool, scene.leases.get(pool.id, 0)
 
 
 def _orphan(network: Network, view: EngineView | None) -> bool:

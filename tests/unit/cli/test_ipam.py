@@ -99,7 +99,7 @@ def test_pools_show_range_network_and_how_full_they_are(shell: Shell, host: Case
     assert lab.split()[:8] == [
         *("10.1.0.0/24", "s", "10.1.0.0/25", "lab", "4/254", "[#.........]", "1%", "typed")
     ]
-    assert other.split()[3] == "-"
+    assert other.split()[3] == "(orphan)"
     assert six.split()[4:7] == ["0/2^64", "[..........]", "0%"]
 
 
