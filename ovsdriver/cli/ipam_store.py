@@ -1,0 +1,265 @@
+"""``ovsnet ipam check | backup | restore``: the store as a whole."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from ovsdriver.adapters import inspection, storefile
+from ovsdriver.adapters.backup import backup as write_backup
+from ovsdriver.adapters.lock import StateLock
+from ovsdriver.adapters.restore import Restored
+from ovsdriver.adapters.restore import restore as put_back
+from ovsdriver.adapters.snapshot import contents
+from ovsdriver.cli import show
+from ovsdriver.cli.checks import Finding, Level
+from ovsdriver.cli.checks.finding import fail, ok, warn
+from ovsdriver.cli.daemon import Daemon, NotRunning
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
+from ovsdriver.config import Settings
+from ovsdriver.errors import ConflictError, DriverError
+
+LOOKS = 5
+"""At what changes while it is looked at, before a difference is believed."""
+
+PAUSE_S = 0.5
+"""Between two looks: longer than any commit is on its way."""
+
+_STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+# check
+
+
+@click.command(name="check", epilog=EXIT_CODES, short_help="Look whether the store is sound.")
+@settings_of("run_dir", "state_dir")
+@JSON
+@click.pass_context
+def check(ctx: click.Context, settings: Settings, as_json: bool) -> None:
+    """Look whether the store is whole and what it holds fits together; changes nothing.
+
+    Looks at the file, at pools and leases, at the records of networks and endpoints, and, if
+    ovsnet runs, whether it counts the same addresses as its store. It goes on working meanwhile.
+    The exit code is 1 if any line is `fail`.
+
+    \b
+    Examples:
+      ovsnet ipam check
+      ovsnet ipam check --json | jq -r '.[] | select(.level == "fail") | .text'
+    """
+    with _refusals():
+        findings = _examine(settings.state_dir / storefile.NAME, Daemon(settings))
+    if as_json:
+        show.as_json([asdict(each) for each in findings])
+    else:
+        _print(findings)
+    bad = any(each.level is Level.FAIL for each in findings)
+    ctx.exit(Exit.REFUSED if bad else Exit.OK)
+
+
+def _examine(store: Path, daemon: Daemon) -> list[Finding]:
+    with contents(store) as connection:
+        damage = [_fault(each) for each in inspection.damage(connection)]
+        if damage:
+            return damage
+        counts = inspection.counts(connection)
+    process = _compare(store, daemon)
+    faults = _lasting_faults(store, once=process is None)
+    subjects = {each.subject for each in faults}
+    wells = {
+        "file": f"{store} is whole",
+        "pools": show.plural(counts.pools, "pool"),
+        "leases": f"{show.plural(counts.leases, 'held address', 'held addresses')}, "
+        f"{show.plural(counts.memories, 'free one', 'free ones')} remembered",
+        "reservations": show.plural(counts.reservations, "reservation"),
+        "networks": show.plural(counts.networks, "network record"),
+        "endpoints": show.plural(counts.endpoints, "endpoint record"),
+    }
+    findings = []
+    for subject, text in wells.items():
+        findings += [_fault(each) for each in faults if each.subject == subject]
+        findings += [] if subject in subjects else [ok(subject, text)]
+    return [*findings, process or ok("ovsnet", "does not run, so there is nothing to compare")]
+
+
+def _lasting_faults(store: Path, *, once: bool) -> list[inspection.Fault]:
+    """Return what is wrong at every look: the steps of one call of Docker's are several commits."""
+    lasting: list[inspection.Fault] = []
+    for look in range(LOOKS):
+        with contents(store) as connection:
+            found = list(inspection.faults(connection))
+        lasting = [each for each in found if not look or each in lasting]
+        if once or not lasting:
+            break
+        if look < LOOKS - 1:
+            time.sleep(PAUSE_S)
+    return lasting
+
+
+def _compare(store: Path, daemon: Daemon) -> Finding | None:
+    """Say whether the process counts what the store holds; None if there is no process."""
+    differing: list[str] = []
+    for look in range(LOOKS):
+        try:
+            before = _held(store)
+            memory = {each["id"]: int(each["held"]) for each in daemon.pools("")}
+        except NotRunning:
+            return None
+        except Refusal as error:
+            remedy = "ovsnet status"
+            return fail("ovsnet", f"could not be compared with its store: {error.message}", remedy)
+        found = _differing(before, memory, _held(store))
+        differing = [each for each in found if not look or each in differing]
+        if not differing:
+            return ok("ovsnet", f"counts the same in {show.plural(len(memory), 'pool')}")
+        if look < LOOKS - 1:
+            time.sleep(PAUSE_S)
+    return fail(
+        "ovsnet",
+        f"counts other addresses than its store holds, in {', '.join(differing)}",
+        "systemctl restart ovsnet, which reads the store again; containers keep running",
+    )
+
+
+def _held(store: Path) -> dict[str, int]:
+    with contents(store) as connection:
+        return dict(inspection.held(connection))
+
+
+def _differing(before: dict[str, int], memory: dict[str, int], after: dict[str, int]) -> list[str]:
+    """Return the pools that stood still in the store and are counted otherwise in memory."""
+    still = {pool: count for pool, count in before.items() if after.get(pool) == count}
+    strange = memory.keys() - before.keys() - after.keys()
+    return sorted({pool for pool in still if memory.get(pool) != still[pool]} | strange)
+
+
+def _fault(fault: inspection.Fault) -> Finding:
+    return fail(fault.subject, fault.text, fault.remedy)
+
+
+def _print(findings: list[Finding]) -> None:
+    rows: list[tuple[Text, ...]] = []
+    for each in findings:
+        level = Text(each.level.value, style=_STYLES[each.level])
+        rows.append((level, Text(each.subject, style="bold"), Text(each.text)))
+        if each.remedy:
+            rows.append((Text(), Text(), Text(f"-> {each.remedy}", style="cyan")))
+    show.grid(rows)
+    bad = sum(each.level is Level.FAIL for each in findings)
+    show.line()
+    show.line(f"{show.plural(bad, 'thing')} wrong" if bad else "all is well")
+
+
+# backup and restore
+
+
+@click.command(name="backup", epilog=EXIT_CODES, short_help="Copy the store into one file.")
+@FILE
+@settings_of("state_dir")
+@JSON
+def backup(settings: Settings, file: Path, as_json: bool) -> None:
+    """Copy the store, as it is at this moment, into a new file.
+
+    It holds everything: pools, leases, reservations, networks, endpoints. ovsnet goes on working
+    meanwhile, and need not run. A file that is there is never overwritten.
+
+    \b
+    Examples:
+      ovsnet ipam backup /root/ovsnet-$(date +%F).db
+      ovsnet ipam restore /root/ovsnet-2026-11-24.db
+    """
+    with _refusals():
+        made = write_backup(settings.state_dir / storefile.NAME, file)
+    if as_json:
+        show.as_json(_plain(asdict(made)))
+    else:
+        show.line(
+            f"wrote {made.path}, {made.size:,} bytes: {show.plural(made.pools, 'pool')}, "
+            f"{show.plural(made.leases, 'held address', 'held addresses')}, "
+            f"{show.plural(made.networks, 'network')}, {show.plural(made.endpoints, 'endpoint')}"
+        )
+
+
+@click.command(name="restore", epilog=EXIT_CODES, short_help="Put a backup in the store's place.")
+@FILE
+@settings_of("state_dir")
+@JSON
+def restore(settings: Settings, file: Path, as_json: bool) -> None:
+    """Put a backup in the place of the store, which is kept under another name.
+
+    Only while ovsnet does not run. Works as well where the store is damaged, empty or gone. What
+    was given out since the backup is not known afterwards: restart the containers that were
+    started since then, so that their addresses are not given a second time.
+
+    \b
+    Examples:
+      systemctl stop ovsnet.socket ovsnet
+      ovsnet ipam restore /root/ovsnet-2026-11-24.db
+      systemctl start ovsnet
+      ovsnet ipam check
+    """
+    with _refusals(), _alone(settings):
+        done = put_back(file, settings.state_dir / storefile.NAME, now=time.time())
+    if as_json:
+        show.as_json(_plain(asdict(done)))
+        return
+    _tell(file, done)
+
+
+def _tell(file: Path, done: Restored) -> None:
+    show.line(f"restored {done.store} from {file}")
+    if done.damage:
+        show.line(f"the old store could not be read ({done.damage})")
+    for path in done.kept:
+        show.line(f"the old store was kept: {path}")
+    show.line("start ovsnet (systemctl start ovsnet), and restart containers newer than the backup")
+    if done.faults:
+        show.line()
+        show.line("in the backup:")
+        _print([warn(each.subject, each.text, each.remedy) for each in done.faults])
+
+
+# All
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    try:
+        lock = StateLock.take(settings.state_dir)
+    except ConflictError as error:
+        raise Refusal(
+            f"nothing was changed: {error}. Type `systemctl stop ovsnet.socket ovsnet`, then this "
+            "again, then `systemctl start ovsnet`"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except DriverError as error:
+        raise Refusal(str(error)) from error
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with its paths as text."""
+    return {
+        key: str(value)
+        if isinstance(value, Path)
+        else [str(each) if isinstance(each, Path) else each for each in value]
+        if isinstance(value, tuple)
+        else value
+        for key, value in record.items()
+    }
