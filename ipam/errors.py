@@ -1,10 +1,25 @@
 """What the IPAM refuses, worded for the person who typed the command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class IpamError(Exception):
     """Anything the IPAM refuses or cannot do; the text is for the caller."""
 
     status = 500
+    index: int | None = None
+    """Which one of several things, asked for at once, is refused; None: no certain one."""
+
+
+@contextmanager
+def one_of_several(index: int) -> Iterator[None]:
+    """Note in what is refused inside which one it is about."""
+    try:
+        yield
+    except IpamError as error:
+        error.index = index
+        raise
 
 
 class InvalidPoolError(IpamError):

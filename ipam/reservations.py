@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from netaddr import IPAddress
 
 from ipam import checks, refusals
+from ipam.errors import one_of_several
 from ipam.model import Pool, Reservation
 
 MOST = 10_000
@@ -55,13 +56,14 @@ class Reservations:
             ReservedError: the address is kept for somebody else; not if ``replace``.
         """
         seen: dict[tuple[str, IPAddress], Reservation] = {}
-        for each in wanted:
-            checks.reservation(each)
+        for index, each in enumerate(wanted):
             key = (each.space, each.address)
-            earlier = seen.get(key) or self.get(*key)
-            other = earlier is not None and earlier.name != each.name
-            if earlier is not None and other and (key in seen or not replace):
-                raise refusals.reserved_already(each, earlier)
+            with one_of_several(index):
+                checks.reservation(each)
+                earlier = seen.get(key) or self.get(*key)
+                other = earlier is not None and earlier.name != each.name
+                if earlier is not None and other and (key in seen or not replace):
+                    raise refusals.reserved_already(each, earlier)
             seen[key] = each
         for space in {each.space for each in wanted}:
             there = set(self._spaces.get(space, {}))

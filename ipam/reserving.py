@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from netaddr import IPAddress
 
 from ipam import refusals
+from ipam.errors import one_of_several
 from ipam.ledger import Ledger
 from ipam.model import PoolId, Reservation
 from ipam.reservations import Reservations
@@ -42,10 +43,17 @@ class Reserving:
         for reservation in self._reservations.inside(ledger.pool):
             _keep(ledger, reservation)
 
-    async def put(self, wanted: Sequence[Reservation], *, replace: bool) -> None:
+    async def put(
+        self,
+        wanted: Sequence[Reservation],
+        *,
+        drop: Sequence[tuple[str, IPAddress]],
+        replace: bool,
+        dry: bool,
+    ) -> None:
         """Keep addresses; see :meth:`ipam.Ipam.reserve`."""
         async with self._changing:
-            await self._put_aside(wanted, replace=replace)
+            await self._put_aside(wanted, drop=drop, replace=replace, dry=dry)
 
     async def put_any(self, ledger: Ledger, *, name: str, note: str) -> Reservation | None:
         """Keep the lowest free address of a pool; None if it is full."""
@@ -63,28 +71,44 @@ class Reserving:
                 note=note,
                 created=self._clock(),
             )
-            await self._put_aside([reservation], replace=False)
+            await self._put_aside([reservation])
             return reservation
 
-    async def _put_aside(self, wanted: Sequence[Reservation], *, replace: bool) -> None:
-        self._reservations.check(wanted, replace=replace)
-        now = self._clock()
-        wanted = [
-            each if each.created else dataclasses.replace(each, created=now) for each in wanted
-        ]
-        self._check_pools_of(wanted)
-        earlier = [self._reservations.get(each.space, each.address) for each in wanted]
-        # Before it is written: nobody gets the address meanwhile.
-        for each in wanted:
-            self._put_reservation(each)
+    async def _put_aside(
+        self,
+        wanted: Sequence[Reservation],
+        *,
+        drop: Sequence[tuple[str, IPAddress]] = (),
+        replace: bool = False,
+        dry: bool = False,
+    ) -> None:
+        # What is dropped is in nobody's way. It ends before that is written: whoever gets such an
+        # address meanwhile keeps it, as any holder does.
+        dropped = [each for key in drop if (each := self._drop_reservation(*key)) is not None]
+        kept: list[Reservation] = []
+        earlier: list[Reservation | None] = []
         try:
-            await self._store.reserve(put=wanted)
+            self._reservations.check(wanted, replace=replace)
+            self._check_pools_of(wanted)
+            if not dry:
+                now = self._clock()
+                kept = [e if e.created else dataclasses.replace(e, created=now) for e in wanted]
+                earlier = [self._reservations.get(each.space, each.address) for each in kept]
+                # Before it is written: nobody gets the address meanwhile.
+                for each in kept:
+                    self._put_reservation(each)
+                gone = [(each.space, each.address) for each in dropped]
+                await self._store.reserve(put=kept, drop=gone)
+                dropped = []
         except BaseException:
-            for each, before in zip(wanted, earlier, strict=True):
+            for each, before in zip(kept, earlier, strict=True):
                 self._drop_reservation(each.space, each.address)
                 if before is not None:
                     self._put_reservation(before)
             raise
+        finally:
+            for each in dropped:
+                self._put_reservation(each)
 
     async def drop(self, keys: Sequence[tuple[str, IPAddress]]) -> Sequence[Reservation]:
         """Keep addresses for nobody any more; see :meth:`ipam.Ipam.unreserve`."""
@@ -96,24 +120,31 @@ class Reserving:
     def _check_pools_of(self, wanted: Sequence[Reservation]) -> None:
         """Refuse what the pools that are there could never give."""
         names: dict[tuple[PoolId, str], IPAddress] = {}
-        for each in wanted:
+        for index, each in enumerate(wanted):
             pool = self._spaces.covering(each.space, each.address)
             ledger = self._pools.get(pool.id) if pool else None
-            offset = ledger.offset(each.address) if ledger else None
-            if ledger is None or offset is None:
-                continue
-            if not ledger.addresses.usable(offset):
-                raise refusals.unusable(each.address, ledger.pool)
-            if ledger.gateway is not None and ledger.gateway.address == each.address:
-                raise refusals.reserved_gateway(each, ledger.pool)
-            if each.name:
-                there = ledger.reserved_for(each.name)
-                before = names.setdefault(
-                    (ledger.pool.id, each.name),
-                    each.address if there is None else ledger.address(there),
-                )
-                if before != each.address:
-                    raise refusals.named_already(each, ledger.pool, before)
+            if ledger is not None:
+                with one_of_several(index):
+                    self._check_pool(ledger, each, names)
+
+    def _check_pool(
+        self, ledger: Ledger, wanted: Reservation, names: dict[tuple[PoolId, str], IPAddress]
+    ) -> None:
+        offset = ledger.offset(wanted.address)
+        if offset is None:
+            return
+        if not ledger.addresses.usable(offset):
+            raise refusals.unusable(wanted.address, ledger.pool)
+        if ledger.gateway is not None and ledger.gateway.address == wanted.address:
+            raise refusals.reserved_gateway(wanted, ledger.pool)
+        if wanted.name:
+            there = ledger.reserved_for(wanted.name)
+            before = names.setdefault(
+                (ledger.pool.id, wanted.name),
+                wanted.address if there is None else ledger.address(there),
+            )
+            if before != wanted.address:
+                raise refusals.named_already(wanted, ledger.pool, before)
 
     def _put_reservation(self, reservation: Reservation) -> None:
         self._reservations.put(reservation)

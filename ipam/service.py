@@ -317,22 +317,33 @@ class Ipam:
 
     # Reservations
 
-    async def reserve(self, wanted: Sequence[Reservation], *, replace: bool = False) -> None:
+    async def reserve(
+        self,
+        wanted: Sequence[Reservation],
+        *,
+        drop: Sequence[tuple[str, IPAddress]] = (),
+        replace: bool = False,
+        dry: bool = False,
+    ) -> None:
         """Keep addresses, all or none; repeatable. Their pools need not be there (yet).
 
         An address that somebody holds stays theirs until it is released.
 
         Args:
-            wanted: those that were not ``created`` are created now.
+            wanted: those that were not ``created`` are created now. What is refused because of
+                one of them says so by its ``index``.
+            drop: addresses, by space, whose reservations end at the same moment.
             replace: put an address aside for another name than it is.
+            dry: only refuse what would be refused.
 
         Raises:
-            InvalidReservationError: it makes no sense, or the pool that is there has no such
-                address for a container.
+            InvalidReservationError: it makes no sense, or the address is a gateway.
+            AddressError: the pool that is there has no such address for a container.
             ReservedError: the address, or the name's place in the pool, is reserved already.
-            StoreError: it could not be written; nothing was reserved.
+            StoreError: it could not be written; all is as it was.
         """
-        await self._tasks.to_its_end(self._reserving.put(wanted, replace=replace))
+        putting = self._reserving.put(wanted, drop=drop, replace=replace, dry=dry)
+        await self._tasks.to_its_end(putting)
 
     async def reserve_any(self, pool: PoolId, *, name: str, note: str = "") -> Reservation:
         """Keep the lowest free address of a pool for a name; errors as :meth:`reserve`."""
