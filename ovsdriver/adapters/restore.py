@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from ovsdriver.adapters import storefile
 from ovsdriver.adapters.backup import copy, damage_of
@@ -150,39 +151,48 @@ def _old(store: Path) -> Iterator[_Old]:
     else:
         with ExitStack() as stack:
             try:
-                connection = stack.enter_context(closing(_opened(store)))
-                old = _folded(connection)
+                old = _read(store)
+                if not old.damage:
+                    stack.enter_context(_folded(store))
             except sqlite3.Error as error:
                 stack.close()
-                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                    raise ConflictError(
-                        f"nothing was restored: another process has {store} open; find it with "
-                        f"`fuser {store}`, end it or wait for it, then try again"
-                    ) from error
-                if code == sqlite3.SQLITE_FULL:
-                    raise storefile.unavailable(store, error) from error
-                old = _Old(damage=str(error))
+                old = _unreadable(store, error)
             yield old
 
 
-def _opened(store: Path) -> sqlite3.Connection:
-    return sqlite3.connect(store, timeout=BUSY_S, isolation_level=None)
+def _read(store: Path) -> _Old:
+    # Only to read: who closes a file that can be written may remove the journal beside it.
+    address = f"file:{quote(str(store.absolute()))}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as connection:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != storefile.APPLICATION_ID:
+            return _Old(damage="it is a database of another program")
+        (epoch,) = connection.execute("SELECT value FROM ipam_epoch").fetchone() or (None,)
+        return _Old(damage="it does not know its epoch") if epoch is None else _Old(epoch=epoch)
 
 
-def _folded(connection: sqlite3.Connection) -> _Old:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != storefile.APPLICATION_ID:
-        return _Old(damage="it is a database of another program")
-    (epoch,) = connection.execute("SELECT value FROM ipam_epoch").fetchone() or (None,)
-    if not isinstance(epoch, int):
-        return _Old(damage="it does not know its epoch")
-    # Brings the write-ahead log into the file and removes it; refused while anybody else has the
-    # file open. That matters: whoever closes it last would fold the *new* store's log into the
-    # *old* file, because a log is found by its name.
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("BEGIN EXCLUSIVE")
-    return _Old(epoch=epoch)
+@contextmanager
+def _folded(store: Path) -> Iterator[None]:
+    """Bring the write-ahead log into the file, and keep the file locked for us."""
+    with closing(sqlite3.connect(store, timeout=BUSY_S, isolation_level=None)) as connection:
+        # Refused while anybody else has the file open. That matters: whoever closes it last would
+        # fold the *new* store's log into the *old* file, because a log is found by its name.
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _unreadable(store: Path, error: sqlite3.Error) -> _Old:
+    """Return that the old store is damaged; raise if it is not, but in the way."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise ConflictError(
+            f"nothing was restored: another process has {store} open; find it with "
+            f"`fuser {store}`, end it or wait for it, then try again"
+        ) from error
+    if code == sqlite3.SQLITE_FULL:
+        raise storefile.unavailable(store, error) from error
+    return _Old(damage=str(error))
 
 
 def _raise_epoch(new: Path, old: int | None) -> int:
@@ -202,6 +212,9 @@ def _exchange(store: Path, new: Path, now: float) -> tuple[Path, ...]:
     """Name the old files anew and give the new one their place."""
     _sync(new)
     name = _free_name(store, now)
+    for each in _JOURNALS:
+        if _beside(store, each).exists() and not _beside(store, each).stat().st_size:
+            _beside(store, each).unlink()  # says nothing
     there = [each for each in ("", *_JOURNALS) if _beside(store, each).exists()]
     kept = tuple(_beside(name, each) for each in there)
     for each, path in zip(there, kept, strict=True):
