@@ -7,9 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork, IPRange
 
-from ipam import Contents, Lease, LeaseKind, LeaseStore, Memory, Pool, PoolId, StoreError
+from ipam import (
+    Contents,
+    Lease,
+    LeaseKind,
+    LeaseStore,
+    Memory,
+    Pool,
+    PoolId,
+    Reservation,
+    StoreError,
+)
 from ipam.bitmap import Bitmap
 from ovsdriver.adapters.leases import SqliteLeases
 from ovsdriver.adapters.sqlite import Database
@@ -393,3 +403,63 @@ async def test_the_tables_refuse_what_must_not_be(tmp_path, statement):
     with pytest.raises(sqlite3.IntegrityError):
         await database.write(lambda c: c.execute(statement).rowcount)
     await database.close()
+
+
+async def test_what_was_wished_of_a_pool_comes_back(store, reopen):
+    wished = replace(
+        POOL,
+        excluded=(IPRange("10.40.0.9", "10.40.0.9"), IPRange("10.40.1.0", "10.40.1.255")),
+        quarantine_s=90.5,
+        limit=1000,
+        probe=True,
+    )
+    wished6 = replace(POOL6, excluded=(IPRange("fd00::5", "fd00::ffff"),))
+    await store.add_pool(wished)
+    await store.add_pool(wished6)
+    _, contents = await reloaded(reopen)
+    assert [each.pool for each in contents.pools] == [wished, wished6]
+
+
+async def test_an_address_that_goes_into_quarantine_is_remembered_with_its_release(store, reopen):
+    await store.add_pool(POOL)
+    plain = at("10.40.5.2", 2, name="", wanted=False)
+    gateway = at("10.40.0.1", 3, kind=LeaseKind.GATEWAY)
+    for lease in (LEASE, plain, gateway):
+        await store.add_lease(lease)
+    for lease, since in ((LEASE, 10.5), (plain, 20.0), (gateway, 30.0)):
+        assert await store.remove_lease(POOL.id, lease.address, since=since) == lease
+    _, contents = await reloaded(reopen)
+    (stored,) = contents.pools
+    assert list(stored.memories) == [
+        Memory(address=LEASE.address, name="web", wanted=True, since=10.5),
+        Memory(address=plain.address, since=20.0),
+    ]
+
+
+async def test_a_release_of_another_lease_leaves_no_memory(store, reopen):
+    await store.add_pool(POOL)
+    await store.add_lease(LEASE)
+    assert await store.remove_lease(POOL.id, LEASE.address, serial=7, since=1.0) is None
+    assert await store.remove_lease(POOL.id, IPAddress("10.40.5.9"), since=1.0) is None
+    _, contents = await reloaded(reopen)
+    assert [list(each.memories) for each in contents.pools] == [[]]
+
+
+RESERVED = Reservation(
+    space="ovsnet", address=IPAddress("10.40.5.7"), name="web", note="rack 4 ☃", created=5.25
+)
+
+
+async def test_reservations_come_back_whether_there_is_a_pool_or_not(store, reopen):
+    v6 = replace(RESERVED, address=IPAddress("fd00::7"), name="")
+    blue = replace(RESERVED, space="blue")
+    await store.add_pool(POOL)
+    await store.reserve(put=[RESERVED, v6, blue])
+    await store.remove_pool(POOL.id)
+    store, contents = await reloaded(reopen)
+    assert sorted(contents.reservations, key=str) == sorted([RESERVED, v6, blue], key=str)
+    await store.reserve(put=[replace(RESERVED, name="db")], drop=[("ovsnet", v6.address)])
+    await store.reserve(put=(), drop=[("blue", v6.address)])
+    _, contents = await reloaded(reopen)
+    there = {(each.space, str(each.address), each.name) for each in contents.reservations}
+    assert there == {("ovsnet", "10.40.5.7", "db"), ("blue", "10.40.5.7", "web")}
