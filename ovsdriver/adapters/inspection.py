@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
-from netaddr import IPNetwork
+from netaddr import AddrFormatError, IPNetwork
 
 from ipam import IpamError, Pool, PoolId, PoolRequest, Reservation, checks
 from ovsdriver.adapters import records
@@ -243,7 +243,7 @@ def _memories(store: _Store, key: Key, pool: Pool) -> Iterator[Fault]:
 def _address(key: Key, high: int, low: int) -> str:
     try:
         return str(key.address(high, low))
-    except (ValueError, IndexError):
+    except (AddrFormatError, ValueError):
         return f"(the subnet's first + {(high << 62) + low})"
 
 

@@ -31,9 +31,10 @@ def used(path: Path) -> Path:
 
 
 @contextmanager
-def changed(path: Path) -> Iterator[sqlite3.Connection]:
+def changed(path: Path, *, keys: bool = True) -> Iterator[sqlite3.Connection]:
     """Give a connection for doing to a store what no process of ours would do."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA foreign_keys = {keys}")
         yield connection
 
 
