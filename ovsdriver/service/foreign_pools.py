@@ -182,8 +182,6 @@ class ForeignPools:
         return len(page) == _PAGE or any(each.kind is LeaseKind.ENDPOINT for each in page)
 
     async def _collect_lease(self, lease: Lease) -> None:
-        if self._state.network_of_pool(lease.pool) is not None:
-            return
         if await self._ipam.release_address(lease.pool, lease.address, serial=lease.serial):
             log.warning(
                 "lease.collected",
@@ -197,7 +195,7 @@ class ForeignPools:
 
     async def _collect_pool(self, pool_id: PoolId) -> None:
         pool = self._ipam.pool(pool_id)
-        if pool is None or self._state.network_of_pool(pool_id) is not None:
+        if pool is None:  # ReleasePool came after all
             return
         # The same subnet in another space may be a network of ours.
         ours = {names.gateway_link(each.id) for each in self._state.networks()}
@@ -212,7 +210,10 @@ class ForeignPools:
                     },
                 )
                 return
-        if await self._attached(pool_id) or not await self._ipam.release_pool(pool_id):
+        # Asked again at the last moment, the one that needs no wait last.
+        if await self._attached(pool_id) or self._state.network_of_pool(pool_id) is not None:
+            return
+        if not await self._ipam.release_pool(pool_id):
             return
         log.warning(
             "pool.collected",

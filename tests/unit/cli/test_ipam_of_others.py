@@ -8,6 +8,9 @@ from aiohttp import web
 from netaddr import IPNetwork
 
 from ipam import PoolRequest
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.outcome import Refusal
+from ovsdriver.config import Settings
 from ovsdriver.domain.model import NetworkId
 from tests.builders import SECOND
 from tests.unit.cli.conftest import Process, Shell
@@ -134,6 +137,11 @@ def test_the_pool_of_a_network_that_docker_forgot_goes_with_its_network(
     host.engine._networks.clear()
     refused = shell("ipam", "release", host.id_of("s"))
     assert "`ovsnet network rm " in refused.stderr
+
+
+def test_a_pool_must_be_named(shell: Shell, host: WithBridge):
+    with pytest.raises(Refusal, match="pool: missing"):
+        Daemon(Settings(run_dir=shell.run_dir)).release_pool("", force=True)
 
 
 def test_a_pool_is_said_by_its_id_alone(shell: Shell, host: WithBridge):

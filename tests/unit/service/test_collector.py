@@ -1,10 +1,12 @@
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
 
 from ipam import AddressRequest
 from ovsdriver.errors import ConflictError, UnavailableError
+from ovsdriver.service.collector import Collector
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
@@ -133,3 +135,30 @@ async def test_the_daemon_that_a_network_is_of_is_noted_once(host: Host) -> None
     network = host.state.network(RED)
     assert network is not None
     assert network.engine == "ENGINE"
+
+
+async def test_the_collector_looks_again_and_again_also_after_docker_was_away(host: Host) -> None:
+    await host.create_network()
+    (pool,) = host.ipam.pools()
+    await host.ipam.request_address(AddressRequest(pool=pool.id))
+    host.engine.end()
+    collector = Collector(
+        witness=host.witness,
+        state=host.state,
+        ipam=host.ipam,
+        links=host.links,
+        networks=host.networks,
+        endpoints=host.endpoints,
+        interval_s=0.0,
+    )
+    looking = asyncio.create_task(collector.run())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert host.ipam.usage(pool.id).held == 2
+    host.engine.begin()
+    async with asyncio.timeout(30):
+        while host.ipam.usage(pool.id).held > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    looking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await looking

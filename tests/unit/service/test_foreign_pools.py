@@ -1,6 +1,7 @@
 """Pools that other drivers use: what is collected of them, and above all what is not."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -12,7 +13,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
 from ovsdriver.service.collector import Collector
 from ovsdriver.service.foreign_pools import ForeignPools
-from tests.builders import FIRST, RED, SECOND
+from tests.builders import FIRST, RED, SECOND, a_network, a_subnet
 from tests.unit.service.conftest import Host
 
 DOCKERS = NetworkId("d0" * 32)
@@ -359,6 +360,34 @@ async def test_a_route_that_covers_more_than_the_pool_keeps_nothing(
     host.links.add_route(Route(destination=IPNetwork("10.0.0.0/8"), link="vpn0"))
     await watch.look(11)
     assert not watch.there(pool)
+
+
+@pytest.mark.parametrize("late", ["address", "network", "release"])
+async def test_what_comes_at_the_last_moment_keeps_or_takes_the_pool(
+    watch: Watch,
+    host: Host,
+    late: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = await watch.pool()
+    await watch.look(10)
+    working = host.links.routes
+
+    async def routes() -> Sequence[Route]:
+        if late == "address":
+            await watch.address(pool)
+        elif late == "network":
+            await host.state.put_network(a_network(subnets=(a_subnet(pool=pool.id),)))
+        else:
+            await host.ipam.release_pool(pool.id)
+        return await working()
+
+    monkeypatch.setattr(host.links, "routes", routes)
+    caplog.set_level(logging.WARNING)
+    await watch.look()
+    assert watch.there(pool) == (late != "release")
+    assert "pool.collected" not in caplog.messages
 
 
 async def test_the_pools_of_swarms_manager_are_left_to_people(watch: Watch) -> None:

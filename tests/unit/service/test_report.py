@@ -24,7 +24,7 @@ from ovsdriver.domain.model import (
     VlanTag,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
-from ovsdriver.ports import EngineEndpoint, EngineView
+from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
 from ovsdriver.service import report
 from ovsdriver.service.report import Scene
 from tests.fakes.switch import FakeSwitch
@@ -266,6 +266,27 @@ async def test_all_well_is_no_warning(scene: Scene):
 async def test_a_network_that_docker_forgot_is_a_warning_with_what_to_type(scene: Scene):
     (text,) = report.warnings(replace(scene, view=replace(VIEW, networks={})))
     assert f"`ovsnet network rm {LAB[:12]}`" in text
+
+
+async def test_a_pool_that_docker_forgot_is_a_warning_with_what_to_type(scene: Scene):
+    lost = Pool(id=PoolId("s/10.9.0.0/24/1.1"), space="s", subnet=IPNetwork("10.9.0.0/24"))
+    bound = Pool(id=POOL, space="lab", subnet=IPNetwork("10.1.0.0/24"))
+    scene = replace(scene, pools=(bound, lost), leases={lost.id: 3, bound.id: 2})
+    (text,) = report.warnings(scene)
+    assert "10.9.0.0/24 of space s is of no network that Docker lists, with 3 of its" in text
+    assert "`ovsnet ipam release s/10.9.0.0/24/1.1`" in text
+    there = EngineSubnet(
+        network=FLAT, cidr=lost.subnet, ipam="ovsipam", options={"ipam.space": "s"}
+    )
+    assert report.warnings(replace(scene, view=replace(VIEW, subnets=(there,)))) == ()
+
+
+async def test_a_pool_is_no_warning_while_it_may_still_become_a_network(scene: Scene):
+    pool = Pool(id=PoolId("p"), space="s", subnet=IPNetwork("10.9.0.0/24"), created=1000.0)
+    scene = replace(scene, pools=(pool,))
+    assert report.warnings(replace(scene, now=1059.0)) == ()
+    assert report.warnings(replace(scene, view=None)) == ()
+    assert report.warnings(replace(scene, now=1060.0))
 
 
 async def test_another_docker_cannot_say_that_a_network_is_forgotten(

@@ -1,0 +1,19 @@
+"""Our process, with a collector whose minutes are seconds; arguments as those of ``ovsnet``."""
+
+from functools import partial
+
+from ovsdriver import bootstrap
+from ovsdriver.__main__ import main
+from ovsdriver.service import foreign_pools, ipam_console, ipam_report, report
+from ovsdriver.service.collector import Collector
+
+INTERVAL_S = 1.0
+
+if __name__ == "__main__":
+    for name in ("LEASE_PATIENCE_S", "READINGS_APART_S", "POOL_PATIENCE_S"):
+        setattr(foreign_pools, name, getattr(foreign_pools, name) / 60.0)
+    for module in (ipam_report, report):
+        module.SETTLING_S = 1.0
+    ipam_console.VIEW_S = 0.0
+    bootstrap.Collector = partial(Collector, interval_s=INTERVAL_S)
+    main()
