@@ -51,6 +51,7 @@ class Ledger:
     """In quarantine."""
     contested: Resting = field(default_factory=lambda: Resting(CONTESTED_S))
     """Somebody on the segment answers for them."""
+    _unsaid: Changes = field(default_factory=lambda: Changes([], []))
     _reserved_names: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -171,14 +172,22 @@ class Ledger:
         """Return the address that is reserved for a name."""
         return self._reserved_names.get(name)
 
-    def wake(self, now: float) -> Changes:
+    def wake(self, now: float) -> None:
         """End what is over: quarantines, and memories of names that are too old."""
         rested = self.resting.wake(now) if self.resting else []
         for offset in (*rested, *(self.contested.wake(now) if self.contested else ())):
             self._unbar(offset)
         changes = self._keep_no_more(self.memories.outdated(now))
         blank = [self.address(offset) for offset in rested if offset not in self.memories]
-        return Changes(changes.remember, changes.forget + blank)
+        self._unsaid.remember.extend(changes.remember)
+        self._unsaid.forget.extend(changes.forget + blank)
+
+    def unsaid(self) -> Changes:
+        """Return, once, what the store has to hear of :meth:`wake`."""
+        if not self._unsaid.remember and not self._unsaid.forget:
+            return NOTHING
+        said, self._unsaid = self._unsaid, Changes([], [])
+        return said
 
     def rests_s(self, now: float) -> float:
         """Return in how many seconds the first address comes back by itself; 0 if none does."""

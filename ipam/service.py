@@ -161,7 +161,7 @@ class Ipam:
     def usage(self, pool: PoolId) -> Usage:
         """Return how full a pool is; UnknownPoolError if it is not there."""
         ledger = self._require(pool)
-        self._wake(ledger)
+        ledger.wake(self._clock())
         return ledger.usage
 
     def reservations(self) -> Sequence[Reservation]:
@@ -372,7 +372,8 @@ class Ipam:
         return ledger
 
     def _wake(self, ledger: Ledger) -> None:
-        self._remember(ledger, ledger.wake(self._clock()))
+        ledger.wake(self._clock())
+        self._remember(ledger, ledger.unsaid())
 
     def _check_overlap(self, space: str, subnet: IPNetwork) -> None:
         other = self._spaces.overlapping(space, subnet)
