@@ -115,7 +115,7 @@ class SqliteLeases:
                 can be given out safely: that row may hold an address.
         """
         (epoch,) = await self._write(lambda c: c.execute(_NEXT_EPOCH).fetchone())
-        stored = await self._read(_everything)
+        stored = await self._read(stored_pools)
         reservations = await self._read(lambda c: c.execute(RESERVATIONS).fetchall())
         self._keys = {pool.pool.id: key for key, pool in stored}
         return Contents(
@@ -265,7 +265,8 @@ class SqliteLeases:
             raise StoreError(str(error)) from error
 
 
-def _everything(connection: sqlite3.Connection) -> list[tuple[Key, StoredPool]]:
+def stored_pools(connection: sqlite3.Connection) -> list[tuple[Key, StoredPool]]:
+    """Return what is read at start, pool by pool; StoreError if a row makes no sense."""
     keys = {}
     pools = {}
     for row in connection.execute(POOLS):

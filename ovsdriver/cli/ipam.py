@@ -128,7 +128,7 @@ def release(
         )
 
 
-for _each in (ipam_store.check, ipam_store.backup, ipam_store.restore):
+for _each in ipam_store.COMMANDS:
     command.add_command(_each)
 
 

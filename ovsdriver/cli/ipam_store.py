@@ -1,18 +1,23 @@
-"""``ovsnet ipam check | backup | restore``: the store as a whole."""
+"""``ovsnet ipam check | backup | restore | export | import``: the store as a whole."""
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 from rich.text import Text
 
+from ipam import IpamError
 from ovsdriver.adapters import inspection, storefile
 from ovsdriver.adapters.backup import backup as write_backup
+from ovsdriver.adapters.ipam_export import export as write_lines
+from ovsdriver.adapters.ipam_import import take_over
 from ovsdriver.adapters.lock import StateLock
+from ovsdriver.adapters.newfile import new_file
 from ovsdriver.adapters.restore import Restored
 from ovsdriver.adapters.restore import restore as put_back
 from ovsdriver.adapters.snapshot import contents
@@ -227,6 +232,91 @@ def _tell(file: Path, done: Restored) -> None:
         _print([warn(each.subject, each.text, each.remedy) for each in done.faults])
 
 
+# export and import
+
+
+@click.command(name="export", epilog=EXIT_CODES, short_help="Write pools and leases as text.")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@settings_of("state_dir")
+@JSON
+def export(settings: Settings, file: Path, as_json: bool) -> None:
+    """Write pools, leases and reservations, as they are at this moment, as lines of JSON.
+
+    FILE is made, and never overwritten; without one, or with `-`, the lines go to stdout, and
+    `--json` says nothing beyond them. ovsnet goes on working meanwhile, and need not run. What the
+    network driver knows of networks and containers is not in it: that is what `backup` is for.
+
+    \b
+    Examples:
+      ovsnet ipam export pools.jsonl
+      ovsnet ipam export | jq -r 'select(.type == "lease") | .address'
+    """
+    with _refusals(), contents(settings.state_dir / storefile.NAME) as connection:
+        if str(file) == "-":
+            write_lines(connection, sys.stdout.buffer.write, now=time.time())
+            return
+        with new_file(file) as made, made.open("wb") as lines:
+            counts = write_lines(connection, lines.write, now=time.time())
+    if as_json:
+        show.as_json({"path": str(file), **counts})
+    else:
+        show.line(f"wrote {file}: {_counted(counts)}")
+
+
+@click.command(name="import", epilog=EXIT_CODES, short_help="Take over what export wrote.")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@settings_of("state_dir")
+@JSON
+def take_in(settings: Settings, file: Path, as_json: bool) -> None:
+    """Take over pools, leases and reservations that `ovsnet ipam export` wrote: all, or none.
+
+    Only while ovsnet does not run. What is here stays; a pool that is here already, or one that
+    overlaps one of its space, is refused. FILE `-` is stdin.
+
+    \b
+    Examples:
+      systemctl stop ovsnet.socket ovsnet
+      ovsnet ipam import pools.jsonl
+      ssh old-host ovsnet ipam export | ovsnet ipam import -
+      systemctl start ovsnet
+    """
+    store = settings.state_dir / storefile.NAME
+    with _refusals(), _alone(settings), _source(file) as lines:
+        name = "stdin" if str(file) == "-" else str(file)
+        done = take_over(lines, store, name=name)
+    if as_json:
+        show.as_json(asdict(done))
+        return
+    show.line(f"imported into {store}: {_counted(asdict(done))}")
+    if done.renumbered:
+        show.line("the leases have new serials, because this store had leases or endpoints before")
+    show.line("start ovsnet (systemctl start ovsnet)")
+
+
+@contextmanager
+def _source(file: Path) -> Iterator[BinaryIO]:
+    if str(file) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        lines = file.open("rb")
+    except OSError as error:
+        raise Refusal(f"{file} cannot be read: {error.strerror}; nothing was imported") from error
+    with lines:
+        yield lines
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(
+        (
+            show.plural(counts["pools"], "pool"),
+            show.plural(counts["leases"], "held address", "held addresses"),
+            f"{show.plural(counts['memories'], 'free one', 'free ones')} remembered",
+            show.plural(counts["reservations"], "reservation"),
+        )
+    )
+
+
 # All
 
 
@@ -249,7 +339,7 @@ def _alone(settings: Settings) -> Iterator[None]:
 def _refusals() -> Iterator[None]:
     try:
         yield
-    except DriverError as error:
+    except (DriverError, IpamError) as error:
         raise Refusal(str(error)) from error
 
 
@@ -263,3 +353,7 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
         else value
         for key, value in record.items()
     }
+
+
+COMMANDS = (check, backup, restore, export, take_in)
+"""For the group ``ovsnet ipam``."""
