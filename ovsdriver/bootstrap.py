@@ -39,6 +39,7 @@ from ovsdriver.service.console import Console, Works
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
+from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.purge import MarkPurge, Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
 
@@ -355,6 +356,7 @@ class _Product:
                 exclude=settings.exclude,
                 surroundings=HostSurroundings(world.links),
                 clock=time.time,
+                prober=SegmentProber(owner=settings.instance, state=state, links=world.links),
             )
             stack.push_async_callback(ipam.close)
             firewall = await stack.enter_async_context(_firewall(settings, state))

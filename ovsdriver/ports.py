@@ -22,6 +22,7 @@ from ovsdriver.domain.model import (
     Network,
     NetworkId,
     Port,
+    Probe,
     Veth,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
@@ -122,6 +123,10 @@ class Links(Protocol):
         """Give the internal port its MAC, MTU, addresses and sysctls, and set it up."""
         ...
 
+    async def ensure_probe(self, probe: Probe) -> None:
+        """Give the internal port its MAC and MTU, and set it up so that the host is not there."""
+        ...
+
     async def links(self) -> Mapping[str, ObservedLink]:
         """Return every link of the host's namespace by name."""
         ...
@@ -142,8 +147,13 @@ class Links(Protocol):
         """Set TX checksum offload of the link with ``mac`` in a sandbox; False if not there."""
         ...
 
-    async def neighbour(self, link: str, address: IPAddress, timeout_s: float) -> EUI | None:
-        """Ask by ARP or ND who has ``address`` on the segment of ``link``; None: nobody."""
+    async def neighbours(
+        self, link: str, addresses: Sequence[IPAddress], *, within_s: float
+    ) -> Mapping[IPAddress, EUI]:
+        """Ask by ARP and ND who has ``addresses`` on the segment of ``link``; return who answers.
+
+        Takes at most ``within_s``, all of it if one of them is nobody's.
+        """
         ...
 
 
@@ -275,8 +285,10 @@ class Engine(Protocol):
         """Read networks and endpoints; UnavailableError if dockerd does not answer."""
         ...
 
-    async def until_gone(self) -> None:
+    async def until_gone(self, answered: Callable[[], None]) -> None:
         """Return when the daemon that answers now ends; UnavailableError if none answers.
+
+        ``answered`` is called when it did.
 
         The one call here without a limit of its own.
         """

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, repeat
@@ -10,24 +11,26 @@ from typing import TypeVar
 
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
-from ovsdriver.adapters.netlink import ethtool, neighbours, sandboxes
+from ovsdriver.adapters.netlink import ethtool, sandboxes
 from ovsdriver.adapters.netlink.address_messages import addresses, unicast_routes
 from ovsdriver.adapters.netlink.gateways import Gateways
 from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, all_links, find_link
+from ovsdriver.adapters.netlink.neighbours import Inquiry
+from ovsdriver.adapters.netlink.probes import Probes
 from ovsdriver.adapters.netlink.reaper import DYING, Reaper
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
 from ovsdriver.adapters.netlink.veths import VethPairs
 from ovsdriver.adapters.rtnetlink import RouteSocket
-from ovsdriver.domain.model import Gateway, Veth
+from ovsdriver.domain.model import Gateway, Probe, Veth
 from ovsdriver.domain.observed import ObservedLink
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
 
 _LOOK_AGAIN_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 """Pauses while a device is waited for; the last one repeats."""
-_ASKING_AT_ONCE = 32
-"""Each question for a neighbour holds a thread and a packet socket for up to its time."""
+_ASKING_AT_ONCE = 64
+"""Each inquiry for neighbours holds a thread and a packet socket or two for up to its time."""
 
 T = TypeVar("T")
 
@@ -48,6 +51,7 @@ class KernelLinks:
         self._reaper = Reaper()
         self._veths = VethPairs(owner, self._sysctls)
         self._gateways = Gateways(self._sysctls)
+        self._probes = Probes(self._sysctls)
         self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
 
     @property
@@ -89,21 +93,15 @@ class KernelLinks:
 
     async def ensure_gateway(self, gateway: Gateway) -> None:
         """Settle the internal port's device, which vswitchd makes a moment after the port."""
-        name = gateway.port.name
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._timeout_s
-        for pause in chain(_LOOK_AGAIN_S, repeat(_LOOK_AGAIN_S[-1])):
-            settled = await self._netlink(
-                f"gateway {name}", lambda routes: self._gateways.ensure(routes, gateway)
-            )
-            if settled:
-                return
-            if loop.time() > until:
-                raise UnavailableError(
-                    f"gateway {name}: vswitchd made no such device within {self._timeout_s:g} s; "
-                    f"`ovs-vsctl list Interface {name}` shows why, if ovs-vswitchd runs"
-                )
-            await asyncio.sleep(pause)
+        await self._settle(
+            "gateway", gateway.port.name, lambda routes: self._gateways.ensure(routes, gateway)
+        )
+
+    async def ensure_probe(self, probe: Probe) -> None:
+        """Settle the internal port's device, as :meth:`ensure_gateway` does."""
+        await self._settle(
+            "probing port", probe.port.name, lambda routes: self._probes.ensure(routes, probe)
+        )
 
     async def links(self) -> Mapping[str, ObservedLink]:
         """Return every link but those that are to be deleted.
@@ -186,19 +184,41 @@ class KernelLinks:
             f"TX offload in sandbox {sandbox}", on_own_thread(enter, name="sandbox")
         )
 
-    async def neighbour(self, link: str, address: IPAddress, timeout_s: float) -> EUI | None:
-        """Ask three times within ``timeout_s``. The link must be up, and needs no address.
+    async def neighbours(
+        self, link: str, addresses: Sequence[IPAddress], *, within_s: float
+    ) -> Mapping[IPAddress, EUI]:
+        """Ask three times within that time. The link must be up, and needs no address.
 
-        Waits for its turn when 32 others ask. UnavailableError if the link is down or not there.
+        UnavailableError if the link is down or not there, or if it is not our turn in time.
         """
+        inquiry = Inquiry(link, addresses)
+        until = time.monotonic() + within_s
+        what = f"asking on link {link} for {', '.join(map(str, addresses))}"
+        with self._translated(what):
+            try:
+                async with asyncio.timeout(within_s), self._asking:
+                    await on_own_thread(lambda: inquiry.run(until), name="inquiry")
+            except TimeoutError as error:
+                # The thread goes on a little, to close its sockets: that waits for the kernel.
+                if not inquiry.asked:
+                    raise UnavailableError(
+                        f"{what}: no question was sent within {within_s:g} s, too much else is "
+                        "going on; try again"
+                    ) from error
+        return {address: _eui(mac) for address, mac in inquiry.found.copy().items()}
 
-        def ask() -> bytes | None:
-            return neighbours.who_has(link, address, timeout_s)
-
-        with self._translated(f"asking on link {link} who has {address}"):
-            async with self._asking:
-                mac = await on_own_thread(ask, name="neighbour")
-        return None if mac is None else _eui(mac)
+    async def _settle(self, what: str, name: str, work: Callable[[RouteSocket], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timeout_s
+        for pause in chain(_LOOK_AGAIN_S, repeat(_LOOK_AGAIN_S[-1])):
+            if await self._netlink(f"{what} {name}", work):
+                return
+            if loop.time() > until:
+                raise UnavailableError(
+                    f"{what} {name}: vswitchd made no such device within {self._timeout_s:g} s; "
+                    f"`ovs-vsctl list Interface {name}` shows why, if ovs-vswitchd runs"
+                )
+            await asyncio.sleep(pause)
 
     async def _netlink(self, what: str, work: Callable[[RouteSocket], T]) -> T:
         return await self._bounded(what, self._thread.call(work))

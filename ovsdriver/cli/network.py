@@ -98,6 +98,7 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             ("MTU", str(network["mtu"])),
             *(("Subnet", _subnet(each)) for each in network["subnets"]),
             ("Gateway port", network["gateway_link"] or "none on this host"),
+            *([("Probing port", network["probe_link"])] if network["probe_link"] else []),
             ("Options", _options(network["options"])),
         ]
     )

@@ -13,6 +13,7 @@ from ovsdriver.domain.model import (
     Gateway,
     Network,
     Port,
+    Probe,
     Segment,
     Veth,
 )
@@ -79,6 +80,31 @@ def gateway(network: Network, *, owner: str) -> Gateway | None:
         addresses=addresses,
         mtu=network.mtu,
     )
+
+
+def probe(network: Network, *, owner: str) -> Probe | None:
+    """Return the port that the segment is asked from; None if nobody asks, or the gateway does."""
+    if not network.probe or gateway(network, owner=owner) is not None:
+        return None
+    return Probe(
+        network=network.id,
+        port=Port(
+            name=names.probe_link(network.id),
+            bridge=network.segment.bridge,
+            tag=network.segment.tag,
+            internal=True,
+            mac=names.mac_for_probe(network.id),
+            mtu=network.mtu,
+            external_ids=names.probe_ids(owner, network),
+        ),
+        mtu=network.mtu,
+    )
+
+
+def asking_link(network: Network, *, owner: str) -> str | None:
+    """Return the host's device on the segment, from which it can be asked; None if it has none."""
+    host = gateway(network, owner=owner) or probe(network, owner=owner)
+    return host.port.name if host is not None else None
 
 
 def firewall(networks: Iterable[Network], *, outside_bridges: tuple[str, ...] = ()) -> FirewallPlan:

@@ -10,6 +10,7 @@ from ovsdriver.domain.model import (
     Network,
     NetworkId,
     Port,
+    Probe,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
 
@@ -65,7 +66,7 @@ def compare(
         if unfinished:
             finishing.append(Repair(network=network, finish=True, why=unfinished))
             continue
-        expected.add(names.gateway_link(network.id))
+        expected |= _ports_of_host(network, owner)
         why = _network_lacks(network, owner, bridges, ports, links)
         if why and network.segment.adopted and network.segment.bridge not in bridges:
             beyond.append(
@@ -109,6 +110,11 @@ def _unfinished(network: Network, abandoned: Container[NetworkId]) -> str:
     return "Docker has released its pools" if network.id in abandoned else ""
 
 
+def _ports_of_host(network: Network, owner: str) -> set[str]:
+    probe = desired.probe(network, owner=owner)
+    return {names.gateway_link(network.id), *([probe.port.name] if probe else [])}
+
+
 def _network_lacks(
     network: Network,
     owner: str,
@@ -119,23 +125,39 @@ def _network_lacks(
     if network.segment.bridge not in bridges:
         return f"bridge {network.segment.bridge} is not there"
     gateway = desired.gateway(network, owner=owner)
-    if gateway is None:
-        return ""
-    return _port_lacks(gateway.port, ports) or _device_lacks(gateway, links)
+    if gateway is not None:
+        return _port_lacks(gateway.port, ports) or _gateway_lacks(gateway, links)
+    probe = desired.probe(network, owner=owner)
+    if probe is not None:
+        return _port_lacks(probe.port, ports) or _probe_lacks(probe, links)
+    return ""
 
 
-def _device_lacks(gateway: Gateway, links: Mapping[str, ObservedLink]) -> str:
-    name = gateway.port.name
-    link = links.get(name)
-    if link is None:
-        return f"gateway {name} has no device"
-    held = {str(address) for address in link.addresses}
+def _gateway_lacks(gateway: Gateway, links: Mapping[str, ObservedLink]) -> str:
+    link = links.get(gateway.port.name)
+    held = {str(address) for address in link.addresses} if link else set()
     missing = [str(address) for address in gateway.addresses if str(address) not in held]
-    if missing:
-        return f"gateway {name} lacks {', '.join(missing)}"
-    if link.mtu != gateway.mtu:
-        return f"gateway {name} has MTU {link.mtu}, not {gateway.mtu}"
-    return "" if link.up else f"gateway {name} is down"
+    if link is not None and missing:
+        return f"gateway {link.name} lacks {', '.join(missing)}"
+    return _device_lacks("gateway", gateway, link)
+
+
+def _probe_lacks(probe: Probe, links: Mapping[str, ObservedLink]) -> str:
+    link = links.get(probe.port.name)
+    if link is not None and link.addresses:
+        # Some program of the host that configures every link it sees.
+        given = ", ".join(str(address) for address in link.addresses)
+        return f"probing port {link.name} has {given}, which is not ours"
+    return _device_lacks("probing port", probe, link)
+
+
+def _device_lacks(what: str, wanted: Gateway | Probe, link: ObservedLink | None) -> str:
+    name = wanted.port.name
+    if link is None:
+        return f"{what} {name} has no device"
+    if link.mtu != wanted.mtu:
+        return f"{what} {name} has MTU {link.mtu}, not {wanted.mtu}"
+    return "" if link.up else f"{what} {name} is down"
 
 
 def _endpoint_repair(

@@ -104,6 +104,8 @@ class Network:
     """May share its segment with another network (``ovs.shared``)."""
     masquerade: bool = True
     """``nat`` only: rewrite the source address of what leaves."""
+    probe: bool = False
+    """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
     port: PortKind = PortKind.VETH
@@ -205,4 +207,16 @@ class Gateway:
     port: Port
     addresses: tuple[IPNetwork, ...]
     """Each gateway with its subnet's prefix length."""
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A port of the host that a segment without a gateway is asked from, and nothing else.
+
+    It has no address, and the host hears nothing on it but the answers.
+    """
+
+    network: NetworkId
+    port: Port
     mtu: int

@@ -17,6 +17,8 @@ OWNER_KEY = "ovsnet-owner"
 NETWORK_KEY = "ovsnet-network"
 ENDPOINT_KEY = "ovsnet-endpoint"
 ADDRESS_KEY = "ovsnet-address"
+PURPOSE_KEY = "ovsnet-purpose"
+"""``probe`` on a port that addresses are asked from: nobody would know it from its name."""
 
 _ID_DIGITS = 12
 
@@ -34,6 +36,11 @@ def container_link(endpoint: EndpointId) -> str:
 def gateway_link(network: NetworkId) -> str:
     """Return the name of a network's gateway port and device."""
     return f"ovg{network[:_ID_DIGITS]}"
+
+
+def probe_link(network: NetworkId) -> str:
+    """Return the name of the port and device that a network's segment is asked from."""
+    return f"ovp{network[:_ID_DIGITS]}"
 
 
 def mac_text(mac: EUI) -> str:
@@ -59,6 +66,12 @@ def mac_for_endpoint(endpoint: EndpointId) -> EUI:
     return EUI((0x0E << 40) | int.from_bytes(digest[:5], "big"), dialect=mac_unix_expanded)
 
 
+def mac_for_probe(network: NetworkId) -> EUI:
+    """Return the MAC that a network's segment is asked from: ``0e`` and 40 bits of a hash."""
+    digest = hashlib.sha256(f"probe/{network}".encode()).digest()
+    return EUI((0x0E << 40) | int.from_bytes(digest[:5], "big"), dialect=mac_unix_expanded)
+
+
 def alias(owner: str, endpoint: EndpointId) -> str:
     """Return the mark in a host link's ``ifalias``: ``ovsnet endpoint <id>``."""
     return f"{owner} endpoint {endpoint}"
@@ -77,6 +90,11 @@ def bridge_ids(owner: str) -> Mapping[str, str]:
 def gateway_ids(owner: str, network: Network) -> Mapping[str, str]:
     """Return the ``external_ids`` of a gateway's Port and Interface."""
     return {OWNER_KEY: owner, NETWORK_KEY: network.id}
+
+
+def probe_ids(owner: str, network: Network) -> Mapping[str, str]:
+    """Return the ``external_ids`` of a probing port's Port and Interface."""
+    return {OWNER_KEY: owner, NETWORK_KEY: network.id, PURPOSE_KEY: "probe"}
 
 
 def endpoint_ids(owner: str, endpoint: Endpoint) -> Mapping[str, str]:

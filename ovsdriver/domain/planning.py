@@ -37,6 +37,8 @@ class KnownPool:
     gateway: IPAddress | None
     gateway_typed: bool
     """The user asked for that gateway; else the IPAM chose one because Docker wanted one."""
+    probe: bool = False
+    """Its segment is to be asked before an address is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults) -> Network:
         internal=new.internal,
         shared=options.shared,
         masquerade=options.masquerade,
+        probe=_probe(subnets, around.pools),
         interface_prefix=options.interface_prefix,
         port=options.port,
         options=options.typed,
@@ -323,6 +326,11 @@ def _gateway(
             "choose one inside with --gateway"
         )
     return offered.gateway
+
+
+def _probe(subnets: Sequence[Subnet], pools: Sequence[KnownPool]) -> bool:
+    bound = {subnet.pool for subnet in subnets}
+    return any(pool.probe for pool in pools if pool.id in bound)
 
 
 def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequence[Subnet]) -> None:

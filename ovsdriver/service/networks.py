@@ -26,7 +26,7 @@ _SWITCH_KINDS = frozenset({"tun", "openvswitch"})
 """Kinds of links that a bridge of Open vSwitch leaves behind when its database is lost."""
 
 PROBE_S = 1.0
-"""How long a gateway address is asked for on a segment that others may use."""
+"""How long the gateway addresses are asked for on a segment that others may use."""
 
 
 class Networks:
@@ -199,6 +199,7 @@ class Networks:
                         subnet=pool.subnet,
                         gateway=gateway.address if gateway else None,
                         gateway_typed=gateway is not None and gateway.wanted,
+                        probe=pool.probe,
                     )
                 )
         return found
@@ -236,6 +237,10 @@ class Networks:
         bridge = desired.bridge(network.segment, owner=self._owner)
         if bridge is not None:
             await self._switch.ensure_bridge(bridge)
+        probe = desired.probe(network, owner=self._owner)
+        if probe is not None:
+            await self._switch.ensure_port(probe.port)
+            await self._links.ensure_probe(probe)
         gateway = desired.gateway(network, owner=self._owner)
         if gateway is None:
             return
@@ -253,14 +258,14 @@ class Networks:
         await self._links.ensure_gateway(
             Gateway(network=gateway.network, port=gateway.port, addresses=(), mtu=gateway.mtu)
         )
-        for address in gateway.addresses:
-            holder = await self._links.neighbour(gateway.port.name, address.ip, PROBE_S)
-            if holder is not None:
-                raise ConflictError(
-                    f"gateway {address.ip} is in use on bridge {gateway.port.bridge}, VLAN "
-                    f"{gateway.port.tag or 'none'}, by {mac_text(holder)}; choose another "
-                    "--gateway, or -o ovs.mode=flat to use that one"
-                )
+        addresses = [address.ip for address in gateway.addresses]
+        found = await self._links.neighbours(gateway.port.name, addresses, within_s=PROBE_S)
+        for address, holder in found.items():
+            raise ConflictError(
+                f"gateway {address} is in use on bridge {gateway.port.bridge}, VLAN "
+                f"{gateway.port.tag or 'none'}, by {mac_text(holder)}; choose another "
+                "--gateway, or -o ovs.mode=flat to use that one"
+            )
 
     async def _undo(self, network: Network) -> None:
         try:
@@ -286,8 +291,9 @@ class Networks:
                 await self._switch.remove_port(host)
                 await self._links.remove_veth(host)
         gateway = desired.gateway(network, owner=self._owner)
-        if gateway is not None:
-            await self._switch.remove_port(gateway.port.name)
+        for of_host in (gateway, desired.probe(network, owner=self._owner)):
+            if of_host is not None:
+                await self._switch.remove_port(of_host.port.name)
         await self._remove_bridge(network)
         await self._state.forget_network(network.id)
         if gateway is not None:

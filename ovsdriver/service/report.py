@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
-from ovsdriver.domain import names
+from ovsdriver.domain import desired, names
 from ovsdriver.domain.model import Endpoint, Network
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
@@ -68,6 +68,8 @@ class NetworkReport:
     subnets: tuple[SubnetReport, ...]
     gateway_link: str | None
     """The gateway's device on this host."""
+    probe_link: str | None = None
+    """The device that addresses are asked from, where there is no gateway to do so."""
     endpoints: int
     options: Mapping[str, str]
     engine: str
@@ -314,10 +316,16 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
             for each in network.subnets
         ),
         gateway_link=gateway,
+        probe_link=_probe_link(scene, network),
         endpoints=len(scene.state.endpoints(network.id)),
         options=dict(network.options),
         engine=network.engine,
     )
+
+
+def _probe_link(scene: Scene, network: Network) -> str | None:
+    probe = desired.probe(network, owner=scene.owner)
+    return probe.port.name if probe is not None else None
 
 
 def _name(network: Network, view: EngineView | None) -> str:

@@ -85,7 +85,7 @@ class FakeWorld:
         return self.fake.sandboxes[sandbox].tx_offload[mac]
 
     def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None:
-        self.fake.neighbours[(host, address.ip)] = mac
+        self.fake.answering[(host, address.ip)] = mac
 
 
 class KernelWorld:
@@ -385,7 +385,7 @@ async def test_a_neighbour_is_found_by_its_address(world: World, address: str) -
     held, mac = IPNetwork(address), EUI("02:00:00:00:00:07")
     world.neighbour_behind(VETH.host, held, mac)
 
-    assert await world.links.neighbour(VETH.host, held.ip, 10) == mac
+    assert await world.links.neighbours(VETH.host, [held.ip], within_s=10) == {held.ip: mac}
 
 
 @pytest.mark.parametrize("address", ["10.1.0.8", "fd00:1::8"])
@@ -393,12 +393,12 @@ async def test_nobody_answers_for_a_free_address(world: World, address: str) -> 
     await world.links.ensure_veth(VETH)
     world.neighbour_behind(VETH.host, IPNetwork("10.1.0.7/24"), EUI("02:00:00:00:00:07"))
 
-    assert await world.links.neighbour(VETH.host, IPAddress(address), 0.3) is None
+    assert await world.links.neighbours(VETH.host, [IPAddress(address)], within_s=0.3) == {}
 
 
 async def test_asking_on_a_link_that_is_not_there_says_so(world: World) -> None:
     with pytest.raises(UnavailableError, match=ABSENT):
-        await world.links.neighbour(ABSENT, IPAddress("10.1.0.7"), 0.1)
+        await world.links.neighbours(ABSENT, [IPAddress("10.1.0.7")], within_s=10)
 
 
 async def test_tso_of_a_tap_that_nobody_holds_is_unknown(world: World) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Gateway, Veth
+from ovsdriver.domain.model import Gateway, Port, Probe, Veth
 from ovsdriver.domain.observed import ObservedLink
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route
@@ -33,7 +33,10 @@ class FakeLinks:
         self.gate = asyncio.Event()
         self.gate.set()
         self.sandboxes: dict[str, FakeSandbox] = {}
-        self.neighbours: dict[tuple[str, IPAddress], EUI] = {}
+        self.answering: dict[tuple[str, IPAddress], EUI] = {}
+        """Who answers, by the link that is asked on and the address."""
+        self.asked: list[tuple[str, tuple[IPAddress, ...], float]] = []
+        """Every inquiry: link, addresses and time."""
         self.tx_offload: dict[str, bool] = {}
         """Of veth ends in the host's namespace."""
         self._owner = owner
@@ -110,18 +113,11 @@ class FakeLinks:
 
     async def ensure_gateway(self, gateway: Gateway) -> None:
         await self._answer()
-        link = self._links.get(gateway.port.name)
-        if link is None:
-            raise UnavailableError(f"gateway {gateway.port.name}: vswitchd made no such device")
-        if link.kind not in ("tun", "openvswitch"):
-            raise ConflictError(f"link {link.name} exists and is no internal port")
-        self._links[link.name] = replace(
-            link,
-            up=True,
-            mtu=gateway.mtu,
-            mac=gateway.port.mac or link.mac,
-            addresses=gateway.addresses,
-        )
+        self._settle(gateway.port, gateway.mtu, gateway.addresses)
+
+    async def ensure_probe(self, probe: Probe) -> None:
+        await self._answer()
+        self._settle(probe.port, probe.mtu, ())
 
     async def links(self) -> Mapping[str, ObservedLink]:
         await self._answer()
@@ -159,11 +155,30 @@ class FakeLinks:
         found.tx_offload[mac] = tx
         return True
 
-    async def neighbour(self, link: str, address: IPAddress, timeout_s: float) -> EUI | None:
+    async def neighbours(
+        self, link: str, addresses: Sequence[IPAddress], *, within_s: float
+    ) -> Mapping[IPAddress, EUI]:
         await self._answer()
+        self.asked.append((link, tuple(addresses), within_s))
         if link not in self._links or not self._links[link].up:
             raise UnavailableError(f"link {link} is not there, or down")
-        return self.neighbours.get((link, address))
+        answers = {each: self.answering.get((link, each)) for each in addresses}
+        return {each: mac for each, mac in answers.items() if mac is not None}
+
+    def _settle(self, port: Port, mtu: int, addresses: tuple[IPNetwork, ...]) -> None:
+        link = self._links.get(port.name)
+        if link is None:
+            raise UnavailableError(f"port {port.name}: vswitchd made no such device")
+        if link.kind not in ("tun", "openvswitch"):
+            raise ConflictError(f"link {link.name} exists and is no internal port")
+        self._links[link.name] = replace(
+            link, up=True, mtu=mtu, mac=port.mac or link.mac, addresses=addresses
+        )
+
+    def add_address(self, name: str, address: str) -> None:
+        """Let somebody else give a link an address."""
+        link = self._links[name]
+        self._links[name] = replace(link, addresses=(*link.addresses, IPNetwork(address)))
 
     async def _answer(self) -> None:
         await self.gate.wait()

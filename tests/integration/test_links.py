@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.adapters.netlink import neighbours
+from ovsdriver.adapters.netlink.neighbours import Inquiry
 from ovsdriver.adapters.netlink.reaper import DYING
 from ovsdriver.adapters.netlink.veths import NEWBORN
 from ovsdriver.domain import desired, names
@@ -218,11 +219,13 @@ async def test_the_host_neither_answers_nor_speaks_on_its_end(
                 run("ip", "link", "set", host, "down")
                 run("ip", "link", "set", host, "up")
 
-            def ask(where: Sandbox, name: str) -> bytes | None:
-                return where.call(lambda: neighbours.who_has(name, address, 3))
+            def ask(where: Sandbox, name: str) -> bool:
+                inquiry = Inquiry(name, [address])
+                where.call(lambda: inquiry.run(time.monotonic() + 3))
+                return address in inquiry.found
 
-            assert await asyncio.to_thread(ask, other, "plain1") is not None
-            assert await asyncio.to_thread(ask, container, veth.container) is None
+            assert await asyncio.to_thread(ask, other, "plain1")
+            assert not await asyncio.to_thread(ask, container, veth.container)
             plain, silent = str(link("plain0")["address"]), str(link(veth.host)["address"])
             spoken: set[str] = set()
             await until(lambda: plain in heard(ears[1], spoken))
@@ -458,7 +461,7 @@ async def test_asking_on_a_link_that_is_down_says_so(links: KernelLinks) -> None
     run("ip", "tuntap", "add", "dev", "tap0", "mode", "tap")
 
     with pytest.raises(UnavailableError, match=r"tap0 .*Network is down"):
-        await links.neighbour("tap0", IPAddress("192.0.2.1"), 0.1)
+        await links.neighbours("tap0", [IPAddress("192.0.2.1")], within_s=PATIENCE_S)
 
 
 async def test_asking_leaves_no_trace_at_the_neighbour(links: KernelLinks) -> None:
@@ -471,8 +474,9 @@ async def test_asking_leaves_no_trace_at_the_neighbour(links: KernelLinks) -> No
         container.run("ip", "addr", "add", "192.0.2.1/24", "dev", veth.container)
         container.run("ip", "addr", "add", "fd00::1/64", "dev", veth.container, "nodad")
 
-        assert await links.neighbour(veth.host, IPAddress("192.0.2.1"), PATIENCE_S) == veth.mac
-        assert await links.neighbour(veth.host, IPAddress("fd00::1"), PATIENCE_S) == veth.mac
+        both = [IPAddress("192.0.2.1"), IPAddress("fd00::1")]
+        found = await links.neighbours(veth.host, both, within_s=PATIENCE_S)
+        assert found == dict.fromkeys(both, veth.mac)
 
         assert container.described("ip", "-json", "neigh", "show") == []
 
@@ -487,13 +491,13 @@ async def test_an_announcement_counts_as_an_answer(links: KernelLinks) -> None:
         mouth = container.call(lambda: listener(veth.container))
         mac = bytes.fromhex("020000000009")
         body = struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, mac, address.packed, b"", b"")
-        asking = asyncio.create_task(links.neighbour(veth.host, address, PATIENCE_S))
+        asking = asyncio.create_task(links.neighbours(veth.host, [address], within_s=PATIENCE_S))
         with mouth:
             while not asking.done():
                 mouth.send(b"\xff" * 6 + mac + b"\x08\x06" + body)
                 await asyncio.sleep(0.05)
 
-        assert await asking == EUI("02:00:00:00:00:09")
+        assert await asking == {address: EUI("02:00:00:00:00:09")}
 
 
 async def test_the_veth_is_switched_and_not_a_bridge_with_its_address(

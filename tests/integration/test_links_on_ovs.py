@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 
 import pytest
 from netaddr import EUI, IPAddress
@@ -279,5 +280,6 @@ async def test_a_taken_gateway_address_is_found_before_it_is_ours(
     held = {4: IPAddress(router.address), 6: IPAddress("fd00:1::1")}[family]
     free = {4: IPAddress("10.1.0.99"), 6: IPAddress("fd00:1::99")}[family]
 
-    assert await links.neighbour(gateway.port.name, held, PATIENCE_S) == router.veth.mac
-    assert await links.neighbour(gateway.port.name, free, 0.5) is None
+    ask = partial(links.neighbours, gateway.port.name)
+    assert await ask([held], within_s=PATIENCE_S) == {held: router.veth.mac}
+    assert await ask([free], within_s=0.5) == {}

@@ -5,7 +5,7 @@ it is up.
 """
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from netaddr import IPNetwork
 
@@ -14,10 +14,16 @@ from ovsdriver.adapters.netlink.address_messages import (
     addresses,
     remove_address,
 )
-from ovsdriver.adapters.netlink.link_messages import IFF_UP, LinkChange, change_link, find_link
+from ovsdriver.adapters.netlink.link_messages import (
+    IFF_UP,
+    Link,
+    LinkChange,
+    change_link,
+    find_link,
+)
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.rtnetlink import NetlinkError, RouteSocket
-from ovsdriver.domain.model import Gateway
+from ovsdriver.domain.model import Gateway, Port
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 _KINDS = ("tun", "openvswitch")
@@ -35,15 +41,9 @@ class Gateways:
 
         Changes only what differs. Raises ConflictError if a link of that name is something else.
         """
-        link = find_link(routes, gateway.port.name)
+        link = internal_device(routes, gateway.port)
         if link is None:
             return False
-        if link.kind not in _KINDS:
-            raise ConflictError(
-                f"link {link.name} exists and is no internal port of Open vSwitch (it is "
-                f"{link.kind or 'a plain device'!r}); see `ip -d link show {link.name}`, and "
-                "delete or rename it"
-            )
         if link.mtu != gateway.mtu:
             # first of all: with an MTU of 1280 IPv6 appears on a link that did not know it
             change_link(routes, link.index, LinkChange(mtu=gateway.mtu))
@@ -63,13 +63,28 @@ class Gateways:
         self._sysctls.settle(_ipv4(name))
         wants_ipv6 = any(address.version == 6 for address in gateway.addresses)
         if self._sysctls.has_ipv6(name):
-            self._sysctls.settle(_ipv6(name) if wants_ipv6 else _no_ipv6(name))
+            self._sysctls.settle(_ipv6(name) if wants_ipv6 else no_ipv6(name))
         elif wants_ipv6:
             raise UnsupportedError(
                 f"gateway {name} has an IPv6 address, and there is no IPv6 on it: the MTU is "
                 f"{gateway.mtu} (IPv6 needs 1280), or this kernel was started with ipv6.disable=1; "
                 "make the network with a larger MTU or without an IPv6 subnet"
             )
+
+
+def internal_device(routes: RouteSocket, port: Port) -> Link | None:
+    """Return an internal port's device; None if vswitchd has not made it yet.
+
+    Raises ConflictError if a link of that name is something else.
+    """
+    link = find_link(routes, port.name)
+    if link is not None and link.kind not in _KINDS:
+        raise ConflictError(
+            f"link {link.name} exists and is no internal port of Open vSwitch (it is "
+            f"{link.kind or 'a plain device'!r}); see `ip -d link show {link.name}`, and "
+            "delete or rename it"
+        )
+    return link
 
 
 def _ipv4(link: str) -> Mapping[str, int]:
@@ -114,7 +129,7 @@ def _ipv6(link: str) -> Mapping[str, int]:
     }
 
 
-def _no_ipv6(link: str) -> Mapping[str, int]:
+def no_ipv6(link: str) -> Mapping[str, int]:
     """Without an IPv6 subnet the host has no link-local address here, and no listening service."""
     return {f"ipv6/conf/{link}/disable_ipv6": 1}
 
@@ -124,18 +139,23 @@ def _settle_addresses(routes: RouteSocket, index: int, wanted: tuple[IPNetwork, 
     found = _global(routes, index)
     wanted_keys = {_key(each): each for each in wanted}
     surplus = [each for key, each in found.items() if key not in wanted_keys]
-    for each in surplus:
-        try:
-            remove_address(routes, index, each)
-        except NetlinkError as error:
-            if error.errno != errno.EADDRNOTAVAIL:  # it went with the one before it
-                raise
+    remove_addresses(routes, index, surplus)
     if surplus:
         # an IPv4 address takes those of the same subnet with it that came after it
         found = _global(routes, index)
     for key, each in wanted_keys.items():
         if key not in found:
             add_address(routes, index, each)
+
+
+def remove_addresses(routes: RouteSocket, index: int, surplus: Iterable[IPNetwork]) -> None:
+    """Take addresses from a link."""
+    for each in surplus:
+        try:
+            remove_address(routes, index, each)
+        except NetlinkError as error:
+            if error.errno != errno.EADDRNOTAVAIL:  # it went with the one before it
+                raise
 
 
 def _global(routes: RouteSocket, index: int) -> dict[tuple[int, int, int], IPNetwork]:

@@ -1,9 +1,12 @@
 """Asking a segment who has an address, without having one: ARP (RFC 5227) and ND (RFC 4862)."""
 
 import ctypes
+import select
 import socket
 import struct
 import time
+from collections.abc import Container, Iterable
+from contextlib import ExitStack, suppress
 
 from netaddr import IPAddress
 
@@ -34,55 +37,107 @@ _SO_ATTACH_FILTER = 26
 _ASKS = 3
 """PROBE_NUM of RFC 5227."""
 _FRAME_BYTES = 2048
+_FRAMES_AT_ONCE = 64
+"""A segment with much traffic does not keep us from looking at the time."""
 
 
-def who_has(link: str, address: IPAddress, timeout_s: float) -> bytes | None:
-    """Return the MAC of whoever has ``address`` on the segment of ``link``; None: nobody answered.
+class Inquiry:
+    """One question to a segment: who has which of these addresses.
 
-    Asks three times within ``timeout_s``. The question is a probe, with an unspecified sender, so
-    nobody learns an address from it. Blocks. OSError: no such link (ENODEV), or it is down
-    (ENETDOWN).
+    What is known so far stands in :attr:`found`, also for who does not wait for the end.
     """
-    question = ArpQuestion() if address.version == 4 else NdQuestion()
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as wire:
-        question.prepare(wire, link)
-        wire.bind((link, question.protocol))
-        own = wire.getsockname()[4]
-        frame = question.ask(own, address)
-        start = time.monotonic()
-        for turn in range(1, _ASKS + 1):
-            wire.send(frame)
-            until = start + timeout_s * turn / _ASKS
-            found = _listen(wire, question, address, own, until)
-            if found is not None:
-                return found
-    return None
+
+    def __init__(self, link: str, addresses: Iterable[IPAddress]) -> None:
+        """Prepare it for the segment of ``link``, which must be up and needs no address."""
+        self._link = link
+        self._addresses = tuple(addresses)
+        self.found: dict[IPAddress, bytes] = {}
+        """MACs of those that answered."""
+        self.asked = False
+        """Every address was asked for at least once."""
+
+    def run(self, until: float) -> None:
+        """Ask three times, until everybody answered or it is ``until`` (``time.monotonic``).
+
+        The questions are probes, with an unspecified sender, so nobody learns an address from
+        them. Blocks. OSError: no such link (ENODEV), or it is down (ENETDOWN).
+        """
+        with ExitStack() as stack:
+            wires = {}
+            poll = select.poll()
+            for question in (ArpQuestion(), NdQuestion()):
+                those = [each for each in self._addresses if each.version == question.version]
+                if those:
+                    wire = stack.enter_context(_Wire(self._link, question, those))
+                    wires[wire.fileno()] = wire
+                    poll.register(wire, select.POLLIN)
+            start = time.monotonic()
+            for turn in range(1, _ASKS + 1):
+                for wire in wires.values():
+                    wire.ask(self.found)
+                self.asked = True
+                turn_ends = start + (until - start) * turn / _ASKS
+                while (left := turn_ends - time.monotonic()) > 0:
+                    for handle, _ in poll.poll(left * 1000):
+                        self.found.update(wires[handle].hear())
+                    if len(self.found) == len(set(self._addresses)):
+                        return
 
 
-def _listen(
-    wire: socket.socket,
-    question: "ArpQuestion | NdQuestion",
-    address: IPAddress,
-    own: bytes,
-    until: float,
-) -> bytes | None:
-    while (left := until - time.monotonic()) > 0:
-        wire.settimeout(left)
+class _Wire:
+    """A packet socket for the questions of one family, and the answers to them."""
+
+    def __init__(
+        self, link: str, question: "ArpQuestion | NdQuestion", addresses: Iterable[IPAddress]
+    ) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._question = question
+        self._asked = {each.packed: each for each in addresses}
+        self._socket = socket.socket(socket.AF_PACKET, kind, 0)
         try:
-            frame, origin = wire.recvfrom(_FRAME_BYTES)
-        except TimeoutError:
-            return None
-        if origin[2] == _PACKET_OUTGOING:
-            continue
-        found = question.answer(frame, address)
-        if found is not None and found != own:
-            return found
-    return None
+            question.prepare(self._socket, link)
+            self._socket.bind((link, question.protocol))
+        except BaseException:
+            self._socket.close()
+            raise
+        self._own: bytes = self._socket.getsockname()[4]
+
+    def __enter__(self) -> "_Wire":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """Return what ``poll`` knows it by."""
+        return self._socket.fileno()
+
+    def ask(self, known: Container[IPAddress]) -> None:
+        """Send the questions whose answers are not known."""
+        for address in self._asked.values():
+            if address not in known:
+                # a full queue loses this question; it is asked again
+                with suppress(BlockingIOError):
+                    self._socket.send(self._question.ask(self._own, address))
+
+    def hear(self) -> dict[IPAddress, bytes]:
+        """Return the answers that are there, of a bounded number of frames."""
+        found = {}
+        for _ in range(_FRAMES_AT_ONCE):
+            try:
+                frame, origin = self._socket.recvfrom(_FRAME_BYTES)
+            except BlockingIOError:
+                break
+            claim = None if origin[2] == _PACKET_OUTGOING else self._question.claim(frame)
+            if claim is not None and claim[0] in self._asked and claim[1] != self._own:
+                found[self._asked[claim[0]]] = claim[1]
+        return found
 
 
 class ArpQuestion:
     """An ARP probe and what counts as an answer to it."""
 
+    version = 4
     protocol = _ETH_P_ARP
 
     def prepare(self, wire: socket.socket, link: str) -> None:
@@ -94,17 +149,18 @@ class ArpQuestion:
             1, 0x0800, 6, 4, _ARP_REQUEST, own, bytes(4), bytes(6), address.packed
         )
 
-    def answer(self, frame: bytes, address: IPAddress) -> bytes | None:
-        """Any ARP packet with the address as its sender gives its owner away."""
+    def claim(self, frame: bytes) -> tuple[bytes, bytes] | None:
+        """Return address and MAC: any ARP packet gives its sender away."""
         if len(frame) < _ETHERNET.size + _ARP.size:
             return None
         *_, sender_mac, sender, _, _ = _ARP.unpack_from(frame, _ETHERNET.size)
-        return sender_mac if sender == address.packed else None
+        return sender, sender_mac
 
 
 class NdQuestion:
     """A neighbour solicitation without a sender and what counts as an answer to it."""
 
+    version = 6
     protocol = _ETH_P_IPV6
 
     def prepare(self, wire: socket.socket, link: str) -> None:
@@ -126,22 +182,23 @@ class NdQuestion:
         header = _IPV6.pack(6 << 28, len(body), _ICMPV6, 255, bytes(16), group)
         return _ETHERNET.pack(b"\x33\x33" + group[12:], own, _ETH_P_IPV6) + header + body
 
-    def answer(self, frame: bytes, address: IPAddress) -> bytes | None:
-        """An advertisement names its sender in an option; without one the frame's sender counts."""
+    def claim(self, frame: bytes) -> tuple[bytes, bytes] | None:
+        """Return address and MAC of an advertisement's sender.
+
+        It names its MAC in an option; without one that of the frame counts.
+        """
         if len(frame) < _ND_OFFSET + _ND.size:
             return None
         _, _, next_header, hops, _, _ = _IPV6.unpack_from(frame, _ETHERNET.size)
         kind, _, _, _, target = _ND.unpack_from(frame, _ND_OFFSET)
         if (next_header, hops, kind) != (_ICMPV6, 255, _NEIGHBOUR_ADVERTISEMENT):
             return None
-        if target != address.packed:
-            return None
         offset = _ND_OFFSET + _ND.size
         while offset + 8 <= len(frame) and frame[offset + 1]:
             if frame[offset] == _TARGET_LINK_ADDRESS:
-                return frame[offset + 2 : offset + 8]
+                return target, frame[offset + 2 : offset + 8]
             offset += frame[offset + 1] * 8
-        return frame[6:12]
+        return target, frame[6:12]
 
 
 def _internet_checksum(data: bytes) -> int:

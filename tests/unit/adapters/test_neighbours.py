@@ -12,6 +12,8 @@ from ovsdriver.adapters.netlink.neighbours import ArpQuestion, NdQuestion
 OWN = bytes.fromhex("0a0f0a010001")
 THEIRS = bytes.fromhex("020000000007")
 ROUTER = bytes.fromhex("020000000099")
+Claim = tuple[IPAddress, bytes]
+
 V4, OTHER_V4 = IPAddress("10.1.0.1"), IPAddress("10.1.0.2")
 V6, OTHER_V6 = IPAddress("fd00:1::1"), IPAddress("fd00:1::2")
 
@@ -27,6 +29,10 @@ def advertisement(
     body = struct.pack("!BBHI16s", kind, 0, 0, 0x60000000, target.packed) + options
     ip = struct.pack("!IHBB16s16s", 6 << 28, len(body), header, hops, target.packed, bytes(16))
     return OWN + ROUTER + b"\x86\xdd" + ip + body
+
+
+def packed(claim: Claim | None) -> tuple[bytes, bytes] | None:
+    return None if claim is None else (claim[0].packed, claim[1])
 
 
 LINK_ADDRESS = b"\x02\x01" + THEIRS
@@ -63,41 +69,45 @@ def test_a_solicitations_checksum_is_right() -> None:
 @pytest.mark.parametrize(
     ("frame", "found"),
     [
-        pytest.param(arp(2, V4), THEIRS, id="answer"),
-        pytest.param(arp(1, V4), THEIRS, id="announcement"),
-        pytest.param(arp(2, OTHER_V4), None, id="of another address"),
+        pytest.param(arp(2, V4), (V4, THEIRS), id="answer"),
+        pytest.param(arp(1, V4), (V4, THEIRS), id="announcement"),
+        pytest.param(arp(2, OTHER_V4), (OTHER_V4, THEIRS), id="of another address"),
         pytest.param(arp(2, V4)[:41], None, id="cut short"),
         pytest.param(b"", None, id="empty"),
     ],
 )
-def test_what_tells_an_ipv4_neighbour(frame: bytes, found: bytes | None) -> None:
-    assert ArpQuestion().answer(frame, V4) == found
+def test_what_tells_an_ipv4_neighbour(frame: bytes, found: Claim | None) -> None:
+    assert ArpQuestion().claim(frame) == packed(found)
 
 
 @pytest.mark.parametrize(
     ("frame", "found"),
     [
-        pytest.param(advertisement(V6, options=LINK_ADDRESS), THEIRS, id="answer"),
-        pytest.param(advertisement(V6), ROUTER, id="without option: the frame's sender"),
+        pytest.param(advertisement(V6, options=LINK_ADDRESS), (V6, THEIRS), id="answer"),
+        pytest.param(advertisement(V6), (V6, ROUTER), id="without option: the frame's sender"),
         pytest.param(
             advertisement(V6, options=b"\x0e\x01" + bytes(6) + LINK_ADDRESS),
-            THEIRS,
+            (V6, THEIRS),
             id="after another option",
         ),
-        pytest.param(advertisement(V6, options=b"\x02\x00" + THEIRS), ROUTER, id="empty option"),
-        pytest.param(advertisement(OTHER_V6, options=LINK_ADDRESS), None, id="another address"),
+        pytest.param(
+            advertisement(V6, options=b"\x02\x00" + THEIRS), (V6, ROUTER), id="empty option"
+        ),
+        pytest.param(
+            advertisement(OTHER_V6, options=LINK_ADDRESS), (OTHER_V6, THEIRS), id="another address"
+        ),
         pytest.param(advertisement(V6, kind=135), None, id="solicitation"),
         pytest.param(advertisement(V6, hops=64), None, id="came through a router"),
         pytest.param(advertisement(V6, header=17), None, id="no ICMPv6"),
         pytest.param(advertisement(V6)[:70], None, id="cut short"),
     ],
 )
-def test_what_tells_an_ipv6_neighbour(frame: bytes, found: bytes | None) -> None:
-    assert NdQuestion().answer(frame, V6) == found
+def test_what_tells_an_ipv6_neighbour(frame: bytes, found: Claim | None) -> None:
+    assert NdQuestion().claim(frame) == packed(found)
 
 
 @given(st.binary(max_size=120))
 def test_no_frame_of_anybodys_breaks_the_reader(frame: bytes) -> None:
-    for question, address in ((ArpQuestion(), V4), (NdQuestion(), V6)):
-        found = question.answer(frame, address)
-        assert found is None or len(found) == 6
+    for question, octets in ((ArpQuestion(), 4), (NdQuestion(), 16)):
+        found = question.claim(frame)
+        assert found is None or [len(each) for each in found] == [octets, 6]

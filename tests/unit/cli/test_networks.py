@@ -137,6 +137,15 @@ def test_a_network_without_gateway_and_endpoints_is_shown_too(shell: Shell, desk
     assert "(adopted," in text
 
 
+def test_the_port_that_addresses_are_asked_from_is_shown_where_there_is_one(
+    shell: Shell, desk: Desk
+):
+    assert "Probing port" not in shell("network", "show", LAB).stdout
+    desk.there = Report(networks=(network("lab", LAB, probe_link="ovp1ab01ab01ab0"),))
+    assert "Probing port" in (text := shell("network", "show", LAB).stdout)
+    assert "ovp1ab01ab01ab0" in text
+
+
 def test_a_shown_network_has_its_endpoints_in_json(shell: Shell, desk: Desk):
     shown = shell.json("network", "show", "lab")
     assert shown["name"] == "lab"

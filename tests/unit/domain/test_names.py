@@ -5,7 +5,7 @@ from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain import names
 from ovsdriver.domain.model import EndpointId, NetworkId
-from tests.builders import FIRST, a_segment, an_endpoint
+from tests.builders import FIRST, RED, a_segment, an_endpoint
 
 IDS = st.text("0123456789abcdef", min_size=64, max_size=64)
 
@@ -16,8 +16,9 @@ def test_link_names_fit_the_kernel_and_keep_twelve_digits_of_the_id(docker_id: s
         names.host_link(EndpointId(docker_id)),
         names.container_link(EndpointId(docker_id)),
         names.gateway_link(NetworkId(docker_id)),
+        names.probe_link(NetworkId(docker_id)),
     }
-    assert len(made) == 3
+    assert len(made) == 4
     assert all(len(name) <= 15 and docker_id[:12] in name for name in made)
 
 
@@ -46,6 +47,7 @@ def test_a_mac_of_an_ipv6_address_follows_segment_and_address() -> None:
         pytest.param(names.mac_for(IPNetwork("255.255.255.254/31"), a_segment()), id="ipv4"),
         pytest.param(names.mac_for(IPNetwork("fd00::2/64"), a_segment()), id="ipv6"),
         pytest.param(names.mac_for_endpoint(FIRST), id="no address"),
+        pytest.param(names.mac_for_probe(RED), id="probing port"),
     ],
 )
 def test_macs_of_ours_are_unicast_and_locally_administered(mac: EUI) -> None:

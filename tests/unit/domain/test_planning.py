@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -278,3 +279,28 @@ def test_a_vlan_that_is_still_being_freed_is_named_as_such() -> None:
     new = new_network(BLUE, ("10.2.0.0/24", "10.2.0.1"), vlan=VlanTag(1))
     with pytest.raises(ConflictError, match="still being freed"):
         planned(new, networks=[a_network(ended=True)])
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": Mode.FLAT}, {"mode": Mode.ISOLATED}])
+def test_a_network_whose_pool_wants_it_is_asked_before_addresses_are_given(
+    options: dict[str, Any],
+) -> None:
+    asking = replace(a_pool(), probe=True)
+    assert planned(new_network(RED, V4, **options), pools=[asking]).probe
+    assert not planned(new_network(RED, V4, **options), pools=[a_pool()]).probe
+
+
+def test_a_pool_that_a_network_is_not_bound_to_does_not_make_it_ask() -> None:
+    other = replace(a_pool(), id=PoolId("ovsnet/q"), subnet=IPNetwork("10.9.0.0/24"), probe=True)
+    assert not planned(new_network(RED, V4), pools=[a_pool(), other]).probe
+
+
+def test_one_pool_of_two_is_enough_to_ask() -> None:
+    six = replace(
+        a_pool(),
+        id=PoolId("ovsnet/six"),
+        subnet=IPNetwork(V6[0]),
+        gateway=IPAddress(V6[1]),
+        probe=True,
+    )
+    assert planned(new_network(RED, V4, V6), pools=[a_pool(), six]).probe

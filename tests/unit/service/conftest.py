@@ -22,6 +22,7 @@ from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import Networks
+from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.purge import Purge
 from ovsdriver.service.reconciler import Reconciler
 from tests.builders import FIRST, RED
@@ -98,6 +99,7 @@ class Host:
             ],
             surroundings=HostSurroundings(links, resolvers=()),
             clock=lambda: 1.0,
+            prober=SegmentProber(owner=OWNER, state=state, links=links),
         )
         locks = Locks()
         engine = earlier.engine if earlier else FakeEngine()
@@ -174,10 +176,18 @@ class Host:
         return await Host.start(self.path, self)
 
     async def create_network(
-        self, network_id: str = RED, *, family: int = 4, internal: bool = False, **options: Any
+        self,
+        network_id: str = RED,
+        *,
+        family: int = 4,
+        internal: bool = False,
+        probe: bool = False,
+        **options: Any,
     ) -> None:
         """Do what dockerd does for ``docker network create`` with our IPAM."""
-        pool = await self.ipam.request_pool(PoolRequest(space=DEFAULT_SPACE, family=family))
+        pool = await self.ipam.request_pool(
+            PoolRequest(space=DEFAULT_SPACE, family=family, probe=probe)
+        )
         gateway = await self.ipam.request_address(
             AddressRequest(pool=pool.id, kind=LeaseKind.GATEWAY)
         )

@@ -163,7 +163,7 @@ async def test_a_gateway_that_answers_on_an_adopted_bridge_is_refused_with_its_m
 ) -> None:
     host.switch.put_bridge(foreign_bridge("br-lab"))
     host.links.add_tap("br-lab", tso=False)
-    host.links.neighbours[(GATEWAY, IPAddress("10.1.0.1"))] = EUI("02:00:00:00:00:07")
+    host.links.answering[(GATEWAY, IPAddress("10.1.0.1"))] = EUI("02:00:00:00:00:07")
     with pytest.raises(ConflictError, match=r"10\.1\.0\.1 is in use .* by 02:00:00:00:00:07"):
         await host.create_network(bridge="br-lab", vlan=VlanTag(30), mode=Mode.NAT)
     assert host.state.networks() == ()

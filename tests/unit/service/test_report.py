@@ -126,6 +126,14 @@ async def test_a_network_is_reported_with_dockers_name(scene: Scene):
     }
 
 
+async def test_the_port_that_a_segment_is_asked_from_is_reported(scene: Scene, state: SqliteState):
+    assert report.report(scene).networks[0].probe_link is None
+    await state.put_network(replace(NETWORK, probe=True))
+    assert report.report(scene).networks[0].probe_link is None, "the gateway asks"
+    await state.put_network(replace(NETWORK, probe=True, mode=Mode.FLAT))
+    assert report.report(scene).networks[0].probe_link == names.probe_link(LAB)
+
+
 async def test_an_endpoint_is_reported_with_its_container_and_port(scene: Scene):
     (endpoint,) = report.report(scene).endpoints
     assert (endpoint.container, endpoint.network_name, endpoint.state) == (
