@@ -32,7 +32,7 @@ from ovsdriver.errors import ConfigurationError, ConflictError, DriverError, Una
 from ovsdriver.logs import event
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Firewall, HostNotes
-from ovsdriver.protocol import admin, admin_ipam, methods, sockets
+from ovsdriver.protocol import admin, admin_ipam, admin_reservations, methods, sockets
 from ovsdriver.protocol.server import Call, PluginServer
 from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.console import Console, Works
@@ -276,7 +276,11 @@ async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitSt
         _go_without(console, error)
         return
     stack.callback(listening.remove)
-    app = admin.application(console, *admin_ipam.routes(console.addresses))
+    app = admin.application(
+        console,
+        *admin_ipam.routes(console.addresses),
+        *admin_reservations.routes(console.reservations),
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -1,6 +1,9 @@
 """The running process, over its admin socket."""
 
 import asyncio
+import json
+from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -61,9 +64,29 @@ class Daemon:
         query = urlencode({"pool": pool, "force": str(force).lower()})
         return self._ask("DELETE", f"/ipam/pools?{query}", READ_S)
 
-    def _ask(self, method: str, path: str, timeout_s: float) -> dict[str, Any]:
+    def reservations(self, *, pool: str, network: str, space: str) -> list[dict[str, Any]]:
+        """Return the reserved addresses in pools, of a network and in a space; all if unsaid."""
+        query = urlencode({"pool": pool, "network": network, "space": space})
+        return list(self._ask("GET", f"/ipam/reservations?{query}", READ_S)["reservations"])
+
+    def reserve(self, wish: Mapping[str, object]) -> dict[str, Any]:
+        """Keep one address, the next free one if the wish names none."""
+        return self._ask("POST", "/ipam/reservations", READ_S, wish)
+
+    def apply_reservations(self, wishes: Mapping[str, object]) -> dict[str, Any]:
+        """Keep every address of a list."""
+        return self._ask("PUT", "/ipam/reservations", READ_S, wishes)
+
+    def unreserve(self, address: str, *, pool: str, network: str, space: str) -> dict[str, Any]:
+        """Keep an address for nobody any more."""
+        query = urlencode({"pool": pool, "network": network, "space": space})
+        return self._ask("DELETE", f"/ipam/reservations/{quote(address, safe='')}?{query}", READ_S)
+
+    def _ask(
+        self, method: str, path: str, timeout_s: float, body: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
         try:
-            return asyncio.run(self._request(method, path, timeout_s))
+            return asyncio.run(self._request(method, path, timeout_s, body))
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(error.os_error) from error
         except TimeoutError as error:
@@ -76,13 +99,17 @@ class Daemon:
                 f"{self._socket} answered what cannot be read ({error}); is that ovsnet?"
             ) from error
 
-    async def _request(self, method: str, path: str, timeout_s: float) -> dict[str, Any]:
+    async def _request(
+        self, method: str, path: str, timeout_s: float, content: Mapping[str, object] | None
+    ) -> dict[str, Any]:
+        # As a file, which is sent in pieces: a list of thousands has megabytes.
+        data = None if content is None else BytesIO(json.dumps(content).encode())
         async with (
             asyncio.timeout(timeout_s),
             aiohttp.ClientSession(
                 "http://ovsnet", connector=aiohttp.UnixConnector(str(self._socket))
             ) as session,
-            session.request(method, path) as response,
+            session.request(method, path, data=data) as response,
         ):
             body = await response.json(content_type=None)
             if not isinstance(body, dict):

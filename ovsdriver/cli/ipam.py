@@ -1,14 +1,14 @@
 """``ovsnet ipam pools | leases | release``."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 from rich.text import Text
 
-from ovsdriver.cli import ipam_store, show
+from ovsdriver.cli import ipam_reserve, ipam_store, show
 from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES
@@ -24,7 +24,7 @@ _COUNTED = 10**9
 
 @click.group(name="ipam", epilog=EXIT_CODES)
 def command() -> None:
-    """Show pools and who holds their addresses, or release one by hand."""
+    """Show pools and who holds their addresses; reserve or release some by hand."""
 
 
 @command.command(name="pools", epilog=EXIT_CODES, short_help="List pools and how full they are.")
@@ -35,7 +35,9 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
     """List pools with range, network and how full they are.
 
     POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id. A pool that no
-    network has, neither here nor in Docker, is an orphan; `ovsnet ipam release` frees it.
+    network has, neither here nor in Docker, is an orphan; `ovsnet ipam release` frees it. Pools
+    with reserved addresses, with resting ones, which are free and not chosen for a while, or with
+    options of their own make further columns.
 
     \b
     Examples:
@@ -46,8 +48,13 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
     if as_json:
         show.as_json(there)
         return
+    further = [(heading, shown) for heading, shown in _FURTHER if any(map(shown, there))]
     show.table(
-        ("SUBNET", "SPACE", "RANGE", "NETWORK", "HELD", "USED", "CHOSEN", "POOL ID"),
+        (
+            *("SUBNET", "SPACE", "RANGE", "NETWORK", "HELD", "USED"),
+            *(heading for heading, _ in further),
+            *("CHOSEN", "POOL ID"),
+        ),
         [
             (
                 each["subnet"],
@@ -56,12 +63,39 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
                 _network(each),
                 f"{each['held']}/{_count(each['capacity'])}",
                 _used(each["held"], each["capacity"]),
+                *(shown(each) or "-" for _, shown in further),
                 "automatic" if each["automatic"] else "typed",
                 each["id"],
             )
             for each in there
         ],
     )
+
+
+def _options(pool: dict[str, Any]) -> str:
+    """Return a pool's options as they are typed, without the ``ipam.`` of each."""
+    said = [
+        f"exclude={','.join(pool['excluded'])}" if pool["excluded"] else "",
+        f"quarantine={_duration(pool['quarantine_s'])}" if pool["quarantine_s"] else "",
+        f"limit={pool['limit']}" if pool["limit"] is not None else "",
+        "probe" if pool["probe"] else "",
+    ]
+    return " ".join(filter(None, said))
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+_FURTHER: Sequence[tuple[str, Callable[[dict[str, Any]], str]]] = (
+    ("RESERVED", lambda pool: str(pool["reserved"] or "")),
+    ("RESTING", lambda pool: str(pool["resting"] or "")),
+    ("OPTIONS", _options),
+)
+"""Columns that are shown only where a pool has something in them."""
 
 
 @command.command(name="leases", epilog=EXIT_CODES, short_help="List held addresses and holders.")
@@ -128,7 +162,7 @@ def release(
         )
 
 
-for _each in ipam_store.COMMANDS:
+for _each in (ipam_reserve.reserve, *ipam_store.COMMANDS):
     command.add_command(_each)
 
 

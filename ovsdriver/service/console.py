@@ -18,6 +18,7 @@ from ovsdriver.service.ipam_console import IpamConsole
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.purge import Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
+from ovsdriver.service.reservation_console import ReservationConsole
 
 PURGING = (
     "everything that ovsnet made on this host is being removed (`ovsnet purge`); try again when "
@@ -76,6 +77,7 @@ class Console:
         self._started = clock()
         self._works: Works | None = None
         self.addresses = IpamConsole(engine=engine, degraded=degraded, clock=clock)
+        self.reservations = ReservationConsole(addresses=self.addresses, degraded=degraded)
         self._faults: list[str] = []
 
     def warn(self, sentence: str) -> None:
@@ -86,6 +88,7 @@ class Console:
         """Answer about records from now on."""
         self._works = works
         self.addresses.ready(state=works.state, ipam=works.ipam)
+        self.reservations.ready(ipam=works.ipam)
 
     def degraded(self) -> str:
         """Return why only a part of the work is done; empty if all is well."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from netaddr import IPAddress
 
@@ -77,6 +77,39 @@ class IpamConsole:
             ),
             next=str(found[-1].address) if len(found) == limit else None,
         )
+
+    async def chosen(self, *, pool: str = "", network: str = "") -> Sequence[reports.PoolUse]:
+        """Return the pools that are meant, all of them if nothing is said.
+
+        Raises:
+            UnknownObjectError, ConflictError: see :func:`ovsdriver.service.ipam_report.chosen`.
+            UnavailableError: the store is not open.
+        """
+        uses, networks = await self._pools()
+        return reports.chosen(uses, networks, pool=pool, network=network)
+
+    async def holders(
+        self, pool: PoolId, addresses: Iterable[IPAddress]
+    ) -> Mapping[IPAddress, reports.LeaseUse]:
+        """Return who holds some addresses of a pool; those that nobody holds are not in it.
+
+        Raises:
+            UnavailableError: the store is not open.
+            StoreError: the store cannot be read.
+        """
+        state, ipam = self._require()
+        view = await self._view()
+        bound = state.network_of_pool(pool)
+        owners = _owners(state, bound)
+        listed = reports.holders(view, _claim(state, bound, ipam.pool(pool), view))
+        found = {}
+        for address in addresses:
+            lease = await ipam.lease(pool, address)
+            if lease is not None:
+                found[address] = reports.lease_use(
+                    lease, owners.get(lease.serial), view, listed.get(address)
+                )
+        return found
 
     async def release(
         self, address: IPAddress, *, pool: str = "", network: str = "", force: bool = False

@@ -6,7 +6,7 @@ The dataclasses are the admin socket's JSON, member by member.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPRange
 
 from ipam.model import Lease, LeaseKind, Pool, Usage
 from ovsdriver.domain.model import Endpoint, Network, NetworkId
@@ -37,6 +37,18 @@ class PoolUse:
     """Usable addresses of the whole subnet."""
     free: int
     """Left for whoever names no address."""
+    reserved: int
+    """Addresses with a reservation, held or not."""
+    resting: int
+    """Free addresses that are not chosen for a while: in quarantine, or found in use."""
+    excluded: tuple[str, ...]
+    """``ipam.exclude``: addresses and ranges."""
+    quarantine_s: float
+    """``ipam.quarantine``."""
+    limit: int | None
+    """``ipam.limit``."""
+    probe: bool
+    """``ipam.probe``."""
     gateway: str | None
     network: str | None
     """Id of the network that has it: one of ours, or one that Docker says has it for certain."""
@@ -140,11 +152,22 @@ def pool_use(
         held=usage.held,
         capacity=usage.capacity,
         free=usage.free,
+        reserved=usage.reserved,
+        resting=usage.resting,
+        excluded=tuple(_range(each) for each in pool.excluded),
+        quarantine_s=pool.quarantine_s,
+        limit=pool.limit,
+        probe=pool.probe,
         gateway=None if gateway is None else str(gateway.address),
         network=of,
         network_name="" if of is None or view is None else view.networks.get(NetworkId(of), ""),
         orphan=orphan,
     )
+
+
+def _range(addresses: IPRange) -> str:
+    first, last = (IPAddress(end, addresses.version) for end in (addresses.first, addresses.last))
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def holders(view: EngineView | None, claim: EngineSubnet | None) -> Mapping[object, EngineEndpoint]:
