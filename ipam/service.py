@@ -153,6 +153,18 @@ class Ipam:
         ledger = self._pools.get(pool)
         return ledger.pool if ledger else None
 
+    def same(self, request: PoolRequest) -> Pool | None:
+        """Return the pool of a space that has that very subnet and range."""
+        pool = None
+        if request.subnet is not None:
+            pool = self._spaces.overlapping(request.space, request.subnet)
+        if pool is None or pool.subnet != request.subnet:
+            return None
+        window = None if request.window == request.subnet else request.window
+        ledger = self._pools.get(pool.id)
+        there = ledger is not None and ledger.closing is None
+        return pool if there and pool.window == window else None
+
     def gateway(self, pool: PoolId) -> Lease | None:
         """Return the lease of a pool's gateway; ``wanted`` tells whether the user named it."""
         ledger = self._pools.get(pool)

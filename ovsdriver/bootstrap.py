@@ -426,7 +426,12 @@ class _Product:
                     reconciler=reconciler,
                     firewall=firewall,
                 ),
-                services=methods.Services(networks=networks, endpoints=endpoints, ipam=ipam),
+                services=methods.Services(
+                    networks=networks,
+                    endpoints=endpoints,
+                    ipam=ipam,
+                    daemon_answers=witness.answers,
+                ),
                 background=(
                     firewall.run,
                     reconciler.run,

@@ -6,7 +6,7 @@ would wait for.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,7 +66,7 @@ class DockerEngine:
             async with asyncio.timeout(self._timeout_s), self._session() as session:
                 return await _view(session)
 
-    async def until_gone(self) -> None:
+    async def until_gone(self, answered: Callable[[], None]) -> None:
         """Hold an idle connection to the daemon until that closes it.
 
         Idle, and not a stream of its events: for a request that is being answered a dockerd that
@@ -81,6 +81,7 @@ class DockerEngine:
                     async with asyncio.timeout(self._timeout_s):
                         writer.write(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
                         await reader.readuntil(b"\r\n\r\n")
+                    answered()
                     while await reader.read(4096):
                         pass
             finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.logs import event
 from ovsdriver.protocol import ipam, network
 from ovsdriver.protocol.fields import Fields
+from ovsdriver.protocol.replay import Replay
 from ovsdriver.protocol.server import Call, Reply
 
 log = logging.getLogger(__name__)
@@ -131,6 +133,14 @@ class Ipam(Protocol):
         """Return a pool that is held."""
         ...
 
+    def same(self, request: PoolRequest, /) -> Pool | None:
+        """Return the pool that is held with that subnet and range."""
+        ...
+
+    async def lease(self, pool_id: PoolId, address: IPAddress, /) -> Lease | None:
+        """Return who holds an address."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -139,6 +149,8 @@ class Services:
     networks: Networks
     endpoints: Endpoints
     ipam: Ipam
+    daemon_answers: Callable[[], bool]
+    """Whether Docker's API answers: false while the daemon starts."""
 
 
 class Backend:
@@ -251,13 +263,26 @@ def network_calls(backend: Backend) -> Mapping[str, Call]:
     }
 
 
-def ipam_calls(backend: Backend, spaces: ipam.Spaces = DEFAULT_SPACES) -> Mapping[str, Call]:
+def ipam_calls(
+    backend: Backend, replay: Replay, spaces: ipam.Spaces = DEFAULT_SPACES
+) -> Mapping[str, Call]:
     """Return the calls of an IPAM driver whose default address spaces are ``spaces``."""
 
     async def request_pool(services: Services, asked: tuple[PoolRequest, tuple[str, ...]]) -> Reply:
         request, ignored = asked
+        answers = services.daemon_answers()
+        again = replay.pool(services.ipam, request, daemon_answers=answers)
+        if again is not None:
+            return ipam.pool_reply(again)
         _note_ignored(ignored)
         return ipam.pool_reply(await services.ipam.request_pool(request))
+
+    async def request_address(services: Services, request: AddressRequest) -> Reply:
+        answers = services.daemon_answers()
+        lease = await replay.lease(services.ipam, request, daemon_answers=answers)
+        if lease is None:
+            lease = await services.ipam.request_address(request)
+        return _lease_reply(services, lease)
 
     return {
         "IpamDriver.GetCapabilities": _constant(ipam.CAPABILITIES),
@@ -266,7 +291,7 @@ def ipam_calls(backend: Backend, spaces: ipam.Spaces = DEFAULT_SPACES) -> Mappin
             backend, lambda body: ipam.pool_request(body, spaces), request_pool
         ),
         "IpamDriver.ReleasePool": _served(backend, ipam.pool_id, _release_pool),
-        "IpamDriver.RequestAddress": _served(backend, ipam.address_request, _request_address),
+        "IpamDriver.RequestAddress": _served(backend, ipam.address_request, request_address),
         "IpamDriver.ReleaseAddress": _served(backend, ipam.release, _release_address),
     }
 
@@ -278,25 +303,28 @@ def named_spaces(name: str) -> ipam.Spaces:
 
 def both_kinds(backend: Backend) -> Mapping[str, Call]:
     """Return what ``ovsnet.sock`` answers: a network driver and an IPAM driver of one name."""
+    replay = Replay(clock=time.monotonic)
     return {
-        "Plugin.Activate": _constant({"Implements": ["NetworkDriver", "IpamDriver"]}),
+        "Plugin.Activate": _constant({"Implements": ["NetworkDriver", "IpamDriver"]}, replay.begin),
         **network_calls(backend),
-        **ipam_calls(backend),
+        **ipam_calls(backend, replay),
     }
 
 
 def ipam_only(backend: Backend, spaces: ipam.Spaces = DEFAULT_SPACES) -> Mapping[str, Call]:
     """Return what ``ovsipam.sock`` and ``ovsipam-NAME.sock`` answer."""
+    replay = Replay(clock=time.monotonic)
     return {
-        "Plugin.Activate": _constant({"Implements": ["IpamDriver"]}),
-        **ipam_calls(backend, spaces),
+        "Plugin.Activate": _constant({"Implements": ["IpamDriver"]}, replay.begin),
+        **ipam_calls(backend, replay, spaces),
     }
 
 
-def _constant(reply: Reply) -> Call:
+def _constant(reply: Reply, heard: Callable[[], None] = lambda: None) -> Call:
     """Return a call without arguments that needs nothing: it can never fail."""
 
     async def answer(_: Fields) -> Reply:
+        heard()
         return reply
 
     return Call(answer=answer, arguments=False)
@@ -394,12 +422,11 @@ async def _release_pool(services: Services, pool_id: PoolId) -> Reply:
     return EMPTY
 
 
-async def _request_address(services: Services, request: AddressRequest) -> Reply:
-    lease = await services.ipam.request_address(request)
+def _lease_reply(services: Services, lease: Lease) -> Reply:
     pool = services.ipam.pool(lease.pool)
     if pool is None:
         # ReleasePool came in between and freed the lease with its pool.
-        raise UnavailableError(f"pool {request.pool} was released meanwhile; try again")
+        raise UnavailableError(f"pool {lease.pool} was released meanwhile; try again")
     return ipam.address_reply(lease, pool)
 
 

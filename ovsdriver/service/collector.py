@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 60.0
 """Between two readings: longer than any call of Docker's that is on its way."""
 
-_AGAIN_S = 1.0
+_AGAIN_S = 0.5
 """Pause before a daemon that ended, or is not there, is looked for again."""
 
 
@@ -40,6 +40,11 @@ class Witness:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._view: EngineView | None = None
+        self._answers = False
+
+    def answers(self) -> bool:
+        """Whether a daemon answered that has not ended since."""
+        return self._answers
 
     def lists(self, endpoint: EndpointId) -> bool:
         """Whether the daemon that runs now listed ``endpoint`` when it was last read."""
@@ -51,14 +56,18 @@ class Witness:
         self._view = await self._engine.read()
         return self._view
 
+    def _seen(self) -> None:
+        self._answers = True
+
     async def run(self) -> None:
         """Notice the daemon's end, until cancelled."""
         while True:
             try:
-                await self._engine.until_gone()
+                await self._engine.until_gone(self._seen)
             except UnavailableError:
                 log.debug("docker.not-there")
             self._view = None
+            self._answers = False
             await asyncio.sleep(_AGAIN_S)
 
 

@@ -250,15 +250,18 @@ async def test_a_daemon_that_is_not_there_is_a_sentence(rig: Rig):
 
 
 async def test_the_end_of_the_daemon_is_noticed_and_its_absence_is_a_sentence(rig: Rig):
-    waiting = asyncio.create_task(rig.engine.until_gone())
-    await rig.engine.read()  # time for the other one to be under way
-    await asyncio.sleep(0.05)
+    answered = asyncio.Event()
+    waiting = asyncio.create_task(rig.engine.until_gone(answered.set))
+    async with asyncio.timeout(30):
+        await answered.wait()
     assert not waiting.done()
     await rig.stop()
     async with asyncio.timeout(30):
         await waiting
+    answered.clear()
     with pytest.raises(UnavailableError, match=r"is dockerd running\?"):
-        await rig.engine.until_gone()
+        await rig.engine.until_gone(answered.set)
+    assert not answered.is_set()
 
 
 # What only the real one can meet

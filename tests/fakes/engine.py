@@ -1,7 +1,7 @@
 """Docker's API in memory."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from netaddr import IPAddress, IPNetwork
 
@@ -74,9 +74,10 @@ class FakeEngine:
         self.up = True
         self._gone = asyncio.Event()
 
-    async def until_gone(self) -> None:
+    async def until_gone(self, answered: Callable[[], None]) -> None:
         if not self.up:
             raise UnavailableError("Docker cannot be reached; is dockerd running?")
+        answered()
         await self._gone.wait()
 
     async def read(self) -> EngineView:
