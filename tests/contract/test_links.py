@@ -11,7 +11,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import Gateway, Veth
+from ovsdriver.domain.model import Gateway, Mode, Probe, Veth
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Route
 from tests.builders import FIRST, SECOND, a_network, a_subnet
@@ -37,6 +37,12 @@ def the_gateway() -> Gateway:
     return gateway
 
 
+def the_probe() -> Probe:
+    probe = desired.probe(replace(NETWORK, mode=Mode.FLAT, probe=True), owner=OWNER)
+    assert probe is not None
+    return probe
+
+
 class World(Protocol):
     """What surrounds the links: other people, Docker and vswitchd."""
 
@@ -44,6 +50,7 @@ class World(Protocol):
 
     def make_link(self, name: str) -> None: ...
     def make_tap(self, name: str) -> None: ...
+    def give_address(self, link: str, address: str) -> None: ...
     def add_route(self, destination: str, link: str) -> None: ...
     def sandbox(self) -> str: ...
     def leftover(self) -> str: ...
@@ -63,6 +70,9 @@ class FakeWorld:
 
     def make_tap(self, name: str) -> None:
         self.fake.add_tap(name)
+
+    def give_address(self, link: str, address: str) -> None:
+        self.fake.add_address(link, address)
 
     def add_route(self, destination: str, link: str) -> None:
         self.fake.add_route(Route(destination=IPNetwork(destination), link=link))
@@ -100,6 +110,9 @@ class KernelWorld:
 
     def make_tap(self, name: str) -> None:
         run("ip", "tuntap", "add", "dev", name, "mode", "tap")
+
+    def give_address(self, link: str, address: str) -> None:
+        run("ip", "addr", "add", address, "dev", link, "scope", "link")
 
     def add_route(self, destination: str, link: str) -> None:
         run("ip", "link", "set", link, "up")
@@ -339,6 +352,35 @@ async def test_a_gateway_whose_name_is_taken_is_a_conflict(world: World) -> None
         await world.links.ensure_gateway(the_gateway())
 
 
+async def test_a_probing_port_is_up_and_has_no_address(world: World) -> None:
+    probe = the_probe()
+    world.make_tap(probe.port.name)
+
+    await world.links.ensure_probe(probe)
+
+    found = (await world.links.links())[probe.port.name]
+    assert (found.up, found.mtu, found.mac, found.addresses) == (True, 1400, probe.port.mac, ())
+
+
+async def test_an_address_that_somebody_gave_a_probing_port_is_taken_away(world: World) -> None:
+    probe = the_probe()
+    world.make_tap(probe.port.name)
+    await world.links.ensure_probe(probe)
+    world.give_address(probe.port.name, "169.254.7.7/16")
+    world.give_address(probe.port.name, "169.254.7.8/16")
+
+    await world.links.ensure_probe(probe)
+
+    assert (await world.links.links())[probe.port.name].addresses == ()
+
+
+async def test_a_probing_port_whose_name_is_taken_is_a_conflict(world: World) -> None:
+    world.make_link(the_probe().port.name)
+
+    with pytest.raises(ConflictError, match="internal port"):
+        await world.links.ensure_probe(the_probe())
+
+
 async def test_a_gateways_subnet_is_a_route(world: World) -> None:
     gateway = the_gateway()
     world.make_tap(gateway.port.name)
@@ -386,6 +428,15 @@ async def test_a_neighbour_is_found_by_its_address(world: World, address: str) -
     world.neighbour_behind(VETH.host, held, mac)
 
     assert await world.links.neighbours(VETH.host, [held.ip], within_s=10) == {held.ip: mac}
+
+
+async def test_of_many_addresses_those_are_told_that_somebody_has(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    held, mac = IPNetwork("10.1.0.7/24"), EUI("02:00:00:00:00:07")
+    world.neighbour_behind(VETH.host, held, mac)
+    asked = [IPAddress(f"10.1.0.{last}") for last in range(2, 18)]
+
+    assert await world.links.neighbours(VETH.host, asked, within_s=1) == {held.ip: mac}
 
 
 @pytest.mark.parametrize("address", ["10.1.0.8", "fd00:1::8"])
