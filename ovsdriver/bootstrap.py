@@ -358,6 +358,7 @@ class _Product:
                 SqliteLeases(database),
                 defaults=settings.pools,
                 exclude=settings.exclude,
+                limits={each.space: each for each in settings.limits},
                 surroundings=HostSurroundings(world.links),
                 clock=time.time,
                 prober=SegmentProber(owner=settings.instance, state=state, links=world.links),

@@ -37,6 +37,17 @@ class DefaultPool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceLimit:
+    """How much one address space may hold; None: any number."""
+
+    space: str
+    pools: int | None = None
+    """Of both families."""
+    addresses: int | None = None
+    """Held in all its pools, gateways included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be configured."""
 
@@ -65,6 +76,8 @@ class Settings:
     )
     exclude: tuple[IPNetwork, ...] = ()
     """Never given out by automatic choice."""
+    limits: tuple[SpaceLimit, ...] = ()
+    """At most one for each space."""
     outside_bridges: tuple[str, ...] = ()
     """Linux bridges that lead outside (an uplink's) rather than to other containers."""
     deadline_s: float = 10.0
@@ -87,6 +100,8 @@ class Setting:
     """What a value looks like, for ``--help``."""
     spell: Callable[[Any], str] | None = None
     """Writes a table or a list of the file as ``parse`` reads it; None: they are refused."""
+    subject: Callable[[Any], str] | None = None
+    """What one of many is about, which no other one may be."""
 
     @property
     def variable(self) -> str:
@@ -189,6 +204,41 @@ def _spelled_pool(pool: Any) -> str:
     return f"{pool['base']}:{pool['size']}"
 
 
+def _limit(text: str) -> SpaceLimit:
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise ValueError(
+            f"{quote(text)} is not SPACE:POOLS:ADDRESSES; write it like team1:4:500, with - for "
+            "any number"
+        )
+    space, pools, addresses = parts
+    values.space(space.removesuffix("-global"))  # swarm's own have that end
+    found = SpaceLimit(
+        space=space, pools=_most(pools, "pools"), addresses=_most(addresses, "addresses")
+    )
+    if found.pools is None and found.addresses is None:
+        raise ValueError(
+            f"{quote(text)} limits nothing; give space {space} a number of pools, of addresses, "
+            "or of both"
+        )
+    return found
+
+
+def _most(text: str, what: str) -> int | None:
+    if text in ("", "-"):
+        return None
+    return values.integer(text, 1, 10**9 - 1, f"a number of {what}")
+
+
+def _spelled_limit(limit: Any) -> str:
+    members = ("space", "pools", "addresses")
+    if not isinstance(limit, Mapping) or "space" not in limit or set(limit) - set(members):
+        raise ValueError(
+            "not a limit; it has a `space`, and `pools` or `addresses` or both, and nothing else"
+        )
+    return ":".join(str(limit.get(each, "-")) for each in members)
+
+
 def _seconds(text: str) -> float:
     seconds = float(text) if _NUMBER.fullmatch(text) else 0.0
     if not 1 <= seconds <= 300:
@@ -273,6 +323,15 @@ SETTINGS: Sequence[Setting] = (
         many=True,
         shape="SUBNET",
         help="Never given out by automatic choice.",
+    ),
+    Setting(
+        name="limits",
+        parse=_limit,
+        many=True,
+        shape="SPACE:POOLS:ADDRESSES",
+        spell=_spelled_limit,
+        subject=lambda limit: f"space {limit.space}",
+        help="How many pools and addresses a space may hold; - is any number.",
     ),
     Setting(
         name="outside_bridges",
@@ -443,6 +502,11 @@ def _value(row: Setting, item: object, place: str) -> object:
         for index, each in enumerate(parsed):
             if each in parsed[:index]:
                 raise ConfigurationError(f"{place}[{index}]: is in the list twice")
+        if row.subject is not None:
+            subjects = [row.subject(each) for each in parsed]
+            for index, subject in enumerate(subjects):
+                if subject in subjects[:index]:
+                    raise ConfigurationError(f"{place}[{index}]: {subject} is in the list twice")
         return tuple(parsed)
     return _one(row, item, place)
 

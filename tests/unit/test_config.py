@@ -5,7 +5,7 @@ import pytest
 from netaddr import IPNetwork
 
 from ovsdriver import config
-from ovsdriver.config import DefaultPool, Settings
+from ovsdriver.config import DefaultPool, Settings, SpaceLimit
 from ovsdriver.domain.model import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 
@@ -33,6 +33,15 @@ size = 26
 [[pools]]
 base = "fd00::/32"
 size = 64
+
+[[limits]]
+space = "blue"
+pools = 4
+addresses = 500
+
+[[limits]]
+space = "ovsnet"
+addresses = 10000
 """
 
 PARSED = Settings(
@@ -52,6 +61,10 @@ PARSED = Settings(
         DefaultPool(base=IPNetwork("fd00::/32"), size=64),
     ),
     exclude=(IPNetwork("10.128.7.0/24"), IPNetwork("fd6f:7673:1::/48")),
+    limits=(
+        SpaceLimit(space="blue", pools=4, addresses=500),
+        SpaceLimit(space="ovsnet", addresses=10000),
+    ),
     outside_bridges=("br0",),
     deadline_s=5.5,
     log_level="debug",
@@ -121,6 +134,7 @@ def test_variables_may_say_everything():
                 "OVSNET_SPACES": "blue, red",
                 "OVSNET_POOLS": "10.64.0.0/10:26,fd00::/32:64",
                 "OVSNET_EXCLUDE": "10.128.7.0/24 fd6f:7673:1::/48",
+                "OVSNET_LIMITS": "blue:4:500,ovsnet:-:10000",
                 "OVSNET_OUTSIDE_BRIDGES": "br0",
                 "OVSNET_DEADLINE_S": "5.5",
                 "OVSNET_LOG_LEVEL": "Debug",
@@ -148,6 +162,7 @@ def test_flags_may_say_everything():
                 "spaces": ("blue", "red"),
                 "pools": ["10.64.0.0/10:26", "fd00::/32:64"],
                 "exclude": "10.128.7.0/24,fd6f:7673:1::/48",
+                "limits": "blue:4:500 ovsnet::10000",
                 "outside_bridges": ["br0"],
                 "deadline_s": 5.5,
                 "log_level": "debug",
@@ -184,6 +199,17 @@ def test_the_processes_own_environment_is_read_if_none_is_given(monkeypatch: pyt
 
 def test_a_range_of_vlans_may_be_written_as_a_list(tmp_path: Path):
     assert from_text(tmp_path, "vlans = [100, 199]\n").vlans == (100, 199)
+
+
+def test_swarms_own_space_may_be_limited():
+    loaded = config.load(environ={"OVSNET_LIMITS": "ovsnet-global:3:-"})
+    assert loaded.limits == (SpaceLimit(space="ovsnet-global", pools=3),)
+
+
+def test_a_space_may_have_one_limit_only():
+    assert refusal(environ={"OVSNET_LIMITS": "a:1:1,a:1:2"}) == (
+        "OVSNET_LIMITS[1]: space a is in the list twice"
+    )
 
 
 def test_an_empty_list_is_a_list(tmp_path: Path):
@@ -252,6 +278,19 @@ def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path)
         ("pools = [['10.0.0.0/8', 24]]", ": pools[0]: not a pool"),
         ("[[pools]]\nbase = '10.0.0.0/8'\nsiez = 24", ": pools[0]: not a pool; it has"),
         ("[pools]\nbase = '10.0.0.0/8'", ": pools: not a list"),
+        ("limits = 'a:1:1'", ": limits: not a list"),
+        ("limits = ['a:1']", ': limits[0]: "a:1" is not SPACE:POOLS:ADDRESSES; write it like'),
+        ("limits = ['a:0:1']", ': limits[0]: "0" is not a number of pools: 1 to'),
+        ("limits = ['a:1:x']", ': limits[0]: "x" is not a number of addresses: 1 to'),
+        ("limits = ['a:-:']", ': limits[0]: "a:-:" limits nothing; give space a a number'),
+        ("limits = ['a/b:1:1']", ': limits[0]: "a/b" cannot name an address space'),
+        ("limits = ['a:1:-', 'b:1:-', 'a:2:5']", ": limits[2]: space a is in the list twice"),
+        ("[[limits]]\npools = 4", ": limits[0]: not a limit; it has a `space`, and `pools` or"),
+        ("[[limits]]\nspace = 'a'\npool = 4", ": limits[0]: not a limit; it has a `space`"),
+        ("[[limits]]\nspace = 'a'\npools = true", ': limits[0]: "True" is not a number of pools'),
+        ("[[limits]]\nspace = 'a'", ': limits[0]: "a:-:-" limits nothing'),
+        ("[limits]\nspace = 'a'", ": limits: not a list"),
+        ("limits = [['a', 1, 1]]", ": limits[0]: not a limit"),
         ("outside_bridges = ['a b']", ": outside_bridges[0]: "),
         ("deadline_s = 0", ': deadline_s: "0" is not a number of seconds: 1 to 300'),
         ("deadline_s = 301", ": deadline_s: "),
