@@ -16,7 +16,9 @@ from typing import Any
 PATIENCE_S = 60.0
 
 
-class _Unix(http.client.HTTPConnection):
+class Unix(http.client.HTTPConnection):
+    """A connection to a unix socket, opened at the first request and kept."""
+
     def __init__(self, path: Path) -> None:
         super().__init__("ovsnet", timeout=PATIENCE_S)
         self._path = path
@@ -105,7 +107,7 @@ class Process:
         )
 
     def _ask(self, method: str, path: Path, call: str, body: object) -> tuple[int, Any]:
-        connection = _Unix(path)
+        connection = Unix(path)
         try:
             connection.request(method, call, None if body is None else json.dumps(body))
             answer = connection.getresponse()

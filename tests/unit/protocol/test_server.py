@@ -196,12 +196,37 @@ async def test_a_large_but_sensible_body_is_read(served: Plugin):
     assert len(served.endpoints.published["e"]) == 7999  # type: ignore[index]
 
 
-async def test_what_is_no_http_is_answered_with_400_and_closed(served: Plugin):
-    async with served.connection() as connection:
-        connection.writer.write(b"hello\r\n\r\n")
-        async with asyncio.timeout(60):
-            assert (await connection.reader.readline()).startswith(b"HTTP/1.0 400")
-    assert (await served.post("Plugin.Activate")).status == 200
+@pytest.mark.parametrize(
+    "junk",
+    [
+        pytest.param(b"hello\r\n\r\n", id="no HTTP"),
+        pytest.param(b"\xff\x1b[2J" * 100 + b"\r\n\r\n", id="bytes"),
+        pytest.param(b"POST /x HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", id="huge head"),
+        pytest.param(b"POST /x HTTP/1.1\r\nContent-Length: -1\r\n\r\n", id="length"),
+    ],
+)
+async def test_what_is_no_http_is_refused_in_one_line_and_its_connection_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, junk: bytes
+):
+    caplog.set_level(logging.INFO)
+
+    async def answer(_: Fields):
+        return {}
+
+    async with one_call(tmp_path, answer) as served:
+        connection = await served.connect()
+        refused = await connection.send(junk)
+        assert refused.status == 400
+        assert refused.error.startswith("the request is not HTTP: ")
+        assert refused.error.isprintable()
+        assert len(refused.error) < 200
+        assert await connection.ended()
+        await connection.close()
+        assert (await served.post()).status == 200
+        text = served.metrics.render().decode()
+    assert [record.msg for record in caplog.records] == ["request.done"] * 2
+    assert caplog.records[0].exc_info is None
+    assert 'ovsnet_calls_total{method="unknown",outcome="refused"} 1.0' in text
 
 
 async def test_a_body_that_never_comes_ends_at_the_deadline(tmp_path: Path):
