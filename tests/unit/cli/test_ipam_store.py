@@ -78,7 +78,8 @@ def running(host: Host, serve: Callable[[web.Application], Process]) -> Iterator
 @pytest.fixture
 def ask(shell: Shell, store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(ipam_store, "PAUSE_S", 0.0)
-    return lambda *words: shell("ipam", *words, env={"OVSNET_STATE_DIR": str(store.parent)})
+    env = {"OVSNET_STATE_DIR": str(store.parent)}
+    return lambda *words, stdin="": shell("ipam", *words, stdin=stdin, env=env)
 
 
 def levels(findings: list[dict[str, str]]) -> dict[str, str]:
@@ -252,7 +253,96 @@ def test_what_is_wrong_in_a_backup_is_told_when_it_is_restored(
     assert [each["subject"] for each in faults] == ["networks"]
 
 
-@pytest.mark.parametrize("command", ["check", "backup", "restore"])
+@pytest.fixture
+def other(tmp_path: Path) -> dict[str, str]:
+    """The environment of a host that never ran."""
+    return {"OVSNET_STATE_DIR": str(tmp_path / "other")}
+
+
+def test_an_export_beside_a_process_is_imported_on_another_host(
+    ask: Callable[..., Any], shell: Shell, running: Host, other: dict[str, str], tmp_path: Path
+):
+    made = ask("export", str(tmp_path / "pools.jsonl"))
+    assert made.exit_code == 0, made.output
+    counted = "4 pools, 10 held addresses, 2 free ones remembered, 1 reservation"
+    assert made.stdout == f"wrote {tmp_path}/pools.jsonl: {counted}\n"
+    done = shell("ipam", "import", str(tmp_path / "pools.jsonl"), env=other)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0] == (f"imported into {tmp_path}/other/state.db: {counted}")
+    again = shell("ipam", "export", env=other).stdout
+    assert again.splitlines()[1:] == (tmp_path / "pools.jsonl").read_text().splitlines()[1:]
+
+
+def test_an_export_can_go_through_a_pipe(
+    ask: Callable[..., Any], shell: Shell, other: dict[str, str]
+):
+    text = ask("export").stdout
+    assert ask("export", "-", "--json").stdout.splitlines()[1:] == text.splitlines()[1:]
+    done = shell("ipam", "import", "-", "--json", stdin=text, env=other)
+    assert json.loads(done.stdout) == {
+        "pools": 3,
+        "leases": 9,
+        "memories": 2,
+        "reservations": 1,
+        "epoch": 2,
+        "renumbered": False,
+    }
+    broken = shell("ipam", "import", "-", stdin="nonsense", env=other)
+    assert broken.exit_code == 1
+    assert broken.stderr.startswith("ovsnet: stdin, line 1: it is not JSON; the file seems")
+
+
+def test_an_export_tells_a_script_what_it_wrote_and_overwrites_nothing(
+    ask: Callable[..., Any], tmp_path: Path
+):
+    path = str(tmp_path / "pools.jsonl")
+    made = json.loads(ask("export", path, "--json").stdout)
+    assert made == {"path": path, "pools": 3, "leases": 9, "memories": 2, "reservations": 1}
+    before = Path(path).read_bytes()
+    assert "is there already" in ask("export", path).stderr
+    assert Path(path).read_bytes() == before
+
+
+def test_what_was_here_before_gives_imported_leases_new_serials(
+    ask: Callable[..., Any], store: Path
+):
+    text = ask("export").stdout.replace("/1.", "/0.").replace("ovsnet", "o").replace("team1", "t")
+    done = ask("import", "-", stdin=text.replace('"o-ipam"', '"ovsnet-ipam"'))
+    assert done.exit_code == 0, done.output
+    assert "the leases have new serials" in done.stdout
+    assert len(rows(store)["ipam_lease"]) == 18
+    assert ask("check").exit_code == 0
+
+
+def test_while_a_process_has_the_state_directory_nothing_is_imported(
+    ask: Callable[..., Any], store: Path
+):
+    text = ask("export").stdout
+    lock = StateLock.take(store.parent)
+    result = ask("import", "-", stdin=text)
+    lock.release()
+    assert result.exit_code == 1
+    assert "nothing was changed: another ovsnet, pid" in result.stderr
+
+
+def test_a_file_that_is_not_there_is_not_imported(ask: Callable[..., Any], tmp_path: Path):
+    result = ask("import", str(tmp_path / "nothing"))
+    assert result.exit_code == 1
+    assert f"{tmp_path}/nothing cannot be read: No such file" in result.stderr
+
+
+def test_a_row_that_makes_no_sense_is_not_exported(
+    ask: Callable[..., Any], store: Path, tmp_path: Path
+):
+    with changed(store) as connection:
+        connection.execute("UPDATE ipam_pool SET subnet = 'nonsense' WHERE key = 3")
+    result = ask("export", str(tmp_path / "pools.jsonl"))
+    assert result.exit_code == 1
+    assert "the store has a pool team1/172.24.0.0/24/1.3 that makes no sense" in result.stderr
+    assert not (tmp_path / "pools.jsonl").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "backup", "restore", "export", "import"])
 def test_each_command_explains_itself_with_examples(shell: Shell, command: str):
     text = shell("ipam", command, "--help").stdout
     assert "Examples:" in text
