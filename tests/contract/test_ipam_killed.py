@@ -1,6 +1,6 @@
 """The process is killed with SIGKILL under load: what it had acknowledged holds, and no more.
 
-``OVSNET_KILLS`` says how many times; ``tests/run kills`` does 200.
+``TESTS_KILLS`` says how many times; ``tests/run kills`` does 200.
 """
 
 import os
@@ -19,7 +19,7 @@ from ipam import Ipam, PoolRequest
 from tests.contract import killed_clients
 from tests.contract.killed_clients import LASTING
 
-ROUNDS = int(os.environ.get("OVSNET_KILLS", "12"))
+ROUNDS = int(os.environ.get("TESTS_KILLS", "12"))
 IN_START = 4
 """Every so many rounds the kill comes after a time from the start, so perhaps in the middle of it,
 and otherwise after a time from the first word."""

@@ -1,6 +1,6 @@
 """Junk on the IPAM's socket of the real process, while somebody else allocates and releases.
 
-``OVSNET_JUNK_SECONDS`` says for how long generated junk is sent; without it, so many pieces of it
+``TESTS_JUNK_SECONDS`` says for how long generated junk is sent; without it, so many pieces of it
 are. ``tests/run junk`` sends it for a minute.
 """
 
@@ -27,7 +27,7 @@ from tests.integration.process import PATIENCE_S, Process, Unix, made
 
 pytestmark = pytest.mark.netns
 
-SECONDS = float(os.environ.get("OVSNET_JUNK_SECONDS", "0"))
+SECONDS = float(os.environ.get("TESTS_JUNK_SECONDS", "0"))
 PIECES = 800
 GROWTH_MB = 48
 """More than the largest bodies that may be open at once, less than a leak makes of all of them."""
