@@ -7,6 +7,7 @@ renamed, so an empty ``state.db`` is always one that lost its contents.
 import errno
 import os
 import sqlite3
+from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
 
@@ -139,16 +140,23 @@ def _make(path: Path) -> None:
                 "Put the store back, or move the journal away to start with no networks"
             )
     new = path.with_name(path.name + ".new")
-    for rest in (new, *(new.with_name(new.name + suffix) for suffix in ("-wal", "-shm"))):
-        rest.unlink(missing_ok=True)  # of a start that was cut short, never used
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    connection = _opened(new, busy_timeout_s=0)
-    try:
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        migrate(connection, migrations())
-    finally:
-        connection.close()  # the last one: moves the write-ahead log into the file
-    new.rename(path)
+
+    def clear() -> None:
+        for suffix in ("", "-wal", "-shm"):
+            new.with_name(new.name + suffix).unlink(missing_ok=True)
+
+    with ExitStack() as undo:
+        clear()  # of a start that was cut short, never used
+        undo.callback(clear)
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        connection = _opened(new, busy_timeout_s=0)
+        try:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            migrate(connection, migrations())
+        finally:
+            connection.close()  # the last one: moves the write-ahead log into the file
+        new.rename(path)
+        undo.pop_all()
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
