@@ -196,7 +196,8 @@ class IpamConsole:
 
     async def _pools(self) -> tuple[Sequence[reports.PoolUse], Mapping[str, str]]:
         state, ipam = self._require()
-        view = await self._view()
+        # A network may be asked for by name the moment after it was made.
+        view = await self._view(fresh=True)
         names = {} if view is None else view.networks
         claims = None if view is None else Claims(view, state.networks())
         now = self._clock()
