@@ -81,6 +81,15 @@ def held(connection: sqlite3.Connection) -> Mapping[str, int]:
     return dict(rows.fetchall())
 
 
+def of_spaces(connection: sqlite3.Connection) -> Mapping[str, tuple[int, int]]:
+    """Return how many pools and held addresses each space has."""
+    rows = connection.execute(
+        "SELECT space, count(*), sum((SELECT count(*) FROM ipam_lease WHERE pool = key)) "
+        "FROM ipam_pool GROUP BY space"
+    )
+    return {space: (pools, addresses) for space, pools, addresses in rows}
+
+
 def damage(connection: sqlite3.Connection) -> Iterator[Fault]:
     """Say what is wrong with the file itself; then nothing in it can be relied on."""
     try:

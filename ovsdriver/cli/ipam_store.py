@@ -61,7 +61,7 @@ def check(ctx: click.Context, settings: Settings, as_json: bool) -> None:
       ovsnet ipam check --json | jq -r '.[] | select(.level == "fail") | .text'
     """
     with _refusals():
-        findings = _examine(settings.state_dir / storefile.NAME, Daemon(settings))
+        findings = _examine(settings)
     if as_json:
         show.as_json([asdict(each) for each in findings])
     else:
@@ -70,13 +70,15 @@ def check(ctx: click.Context, settings: Settings, as_json: bool) -> None:
     ctx.exit(Exit.REFUSED if bad else Exit.OK)
 
 
-def _examine(store: Path, daemon: Daemon) -> list[Finding]:
+def _examine(settings: Settings) -> list[Finding]:
+    store = settings.state_dir / storefile.NAME
     with contents(store) as connection:
         damage = [_fault(each) for each in inspection.damage(connection)]
         if damage:
             return damage
         counts = inspection.counts(connection)
-    process = _compare(store, daemon)
+        limits = _limits(settings, inspection.of_spaces(connection))
+    process = _compare(store, Daemon(settings))
     faults = _lasting_faults(store, once=process is None)
     subjects = {each.subject for each in faults}
     wells = {
@@ -92,7 +94,23 @@ def _examine(store: Path, daemon: Daemon) -> list[Finding]:
     for subject, text in wells.items():
         findings += [_fault(each) for each in faults if each.subject == subject]
         findings += [] if subject in subjects else [ok(subject, text)]
+    findings += limits
     return [*findings, process or ok("ovsnet", "does not run, so there is nothing to compare")]
+
+
+def _limits(settings: Settings, spaces: Mapping[str, tuple[int, int]]) -> list[Finding]:
+    """Name the spaces that hold more than the configuration allows by now."""
+    findings = []
+    for limit in settings.limits:
+        pools, addresses = spaces.get(limit.space, (0, 0))
+        for count, most, what in (
+            (pools, limit.pools, "pools"),
+            (addresses, limit.addresses, "held addresses"),
+        ):
+            if most is not None and count > most:
+                text = f"space {limit.space} has {count} {what} and may have {most}"
+                findings.append(warn("limits", text, "it gets no more before it has fewer"))
+    return findings
 
 
 def _lasting_faults(store: Path, *, once: bool) -> list[inspection.Fault]:
@@ -159,8 +177,14 @@ def _print(findings: list[Finding]) -> None:
             rows.append((Text(), Text(), Text(f"-> {each.remedy}", style="cyan")))
     show.grid(rows)
     bad = sum(each.level is Level.FAIL for each in findings)
+    warned = sum(each.level is Level.WARN for each in findings)
     show.line()
-    show.line(f"{show.plural(bad, 'thing')} wrong" if bad else "all is well")
+    if bad:
+        show.line(f"{show.plural(bad, 'thing')} wrong")
+    else:
+        show.line(
+            f"nothing is wrong; {show.plural(warned, 'warning')}" if warned else "all is well"
+        )
 
 
 # backup and restore

@@ -10,6 +10,7 @@ from aiohttp import web
 from netaddr import IPNetwork
 
 from ipam import AddressRequest, Ipam, PoolRequest
+from ovsdriver.adapters import snapshot
 from ovsdriver.adapters.leases import SqliteLeases
 from ovsdriver.adapters.lock import StateLock
 from ovsdriver.adapters.sqlite import Database
@@ -164,6 +165,37 @@ def test_a_damaged_file_is_told_and_nothing_else(ask: Callable[..., Any], store:
     assert {each["subject"] for each in json.loads(result.stdout)} == {"file"}
     store.write_bytes(b"junk" * 5000)
     assert "is corrupt" in ask("check").stderr
+
+
+def test_a_space_that_holds_more_than_it_may_by_now_is_a_warning(
+    ask: Callable[..., Any], tmp_path: Path
+):
+    config = tmp_path / "ovsnet.toml"
+    config.write_text(
+        '[[limits]]\nspace = "ovsnet"\npools = 1\naddresses = 99\n'
+        '[[limits]]\nspace = "team1"\naddresses = 2\n'
+        '[[limits]]\nspace = "nobody"\npools = 1\n'
+    )
+    result = ask("check", "--config", str(config))
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if line.startswith("warn")] == [
+        "warn  limits        space ovsnet has 2 pools and may have 1",
+        "warn  limits        space team1 has 3 held addresses and may have 2",
+    ]
+    assert result.stdout.endswith("nothing is wrong; 2 warnings\n")
+
+
+def test_a_store_that_somebody_locks_is_a_sentence(
+    ask: Callable[..., Any], store: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(snapshot, "BUSY_S", 0.05)
+    with changed(store) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        result = ask("check")
+    assert result.exit_code == 1
+    assert "is locked by another process" in result.stderr
+    assert ask("check").exit_code == 0
 
 
 def test_without_a_store_it_is_said(shell: Shell, tmp_path: Path):
