@@ -1,9 +1,14 @@
 """How commands end: exit codes, and errors as one sentence on stderr."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import IO, Any
 
 import click
+
+from ipam import IpamError
+from ovsdriver.errors import DriverError
 
 
 class Exit(IntEnum):
@@ -41,3 +46,12 @@ class Refusal(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it."""
         click.echo(f"ovsnet: {self.format_message()}", err=True, file=file)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """End the command with the sentence of what is refused inside."""
+    try:
+        yield
+    except (DriverError, IpamError) as error:
+        raise Refusal(str(error)) from error

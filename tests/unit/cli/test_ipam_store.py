@@ -15,7 +15,7 @@ from ovsdriver.adapters.leases import SqliteLeases
 from ovsdriver.adapters.lock import StateLock
 from ovsdriver.adapters.sqlite import Database
 from ovsdriver.adapters.state import SqliteState
-from ovsdriver.cli import ipam_store
+from ovsdriver.cli import ipam_check
 from ovsdriver.protocol import admin, admin_ipam
 from ovsdriver.service.ipam_console import IpamConsole
 from tests.fakes.engine import FakeEngine
@@ -78,7 +78,7 @@ def running(host: Host, serve: Callable[[web.Application], Process]) -> Iterator
 
 @pytest.fixture
 def ask(shell: Shell, store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr(ipam_store, "PAUSE_S", 0.0)
+    monkeypatch.setattr(ipam_check, "PAUSE_S", 0.0)
     env = {"OVSNET_STATE_DIR": str(store.parent)}
     return lambda *words, stdin="": shell("ipam", *words, stdin=stdin, env=env)
 
@@ -130,7 +130,7 @@ def test_a_fault_of_a_moment_is_none(
         with changed(store) as connection:
             connection.execute("UPDATE ipam_lease SET kind = 'endpoint' WHERE kind = 'aux'")
 
-    monkeypatch.setattr(ipam_store.time, "sleep", mend)
+    monkeypatch.setattr(ipam_check.time, "sleep", mend)
     assert ask("check").exit_code == 0
     assert looks == [1]
 
