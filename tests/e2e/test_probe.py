@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
+from signal import SIGKILL
 
 import pytest
 
@@ -182,6 +184,36 @@ def test_a_free_address_costs_three_questions_and_addresses_of_ours_none(
         b.reaches(c.address(network), who="cat")
         until(lambda: len(asked(ears)) >= 6, lambda: f"six questions: {ears.said()}")
         assert sorted(asked(ears)) == ["10.30.0.5"] * 3 + ["10.30.0.6"] * 3
+
+
+def test_containers_that_start_at_once_get_addresses_of_their_own(
+    bed: Bed, squatter: Squatter, stage: Stage
+) -> None:
+    network = flat(stage)
+    with ThreadPoolExecutor(6) as pool:
+        started = list(pool.map(lambda n: stage.container(f"c{n}", network), range(6)))
+    addresses = {each.address(network) for each in started}
+    assert len(addresses - {"10.30.0.2", ""}) == 6
+
+
+@pytest.mark.parametrize("end", ["restart", "crash"])
+def test_a_container_is_not_taken_for_somebody_else_when_it_starts_again(
+    bed: Bed, squatter: Squatter, stage: Stage, end: str
+) -> None:
+    network = flat(stage, *SIX)
+    a = stage.container("ann", network, "--ip", "10.30.0.9", "--ip6", "fd00:30::9")
+    b = stage.container("bob", network)
+    before = len(bed.plugin.said())
+    if end == "restart":
+        bed.docker("restart", "ann", "bob")
+    else:
+        bed.dockerd.stop(SIGKILL)
+        bed.start_docker()
+        bed.docker("start", "ann", "bob")
+    assert (a.address(network), a.address(network, 6)) == ("10.30.0.9", "fd00:30::9")
+    a.reaches(b.address(network), who="bob")
+    for line in said_in_use(bed, before):
+        assert squatter.mac in line, "nobody else is there"
 
 
 def test_a_network_that_does_not_want_it_asks_nobody(
