@@ -60,6 +60,7 @@ def restore(backup: Path, store: Path, *, now: float) -> Restored:
         UnavailableError: the backup is none, or the disk does not take it; nothing was changed.
         ConflictError: another process has the store open; nothing was changed.
     """
+    store = store.resolve()  # SQLite keeps the journal beside the file, not beside a link to it
     new = store.with_name(f"{store.name}.restoring")
     try:
         with ExitStack() as undo:
@@ -71,7 +72,7 @@ def restore(backup: Path, store: Path, *, now: float) -> Restored:
                 found = _look(new)
                 kept = _exchange(store, new, now)
                 undo.pop_all()
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise storefile.unavailable(store, error) from error
     return Restored(
         store=store,
@@ -100,19 +101,16 @@ def _prepare(backup: Path, store: Path, new: Path) -> int:
         raise UnavailableError(
             f"nothing was restored: {backup} cannot be read ({error})"
         ) from error
-    try:
-        with _writing(new) as connection:
-            damage = damage_of(connection)
-            if damage:
-                raise UnavailableError(
-                    f"nothing was restored: the backup {backup} is damaged ({damage}); take an "
-                    "older one"
-                )
-            storefile.migrate(connection, storefile.migrations())
-            if connection.execute("SELECT value FROM ipam_epoch").fetchone() is None:
-                raise UnavailableError(f"nothing was restored: {backup} does not know its epoch")
-    except sqlite3.Error as error:
-        raise storefile.unavailable(store, error) from error
+    with _writing(new) as connection:
+        damage = damage_of(connection)
+        if damage:
+            raise UnavailableError(
+                f"nothing was restored: the backup {backup} is damaged ({damage}); take an older "
+                "one"
+            )
+        storefile.migrate(connection, storefile.migrations())
+        if connection.execute("SELECT value FROM ipam_epoch").fetchone() is None:
+            raise UnavailableError(f"nothing was restored: {backup} does not know its epoch")
     return schema
 
 

@@ -131,7 +131,8 @@ def _compare(store: Path, daemon: Daemon) -> Finding | None:
     return fail(
         "ovsnet",
         f"counts other addresses than its store holds, in {', '.join(differing)}",
-        "systemctl restart ovsnet, which reads the store again; containers keep running",
+        "if --run-dir and --state-dir are of one process: systemctl restart ovsnet, which reads "
+        "the store again; containers keep running",
     )
 
 

@@ -192,6 +192,41 @@ def test_on_a_new_host_the_directory_is_made_by_whoever_locks_it(case: Case, tmp
     assert rows(tmp_path / "new" / "state.db") == case.saved
 
 
+def test_a_store_behind_a_link_is_replaced_where_it_is(case: Case, tmp_path: Path):
+    leave_a_log(case.store, "unfolded")
+    link = tmp_path / "linked.db"
+    link.symlink_to(case.store)
+    done = restore(case.backup, link, now=NOW)
+    assert link.is_symlink()
+    assert done.kept == (case.folder / KEPT,)
+    assert rows(case.store) == case.saved
+    assert names(case.folder) == ["state.db", KEPT]
+
+
+def test_a_disk_that_fails_at_the_last_moment_leaves_the_store(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "hardlink_to", fail)
+    with pytest.raises(UnavailableError, match="Input/output error"):
+        case.restore()
+    assert rows(case.store) == case.grown
+    assert names(case.folder) == ["state.db"]
+
+
+def test_a_backup_that_cannot_be_brought_up_to_date_changes_nothing(case: Case, tmp_path: Path):
+    old = tmp_path / "old.db"
+    shutil.copyfile(FIRST_RELEASE, old)
+    with changed(old) as connection:
+        connection.execute("CREATE TABLE ipam_reservation (in_the_way TEXT)")
+    with pytest.raises(UnavailableError, match="already exists"):
+        restore(old, case.store, now=NOW)
+    assert rows(case.store) == case.grown
+    assert names(case.folder) == ["state.db"]
+
+
 def of_nothing(path: Path) -> None:
     path.unlink()
 
