@@ -52,7 +52,8 @@ class Ledger:
     contested: Resting = field(default_factory=lambda: Resting(CONTESTED_S))
     """Somebody on the segment answers for them."""
     _unsaid: Changes = field(default_factory=lambda: Changes([], []))
-    _reserved_names: dict[str, int] = field(default_factory=dict)
+    _reserved_names: dict[str, set[int]] = field(default_factory=dict)
+    """Several only if they were reserved before the pool was there."""
 
     @classmethod
     def of(cls, stored: StoredPool) -> "Ledger":
@@ -120,7 +121,7 @@ class Ledger:
         if kind is LeaseKind.GATEWAY:
             return self.addresses.pick_gateway()
         if name:
-            kept = self._reserved_names.get(name)
+            kept = self.reserved_for(name)
             if kept is not None and not self.addresses.holds(kept) and kept not in self.contested:
                 return kept
             before = self.memories.of_name(name)
@@ -153,7 +154,7 @@ class Ledger:
         self.unreserve(offset)
         self.reserved[offset] = reservation
         if reservation.name:
-            self._reserved_names.setdefault(reservation.name, offset)
+            self._reserved_names.setdefault(reservation.name, set()).add(offset)
         self.addresses.bar(offset)
 
     def unreserve(self, offset: int) -> None:
@@ -161,16 +162,15 @@ class Ledger:
         reservation = self.reserved.pop(offset, None)
         if reservation is None:
             return
-        if self._reserved_names.get(reservation.name) == offset:
-            del self._reserved_names[reservation.name]
-            others = (o for o, each in self.reserved.items() if each.name == reservation.name)
-            if (other := min(others, default=None)) is not None:
-                self._reserved_names[reservation.name] = other
+        of_name = self._reserved_names.get(reservation.name, set())
+        of_name.discard(offset)
+        if not of_name:
+            self._reserved_names.pop(reservation.name, None)
         self._unbar(offset)
 
     def reserved_for(self, name: str) -> int | None:
-        """Return the address that is reserved for a name."""
-        return self._reserved_names.get(name)
+        """Return the address that is reserved for a name, the lowest one."""
+        return min(self._reserved_names.get(name, ()), default=None)
 
     def wake(self, now: float) -> None:
         """End what is over: quarantines, and memories of names that are too old."""

@@ -84,3 +84,19 @@ async def test_a_change_that_is_not_written_is_undone_whole(ipam: Ipam, store: F
     assert (ipam.reservations(), ipam.usage(pool.id)) == before
     lease = await ipam.request_address(AddressRequest(pool=pool.id, name="old"))
     assert lease.address == IPAddress("10.0.0.2")
+
+
+async def test_of_two_addresses_reserved_before_their_pool_a_name_gets_the_lowest_that_is_left(
+    ipam: Ipam,
+):
+    await ipam.reserve([of(5, "web"), of(4, "web"), of(6, "web")])
+    pool = await ipam.request_pool(PoolRequest(space="s", subnet=IPNetwork("10.0.0.0/29")))
+    await ipam.unreserve([("s", IPAddress("10.0.0.4"))])
+    lease = await ipam.request_address(AddressRequest(pool=pool.id, name="web"))
+    assert lease.address == IPAddress("10.0.0.5")
+    await ipam.unreserve([("s", IPAddress(f"10.0.0.{last}")) for last in (5, 6)])
+    await ipam.release_address(pool.id, lease.address)
+    assert ipam.usage(pool.id).reserved == 0
+    assert (await ipam.request_address(AddressRequest(pool=pool.id))).address == IPAddress(
+        "10.0.0.1"
+    )
