@@ -5,8 +5,8 @@
 As root, in the folder of the tree. Prints tables and asserts nothing. An allocation is counted when
 its answer is there, so when it is on the disk. The cases take turns, in process and through
 HTTP, so that what else the machine does hits all of them alike, and beside them run yardsticks:
-the disk (a write and its fdatasync), the client against a server of nothing but sockets, and the
-HTTP library without us. DIR should be on the disk that is meant.
+the disk (a write and its fdatasync), a fixed piece of work, the client against a server of
+nothing but sockets, and the HTTP library without us. DIR should be on the disk that is meant.
 """
 
 import argparse
@@ -21,10 +21,10 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
-from tests.bench.ipam_cases import AT_ONCE, Case, Prepared, cases, disk, prepare
+from tests.bench.ipam_cases import AT_ONCE, Case, Prepared, cases, disk, loop_ms, prepare
 from tests.bench.ipam_http import Serving, ThroughHttp, Yardstick
 from tests.bench.ipam_in_process import InProcess
 from tests.bench.ipam_load import loaded
@@ -68,6 +68,7 @@ class Bench:
         self.through_http: list[ThroughHttp] = []
         self.yardsticks: list[ThroughHttp] = []
         self.disk_ms: list[float] = []
+        self.loop_ms: list[float] = []
         self.starts: dict[int, dict[str, float]] = {}
 
     async def prepare(self, quick: bool) -> list[Prepared]:
@@ -116,6 +117,7 @@ class Bench:
 
     async def round(self) -> None:
         self.disk_ms.append(disk(self._folder))
+        self.loop_ms += loop_ms()
         for at_once, total in CALLS.items():
             for each in self.in_process:
                 await each.measure(at_once, total)
@@ -142,6 +144,7 @@ async def run(folder: Path, *, quick: bool, say: Callable[[str], None]) -> dict[
     return {
         "machine": about,
         "disk_ms": median(bench.disk_ms),
+        "noise": quantiles(bench.loop_ms, n=100)[98] / median(bench.loop_ms),
         "in_process": _rows(every, [each.measured for each in bench.in_process]),
         "through_http": _rows(every, [each.measured for each in bench.through_http]),
         "yardsticks": [each.measured.summary() for each in bench.yardsticks],

@@ -106,3 +106,13 @@ def disk(folder: Path) -> float:
             os.fdatasync(file.fileno())
             took.append((time.perf_counter() - began) * 1000)
     return median(took)
+
+
+def loop_ms() -> list[float]:
+    """Return how long a fixed piece of work takes, many times: apart only if others are at work."""
+    took = []
+    for _ in range(100):
+        began = time.perf_counter()
+        sum(range(50_000))
+        took.append((time.perf_counter() - began) * 1000)
+    return took

@@ -6,6 +6,7 @@ from typing import Any
 from tests.bench.ipam_cases import AT_ONCE
 
 _FULL = 10**6
+_NOISY = 2.0
 
 
 def show(result: dict[str, Any]) -> None:
@@ -13,7 +14,9 @@ def show(result: dict[str, Any]) -> None:
     print(
         f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f} before, Python "
         f"{about['python']}, SQLite {about['sqlite']}, Linux {about['kernel']}. "
-        f"Disk: a write of 4 kB and its fdatasync take {result['disk_ms']:.2f} ms.\n"
+        f"Disk: a write of 4 kB and its fdatasync take {result['disk_ms']:.2f} ms. "
+        f"Noise: the p99 of a fixed piece of work is {result['noise']:.1f} x its p50"
+        f"{'; others were at work, run it again' if result['noise'] > _NOISY else ''}.\n"
     )
     _table(
         ["in process: durable/s", *_AT_ONCE, "of empty", *_TIMES, "releases/s", "a commit"],
