@@ -24,6 +24,9 @@ T = TypeVar("T")
 SERIAL_BITS = 40
 """Of a lease's serial, below the epoch of the start that gave it (``ipam.service``)."""
 
+EPOCHS = 1 << 22
+"""More starts than a store has in its life; a serial of 63 bits has room for twice as many."""
+
 MOST = 10
 """Faults of one kind in one pool that are told; a damaged store may have a million."""
 
@@ -73,6 +76,12 @@ def counts(connection: sqlite3.Connection) -> Counts:
     )
 
 
+def epoch_of(connection: sqlite3.Connection) -> int | None:
+    """Return how often a store was opened; None if it does not say so."""
+    (epoch,) = connection.execute("SELECT value FROM ipam_epoch").fetchone() or (None,)
+    return epoch if epoch is not None and 0 <= epoch < EPOCHS else None
+
+
 def held(connection: sqlite3.Connection) -> Mapping[str, int]:
     """Return how many addresses each pool holds, by the pool's id."""
     rows = connection.execute(
@@ -106,12 +115,12 @@ def damage(connection: sqlite3.Connection) -> Iterator[Fault]:
 
 def faults(connection: sqlite3.Connection) -> Iterator[Fault]:
     """Say what does not fit together in a file that is not damaged, with tables up to date."""
-    epoch = connection.execute("SELECT value FROM ipam_epoch").fetchone()
-    if epoch is None or epoch[0] < 0:
+    epoch = epoch_of(connection)
+    if epoch is None:
         text = "it does not know how often it was opened, so new leases would repeat old serials"
         yield Fault(subject="file", text=text, remedy=_RESTORE)
         return
-    store = _Store(connection=connection, epoch=epoch[0])
+    store = _Store(connection=connection, epoch=epoch)
     yield from _pools(store)
     yield from _overlaps(store)
     for key, pool in store.pools.values():
@@ -391,6 +400,8 @@ def _addresses(store: _Store, network: Network, endpoint: Endpoint) -> Iterator[
 
 
 def _elsewhere(store: _Store, serial: int) -> bool:
+    if not 0 < serial < EPOCHS << SERIAL_BITS:
+        return False
     return bool(list(store.rows("SELECT 1 FROM ipam_lease WHERE serial = ?", serial)))
 
 

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 from netaddr import AddrFormatError, IPAddress, IPNetwork, IPRange
 
 from ipam import IpamError, LeaseKind, Pool, PoolId, PoolRequest, Reservation, checks
+from ovsdriver.adapters.inspection import EPOCHS, SERIAL_BITS
 from ovsdriver.adapters.lease_rows import range_text
 from ovsdriver.errors import InvalidRequestError
 
@@ -27,9 +28,6 @@ VERSION = 1
 
 LONGEST = 64 << 10
 """Bytes of a line. The longest that is written is a pool with 64 exclusions: 6 KiB."""
-
-EPOCHS = 1 << 22
-"""Serials have 63 bits (``ipam.service``), 40 of them for one start; half of the rest is left."""
 
 LATEST_S = 253_402_300_799.0
 """The last second that can be shown as a date, of the year 9999."""
@@ -306,7 +304,7 @@ class PoolLines:
             raise LineError(f"{line['address']} is its subnet's network or broadcast address")
         if line["kind"] not in _LEASE_KINDS:
             raise LineError(f"kind {shown(line['kind'])} is none of {', '.join(_LEASE_KINDS)}")
-        if not 1 <= line["serial"] < (epoch + 1) << 40:
+        if not 1 <= line["serial"] < (epoch + 1) << SERIAL_BITS:
             raise LineError(f"serial {shown(line['serial'])} is of no start up to {epoch}")
         name(line)
         return offset

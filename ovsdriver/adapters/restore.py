@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from ovsdriver.adapters import storefile
 from ovsdriver.adapters.backup import copy, damage_of
-from ovsdriver.adapters.inspection import Fault, faults
+from ovsdriver.adapters.inspection import Fault, epoch_of, faults
 from ovsdriver.adapters.snapshot import BUSY_S, read_transaction
 from ovsdriver.errors import ConflictError, UnavailableError
 
@@ -109,7 +109,7 @@ def _prepare(backup: Path, store: Path, new: Path) -> int:
                 "one"
             )
         storefile.migrate(connection, storefile.migrations())
-        if connection.execute("SELECT value FROM ipam_epoch").fetchone() is None:
+        if epoch_of(connection) is None:
             raise UnavailableError(f"nothing was restored: {backup} does not know its epoch")
     return schema
 
@@ -165,7 +165,7 @@ def _read(store: Path) -> _Old:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application != storefile.APPLICATION_ID:
             return _Old(damage="it is a database of another program")
-        (epoch,) = connection.execute("SELECT value FROM ipam_epoch").fetchone() or (None,)
+        epoch = epoch_of(connection)
         return _Old(damage="it does not know its epoch") if epoch is None else _Old(epoch=epoch)
 
 
@@ -195,8 +195,8 @@ def _unreadable(store: Path, error: sqlite3.Error) -> _Old:
 
 def _raise_epoch(new: Path, old: int | None) -> int:
     with _writing(new) as connection:
-        (epoch,) = connection.execute("SELECT value FROM ipam_epoch").fetchone()
-        epoch = int(epoch) + UNKNOWN_EPOCHS if old is None else max(int(epoch), old) + 1
+        own = epoch_of(connection) or 0
+        epoch = own + UNKNOWN_EPOCHS if old is None else max(own, old) + 1
         connection.execute("UPDATE ipam_epoch SET value = ?", (epoch,))
     return epoch
 

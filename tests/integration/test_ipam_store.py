@@ -205,6 +205,56 @@ def test_an_export_imported_into_an_empty_host_gives_the_same_leases(
         assert each.stop() == 0
 
 
+@pytest.mark.parametrize("there", [False, True], ids=["no-store", "store"])
+def test_an_import_that_is_killed_leaves_the_store_as_it_was(tmp_path: Path, there: bool):
+    store = tmp_path / "state" / "state.db"
+    header = '{"type":"ovsnet-ipam","version":1,"epoch":5,"exported":1.0,"program":"ovsnet"}'
+    large = json.dumps(
+        {
+            "type": "pool",
+            "id": "x/1.1",
+            "space": "x",
+            "subnet": "10.0.0.0/8",
+            "range": None,
+            "automatic": False,
+            "exclude": [],
+            "quarantine": 0,
+            "limit": None,
+            "probe": False,
+            "created": 1.0,
+        }
+    )
+    lease = (
+        '{{"type":"lease","pool":"x/1.1","address":"10.0.{}.{}","kind":"endpoint",'
+        '"wanted":false,"name":"","serial":{},"created":1.0}}\n'
+    )
+    if there:
+        used(store)
+        before = rows(store)
+    command = (sys.executable, "-m", "ovsdriver", "ipam", "import", "-")
+    with subprocess.Popen(
+        [*command, "--state-dir", str(store.parent)], stdin=subprocess.PIPE, text=True
+    ) as importing:
+        assert importing.stdin is not None
+        importing.stdin.write(f"{header}\n{large}\n")
+        for number in range(20_000):  # more than what fits into the pipe and the caches
+            importing.stdin.write(lease.format(number // 250, number % 250 + 1, number + 1))
+        importing.stdin.flush()
+        importing.kill()
+    if there:
+        assert rows(store) == before
+    check = subprocess.run(
+        [sys.executable, "-m", "ovsdriver", "ipam", "check", "--state-dir", str(store.parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+        env={"OVSNET_RUN_DIR": str(tmp_path)},
+    )
+    assert check.returncode == 0, check
+    assert ("3 pools" if there else "0 pools") in check.stdout
+
+
 # On a disk that is full
 
 ON_A_SMALL_DISK = """

@@ -69,6 +69,22 @@ LEASE = "INSERT INTO ipam_lease VALUES ({}, {}, {}, {}, 'endpoint', 0, '', 1.0)"
             "DELETE FROM ipam_epoch", "file: it does not know how often it was opened", id="epoch"
         ),
         pytest.param(
+            "UPDATE ipam_epoch SET value = 9223372036854775807",
+            "file: it does not know how often it was opened",
+            id="epoch-nonsense",
+        ),
+        pytest.param(
+            "UPDATE endpoint SET record = json_set(record, '$.leases', json('[1e30]'))",
+            "its record cannot be read",
+            id="lease-of-no-kind",
+        ),
+        pytest.param(
+            "UPDATE endpoint "
+            "SET record = replace(record, '1099511627782', '1000000000000000000000')",
+            "its address 10.20.0.130 is held by another (endpoint",
+            id="lease-too-large",
+        ),
+        pytest.param(
             "UPDATE ipam_pool SET subnet = 'nonsense' WHERE key = 3",
             "pools: pool team1/172.24.0.0/24/1.3: the store has a pool",
             id="subnet-nonsense",
