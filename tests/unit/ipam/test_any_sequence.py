@@ -345,8 +345,7 @@ class AnySequence(RuleBasedStateMachine):
         except InvalidReservationError:
             assert gateway
         else:
-            assert not (other or twice)
-            assert not (unusable or gateway)
+            assert [other, twice, unusable, gateway] == [False] * 4
             self.reserved[(space, address)] = name
 
     @rule(space=SPACES, subnet=NAMED, offset=st.integers(0, 7))
