@@ -118,9 +118,19 @@ class Network:
     ended: bool = False
     """DeleteNetwork came; its plumbing is being removed."""
 
-    def gateway(self, family: int) -> IPAddress | None:
-        """Return the first gateway of ``family`` (4 or 6)."""
-        return next((s.gateway for s in self.subnets if s.family == family and s.gateway), None)
+    def gateway_of(self, address: IPNetwork) -> IPAddress | None:
+        """Return the gateway of the subnet that ``address`` is of; None if that has none.
+
+        A network may have several subnets of a family, and the other ones' gateways cannot be
+        reached from this one.
+        """
+        return next((s.gateway for s in self.subnets if address.ip in s.cidr), None)
+
+    def beside(self, address: IPNetwork) -> tuple[IPNetwork, ...]:
+        """Return the other subnets of the address's family, which are on the same segment."""
+        return tuple(
+            s.cidr for s in self.subnets if s.family == address.version and address.ip not in s.cidr
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

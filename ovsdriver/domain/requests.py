@@ -92,6 +92,8 @@ class Joined:
     prefix: str
     gateway4: IPAddress | None = None
     gateway6: IPAddress | None = None
+    on_link: tuple[IPNetwork, ...] = ()
+    """Subnets besides its own that are reached on the link, without a gateway."""
     disable_gateway_service: bool = False
     """No docker_gwbridge on this endpoint's account."""
 

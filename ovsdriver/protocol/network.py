@@ -29,6 +29,9 @@ MAC = "com.docker.network.endpoint.macaddress"
 """``--mac-address`` as base64 of six bytes, beside ``Interface.MacAddress`` as text."""
 PORT_MAP = "com.docker.network.portmap"
 
+_ON_LINK = 1
+"""``RouteType`` of a route through the container's interface without a next hop."""
+
 _ENGINES_OWN = "com.docker."
 """Beside the user's driver options in CreateEndpoint; engines add new ones."""
 
@@ -259,4 +262,9 @@ def join_reply(joined: Joined) -> Mapping[str, object]:
         "GatewayIPv6": joined.gateway6,
     }
     reply |= {name: str(address) for name, address in gateways.items() if address is not None}
+    if joined.on_link:
+        reply["StaticRoutes"] = [
+            {"Destination": str(subnet), "RouteType": _ON_LINK, "NextHop": ""}
+            for subnet in joined.on_link
+        ]
     return reply

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import chain
 from typing import TypeVar
 
 from netaddr import EUI, IPAddress, IPNetwork
@@ -124,9 +125,8 @@ class Endpoints:
         async with self._locks.held(endpoint_id), AsyncExitStack() as undo:
             network = self._network(network_id)
             earlier = self._endpoint(network_id, endpoint_id)
-            families = {address.version for address in earlier.addresses}
-            gateway4 = network.gateway(4) if 4 in families else None
-            gateway6 = network.gateway(6) if 6 in families else None
+            gateways = {each.version: network.gateway_of(each) for each in earlier.addresses}
+            gateway4, gateway6 = gateways.get(4), gateways.get(6)
             unpublished = () if gateway4 or gateway6 else tuple(map(_port_text, ports))
             await self._switch.connected(SWITCH_WAIT_S)
             host = names.host_link(endpoint_id)
@@ -159,6 +159,7 @@ class Endpoints:
             prefix=network.interface_prefix,
             gateway4=gateway4,
             gateway6=gateway6,
+            on_link=tuple(chain.from_iterable(map(network.beside, endpoint.addresses))),
             # In no mode so far does a container reach the world through docker_gwbridge.
             disable_gateway_service=True,
         )

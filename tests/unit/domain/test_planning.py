@@ -58,7 +58,7 @@ def test_a_network_without_options_is_nat_on_our_bridge_with_the_lowest_vlan() -
     network = planned(new_network(RED, V4))
     assert network.mode is Mode.NAT
     assert network.segment == a_segment("br-ovsnet", 1)
-    assert network.gateway(4) == IPAddress("10.1.0.1")
+    assert network.subnets[0].gateway == IPAddress("10.1.0.1")
     assert network.mtu == 1500
 
 
@@ -98,17 +98,17 @@ def test_an_adopted_bridge_defaults_to_flat_and_puts_no_gateway_on_the_host() ->
         new_network(RED, V4, bridge="br-lab", vlan=VlanTag(30)), bridge=a_bridge(), pools=[a_pool()]
     )
     assert (network.mode, network.segment.adopted) == (Mode.FLAT, True)
-    assert network.gateway(4) is None
+    assert network.subnets[0].gateway is None
 
 
 def test_a_flat_network_tells_only_a_gateway_that_was_typed() -> None:
     new = new_network(RED, V4, bridge="br-lab", vlan=VlanTag(30))
     typed = planned(new, bridge=a_bridge(), pools=[a_pool(typed=True)])
-    assert typed.gateway(4) == IPAddress("10.1.0.1")
+    assert typed.subnets[0].gateway == IPAddress("10.1.0.1")
     said = new_network(
         RED, V4, bridge="br-lab", vlan=VlanTag(30), gateways=(IPAddress("10.1.0.254"),)
     )
-    assert planned(said, bridge=a_bridge()).gateway(4) == IPAddress("10.1.0.254")
+    assert planned(said, bridge=a_bridge()).subnets[0].gateway == IPAddress("10.1.0.254")
 
 
 def test_an_adopted_bridge_needs_its_vlan_said() -> None:
@@ -139,7 +139,7 @@ def test_ovns_integration_bridge_is_refused() -> None:
 def test_an_internal_network_is_isolated_and_has_no_gateway() -> None:
     network = planned(new_network(RED, V4, internal=True))
     assert network.mode is Mode.ISOLATED
-    assert network.gateway(4) is None
+    assert network.subnets[0].gateway is None
     with pytest.raises(InvalidOptionError, match="contradict"):
         planned(new_network(RED, V4, internal=True, mode=Mode.NAT))
 

@@ -259,6 +259,13 @@ def test_a_join_reply_has_plain_gateways_and_only_those_that_exist():
     assert "Gateway" not in network.join_reply(both)
 
 
+def test_a_join_reply_names_the_subnets_that_are_on_the_link():
+    joined = Joined(source="o", prefix="e", on_link=(IPNetwork("10.2.0.0/24"),))
+    assert network.join_reply(joined)["StaticRoutes"] == [
+        {"Destination": "10.2.0.0/24", "RouteType": 1, "NextHop": ""}
+    ]
+
+
 def publication(items: object) -> tuple[PortMapping, ...]:
     return network.publication(
         Fields(

@@ -16,7 +16,7 @@ from ovsdriver.errors import (
     UnknownObjectError,
     UnsupportedError,
 )
-from tests.builders import BLUE, FIRST, RED, SECOND
+from tests.builders import BLUE, FIRST, RED, SECOND, new_network
 from tests.unit.service.conftest import Host
 
 HOST = names.host_link(FIRST)
@@ -229,6 +229,26 @@ async def test_only_gateways_of_the_endpoint_s_own_families_are_told(host: Host)
     joined = await host.endpoints.join(RED, FIRST, SANDBOX)
     assert (joined.gateway4, str(joined.gateway6)) == (None, "fd00:1::1")
     assert joined.disable_gateway_service
+
+
+@pytest.mark.parametrize(
+    ("address", "gateway", "beside"),
+    [
+        pytest.param("10.5.0.2/24", "10.5.0.1", "10.6.0.0/24", id="first"),
+        pytest.param("10.6.0.2/24", "10.6.0.1", "10.5.0.0/24", id="second"),
+    ],
+)
+async def test_an_endpoint_is_told_its_subnet_s_gateway_and_that_the_other_subnets_are_on_link(
+    host: Host, address: str, gateway: str, beside: str
+) -> None:
+    subnets = (("10.5.0.0/24", "10.5.0.1"), ("fd00:5::/64", "fd00:5::1"))
+    subnets = (*subnets, ("10.6.0.0/24", "10.6.0.1"))
+    await host.networks.create(new_network(RED, *subnets, space="of Docker"))
+    new = NewEndpoint(network=RED, id=FIRST, addresses=(IPNetwork(address),))
+    await host.endpoints.create(new)
+    joined = await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert (joined.gateway4, joined.gateway6) == (IPAddress(gateway), None)
+    assert joined.on_link == (IPNetwork(beside),)
 
 
 async def test_a_crash_in_the_middle_of_a_delete_is_finished_at_the_next_start(
