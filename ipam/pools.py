@@ -51,6 +51,12 @@ class Subnets:
             return self._blocks[index - 1][2]
         return None
 
+    def covers(self, inner: Block) -> bool:
+        """Return whether one pool has all of the block's addresses."""
+        first, last = inner
+        index = bisect_right(self._blocks, first, key=lambda each: each[0])
+        return bool(index) and self._blocks[index - 1][1] >= last
+
     def add(self, taken: Block, pool: PoolId) -> None:
         """Put a pool in, which overlaps none that is in."""
         insort(self._blocks, (*taken, pool))

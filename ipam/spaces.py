@@ -112,6 +112,8 @@ class Spaces:
                 each
                 for each in avoided
                 if any(_meet(block(each.network), (one.first, one.last)) for one in sources)
+                # a pool's own network makes a route of it, and the pools are counted already
+                and not subnets.covers(block(each.network))
             ],
         )
 

@@ -55,6 +55,21 @@ def test_runs_made_at_once_equal_runs_made_one_by_one(given_blocks):
 
 
 @pytest.mark.parametrize(
+    ("inner", "covered"),
+    [
+        pytest.param("10.0.1.0/24", True, id="the same"),
+        pytest.param("10.0.1.128/25", True, id="the end of it"),
+        pytest.param("10.0.0.0/23", False, id="more than it"),
+        pytest.param("10.0.2.0/24", False, id="beside it"),
+        pytest.param("9.0.0.0/24", False, id="below all"),
+    ],
+)
+def test_a_block_is_covered_if_one_pool_has_all_of_it(inner: str, covered: bool):
+    assert subnets("10.0.1.0/24", "10.0.4.0/24").covers(block(IPNetwork(inner))) is covered
+    assert not subnets().covers(block(IPNetwork(inner)))
+
+
+@pytest.mark.parametrize(
     ("wanted", "other"),
     [
         pytest.param("10.0.1.0/24", "10.0.1.0/24", id="the same"),

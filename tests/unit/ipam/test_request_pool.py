@@ -197,6 +197,19 @@ async def test_when_a_covering_route_leaves_nothing_the_refusal_names_it(ipam, h
     assert "192.168.0.0/16" not in text
 
 
+async def test_the_refusal_names_no_routes_of_the_pools_own_networks(ipam, host):
+    for subnet in ("172.24.0.0/22", "10.128.0.0/23"):
+        await ipam.request_pool(explicit(subnet))
+        host.use(subnet, "route via br-1")
+    host.use("10.128.0.9/32", "route via br-2")
+    host.use("10.128.2.0/23", "route via eth0")
+    with pytest.raises(ExhaustedError) as refusal:
+        await ipam.request_pool(automatic())
+    assert "has 2 IPv4 pools, and in the way are 10.128.2.0/23 (route via eth0);" in str(
+        refusal.value
+    )
+
+
 async def test_when_the_default_pools_are_used_up_the_refusal_counts_the_pools(ipam):
     await subnets(ipam, automatic(family=6), 4)
     with pytest.raises(ExhaustedError) as refusal:

@@ -1,0 +1,84 @@
+"""IPAM calls on a real socket, as an engine of any version does them."""
+
+import json
+from typing import Any
+
+from tests.e2e.bed import Bed
+
+GATEWAY = {"RequestAddressType": "com.docker.network.gateway"}
+
+NAME = "com.docker.network.endpoint.name"
+"""In the options of RequestAddress, from engine 29 on."""
+
+
+class Wire:
+    """A caller of one IPAM driver."""
+
+    def __init__(self, bed: Bed, driver: str = "ovsipam") -> None:
+        self._bed = bed
+        self._driver = driver
+
+    def call(self, name: str, body: object = None) -> dict[str, Any]:
+        """Do a call and return its answer; ``None``: with an empty body."""
+        text = "" if body is None else json.dumps(body)
+        answer: dict[str, Any] = json.loads(self._bed.post(self._driver, name, text))
+        return answer
+
+    def activate(self) -> None:
+        """Do what a dockerd does that begins to use the driver."""
+        assert self.call("Plugin.Activate")["Implements"]
+
+    def spaces(self) -> tuple[str, str]:
+        """Return the default address spaces, local and global."""
+        answer = self.call("IpamDriver.GetDefaultAddressSpaces")
+        return answer["LocalDefaultAddressSpace"], answer["GlobalDefaultAddressSpace"]
+
+    def request_pool(
+        self, subnet: str = "", *, space: str = "", window: str = "", **options: str
+    ) -> dict[str, Any]:
+        """RequestPool; the options are those of ``ipam.``."""
+        return self.call(
+            "IpamDriver.RequestPool",
+            {
+                "AddressSpace": space or self.spaces()[0],
+                "Pool": subnet,
+                "SubPool": window,
+                "Options": {f"ipam.{key}": value for key, value in options.items()},
+                "V6": ":" in subnet,
+            },
+        )
+
+    def pool(self, subnet: str = "", **how: str) -> str:
+        """RequestPool, which must succeed; return the pool's id."""
+        answer = self.request_pool(subnet, **how)
+        assert "PoolID" in answer, answer
+        return str(answer["PoolID"])
+
+    def request_address(
+        self, pool: str, wanted: str = "", *, name: str = "", gateway: bool = False
+    ) -> dict[str, Any]:
+        """RequestAddress."""
+        options = GATEWAY if gateway else {NAME: name} if name else None
+        body = {"PoolID": pool, "Address": wanted, "Options": options}
+        return self.call("IpamDriver.RequestAddress", body)
+
+    def address(self, pool: str, wanted: str = "", *, name: str = "", gateway: bool = False) -> str:
+        """RequestAddress, which must succeed; return the address without prefix length."""
+        answer = self.request_address(pool, wanted, name=name, gateway=gateway)
+        assert "Address" in answer, answer
+        return str(answer["Address"]).partition("/")[0]
+
+    def refusal(self, pool: str, wanted: str = "", *, name: str = "") -> str:
+        """RequestAddress, which must fail; return the sentence."""
+        answer = self.request_address(pool, wanted, name=name)
+        assert "Address" not in answer
+        assert answer["Error"] == answer["Err"]
+        return str(answer["Error"])
+
+    def release_address(self, pool: str, address: str) -> dict[str, Any]:
+        """ReleaseAddress."""
+        return self.call("IpamDriver.ReleaseAddress", {"PoolID": pool, "Address": address})
+
+    def release_pool(self, pool: str) -> dict[str, Any]:
+        """ReleasePool."""
+        return self.call("IpamDriver.ReleasePool", {"PoolID": pool})
