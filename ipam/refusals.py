@@ -122,7 +122,9 @@ def taken(
             f"address {address} of {pool.subnet} is kept back as an --aux-address since {since}; "
             "choose another one"
         )
-    who = f"container {holder.name}" if holder.name else "a container"
+    # An --aux-address looks like a container's --ip when it is asked for.
+    unnamed = "a container or as an --aux-address" if holder.wanted else "a container"
+    who = f"container {holder.name}" if holder.name else unnamed
     return AddressError(
         f"address {address} of {pool.subnet} is held by {who} since {since}; "
         "choose another one, or remove that container first"

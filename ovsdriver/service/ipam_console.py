@@ -69,10 +69,13 @@ class IpamConsole:
         found = await ipam.leases(PoolId(pool), after=after, limit=limit)
         bound = state.network_of_pool(PoolId(pool))
         owners = _owners(state, bound)
-        listed = reports.holders(view, _claim(state, bound, known, view))
+        claim = _claim(state, bound, known, view)
+        listed, kept = reports.holders(view, claim), reports.auxiliary(bound, claim)
         return reports.LeasePage(
             leases=tuple(
-                reports.lease_use(each, owners.get(each.serial), view, listed.get(each.address))
+                reports.lease_use(
+                    each, owners.get(each.serial), view, listed.get(each.address), kept
+                )
                 for each in found
             ),
             next=str(found[-1].address) if len(found) == limit else None,
@@ -101,13 +104,14 @@ class IpamConsole:
         view = await self._view()
         bound = state.network_of_pool(pool)
         owners = _owners(state, bound)
-        listed = reports.holders(view, _claim(state, bound, ipam.pool(pool), view))
+        claim = _claim(state, bound, ipam.pool(pool), view)
+        listed, kept = reports.holders(view, claim), reports.auxiliary(bound, claim)
         found = {}
         for address in addresses:
             lease = await ipam.lease(pool, address)
             if lease is not None:
                 found[address] = reports.lease_use(
-                    lease, owners.get(lease.serial), view, listed.get(address)
+                    lease, owners.get(lease.serial), view, listed.get(address), kept
                 )
         return found
 
@@ -137,7 +141,8 @@ class IpamConsole:
         endpoint = _owner(state, bound, lease)
         claim = _claim(state, bound, ipam.pool(lease.pool), view)
         listed = reports.holders(view, claim).get(address)
-        use = reports.lease_use(lease, endpoint, view, listed)
+        kept = reports.auxiliary(bound, claim)
+        use = reports.lease_use(lease, endpoint, view, listed, kept)
         age_s = self._clock() - lease.created
         refusal = reports.refusal(use, bound, endpoint, age_s=age_s, claim=claim)
         if refusal and not force:

@@ -3,7 +3,7 @@
 The dataclasses are the admin socket's JSON, member by member.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from netaddr import IPAddress, IPRange
@@ -178,11 +178,22 @@ def holders(view: EngineView | None, claim: EngineSubnet | None) -> Mapping[obje
     return {address: each for each in there for address in each.addresses}
 
 
+def auxiliary(network: Network | None, claim: EngineSubnet | None) -> Set[IPAddress]:
+    """Return the addresses of a pool's network that are kept without an endpoint.
+
+    RequestAddress does not tell an ``--aux-address`` from a container's ``--ip``; the network does.
+    """
+    if network is not None:
+        return {address for subnet in network.subnets for address in subnet.auxiliary}
+    return frozenset() if claim is None else claim.kept
+
+
 def lease_use(
     lease: Lease,
     endpoint: Endpoint | None,
     view: EngineView | None,
     listed: EngineEndpoint | None = None,
+    kept: Set[IPAddress] = frozenset(),
 ) -> LeaseUse:
     """Return who holds an address.
 
@@ -191,13 +202,15 @@ def lease_use(
         endpoint: the one of ours that has it.
         view: what Docker says; None if it does not answer.
         listed: on networks of other drivers, the endpoint in Docker with that address.
+        kept: see :func:`auxiliary`.
     """
     if endpoint is not None:
         listed = None if view is None else view.endpoints.get(endpoint.id)
     has_it = endpoint or listed
+    aux = has_it is None and lease.kind is LeaseKind.ENDPOINT and lease.address in kept
     return LeaseUse(
         address=str(lease.address),
-        kind=lease.kind.value,
+        kind=(LeaseKind.AUX if aux else lease.kind).value,
         wanted=lease.wanted,
         name=lease.name,
         serial=lease.serial,
@@ -322,12 +335,10 @@ def refusal(
         )
     if network is not None and network.ended:
         return None
-    auxiliary = claim is not None and IPAddress(use.address) in claim.kept
-    if use.kind != LeaseKind.ENDPOINT or auxiliary:
-        what = "--aux-address" if auxiliary and use.kind == LeaseKind.ENDPOINT else holder(use)
+    if use.kind != LeaseKind.ENDPOINT:
         return (
             f"{use.address} is kept for network {of[: lookup.SHOWN_DIGITS]} "
-            f"({what}); `docker network rm` releases it with its network{force}"
+            f"({holder(use)}); `docker network rm` releases it with its network{force}"
         )
     if use.endpoint is not None and not (endpoint is not None and endpoint.ended):
         return (

@@ -169,7 +169,7 @@ async def test_an_address_whose_holder_goes_at_that_moment_is_refused_with_try_a
 async def test_the_same_request_again_is_refused_as_taken(ipam):
     pool = await new_pool(ipam, "10.40.0.0/24")
     await lease(ipam, pool, "10.40.0.9")
-    with pytest.raises(AddressError, match="held by a container since"):
+    with pytest.raises(AddressError, match="held by a container or as an --aux-address since"):
         await lease(ipam, pool, "10.40.0.9")
 
 
