@@ -1,9 +1,14 @@
 """IPAM calls on a real socket, as an engine of any version does them."""
 
 import json
+import socket
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
-from tests.e2e.bed import Bed
+from tests.e2e.bed import PLUGIN_DIR, Bed
+
+TIMEOUT_S = 30.0
 
 GATEWAY = {"RequestAddressType": "com.docker.network.gateway"}
 
@@ -20,8 +25,12 @@ class Wire:
 
     def call(self, name: str, body: object = None) -> dict[str, Any]:
         """Do a call and return its answer; ``None``: with an empty body."""
-        text = "" if body is None else json.dumps(body)
-        answer: dict[str, Any] = json.loads(self._bed.post(self._driver, name, text))
+        connection = _Connection(self._bed.outer_path(f"{PLUGIN_DIR}/{self._driver}.sock"))
+        try:
+            connection.request("POST", f"/{name}", b"" if body is None else json.dumps(body))
+            answer: dict[str, Any] = json.load(connection.getresponse())
+        finally:
+            connection.close()
         return answer
 
     def activate(self) -> None:
@@ -82,3 +91,16 @@ class Wire:
     def release_pool(self, pool: str) -> dict[str, Any]:
         """ReleasePool."""
         return self.call("IpamDriver.ReleasePool", {"PoolID": pool})
+
+
+class _Connection(HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("plugin.moby.localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

@@ -193,6 +193,10 @@ class World:
         self._started.append(program)
         return program
 
+    def outer_path(self, inside: str) -> Path:
+        """Return where this process finds what has an absolute path inside."""
+        return Path(f"/proc/{self._init}/root{inside}")
+
     def environment(self) -> dict[str, str]:
         """Return what programs inside find in their environment."""
         return {"PATH": _PATH, "LC_ALL": "C.UTF-8", "HOME": str(self.home)} | _marker()
