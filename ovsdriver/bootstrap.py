@@ -22,6 +22,7 @@ from ovsdriver.adapters.firewall import HostFirewall
 from ovsdriver.adapters.leases import SqliteLeases
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.adapters.lock import StateLock
+from ovsdriver.adapters.nics import KernelNics
 from ovsdriver.adapters.sqlite import Database
 from ovsdriver.adapters.state import SqliteState
 from ovsdriver.adapters.surroundings import HostSurroundings
@@ -42,6 +43,7 @@ from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.purge import MarkPurge, Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
+from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
 
@@ -299,20 +301,24 @@ class _World:
     settings: Settings
     switch: OvsSwitch
     links: KernelLinks
+    nics: KernelNics
     engine: DockerEngine
 
     @classmethod
     @asynccontextmanager
     async def of(cls, settings: Settings) -> AsyncIterator["_World"]:
         links = KernelLinks(owner=settings.instance)
+        nics = KernelNics()
         try:
             yield cls(
                 settings=settings,
                 switch=OvsSwitch(settings.ovsdb, owner=settings.instance),
                 links=links,
+                nics=nics,
                 engine=DockerEngine(settings.docker),
             )
         finally:
+            await nics.close()
             await links.close()
 
 
@@ -367,6 +373,13 @@ class _Product:
             firewall = await stack.enter_async_context(_firewall(settings, state))
             locks = Locks()
             witness = Witness(world.engine)
+            uplinks = Uplinks(
+                owner=settings.instance,
+                state=state,
+                notes=state,
+                switch=world.switch,
+                nics=world.nics,
+            )
             networks = Networks(
                 owner=settings.instance,
                 defaults=Defaults(
@@ -374,6 +387,7 @@ class _Product:
                     datapath=settings.datapath,
                     vlans=settings.vlans,
                     mtu=settings.mtu,
+                    ranges={each.name: each.vlans for each in settings.bridges},
                     spaces=frozenset(
                         each
                         for name in settings.spaces
@@ -388,6 +402,7 @@ class _Product:
                 switch=world.switch,
                 links=world.links,
                 firewall=firewall,
+                uplinks=uplinks,
                 locks=locks,
             )
             endpoints = Endpoints(
@@ -423,6 +438,7 @@ class _Product:
                         switch=world.switch,
                         links=world.links,
                         firewall=firewall,
+                        uplinks=uplinks,
                     ),
                     reconciler=reconciler,
                     firewall=firewall,

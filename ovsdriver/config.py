@@ -48,6 +48,14 @@ class SpaceLimit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeRange:
+    """First and last tag for automatic choice on one bridge, ours or not."""
+
+    name: str
+    vlans: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be configured."""
 
@@ -66,6 +74,8 @@ class Settings:
     """None: ``system`` where the kernel has openvswitch, else ``netdev``."""
     vlans: tuple[int, int] = (1, 4094)
     """First and last tag for automatic choice on our own bridges."""
+    bridges: tuple[BridgeRange, ...] = ()
+    """At most one for each bridge."""
     mtu: int = 1500
     spaces: tuple[str, ...] = ()
     """Each NAME is also served as IPAM driver ``ovsipam-NAME`` with that default space."""
@@ -172,6 +182,19 @@ def _spelled_vlans(pair: Any) -> str:
     if not isinstance(pair, list) or len(pair) != 2:
         raise ValueError("not the first and the last VLAN id; write it like [100, 199]")
     return f"{pair[0]}-{pair[1]}"
+
+
+def _bridge_range(text: str) -> BridgeRange:
+    name, colon, vlans = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{quote(text)} is not NAME:FIRST-LAST; write it like br-lab:200-299")
+    return BridgeRange(name=values.link_name(name), vlans=_vlans(vlans))
+
+
+def _spelled_bridge(bridge: Any) -> str:
+    if not isinstance(bridge, Mapping) or set(bridge) != {"name", "vlans"}:
+        raise ValueError("not a bridge; it has a `name` and `vlans`, and nothing else")
+    return f"{bridge['name']}:{_spelled_vlans(bridge['vlans'])}"
 
 
 def _space(text: str) -> str:
@@ -295,6 +318,15 @@ SETTINGS: Sequence[Setting] = (
         shape="FIRST-LAST",
         spell=_spelled_vlans,
         help="VLAN ids for automatic choice on bridges of ours.",
+    ),
+    Setting(
+        name="bridges",
+        parse=_bridge_range,
+        many=True,
+        shape="NAME:FIRST-LAST",
+        spell=_spelled_bridge,
+        subject=lambda bridge: f"bridge {bridge.name}",
+        help="VLAN ids for automatic choice on single bridges, adopted or with an uplink as well.",
     ),
     Setting(
         name="mtu",

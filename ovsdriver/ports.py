@@ -23,9 +23,11 @@ from ovsdriver.domain.model import (
     NetworkId,
     Port,
     Probe,
+    UplinkPort,
     Veth,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.uplink_notes import NicState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,15 @@ class Switch(Protocol):
 
         A port of that name that is not ours: ConflictError. vswitchd reports an error or does
         not answer in time: UnavailableError, and the rows are removed again.
+        """
+        ...
+
+    async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
+        """Make the NICs a port as described and return when vswitchd has all of them.
+
+        Not ``awaited``: when it is committed. A port of that name that is not ours, a NIC that is
+        in another one: ConflictError. vswitchd reports an error or does not answer in time:
+        UnavailableError, and the rows are removed again.
         """
         ...
 
@@ -154,6 +165,22 @@ class Links(Protocol):
 
         Takes at most ``within_s``, all of it if one of them is nobody's.
         """
+        ...
+
+
+class Nics(Protocol):
+    """NICs that become uplinks, through netlink, off the loop."""
+
+    async def state(self, nic: str) -> NicState | None:
+        """Return how a NIC is; None if there is no such link."""
+        ...
+
+    async def take(self, nic: str) -> None:
+        """Set a NIC up, with the host silent on it; UnavailableError if there is none such."""
+        ...
+
+    async def give_back(self, nic: str, before: NicState) -> bool:
+        """Make a NIC as it was; False if there is no such link any more."""
         ...
 
 

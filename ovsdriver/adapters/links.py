@@ -1,7 +1,6 @@
 """The port :class:`~ovsdriver.ports.Links` on the kernel's netlink."""
 
 import asyncio
-import errno
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, all_links, fi
 from ovsdriver.adapters.netlink.neighbours import Inquiry
 from ovsdriver.adapters.netlink.probes import Probes
 from ovsdriver.adapters.netlink.reaper import DYING, Reaper
+from ovsdriver.adapters.netlink.refusals import translated
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
 from ovsdriver.adapters.netlink.veths import VethPairs
@@ -230,26 +230,8 @@ class KernelLinks:
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
-        try:
+        with translated(what, self._timeout_s):
             yield
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"{what}: no answer within {self._timeout_s:g} s; try again"
-            ) from error
-        except OSError as error:
-            raise UnavailableError(f"{what}: {_reason(error)}") from error
-
-
-def _reason(error: OSError) -> str:
-    reason = error.strerror or str(error)
-    if error.filename:
-        reason += f" ({error.filename})"
-    if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
-        reason += (
-            "; ovsnet must run as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN, and "
-            "with a writable /proc/sys"
-        )
-    return reason
 
 
 def _link_name(index: int) -> str:
@@ -271,6 +253,8 @@ def _observed(link: Link, found: tuple[IPNetwork, ...]) -> ObservedLink:
         alias=link.alias,
         peer_index=link.lower_index if link.kind == "veth" else None,
         addresses=found,
+        master_index=link.master_index,
+        carrier=link.carrier,
     )
 
 

@@ -99,6 +99,7 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             *(("Subnet", _subnet(each)) for each in network["subnets"]),
             ("Gateway port", network["gateway_link"] or "none on this host"),
             *([("Probing port", network["probe_link"])] if network["probe_link"] else []),
+            *([("Uplink", _uplink(network["uplink"]))] if network["uplink"] else []),
             ("Options", _options(network["options"])),
         ]
     )
@@ -181,6 +182,15 @@ def _subnet(subnet: dict[str, Any]) -> str:
     gateway = f"gateway {subnet['gateway']}" if subnet["gateway"] else "no gateway"
     space = f", space {subnet['space']}" if subnet["space"] else ""
     return f"{subnet['cidr']}, {gateway}{space}"
+
+
+def _uplink(uplink: dict[str, Any]) -> str:
+    kind = [uplink["bond"]] if uplink["bond"] else []
+    kind += [f"LACP {uplink['lacp']}"] if uplink["lacp"] not in ("", "off") else []
+    kind += ["ours" if uplink["ours"] else "the administrator's"]
+    vlans = ", ".join(map(show.vlan, uplink["vlans"])) or "all"
+    fault = f"; {uplink['fault']}" if uplink["fault"] else ""
+    return f"{'+'.join(uplink['nics'])} ({', '.join(kind)}), carries VLAN {vlans}{fault}"
 
 
 def _options(options: dict[str, str]) -> str:

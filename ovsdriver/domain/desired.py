@@ -1,6 +1,6 @@
 """From records to the rows, links and rules there should be. Pure, and the only such place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from netaddr import IPNetwork
 
@@ -15,7 +15,10 @@ from ovsdriver.domain.model import (
     Port,
     Probe,
     Segment,
+    Uplink,
+    UplinkPort,
     Veth,
+    VlanTag,
 )
 
 
@@ -29,6 +32,31 @@ def bridge(segment: Segment, *, owner: str) -> Bridge | None:
         owned=True,
         external_ids=names.bridge_ids(owner),
     )
+
+
+def uplink_ports(networks: Iterable[Network], *, owner: str) -> Mapping[str, UplinkPort]:
+    """Return the ports of ours that lead to wires, by bridge.
+
+    Each lets through the segments of the networks that use it and nothing else; the administrator's
+    own ports are none of these.
+    """
+    users: dict[str, tuple[Uplink, set[VlanTag]]] = {}
+    for network in networks:
+        segment = network.segment
+        if segment.uplink is not None and not segment.uplink.given and not network.ended:
+            users.setdefault(segment.bridge, (segment.uplink, set()))[1].add(segment.tag)
+    return {
+        bridge: UplinkPort(
+            name=names.bond_port(bridge) if uplink.bond else uplink.nics[0],
+            bridge=bridge,
+            nics=uplink.nics,
+            trunks=tuple(sorted(tags)),
+            bond=uplink.bond,
+            lacp=uplink.lacp,
+            external_ids=names.uplink_ids(owner),
+        )
+        for bridge, (uplink, tags) in users.items()
+    }
 
 
 def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: bool) -> Attachment:

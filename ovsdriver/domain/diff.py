@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ovsdriver.domain import desired, names
+from ovsdriver.domain import desired, names, uplink_diff
 from ovsdriver.domain.model import (
     Endpoint,
     Gateway,
@@ -11,6 +11,7 @@ from ovsdriver.domain.model import (
     NetworkId,
     Port,
     Probe,
+    UplinkPort,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
 
@@ -60,14 +61,18 @@ def compare(
     finishing: list[Repair] = []
     making: list[Repair] = []
     beyond: list[str] = []
-    expected: set[str] = set()
+    wires = dict(desired.uplink_ports(by_id.values(), owner=owner))
+    expected = {port.name for port in wires.values()}
+    beyond.extend(uplink_diff.beyond(by_id.values(), wires, bridges, links))
     for network in by_id.values():
         unfinished = _unfinished(network, abandoned)
         if unfinished:
             finishing.append(Repair(network=network, finish=True, why=unfinished))
             continue
         expected |= _ports_of_host(network, owner)
-        why = _network_lacks(network, owner, bridges, ports, links)
+        why = _network_lacks(network, owner, bridges, ports, links) or _wire_lacks(
+            network, wires, ports, links
+        )
         if why and network.segment.adopted and network.segment.bridge not in bridges:
             beyond.append(
                 f"network {network.id[:12]}: bridge {network.segment.bridge}, which is not ours, "
@@ -131,6 +136,17 @@ def _network_lacks(
     if probe is not None:
         return _port_lacks(probe.port, ports) or _probe_lacks(probe, links)
     return ""
+
+
+def _wire_lacks(
+    network: Network,
+    wires: dict[str, UplinkPort],
+    ports: Mapping[str, ObservedPort],
+    links: Mapping[str, ObservedLink],
+) -> str:
+    """Return what its uplink lacks; of the networks that share one, the first speaks for all."""
+    wire = wires.pop(network.segment.bridge, None) if network.segment.uplink else None
+    return uplink_diff.lacks(wire, ports, links) if wire is not None else ""
 
 
 def _gateway_lacks(gateway: Gateway, links: Mapping[str, ObservedLink]) -> str:

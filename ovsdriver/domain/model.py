@@ -57,6 +57,37 @@ class Datapath(StrEnum):
     NETDEV = "netdev"
 
 
+class BondMode(StrEnum):
+    """How the NICs of one uplink share the traffic (``ovs.bond``)."""
+
+    ACTIVE_BACKUP = "active-backup"
+    BALANCE_SLB = "balance-slb"
+    BALANCE_TCP = "balance-tcp"
+
+
+class Lacp(StrEnum):
+    """Whether a bond speaks LACP with the switch at its other end (``ovs.lacp``)."""
+
+    OFF = "off"
+    PASSIVE = "passive"
+    ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink:
+    """The NICs that lead from a bridge to the wire (``ovs.uplink``), the same for all its networks.
+
+    Its state before us is in a note for each NIC, not here: several networks share it.
+    """
+
+    nics: tuple[str, ...]
+    bond: BondMode | None = None
+    """None for a single NIC."""
+    lacp: Lacp = Lacp.OFF
+    given: bool = False
+    """The administrator has made them a port of the bridge: used as it is and never touched."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """What carries a network: one bridge and one VLAN tag on it."""
@@ -67,6 +98,8 @@ class Segment:
     """The bridge was there before us: we add and remove our ports and nothing else."""
     datapath: Datapath = Datapath.SYSTEM
     """What the bridge is made with again, if it is ours and was lost."""
+    uplink: Uplink | None = None
+    """The wire that the segment is on; None: it ends on this host, or others lead it on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +214,21 @@ class Port:
     """For internal ports in the host's namespace, which vswitchd gives this address."""
     mtu: int | None = None
     """For internal ports: ``mtu_request``."""
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UplinkPort:
+    """A port of ours that joins NICs to a bridge: a trunk of the segments that use them."""
+
+    name: str
+    """The NIC's, or for a bond one that is derived from the bridge's."""
+    bridge: str
+    nics: tuple[str, ...]
+    trunks: tuple[VlanTag, ...]
+    """Never empty: an empty list would be all VLANs. 0 is the segment without a tag."""
+    bond: BondMode | None = None
+    lacp: Lacp = Lacp.OFF
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
 
 

@@ -18,7 +18,8 @@ NETWORK_KEY = "ovsnet-network"
 ENDPOINT_KEY = "ovsnet-endpoint"
 ADDRESS_KEY = "ovsnet-address"
 PURPOSE_KEY = "ovsnet-purpose"
-"""``probe`` on a port that addresses are asked from: nobody would know it from its name."""
+"""``probe`` on a port that addresses are asked from: nobody would know it from its name; and
+``uplink`` on one that joins NICs to a bridge."""
 
 _ID_DIGITS = 12
 
@@ -41,6 +42,16 @@ def gateway_link(network: NetworkId) -> str:
 def probe_link(network: NetworkId) -> str:
     """Return the name of the port and device that a network's segment is asked from."""
     return f"ovp{network[:_ID_DIGITS]}"
+
+
+def bond_port(bridge: str) -> str:
+    """Return the name of the port that joins several NICs to a bridge; no device has it."""
+    return f"ovu{hashlib.sha256(bridge.encode()).hexdigest()[:_ID_DIGITS]}"
+
+
+def uplink_bridge(nic: str) -> str:
+    """Return the name of the bridge that is made for an uplink: ``br-`` and the NIC's."""
+    return f"br-{nic[-_ID_DIGITS:]}"
 
 
 def mac_text(mac: EUI) -> str:
@@ -95,6 +106,11 @@ def gateway_ids(owner: str, network: Network) -> Mapping[str, str]:
 def probe_ids(owner: str, network: Network) -> Mapping[str, str]:
     """Return the ``external_ids`` of a probing port's Port and Interface."""
     return {OWNER_KEY: owner, NETWORK_KEY: network.id, PURPOSE_KEY: "probe"}
+
+
+def uplink_ids(owner: str) -> Mapping[str, str]:
+    """Return the ``external_ids`` of an uplink's Port and Interfaces; it is of no one network."""
+    return {OWNER_KEY: owner, PURPOSE_KEY: "uplink"}
 
 
 def endpoint_ids(owner: str, endpoint: Endpoint) -> Mapping[str, str]:

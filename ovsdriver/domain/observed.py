@@ -25,6 +25,10 @@ class ObservedPort:
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     internal: bool = False
     vlan_mode: str = ""
+    interfaces: tuple[str, ...] = ()
+    """More than one: it is a bond."""
+    bond_mode: str = ""
+    lacp: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +62,6 @@ class ObservedLink:
     peer_index: int | None = None
     """For a veth: index of the other end, wherever it is."""
     addresses: tuple[IPNetwork, ...] = ()
+    master_index: int | None = None
+    """Of the bridge or bond that it is a port of; Open vSwitch's datapath is one, too."""
+    carrier: bool = False

@@ -3,12 +3,13 @@
 Everything that can be refused about a new network is refused here, before anything is made.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
+from ovsdriver.domain import uplinks
 from ovsdriver.domain.model import (
     Datapath,
     Mode,
@@ -17,6 +18,7 @@ from ovsdriver.domain.model import (
     Subnet,
     VlanTag,
 )
+from ovsdriver.domain.observed import ObservedBridge
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork, OfferedSubnet
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
@@ -49,7 +51,7 @@ class KnownBridge:
     owned: bool
     datapath: Datapath
     tags: frozenset[int] = frozenset()
-    """Tags and trunks of its ports that are not ours."""
+    """Tags and trunks of its ports that are not ours, but for those of the uplink: an offer."""
     integration: bool = False
     """It belongs to OVN."""
 
@@ -76,6 +78,8 @@ class Surroundings:
     """Bytes: the smallest of the adopted bridge's other ports; None: not known."""
     ordinary_link: bool = False
     """The host has a link of the bridge's name that is no bridge of Open vSwitch."""
+    nics: Mapping[str, uplinks.KnownNic] = field(default_factory=dict)
+    """The NICs of the uplink, those that there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +92,26 @@ class Defaults:
     mtu: int
     spaces: frozenset[str] = frozenset()
     """The default spaces that our IPAM names to Docker."""
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """First and last tag for automatic choice, by bridge; in the place of ``vlans``."""
 
 
-def bridge_name(options: NetworkOptions, defaults: Defaults) -> str:
+def bridge_name(
+    options: NetworkOptions,
+    defaults: Defaults,
+    networks: Iterable[Network],
+    bridges: Mapping[str, ObservedBridge],
+) -> str:
     """Return the bridge that a network with these options is on."""
-    return options.bridge or defaults.bridge
+    if options.bridge:
+        return options.bridge
+    if options.uplink:
+        return uplinks.bridge_of(options.uplink, networks, bridges)
+    return defaults.bridge
 
 
-def plan(new: NewNetwork, around: Surroundings, defaults: Defaults) -> Network:
-    """Return the record of the network to make.
+def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: str) -> Network:
+    """Return the record of the network to make on ``bridge``.
 
     Raises:
         InvalidOptionError: options contradict each other or this network.
@@ -104,12 +119,12 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults) -> Network:
         UnsupportedError: this host or this bridge cannot do it.
     """
     options = new.options
-    segment = _segment(options, around, defaults)
+    segment = _segment(new, around, defaults, bridge)
     offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
-    mode = _mode(new, offered, adopted=segment.adopted)
+    mode = _mode(new, offered, outside=segment.adopted or segment.uplink is not None)
     subnets = _subnets(offered, mode, options, around.pools, defaults.spaces)
     _refuse_stray_gateways(options, mode, subnets)
-    mtu = _mtu(options, around.wire_mtu or defaults.mtu, mode, segment, subnets)
+    mtu = _mtu(options, around, defaults, mode, segment, subnets)
     if mode.has_gateway:
         _refuse_overlaps(subnets, around)
     return Network(
@@ -128,8 +143,8 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults) -> Network:
     )
 
 
-def _segment(options: NetworkOptions, around: Surroundings, defaults: Defaults) -> Segment:
-    name = bridge_name(options, defaults)
+def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: str) -> Segment:
+    options = new.options
     here = around.bridge
     if here is not None and here.integration:
         raise UnsupportedError(
@@ -148,11 +163,23 @@ def _segment(options: NetworkOptions, around: Surroundings, defaults: Defaults) 
             f"bridge {name} was adopted by earlier networks and is not there now; "
             f"make it again (ovs-vsctl add-br {name}) or name another one with -o ovs.bridge=NAME"
         )
+    uplink = uplinks.choose(
+        options, internal=new.internal, bridge=name, networks=around.networks, nics=around.nics
+    )
+    if uplink is not None and not uplink.given and adopted and not options.bridge:
+        raise ConflictError(
+            f"bridge {name}, which would be made for this uplink, is there already and not ours; "
+            f"to use it as it is say -o ovs.bridge={name}, or name another one"
+        )
+    tag = _tag(options, name, around, companions, defaults, adopted=adopted)
+    if uplink is not None:
+        uplinks.check_given(uplink, tag, around.nics)
     return Segment(
         bridge=name,
-        tag=_tag(options, name, here, companions, defaults, adopted=adopted),
+        tag=tag,
         adopted=adopted,
         datapath=_datapath(options, name, here, companions, around.datapaths, defaults),
+        uplink=uplink,
     )
 
 
@@ -187,7 +214,7 @@ def _datapath(
 def _tag(
     options: NetworkOptions,
     name: str,
-    here: KnownBridge | None,
+    around: Surroundings,
     companions: Sequence[Network],
     defaults: Defaults,
     *,
@@ -208,13 +235,16 @@ def _tag(
                 "-o ovs.shared=true to put both networks on one segment"
             )
         return options.vlan
-    if adopted:
+    outside = adopted or options.uplink or uplinks.uplinked(companions) is not None
+    if outside and name not in defaults.ranges:
+        why = "is not ours" if adopted else "has an uplink"
         raise InvalidOptionError(
-            f"bridge {name} is not ours, so its VLAN must be said: -o ovs.vlan=1..4094, "
-            "or -o ovs.vlan=none for untagged"
+            f"bridge {name} {why}, so its VLAN must be said: -o ovs.vlan=1..4094, "
+            "or -o ovs.vlan=none for untagged; or give the bridge a range in ovsnet.toml"
         )
+    here = around.bridge
     foreign = here.tags if here else frozenset()
-    first, last = defaults.vlans
+    first, last = defaults.ranges.get(name, defaults.vlans)
     for tag in range(first, last + 1):
         if tag not in ours and tag not in foreign:
             return VlanTag(tag)
@@ -224,7 +254,7 @@ def _tag(
     )
 
 
-def _mode(new: NewNetwork, offered: Sequence[OfferedSubnet], *, adopted: bool) -> Mode:
+def _mode(new: NewNetwork, offered: Sequence[OfferedSubnet], *, outside: bool) -> Mode:
     wanted = new.options.mode
     if new.internal:
         if wanted not in (None, Mode.ISOLATED):
@@ -237,7 +267,7 @@ def _mode(new: NewNetwork, offered: Sequence[OfferedSubnet], *, adopted: bool) -
         return wanted
     # Without any subnet (--ipam-driver null) there is no gateway to be: plain layer 2 is what
     # can be given.
-    return Mode.FLAT if adopted or not offered else Mode.NAT
+    return Mode.FLAT if outside or not offered else Mode.NAT
 
 
 def _subnets(
@@ -349,12 +379,20 @@ def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequenc
 
 def _mtu(
     options: NetworkOptions,
-    default: int,
+    around: Surroundings,
+    defaults: Defaults,
     mode: Mode,
     segment: Segment,
     subnets: Sequence[Subnet],
 ) -> int:
-    mtu = options.mtu or default
+    wire = uplinks.smallest_mtu(segment.uplink, around.nics)
+    mtu = options.mtu or wire or around.wire_mtu or defaults.mtu
+    if wire is not None and mtu > wire and segment.uplink is not None:
+        nics = segment.uplink.nics
+        raise InvalidOptionError(
+            f"ovs.mtu={mtu}: the uplink {'+'.join(nics)} carries {wire} bytes; choose no more, or "
+            f"raise it first: {'; '.join(f'ip link set {nic} mtu {mtu}' for nic in nics)}"
+        )
     if mtu < IPV6_MINIMUM_MTU and any(subnet.family == 6 for subnet in subnets):
         raise InvalidOptionError(
             f"ovs.mtu={mtu}: IPv6 needs at least {IPV6_MINIMUM_MTU} bytes; "

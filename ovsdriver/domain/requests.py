@@ -8,8 +8,10 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.model import (
     NO_OPTIONS,
+    BondMode,
     Datapath,
     EndpointId,
+    Lacp,
     Mode,
     NetworkId,
     PortKind,
@@ -31,6 +33,10 @@ class NetworkOptions:
     mtu: int | None = None
     port: PortKind = PortKind.VETH
     datapath: Datapath | None = None
+    uplink: tuple[str, ...] = ()
+    """NICs; empty: none was named."""
+    bond: BondMode | None = None
+    lacp: Lacp | None = None
     interface_prefix: str = "eth"
     masquerade: bool = True
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

@@ -18,7 +18,7 @@ from typing import Any
 
 from netaddr import IPAddress, IPRange
 
-from ovsdriver.domain.model import Datapath, Mode, PortKind
+from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.protocol import values
@@ -97,6 +97,14 @@ def _port(text: str) -> PortKind:
     return values.word(text, {kind.value: kind for kind in PortKind})
 
 
+def _bond(text: str) -> BondMode:
+    return values.word(text, {mode.value: mode for mode in BondMode})
+
+
+def _lacp(text: str) -> Lacp:
+    return values.word(text, {lacp.value: lacp for lacp in Lacp})
+
+
 def _userspace(text: str) -> Datapath:
     return Datapath.NETDEV if values.flag(text) else Datapath.SYSTEM
 
@@ -150,7 +158,7 @@ TABLE: Sequence[Option] = (
         parse=values.vlan,
         default="the lowest free one",
         help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. To be given "
-        "on an adopted bridge.",
+        "on an adopted bridge and on one with an uplink, unless a range is configured for it.",
         aliases=("ovs.bridge.vlan",),
     ),
     Option(
@@ -174,7 +182,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="mode",
         parse=_mode,
-        default="`nat` on bridges of ours, `flat` on adopted ones",
+        default="`nat` on bridges of ours, `flat` on adopted ones and with an uplink",
         help="`nat`: gateway on this host, masqueraded. `flat`: straight on the bridge's segment, "
         "nothing on the host. `isolated`: no way out.",
         aliases=(
@@ -198,7 +206,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="mtu",
         parse=values.mtu,
-        default="the configured MTU, 1500",
+        default="the uplink's, else the configured MTU, 1500",
         help="MTU in bytes, 68 to 65535; at least 1280 with IPv6.",
         aliases=("com.docker.network.driver.mtu", "ovs.bridge.mtu"),
     ),
@@ -209,6 +217,33 @@ TABLE: Sequence[Option] = (
         parse=_port,
         default="`veth`",
         help="What plugs containers into the bridge.",
+    ),
+    Option(
+        name="ovs.uplink",
+        scope=Scope.NETWORK,
+        field="uplink",
+        parse=values.nics,
+        default="none, or that of the bridge's other networks",
+        help="NIC that leads from the bridge to the wire, as a trunk of the VLANs in use and no "
+        "others; several as a bond, `eth1+eth2`. Without `ovs.bridge`, the bridge that has it, "
+        "else one that is made for it, `br-eth1`.",
+    ),
+    Option(
+        name="ovs.bond",
+        scope=Scope.NETWORK,
+        field="bond",
+        parse=_bond,
+        default="`active-backup` with several NICs",
+        help="How the NICs of an uplink share the traffic: `active-backup`, `balance-slb`, or "
+        "`balance-tcp`, which needs LACP.",
+    ),
+    Option(
+        name="ovs.lacp",
+        scope=Scope.NETWORK,
+        field="lacp",
+        parse=_lacp,
+        default="`off`; `active` with `balance-tcp`",
+        help="LACP with the switch beyond a bond: `off`, `passive` or `active`.",
     ),
     Option(
         name="ovs.datapath",

@@ -188,17 +188,25 @@ def mtu(text: str) -> int:
     return integer(text, 68, 65535, "an MTU in bytes")
 
 
-def link_name(text: str) -> str:
-    """Read the name of a bridge: what the kernel takes as the name of a link."""
+def link_name(text: str, *, what: str = "a bridge") -> str:
+    """Read the name of ``what``: what the kernel takes as the name of a link."""
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > LINK_NAME_BYTES:
-        raise ValueError(f"{quote(text)} has {size} bytes; a bridge's name has at most 15")
+        raise ValueError(f"{quote(text)} has {size} bytes; {what}'s name has at most 15")
     # The kernel refuses these (net/core/dev.c, dev_valid_name), and `%` numbers a name there.
     if not text or text in {".", ".."} or not text.isprintable() or set(text) & set("/: %"):
         raise ValueError(
-            f"{quote(text)} cannot be a bridge's name; use letters, digits, `-`, `_` and `.`"
+            f"{quote(text)} cannot be {what}'s name; use letters, digits, `-`, `_` and `.`"
         )
     return text
+
+
+def nics(text: str) -> tuple[str, ...]:
+    """Read ``eth1``, or several NICs as ``eth1+eth2`` or ``eth1,eth2``."""
+    found = tuple(link_name(part.strip(), what="a NIC") for part in re.split(r"[+,]", text))
+    if len(set(found)) < len(found):
+        raise ValueError(f"{quote(text)} names a NIC twice; name each once")
+    return found
 
 
 def interface_prefix(text: str) -> str:

@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
-from ovsdriver.domain import desired, names, planning
+from ovsdriver.domain import desired, names, planning, uplinks
 from ovsdriver.domain.model import Datapath, Gateway, Mode, Network, NetworkId, Segment
 from ovsdriver.domain.names import OWNER_KEY, mac_text
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
 from ovsdriver.errors import ConflictError, DriverError
-from ovsdriver.ports import Firewall, Links, State, Switch
+from ovsdriver.ports import Firewall, Links, Route, State, Switch
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Networks:
         switch: Switch,
         links: Links,
         firewall: Firewall,
+        uplinks: Uplinks,
         locks: Locks,
     ) -> None:
         self._owner = owner
@@ -55,6 +57,7 @@ class Networks:
         self._switch = switch
         self._links = links
         self._firewall = firewall
+        self._uplinks = uplinks
         self._locks = locks
         self._planning = asyncio.Lock()
 
@@ -66,8 +69,17 @@ class Networks:
         """
         if internal or options.mode is not None:
             return internal or not options.mode or not options.mode.has_gateway
-        bridge = self._switch.bridges().get(planning.bridge_name(options, self._defaults))
-        return bridge is not None and not bridge.owned
+        if options.uplink:
+            return True
+        name = self._bridge_name(options)
+        bridge = self._switch.bridge(name)
+        companions = [each for each in self._state.networks() if each.segment.bridge == name]
+        return uplinks.uplinked(companions) is not None or (bridge is not None and not bridge.owned)
+
+    def _bridge_name(self, options: NetworkOptions) -> str:
+        return planning.bridge_name(
+            options, self._defaults, self._state.networks(), self._switch.bridges()
+        )
 
     async def create(self, new: NewNetwork) -> None:
         """Record the network and make its bridge, gateway and rules; nothing stays if one fails.
@@ -158,27 +170,43 @@ class Networks:
                 await self._remove(current)
 
     async def _plan(self, new: NewNetwork) -> Network:
-        name = planning.bridge_name(new.options, self._defaults)
+        name = self._bridge_name(new.options)
         observed = self._switch.bridges().get(name)
-        needs_routes = not new.internal and new.options.mode in (None, Mode.NAT)
+        companions = [each for each in self._state.networks() if each.segment.bridge == name]
+        shared = uplinks.uplinked(companions)
+        nics = new.options.uplink or (shared.nics if shared is not None else ())
+        needs_routes = nics or (not new.internal and new.options.mode in (None, Mode.NAT))
         routes = await self._links.routes() if needs_routes else ()
-        links = await self._links.links() if observed is None or not observed.owned else {}
+        needs_links = nics or observed is None or not observed.owned
+        links = await self._links.links() if needs_links else {}
         plan = planning.plan(
             new,
             planning.Surroundings(
                 networks=self._state.networks(),
                 pools=self._waiting_pools(new),
-                bridge=known_bridge(observed, self._owner) if observed else None,
+                bridge=known_bridge(observed, self._owner, nics) if observed else None,
                 routes=[planning.HostRoute(destination=r.destination, link=r.link) for r in routes],
                 datapaths=self._datapaths(),
                 wire_mtu=_wire_mtu(observed, links) if observed else None,
                 ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
+                nics=self._known_nics(nics, links, routes),
             ),
             self._defaults,
+            bridge=name,
         )
         if observed is not None:
             self._warn(plan, observed)
         return plan
+
+    def _known_nics(
+        self, nics: Sequence[str], links: Mapping[str, ObservedLink], routes: Sequence[Route]
+    ) -> Mapping[str, uplinks.KnownNic]:
+        through = [(each.destination, each.link) for each in routes]
+        bridges = self._switch.bridges()
+        found = {
+            nic: uplinks.known_nic(nic, links, through, bridges, owner=self._owner) for nic in nics
+        }
+        return {nic: known for nic, known in found.items() if known is not None}
 
     def _datapaths(self) -> Sequence[str]:
         offered = self._switch.status().datapath_types
@@ -237,6 +265,8 @@ class Networks:
         bridge = desired.bridge(network.segment, owner=self._owner)
         if bridge is not None:
             await self._switch.ensure_bridge(bridge)
+        if network.segment.uplink is not None:
+            await self._uplinks.settle(network.segment.bridge)
         probe = desired.probe(network, owner=self._owner)
         if probe is not None:
             await self._switch.ensure_port(probe.port)
@@ -248,7 +278,8 @@ class Networks:
         # does a gateway forward without them.
         await self.ensure_firewall()
         await self._switch.ensure_port(gateway.port)
-        if network.segment.adopted and not network.made:
+        segment = network.segment
+        if (segment.adopted or segment.uplink is not None) and not network.made:
             await self._refuse_taken(gateway)
         await self._links.ensure_gateway(gateway)
         # Again, for the forwarding switches of the device that exists now.
@@ -303,6 +334,8 @@ class Networks:
         """Remove our bridge with its last network; a plan in progress may not count on it."""
         segment: Segment = network.segment
         async with self._planning:
+            if segment.uplink is not None:
+                await self._uplinks.settle(segment.bridge, awaited=False)
             others = any(
                 each.segment.bridge == segment.bridge and each.id != network.id
                 for each in self._state.networks()
@@ -318,8 +351,10 @@ def _wire_mtu(bridge: ObservedBridge, links: Mapping[str, ObservedLink]) -> int 
     return min((mtu for mtu in found if mtu), default=None) if not bridge.owned else None
 
 
-def known_bridge(observed: ObservedBridge, owner: str) -> planning.KnownBridge:
-    """Return what planning needs to know of a bridge."""
+def known_bridge(
+    observed: ObservedBridge, owner: str, nics: Sequence[str] = ()
+) -> planning.KnownBridge:
+    """Return what planning needs to know of a bridge; ``nics`` are those of the uplink."""
     return planning.KnownBridge(
         name=observed.name,
         owned=observed.owned,
@@ -327,7 +362,7 @@ def known_bridge(observed: ObservedBridge, owner: str) -> planning.KnownBridge:
         tags=planning.foreign_tags(
             (port.tag, port.trunks)
             for port in observed.ports
-            if port.external_ids.get(OWNER_KEY) != owner
+            if port.external_ids.get(OWNER_KEY) != owner and not set(port.interfaces) & set(nics)
         ),
         integration=observed.integration,
     )

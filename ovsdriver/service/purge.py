@@ -8,6 +8,7 @@ from ipam.service import Ipam
 from ovsdriver.domain import names
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Firewall, HostNotes, Links, State, Switch
+from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class MarkPurge:
                 f"the records: {unread}",
                 "forwarding switches of the kernel that ovsnet turned on: only the records say "
                 "which, so they stay on until the next boot",
+                "NICs that were uplinks stay up, with ARP and IPv6 off, for only the records say "
+                "how they were: ip link set NIC arp on; sysctl net.ipv6.conf.NIC.disable_ipv6=0",
             )
             if unread
             else ()
@@ -78,6 +81,7 @@ class MarkPurge:
         tally = _Tally()
         try:
             await self._switch.connected(switch_wait_s)
+            await self._free_uplinks()
             await self._empty_switch(tally)
         except DriverError as error:
             tally.failed.append(str(error))
@@ -135,6 +139,9 @@ class MarkPurge:
             ):
                 tally.links.append(link.name)
 
+    async def _free_uplinks(self) -> None:
+        """Make NICs as they were, of which nothing is known here."""
+
     async def _forget(self, tally: _Tally) -> None:
         """Remove the records, of which there are none here."""
 
@@ -152,11 +159,16 @@ class Purge(MarkPurge):
         switch: Switch,
         links: Links,
         firewall: Firewall,
+        uplinks: Uplinks,
     ) -> None:
         super().__init__(owner=owner, switch=switch, links=links, firewall=firewall)
         self._state = state
         self._notes = notes
         self._ipam = ipam
+        self._uplinks = uplinks
+
+    async def _free_uplinks(self) -> None:
+        await self._uplinks.release_all()
 
     async def _forget(self, tally: _Tally) -> None:
         for network in self._state.networks():

@@ -45,6 +45,23 @@ class SubnetReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UplinkReport:
+    """What leads from a network's bridge to the wire."""
+
+    nics: tuple[str, ...]
+    port: str
+    """Its name on the bridge; empty if it is not there."""
+    ours: bool
+    """We made it a port; else the administrator has, and it stays as it is."""
+    bond: str
+    """Empty: it is one NIC, or the administrator's."""
+    lacp: str
+    vlans: tuple[int, ...]
+    """What it lets through, 0 being frames without a tag; empty: everything."""
+    fault: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkReport:
     """A network."""
 
@@ -70,6 +87,7 @@ class NetworkReport:
     """The gateway's device on this host."""
     probe_link: str | None = None
     """The device that addresses are asked from, where there is no gateway to do so."""
+    uplink: UplinkReport | None = None
     endpoints: int
     options: Mapping[str, str]
     engine: str
@@ -260,6 +278,7 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         f"{held} of its addresses held; `ovsnet ipam release {each.id}` frees it"
         for each, held in _orphan_pools(scene)
     ]
+    found += _uplink_warnings(scene)
     adopted = {each.segment.bridge for each in networks if each.segment.adopted}
     for bridge in map(scene.switch.bridge, sorted(adopted)):
         if bridge is not None and (bridge.controllers or bridge.fail_mode == "secure"):
@@ -269,6 +288,17 @@ def warnings(scene: Scene) -> tuple[str, ...]:
                 "its flows decide what reaches our ports"
             )
     return tuple(found)
+
+
+def _uplink_warnings(scene: Scene) -> Iterator[str]:
+    bridges = {each.segment.bridge: each for each in scene.state.networks() if each.made}
+    for bridge, network in sorted(bridges.items()):
+        uplink = _uplink(scene, network)
+        if uplink is not None and uplink.fault:
+            yield (
+                f"uplink {'+'.join(uplink.nics)} of bridge {bridge}: {uplink.fault}, so its "
+                "networks end on this host"
+            )
 
 
 def _orphan_pools(scene: Scene) -> Iterator[tuple[Pool, int]]:
@@ -317,6 +347,7 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
         ),
         gateway_link=gateway,
         probe_link=_probe_link(scene, network),
+        uplink=_uplink(scene, network),
         endpoints=len(scene.state.endpoints(network.id)),
         options=dict(network.options),
         engine=network.engine,
@@ -326,6 +357,33 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
 def _probe_link(scene: Scene, network: Network) -> str | None:
     probe = desired.probe(network, owner=scene.owner)
     return probe.port.name if probe is not None else None
+
+
+def _uplink(scene: Scene, network: Network) -> UplinkReport | None:
+    uplink = network.segment.uplink
+    if uplink is None:
+        return None
+    bridge = scene.switch.bridges().get(network.segment.bridge)
+    ports = bridge.ports if bridge is not None else ()
+    port = next((each for each in ports if set(each.interfaces) & set(uplink.nics)), None)
+    known = scene.switch.status().connected
+    return UplinkReport(
+        nics=uplink.nics,
+        port="" if port is None else port.name,
+        ours=not uplink.given,
+        bond=uplink.bond.value if uplink.bond else "",
+        lacp=uplink.lacp.value if uplink.bond else "",
+        vlans=_vlans(port),
+        fault=_fault(port) if known and not network.ended else "",
+    )
+
+
+def _vlans(port: ObservedPort | None) -> tuple[int, ...]:
+    if port is None:
+        return ()
+    if port.tag is not None and not port.trunks:
+        return (port.tag,)
+    return port.trunks
 
 
 def _name(network: Network, view: EngineView | None) -> str:

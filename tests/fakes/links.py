@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from netaddr import EUI, IPAddress, IPNetwork
 
@@ -46,10 +47,10 @@ class FakeLinks:
         self._routes: list[Route] = []
         self._indexes = 1
 
-    def add_link(self, name: str, kind: str = "", alias: str = "") -> None:
-        """Let somebody else make a link."""
+    def add_link(self, name: str, kind: str = "", alias: str = "", **details: Any) -> None:
+        """Let somebody else make a link, or change one."""
         self._links[name] = ObservedLink(
-            name=name, index=self._next(), kind=kind, alias=alias, mtu=1500
+            name=name, index=self._next(), kind=kind, alias=alias, **({"mtu": 1500} | details)
         )
 
     def add_tap(self, name: str, *, tso: bool | None = None) -> None:
@@ -174,6 +175,10 @@ class FakeLinks:
         self._links[link.name] = replace(
             link, up=True, mtu=mtu, mac=port.mac or link.mac, addresses=addresses
         )
+
+    def set_link(self, name: str, **changes: Any) -> None:
+        """Let somebody else change a link."""
+        self._links[name] = replace(self._links[name], **changes)
 
     def add_address(self, name: str, address: str) -> None:
         """Let somebody else give a link an address."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Bridge, Datapath, Port
+from ovsdriver.domain.model import Bridge, Datapath, Port, UplinkPort
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import SwitchStatus
@@ -129,6 +129,41 @@ class FakeSwitch:
             ofport=number,
             ifindex=number,
             internal=port.internal,
+            interfaces=(port.name,),
+            external_ids={**port.external_ids, names.OWNER_KEY: self._owner},
+        )
+        self._changed(True)
+
+    async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
+        for name in (port.name, *port.nics):
+            self._check_name(name)
+        if not port.trunks or not all(0 <= tag <= 4094 for tag in port.trunks):
+            raise InvalidOptionError(f"uplink {port.name}: {port.trunks} are not VLANs")
+        self._called("ensure_uplink", port.name)
+        if port.bridge not in self._bridges:
+            raise UnavailableError(f"no bridge {port.bridge}")
+        present = self._ports.get(port.name)
+        if port.name in self._bridges or (present is not None and not self._is_ours(present)):
+            raise ConflictError(f"port {port.name} is not ours")
+        for nic in port.nics:
+            if any(
+                nic in each.interfaces and each.name != port.name for each in self._ports.values()
+            ):
+                raise ConflictError(f"NIC {nic} is in another port")
+            if nic in self.absent and awaited:
+                raise UnavailableError(f"could not open network device {nic} (No such device)")
+        number = next(self._numbers)
+        self._ports[port.name] = ObservedPort(
+            name=port.name,
+            bridge=port.bridge,
+            tag=None,
+            trunks=port.trunks,
+            vlan_mode="trunk",
+            ofport=number,
+            ifindex=number,
+            interfaces=tuple(sorted(port.nics)),
+            bond_mode=port.bond.value if port.bond else "",
+            lacp=port.lacp.value if port.bond else "",
             external_ids={**port.external_ids, names.OWNER_KEY: self._owner},
         )
         self._changed(True)

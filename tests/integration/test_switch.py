@@ -14,7 +14,7 @@ from ovsdriver.adapters.switch import OvsSwitch, device_index
 from ovsdriver.adapters.switch.bridges import RemoveBridge
 from ovsdriver.adapters.switch.rows import WATCHED
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Bridge, Datapath, Port, VlanTag
+from ovsdriver.domain.model import Bridge, Datapath, Port, UplinkPort, VlanTag
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from ovsdriver.ports import SwitchStatus
 from tests.integration.conftest import PATIENCE_S
@@ -638,3 +638,27 @@ async def test_changes_are_announced_once_for_those_that_come_together(
     await eventually(lambda: calls and calls[-1] == 0, "the removal is announced")
 
     assert len(calls) <= 4
+
+
+async def test_vswitchd_notices_the_trunks_of_an_uplink_each_time(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    await ovs_switch.ensure_bridge(BRIDGE)
+    for nic in ("nic", "con"):
+        ovs.add_veth(nic, f"{nic}-far")
+    await ovs_switch.ensure_port(plugged("con", tag=30))
+
+    def lets_through(tag: int) -> bool:
+        flow = f"in_port=nic,dl_vlan={tag},dl_type=0x88b5,dl_dst=ff:ff:ff:ff:ff:ff"
+        return "actions: drop" not in ovs.appctl("ofproto/trace", "brt", flow)
+
+    for trunks in ((30,), (31,), (30, 31), (31,), (30,)):
+        wanted = UplinkPort(
+            name="nic", bridge="brt", nics=("nic",), trunks=tuple(map(VlanTag, trunks))
+        )
+        await ovs_switch.ensure_uplink(wanted)
+        await eventually(lambda: lets_through(30) == (30 in trunks), f"trunks are {trunks}")  # noqa: B023
+    ovs.vsctl("set", "Port", "nic", "trunks=99")
+    await eventually(lambda: ovs_switch.bridges()["brt"].ports[1].trunks == (99,), "it is seen")
+    await ovs_switch.ensure_uplink(wanted)
+    await eventually(lambda: lets_through(30), "what was changed by hand is put right")

@@ -5,7 +5,7 @@ import pytest
 from netaddr import IPNetwork
 
 from ovsdriver import config
-from ovsdriver.config import DefaultPool, Settings, SpaceLimit
+from ovsdriver.config import BridgeRange, DefaultPool, Settings, SpaceLimit
 from ovsdriver.domain.model import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 
@@ -34,6 +34,10 @@ size = 26
 base = "fd00::/32"
 size = 64
 
+[[bridges]]
+name = "br-phys"
+vlans = [200, 299]
+
 [[limits]]
 space = "blue"
 pools = 4
@@ -54,6 +58,7 @@ PARSED = Settings(
     bridge="br-lab",
     datapath=Datapath.NETDEV,
     vlans=(100, 199),
+    bridges=(BridgeRange(name="br-phys", vlans=(200, 299)),),
     mtu=1400,
     spaces=("blue", "red"),
     pools=(
@@ -130,6 +135,7 @@ def test_variables_may_say_everything():
                 "OVSNET_BRIDGE": "br-lab",
                 "OVSNET_DATAPATH": "NETDEV",
                 "OVSNET_VLANS": "100-199",
+                "OVSNET_BRIDGES": "br-phys:200-299",
                 "OVSNET_MTU": "1400",
                 "OVSNET_SPACES": "blue, red",
                 "OVSNET_POOLS": "10.64.0.0/10:26,fd00::/32:64",
@@ -158,6 +164,7 @@ def test_flags_may_say_everything():
                 "bridge": "br-lab",
                 "datapath": "netdev",
                 "vlans": "100-199",
+                "bridges": ["br-phys:200-299"],
                 "mtu": 1400,
                 "spaces": ("blue", "red"),
                 "pools": ["10.64.0.0/10:26", "fd00::/32:64"],

@@ -36,6 +36,7 @@ _IFLA_ADDRESS = 1
 _IFLA_IFNAME = 3
 _IFLA_MTU = 4
 _IFLA_LINK = 5
+_IFLA_MASTER = 10
 _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
 _IFLA_AF_SPEC = 26
@@ -75,6 +76,8 @@ class Link:
     """For a veth: index of the other end, in the namespace where that is."""
     lower_elsewhere: bool
     """The other end is in another namespace, where ``lower_index`` counts."""
+    master_index: int | None
+    """Of the bridge, bond or datapath that it is a port of."""
     families: bytes
     """Settings of the address families, read on demand."""
 
@@ -115,6 +118,7 @@ class Link:
             carrier=values.get(_IFLA_CARRIER, b"\0") != b"\0",
             lower_index=read_u32(values[_IFLA_LINK]) if _IFLA_LINK in values else None,
             lower_elsewhere=_IFLA_LINK_NETNSID in values,
+            master_index=read_u32(values[_IFLA_MASTER]) if _IFLA_MASTER in values else None,
             families=values.get(_IFLA_AF_SPEC, b""),
         )
 
@@ -168,6 +172,7 @@ class LinkChange:
     """What to change of a link; None and 0 leave a property as it is."""
 
     set_flags: int = 0
+    clear_flags: int = 0
     mtu: int | None = None
     mac: bytes | None = None
     name: str | None = None
@@ -189,9 +194,9 @@ def change_link(routes: RouteSocket, link: int | str, change: LinkChange) -> Non
     link, it must be given by its index.
     """
     if isinstance(link, str):
-        body = _ifinfo(0, change.set_flags) + text(_IFLA_IFNAME, link)
+        body = _ifinfo(0, change.set_flags, change.clear_flags) + text(_IFLA_IFNAME, link)
     else:
-        body = _ifinfo(link, change.set_flags)
+        body = _ifinfo(link, change.set_flags, change.clear_flags)
     if change.name is not None:
         body += text(_IFLA_IFNAME, change.name)
     if change.mac is not None:
@@ -218,9 +223,9 @@ def _found(routes: RouteSocket, body: bytes) -> Link | None:
     return None if message is None else Link.read(message)
 
 
-def _ifinfo(index: int = 0, set_flags: int = 0) -> bytes:
-    """Render struct ifinfomsg; flags that are not set stay as they are."""
-    return _IFINFO.pack(0, 0, index, set_flags, set_flags)
+def _ifinfo(index: int = 0, set_flags: int = 0, clear_flags: int = 0) -> bytes:
+    """Render struct ifinfomsg; flags that are neither set nor cleared stay as they are."""
+    return _IFINFO.pack(0, 0, index, set_flags, set_flags | clear_flags)
 
 
 def _address(mac: bytes) -> bytes:

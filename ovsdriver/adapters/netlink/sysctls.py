@@ -21,7 +21,7 @@ class Sysctls:
         or this link does not have.
         """
         for key, value in wanted.items():
-            if int((self._root / key).read_bytes()) != value:
+            if self.read(key) != value:
                 self.write(key, value)
 
     def write(self, key: str, value: int) -> None:
@@ -29,6 +29,10 @@ class Sysctls:
         with (self._root / key).open("wb", buffering=0) as file:
             file.write(b"%d" % value)
         self.changes += 1
+
+    def read(self, key: str) -> int:
+        """Return a key's value; OSError as of :meth:`settle`."""
+        return int((self._root / key).read_bytes())
 
     def has_ipv6(self, link: str) -> bool:
         """Whether a link knows IPv6: not with ``ipv6.disable=1``, nor with an MTU below 1280."""

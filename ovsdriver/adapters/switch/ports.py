@@ -153,27 +153,8 @@ class EnsurePort:
         ]
 
     def _replug(self, replica: Replica, interface: Row) -> dict[str, Any]:
-        """Return the Interface's columns, such that vswitchd opens the device anew if needed.
-
-        A device that was deleted and made again keeps its ``ofport``, shows its new ``ifindex``
-        and no error, and carries nothing: vswitchd still holds the dead one (measured with 3.5,
-        userspace datapath). A request for another port number makes it close and open.
-        """
-        wanted = self._wanted_interface()
-        ofport, request = interface["ofport"], interface["ofport_request"]
-        if request is not None and request != ofport:
-            return wanted  # on its way, from a call that was cut short
-        if ofport is not None and ofport > 0 and self._is_stale(interface):
-            wanted["ofport_request"] = _unused_number(replica)
-        elif request is not None:
-            wanted["ofport_request"] = None
-        return wanted
-
-    def _is_stale(self, interface: Row) -> bool:
-        if not interface["ifindex"]:
-            return True
-        plugged = interface["external_ids"].get(DEVICE_KEY)
-        return self._device is not None and plugged != str(self._device)
+        """Return the Interface's columns, its device opened anew if need be."""
+        return self._wanted_interface() | reopening(replica, interface, self._device)
 
 
 class RemovePort:
@@ -206,6 +187,28 @@ class ClearRequest:
         if row is None or not is_ours(row, self._owner):
             return []
         return update(row, "Interface", {"ofport_request": None})
+
+
+def reopening(replica: Replica, interface: Row, device: int | None) -> dict[str, Any]:
+    """Return the column of an Interface that makes vswitchd open its device anew, if needed.
+
+    A device that was deleted and made again keeps its ``ofport``, shows its new ``ifindex``
+    and no error, and carries nothing: vswitchd still holds the dead one (measured with 3.5,
+    userspace datapath). A request for another port number makes it close and open.
+    """
+    ofport, request = interface["ofport"], interface["ofport_request"]
+    if request is not None and request != ofport:
+        return {}  # on its way, from a call that was cut short
+    if ofport is not None and ofport > 0 and _is_stale(interface, device):
+        return {"ofport_request": _unused_number(replica)}
+    return {} if request is None else {"ofport_request": None}
+
+
+def _is_stale(interface: Row, device: int | None) -> bool:
+    if not interface["ifindex"]:
+        return True
+    plugged = interface["external_ids"].get(DEVICE_KEY)
+    return device is not None and plugged != str(device)
 
 
 def _unused_number(replica: Replica) -> int:

@@ -21,7 +21,17 @@ WATCHED: Mapping[str, Sequence[str]] = {
         "external_ids",
     ),
     "Bridge": ("name", "ports", "datapath_type", "fail_mode", "controller", "external_ids"),
-    "Port": ("name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"),
+    "Port": (
+        "name",
+        "interfaces",
+        "tag",
+        "trunks",
+        "vlan_mode",
+        "bond_mode",
+        "lacp",
+        "other_config",
+        "external_ids",
+    ),
     "Interface": (
         "name",
         "type",
@@ -35,6 +45,9 @@ WATCHED: Mapping[str, Sequence[str]] = {
     ),
 }
 """Nothing that vswitchd writes every few seconds, such as statistics."""
+
+TURN_KEY = "ovsnet-trunks"
+"""In ``other_config`` of a Port whose trunks were changed: see :func:`retrunk`."""
 
 _IFNAMSIZ = 16
 
@@ -64,8 +77,13 @@ def is_local(replica: Replica, row: Row) -> bool:
 
 def interface_of(replica: Replica, port: Row) -> Row | None:
     """Return the Interface of a Port; of a bond's the first."""
+    return next(iter(interfaces_of(replica, port)), None)
+
+
+def interfaces_of(replica: Replica, port: Row) -> Sequence[Row]:
+    """Return the Interfaces of a Port; a bond has several."""
     found = (replica.row("Interface", uuid) for uuid in sorted(port["interfaces"]))
-    return next((row for row in found if row), None)
+    return [row for row in found if row]
 
 
 def datapath_of(bridge: Row) -> Datapath:
@@ -103,6 +121,19 @@ def add_ids(row: Row, table: str, wanted: Mapping[str, str]) -> list[Operation]:
         return []
     old = ["external_ids", "delete", ["set", sorted(different)]]
     return [mutate(row, table, old, ["external_ids", "insert", to_map(different)])]
+
+
+def retrunk(row: Row, trunks: set[int]) -> list[Operation]:
+    """Return what makes vswitchd notice a Port's new ``trunks``, which it would not by itself.
+
+    It takes them over only when another column changes as well, and ``external_ids`` is none that
+    it looks at (measured with 3.5.0). ovs-vsctl hides that, since it changes ``next_cfg``.
+    """
+    if row["trunks"] == trunks:
+        return []
+    turned = "1" if row["other_config"].get(TURN_KEY) == "0" else "0"
+    old = ["other_config", "delete", ["set", [TURN_KEY]]]
+    return [mutate(row, "Port", old, ["other_config", "insert", to_map({TURN_KEY: turned})])]
 
 
 def mutate(row: Row, table: str, *mutations: Sequence[Any]) -> Operation:

@@ -20,13 +20,16 @@ from ovsdriver.adapters.switch.bridges import EnsureBridge, RemoveBridge
 from ovsdriver.adapters.switch.news import News
 from ovsdriver.adapters.switch.ports import ClearRequest, EnsurePort, RemovePort, check_port
 from ovsdriver.adapters.switch.rows import WATCHED, check_name
+from ovsdriver.adapters.switch.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.switch.view import SwitchView
-from ovsdriver.domain.model import Bridge, Port
+from ovsdriver.domain.model import Bridge, Port, UplinkPort
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.errors import UnavailableError, UnsupportedError
 from ovsdriver.ports import SwitchStatus
 
 log = logging.getLogger(__name__)
+
+_Making = EnsurePort | EnsureBridge | EnsureUplink
 
 _WITHDRAW_S = 1.0
 _OF_THE_MOMENT = frozenset({"conflict", "timed out", "I/O error", "resources exhausted"})
@@ -200,6 +203,36 @@ class OvsSwitch:
         withdraw = RemovePort(port.name, owner=self._owner)
         await self._ensure(f"port {port.name}", port.name, plan, withdraw)
 
+    async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
+        """Make an uplink's port as described; a bond is one port with several interfaces.
+
+        Returns when vswitchd has all of its NICs. Not ``awaited``: when the change is committed,
+        for one that only takes something away.
+
+        Raises:
+            ConflictError: a port of that name is not ours, or a NIC is in another port.
+            InvalidOptionError: a name or a VLAN is outside the range; nothing is sent.
+            UnavailableError: as of :meth:`ensure_port`.
+        """
+        check_uplink(port)
+        what = f"uplink {port.name}"
+        self._removals.pop(f"port {port.name}", None)
+        plan = EnsureUplink(
+            port,
+            owner=self._owner,
+            serial=next(self._serial),
+            devices={nic: self._device_index(nic) for nic in port.nics},
+        )
+        withdraw = RemovePort(port.name, owner=self._owner)
+        if awaited:
+            await self._ensure(what, port.name, plan, withdraw, interfaces=port.nics)
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._submit(what, port.name, plan)
+        except TimeoutError as error:
+            raise self._no_database() from error
+
     async def remove_port(self, name: str) -> bool:
         """Commit the removal of a port of ours; vswitchd is not waited for. False if not there.
 
@@ -209,24 +242,33 @@ class OvsSwitch:
         return await self._remove(f"port {name}", name, RemovePort(name, owner=self._owner))
 
     async def _ensure(
-        self, what: str, interface: str, plan: EnsurePort | EnsureBridge, withdraw: Plan
+        self,
+        what: str,
+        subject: str,
+        plan: _Making,
+        withdraw: Plan,
+        *,
+        interfaces: Sequence[str] = (),
     ) -> None:
+        """Commit ``plan`` and wait for its interfaces: of the subject's name, if none are given."""
+        waited = subject
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._submit(what, interface, plan)
-                row = await self._taken(what, interface, plan)
-                if row["ofport_request"] is not None:
-                    clear = ClearRequest(interface, owner=self._owner)
-                    await self._submit(what, interface, clear)
+                await self._submit(what, subject, plan)
+                for waited in interfaces or (subject,):
+                    row = await self._taken(what, waited, plan)
+                    if row["ofport_request"] is not None:
+                        clear = ClearRequest(waited, owner=self._owner)
+                        await self._submit(what, waited, clear)
         except TimeoutError as error:
-            failure = self._not_in_time(what, interface)
-            await self._take_back(interface, plan, withdraw)
+            failure = self._not_in_time(what, waited)
+            await self._take_back(subject, plan, withdraw)
             raise failure from error
         except UnavailableError:
-            await self._take_back(interface, plan, withdraw)
+            await self._take_back(subject, plan, withdraw)
             raise
 
-    async def _taken(self, what: str, interface: str, plan: EnsurePort | EnsureBridge) -> Row:
+    async def _taken(self, what: str, interface: str, plan: _Making) -> Row:
         """Wait until vswitchd has the interface; the monitor tells, next_cfg is left alone."""
         with self._news.of(interface) as changed:
             while True:
@@ -246,9 +288,7 @@ class OvsSwitch:
                         raise UnavailableError(_refused_by_vswitchd(what, row))
                 await changed.wait()
 
-    async def _take_back(
-        self, subject: str, plan: EnsurePort | EnsureBridge, withdraw: Plan
-    ) -> None:
+    async def _take_back(self, subject: str, plan: _Making, withdraw: Plan) -> None:
         """Remove what ``plan`` inserted, if need be when the database answers again."""
         if plan.made:
             await asyncio.wait([self._queue(subject, withdraw)], timeout=_WITHDRAW_S)

@@ -1,13 +1,13 @@
 """The replica's rows as the services see them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from ovsdriver.adapters.ovsdb import Replica, Row
 from ovsdriver.adapters.switch.rows import (
     datapath_of,
     integration_bridge,
-    interface_of,
+    interfaces_of,
     is_ours,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
@@ -19,7 +19,7 @@ class SwitchView:
     def __init__(self, replica: Replica, *, owner: str) -> None:
         self._replica = replica
         self._owner = owner
-        self._ports: dict[str, tuple[Row, Row | None, ObservedPort]] = {}
+        self._ports: dict[str, tuple[Row, Sequence[Row], ObservedPort]] = {}
         self._bridges: Mapping[str, ObservedBridge] = {}
         self._version = -1
 
@@ -66,12 +66,22 @@ class SwitchView:
         return tuple(sorted(found, key=lambda port: port.name))
 
     def _port(self, row: Row, bridge: str) -> ObservedPort:
-        interface = interface_of(self._replica, row)
+        interfaces = interfaces_of(self._replica, row)
         known = self._ports.get(row["_uuid"])
         # a row that changed is another object
-        if known and known[0] is row and known[1] is interface and known[2].bridge == bridge:
+        if (
+            known
+            and known[0] is row
+            and len(known[1]) == len(interfaces)
+            and all(old is new for old, new in zip(known[1], interfaces, strict=True))
+            and known[2].bridge == bridge
+        ):
             return known[2]
-        details = interface or {}
+        # of a bond, one that fails speaks for all
+        details = next(
+            (each for each in interfaces if each["error"] or each["ofport"] == -1),
+            next(iter(interfaces), {}),
+        )
         port = ObservedPort(
             name=row["name"],
             bridge=bridge,
@@ -83,6 +93,9 @@ class SwitchView:
             error=details.get("error") or "",
             external_ids=MappingProxyType(row["external_ids"]),
             internal=details.get("type") == "internal",
+            interfaces=tuple(sorted(each["name"] for each in interfaces)),
+            bond_mode=row["bond_mode"] or "",
+            lacp=row["lacp"] or "",
         )
-        self._ports[row["_uuid"]] = (row, interface, port)
+        self._ports[row["_uuid"]] = (row, interfaces, port)
         return port

@@ -13,6 +13,7 @@ from ovsdriver.domain.planning import (
     KnownBridge,
     KnownPool,
     Surroundings,
+    bridge_name,
     foreign_tags,
     overlap,
     plan,
@@ -36,7 +37,8 @@ def planned(new: NewNetwork, defaults: Defaults = DEFAULTS, **around: Any) -> Ne
         "routes": (),
         "datapaths": ("netdev",),
     } | around
-    return plan(new, Surroundings(**values), defaults)
+    bridge = bridge_name(new.options, defaults, values["networks"], {})
+    return plan(new, Surroundings(**values), defaults, bridge=bridge)
 
 
 def a_bridge(name: str = "br-lab", **changes: Any) -> KnownBridge:

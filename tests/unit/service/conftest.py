@@ -25,10 +25,12 @@ from ovsdriver.service.networks import Networks
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.purge import Purge
 from ovsdriver.service.reconciler import Reconciler
+from ovsdriver.service.uplinks import Uplinks
 from tests.builders import FIRST, RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.links import FakeLinks
+from tests.fakes.nics import FakeNics
 from tests.fakes.switch import FakeSwitch
 
 OWNER = "ovsnet"
@@ -71,6 +73,7 @@ class Host:
 
     path: Path
     links: FakeLinks
+    nics: FakeNics
     switch: HostSwitch
     firewall: FakeFirewall
     engine: FakeEngine
@@ -87,6 +90,7 @@ class Host:
     @classmethod
     async def start(cls, path: Path, earlier: "Host | None" = None) -> "Host":
         links = earlier.links if earlier else FakeLinks(owner=OWNER)
+        nics = earlier.nics if earlier else FakeNics(links)
         switch = earlier.switch if earlier else HostSwitch(links)
         firewall = earlier.firewall if earlier else FakeFirewall()
         database = await Database.open(path / "state.db")
@@ -104,6 +108,7 @@ class Host:
         locks = Locks()
         engine = earlier.engine if earlier else FakeEngine()
         witness = Witness(engine)
+        uplinks = Uplinks(owner=OWNER, state=state, notes=state, switch=switch, nics=nics)
         networks = Networks(
             owner=OWNER,
             defaults=Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500),
@@ -114,6 +119,7 @@ class Host:
             switch=switch,
             links=links,
             firewall=firewall,
+            uplinks=uplinks,
             locks=locks,
         )
         endpoints = Endpoints(
@@ -128,6 +134,7 @@ class Host:
         return cls(
             path=path,
             links=links,
+            nics=nics,
             switch=switch,
             firewall=firewall,
             engine=engine,
@@ -164,6 +171,7 @@ class Host:
                 switch=switch,
                 links=links,
                 firewall=firewall,
+                uplinks=uplinks,
             ),
         )
 

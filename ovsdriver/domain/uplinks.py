@@ -1,0 +1,318 @@
+"""From ``ovs.uplink`` to the uplink of a bridge: which NICs, and may they be taken. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from netaddr import IPNetwork
+
+from ovsdriver.domain import names
+from ovsdriver.domain.model import BondMode, Lacp, Mode, Network, Uplink
+from ovsdriver.domain.observed import ObservedBridge, ObservedLink
+from ovsdriver.domain.requests import NetworkOptions
+from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
+
+_NO_NICS = {
+    "bridge": "a Linux bridge",
+    "openvswitch": "a port that Open vSwitch made",
+    "dummy": "a dummy, which leads nowhere",
+}
+"""Kinds of links that cannot be an uplink."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NicPort:
+    """The port of Open vSwitch that a NIC is in."""
+
+    name: str
+    bridge: str
+    ours: bool
+    nics: tuple[str, ...] = ()
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+    vlan_mode: str = ""
+    internal: bool = False
+
+    def carries(self, tag: int) -> bool:
+        """Whether frames of VLAN ``tag`` cross it (0: those without a tag)."""
+        if self.vlan_mode == "access" or (not self.vlan_mode and self.tag is not None):
+            return tag == self.tag
+        return not self.trunks or tag in self.trunks or tag == self.tag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNic:
+    """A link of the host that was named as an uplink."""
+
+    name: str
+    kind: str = ""
+    mtu: int = 0
+    addresses: tuple[IPNetwork, ...] = ()
+    """Without link-local ones of IPv6, which every link has."""
+    routes: tuple[IPNetwork, ...] = ()
+    """Destinations that the host reaches through it."""
+    master: str = ""
+    """The Linux bridge or bond that it is in."""
+    port: NicPort | None = None
+    product: bool = False
+    """It is a link that we made for a container or a gateway."""
+
+
+def known_nic(
+    name: str,
+    links: Mapping[str, ObservedLink],
+    routes: Iterable[tuple[IPNetwork, str]],
+    bridges: Mapping[str, ObservedBridge],
+    *,
+    owner: str,
+) -> KnownNic | None:
+    """Return what there is of a NIC; None if there is no such link."""
+    link = links.get(name)
+    if link is None:
+        return None
+    masters = {each.index: each for each in links.values()}
+    master = masters.get(link.master_index or 0)
+    return KnownNic(
+        name=name,
+        kind=link.kind,
+        mtu=link.mtu,
+        addresses=tuple(each for each in link.addresses if not _link_local(each)),
+        routes=tuple(
+            destination
+            for destination, through in routes
+            if through == name and not _link_local(destination)
+        ),
+        # in the kernel's datapath the master is the datapath's own link
+        master=master.name if master is not None and master.kind != "openvswitch" else "",
+        port=_port(name, bridges, owner),
+        product=names.owned_alias(owner, link.alias),
+    )
+
+
+def _port(nic: str, bridges: Mapping[str, ObservedBridge], owner: str) -> NicPort | None:
+    for bridge in bridges.values():
+        for port in bridge.ports:
+            if nic in port.interfaces:
+                return NicPort(
+                    name=port.name,
+                    bridge=bridge.name,
+                    ours=port.external_ids.get(names.OWNER_KEY) == owner,
+                    nics=port.interfaces,
+                    tag=port.tag,
+                    trunks=port.trunks,
+                    vlan_mode=port.vlan_mode,
+                    internal=port.internal,
+                )
+    return None
+
+
+def _link_local(network: IPNetwork) -> bool:
+    return bool(network.version == 6 and (network.ip.is_link_local() or network.ip.is_multicast()))
+
+
+def bridge_of(
+    nics: Sequence[str], networks: Iterable[Network], bridges: Mapping[str, ObservedBridge]
+) -> str:
+    """Return the bridge of an uplink for which none was named.
+
+    The one that has it already, be it ours or somebody's; else one that is made for it. Not the
+    default one: networks without options are on that, and would have to name a VLAN from then on.
+    """
+    for network in networks:
+        uplink = network.segment.uplink
+        if uplink is not None and set(uplink.nics) & set(nics):
+            return network.segment.bridge
+    for bridge in bridges.values():
+        if any(set(port.interfaces) & set(nics) for port in bridge.ports):
+            return bridge.name
+    return names.uplink_bridge(nics[0])
+
+
+def uplinked(companions: Iterable[Network]) -> Uplink | None:
+    """Return the uplink that the networks on one bridge share."""
+    return next(
+        (each.segment.uplink for each in companions if each.segment.uplink and not each.ended), None
+    )
+
+
+def choose(
+    options: NetworkOptions,
+    *,
+    internal: bool,
+    bridge: str,
+    networks: Sequence[Network],
+    nics: Mapping[str, KnownNic],
+) -> Uplink | None:
+    """Return the uplink of a network on ``bridge``; None if it has none.
+
+    A network that names none is on the uplink of its bridge all the same, unless it is to have no
+    way out.
+
+    Raises:
+        InvalidOptionError: the options contradict each other.
+        ConflictError: a NIC is somebody else's, or the bridge has another uplink.
+        UnsupportedError: a link cannot be an uplink.
+    """
+    closed = internal or options.mode is Mode.ISOLATED
+    shared = uplinked(each for each in networks if each.segment.bridge == bridge)
+    if not options.uplink:
+        _refuse_stray(options)
+        return None if closed else shared
+    typed = "+".join(options.uplink)
+    if closed:
+        raise InvalidOptionError(
+            f"ovs.uplink={typed}: an isolated or internal network has no way out; leave the option "
+            "out, or use -o ovs.mode=flat"
+        )
+    bond, lacp = _bonding(options)
+    if shared is not None:
+        _refuse_other(options, shared, bridge)
+        return shared
+    found = [_nic(name, nics, bridge, networks) for name in options.uplink]
+    port = found[0].port
+    if port is not None and not port.ours:
+        _refuse_changed_port(options, port)
+        return Uplink(nics=options.uplink, given=True)
+    for nic in found:
+        _refuse_the_hosts(nic)
+    return Uplink(nics=options.uplink, bond=bond, lacp=lacp)
+
+
+def check_given(uplink: Uplink, tag: int, nics: Mapping[str, KnownNic]) -> None:
+    """Refuse a VLAN that the administrator's own port does not let through.
+
+    Raises:
+        ConflictError: it does not.
+    """
+    nic = nics.get(uplink.nics[0])
+    port = nic.port if nic is not None else None
+    if not uplink.given or port is None or port.carries(tag):
+        return
+    raise ConflictError(
+        f"port {port.name} on bridge {port.bridge}, which is not ours, does not carry VLAN "
+        f"{tag or 'none'}; let it: ovs-vsctl add port {port.name} trunks {tag}, or choose another "
+        "-o ovs.vlan="
+    )
+
+
+def smallest_mtu(uplink: Uplink | None, nics: Mapping[str, KnownNic]) -> int | None:
+    """Return the MTU of what an uplink carries, in bytes; None if it is not known."""
+    if uplink is None:
+        return None
+    return min((nics[each].mtu for each in uplink.nics if each in nics), default=None)
+
+
+def _refuse_stray(options: NetworkOptions) -> None:
+    said = [
+        f"ovs.{name}"
+        for name, value in (("bond", options.bond), ("lacp", options.lacp))
+        if value is not None
+    ]
+    if said:
+        raise InvalidOptionError(
+            f"{said[0]} says something about an uplink, and this network names none; add "
+            "-o ovs.uplink=NIC+NIC, or leave the option out"
+        )
+
+
+def _bonding(options: NetworkOptions) -> tuple[BondMode | None, Lacp]:
+    if len(options.uplink) == 1:
+        if options.bond is not None or options.lacp is not None:
+            raise InvalidOptionError(
+                f"ovs.uplink={options.uplink[0]} is one NIC, and ovs.bond and ovs.lacp are about "
+                "several; name them all (-o ovs.uplink=eth1+eth2), or leave these options out"
+            )
+        return None, Lacp.OFF
+    bond = options.bond or BondMode.ACTIVE_BACKUP
+    if bond is not BondMode.BALANCE_TCP:
+        return bond, options.lacp or Lacp.OFF
+    if options.lacp is Lacp.OFF:
+        raise InvalidOptionError(
+            "ovs.bond=balance-tcp works with a switch that speaks LACP only; say "
+            "-o ovs.lacp=active or passive, or use -o ovs.bond=balance-slb"
+        )
+    return bond, options.lacp or Lacp.ACTIVE
+
+
+def _refuse_other(options: NetworkOptions, shared: Uplink, bridge: str) -> None:
+    if set(options.uplink) != set(shared.nics):
+        raise ConflictError(
+            f"ovs.uplink={'+'.join(options.uplink)}: bridge {bridge} has the uplink "
+            f"{'+'.join(shared.nics)} already, and has one only; name that one, or another bridge "
+            "with -o ovs.bridge=NAME"
+        )
+    for option, wanted, has in (
+        ("bond", options.bond, shared.bond),
+        ("lacp", options.lacp, shared.lacp),
+    ):
+        if wanted not in (None, has):
+            raise ConflictError(
+                f"ovs.{option}={wanted}: the uplink of bridge {bridge} has "
+                f"{f'ovs.{option}={has}' if has else 'none of that'} already; leave the option out"
+            )
+
+
+def _nic(
+    name: str, nics: Mapping[str, KnownNic], bridge: str, networks: Sequence[Network]
+) -> KnownNic:
+    for other in networks:
+        if other.segment.uplink is not None and name in other.segment.uplink.nics:
+            raise ConflictError(
+                f"ovs.uplink={name}: still being freed from network {other.id[:12]}, which was "
+                "removed; `ovsnet status` shows what that waits for"
+                if other.ended
+                else f"ovs.uplink={name}: it is the uplink of bridge {other.segment.bridge}; use "
+                f"that one (-o ovs.bridge={other.segment.bridge}), or another NIC"
+            )
+    nic = nics.get(name)
+    if nic is None:
+        raise UnsupportedError(
+            f"ovs.uplink={name}: this host has no such link; `ip -brief link` lists those it has"
+        )
+    internal = nic.port is not None and nic.port.internal
+    what = "a port that Open vSwitch made" if internal else _NO_NICS.get(nic.kind)
+    if name == "lo":
+        what = "the loopback"
+    if nic.product:
+        what = "a container's link"
+    if what is not None:
+        raise UnsupportedError(f"ovs.uplink={name}: this is {what}, not a NIC; name a NIC")
+    if nic.port is not None and nic.port.bridge != bridge:
+        raise ConflictError(
+            f"ovs.uplink={name}: it is a port of bridge {nic.port.bridge}; use that bridge with "
+            f"-o ovs.bridge={nic.port.bridge}, or free it: ovs-vsctl del-port {nic.port.name}"
+        )
+    if nic.master:
+        raise ConflictError(
+            f"ovs.uplink={name}: it is a part of {nic.master}; free it first (ip link set {name} "
+            f"nomaster), or name {nic.master} if that is a bond"
+        )
+    return nic
+
+
+def _refuse_changed_port(options: NetworkOptions, port: NicPort) -> None:
+    if set(options.uplink) != set(port.nics):
+        raise ConflictError(
+            f"ovs.uplink={'+'.join(options.uplink)}: on bridge {port.bridge} there is port "
+            f"{port.name} with {'+'.join(port.nics)}, which is not ours to change; name exactly "
+            "these NICs"
+        )
+    if options.bond is not None or options.lacp is not None:
+        raise ConflictError(
+            f"port {port.name} on bridge {port.bridge} is not ours, so it stays as it is; leave "
+            "ovs.bond and ovs.lacp out, or set them there: ovs-vsctl set port "
+            f"{port.name} bond_mode=… lacp=…"
+        )
+
+
+def _refuse_the_hosts(nic: KnownNic) -> None:
+    carried = [str(each) for each in nic.addresses]
+    carried += [f"the route to {_destination(each)}" for each in nic.routes]
+    if carried:
+        raise ConflictError(
+            f"ovs.uplink={nic.name}: it carries {', '.join(carried[:4])} of this host, which would "
+            "be cut off; use another NIC"
+        )
+
+
+def _destination(route: IPNetwork) -> str:
+    return str(route.cidr) if route.prefixlen else "everywhere (the default route)"
