@@ -241,7 +241,6 @@ class Ipam:
             )
         self._spaces.check_pools(pool.space)
         self._spaces.add(pool)
-        self._reserving.apply(ledger)
         await self._tasks.to_its_end(
             self._add_pool(ledger), undo=partial(self.release_pool, pool.id)
         )
@@ -472,6 +471,8 @@ class Ipam:
         finally:
             if added:
                 self._pools[pool.id] = ledger
+                # Not before: a reservation that is made meanwhile looks for the pool there.
+                self._reserving.apply(ledger)
             else:
                 self._spaces.remove(pool)
         if not added:

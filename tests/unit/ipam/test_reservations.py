@@ -228,3 +228,16 @@ async def test_nobody_gets_an_address_while_its_reservation_is_on_its_way(ipam, 
     store.gate.set()
     assert await given(ipam, pool) == "10.40.0.2"
     await reserving
+
+
+async def test_a_reservation_that_is_made_while_its_pool_is_on_its_way_counts(ipam, store):
+    store.gate.clear()
+    making = asyncio.create_task(new_pool(ipam))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    reserving = asyncio.create_task(ipam.reserve([kept("10.40.0.1", "web")]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    store.gate.set()
+    pool, _ = await asyncio.gather(making, reserving)
+    assert await given(ipam, pool) == "10.40.0.2"
