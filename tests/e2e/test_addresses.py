@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.bed import Bed
 from tests.e2e.stage import Network, Stage
-from tests.e2e.wire import Wire
+from tests.e2e.wire import Wire, pools
 from tests.e2e.world import until
 
 pytestmark = pytest.mark.docker
@@ -32,11 +32,6 @@ def stage(bed: Bed) -> Iterator[Stage]:
     stage = Stage(bed)
     yield stage
     stage.clear()
-
-
-def pools(bed: Bed) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(bed.ovsnet("ipam", "pools", "--json"))
-    return found
 
 
 def options(*words: str) -> tuple[str, ...]:

@@ -1,15 +1,13 @@
 """The IPAM's calls on the real sockets: repeated, late, nonsensical, with names, replayed."""
 
-import json
 from collections.abc import Iterator
 from signal import SIGKILL
-from typing import Any
 
 import pytest
 
 from tests.e2e.bed import Bed
 from tests.e2e.stage import Stage
-from tests.e2e.wire import Wire
+from tests.e2e.wire import Wire, leases, pools
 
 pytestmark = pytest.mark.docker
 
@@ -33,15 +31,13 @@ def wire(bed: Bed, request: pytest.FixtureRequest) -> Iterator[Wire]:
         wire.release_pool(each["id"])
 
 
-def pools(bed: Bed) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(bed.ovsnet("ipam", "pools", "--json"))
-    return found
-
-
 def held(bed: Bed) -> list[tuple[str, str, str, int]]:
     """Return every lease with pool, kind and serial, which no other lease ever has."""
-    found = json.loads(bed.ovsnet("ipam", "leases", "--json"))
-    return [(each["pool"], each["address"], each["kind"], each["serial"]) for each in found]
+    return [
+        (pool["id"], each["address"], each["kind"], each["serial"])
+        for pool in pools(bed)
+        for each in leases(bed, pool["id"])
+    ]
 
 
 def test_calls_that_come_twice_give_twice_or_change_nothing(bed: Bed, wire: Wire) -> None:
@@ -122,8 +118,7 @@ def test_a_container_s_name_gets_its_address_again(bed: Bed, wire: Wire) -> None
     for name in ("mail", "db", "web"):
         assert wire.address(pool, name=name) == first[name]
     assert wire.address(pool, name="old") == "10.77.1.6"
-    found = json.loads(bed.ovsnet("ipam", "leases", pool, "--json"))
-    assert {each["name"]: each["address"] for each in found}["web"] == first["web"]
+    assert {each["name"]: each["address"] for each in leases(bed, pool)}["web"] == first["web"]
 
 
 def test_a_name_s_address_is_another_s_only_where_there_is_no_other(wire: Wire) -> None:

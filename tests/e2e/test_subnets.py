@@ -1,15 +1,13 @@
 """Subnets as Docker's users get them: chosen, typed, several, very small and very large."""
 
-import json
 from collections.abc import Iterator
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
 
 from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, Bed
 from tests.e2e.stage import Stage
-from tests.e2e.wire import Wire
+from tests.e2e.wire import Wire, pools
 from tests.e2e.world import until
 
 pytestmark = pytest.mark.docker
@@ -66,11 +64,6 @@ def wire(bed: Bed) -> Iterator[Wire]:
     yield wire
     for each in pools(bed):
         wire.release_pool(each["id"])
-
-
-def pools(bed: Bed) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(bed.ovsnet("ipam", "pools", "--json"))
-    return found
 
 
 def refusal(bed: Bed, *options: str, driver: str = "ovsnet") -> str:

@@ -6,7 +6,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.bed import PLUGIN_DIR, Bed
+from tests.e2e.bed import PLUGIN_DIR, RUN_DIR, Bed
 
 TIMEOUT_S = 30.0
 
@@ -25,12 +25,9 @@ class Wire:
 
     def call(self, name: str, body: object = None) -> dict[str, Any]:
         """Do a call and return its answer; ``None``: with an empty body."""
-        connection = _Connection(self._bed.outer_path(f"{PLUGIN_DIR}/{self._driver}.sock"))
-        try:
-            connection.request("POST", f"/{name}", b"" if body is None else json.dumps(body))
-            answer: dict[str, Any] = json.load(connection.getresponse())
-        finally:
-            connection.close()
+        socket_path = self._bed.outer_path(f"{PLUGIN_DIR}/{self._driver}.sock")
+        text = b"" if body is None else json.dumps(body).encode()
+        answer: dict[str, Any] = _answer(socket_path, "POST", f"/{name}", text)
         return answer
 
     def activate(self) -> None:
@@ -91,6 +88,29 @@ class Wire:
     def release_pool(self, pool: str) -> dict[str, Any]:
         """ReleasePool."""
         return self.call("IpamDriver.ReleasePool", {"PoolID": pool})
+
+
+def pools(bed: Bed) -> list[dict[str, Any]]:
+    """Return what ``ovsnet ipam pools --json`` prints, without starting a program."""
+    found = _answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", "/ipam/pools")
+    listed: list[dict[str, Any]] = found["pools"]
+    return listed
+
+
+def leases(bed: Bed, pool: str) -> list[dict[str, Any]]:
+    """Return what ``ovsnet ipam leases --json`` prints of a pool, at most a page of it."""
+    page = _answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", f"/ipam/leases?pool={pool}")
+    listed: list[dict[str, Any]] = page["leases"]
+    return listed
+
+
+def _answer(path: Path, method: str, target: str, body: bytes | None = None) -> Any:
+    connection = _Connection(path)
+    try:
+        connection.request(method, target, body)
+        return json.load(connection.getresponse())
+    finally:
+        connection.close()
 
 
 class _Connection(HTTPConnection):
