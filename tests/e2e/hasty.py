@@ -1,4 +1,5 @@
-"""Our process, with a collector whose minutes are seconds; arguments as those of ``ovsnet``."""
+"""Our process, impatient: the collector's minutes are seconds, and a store that could not be opened
+is tried again at once; arguments as those of ``ovsnet``."""
 
 from functools import partial
 
@@ -15,5 +16,6 @@ if __name__ == "__main__":
     for module in (ipam_report, report):
         module.SETTLING_S = 1.0
     ipam_console.VIEW_S = 0.0
+    bootstrap.RETRY_S = 0.2
     bootstrap.Collector = partial(Collector, interval_s=INTERVAL_S)
     main()
