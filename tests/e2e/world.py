@@ -48,6 +48,9 @@ _UNSHARE = (
     *("--pid", "--fork", "--kill-child", "--mount-proc"),
 )
 
+PATIENCE = float(os.environ.get("TESTS_PATIENCE", "1"))
+"""How many times longer than usual everything may take: an emulated machine is slow."""
+
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -72,6 +75,7 @@ def until(
     condition: Callable[[], object], what: str | Callable[[], str], *, timeout_s: float = 30
 ) -> None:
     """Wait for ``condition``; the bound is generous, so that only a fault ever meets it."""
+    timeout_s *= PATIENCE
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
@@ -121,10 +125,10 @@ class World:
             assert keeper.stdin is not None
             assert keeper.stdout is not None
             keeper.stdin.close()
-            keeper.wait(timeout=60)
+            keeper.wait(timeout=60 * PATIENCE)
             keeper.stdout.close()
             for program in self._started:
-                program.wait(timeout=60)
+                program.wait(timeout=60 * PATIENCE)
         self._remove_cgroups()
         # the mounts of the last process may be gone a moment later than the process
         for _ in range(50):
@@ -157,6 +161,7 @@ class World:
 
         After ``timeout_s`` it is ended (exit code 124; 137 if it had to be killed).
         """
+        timeout_s = round(timeout_s * PATIENCE)
         bounded = ("timeout", "-k", "2", str(timeout_s), *argv)
         done = subprocess.run(
             self.enter(*bounded, netns=netns),
@@ -243,7 +248,7 @@ class Program:
     def wait(self, timeout_s: float = 30) -> int:
         """Wait for its end and return its code; killed by a signal: 128 and the signal's number."""
         assert self._outer is not None
-        code = self._outer.wait(timeout=timeout_s)
+        code = self._outer.wait(timeout=timeout_s * PATIENCE)
         return 128 - code if code < 0 else code
 
     def stop(self, number: Signals = SIGTERM, *, timeout_s: float = 30) -> int:
