@@ -92,13 +92,17 @@ class _Watch:
         self._outcomes[report.nodeid] = "skipped"
         # a skip is (path, line, "Skipped: why"); an expected failure has a traceback instead
         skip = (
-            report.longrepr if isinstance(report.longrepr, tuple) else (0, 0, "fails as expected")
+            report.longrepr
+            if isinstance(report.longrepr, tuple | list)  # a list if a worker sent it
+            else (0, 0, "fails as expected")
         )
         self._skips.note(report.nodeid, skip[2].removeprefix("Skipped: "))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
+    if hasattr(config, "workerinput"):  # one of several processes; the one that began them counts
+        return
     if config.stash[SKIPS].unlisted and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     path: Path | None = config.getoption("--tally")
