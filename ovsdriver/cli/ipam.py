@@ -211,7 +211,8 @@ def _print_rows(rows: Iterator[dict[str, Any]], pools: list[dict[str, Any]]) -> 
     for each in rows:
         click.echo(
             layout.format(
-                each["address"], each["kind"], _time(each["created"]), each["subnet"], _who(each)
+                *(each["address"], "aux" if each["auxiliary"] else each["kind"]),
+                *(_time(each["created"]), each["subnet"], _who(each)),
             )
         )
 

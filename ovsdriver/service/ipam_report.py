@@ -78,6 +78,8 @@ class LeaseUse:
     """Id of the endpoint that has it: one of ours, or one that Docker lists on its network."""
     container: str
     """That endpoint's container as Docker tells it now; empty if it is not known."""
+    auxiliary: bool
+    """Kept by its network without an endpoint, whatever the kind that it was asked for as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,16 +209,17 @@ def lease_use(
     if endpoint is not None:
         listed = None if view is None else view.endpoints.get(endpoint.id)
     has_it = endpoint or listed
-    aux = has_it is None and lease.kind is LeaseKind.ENDPOINT and lease.address in kept
+    gateway = lease.kind is LeaseKind.GATEWAY
     return LeaseUse(
         address=str(lease.address),
-        kind=(LeaseKind.AUX if aux else lease.kind).value,
+        kind=lease.kind.value,
         wanted=lease.wanted,
         name=lease.name,
         serial=lease.serial,
         created=lease.created,
         endpoint=_id(has_it),
         container="" if listed is None else listed.container,
+        auxiliary=has_it is None and not gateway and lease.address in kept,
     )
 
 
@@ -296,7 +299,7 @@ def holder(use: LeaseUse) -> str:
     """Return who holds an address, in words."""
     if use.kind == LeaseKind.GATEWAY:
         return "the gateway"
-    if use.kind == LeaseKind.AUX:
+    if use.kind == LeaseKind.AUX or use.auxiliary:
         return "--aux-address"
     if use.container or use.name:
         return f"container {use.container or use.name}"
@@ -335,7 +338,7 @@ def refusal(
         )
     if network is not None and network.ended:
         return None
-    if use.kind != LeaseKind.ENDPOINT:
+    if use.kind != LeaseKind.ENDPOINT or use.auxiliary:
         return (
             f"{use.address} is kept for network {of[: lookup.SHOWN_DIGITS]} "
             f"({holder(use)}); `docker network rm` releases it with its network{force}"

@@ -42,12 +42,12 @@ def stage(bed: Bed) -> Iterator[Stage]:
 
 
 def leases(bed: Bed, network: str, family: int = 4) -> list[dict[str, Any]]:
-    """Return what is held but the gateway."""
+    """Return what is held for endpoints."""
     found = json.loads(bed.ovsnet("ipam", "leases", network, "--json"))
     return [
         each
         for each in found
-        if each["kind"] != "gateway" and (":" in each["address"]) == (family == 6)
+        if each["kind"] == "endpoint" and (":" in each["address"]) == (family == 6)
     ]
 
 

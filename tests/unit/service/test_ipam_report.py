@@ -28,7 +28,8 @@ def a_lease(address: IPAddress) -> Lease:
 def test_an_auxiliary_address_is_kept_for_its_network(network: Network) -> None:
     kept = reports.auxiliary(network, None)
     use = reports.lease_use(a_lease(PRINTER), None, None, kept=kept)
-    assert (use.kind, reports.holder(use)) == ("aux", "--aux-address")
+    assert (use.kind, use.auxiliary) == ("endpoint", True)
+    assert reports.holder(use) == "--aux-address"
     said = reports.refusal(use, network, None, age_s=1e6)
     assert said is not None
     assert "10.1.0.40 is kept for network" in said
@@ -38,14 +39,15 @@ def test_an_auxiliary_address_is_kept_for_its_network(network: Network) -> None:
 def test_an_address_that_no_endpoint_has_any_more_is_not_kept(network: Network) -> None:
     kept = reports.auxiliary(network, None)
     use = reports.lease_use(a_lease(IPAddress("10.1.0.41")), None, None, kept=kept)
-    assert (use.kind, reports.holder(use)) == ("endpoint", "nobody that is known here")
+    assert not use.auxiliary
+    assert reports.holder(use) == "nobody that is known here"
     assert reports.refusal(use, network, None, age_s=1e6) is None
 
 
 def test_an_address_that_an_endpoint_has_is_the_endpoint_s(network: Network) -> None:
     kept = reports.auxiliary(network, None)
     use = reports.lease_use(a_lease(PRINTER), an_endpoint(), None, kept=kept)
-    assert use.kind == "endpoint"
+    assert not use.auxiliary
 
 
 def test_a_pool_without_a_network_keeps_nothing() -> None:
