@@ -23,6 +23,7 @@ from ovsdriver.domain.model import (
     NetworkId,
     Port,
     Probe,
+    Tap,
     UplinkPort,
     Veth,
 )
@@ -123,10 +124,19 @@ class Links(Protocol):
         """
         ...
 
-    async def remove_veth(self, host: str) -> bool:
-        """Delete a pair of ours by its host end, in a batch with others; False if not there.
+    async def ensure_tap(self, tap: Tap) -> None:
+        """Give a container's internal port its MAC, MTU and our mark; it stays down.
 
-        Answers when the deletion is certain to happen, which may be before it has.
+        A link of that name that is none of vswitchd's, or is another endpoint's: ConflictError.
+        """
+        ...
+
+    async def remove_link(self, name: str) -> bool:
+        """Delete a link of ours, in a batch with others; False if not there.
+
+        A veth pair by its host end; or a tap that came back from its container when vswitchd, which
+        should have deleted it with its port, was not there. Answers when the deletion is certain to
+        happen, which may be before it has.
         """
         ...
 

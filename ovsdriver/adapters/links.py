@@ -19,10 +19,11 @@ from ovsdriver.adapters.netlink.probes import Probes
 from ovsdriver.adapters.netlink.reaper import DYING, Reaper
 from ovsdriver.adapters.netlink.refusals import translated
 from ovsdriver.adapters.netlink.sysctls import Sysctls
+from ovsdriver.adapters.netlink.taps import ensure_tap
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
-from ovsdriver.adapters.netlink.veths import VethPairs
+from ovsdriver.adapters.netlink.veths import VethPairs, mark_dying
 from ovsdriver.adapters.rtnetlink import RouteSocket
-from ovsdriver.domain.model import Gateway, Probe, Veth
+from ovsdriver.domain.model import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.observed import ObservedLink
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
@@ -45,11 +46,12 @@ class KernelLinks:
 
     def __init__(self, *, owner: str, timeout_s: float = 5.0) -> None:
         """Take the instance's name, which is in our marks, and what a call may take at most."""
+        self._owner = owner
         self._timeout_s = timeout_s
         self._thread = NetlinkThread()
         self._sysctls = Sysctls()
         self._reaper = Reaper()
-        self._veths = VethPairs(owner, self._sysctls)
+        self._veths = VethPairs(self._sysctls)
         self._gateways = Gateways(self._sysctls)
         self._probes = Probes(self._sysctls)
         self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
@@ -80,16 +82,20 @@ class KernelLinks:
                 while not await self._thread.call(lambda routes: self._veths.ensure(routes, veth)):
                     await asyncio.wrap_future(self._reaper.gone(veth.host))
 
-    async def remove_veth(self, host: str) -> bool:
-        """Mark the pair and leave the rest to the reaper."""
+    async def ensure_tap(self, tap: Tap) -> None:
+        """Settle the internal port's device, which vswitchd makes a moment after the port."""
+        await self._settle("internal port", tap.name, lambda routes: ensure_tap(routes, tap))
+
+    async def remove_link(self, name: str) -> bool:
+        """Mark the link and leave the rest to the reaper."""
 
         def mark(routes: RouteSocket) -> bool:
-            marked = self._veths.mark(routes, host)
+            marked = mark_dying(routes, name, owner=self._owner)
             if marked is not False:
-                self._reaper.add(host)
+                self._reaper.add(name)
             return marked is True
 
-        return await self._netlink(f"deleting the veth pair {host}", mark)
+        return await self._netlink(f"deleting the link {name}", mark)
 
     async def ensure_gateway(self, gateway: Gateway) -> None:
         """Settle the internal port's device, which vswitchd makes a moment after the port."""

@@ -1,5 +1,6 @@
 """``ovsnet endpoint ls | show``."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -11,6 +12,8 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.network import STYLES, chosen
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
+from ovsdriver.domain import vlans
+from ovsdriver.domain.model import PortKind, VlanMode
 
 
 @click.group(name="endpoint", epilog=EXIT_CODES)
@@ -48,7 +51,7 @@ def ls(settings: Settings, network: str | None, as_json: bool) -> None:
                 each["network_name"] or show.short(each["network"]),
                 ", ".join(each["addresses"]) or "-",
                 each["mac"],
-                show.vlan(each["vlan"]),
+                _vlans(each),
                 each["port"],
                 _state(each),
             )
@@ -91,7 +94,6 @@ def _print(endpoint: dict[str, Any]) -> None:
     if endpoint["network_name"]:
         network = f"{endpoint['network_name']} ({network})"
     options = sorted(endpoint["options"].items())
-    ofport = "" if endpoint["ofport"] is None else f", OpenFlow port {endpoint['ofport']}"
     show.facts(
         [
             ("Endpoint", endpoint["id"]),
@@ -101,15 +103,44 @@ def _print(endpoint: dict[str, Any]) -> None:
             ("Addresses", ", ".join(endpoint["addresses"]) or "-"),
             ("MAC", endpoint["mac"]),
             ("MTU", str(endpoint["mtu"])),
-            (
-                "Port",
-                f"{endpoint['port']} on bridge {endpoint['bridge']}, VLAN "
-                f"{show.vlan(endpoint['vlan'])}{ofport}",
-            ),
+            ("Port", _port(endpoint)),
+            *_lets_into(endpoint),
             ("Sandbox", endpoint["sandbox"] or "-"),
             ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
         ]
     )
+
+
+def _port(endpoint: dict[str, Any]) -> str:
+    kind = "internal port " if endpoint["port_kind"] == PortKind.INTERNAL else ""
+    parts = [f"{kind}{endpoint['port']} on bridge {endpoint['bridge']}", *_carries(endpoint)]
+    if endpoint["ofport"] is not None:
+        parts.append(f"OpenFlow port {endpoint['ofport']}")
+    if endpoint["protected"]:
+        parts.append("protected")
+    return ", ".join(parts)
+
+
+def _carries(endpoint: dict[str, Any]) -> Iterator[str]:
+    mode = VlanMode(endpoint["vlan_mode"])
+    if endpoint["vlan"] is not None:
+        told = {VlanMode.NATIVE_TAGGED: " tagged", VlanMode.NATIVE_UNTAGGED: " untagged"}
+        yield f"VLAN {show.vlan(endpoint['vlan'])}{told.get(mode, '')}"
+    if endpoint["trunks"]:
+        yield f"trunk of {vlans.text(endpoint['trunks'])}"
+
+
+def _lets_into(endpoint: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name the other networks whose VLANs the container was let into."""
+    if endpoint["trunked_networks"]:
+        yield "Reaches", ", ".join(map(show.short, endpoint["trunked_networks"])) + " as well"
+
+
+def _vlans(endpoint: dict[str, Any]) -> str:
+    """Return all VLANs in the width of a column."""
+    own = [] if endpoint["vlan"] is None else [show.vlan(endpoint["vlan"])]
+    trunks = [vlans.text(endpoint["trunks"])] if endpoint["trunks"] else []
+    return "+".join([*own, *trunks])
 
 
 def _state(endpoint: dict[str, Any]) -> Text:

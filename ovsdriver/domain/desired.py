@@ -9,12 +9,15 @@ from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
 from ovsdriver.domain.model import (
     Attachment,
     Bridge,
+    Datapath,
     Endpoint,
     Gateway,
     Network,
     Port,
+    PortKind,
     Probe,
     Segment,
+    Tap,
     Uplink,
     UplinkPort,
     Veth,
@@ -65,24 +68,69 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: 
     The same records always give the same names, so a restarted daemon finds what an earlier
     one made.
     """
-    host = names.host_link(endpoint.id)
+    internal = endpoint.port is PortKind.INTERNAL
     return Attachment(
         endpoint=endpoint.id,
-        veth=Veth(
-            host=host,
-            container=names.container_link(endpoint.id),
-            mac=endpoint.mac,
-            mtu=endpoint.mtu,
-            tx_offload=tx_offload,
-            alias=names.alias(owner, endpoint.id),
-        ),
+        link=_tap(endpoint, owner) if internal else _veth(endpoint, owner, tx_offload=tx_offload),
         port=Port(
-            name=host,
+            name=names.port(endpoint),
             bridge=network.segment.bridge,
-            tag=network.segment.tag,
+            tag=own_vlan(network, endpoint),
+            vlan_mode=endpoint.vlan_mode,
+            trunks=endpoint.trunks,
+            internal=internal,
+            moves=internal,
+            ofport=endpoint.ofport,
+            protected=endpoint.protected,
             external_ids=names.endpoint_ids(owner, endpoint),
         ),
     )
+
+
+def _veth(endpoint: Endpoint, owner: str, *, tx_offload: bool) -> Veth:
+    return Veth(
+        host=names.host_link(endpoint.id),
+        container=names.container_link(endpoint.id),
+        mac=endpoint.mac,
+        mtu=endpoint.mtu,
+        tx_offload=tx_offload,
+        alias=names.alias(owner, endpoint.id),
+    )
+
+
+def _tap(endpoint: Endpoint, owner: str) -> Tap:
+    # Neither the Interface's mac nor its mtu_request: vswitchd would go on trying to set them on
+    # a device that it does not see any more, with a warning each time, and would take the MTU for
+    # one that the bridge's own local port has to follow.
+    return Tap(
+        name=names.internal_link(endpoint.id),
+        mac=endpoint.mac,
+        mtu=endpoint.mtu,
+        alias=names.alias(owner, endpoint.id),
+    )
+
+
+def own_vlan(network: Network, endpoint: Endpoint) -> VlanTag | None:
+    """Return the VLAN that untagged frames of ``endpoint`` are in; None if in none."""
+    if not endpoint.vlan_mode.has_tag:
+        return None
+    return network.segment.tag if endpoint.vlan is None else endpoint.vlan
+
+
+def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
+    """Return every VLAN that ``endpoint`` takes part in; 0 for the segment without a tag."""
+    own = own_vlan(network, endpoint)
+    return frozenset((*endpoint.trunks, *(() if own is None else (own,))))
+
+
+def interface_prefix(network: Network, endpoint: Endpoint, datapath: Datapath) -> str:
+    """Return what Docker makes the interface's name in the container from, with a number behind it.
+
+    An internal port of the kernel's datapath keeps its name: see ``names.internal_link``.
+    """
+    if endpoint.port is PortKind.INTERNAL and datapath is Datapath.SYSTEM:
+        return names.internal_link(endpoint.id).removesuffix("0")
+    return network.interface_prefix
 
 
 def gateway(network: Network, *, owner: str) -> Gateway | None:

@@ -3,17 +3,27 @@
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ovsdriver.domain import desired, names, uplink_diff
+from ovsdriver.domain import desired, names, uplink_diff, vlans
 from ovsdriver.domain.model import (
     Endpoint,
+    EndpointId,
     Gateway,
     Network,
     NetworkId,
     Port,
+    PortKind,
     Probe,
     UplinkPort,
+    VlanMode,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+
+_MODES = {
+    VlanMode.ACCESS: "an access port",
+    VlanMode.TRUNK: "a trunk",
+    VlanMode.NATIVE_TAGGED: "a native-tagged trunk",
+    VlanMode.NATIVE_UNTAGGED: "a native-untagged trunk",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +51,8 @@ class Difference:
     repairs: tuple[Repair, ...] = ()
     beyond: tuple[str, ...] = field(default=())
     """What we see and may not or cannot mend, one sentence each."""
+    lost: Mapping[EndpointId, str] = field(default_factory=dict)
+    """Endpoints that only a new start of their container helps, with the reason; ``beyond`` too."""
 
 
 def compare(
@@ -64,6 +76,7 @@ def compare(
     wires = dict(desired.uplink_ports(by_id.values(), owner=owner))
     expected = {port.name for port in wires.values()}
     beyond.extend(uplink_diff.beyond(by_id.values(), wires, bridges, links))
+    lost: dict[EndpointId, str] = {}
     for network in by_id.values():
         unfinished = _unfinished(network, abandoned)
         if unfinished:
@@ -84,27 +97,26 @@ def compare(
         home = by_id.get(endpoint.network)
         if home is None or _unfinished(home, abandoned):
             continue
-        host = names.host_link(endpoint.id)
-        expected.add(host)
-        repair = _endpoint_repair(home, endpoint, owner, ports, links)
+        expected.add(names.port(endpoint))
+        if why := _lost(home, endpoint, owner, ports, links):
+            lost[endpoint.id] = why
+            beyond.append(
+                f"endpoint {endpoint.id[:12]}: {why}; restart the container to give it a new one"
+            )
+            continue
+        repair = _endpoint_repair(home, endpoint, owner, ports)
         if repair is None:
             continue
-        if not repair.finish and host not in links:
-            beyond.append(
-                f"endpoint {endpoint.id[:12]}: its link {host} is gone; "
-                "restart the container to give it a new one"
-            )
-        elif not repair.finish and home.segment.bridge not in bridges and home.segment.adopted:
+        if not repair.finish and home.segment.bridge not in bridges and home.segment.adopted:
             continue
-        else:
-            (finishing if repair.finish else making).append(repair)
+        (finishing if repair.finish else making).append(repair)
     beyond.extend(
         f"port {port.name} on bridge {port.bridge} carries our mark and has no record; if no "
         f"container uses it, remove it: ovs-vsctl del-port {port.bridge} {port.name}"
         for port in ports.values()
         if port.external_ids.get(names.OWNER_KEY) == owner and port.name not in expected
     )
-    return Difference(repairs=(*finishing, *making), beyond=tuple(beyond))
+    return Difference(repairs=(*finishing, *making), beyond=tuple(beyond), lost=lost)
 
 
 def _unfinished(network: Network, abandoned: Container[NetworkId]) -> str:
@@ -176,28 +188,50 @@ def _device_lacks(what: str, wanted: Gateway | Probe, link: ObservedLink | None)
     return "" if link.up else f"{what} {name} is down"
 
 
-def _endpoint_repair(
+def _lost(
     network: Network,
     endpoint: Endpoint,
     owner: str,
     ports: Mapping[str, ObservedPort],
     links: Mapping[str, ObservedLink],
+) -> str:
+    """Return what of a container's link is gone for good; empty if nothing is."""
+    if endpoint.ended or endpoint.sandbox is None:
+        return ""
+    name = names.port(endpoint)
+    link, port = links.get(name), ports.get(name)
+    if endpoint.port is not PortKind.INTERNAL:
+        return f"its link {name} is gone" if link is None else ""
+    if port is None or port.bridge != network.segment.bridge:
+        # To make it again would be to make a device in the host's namespace.
+        return f"its internal port {name} was removed, and with it the container's interface"
+    if link is not None and link.alias != names.alias(owner, endpoint.id):
+        # The device that we settled has our mark, before it goes and after it comes back.
+        return (
+            f"ovs-vswitchd has made a new device {name} (it was restarted, or lost its database), "
+            "so the container's interface leads nowhere"
+        )
+    return ""
+
+
+def _endpoint_repair(
+    network: Network,
+    endpoint: Endpoint,
+    owner: str,
+    ports: Mapping[str, ObservedPort],
 ) -> Repair | None:
     if endpoint.ended:
         return Repair(
             network=network, endpoint=endpoint, finish=True, why="its deletion was cut short"
         )
-    host = names.host_link(endpoint.id)
     if endpoint.sandbox is None:
-        if host not in ports:
+        if names.port(endpoint) not in ports:
             return None
         return Repair(
             network=network, endpoint=endpoint, finish=True, why="its port outlived its container"
         )
     wanted = desired.attachment(network, endpoint, owner=owner, tx_offload=True)
     why = _port_lacks(wanted.port, ports)
-    if not why and host not in links:
-        why = f"link {host} is gone"
     return Repair(network=network, endpoint=endpoint, why=why) if why else None
 
 
@@ -207,10 +241,30 @@ def _port_lacks(wanted: Port, ports: Mapping[str, ObservedPort]) -> str:
         return f"port {wanted.name} is not there"
     if port.bridge != wanted.bridge:
         return f"port {wanted.name} is on bridge {port.bridge}"
-    if port.tag != wanted.tag:
-        return f"port {wanted.name} has VLAN {port.tag}, not {wanted.tag}"
-    if port.vlan_mode not in ("", "access") or port.trunks:
-        return f"port {wanted.name} is not an access port any more"
+    if why := _vlans_differ(wanted, port) or _number_differs(wanted, port):
+        return f"port {wanted.name} {why}"
     if any(port.external_ids.get(key) != value for key, value in wanted.external_ids.items()):
         return f"port {wanted.name} has lost marks of ours"
     return f"port {wanted.name}: {port.error}" if port.error else ""
+
+
+def _vlans_differ(wanted: Port, port: ObservedPort) -> str:
+    if port.tag != wanted.tag:
+        return f"has VLAN {port.tag}, not {wanted.tag}"
+    # An empty mode means what the tag says.
+    in_force = port.vlan_mode or (VlanMode.TRUNK if port.tag is None else VlanMode.ACCESS)
+    if in_force != wanted.vlan_mode or (port.trunks and not wanted.trunks):
+        return f"is not {_MODES[wanted.vlan_mode]} any more"
+    if port.trunks != wanted.trunks:
+        carried = vlans.text(port.trunks) or "every VLAN"
+        return f"is a trunk of {carried}, not of {vlans.text(wanted.trunks)}"
+    if port.protected != wanted.protected:
+        return f"is {'not ' if wanted.protected else ''}protected"
+    return ""
+
+
+def _number_differs(wanted: Port, port: ObservedPort) -> str:
+    # An internal port in a container cannot be given another number: it would be made anew.
+    if wanted.moves or wanted.ofport in (None, port.ofport):
+        return ""
+    return f"has OpenFlow port {port.ofport}, not {wanted.ofport}"

@@ -24,7 +24,7 @@ EndpointId = NewType("EndpointId", str)
 VlanTag = NewType("VlanTag", int)
 """1 to 4094, or 0 for "priority-tagged and untagged frames only" (``ovs.vlan=none``).
 
-Never absent: an OVS port without a tag is a trunk of all VLANs.
+Never absent but on trunks, which list theirs: an OVS port with neither carries all VLANs.
 """
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -48,6 +48,26 @@ class PortKind(StrEnum):
     """What plugs a container into the bridge (``ovs.port``)."""
 
     VETH = "veth"
+    INTERNAL = "internal"
+
+
+class VlanMode(StrEnum):
+    """Which frames a port takes and how it gives them out; Open vSwitch's ``vlan_mode``."""
+
+    ACCESS = "access"
+    TRUNK = "trunk"
+    NATIVE_TAGGED = "native-tagged"
+    NATIVE_UNTAGGED = "native-untagged"
+
+    @property
+    def has_trunks(self) -> bool:
+        """Whether such a port carries VLANs with their tags."""
+        return self is not VlanMode.ACCESS
+
+    @property
+    def has_tag(self) -> bool:
+        """Whether it has a VLAN of its own, which untagged frames belong to."""
+        return self is not VlanMode.TRUNK
 
 
 class Datapath(StrEnum):
@@ -186,6 +206,16 @@ class Endpoint:
     """Its leases are to be released with it: Docker did, or never will."""
     unpublished: tuple[str, ...] = ()
     """Ports that ``-p`` asked for and that this network cannot publish: ``80/tcp``."""
+    port: PortKind = PortKind.VETH
+    vlan: VlanTag | None = None
+    """The VLAN of its untagged frames; None: the network's."""
+    vlan_mode: VlanMode = VlanMode.ACCESS
+    trunks: tuple[VlanTag, ...] = ()
+    """VLANs that it sees tagged, ascending; none unless the user listed them (``ovs.trunks``)."""
+    ofport: int | None = None
+    """The OpenFlow port number that the user asked for."""
+    protected: bool = False
+    """It does not talk to other protected ports of its bridge (``ovs.protected``)."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed as driver options of the endpoint, for showing."""
 
@@ -203,13 +233,29 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A port of ours that should be there: always an access port with a tag."""
+    """A port of ours that should be there.
+
+    It always says which VLANs it carries: the tag, the trunks or both, as ``vlan_mode`` has them.
+    Open vSwitch takes an empty tag, or empty trunks, for all VLANs.
+    """
 
     name: str
     bridge: str
-    tag: VlanTag
+    tag: VlanTag | None
+    """None on :attr:`VlanMode.TRUNK` only."""
+    vlan_mode: VlanMode = VlanMode.ACCESS
+    trunks: tuple[VlanTag, ...] = ()
+    """Ascending; none on :attr:`VlanMode.ACCESS` only."""
     internal: bool = False
     """An OVS internal port, whose device vswitchd makes; else an existing device is plugged."""
+    moves: bool = False
+    """The device of an internal port goes into a container, where vswitchd does not see it.
+
+    To open it anew would destroy it: nothing may be changed of its port that makes vswitchd do so.
+    """
+    ofport: int | None = None
+    """OpenFlow port number, 1 to 65279; None: any."""
+    protected: bool = False
     mac: EUI | None = None
     """For internal ports in the host's namespace, which vswitchd gives this address."""
     mtu: int | None = None
@@ -249,12 +295,33 @@ class Veth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tap:
+    """The device of an internal port that goes into a container: a tap, or a vport of the kernel's.
+
+    Once it was in a container it is not made again here: vswitchd would make another one, in the
+    host's namespace.
+    """
+
+    name: str
+    """The port's, until Docker moves and renames it."""
+    mac: EUI
+    mtu: int
+    alias: str
+    """Our mark, in ``ifalias``: a device of this name without it is not the one that we settled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """An endpoint plugged in: a veth pair and a port."""
+    """An endpoint plugged in: a link and a port."""
 
     endpoint: EndpointId
-    veth: Veth
+    link: Veth | Tap
     port: Port
+
+    @property
+    def source(self) -> str:
+        """Name of the link that Docker moves."""
+        return self.link.container if isinstance(self.link, Veth) else self.link.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 
 from netaddr import EUI, IPNetwork, mac_unix_expanded
 
-from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId, Segment
+from ovsdriver.domain.model import (
+    Endpoint,
+    EndpointId,
+    Network,
+    NetworkId,
+    PortKind,
+    Segment,
+)
 
 OWNER_KEY = "ovsnet-owner"
 """In ``external_ids`` of every row of ours; its value is the instance's name."""
@@ -32,6 +39,22 @@ def host_link(endpoint: EndpointId) -> str:
 def container_link(endpoint: EndpointId) -> str:
     """Return the name of the container's end until Docker moves and renames it."""
     return f"ovc{endpoint[:_ID_DIGITS]}"
+
+
+def internal_link(endpoint: EndpointId) -> str:
+    """Return the name of an endpoint's internal port, and of its device.
+
+    It ends with 0 because the kernel's datapath loses a port whose device is renamed, and Docker
+    names the first interface of each prefix PREFIX0: so the name stays, if it is told the rest.
+    """
+    return f"ovi{endpoint[: _ID_DIGITS - 1]}0"
+
+
+def port(endpoint: Endpoint) -> str:
+    """Return the name of an endpoint's port, and of the host's end of its link."""
+    if endpoint.port is PortKind.INTERNAL:
+        return internal_link(endpoint.id)
+    return host_link(endpoint.id)
 
 
 def gateway_link(network: NetworkId) -> str:

@@ -25,6 +25,7 @@ class ObservedPort:
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     internal: bool = False
     vlan_mode: str = ""
+    protected: bool = False
     interfaces: tuple[str, ...] = ()
     """More than one: it is a bond."""
     bond_mode: str = ""

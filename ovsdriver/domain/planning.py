@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain import uplinks
+from ovsdriver.domain import desired, internal_ports, uplinks
+from ovsdriver.domain.internal_ports import ETHERNET_MTU
 from ovsdriver.domain.model import (
     Datapath,
+    Endpoint,
     Mode,
     Network,
+    PortKind,
     Segment,
     Subnet,
     VlanTag,
@@ -25,8 +28,8 @@ from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 IPV6_MINIMUM_MTU = 1280
 """Bytes; RFC 8200, section 5."""
 
-ETHERNET_MTU = 1500
-"""Bytes. The userspace datapath's taps lose longer frames (measured with Open vSwitch 3.5)."""
+DEFAULT_PREFIX = "eth"
+"""Begin of an interface's name in containers, where the user says none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,8 @@ class Surroundings:
     """Datapaths that the running vswitchd and this kernel can do."""
     wire_mtu: int | None = None
     """Bytes: the smallest of the adopted bridge's other ports; None: not known."""
+    endpoints: Sequence[Endpoint] = ()
+    """Of all networks: what their ports carry is not chosen for a new network."""
     ordinary_link: bool = False
     """The host has a link of the bridge's name that is no bridge of Open vSwitch."""
     nics: Mapping[str, uplinks.KnownNic] = field(default_factory=dict)
@@ -125,6 +130,10 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     subnets = _subnets(offered, mode, options, around.pools, defaults.spaces)
     _refuse_stray_gateways(options, mode, subnets)
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
+    if options.port is PortKind.INTERNAL:
+        internal_ports.refuse_long_frames(mtu, segment.datapath)
+        if options.interface_prefix is not None:
+            internal_ports.refuse_prefix(options.interface_prefix, segment.datapath)
     if mode.has_gateway:
         _refuse_overlaps(subnets, around)
     return Network(
@@ -137,7 +146,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         shared=options.shared,
         masquerade=options.masquerade,
         probe=_probe(subnets, around.pools),
-        interface_prefix=options.interface_prefix,
+        interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=options.port,
         options=options.typed,
     )
@@ -244,13 +253,29 @@ def _tag(
         )
     here = around.bridge
     foreign = here.tags if here else frozenset()
+    carried = _carried(companions, around.endpoints)
     first, last = defaults.ranges.get(name, defaults.vlans)
     for tag in range(first, last + 1):
-        if tag not in ours and tag not in foreign:
+        if tag not in ours and tag not in foreign and tag not in carried:
             return VlanTag(tag)
     raise ConflictError(
-        f"no VLAN of {first} to {last} is free on bridge {name}; remove a network, widen `vlans` "
-        "in ovsnet.toml, or name another bridge with -o ovs.bridge=NAME"
+        f"no VLAN of {first} to {last} is free on bridge {name}; remove a network"
+        f"{' or a container with ovs.trunks' if carried else ''}, widen `vlans` in ovsnet.toml, "
+        "choose one with -o ovs.vlan=, or name another bridge with -o ovs.bridge=NAME"
+    )
+
+
+def _carried(companions: Sequence[Network], endpoints: Sequence[Endpoint]) -> frozenset[int]:
+    """Return the VLANs that containers were let into by name on one bridge.
+
+    A network that does not say its VLAN must not come to be one that a trunk sees already.
+    """
+    homes = {network.id: network for network in companions}
+    return frozenset(
+        vlan
+        for each in endpoints
+        if not each.ended and each.network in homes
+        for vlan in desired.carried(homes[each.network], each)
     )
 
 

@@ -15,6 +15,7 @@ from ovsdriver.domain.model import (
     Mode,
     NetworkId,
     PortKind,
+    VlanMode,
     VlanTag,
 )
 
@@ -37,7 +38,7 @@ class NetworkOptions:
     """NICs; empty: none was named."""
     bond: BondMode | None = None
     lacp: Lacp | None = None
-    interface_prefix: str = "eth"
+    interface_prefix: str | None = None
     masquerade: bool = True
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """As the user typed them, for showing."""
@@ -51,6 +52,12 @@ class EndpointOptions:
 
     mac: EUI | None = None
     mtu: int | None = None
+    port: PortKind | None = None
+    vlan: VlanTag | None = None
+    vlan_mode: VlanMode | None = None
+    trunks: tuple[VlanTag, ...] = ()
+    ofport: int | None = None
+    protected: bool = False
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from netaddr import IPAddress, IPRange
 
-from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind
+from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.protocol import values
@@ -103,6 +103,14 @@ def _bond(text: str) -> BondMode:
 
 def _lacp(text: str) -> Lacp:
     return values.word(text, {lacp.value: lacp for lacp in Lacp})
+
+
+def _vlan_mode(text: str) -> VlanMode:
+    return values.word(text, {mode.value: mode for mode in VlanMode})
+
+
+def _ofport(text: str) -> int:
+    return values.integer(text, 1, 65279, "an OpenFlow port number")
 
 
 def _userspace(text: str) -> Datapath:
@@ -216,7 +224,9 @@ TABLE: Sequence[Option] = (
         field="port",
         parse=_port,
         default="`veth`",
-        help="What plugs containers into the bridge.",
+        help="What plugs containers into the bridge: `veth`, or `internal`, a port whose device "
+        "Open vSwitch makes. That is faster on the userspace datapath, but does not survive a "
+        "restart of ovs-vswitchd there.",
     ),
     Option(
         name="ovs.uplink",
@@ -308,6 +318,60 @@ TABLE: Sequence[Option] = (
         default="the network's",
         help="MTU of the container's interface in bytes, at most the network's.",
         aliases=("com.docker.network.driver.mtu",),
+    ),
+    Option(
+        name="ovs.port",
+        scope=Scope.ENDPOINT,
+        field="port",
+        parse=_port,
+        default="the network's",
+        help="What plugs this container in: `veth` or `internal`.",
+    ),
+    Option(
+        name="ovs.vlan",
+        scope=Scope.ENDPOINT,
+        field="vlan",
+        parse=values.vlan,
+        default="the network's",
+        help="VLAN of this container's untagged frames, 1 to 4094, or `none`. With another one "
+        "than the network's it talks there, and not to the network or its gateway.",
+    ),
+    Option(
+        name="ovs.trunks",
+        scope=Scope.ENDPOINT,
+        field="trunks",
+        parse=values.vlans,
+        default="none",
+        help="VLANs that this container sees tagged, and no others: `10+20-30`, or `10,20-30` "
+        "where commas can be typed. They may be those of other networks: that is what lets a "
+        "container route between them.",
+    ),
+    Option(
+        name="ovs.vlan_mode",
+        scope=Scope.ENDPOINT,
+        field="vlan_mode",
+        parse=_vlan_mode,
+        default="`access`; `native-untagged` with `ovs.trunks`",
+        help="`access`: one VLAN, untagged. `native-untagged`: that, and `ovs.trunks` tagged. "
+        "`native-tagged`: the same, but its own VLAN reaches it tagged. `trunk`: `ovs.trunks` and "
+        "nothing else, so the address that Docker gave it is out of reach.",
+    ),
+    Option(
+        name="ovs.ofport",
+        scope=Scope.ENDPOINT,
+        field="ofport",
+        parse=_ofport,
+        default="any free one",
+        help="OpenFlow port number on the bridge, 1 to 65279; refused if another port has it.",
+    ),
+    Option(
+        name="ovs.protected",
+        scope=Scope.ENDPOINT,
+        field="protected",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: this container does not talk to others of the bridge that say the same, only "
+        "to the rest: the gateway, and containers without it.",
     ),
     Option(
         name="ipam.space",

@@ -30,6 +30,7 @@ _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,11}")
 _PREFIXED = re.compile(r"([^/]+)/([0-9]{1,3})")
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)?")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SEPARATORS = re.compile(r"[,;+]")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
 NO_VLAN = VlanTag(0)
@@ -181,6 +182,26 @@ def vlan(text: str) -> VlanTag:
         return VlanTag(integer(text, 1, 4094, "a VLAN id"))
     except ValueError as error:
         raise ValueError(f"{error}, or `none` for a segment without a tag") from None
+
+
+def vlans(text: str) -> tuple[VlanTag, ...]:
+    """Read VLAN ids and ranges, ``10,20-30``, ascending and each once.
+
+    ``+`` and ``;`` separate as well: in ``docker run --network name=…,driver-opt=…`` a comma ends
+    the option, unless all of it is quoted twice.
+    """
+    found: set[VlanTag] = set()
+    for part in _SEPARATORS.split(text):
+        first_text, dash, last_text = part.strip().partition("-")
+        try:
+            first = integer(first_text.strip(), 1, 4094, "a VLAN id")
+            last = integer(last_text.strip(), 1, 4094, "a VLAN id") if dash else first
+        except ValueError as error:
+            raise ValueError(f"{quote(text)}: {error}; write it like 10+20-30") from None
+        if first > last:
+            raise ValueError(f"{quote(text)}: {first}-{last} is not a range; write {last}-{first}")
+        found.update(map(VlanTag, range(first, last + 1)))
+    return tuple(sorted(found))
 
 
 def mtu(text: str) -> int:

@@ -196,6 +196,7 @@ class Console:
             pools=pools,
             leases={pool.id: works.ipam.usage(pool.id).held for pool in pools},
             view=view,
+            lost=works.reconciler.lost,
             now=self._clock(),
         )
 

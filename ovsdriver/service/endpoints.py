@@ -11,7 +11,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ipam.service import Ipam
-from ovsdriver.domain import desired, names
+from ovsdriver.domain import desired, names, port_planning, vlans
 from ovsdriver.domain.model import (
     Attachment,
     Datapath,
@@ -20,6 +20,8 @@ from ovsdriver.domain.model import (
     Mode,
     Network,
     NetworkId,
+    PortKind,
+    Veth,
 )
 from ovsdriver.domain.planning import IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import Joined, NewEndpoint, PortMapping
@@ -27,6 +29,7 @@ from ovsdriver.errors import (
     ConflictError,
     DriverError,
     InvalidOptionError,
+    UnavailableError,
     UnknownObjectError,
     UnsupportedError,
 )
@@ -77,7 +80,8 @@ class Endpoints:
 
         Raises:
             UnknownObjectError: the network, or the lease behind an address, is not ours.
-                InvalidOptionError: ``ovs.mac`` contradicts ``--mac-address``.
+            InvalidOptionError: options contradict each other, the network or ``--mac-address``.
+            UnsupportedError: the bridge cannot do what they ask for.
         """
         async with self._locks.held(new.id), AsyncExitStack() as undo:
             network = self._network(new.network)
@@ -97,9 +101,11 @@ class Endpoints:
                 mtu=_mtu(new, network),
                 options=new.options.typed,
             )
+            endpoint = port_planning.with_port(endpoint, new.options, network)
             undo.push_async_callback(self._undone, self._state.forget_endpoint, new.id)
             await self._state.put_endpoint(endpoint)
             undo.pop_all()
+        self._tell_vlans(network, endpoint)
         return endpoint.mac if new.mac is None else None
 
     async def join(
@@ -129,7 +135,6 @@ class Endpoints:
             gateway4, gateway6 = gateways.get(4), gateways.get(6)
             unpublished = () if gateway4 or gateway6 else tuple(map(_port_text, ports))
             await self._switch.connected(SWITCH_WAIT_S)
-            host = names.host_link(endpoint_id)
             # A Join that comes again must not unplug, when it fails, what an earlier one made.
             fresh = earlier.sandbox is None
             if fresh:
@@ -138,11 +143,10 @@ class Endpoints:
             await self._state.put_endpoint(endpoint)
             attachment = await self.attachment(network, endpoint)
             if fresh:
-                undo.push_async_callback(self._undone, self._links.remove_veth, host)
-            await self._links.ensure_veth(attachment.veth)
-            if fresh:
-                undo.push_async_callback(self._undone, self._switch.remove_port, host)
-            await self._switch.ensure_port(attachment.port)
+                port = attachment.port.name
+                undo.push_async_callback(self._undone, self._links.remove_link, port)
+                undo.push_async_callback(self._undone, self._switch.remove_port, port)
+            await self._plug(attachment, fresh=fresh)
             undo.pop_all()
         if unpublished:
             log.warning(
@@ -155,8 +159,8 @@ class Endpoints:
                 },
             )
         return Joined(
-            source=attachment.veth.container,
-            prefix=network.interface_prefix,
+            source=attachment.source,
+            prefix=desired.interface_prefix(network, endpoint, self._datapath(network)),
             gateway4=gateway4,
             gateway6=gateway6,
             on_link=tuple(chain.from_iterable(map(network.beside, endpoint.addresses))),
@@ -171,7 +175,7 @@ class Endpoints:
             if endpoint is None or endpoint.network != network_id:
                 return
             await self._state.put_endpoint(replace(endpoint, sandbox=None))
-            await self._unplug(endpoint_id)
+            await self._unplug(endpoint)
 
     async def delete(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
         """Remove the port if Leave did not, the link and the record."""
@@ -253,10 +257,12 @@ class Endpoints:
             if network is None or network.ended:
                 return
             attachment = await self.attachment(network, current)
-            await self._links.ensure_offload(
-                current.sandbox, current.mac, tx=attachment.veth.tx_offload
-            )
-            await self._switch.ensure_port(attachment.port)
+            link, port = attachment.link, attachment.port
+            if isinstance(link, Veth):
+                await self._links.ensure_offload(current.sandbox, current.mac, tx=link.tx_offload)
+            elif self._switch.port(port.name) is None:
+                return  # vswitchd would make a device in the host's namespace, of no use to anyone
+            await self._switch.ensure_port(port)
 
     async def finish(self, endpoint: Endpoint) -> None:
         """Remove what a call that was cut short has left of an ended or unplugged endpoint."""
@@ -267,12 +273,54 @@ class Endpoints:
             if current.ended:
                 await self._remove(current)
             elif current.sandbox is None:
-                await self._unplug(current.id)
+                await self._unplug(current)
 
     async def attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
         """Return the plumbing of ``endpoint``, with the checksum offload its bridge needs."""
-        return desired.attachment(
-            network, endpoint, owner=self._owner, tx_offload=await self._tx_offload(network)
+        tx_offload = endpoint.port is not PortKind.VETH or await self._tx_offload(network)
+        return desired.attachment(network, endpoint, owner=self._owner, tx_offload=tx_offload)
+
+    async def _plug(self, attachment: Attachment, *, fresh: bool) -> None:
+        """Make link and port; the device of an internal port comes with the port."""
+        link, port = attachment.link, attachment.port
+        if isinstance(link, Veth):
+            await self._links.ensure_veth(link)
+            await self._switch.ensure_port(port)
+            return
+        if fresh:
+            await self._switch.ensure_port(port)
+        elif self._switch.port(port.name) is None:
+            raise UnavailableError(
+                f"port {port.name} was removed from Open vSwitch, and the container's interface "
+                "with it; start the container again"
+            )
+        # In a Join that comes again Docker may have moved it already.
+        if fresh or port.name in await self._links.links():
+            await self._links.ensure_tap(link)
+
+    def _tell_vlans(self, network: Network, endpoint: Endpoint) -> None:
+        """Say in the log when a container is let into other VLANs than its network's."""
+        if not endpoint.trunks and endpoint.vlan in (None, network.segment.tag):
+            return
+        carried = desired.carried(network, endpoint)
+        own = desired.own_vlan(network, endpoint)
+        log.info(
+            "endpoint.vlans",
+            extra={
+                "network": network.id,
+                "endpoint": endpoint.id,
+                "bridge": network.segment.bridge,
+                "vlan_mode": endpoint.vlan_mode.value,
+                "untagged": own or "none",
+                "vlans": vlans.text(carried),
+                "other_networks": " ".join(
+                    each.id[:12]
+                    for each in port_planning.others_carried(
+                        endpoint, network, self._state.networks()
+                    )
+                )
+                or "none",
+            },
         )
 
     async def _tx_offload(self, network: Network) -> bool:
@@ -281,10 +329,13 @@ class Endpoints:
         The kernel's datapath finishes them. The userspace one does only with TSO on; without it
         TCP between containers does not move a byte (measured with Open vSwitch 3.5).
         """
-        bridge = network.segment.bridge
-        observed = self._switch.bridge(bridge)
-        datapath = observed.datapath if observed else network.segment.datapath
-        return datapath is Datapath.SYSTEM or await self._links.tso(bridge)
+        if self._datapath(network) is Datapath.SYSTEM:
+            return True
+        return await self._links.tso(network.segment.bridge)
+
+    def _datapath(self, network: Network) -> Datapath:
+        observed = self._switch.bridge(network.segment.bridge)
+        return observed.datapath if observed else network.segment.datapath
 
     async def _end_stale(self, network: Network, address: IPAddress) -> None:
         """End an endpoint whose address its IPAM has given anew: the IPAM holds it for dead.
@@ -330,13 +381,15 @@ class Endpoints:
         except DriverError as error:
             log.warning("endpoint.undo-deferred", extra={"why": str(error)})
 
-    async def _unplug(self, endpoint: EndpointId) -> None:
+    async def _unplug(self, endpoint: Endpoint) -> None:
         """Remove the port. While Open vSwitch is away, dockerd is not held up for long.
 
-        The caller has recorded what is to happen, so the reconciler does it later.
+        The caller has recorded what is to happen, so the reconciler does it later. vswitchd deletes
+        the device of an internal port with it, wherever that is; dockerd, which then has nothing to
+        move out of the sandbox, goes on.
         """
         await self._switch.connected(UNPLUG_WAIT_S)
-        await self._switch.remove_port(names.host_link(endpoint))
+        await self._switch.remove_port(names.port(endpoint))
 
     async def _remove(self, endpoint: Endpoint) -> None:
         """Remove an endpoint's plumbing and, if it is ``releasing``, its leases; then its record.
@@ -347,8 +400,8 @@ class Endpoints:
         ending = replace(endpoint, sandbox=None, ended=True)
         if ending != self._state.endpoint(endpoint.id):
             await self._state.put_endpoint(ending)
-        await self._unplug(endpoint.id)
-        await self._links.remove_veth(names.host_link(endpoint.id))
+        await self._unplug(endpoint)
+        await self._links.remove_link(names.port(endpoint))
         if endpoint.releasing:
             await self._release_leases(endpoint)
         await self._state.forget_endpoint(endpoint.id)

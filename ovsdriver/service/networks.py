@@ -187,6 +187,7 @@ class Networks:
                 bridge=known_bridge(observed, self._owner, nics) if observed else None,
                 routes=[planning.HostRoute(destination=r.destination, link=r.link) for r in routes],
                 datapaths=self._datapaths(),
+                endpoints=self._state.endpoints(),
                 wire_mtu=_wire_mtu(observed, links) if observed else None,
                 ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
                 nics=self._known_nics(nics, links, routes),
@@ -318,9 +319,9 @@ class Networks:
         await self._state.put_network(replace(network, ended=True))
         for endpoint in self._state.endpoints(network.id):
             async with self._locks.held(endpoint.id):
-                host = names.host_link(endpoint.id)
-                await self._switch.remove_port(host)
-                await self._links.remove_veth(host)
+                port = names.port(endpoint)
+                await self._switch.remove_port(port)
+                await self._links.remove_link(port)
         gateway = desired.gateway(network, owner=self._owner)
         for of_host in (gateway, desired.probe(network, owner=self._owner)):
             if of_host is not None:

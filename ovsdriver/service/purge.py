@@ -134,7 +134,7 @@ class MarkPurge:
 
     async def _remove_links(self, tally: _Tally) -> None:
         for link in (await self._links.links()).values():
-            if names.owned_alias(self._owner, link.alias) and await self._links.remove_veth(
+            if names.owned_alias(self._owner, link.alias) and await self._links.remove_link(
                 link.name
             ):
                 tally.links.append(link.name)

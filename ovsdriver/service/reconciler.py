@@ -8,13 +8,13 @@ network or endpoint and looks at the record again.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ipam.errors import IpamError
 from ovsdriver.domain.diff import Difference, Repair, compare
-from ovsdriver.domain.model import Datapath
+from ovsdriver.domain.model import Datapath, EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, State, Switch
 from ovsdriver.service.endpoints import Endpoints
@@ -77,6 +77,12 @@ class Reconciler:
         self._poked = asyncio.Event()
         self._looking = asyncio.Lock()
         self._last = Repairs()
+        self._lost: Mapping[EndpointId, str] = {}
+
+    @property
+    def lost(self) -> Mapping[EndpointId, str]:
+        """Endpoints whose containers the last look found cut off for good, with the reason."""
+        return self._lost
 
     @property
     def last(self) -> Repairs:
@@ -122,6 +128,7 @@ class Reconciler:
             if await self._connected(failed):
                 difference = await self._difference()
                 beyond = difference.beyond
+                self._lost = difference.lost
                 for repair in difference.repairs:
                     await self._mend(repair, mended, failed)
                 await self._match_offload(mended, failed)
@@ -153,6 +160,7 @@ class Reconciler:
         return Difference(
             repairs=tuple(each for each in second.repairs if (each.subject, each.why) in seen),
             beyond=tuple(each for each in second.beyond if each in first.beyond),
+            lost={each: why for each, why in second.lost.items() if first.lost.get(each) == why},
         )
 
     async def _compare(self) -> Difference:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
-from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.domain import desired, names, port_planning
+from ovsdriver.domain.model import Endpoint, EndpointId, Network, PortKind
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
 from ovsdriver.service.claims import Claims
@@ -29,6 +29,8 @@ class Scene:
     """Number of addresses in use."""
     view: EngineView | None = None
     """Docker's last answer; None: none yet."""
+    lost: Mapping[EndpointId, str] = field(default_factory=dict)
+    """Endpoints that were found cut off for good, with the reason."""
     now: float = math.inf
     """Seconds since the epoch: what was made just now may still become something."""
 
@@ -110,9 +112,17 @@ class EndpointReport:
     mac: str
     mtu: int
     bridge: str
-    vlan: int
+    vlan: int | None
+    """Of untagged frames; 0: they are in no VLAN; None: it takes none (a trunk)."""
+    vlan_mode: str = "access"
+    trunks: tuple[int, ...] = ()
+    """VLANs that it sees tagged."""
+    trunked_networks: tuple[str, ...] = ()
+    """Ids of the other networks of ours that are among them."""
+    protected: bool = False
     port: str
     """Its name on the bridge, and of the device."""
+    port_kind: str = "veth"
     ofport: int | None
     sandbox: str | None
     options: Mapping[str, str]
@@ -403,7 +413,7 @@ def _network_state(scene: Scene, network: Network, gateway: str | None) -> str:
 
 
 def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointReport:
-    name = names.host_link(endpoint.id)
+    name = names.port(endpoint)
     port = scene.switch.port(name)
     fault = ""
     if endpoint.ended:
@@ -413,7 +423,9 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
     elif not scene.switch.status().connected:
         state = "unknown"
     else:
-        fault = _fault(port)
+        fault = scene.lost.get(endpoint.id) or _fault(
+            port, elsewhere=endpoint.port is PortKind.INTERNAL
+        )
         state = "broken" if fault else "attached"
     listed = None if scene.view is None else scene.view.endpoints.get(endpoint.id)
     return EndpointReport(
@@ -427,16 +439,27 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         mac=names.mac_text(endpoint.mac),
         mtu=endpoint.mtu,
         bridge=network.segment.bridge,
-        vlan=network.segment.tag,
+        vlan=desired.own_vlan(network, endpoint),
+        vlan_mode=endpoint.vlan_mode.value,
+        trunks=endpoint.trunks,
+        trunked_networks=tuple(
+            each.id
+            for each in port_planning.others_carried(endpoint, network, scene.state.networks())
+        ),
+        protected=endpoint.protected,
         port=name,
+        port_kind=endpoint.port.value,
         ofport=None if port is None else port.ofport,
         sandbox=endpoint.sandbox,
         options=dict(endpoint.options),
     )
 
 
-def _fault(port: ObservedPort | None) -> str:
-    """Return what is wrong with a port that should work."""
+def _fault(port: ObservedPort | None, *, elsewhere: bool = False) -> str:
+    """Return what is wrong with a port that should work.
+
+    Of a device that is ``elsewhere``, in a container, vswitchd knows nothing.
+    """
     if port is None:
         return "the port is not on the bridge"
     if port.error:
@@ -444,7 +467,7 @@ def _fault(port: ObservedPort | None) -> str:
     if port.ofport is None:
         return "ovs-vswitchd has not taken the port; is it running?"
     # A device that vanished keeps its ofport; only its index goes to 0.
-    if port.ofport < 0 or port.ifindex == 0:
+    if port.ofport < 0 or (port.ifindex == 0 and not elsewhere):
         return "the device is gone"
     return ""
 

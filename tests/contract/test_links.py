@@ -11,7 +11,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import Gateway, Mode, Probe, Veth
+from ovsdriver.domain.model import Gateway, Mode, Probe, Tap, Veth
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Route
 from tests.builders import FIRST, SECOND, a_network, a_subnet
@@ -27,6 +27,7 @@ VETH = Veth(
     tx_offload=False,
     alias=names.alias(OWNER, FIRST),
 )
+TAP = Tap(name=names.internal_link(FIRST), mac=VETH.mac, mtu=1400, alias=names.alias(OWNER, FIRST))
 NETWORK = a_network(subnets=(a_subnet(), a_subnet("fd00:1::/64", "fd00:1::1")), mtu=1400)
 ABSENT = "ovh000000000000"
 
@@ -242,34 +243,89 @@ async def test_a_taken_name_of_the_containers_end_is_a_conflict_and_leaves_nothi
 async def test_removing_a_pair_removes_both_ends_at_once_for_the_reader(world: World) -> None:
     await world.links.ensure_veth(VETH)
 
-    assert await world.links.remove_veth(VETH.host) is True
+    assert await world.links.remove_link(VETH.host) is True
 
     assert VETH.host not in await world.links.links()
 
 
 async def test_removing_a_pair_twice_succeeds(world: World) -> None:
     await world.links.ensure_veth(VETH)
-    await world.links.remove_veth(VETH.host)
+    await world.links.remove_link(VETH.host)
 
-    assert await world.links.remove_veth(VETH.host) is False
+    assert await world.links.remove_link(VETH.host) is False
 
 
 async def test_removing_what_never_was_succeeds(world: World) -> None:
-    assert await world.links.remove_veth(ABSENT) is False
+    assert await world.links.remove_link(ABSENT) is False
 
 
 async def test_somebody_elses_link_is_not_removed(world: World) -> None:
     world.make_link(VETH.host)
 
-    assert await world.links.remove_veth(VETH.host) is False
+    assert await world.links.remove_link(VETH.host) is False
 
     assert VETH.host in await world.links.links()
+
+
+async def test_a_containers_tap_is_settled_and_stays_down(world: World) -> None:
+    world.make_tap(TAP.name)
+
+    await world.links.ensure_tap(TAP)
+
+    found = (await world.links.links())[TAP.name]
+    assert (found.mac, found.mtu, found.alias, found.up) == (TAP.mac, 1400, TAP.alias, False)
+
+
+async def test_settling_a_tap_twice_changes_what_differs_alone(world: World) -> None:
+    world.make_tap(TAP.name)
+    await world.links.ensure_tap(TAP)
+    before = await world.links.links()
+
+    await world.links.ensure_tap(TAP)
+    assert await world.links.links() == before
+
+    await world.links.ensure_tap(replace(TAP, mtu=1300))
+    assert (await world.links.links())[TAP.name].mtu == 1300
+
+
+async def test_what_is_no_tap_of_this_endpoint_is_a_conflict(world: World) -> None:
+    world.make_link(TAP.name)
+    with pytest.raises(ConflictError, match=TAP.name):
+        await world.links.ensure_tap(TAP)
+
+    other = replace(TAP, name="ovi000000000000")
+    world.make_tap(other.name)
+    await world.links.ensure_tap(replace(other, alias=names.alias(OWNER, SECOND)))
+    with pytest.raises(ConflictError, match="not this endpoint's"):
+        await world.links.ensure_tap(other)
+
+
+async def test_a_tap_of_ours_is_removed_and_one_without_our_mark_stays(world: World) -> None:
+    world.make_tap(TAP.name)
+    assert await world.links.remove_link(TAP.name) is False
+    assert TAP.name in await world.links.links()
+
+    await world.links.ensure_tap(TAP)
+
+    assert await world.links.remove_link(TAP.name) is True
+    assert TAP.name not in await world.links.links()
+    assert await world.links.remove_link(TAP.name) is False
+
+
+async def test_a_tap_in_a_container_is_not_there(world: World) -> None:
+    world.make_tap(TAP.name)
+    await world.links.ensure_tap(TAP)
+
+    world.move(TAP.name, world.sandbox())
+
+    assert TAP.name not in await world.links.links()
+    assert await world.links.remove_link(TAP.name) is False
 
 
 async def test_a_pair_can_be_made_again_right_after_its_removal(world: World) -> None:
     await world.links.ensure_veth(VETH)
     old = (await world.links.links())[VETH.host].index
-    await world.links.remove_veth(VETH.host)
+    await world.links.remove_link(VETH.host)
 
     await world.links.ensure_veth(VETH)
 
@@ -294,7 +350,7 @@ async def test_removing_a_pair_in_use_takes_it_from_the_container(world: World) 
     await world.links.ensure_veth(VETH)
     sandbox = world.sandbox()
     world.move(VETH.container, sandbox)
-    await world.links.remove_veth(VETH.host)
+    await world.links.remove_link(VETH.host)
     await world.links.ensure_veth(replace(VETH, mac=EUI("0a:0f:0a:01:00:07")))  # waits for it
 
     assert await world.links.ensure_offload(sandbox, VETH.mac, tx=False) is False

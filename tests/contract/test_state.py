@@ -22,8 +22,10 @@ from ovsdriver.domain.model import (
     Mode,
     Network,
     NetworkId,
+    PortKind,
     Segment,
     Subnet,
+    VlanMode,
     VlanTag,
 )
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
@@ -140,6 +142,12 @@ async def test_a_restart_loses_nothing(state: SqliteState, store: Store):
         sandbox="/run/docker/netns/1",
         ended=True,
         options={"ovs.mtu": "1400"},
+        port=PortKind.INTERNAL,
+        vlan=VlanTag(9),
+        vlan_mode=VlanMode.NATIVE_TAGGED,
+        trunks=(VlanTag(10), VlanTag(20)),
+        ofport=77,
+        protected=True,
     )
     await state.put_network(full_network)
     await state.put_endpoint(full_endpoint)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Bridge, Datapath, Port, VlanTag
+from ovsdriver.domain.model import Bridge, Datapath, Port, VlanMode, VlanTag
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import Switch
@@ -283,6 +283,96 @@ async def test_a_tag_outside_the_range_never_reaches_the_switch(switch: Switch, 
         await switch.ensure_port(replace(INTERNAL, tag=VlanTag(tag)))
 
     assert switch.bridges()["brt"].ports == ()
+
+
+TRUNK = replace(INTERNAL, tag=None, vlan_mode=VlanMode.TRUNK, trunks=(VlanTag(5), VlanTag(6)))
+NATIVE = replace(TRUNK, tag=VlanTag(7), vlan_mode=VlanMode.NATIVE_UNTAGGED)
+
+
+@pytest.mark.parametrize("port", [TRUNK, NATIVE, replace(NATIVE, vlan_mode=VlanMode.NATIVE_TAGGED)])
+async def test_a_trunk_carries_the_listed_vlans(switch: Switch, port: Port) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    await switch.ensure_port(port)
+
+    found = await observed(switch, "it1")
+    assert (found.tag, found.vlan_mode, found.trunks) == (port.tag, port.vlan_mode, (5, 6))
+
+
+@pytest.mark.parametrize(
+    "port",
+    [
+        pytest.param(replace(TRUNK, trunks=()), id="a trunk of everything"),
+        pytest.param(replace(NATIVE, trunks=()), id="a native trunk of everything"),
+        pytest.param(replace(INTERNAL, tag=None), id="an access port without a tag"),
+        pytest.param(replace(NATIVE, tag=None), id="a native trunk without a tag"),
+        pytest.param(replace(TRUNK, tag=VlanTag(7)), id="a trunk with a tag"),
+        pytest.param(replace(INTERNAL, trunks=(VlanTag(5),)), id="an access port with trunks"),
+        pytest.param(replace(TRUNK, trunks=(VlanTag(0), VlanTag(5))), id="a trunk of no VLAN"),
+        pytest.param(replace(TRUNK, trunks=(VlanTag(4095),)), id="a trunk of a reserved VLAN"),
+        pytest.param(replace(INTERNAL, ofport=0), id="number 0"),
+        pytest.param(replace(INTERNAL, ofport=65280), id="a number of OpenFlow's own"),
+    ],
+)
+async def test_a_port_that_does_not_say_what_it_carries_never_reaches_the_switch(
+    switch: Switch, port: Port
+) -> None:
+    await switch.ensure_bridge(BRIDGE)
+
+    with pytest.raises(InvalidOptionError, match="it1"):
+        await switch.ensure_port(port)
+
+    assert switch.bridges()["brt"].ports == ()
+
+
+async def test_a_port_becomes_a_trunk_and_an_access_port_again(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(INTERNAL)
+
+    await switch.ensure_port(replace(TRUNK, protected=True))
+    await observed(switch, "it1", tag=None, trunks=(5, 6), vlan_mode="trunk", protected=True)
+    await switch.ensure_port(INTERNAL)
+
+    await observed(switch, "it1", tag=7, trunks=(), vlan_mode="access", protected=False)
+
+
+async def test_a_port_gets_the_number_that_was_asked_for(world: World) -> None:
+    world.add_device("vt1")
+    await world.switch.ensure_bridge(BRIDGE)
+
+    await world.switch.ensure_port(replace(INTERNAL, ofport=65279))
+    await world.switch.ensure_port(Port(name="vt1", bridge="brt", tag=VlanTag(7), ofport=77))
+    assert (await observed(world.switch, "vt1")).ofport == 77
+
+    await world.switch.ensure_port(Port(name="vt1", bridge="brt", tag=VlanTag(7), ofport=78))
+
+    assert (await observed(world.switch, "it1")).ofport == 65279
+    assert (await observed(world.switch, "vt1")).ofport == 78
+
+
+async def test_a_number_that_another_port_has_is_refused_and_leaves_nothing(
+    switch: Switch,
+) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_bridge(replace(BRIDGE, name="brt2"))
+    await switch.ensure_port(replace(INTERNAL, ofport=77))
+    before = switch.bridges()
+
+    with pytest.raises(ConflictError, match="77"):
+        await switch.ensure_port(replace(INTERNAL, name="it2", ofport=77))
+    assert switch.bridges() == before
+
+    await switch.ensure_port(replace(INTERNAL, name="it2", bridge="brt2", ofport=77))
+    assert (await observed(switch, "it2")).ofport == 77
+
+
+async def test_a_port_whose_device_moves_keeps_its_number(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    await switch.ensure_port(replace(INTERNAL, moves=True, ofport=77))
+
+    await switch.ensure_port(replace(INTERNAL, moves=True, ofport=78, tag=VlanTag(8)))
+
+    assert (await observed(switch, "it1", tag=8)).ofport == 77
 
 
 async def test_a_port_of_ours_that_differs_is_put_right(switch: Switch) -> None:

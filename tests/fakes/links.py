@@ -8,7 +8,7 @@ from typing import Any
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Gateway, Port, Probe, Veth
+from ovsdriver.domain.model import Gateway, Port, Probe, Tap, Veth
 from ovsdriver.domain.observed import ObservedLink
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route
@@ -20,6 +20,8 @@ class FakeSandbox:
 
     alive: bool = True
     tx_offload: dict[EUI, bool] = field(default_factory=dict)
+    taps: dict[str, ObservedLink] = field(default_factory=dict)
+    """By the name that they had in the host."""
 
 
 class FakeLinks:
@@ -58,7 +60,7 @@ class FakeLinks:
         self.add_link(name, kind="tun")
         self._tso[name] = tso
 
-    def remove_link(self, name: str) -> None:
+    def drop_link(self, name: str) -> None:
         """Let a link disappear, and a veth's other end with it."""
         link = self._links.pop(name)
         self._tso.pop(name, None)
@@ -71,6 +73,18 @@ class FakeLinks:
             sandbox, mac = self._moved.pop(link.peer_index)
             self.sandboxes[sandbox].tx_offload.pop(mac, None)
 
+    def drop_tap(self, name: str) -> None:
+        """Let vswitchd delete an internal port's device, wherever that is."""
+        if name in self._links:
+            self.drop_link(name)
+        for sandbox in self.sandboxes.values():
+            sandbox.taps.pop(name, None)
+
+    def move_back(self, name: str, sandbox: str) -> None:
+        """Let Docker move a tap out of a sandbox."""
+        self._links[name] = self.sandboxes[sandbox].taps.pop(name)
+        self._tso[name] = None
+
     def add_route(self, route: Route) -> None:
         """Let the administrator add a route."""
         self._routes.append(route)
@@ -80,6 +94,10 @@ class FakeLinks:
         link = self._links.pop(container)
         assert link.mac is not None
         place = self.sandboxes.setdefault(sandbox, FakeSandbox())
+        if link.kind == "tun":
+            self._tso.pop(container)
+            place.taps[container] = link
+            return
         place.tx_offload[link.mac] = self.tx_offload.pop(container)
         self._moved[link.index] = (sandbox, link.mac)
 
@@ -104,12 +122,21 @@ class FakeLinks:
             self._links[veth.container] = replace(container, mtu=veth.mtu, mac=veth.mac)
             self.tx_offload[veth.container] = veth.tx_offload
 
-    async def remove_veth(self, host: str) -> bool:
+    async def ensure_tap(self, tap: Tap) -> None:
         await self._answer()
-        link = self._links.get(host)
-        if link is None or not names.owned_alias(self._owner, link.alias):
+        link = self._internal(tap.name)
+        if link.alias not in ("", tap.alias):
+            raise ConflictError(f"link {link.name} exists and is not this endpoint's")
+        self._links[link.name] = replace(link, mtu=tap.mtu, mac=tap.mac, alias=tap.alias)
+
+    async def remove_link(self, name: str) -> bool:
+        await self._answer()
+        link = self._links.get(name)
+        if link is None or link.kind not in ("veth", "tun"):
             return False
-        self.remove_link(host)
+        if not names.owned_alias(self._owner, link.alias):
+            return False
+        self.drop_link(name)
         return True
 
     async def ensure_gateway(self, gateway: Gateway) -> None:
@@ -167,14 +194,18 @@ class FakeLinks:
         return {each: mac for each, mac in answers.items() if mac is not None}
 
     def _settle(self, port: Port, mtu: int, addresses: tuple[IPNetwork, ...]) -> None:
-        link = self._links.get(port.name)
-        if link is None:
-            raise UnavailableError(f"port {port.name}: vswitchd made no such device")
-        if link.kind not in ("tun", "openvswitch"):
-            raise ConflictError(f"link {link.name} exists and is no internal port")
+        link = self._internal(port.name)
         self._links[link.name] = replace(
             link, up=True, mtu=mtu, mac=port.mac or link.mac, addresses=addresses
         )
+
+    def _internal(self, name: str) -> ObservedLink:
+        link = self._links.get(name)
+        if link is None:
+            raise UnavailableError(f"port {name}: vswitchd made no such device")
+        if link.kind not in ("tun", "openvswitch"):
+            raise ConflictError(f"link {name} exists and is no internal port")
+        return link
 
     def set_link(self, name: str, **changes: Any) -> None:
         """Let somebody else change a link."""

@@ -110,8 +110,7 @@ class FakeSwitch:
 
     async def ensure_port(self, port: Port) -> None:
         self._check_name(port.name)
-        if not 0 <= port.tag <= 4094:
-            raise InvalidOptionError(f"port {port.name}: VLAN tag {port.tag} is not 0 to 4094")
+        _check(port)
         self._called("ensure_port", port.name)
         if port.bridge not in self._bridges:
             raise UnavailableError(f"no bridge {port.bridge}")
@@ -120,12 +119,14 @@ class FakeSwitch:
             raise ConflictError(f"port {port.name} is not ours")
         if port.name in self.absent and not port.internal:
             raise UnavailableError(f"could not open network device {port.name} (No such device)")
-        number = next(self._numbers)
+        number = self._number(port, present)
         self._ports[port.name] = ObservedPort(
             name=port.name,
             bridge=port.bridge,
             tag=port.tag,
-            vlan_mode="access",
+            vlan_mode=port.vlan_mode.value,
+            trunks=port.trunks,
+            protected=port.protected,
             ofport=number,
             ifindex=number,
             internal=port.internal,
@@ -176,6 +177,18 @@ class FakeSwitch:
         self.drop_port(name)
         return True
 
+    def _number(self, port: Port, present: ObservedPort | None) -> int:
+        others = [
+            each.ofport
+            for each in self._ports.values()
+            if each.bridge == port.bridge and each.name != port.name
+        ]
+        if port.ofport is not None and port.ofport in others:
+            raise ConflictError(f"ovs.ofport={port.ofport}: another port has it")
+        if port.moves and present is not None and present.ofport is not None:
+            return present.ofport
+        return port.ofport or next(each for each in self._numbers if each not in others)
+
     def _is_ours(self, port: ObservedPort) -> bool:
         return port.external_ids.get(names.OWNER_KEY) == self._owner
 
@@ -203,3 +216,15 @@ class FakeSwitch:
 def foreign_bridge(name: str, datapath: Datapath = Datapath.NETDEV) -> ObservedBridge:
     """Return a bridge of somebody else, for ``put_bridge``."""
     return ObservedBridge(name=name, datapath=datapath, owned=False)
+
+
+def _check(port: Port) -> None:
+    if port.tag is not None and not 0 <= port.tag <= 4094:
+        raise InvalidOptionError(f"port {port.name}: VLAN tag {port.tag} is not 0 to 4094")
+    says_tag, says_trunks = port.tag is not None, bool(port.trunks)
+    if (says_tag, says_trunks) != (port.vlan_mode.has_tag, port.vlan_mode.has_trunks):
+        raise InvalidOptionError(f"port {port.name}: it does not say which VLANs it carries")
+    if not all(1 <= vlan <= 4094 for vlan in port.trunks):
+        raise InvalidOptionError(f"port {port.name}: trunked VLANs are 1 to 4094")
+    if port.ofport is not None and not 1 <= port.ofport <= 65279:
+        raise InvalidOptionError(f"port {port.name}: OpenFlow port {port.ofport}")

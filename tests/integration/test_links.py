@@ -186,7 +186,7 @@ async def test_a_pair_that_a_crash_left_half_made_is_finished(links: KernelLinks
 async def test_a_pair_that_a_crash_left_half_made_can_be_removed(links: KernelLinks) -> None:
     half_made(a_veth())
 
-    assert await links.remove_veth(a_veth().host) is True
+    assert await links.remove_link(a_veth().host) is True
 
     await until(lambda: not exists(a_veth().host))
 
@@ -284,7 +284,7 @@ async def test_pairs_are_deleted_in_few_batches(links: KernelLinks) -> None:
     veths = [a_veth(number) for number in range(1, 41)]
     await asyncio.gather(*(links.ensure_veth(each) for each in veths))
 
-    removed = await asyncio.gather(*(links.remove_veth(each.host) for each in veths))
+    removed = await asyncio.gather(*(links.remove_link(each.host) for each in veths))
 
     assert all(removed)
     await until(lambda: [each["ifname"] for each in described("ip", "-json", "link")] == ["lo"])
@@ -294,7 +294,7 @@ async def test_pairs_are_deleted_in_few_batches(links: KernelLinks) -> None:
 async def test_closing_deletes_what_is_marked(netns: Sandbox) -> None:
     links = KernelLinks(owner=OWNER)
     await links.ensure_veth(a_veth())
-    await links.remove_veth(a_veth().host)
+    await links.remove_link(a_veth().host)
 
     await links.close()
 
@@ -324,7 +324,7 @@ async def test_many_pairs_come_and_go_at_once(links: KernelLinks) -> None:
     async def live(number: int) -> None:
         for _ in range(3):
             await links.ensure_veth(a_veth(number))
-            assert await links.remove_veth(a_veth(number).host) is True
+            assert await links.remove_link(a_veth(number).host) is True
         await links.ensure_veth(a_veth(number))
 
     await asyncio.gather(*(live(number) for number in range(1, 31)))

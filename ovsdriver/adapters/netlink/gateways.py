@@ -23,7 +23,7 @@ from ovsdriver.adapters.netlink.link_messages import (
 )
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.rtnetlink import NetlinkError, RouteSocket
-from ovsdriver.domain.model import Gateway, Port
+from ovsdriver.domain.model import Gateway
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 _KINDS = ("tun", "openvswitch")
@@ -41,7 +41,7 @@ class Gateways:
 
         Changes only what differs. Raises ConflictError if a link of that name is something else.
         """
-        link = internal_device(routes, gateway.port)
+        link = internal_device(routes, gateway.port.name)
         if link is None:
             return False
         if link.mtu != gateway.mtu:
@@ -72,12 +72,12 @@ class Gateways:
             )
 
 
-def internal_device(routes: RouteSocket, port: Port) -> Link | None:
+def internal_device(routes: RouteSocket, name: str) -> Link | None:
     """Return an internal port's device; None if vswitchd has not made it yet.
 
     Raises ConflictError if a link of that name is something else.
     """
-    link = find_link(routes, port.name)
+    link = find_link(routes, name)
     if link is not None and link.kind not in _KINDS:
         raise ConflictError(
             f"link {link.name} exists and is no internal port of Open vSwitch (it is "

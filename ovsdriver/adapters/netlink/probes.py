@@ -26,7 +26,7 @@ class Probes:
 
         Changes only what differs. Raises ConflictError if a link of that name is something else.
         """
-        link = internal_device(routes, probe.port)
+        link = internal_device(routes, probe.port.name)
         if link is None:
             return False
         if link.mtu != probe.mtu:

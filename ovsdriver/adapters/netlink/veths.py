@@ -16,6 +16,7 @@ advertisements, and let the container reach its services past the switch. Hence 
   drops the same here).
 """
 
+import errno
 from contextlib import suppress
 from typing import TypeVar
 
@@ -32,7 +33,7 @@ from ovsdriver.adapters.netlink.link_messages import (
 )
 from ovsdriver.adapters.netlink.reaper import DYING
 from ovsdriver.adapters.netlink.sysctls import Sysctls
-from ovsdriver.adapters.rtnetlink import RouteSocket
+from ovsdriver.adapters.rtnetlink import NetlinkError, RouteSocket
 from ovsdriver.domain import names
 from ovsdriver.domain.model import Veth
 from ovsdriver.errors import ConflictError, UnavailableError
@@ -41,16 +42,16 @@ NEWBORN = 0x6F76_7E0B
 """``IFLA_GROUP`` of a host end whose alias is not set yet."""
 
 _HOST_FLAGS = IFF_UP | IFF_NOARP
+_DELETED = ("veth", "tun")
 _TRIES = 3
 
 T = TypeVar("T")
 
 
 class VethPairs:
-    """Pairs whose host ends carry the mark of ``owner``. Runs on the netlink thread."""
+    """Pairs whose host ends carry our mark. Runs on the netlink thread."""
 
-    def __init__(self, owner: str, sysctls: Sysctls) -> None:
-        self._owner = owner
+    def __init__(self, sysctls: Sysctls) -> None:
         self._sysctls = sysctls
         self.offload_changes = 0
         """How many times an offload was switched, for tests that count."""
@@ -90,21 +91,6 @@ class VethPairs:
             f"link {veth.host} disappears while it is made: another program deletes it; find out "
             "which (`ip monitor link`) and try again"
         )
-
-    def mark(self, routes: RouteSocket, host: str) -> bool | None:
-        """Put a pair of ours into the dying group; None if it is there already, False if gone.
-
-        A link of that name that is not ours counts as gone.
-        """
-        link = find_link(routes, host)
-        if link is None:
-            return False
-        if link.group == DYING:
-            return None
-        if link.group != NEWBORN and not names.owned_alias(self._owner, link.alias):
-            return False
-        change_link(routes, link.index, LinkChange(group=DYING))
-        return True
 
     def _finish(self, routes: RouteSocket, veth: Veth) -> None:
         """Set what a pair is not born with; no look at it, since it is known how it was made."""
@@ -156,6 +142,29 @@ class VethPairs:
         # without IPv6 in the kernel, and with an MTU below 1280, there is nothing to silence
         with suppress(FileNotFoundError):
             self._sysctls.write(f"ipv6/conf/{link}/disable_ipv6", 1)
+
+
+def mark_dying(routes: RouteSocket, name: str, *, owner: str) -> bool | None:
+    """Put a link of ours into the dying group; None if it is there already, False if gone.
+
+    A link of that name that is not ours counts as gone, and so does an internal port of the
+    kernel's datapath: it goes with its port, the kernel refuses to delete it alone, and would not
+    delete the rest of the group either (rtnl_group_dellink, net/core/rtnetlink.c).
+    """
+    link = find_link(routes, name)
+    if link is None or link.kind not in _DELETED:
+        return False
+    if link.group == DYING:
+        return None
+    if link.group != NEWBORN and not names.owned_alias(owner, link.alias):
+        return False
+    try:
+        change_link(routes, link.index, LinkChange(group=DYING))
+    except NetlinkError as error:
+        if error.errno != errno.ENODEV:  # vswitchd has deleted it in this moment
+            raise
+        return False
+    return True
 
 
 def _check_ours(host: Link, veth: Veth) -> None:

@@ -3,11 +3,13 @@
 A plan is asked between two transactions, perhaps several times (see ``ovsdb.commit``).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.switch.rows import (
     add_ids,
+    as_value,
     check_name,
     delete,
     insert,
@@ -25,6 +27,9 @@ from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 DEVICE_KEY = "ovsnet-ifindex"
 """In ``external_ids`` of an Interface: the kernel's index of the device that was plugged in."""
 
+HIGHEST_OFPORT = 65279
+"""What the schema allows in ``ofport_request``; the numbers above are OpenFlow's own."""
+
 _HIGHEST_REPLUG = 0x7FFF
 """Where OpenFlow port numbers for replugging are taken from, downwards: vswitchd counts upwards."""
 _NUMBERS = ("ofport", "ofport_request")
@@ -34,11 +39,29 @@ def check_port(port: Port) -> None:
     """Check what the type of ``port`` does not.
 
     Raises:
-        InvalidOptionError: its tag or its name is outside the range.
+        InvalidOptionError: its name, its VLANs or its number are outside the range, or it does not
+            say which VLANs it carries, which would be all.
     """
     check_name(port.name, what="port")
+    _check_tag(port)
+    if port.vlan_mode.has_trunks != bool(port.trunks):
+        raise InvalidOptionError(
+            f"port {port.name}: {port.vlan_mode} does not go with {len(port.trunks)} trunked VLANs"
+        )
+    if any(not 1 <= vlan <= 4094 for vlan in port.trunks):
+        raise InvalidOptionError(f"port {port.name}: trunked VLANs are 1 to 4094")
+    if port.ofport is not None and not 1 <= port.ofport <= HIGHEST_OFPORT:
+        raise InvalidOptionError(
+            f"port {port.name}: OpenFlow port {port.ofport} is not one of 1 to {HIGHEST_OFPORT}"
+        )
+
+
+def _check_tag(port: Port) -> None:
     tag: object = port.tag
-    if not isinstance(tag, int) or isinstance(tag, bool) or not 0 <= tag <= 4094:
+    if not port.vlan_mode.has_tag:
+        if tag is not None:
+            raise InvalidOptionError(f"port {port.name}: a trunk has no VLAN tag ({tag!r})")
+    elif not isinstance(tag, int) or isinstance(tag, bool) or not 0 <= tag <= 4094:
         raise InvalidOptionError(f"port {port.name}: VLAN tag {tag!r} is not one of 0 to 4094")
 
 
@@ -66,7 +89,7 @@ class EnsurePort:
         """Return the operations.
 
         Raises:
-            ConflictError: something else has that name.
+            ConflictError: something else has that name, or the OpenFlow port number.
             UnavailableError: there is no such bridge.
         """
         port = self._port
@@ -76,6 +99,7 @@ class EnsurePort:
                 f"Open vSwitch has no bridge {port.bridge} for port {port.name}; "
                 f"if it is yours, make it again: ovs-vsctl add-br {port.bridge}"
             )
+        self._refuse_taken_number(replica, bridge)
         row = replica.named("Port", port.name)
         if row is None:
             if replica.named("Interface", port.name) is not None:
@@ -112,6 +136,30 @@ class EnsurePort:
             columns["mtu_request"] = port.mtu
         return columns
 
+    def _wanted_port(self) -> dict[str, Any]:
+        port = self._port
+        return {
+            "vlan_mode": port.vlan_mode.value,
+            "tag": port.tag,
+            "trunks": set(port.trunks),
+            "protected": port.protected,
+        }
+
+    def _refuse_taken_number(self, replica: Replica, bridge: Row) -> None:
+        number = self._port.ofport
+        if number is None:
+            return
+        for uuid in bridge["ports"]:
+            other = replica.row("Port", uuid)
+            if other is None or other["name"] == self._port.name:
+                continue
+            for interface in filter(None, map(_interface(replica), other["interfaces"])):
+                if number in (interface["ofport"], interface["ofport_request"]):
+                    raise ConflictError(
+                        f"ovs.ofport={number}: bridge {self._port.bridge} has that OpenFlow port "
+                        f"already, it is {interface['name']}; choose another number"
+                    )
+
     def _wanted_ids(self) -> dict[str, str]:
         ids = dict(self._port.external_ids)
         ids[names.OWNER_KEY] = self._owner
@@ -129,12 +177,13 @@ class EnsurePort:
             "external_ids": to_map({**ids, **self._device_ids()}),
             **self._wanted_interface(),
         }
+        if port.ofport is not None:
+            interface["ofport_request"] = port.ofport
         row = {
             "name": port.name,
             "interfaces": ["named-uuid", interface_name],
-            "vlan_mode": "access",
-            "tag": port.tag,
             "external_ids": to_map(ids),
+            **{name: as_value(value) for name, value in self._wanted_port().items()},
         }
         return [
             insert("Interface", interface, interface_name),
@@ -143,10 +192,9 @@ class EnsurePort:
         ]
 
     def _corrections(self, replica: Replica, row: Row, interface: Row) -> list[Operation]:
-        wanted = {"vlan_mode": "access", "tag": self._port.tag, "trunks": set()}
         ids = self._wanted_ids()
         return [
-            *update(row, "Port", wanted),
+            *update(row, "Port", self._wanted_port()),
             *add_ids(row, "Port", ids),
             *update(interface, "Interface", self._replug(replica, interface)),
             *add_ids(interface, "Interface", {**ids, **self._device_ids()}),
@@ -154,7 +202,10 @@ class EnsurePort:
 
     def _replug(self, replica: Replica, interface: Row) -> dict[str, Any]:
         """Return the Interface's columns, its device opened anew if need be."""
-        return self._wanted_interface() | reopening(replica, interface, self._device)
+        wanted = self._wanted_interface()
+        if self._port.moves:
+            return wanted  # opened anew it would be gone from its container
+        return wanted | reopening(replica, interface, self._device, number=self._port.ofport)
 
 
 class RemovePort:
@@ -174,34 +225,42 @@ class RemovePort:
         return [mutate(holder, "Bridge", delete("ports", [row]))] if holder else []
 
 
-class ClearRequest:
-    """Take back the port number that a replugged port was given."""
+class SettleRequest:
+    """Put the number that the user wants, or none, where that of a replugged port was."""
 
-    def __init__(self, name: str, *, owner: str) -> None:
+    def __init__(self, name: str, *, owner: str, number: int | None) -> None:
         self._name = name
         self._owner = owner
+        self._number = number
 
     def __call__(self, replica: Replica) -> list[Operation]:
-        """Return the operation; none if there is nothing to take back."""
+        """Return the operation; none if there is nothing to change."""
         row = replica.named("Interface", self._name)
         if row is None or not is_ours(row, self._owner):
             return []
-        return update(row, "Interface", {"ofport_request": None})
+        return update(row, "Interface", {"ofport_request": self._number})
 
 
-def reopening(replica: Replica, interface: Row, device: int | None) -> dict[str, Any]:
+def _interface(replica: Replica) -> Callable[[str], Row | None]:
+    return lambda uuid: replica.row("Interface", uuid)
+
+
+def reopening(
+    replica: Replica, interface: Row, device: int | None, *, number: int | None = None
+) -> dict[str, Any]:
     """Return the column of an Interface that makes vswitchd open its device anew, if needed.
 
     A device that was deleted and made again keeps its ``ofport``, shows its new ``ifindex``
     and no error, and carries nothing: vswitchd still holds the dead one (measured with 3.5,
-    userspace datapath). A request for another port number makes it close and open.
+    userspace datapath). A request for another port number makes it close and open; otherwise
+    ``number`` is requested, or none.
     """
     ofport, request = interface["ofport"], interface["ofport_request"]
-    if request is not None and request != ofport:
+    if request not in (None, ofport) and number in (None, request, ofport):
         return {}  # on its way, from a call that was cut short
     if ofport is not None and ofport > 0 and _is_stale(interface, device):
         return {"ofport_request": _unused_number(replica)}
-    return {} if request is None else {"ofport_request": None}
+    return {"ofport_request": number}
 
 
 def _is_stale(interface: Row, device: int | None) -> bool:

@@ -27,6 +27,7 @@ WATCHED: Mapping[str, Sequence[str]] = {
         "tag",
         "trunks",
         "vlan_mode",
+        "protected",
         "bond_mode",
         "lacp",
         "other_config",
@@ -107,7 +108,7 @@ def insert(table: str, row: Mapping[str, Any], name: str) -> Operation:
 
 def update(row: Row, table: str, wanted: Mapping[str, Any]) -> list[Operation]:
     """Return an update of those columns of ``wanted`` that the row does not have so."""
-    different = {name: _value(value) for name, value in wanted.items() if row[name] != value}
+    different = {name: as_value(value) for name, value in wanted.items() if row[name] != value}
     if not different:
         return []
     return [{"op": "update", "table": table, "where": where(row), "row": different}]
@@ -161,7 +162,8 @@ def to_map(pairs: Mapping[str, str]) -> Sequence[Any]:
     return ["map", [[key, value] for key, value in pairs.items()]]
 
 
-def _value(value: Any) -> Any:
+def as_value(value: Any) -> Any:
+    """Return a column's value, as the replica has it, in the form of a <value>."""
     if value is None:
         return ["set", []]
     return ["set", sorted(value)] if isinstance(value, set) else value

@@ -18,13 +18,13 @@ from ovsdriver.adapters.ovsdb import (
 )
 from ovsdriver.adapters.switch.bridges import EnsureBridge, RemoveBridge
 from ovsdriver.adapters.switch.news import News
-from ovsdriver.adapters.switch.ports import ClearRequest, EnsurePort, RemovePort, check_port
+from ovsdriver.adapters.switch.ports import EnsurePort, RemovePort, SettleRequest, check_port
 from ovsdriver.adapters.switch.rows import WATCHED, check_name
 from ovsdriver.adapters.switch.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.switch.view import SwitchView
 from ovsdriver.domain.model import Bridge, Port, UplinkPort
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
-from ovsdriver.errors import UnavailableError, UnsupportedError
+from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from ovsdriver.ports import SwitchStatus
 
 log = logging.getLogger(__name__)
@@ -186,8 +186,10 @@ class OvsSwitch:
         inserted to the undo that its caller registered, :meth:`remove_port`.
 
         Raises:
-            ConflictError: something of that name is not ours.
-            InvalidOptionError: the tag or the name is outside the range; nothing is sent.
+            ConflictError: something of that name is not ours, or the wanted OpenFlow port number
+                is another port's.
+            InvalidOptionError: a VLAN, the number or the name is outside the range; nothing is
+                sent.
             UnavailableError: there is no such bridge, vswitchd reports an error, or it or the
                 database does not answer; what was inserted is removed again.
         """
@@ -201,7 +203,14 @@ class OvsSwitch:
             device=None if port.internal else self._device_index(port.name),
         )
         withdraw = RemovePort(port.name, owner=self._owner)
-        await self._ensure(f"port {port.name}", port.name, plan, withdraw)
+        await self._ensure(
+            f"port {port.name}",
+            port.name,
+            plan,
+            withdraw,
+            number=port.ofport,
+            unseen=port.moves,
+        )
 
     async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
         """Make an uplink's port as described; a bond is one port with several interfaces.
@@ -249,17 +258,34 @@ class OvsSwitch:
         withdraw: Plan,
         *,
         interfaces: Sequence[str] = (),
+        number: int | None = None,
+        unseen: bool = False,
     ) -> None:
-        """Commit ``plan`` and wait for its interfaces: of the subject's name, if none are given."""
+        """Commit ``plan`` and see that vswitchd does it.
+
+        Args:
+            what: for errors.
+            subject: name of the port or bridge.
+            plan: what to commit.
+            withdraw: takes it back.
+            interfaces: what vswitchd has to take: of the subject's name, if none are given.
+            number: the OpenFlow port number that was asked for.
+            unseen: the device may be in a container: vswitchd has it, and cannot look at it.
+        """
         waited = subject
+        committed = False
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._submit(what, subject, plan)
+                committed = True
+                unseen = unseen and not plan.made  # a new one is in no container yet
                 for waited in interfaces or (subject,):
-                    row = await self._taken(what, waited, plan)
-                    if row["ofport_request"] is not None:
-                        clear = ClearRequest(waited, owner=self._owner)
-                        await self._submit(what, waited, clear)
+                    row = await self._taken(what, waited, plan, unseen=unseen)
+                    if row["ofport_request"] != number and not unseen:
+                        settle = SettleRequest(waited, owner=self._owner, number=number)
+                        await self._submit(what, waited, settle)
+                        if number is not None:
+                            await self._taken(what, waited, plan, unseen=unseen)
         except TimeoutError as error:
             failure = self._not_in_time(what, waited)
             await self._take_back(subject, plan, withdraw)
@@ -267,8 +293,12 @@ class OvsSwitch:
         except UnavailableError:
             await self._take_back(subject, plan, withdraw)
             raise
+        except ConflictError:
+            if committed:
+                await self._take_back(subject, plan, withdraw)
+            raise
 
-    async def _taken(self, what: str, interface: str, plan: _Making) -> Row:
+    async def _taken(self, what: str, interface: str, plan: _Making, *, unseen: bool) -> Row:
         """Wait until vswitchd has the interface; the monitor tells, next_cfg is left alone."""
         with self._news.of(interface) as changed:
             while True:
@@ -281,11 +311,12 @@ class OvsSwitch:
                             f"{what} was removed from Open vSwitch while it was being made; "
                             "try again"
                         )
-                    if _is_ready(row):
+                    if _is_ready(row, unseen=unseen):
                         return row
-                    # One that was there before may show an error that is being mended.
-                    if plan.made and (row["error"] or row["ofport"] == -1):
-                        raise UnavailableError(_refused_by_vswitchd(what, row))
+                    # One that was there before may show an error, or a number, that is being
+                    # mended.
+                    if plan.made:
+                        _refuse_failure(what, row)
                 await changed.wait()
 
     async def _take_back(self, subject: str, plan: _Making, withdraw: Plan) -> None:
@@ -353,6 +384,11 @@ class OvsSwitch:
             return self._no_database()
         if row["error"]:
             return UnavailableError(_refused_by_vswitchd(what, row))
+        if row["ofport_request"] not in (None, row["ofport"]):
+            return UnavailableError(
+                f"Open vSwitch has not given {what} the OpenFlow port number "
+                f"{row['ofport_request']} within {self._timeout_s:g} s; does another port have it?"
+            )
         return UnavailableError(
             f"Open vSwitch has not taken {what} within {self._timeout_s:g} s; is ovs-vswitchd "
             "running, and can this kernel do the bridge's datapath? Its log tells: "
@@ -360,15 +396,27 @@ class OvsSwitch:
         )
 
 
-def _is_ready(interface: Row) -> bool:
+def _is_ready(interface: Row, *, unseen: bool) -> bool:
     ofport, request = interface["ofport"], interface["ofport_request"]
     return (
         ofport is not None
         and ofport > 0
-        and request in (None, ofport)
-        and bool(interface["ifindex"])
+        and (request in (None, ofport) or unseen)
+        and (bool(interface["ifindex"]) or unseen)
         and not interface["error"]
     )
+
+
+def _refuse_failure(what: str, interface: Row) -> None:
+    ofport, request = interface["ofport"], interface["ofport_request"]
+    if interface["error"] or ofport == -1:
+        raise UnavailableError(_refused_by_vswitchd(what, interface))
+    # vswitchd says nothing when a number is taken, it gives another one (measured with 3.5).
+    if ofport is not None and request not in (None, ofport):
+        raise ConflictError(
+            f"ovs.ofport={request}: Open vSwitch gave {what} number {ofport} instead, so another "
+            "port has it; choose another one"
+        )
 
 
 def _refused_by_vswitchd(what: str, interface: Row) -> str:

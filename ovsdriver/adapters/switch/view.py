@@ -88,6 +88,7 @@ class SwitchView:
             tag=row["tag"],
             trunks=tuple(sorted(row["trunks"])),
             vlan_mode=row["vlan_mode"] or "",
+            protected=row["protected"],
             ofport=details.get("ofport"),
             ifindex=details.get("ifindex"),
             error=details.get("error") or "",

@@ -191,6 +191,45 @@ def test_an_endpoint_is_shown_with_its_fault(shell: Shell, desk: Desk):
     assert "ovhdb00db00db00 on bridge br-ovsnet, VLAN 100" in text
 
 
+@pytest.mark.parametrize(
+    ("port", "shown", "listed"),
+    [
+        pytest.param({"vlan": 0}, "br-ovsnet, VLAN none, OpenFlow port 7", "none", id="untagged"),
+        pytest.param(
+            {"vlan_mode": "native-untagged", "trunks": (10, 20, 21)},
+            "br-ovsnet, VLAN 100 untagged, trunk of 10,20-21, OpenFlow port 7",
+            "100+10,20-21",
+            id="native-untagged",
+        ),
+        pytest.param(
+            {"vlan_mode": "native-tagged", "trunks": (10,)},
+            "VLAN 100 tagged, trunk of 10",
+            "100+10",
+            id="native-tagged",
+        ),
+        pytest.param(
+            {"vlan": None, "vlan_mode": "trunk", "trunks": (10,), "trunked_networks": (OLD,)},
+            f"br-ovsnet, trunk of 10, OpenFlow port 7\nReaches    {OLD[:12]} as well",
+            "10",
+            id="trunk",
+        ),
+        pytest.param(
+            {"port_kind": "internal", "protected": True},
+            "internal port ovh3eb03eb03eb0 on bridge br-ovsnet, VLAN 100, OpenFlow port 7, "
+            "protected",
+            "100",
+            id="internal",
+        ),
+    ],
+)
+def test_what_a_port_carries_is_shown(
+    shell: Shell, desk: Desk, port: dict[str, object], shown: str, listed: str
+):
+    desk.there = Report(networks=(network("lab", LAB),), endpoints=(endpoint("web", WEB, **port),))
+    assert shown in shell("endpoint", "show", "web").stdout
+    assert listed in shell("endpoint", "ls").stdout.splitlines()[1].split()
+
+
 def test_a_container_on_two_networks_is_shown_with_both(shell: Shell, desk: Desk):
     assert [each["id"] for each in shell.json("endpoint", "show", "web")] == [WEB, WEB_TOO]
     assert shell("endpoint", "show", "web").stdout.count("web\n") == 2

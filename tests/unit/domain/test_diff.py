@@ -1,11 +1,21 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from netaddr import IPNetwork
 
 from ovsdriver.domain import desired, names
 from ovsdriver.domain.diff import Difference, compare
-from ovsdriver.domain.model import Datapath, Endpoint, Mode, Network, NetworkId
+from ovsdriver.domain.model import (
+    Datapath,
+    Endpoint,
+    Mode,
+    Network,
+    NetworkId,
+    PortKind,
+    VlanMode,
+    VlanTag,
+)
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
 from tests.builders import FIRST, RED, a_network, a_segment, an_endpoint
 
@@ -96,6 +106,83 @@ def test_a_lost_link_is_reported_since_only_a_restart_gives_a_new_one() -> None:
     seen = difference(JOINED, found=links(a_link(GATEWAY, "10.1.0.1/24")))
     assert seen.repairs == ()
     assert "restart the container" in seen.beyond[0]
+
+
+INNER = an_endpoint(sandbox="/var/run/docker/netns/1234", port=PortKind.INTERNAL)
+TAP = names.internal_link(FIRST)
+
+
+def inner_difference(
+    port: dict[str, Any] | None = None, link: ObservedLink | None = None, **endpoint: Any
+) -> Difference:
+    """Compare an internal port whose device is in its container."""
+    marks = {"external_ids": names.endpoint_ids(OWNER, INNER), "ifindex": 0, "internal": True}
+    there = () if port is None else (a_port(TAP, **(marks | port)),)
+    return difference(
+        replace(INNER, **endpoint),
+        bridges=the_bridge(a_port(GATEWAY), *there),
+        found=links(a_link(GATEWAY, "10.1.0.1/24"), *([link] if link else [])),
+    )
+
+
+def test_an_internal_port_whose_device_is_in_its_container_needs_nothing() -> None:
+    assert inner_difference({}) == Difference()
+
+
+def test_an_internal_port_before_docker_moves_its_device_needs_nothing() -> None:
+    settled = replace(a_link(TAP), alias=names.alias(OWNER, FIRST))
+    assert inner_difference({"ifindex": 7}, settled) == Difference()
+
+
+def test_a_device_that_vswitchd_made_anew_is_reported_and_not_touched() -> None:
+    seen = inner_difference({"ifindex": 9, "tag": 5}, a_link(TAP))
+    assert seen.repairs == ()
+    assert "made a new device" in seen.lost[FIRST]
+    assert seen.beyond == (
+        f"endpoint {FIRST[:12]}: {seen.lost[FIRST]}; restart the container to give it a new one",
+    )
+
+
+def test_an_internal_port_that_was_removed_is_not_made_again_in_the_host() -> None:
+    seen = inner_difference(None)
+    assert seen.repairs == ()
+    assert "was removed" in seen.lost[FIRST]
+
+
+def test_vlans_of_an_internal_port_are_repaired_and_its_number_is_left() -> None:
+    wrong = inner_difference({"tag": 5, "ofport": 3}, ofport=77)
+    assert [repair.why for repair in wrong.repairs] == [f"port {TAP} has VLAN 5, not 1"]
+    assert inner_difference({"ofport": 3}, ofport=77) == Difference()
+
+
+def test_an_internal_port_that_outlived_its_container_is_removed() -> None:
+    (repair,) = inner_difference({}, sandbox=None).repairs
+    assert (repair.finish, repair.why) == (True, "its port outlived its container")
+
+
+def test_a_trunk_that_is_not_as_recorded_is_repaired() -> None:
+    router = replace(JOINED, vlan_mode=VlanMode.NATIVE_UNTAGGED, trunks=(VlanTag(5), VlanTag(6)))
+    right: dict[str, Any] = {"vlan_mode": "native-untagged", "trunks": (5, 6)}
+    for change, why in (
+        ({}, ""),
+        ({"trunks": ()}, "is a trunk of every VLAN, not of 5-6"),
+        ({"trunks": (5, 6, 9)}, "is a trunk of 5-6,9, not of 5-6"),
+        ({"vlan_mode": "trunk"}, "is not a native-untagged trunk any more"),
+        ({"vlan_mode": ""}, "is not a native-untagged trunk any more"),
+        ({"tag": None}, "has VLAN None, not 1"),
+        ({"protected": True}, "is protected"),
+    ):
+        there = the_bridge(a_port(GATEWAY), a_port(HOST, **(right | change)))
+        found = [repair.why for repair in difference(router, bridges=there).repairs]
+        assert found == ([f"port {HOST} {why}"] if why else [])
+
+
+def test_a_number_that_was_asked_for_is_kept() -> None:
+    asked = replace(JOINED, ofport=77)
+    (repair,) = difference(asked).repairs
+    assert repair.why == f"port {HOST} has OpenFlow port 1, not 77"
+    given = the_bridge(a_port(GATEWAY), a_port(HOST, ofport=77))
+    assert difference(asked, bridges=given) == Difference()
 
 
 def test_what_was_ended_is_finished_before_anything_is_made() -> None:

@@ -22,6 +22,16 @@ def test_link_names_fit_the_kernel_and_keep_twelve_digits_of_the_id(docker_id: s
     assert all(len(name) <= 15 and docker_id[:12] in name for name in made)
 
 
+@given(IDS)
+def test_an_internal_port_has_the_name_that_docker_gives_the_first_of_its_prefix(
+    docker_id: str,
+) -> None:
+    made = names.internal_link(EndpointId(docker_id))
+    assert len(made) == 15
+    assert docker_id[:11] in made
+    assert made.endswith("0")
+
+
 def test_a_mac_follows_its_ipv4_address_on_every_segment() -> None:
     address = IPNetwork("10.1.0.2/24")
     assert names.mac_text(names.mac_for(address, a_segment(tag=1))) == "0a:0f:0a:01:00:02"

@@ -6,7 +6,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain.model import Datapath, Mode, Network, VlanTag
+from ovsdriver.domain.model import Datapath, Mode, Network, PortKind, VlanMode, VlanTag
 from ovsdriver.domain.planning import (
     Defaults,
     HostRoute,
@@ -20,7 +20,7 @@ from ovsdriver.domain.planning import (
 )
 from ovsdriver.domain.requests import NewNetwork
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
-from tests.builders import BLUE, RED, a_network, a_segment, a_subnet, new_network
+from tests.builders import BLUE, RED, a_network, a_segment, a_subnet, an_endpoint, new_network
 
 DEFAULTS = Defaults(
     bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500, spaces=frozenset({"ovsnet"})
@@ -306,3 +306,35 @@ def test_one_pool_of_two_is_enough_to_ask() -> None:
         probe=True,
     )
     assert planned(new_network(RED, V4, V6), pools=[a_pool(), six]).probe
+
+
+def test_a_chosen_vlan_is_none_that_a_container_was_let_into() -> None:
+    home = a_network(BLUE, segment=a_segment(tag=1), subnets=())
+    elsewhere = a_network("c3" * 32, segment=a_segment("br-lab", tag=1), subnets=())
+    router = an_endpoint(
+        network=BLUE,
+        vlan_mode=VlanMode.NATIVE_UNTAGGED,
+        trunks=(VlanTag(2), VlanTag(3)),
+    )
+    away = an_endpoint("d1" * 32, network=BLUE, vlan=VlanTag(4))
+    ended = an_endpoint("d2" * 32, network=BLUE, vlan=VlanTag(5), ended=True)
+    other = an_endpoint("d3" * 32, network="c3" * 32, vlan=VlanTag(5))
+    around = {"networks": (home, elsewhere), "endpoints": (router, away, ended, other)}
+    assert planned(new_network(RED, V4), **around).segment.tag == 5
+    asked = planned(new_network(RED, V4, vlan=VlanTag(2)), **around)
+    assert asked.segment.tag == 2, "what is said is done"
+    with pytest.raises(ConflictError, match=r"a container with ovs\.trunks"):
+        planned(new_network(RED, V4), replace(DEFAULTS, vlans=(1, 4)), **around)
+
+
+def test_internal_ports_of_a_network_are_refused_what_they_cannot_do() -> None:
+    inner: dict[str, Any] = {"port": PortKind.INTERNAL, "mode": Mode.ISOLATED}
+    with pytest.raises(UnsupportedError, match=r"ovs\.mtu=9000 with ovs\.port=internal"):
+        planned(new_network(RED, V4, mtu=9000, **inner))
+    kernel = {"datapaths": ("system", "netdev")}
+    assert planned(new_network(RED, V4, mtu=9000, **inner), **kernel).mtu == 9000
+    for prefix in ("lan", "eth"):
+        with pytest.raises(UnsupportedError, match=f"ovs.ifprefix={prefix} with ovs.port=internal"):
+            planned(new_network(RED, V4, interface_prefix=prefix, **inner), **kernel)
+    named = planned(new_network(RED, V4, interface_prefix="lan", **inner))
+    assert (named.interface_prefix, named.port) == ("lan", PortKind.INTERNAL)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain.model import Datapath, Mode, PortKind
+from ovsdriver.domain.model import Datapath, Mode, PortKind, VlanMode
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.protocol import options
@@ -58,10 +58,44 @@ def test_every_network_option_arrives_in_its_field():
 
 
 def test_every_endpoint_option_arrives_in_its_field():
-    typed = {"ovs.mac": "02:00:00:00:00:01", "ovs.mtu": "1300"}
+    typed = {
+        "ovs.mac": "02:00:00:00:00:01",
+        "ovs.mtu": "1300",
+        "ovs.port": "Internal",
+        "ovs.vlan": "40",
+        "ovs.vlan_mode": "native-tagged",
+        "ovs.trunks": "10,20-22",
+        "ovs.ofport": "77",
+        "ovs.protected": "true",
+    }
     assert options.endpoint(typed) == EndpointOptions(
-        mac=EUI("02:00:00:00:00:01"), mtu=1300, typed=typed
+        mac=EUI("02:00:00:00:00:01"),
+        mtu=1300,
+        port=PortKind.INTERNAL,
+        vlan=40,
+        vlan_mode=VlanMode.NATIVE_TAGGED,
+        trunks=(10, 20, 21, 22),
+        ofport=77,
+        protected=True,
+        typed=typed,
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"ovs.vlan_mode": "native"}, "none of `access`, `trunk`, `native-tagged`"),
+        ({"ovs.trunks": "10;all"}, '"all" is not a VLAN id: 1 to 4094; write it like 10+20-30'),
+        ({"ovs.ofport": "0"}, "not an OpenFlow port number: 1 to 65279"),
+        ({"ovs.ofport": "65280"}, "not an OpenFlow port number: 1 to 65279"),
+        ({"ovs.protected": "maybe"}, "neither `true` nor `false`"),
+        ({"ovs.port": "tap"}, "none of `veth`, `internal`"),
+    ],
+)
+def test_a_wrong_value_of_an_endpoint_is_refused_with_what_would_be_right(typed, words):
+    with pytest.raises(InvalidOptionError) as caught:
+        options.endpoint(typed)
+    assert words in str(caught.value)
 
 
 def test_every_ipam_option_arrives_in_its_field():
@@ -112,7 +146,7 @@ def test_a_wrong_mtu_is_refused_with_the_range(text):
     ("key", "text", "words"),
     [
         ("ovs.mode", "routed", "none of `nat`, `flat`, `isolated`"),
-        ("ovs.port", "internal", "none of `veth`"),
+        ("ovs.port", "tap", "none of `veth`, `internal`"),
         ("ovs.datapath", "dpdk", "none of `system`, `netdev`"),
         ("ovs.shared", "maybe", "neither `true` nor `false`"),
         ("ovs.gateway", "10.0.0.1/24", "has a prefix length"),
@@ -213,8 +247,8 @@ def test_an_option_in_the_wrong_place_says_where_it_belongs(typed, parse, words)
 
 def test_network_options_given_to_the_ipam_or_to_an_endpoint_say_where_they_belong():
     for parse in (options.pool, options.endpoint):
-        with pytest.raises(InvalidOptionError, match=r"docker network create -o ovs\.vlan=…"):
-            parse({"ovs.vlan": "5"})
+        with pytest.raises(InvalidOptionError, match=r"docker network create -o ovs\.bridge=…"):
+            parse({"ovs.bridge": "br5"})
     with pytest.raises(InvalidOptionError, match=r"--ipam-opt ipam\.space=…"):
         options.endpoint({"IPAM.Space": "b"})
     with pytest.raises(InvalidOptionError, match=r"driver-opt=ovs\.mac=…"):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -194,3 +196,37 @@ def test_any_text_is_a_value_or_a_sentence(parse, text):
         sentence = str(error)
     assert sentence.isprintable()
     assert len(sentence) > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10", (10,)),
+        ("20-22,10", (10, 20, 21, 22)),
+        ("10+20-21+20", (10, 20, 21)),
+        ("4094; 1 - 2", (1, 2, 4094)),
+        ("7-7", (7,)),
+    ],
+)
+def test_a_list_of_vlans_is_read_in_order_and_without_doubles(text, expected):
+    assert values.vlans(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", '"" is not a VLAN id: 1 to 4094; write it like 10+20-30'),
+        ("10,,20", '"" is not a VLAN id'),
+        ("0", '"0" is not a VLAN id'),
+        ("1-4095", '"4095" is not a VLAN id'),
+        ("-5", '"" is not a VLAN id'),
+        ("5-", '"" is not a VLAN id'),
+        ("1-2-3", '"2-3" is not a VLAN id'),
+        ("30-20", "30-20 is not a range; write 20-30"),
+        ("10 20", '"10 20" is not a VLAN id'),
+        ("none", '"none" is not a VLAN id'),
+    ],
+)
+def test_what_is_no_list_of_vlans_is_refused_with_the_part_that_is_wrong(text, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        values.vlans(text)

@@ -51,19 +51,21 @@ class HostSwitch(FakeSwitch):
     async def remove_bridge(self, name: str) -> bool:
         removed = await super().remove_bridge(name)
         if removed:
-            self.links.remove_link(name)
+            self.links.drop_link(name)
         return removed
 
     async def ensure_port(self, port: Port) -> None:
+        known = self.port(port.name)
         await super().ensure_port(port)
-        if port.internal and port.name not in await self.links.links():
+        in_container = port.moves and known is not None
+        if port.internal and not in_container and port.name not in await self.links.links():
             self.links.add_tap(port.name)
 
     async def remove_port(self, name: str) -> bool:
         port = self.port(name)
         removed = await super().remove_port(name)
         if removed and port is not None and port.internal:
-            self.links.remove_link(name)
+            self.links.drop_tap(name)
         return removed
 
 

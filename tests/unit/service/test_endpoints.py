@@ -8,9 +8,10 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import AddressRequest
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Endpoint, Mode
+from ovsdriver.domain.model import Endpoint, Mode, PortKind, VlanMode, VlanTag
 from ovsdriver.domain.requests import EndpointOptions, NewEndpoint, PortMapping, Protocol
 from ovsdriver.errors import (
+    ConflictError,
     InvalidOptionError,
     UnavailableError,
     UnknownObjectError,
@@ -256,7 +257,7 @@ async def test_a_crash_in_the_middle_of_a_delete_is_finished_at_the_next_start(
 ) -> None:
     await host.create_network()
     await host.run_container()
-    failing(host.links, "remove_veth")
+    failing(host.links, "remove_link")
     with pytest.raises(UnavailableError):
         await host.endpoints.delete(RED, FIRST)
     again = await host.restart()
@@ -368,3 +369,120 @@ async def test_an_mtu_too_small_for_ipv6_is_refused(host: Host) -> None:
                 options=EndpointOptions(mtu=1000),
             )
         )
+
+
+TAP = names.internal_link(FIRST)
+
+
+async def test_an_internal_endpoint_is_a_port_whose_device_docker_moves(host: Host) -> None:
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_endpoint()
+    joined = await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert (joined.source, joined.prefix) == (TAP, "eth")
+    port = host.switch.port(TAP)
+    assert port is not None
+    assert (port.internal, port.tag, port.bridge) == (True, 1, "br-ovsnet")
+    link = (await host.links.links())[TAP]
+    assert (link.mac, link.mtu) == (EUI("0a:0f:0a:01:00:02"), 1500)
+    assert link.alias == names.alias("ovsnet", FIRST)
+    assert not link.up
+
+
+async def test_an_internal_join_that_comes_again_leaves_the_moved_device(host: Host) -> None:
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.run_container()
+    joined = await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert joined.source == TAP
+    assert TAP in host.links.sandboxes[SANDBOX].taps
+    host.switch.drop_port(TAP)
+    with pytest.raises(UnavailableError, match="start the container again"):
+        await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert host.switch.port(TAP) is None
+
+
+async def test_an_internal_join_that_fails_leaves_nothing(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_endpoint()
+    failing(host.links, "ensure_tap")
+    with pytest.raises(UnavailableError):
+        await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert host.switch.port(TAP) is None
+    assert TAP not in await host.links.links()
+
+
+async def test_an_internal_endpoint_ends_without_a_trace(host: Host) -> None:
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.run_container()
+    await host.endpoints.leave(RED, FIRST)
+    assert host.links.sandboxes[SANDBOX].taps == {}
+    await host.endpoints.delete(RED, FIRST)
+    assert host.switch.port(TAP) is None
+    assert TAP not in await host.links.links()
+    assert host.state.endpoints() == ()
+
+
+async def test_a_tap_that_came_back_while_vswitchd_was_away_is_removed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.run_container()
+    monkeypatch.setattr(host.links, "drop_tap", lambda name: None)
+    await host.endpoints.leave(RED, FIRST)
+    host.links.move_back(TAP, SANDBOX)
+    await host.endpoints.delete(RED, FIRST)
+    assert TAP not in await host.links.links()
+
+
+async def test_the_port_that_was_asked_for_is_made_and_kept_in_the_record(host: Host) -> None:
+    await host.create_network()
+    trunks = (VlanTag(10), VlanTag(11))
+    options = EndpointOptions(trunks=trunks, ofport=77, protected=True, vlan=VlanTag(9))
+    await host.endpoints.create(NewEndpoint(network=RED, id=FIRST, options=options))
+    await host.endpoints.join(RED, FIRST, SANDBOX)
+    port = host.switch.port(HOST)
+    assert port is not None
+    assert (port.tag, port.trunks, port.vlan_mode) == (9, (10, 11), VlanMode.NATIVE_UNTAGGED)
+    assert (port.ofport, port.protected) == (77, True)
+    again = await host.restart()
+    record = again.state.endpoint(FIRST)
+    assert record is not None
+    assert (record.vlan, record.trunks, record.ofport, record.protected) == (9, trunks, 77, True)
+    await again.stop()
+
+
+async def test_a_container_that_is_let_into_other_vlans_is_told_in_the_log(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.create_network(RED)
+    await host.create_network(BLUE, vlan=VlanTag(10))
+    caplog.set_level("INFO")
+    options = EndpointOptions(trunks=(VlanTag(10), VlanTag(11)))
+    await host.endpoints.create(NewEndpoint(network=RED, id=FIRST, options=options))
+    await host.endpoints.create(NewEndpoint(network=RED, id=SECOND))
+    (told,) = [each for each in caplog.records if each.message == "endpoint.vlans"]
+    assert vars(told)["vlans"] == "1,10-11"
+    assert vars(told)["other_networks"] == BLUE[:12]
+    assert vars(told)["endpoint"] == FIRST
+
+
+async def test_options_that_contradict_each_other_leave_no_record(host: Host) -> None:
+    await host.create_network()
+    options = EndpointOptions(vlan_mode=VlanMode.TRUNK)
+    with pytest.raises(InvalidOptionError, match=r"ovs\.trunks"):
+        await host.endpoints.create(NewEndpoint(network=RED, id=FIRST, options=options))
+    assert host.state.endpoints() == ()
+
+
+async def test_a_number_that_is_taken_fails_the_join_and_leaves_nothing(host: Host) -> None:
+    await host.create_network()
+    for endpoint in (FIRST, SECOND):
+        await host.endpoints.create(
+            NewEndpoint(network=RED, id=endpoint, options=EndpointOptions(ofport=77))
+        )
+    await host.endpoints.join(RED, FIRST, SANDBOX)
+    with pytest.raises(ConflictError, match="77"):
+        await host.endpoints.join(RED, SECOND, "/netns/two")
+    assert host.switch.port(names.host_link(SECOND)) is None
+    assert names.host_link(SECOND) not in await host.links.links()

@@ -122,7 +122,7 @@ async def test_a_question_that_cannot_be_asked_does_not_keep_containers_from_sta
     host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
     await flat(host)
-    host.links.remove_link(PROBE)
+    host.links.drop_link(PROBE)
     with caplog.at_level(logging.WARNING):
         assert await host.create_endpoint() == SECOND_ADDRESS
     (told,) = [each for each in caplog.records if each.msg == "ipam.probe-failed"]
@@ -176,8 +176,8 @@ async def test_an_address_that_the_host_got_on_the_port_is_taken_away(host: Host
 async def test_the_port_comes_back_after_a_reboot_that_lost_the_database(host: Host) -> None:
     await host.create_network(probe=True, mode=Mode.FLAT)
     host.switch.drop_bridge("br-ovsnet")
-    host.links.remove_link(PROBE)
-    host.links.remove_link("br-ovsnet")
+    host.links.drop_link(PROBE)
+    host.links.drop_link("br-ovsnet")
     again = await host.restart()
     await again.reconciler.reconcile()
     assert (await again.links.links())[PROBE].up

@@ -1,10 +1,13 @@
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from netaddr import EUI
 
 from ovsdriver.domain import names
+from ovsdriver.domain.model import PortKind
 from ovsdriver.domain.observed import ObservedPort
 from tests.builders import BLUE, FIRST, RED
 from tests.fakes.switch import foreign_bridge
@@ -29,8 +32,8 @@ async def test_a_lost_database_comes_back_from_the_records(host: Host) -> None:
     await host.create_network()
     await host.run_container()
     host.switch.drop_bridge("br-ovsnet")
-    host.links.remove_link(GATEWAY)
-    host.links.remove_link("br-ovsnet")
+    host.links.drop_link(GATEWAY)
+    host.links.drop_link("br-ovsnet")
     again = await host.restart()
     await again.reconciler.reconcile()
     assert again.switch.port(HOST) is not None
@@ -85,7 +88,7 @@ async def test_offload_follows_when_vswitchd_starts_with_tso(host: Host) -> None
     await host.reconciler.reconcile()
     mac = EUI("0a:0f:0a:01:00:02")
     assert host.links.sandboxes[SANDBOX].tx_offload[mac] is False
-    host.links.remove_link("br-ovsnet")
+    host.links.drop_link("br-ovsnet")
     host.links.add_tap("br-ovsnet", tso=True)
     found = await host.reconciler.reconcile()
     assert host.links.sandboxes[SANDBOX].tx_offload[mac] is True
@@ -95,7 +98,7 @@ async def test_offload_follows_when_vswitchd_starts_with_tso(host: Host) -> None
 async def test_a_bridge_that_nobody_holds_is_told_and_the_rest_goes_on(host: Host) -> None:
     await host.create_network()
     await host.run_container()
-    host.links.remove_link("br-ovsnet")
+    host.links.drop_link("br-ovsnet")
     host.links.add_tap("br-ovsnet", tso=None)
     host.switch.drop_port(HOST)
     found = await host.reconciler.reconcile()
@@ -175,3 +178,55 @@ async def test_nothing_is_looked_at_while_it_is_paused(host: Host) -> None:
         await asyncio.sleep(0.02)
         assert not looking.done()
     await looking
+
+
+async def test_a_device_that_vswitchd_made_anew_is_told_once_and_left(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    tap = names.internal_link(FIRST)
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.run_container()
+    assert (await host.reconciler.reconcile()).beyond == ()
+    host.links.add_tap(tap)
+    before = list(host.switch.calls)
+    found = await host.reconciler.reconcile()
+    await host.reconciler.reconcile()
+    assert (found.mended, found.failed) == ((), ())
+    assert "made a new device" in host.reconciler.lost[FIRST]
+    assert host.switch.calls == before
+    told = [each for each in caplog.records if each.message == "reconcile.left"]
+    assert len(told) == 1
+    await host.endpoints.leave(RED, FIRST)
+    await host.endpoints.delete(RED, FIRST)
+    await host.reconciler.reconcile()
+    assert host.reconciler.lost == {}
+
+
+async def test_an_internal_port_that_was_deleted_is_not_made_again(host: Host) -> None:
+    tap = names.internal_link(FIRST)
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.run_container()
+    host.switch.drop_port(tap)
+    found = await host.reconciler.reconcile()
+    assert host.switch.port(tap) is None
+    assert tap not in await host.links.links()
+    assert "restart the container" in found.beyond[0]
+    host.links.drop_link("br-ovsnet")
+    host.links.add_tap("br-ovsnet", tso=True)
+    await host.reconciler.reconcile()  # offload follows the switch, for every endpoint
+    assert host.switch.port(tap) is None
+
+
+async def test_the_vlan_of_an_internal_port_is_put_right(host: Host) -> None:
+    tap = names.internal_link(FIRST)
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.run_container()
+    port = host.switch.port(tap)
+    assert port is not None
+    host.switch.put_port(replace(port, tag=5, ifindex=0))
+    found = await host.reconciler.reconcile()
+    port = host.switch.port(tap)
+    assert port is not None
+    assert port.tag == 1
+    assert "has VLAN 5, not 1" in found.mended[0]
+    assert tap not in await host.links.links()

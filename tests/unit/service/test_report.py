@@ -19,8 +19,10 @@ from ovsdriver.domain.model import (
     Mode,
     Network,
     NetworkId,
+    PortKind,
     Segment,
     Subnet,
+    VlanMode,
     VlanTag,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
@@ -145,6 +147,38 @@ async def test_an_endpoint_is_reported_with_its_container_and_port(scene: Scene)
     assert endpoint.mac == "0a:0f:0a:01:00:02"
     assert endpoint.port == names.host_link(WEB)
     assert endpoint.ofport == port_of(scene, endpoint.port).ofport
+
+
+async def test_what_a_trunk_carries_is_reported_with_the_networks_it_lets_into(
+    scene: Scene, state: SqliteState
+):
+    other = replace(NETWORK, id=FLAT, segment=replace(NETWORK.segment, tag=VlanTag(30)), subnets=())
+    await state.put_network(other)
+    router = replace(
+        ENDPOINT,
+        vlan_mode=VlanMode.TRUNK,
+        trunks=(VlanTag(30), VlanTag(31)),
+        protected=True,
+        port=PortKind.INTERNAL,
+    )
+    await state.put_endpoint(router)
+    (endpoint,) = report.report(scene).endpoints
+    assert (endpoint.vlan, endpoint.vlan_mode, endpoint.trunks) == (None, "trunk", (30, 31))
+    assert endpoint.trunked_networks == (FLAT,)
+    assert (endpoint.protected, endpoint.port_kind) == (True, "internal")
+    assert endpoint.port == names.internal_link(WEB)
+
+
+async def test_a_device_in_a_container_is_not_taken_for_gone(scene: Scene, state: SqliteState):
+    inner = replace(ENDPOINT, port=PortKind.INTERNAL)
+    await state.put_endpoint(inner)
+    port = desired.attachment(NETWORK, inner, owner=OWNER, tx_offload=True).port
+    await scene.switch.ensure_port(port)
+    put(scene, replace(port_of(scene, port.name), ifindex=0))
+    assert report.report(scene).endpoints[0].state == "attached"
+    lost = replace(scene, lost={WEB: "leads nowhere"})
+    (endpoint,) = report.report(lost).endpoints
+    assert (endpoint.state, endpoint.fault) == ("broken", "leads nowhere")
 
 
 async def test_a_report_is_json(scene: Scene):
