@@ -31,7 +31,7 @@ class FakeWorld:
         self.links.add_link(nic, up=up)
 
     def lose(self, nic: str) -> None:
-        self.links.remove_link(nic)
+        self.links.drop_link(nic)
 
 
 class KernelWorld:

@@ -162,7 +162,7 @@ def _fields(port: ObservedPort) -> dict[str, Any]:
 async def test_a_nic_that_is_gone_is_told_and_its_network_can_be_removed(host: Host) -> None:
     await on_eth1(host, RED, 30)
     await on_eth1(host, BLUE, 31)
-    host.links.remove_link("eth1")
+    host.links.drop_link("eth1")
     host.switch.absent.add("eth1")
     looked = await host.reconciler.reconcile()
     assert looked.mended == ()
