@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -19,6 +20,7 @@ from ovsdriver.adapters import storefile
 from ovsdriver.adapters.datapath import kernel_has_openvswitch
 from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.adapters.firewall import HostFirewall
+from ovsdriver.adapters.host_ports import KernelHostPorts
 from ovsdriver.adapters.leases import SqliteLeases
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.adapters.lock import StateLock
@@ -41,14 +43,19 @@ from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.prober import SegmentProber
+from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import MarkPurge, Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
+from ovsdriver.service.rules import Rules
 from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 4.0
 """For open calls at the end: a restart within 5 s is hidden by Docker's own retries."""
+
+FILES = 65_536
+"""Open at once, if the hard limit allows; what starts us may have left the soft one at 1,024."""
 
 RETRY_S = 5.0
 """Between two tries to open a store: a full disk or another's lock ends without telling us."""
@@ -65,6 +72,7 @@ def serve(settings: Settings, fault: str = "") -> int:
         ConfigurationError, UnavailableError: none of Docker's sockets can be made.
     """
     logs.configure(settings.log_level)
+    _raise_limit_of_files()
     return asyncio.run(_serve(settings, fault))
 
 
@@ -83,6 +91,14 @@ async def firewall(settings: Settings) -> AsyncIterator[Firewall]:
     """Give the host's firewall, for looking at other people's rules."""
     async with _firewall(settings, _Unnoted()) as host:
         yield host
+
+
+def _raise_limit_of_files() -> None:
+    """Allow as many open files as the administrator does; a published port takes three."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _serve(settings: Settings, fault: str) -> int:
@@ -380,6 +396,13 @@ class _Product:
                 switch=world.switch,
                 nics=world.nics,
             )
+            rules = Rules(state=state, firewall=firewall, outside_bridges=settings.outside_bridges)
+            ports = KernelHostPorts()
+            stack.push_async_callback(ports.close)
+            publisher = Publisher(
+                state=state, rules=rules, ports=ports, links=world.links, locks=locks
+            )
+            witness.on_end(publisher.daemon_ended)
             networks = Networks(
                 owner=settings.instance,
                 defaults=Defaults(
@@ -395,14 +418,14 @@ class _Product:
                     )
                     | {DEFAULT_SPACE, GLOBAL_SPACE},
                 ),
-                outside_bridges=settings.outside_bridges,
                 kernel_datapath=kernel_has_openvswitch,
                 state=state,
                 ipam=ipam,
                 switch=world.switch,
                 links=world.links,
-                firewall=firewall,
                 uplinks=uplinks,
+                rules=rules,
+                publisher=publisher,
                 locks=locks,
             )
             endpoints = Endpoints(
@@ -412,6 +435,7 @@ class _Product:
                 switch=world.switch,
                 links=world.links,
                 locks=locks,
+                publisher=publisher,
                 listed=witness.lists,
             )
             reconciler = Reconciler(
@@ -420,9 +444,13 @@ class _Product:
                 notes=state,
                 networks=networks,
                 endpoints=endpoints,
+                publisher=publisher,
                 switch=world.switch,
                 links=world.links,
             )
+            # Before a call is served: a container that is started meanwhile must not get a port
+            # that one which runs has.
+            await publisher.retake()
             world.switch.on_change(reconciler.poke)
             firewall.on_loss(reconciler.poke)
             yield cls(
@@ -439,7 +467,9 @@ class _Product:
                         links=world.links,
                         firewall=firewall,
                         uplinks=uplinks,
+                        publisher=publisher,
                     ),
+                    publisher=publisher,
                     reconciler=reconciler,
                     firewall=firewall,
                 ),

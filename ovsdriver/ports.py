@@ -5,7 +5,7 @@ Every call here is repeatable, bounded in time, and raises
 :class:`~ovsdriver.errors.UnavailableError` when its part of the world does not answer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,11 +19,14 @@ from ovsdriver.domain.model import (
     Endpoint,
     EndpointId,
     Gateway,
+    HostPort,
     Network,
     NetworkId,
     Port,
     Probe,
+    Publication,
     Tap,
+    Transport,
     UplinkPort,
     Veth,
 )
@@ -164,6 +167,13 @@ class Links(Protocol):
         """Whether ``path`` is a live network namespace handle, not an empty file left over."""
         ...
 
+    async def sandbox_used(self, path: str) -> bool:
+        """Whether a process is in the network namespace behind ``path``.
+
+        UnavailableError if we may not know.
+        """
+        ...
+
     async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
         """Set TX checksum offload of the link with ``mac`` in a sandbox; False if not there."""
         ...
@@ -201,6 +211,14 @@ class Firewall(Protocol):
         """Make the table exactly ``plan``, atomically; False if it already was."""
         ...
 
+    async def cut(self, published: Collection[Publication]) -> None:
+        """Have the kernel forget the connections to published ports.
+
+        A packet of such a connection is then judged anew. What somebody sends without an end
+        would otherwise follow its first packet, past new rules, for as long as it goes on.
+        """
+        ...
+
     async def remove(self) -> None:
         """Remove the table, the accepts in other people's chains, and our sysctls."""
         ...
@@ -211,6 +229,45 @@ class Firewall(Protocol):
 
     async def findings(self) -> Sequence[str]:
         """Return one sentence for each foreign chain that drops what we accept."""
+        ...
+
+
+class HostPorts(Protocol):
+    """Ports of this host, held so that no other program gets them; and the relay for ``::1``.
+
+    They are held for as long as this process lives.
+    """
+
+    def held(self) -> Collection[HostPort]:
+        """Return what is held."""
+        ...
+
+    async def hold(
+        self, protocol: Transport, addresses: Sequence[IPAddress], ports: Sequence[int]
+    ) -> int | None:
+        """Hold one port on all of ``addresses``, and return it; None if there is none free.
+
+        Args:
+            protocol: of the port.
+            addresses: ``0.0.0.0`` or ``::`` for all of a family; at least one.
+            ports: the first that is free on all of them is taken; none: any of those that the
+                kernel hands out.
+
+        Raises:
+            UnsupportedError: an address is not this host's, or a port needs a privilege.
+        """
+        ...
+
+    async def release(self, port: HostPort) -> bool:
+        """Let go of a port and end its relay; False if it is not held."""
+        ...
+
+    async def relay(self, port: HostPort, address: IPAddress, target: int) -> None:
+        """Serve a held port of ``::`` or ``::1`` on ``::1``, from and to a container's port.
+
+        The kernel does not forward what is for ``::1``. Again for the same: nothing happens. Not
+        for SCTP, where nothing happens either.
+        """
         ...
 
 

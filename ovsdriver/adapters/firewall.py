@@ -10,16 +10,18 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ovsdriver.adapters import chain_readers, nft_rules, rtnetlink
+from ovsdriver.adapters.conntrack import Conntrack
 from ovsdriver.adapters.docker_user import CHAIN, DockerUser, Iptables
 from ovsdriver.adapters.host_network import Sysctls, read_host
 from ovsdriver.adapters.host_watch import Change, HostWatch
+from ovsdriver.adapters.netlink.address_messages import addresses
 from ovsdriver.adapters.nft import Nft, Table
 from ovsdriver.adapters.nft_rules import Object
 from ovsdriver.domain import forwarding
@@ -32,6 +34,7 @@ from ovsdriver.domain.firewall import (
     outside_bridges,
 )
 from ovsdriver.domain.foreign_chains import ForeignChain, Packet, crossing, finding
+from ovsdriver.domain.model import Publication
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import HostNotes
 
@@ -83,7 +86,10 @@ class HostFirewall:
         self._nft: Nft | None = None
         self._table: Table | None = None
         self._netlink: rtnetlink.RouteSocket | None = None
+        self._conntrack: Conntrack | None = None
         self._lock = asyncio.Lock()
+        self._cut_lock = asyncio.Lock()
+        self._to_cut: set[Publication] = set()
         self._plan = FirewallPlan()
         self._asked = 0
         self._done = 0
@@ -121,6 +127,22 @@ class HostFirewall:
                 self._done = covers
         self._ask_for_accepts(wanted=bool(self._plan.gateways))
         return changed
+
+    async def cut(self, published: Collection[Publication]) -> None:
+        """Have the kernel forget the connections to published ports.
+
+        Calls that wait for each other share one look at the connections.
+
+        Raises:
+            UnavailableError: the kernel's conntrack did not answer.
+        """
+        self._to_cut.update(published)
+        async with self._cut_lock:
+            if self._to_cut.isdisjoint(published):
+                return
+            batch = tuple(self._to_cut)
+            await self._on_thread(self._cut, batch)
+            self._to_cut.difference_update(batch)
 
     async def remove(self) -> None:
         """Remove the table and our accepts, and put back every switch that we changed.
@@ -311,6 +333,9 @@ class HostFirewall:
         if self._netlink is not None:
             self._netlink.close()
             self._netlink = None
+        if self._conntrack is not None:
+            self._conntrack.close()
+            self._conntrack = None
 
     def _observe(self, plan: FirewallPlan, notes: dict[str, str]) -> "_Seen":
         _, _, netlink = self._open()
@@ -328,7 +353,9 @@ class HostFirewall:
             outgoing6=outgoing(plan, self._host, family=6, outside=outside),
         )
         # A gateway that becomes another device under its name is heard of, which asks for a look.
-        unsure = plan.links if look else plan.links - self._confirmed
+        known = frozenset(self._applied.gateways) if self._applied is not None else frozenset()
+        changed = {gateway.link for gateway in plan.gateways if gateway not in known}
+        unsure = plan.links if look else (plan.links - self._confirmed) | changed
         values = self._sysctls.read(forwarding.paths(wanted, notes, gateways=unsure))
         switches = forwarding.Switches(values=values, notes=notes, boot=self._boot_id)
         if forwarding.hosts_matter(wanted, switches):
@@ -361,6 +388,18 @@ class HostFirewall:
         except UnavailableError:
             self._table_from = -_LOOK_S
             raise
+
+    def _cut(self, published: tuple[Publication, ...]) -> None:
+        _, _, netlink = self._open()
+        try:
+            if self._conntrack is None:
+                self._conntrack = Conntrack()
+            local = {each.address.ip for each in addresses(netlink)}
+            self._conntrack.cut(published, local)
+        except OSError as error:
+            raise UnavailableError(
+                f"the kernel's connections to published ports cannot be ended: {error.strerror}"
+            ) from error
 
     def _survey(self) -> tuple[HostNetwork, tuple[str, ...], list[ForeignChain]]:
         """Return the host, the gateways that our table names, and others' forward chains."""

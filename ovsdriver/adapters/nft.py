@@ -18,9 +18,10 @@ from ovsdriver.errors import UnavailableError
 _LIBRARY = "libnftables.so.1"
 
 # nftables/libnftables.h
-_OUTPUT_STATELESS = 1 << 1
+_OUTPUT_STATELESS = 1 << 2
 _OUTPUT_HANDLE = 1 << 3
 _OUTPUT_JSON = 1 << 4
+_OUTPUT_NUMERIC_PROTO = 1 << 7
 _OUTPUT_NUMERIC_PRIO = 1 << 8
 
 _ABSENT = "No such file or directory"
@@ -55,7 +56,11 @@ class Nft:
         self._library.nft_ctx_buffer_error(self._context)
         self._library.nft_ctx_output_set_flags(
             self._context,
-            _OUTPUT_JSON | _OUTPUT_HANDLE | _OUTPUT_STATELESS | _OUTPUT_NUMERIC_PRIO,
+            _OUTPUT_JSON
+            | _OUTPUT_HANDLE
+            | _OUTPUT_STATELESS
+            | _OUTPUT_NUMERIC_PROTO
+            | _OUTPUT_NUMERIC_PRIO,
         )
 
     def close(self) -> None:
@@ -105,8 +110,9 @@ class Table:
     same rules in other words it is right if it prints as it did when we had just written it;
     then only a restarted daemon writes once more than needed.
 
-    Where it is known that nobody else touched the table, a difference in sets alone (a network
-    more or less) is written as just that: for 500 networks some 0.3 ms instead of 5.
+    Where it is known that nobody else touched the table, a difference in sets and maps alone (a
+    network or a published port more or less) is written as just that: for 500 networks some
+    0.3 ms instead of 5.
     """
 
     def __init__(self, nft: Nft, name: str) -> None:
@@ -228,9 +234,10 @@ def _difference(before: Sequence[Object], after: Sequence[Object]) -> list[Objec
     for old, new in zip(before, after, strict=True):
         if old == new:
             continue
-        if "set" not in old or _without_elements(old) != _without_elements(new):
+        kind = next(iter(old))
+        if kind not in ("set", "map") or _without_elements(old) != _without_elements(new):
             return []
-        where = {key: new["set"][key] for key in ("family", "table", "name")}
+        where = {key: new[kind][key] for key in ("family", "table", "name")}
         gone, come = _elements(old) - _elements(new), _elements(new) - _elements(old)
         for verb, found in (("delete", gone), ("add", come)):
             if found:
@@ -240,11 +247,15 @@ def _difference(before: Sequence[Object], after: Sequence[Object]) -> list[Objec
 
 
 def _elements(each: Object) -> set[str]:
-    return {json.dumps(element) for element in each["set"].get("elem", ())}
+    (described,) = each.values()
+    return {json.dumps(element) for element in described.get("elem", ())}
 
 
 def _without_elements(each: Object) -> Object:
-    return {key: value for key, value in each.get("set", {}).items() if key != "elem"}
+    return {
+        kind: {key: value for key, value in described.items() if key != "elem"}
+        for kind, described in each.items()
+    }
 
 
 def _census(objects: Sequence[Object]) -> list[tuple[str, str, int]]:

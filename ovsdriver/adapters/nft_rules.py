@@ -13,6 +13,11 @@ touches no gateway passes it untouched.
 ``guard``, a little later, drops what crosses no gateway of ours but would not have been forwarded
 at all had we not switched forwarding on; see ``ovsdriver.domain.forwarding``.
 
+While ports are published there are three more base chains. ``prerouting`` and ``output``
+translate the destination of what is for an address of this host; ``loopback`` drops what arrives
+with an address of 127.0.0.0/8 before that: it could otherwise reach a port that is published for
+this host alone, and, since such packets may leave by our gateways, what listens there.
+
 Rules match interfaces by name and through sets: a gateway comes and goes with vswitchd under a
 new index, and a table for 500 networks has as many rules as one for a single network.
 """
@@ -21,11 +26,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, Guard, plain
-from ovsdriver.domain.model import Mode
+from ovsdriver.domain.model import Mode, Publication
 
 Object = dict[str, Any]
-"""``{"chain": {…}}``, ``{"set": {…}}``, ``{"rule": {…}}``."""
+"""``{"chain": {…}}``, ``{"set": {…}}``, ``{"map": {…}}``, ``{"rule": {…}}``."""
 
+_RAW = -300
+_DSTNAT = -100
 _FILTER = 0
 _SRCNAT = 100
 """nft(8), "standard priority names"."""
@@ -34,6 +41,8 @@ GATEWAYS = "gateways"
 """Name of the set of our gateways."""
 
 _FAMILIES = {4: "ipv4", 6: "ipv6"}
+_HEADERS = {4: "ip", 6: "ip6"}
+_LOOPBACK = {"prefix": {"addr": "127.0.0.0", "len": 8}}
 
 
 def render(
@@ -75,6 +84,8 @@ def render(
     _from_gateway(build)
     _to_gateway(build)
     _postrouting(build)
+    if plan.published:
+        _publish(build, plan.published, gateways)
     if guard:
         _guard(build, guard, bridges)
     return build.objects
@@ -145,7 +156,7 @@ def _published(build: "_Builder", chain: str) -> None:
     """Accept what someone with root's rights published by translating its destination.
 
     That is how Docker publishes ports of its own containers, which ours reach by the host's
-    address like anybody else, and how ours are to be published. Without such a rule in a nat
+    address like anybody else, and how ours are published. Without such a rule in a nat
     table no packet has the status, whatever a container sends.
     """
     build.rule(
@@ -164,6 +175,69 @@ def _postrouting(build: "_Builder") -> None:
         _match(_meta("iifname"), "@masqueraded"),
         _match(_meta("oifname"), f"@{GATEWAYS}", op="!="),
         {"masquerade": None},
+    )
+
+
+def _publish(build: "_Builder", published: Sequence[Publication], gateways: Sequence[str]) -> None:
+    for family in _HEADERS:
+        ours = [each for each in published if each.host.version == family]
+        for name, everywhere in (("published", False), ("everywhere", True)):
+            found = [each for each in ours if each.at.everywhere is everywhere]
+            build.targets(f"{name}{family}", family, found, by_address=not everywhere)
+    build.pairs("hairpin", gateways)
+    build.chain("publish")
+    build.chain("loopback", kind="filter", hook="prerouting", prio=_RAW)
+    build.chain("prerouting", kind="nat", hook="prerouting", prio=_DSTNAT)
+    build.chain("output", kind="nat", hook="output", prio=_DSTNAT)
+    for field in ("saddr", "daddr"):
+        build.rule(
+            "loopback",
+            _match(_meta("iifname"), "lo", op="!="),
+            _match(_payload("ip", field), _LOOPBACK),
+            {"drop": None},
+        )
+    for chain in ("prerouting", "output"):
+        build.rule(
+            chain,
+            _match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"),
+            {"jump": {"target": "publish"}},
+        )
+    # The kernel forwards neither: ::1 is for the relay, and a client of link-local address could
+    # not be answered. Better refused at once by the host than never answered.
+    build.rule(
+        "publish",
+        _match(
+            _payload("ip6", "daddr"), {"set": ["::1", {"prefix": {"addr": "fe80::", "len": 10}}]}
+        ),
+        {"return": None},
+    )
+    for family, header in _HEADERS.items():
+        _translate(build, f"published{family}", family, [_payload(header, "daddr")])
+        _translate(build, f"everywhere{family}", family, [])
+    # The container would answer to a neighbour straight, with an address that the neighbour never
+    # spoke to, and to 127.0.0.1 itself.
+    build.rule(
+        "postrouting",
+        _match({"concat": [_meta("iifname"), _meta("oifname")]}, "@hairpin"),
+        _match({"ct": {"key": "status"}}, "dnat", op="in"),
+        {"masquerade": None},
+    )
+    build.rule(
+        "postrouting",
+        _match(_meta("oifname"), f"@{GATEWAYS}"),
+        _match(_payload("ip", "saddr"), _LOOPBACK),
+        {"masquerade": None},
+    )
+
+
+def _translate(build: "_Builder", name: str, family: int, address: Sequence[Object]) -> None:
+    """Give a packet the destination that a map has for it; one that it has none for goes on."""
+    key = {"concat": [_meta("l4proto"), *address, _payload("th", "dport")]}
+    # A rule of its own in each family: where there is no address in the key, nothing else says it.
+    build.rule(
+        "publish",
+        *([] if address else [_family(family)]),
+        {"dnat": {"family": _HEADERS[family], "addr": {"map": {"key": key, "data": f"@{name}"}}}},
     )
 
 
@@ -237,6 +311,23 @@ class _Builder:
         described = {**self._in, "name": name, "type": kind}
         self.objects.append({"set": {**described, **({"elem": elements} if elements else {})}})
 
+    def targets(
+        self, name: str, family: int, published: Iterable[Publication], *, by_address: bool
+    ) -> None:
+        """Add a map from protocol, host address if ``by_address``, and port to a container's."""
+        address = f"ipv{family}_addr"
+        elements = []
+        for each in published:
+            key = [int(each.protocol), *([str(each.host)] if by_address else []), each.host_port]
+            elements.append([{"concat": key}, {"concat": [str(each.address), each.port]}])
+        described = {
+            **self._in,
+            "name": name,
+            "type": ["inet_proto", *([address] if by_address else []), "inet_service"],
+            "map": [address, "inet_service"],
+        }
+        self.objects.append({"map": {**described, **({"elem": elements} if elements else {})}})
+
     def chain(
         self, name: str, *, kind: str | None = None, hook: str = "", prio: int = _FILTER
     ) -> None:
@@ -267,6 +358,10 @@ def _meta(key: str) -> Object:
     return {"meta": {"key": key}}
 
 
+def _payload(protocol: str, field: str) -> Object:
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
 def _ct(key: str) -> Object:
     return {"ct": {"key": key}}
 
@@ -275,7 +370,7 @@ def _goto(chain: str) -> Object:
     return {"goto": {"target": chain}}
 
 
-def _match(left: Object, right: str | int | bool, *, op: str = "==") -> Object:
+def _match(left: Object, right: str | int | bool | Object, *, op: str = "==") -> Object:
     return {"match": {"op": op, "left": left, "right": right}}
 
 

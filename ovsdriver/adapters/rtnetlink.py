@@ -98,11 +98,12 @@ def read_u32(value: bytes, offset: int = 0) -> int:
     return number
 
 
-class RouteSocket:
-    """A NETLINK_ROUTE socket in the network namespace of the thread that makes it."""
+class NetlinkSocket:
+    """A netlink socket in the network namespace of the thread that makes it."""
 
-    def __init__(self) -> None:
-        self._socket = _open()
+    def __init__(self, protocol: int) -> None:
+        self._protocol = protocol
+        self._socket = _open(protocol)
         self._sequence = 0
         self._interrupted = False
         self.changes = 0
@@ -181,13 +182,18 @@ class RouteSocket:
 
     def _reopen(self) -> None:
         self._socket.close()
-        self._socket = _open()
+        self._socket = _open(self._protocol)
 
 
-def _open() -> socket.socket:
-    made = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-    )
+class RouteSocket(NetlinkSocket):
+    """A NETLINK_ROUTE socket."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.NETLINK_ROUTE)
+
+
+def _open(protocol: int) -> socket.socket:
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     try:
         # both since Linux 4.20, older ones filter less and explain less
         for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK):

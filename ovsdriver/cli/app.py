@@ -3,7 +3,7 @@
 import click
 
 from ovsdriver import __version__
-from ovsdriver.cli import check, endpoint, ipam, network, options, purge, serve, status
+from ovsdriver.cli import check, endpoint, ipam, network, options, ports, purge, serve, status
 from ovsdriver.cli.outcome import EXIT_CODES
 
 
@@ -35,6 +35,7 @@ def command() -> None:
       ovsnet status                        is all well?
       ovsnet network ls                    networks with bridge, VLAN and subnets
       ovsnet endpoint ls                   containers with address, MAC and port
+      ovsnet ports                         published ports, and what they lead to
       ovsnet ipam leases                   who holds which address, and since when
       ovsnet options                       what can be typed after -o and --ipam-opt
 
@@ -49,6 +50,7 @@ for _each in (
     status.command,
     network.command,
     endpoint.command,
+    ports.command,
     ipam.command,
     options.command,
     purge.command,

@@ -11,6 +11,7 @@ from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.network import STYLES, chosen
 from ovsdriver.cli.outcome import EXIT_CODES
+from ovsdriver.cli.ports import place
 from ovsdriver.config import Settings
 from ovsdriver.domain import vlans
 from ovsdriver.domain.model import PortKind, VlanMode
@@ -105,6 +106,7 @@ def _print(endpoint: dict[str, Any]) -> None:
             ("MTU", str(endpoint["mtu"])),
             ("Port", _port(endpoint)),
             *_lets_into(endpoint),
+            ("Published", _published(endpoint) or "-"),
             ("Sandbox", endpoint["sandbox"] or "-"),
             ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
         ]
@@ -141,6 +143,13 @@ def _vlans(endpoint: dict[str, Any]) -> str:
     own = [] if endpoint["vlan"] is None else [show.vlan(endpoint["vlan"])]
     trunks = [vlans.text(endpoint["trunks"])] if endpoint["trunks"] else []
     return "+".join([*own, *trunks])
+
+
+def _published(endpoint: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{place(each['host'], each['host_port'])}/{each['protocol']} to {each['port']}"
+        for each in endpoint["published"]
+    )
 
 
 def _state(endpoint: dict[str, Any]) -> Text:

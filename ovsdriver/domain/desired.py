@@ -183,8 +183,22 @@ def asking_link(network: Network, *, owner: str) -> str | None:
     return host.port.name if host is not None else None
 
 
-def firewall(networks: Iterable[Network], *, outside_bridges: tuple[str, ...] = ()) -> FirewallPlan:
+def firewall(
+    networks: Iterable[Network],
+    endpoints: Iterable[Endpoint] = (),
+    *,
+    outside_bridges: tuple[str, ...] = (),
+) -> FirewallPlan:
     """Return what the host's firewall should allow for all of ``networks``, in a stable order."""
+    standing = [n for n in networks if n.mode.has_gateway and not n.ended]
+    known = {network.id for network in standing}
+    publishing = [e for e in endpoints if e.published and not e.ended and e.network in known]
+    loopback = {
+        endpoint.network
+        for endpoint in publishing
+        for each in endpoint.published
+        if each.host.version == 4 and (each.at.everywhere or each.host.is_loopback())
+    }
     return FirewallPlan(
         gateways=tuple(
             GatewayRules(
@@ -193,9 +207,17 @@ def firewall(networks: Iterable[Network], *, outside_bridges: tuple[str, ...] = 
                 mode=network.mode,
                 subnets=tuple(s.cidr for s in network.subnets if s.gateway is not None),
                 masquerade=network.masquerade,
+                loopback=network.id in loopback,
             )
-            for network in sorted(networks, key=lambda each: each.id)
-            if network.mode.has_gateway and not network.ended
+            for network in sorted(standing, key=lambda each: each.id)
+        ),
+        published=tuple(
+            sorted(
+                # Of two records that claim one place (the one of a dead container) one is as
+                # good as the other; a table with both would be refused whole.
+                {each.at: each for endpoint in publishing for each in endpoint.published}.values(),
+                key=lambda each: (each.protocol, each.host_port, each.host.version, each.host),
+            )
         ),
         outside_bridges=outside_bridges,
     )

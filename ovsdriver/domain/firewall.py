@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain.model import Mode, NetworkId
+from ovsdriver.domain.model import Mode, NetworkId, Publication
 
 ACCEPT_MARK = 0x1000_0000
 """Bit 28 of the packet mark: "ovsnet's table has accepted this packet".
@@ -48,6 +48,8 @@ class GatewayRules:
     subnets: tuple[IPNetwork, ...]
     masquerade: bool = True
     """``nat`` only: rewrite the source of what leaves; ``enable_ip_masquerade``."""
+    loopback: bool = False
+    """A port of 127.0.0.0/8 leads to a container here, so packets of that source leave by it."""
 
     def carries(self, family: int) -> bool:
         """Whether it has a subnet of ``family`` (4 or 6)."""
@@ -59,6 +61,7 @@ class FirewallPlan:
     """The whole of it: one table, replaced at once."""
 
     gateways: tuple[GatewayRules, ...] = ()
+    published: tuple[Publication, ...] = ()
     outside_bridges: tuple[str, ...] = ()
     """Linux bridges that the administrator declares to be outside, not other containers."""
 

@@ -30,7 +30,7 @@ is noted durably before it is changed. Everything here is pure: ``decide`` retur
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ovsdriver.domain.firewall import FirewallPlan, Guard
+from ovsdriver.domain.firewall import FirewallPlan, GatewayRules, Guard
 
 NOTE = "sysctl:"
 """Before the path of a switch in the key of a note; the note's value is the old value."""
@@ -112,6 +112,11 @@ def forwarding4(link: str) -> str:
     return f"net/ipv4/conf/{link}/forwarding"
 
 
+def route_localnet(link: str) -> str:
+    """Return the path of a link's switch for packets from and to 127.0.0.0/8."""
+    return f"net/ipv4/conf/{link}/route_localnet"
+
+
 def forwarding6(link: str) -> str:
     """Return the path of a link's IPv6 "I am a router" switch."""
     return f"net/ipv6/conf/{link}/forwarding"
@@ -143,7 +148,7 @@ def paths(wanted: Wanted, notes: Mapping[str, str], *, gateways: Iterable[str]) 
     for link in wanted.outgoing6:
         found |= {force6(link), accept_ra(link), forwarding6(link)}
     for link in gateways:
-        found |= {forwarding4(link), force6(link)}
+        found |= {forwarding4(link), force6(link), route_localnet(link)}
     return frozenset(found)
 
 
@@ -221,6 +226,17 @@ class _World:
             Write(path=path, value="1") for path in paths if self.values.get(path) == "0"
         )
 
+    def settle_loopback(self, gateway: GatewayRules) -> None:
+        """Let packets of 127.0.0.0/8 leave by a gateway, or no more, if it exists.
+
+        The table drops what arrives with such an address, so it stands around this.
+        """
+        path = route_localnet(gateway.link)
+        wanted = "1" if gateway.loopback else "0"
+        if self.values.get(path, wanted) != wanted:
+            steps = self.after if gateway.loopback else self.before
+            steps.append(Write(path=path, value=wanted))
+
     def noted_links(self, path: str) -> Iterator[str]:
         """Return the links of notes whose paths look like ``path``, which has ``*`` for it."""
         start, end = path.split("*")
@@ -235,6 +251,8 @@ _NO_LINKS = ("all", "default")
 
 def _decide4(wanted: Wanted, world: _World) -> None:
     plan = wanted.plan
+    for gateway in plan.gateways:
+        world.settle_loopback(gateway)
     world.turn_on_ours(forwarding4(gateway.link) for gateway in plan.gateways if gateway.carries(4))
     needed = wanted.outgoing4 if plan.carries(4) else frozenset()
     anyway = world.values.get(IP_FORWARD) == "1"

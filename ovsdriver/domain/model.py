@@ -7,7 +7,7 @@ where a subnet is meant and ``.ip`` where an address is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import NewType
 
@@ -68,6 +68,19 @@ class VlanMode(StrEnum):
     def has_tag(self) -> bool:
         """Whether it has a VLAN of its own, which untagged frames belong to."""
         return self is not VlanMode.TRUNK
+
+
+class Transport(IntEnum):
+    """What carries a published port: IANA protocol numbers, as Docker sends them in a port map."""
+
+    TCP = 6
+    UDP = 17
+    SCTP = 132
+
+    @property
+    def word(self) -> str:
+        """Return what a person types behind a port's slash: ``tcp``."""
+        return self.name.lower()
 
 
 class Datapath(StrEnum):
@@ -143,6 +156,47 @@ class Subnet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostPort:
+    """A port of this host, of one address or of all addresses of a family."""
+
+    protocol: Transport
+    address: IPAddress
+    """``0.0.0.0`` or ``::``: every address of that family, and no other family's."""
+    port: int
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is that port of every address."""
+        return not int(self.address)
+
+    def overlaps(self, other: "HostPort") -> bool:
+        """Whether both cannot be had by two at once."""
+        return (self.protocol, self.port, self.address.version) == (
+            other.protocol,
+            other.port,
+            other.address.version,
+        ) and (self.everywhere or other.everywhere or self.address == other.address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A port of a container that a port of this host leads to."""
+
+    protocol: Transport
+    host: IPAddress
+    """As ``HostPort.address``."""
+    host_port: int
+    address: IPAddress
+    """The container's."""
+    port: int
+
+    @property
+    def at(self) -> HostPort:
+        """Where it is published."""
+        return HostPort(protocol=self.protocol, address=self.host, port=self.host_port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A Docker network of ours. Written before anything is made, and never changed by Docker."""
 
@@ -159,6 +213,8 @@ class Network:
     """``nat`` only: rewrite the source address of what leaves."""
     probe: bool = False
     """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
+    bindings: tuple[IPAddress, ...] = ()
+    """Host addresses of published ports that name none, at most one of each family; none: all."""
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
     port: PortKind = PortKind.VETH
@@ -216,6 +272,8 @@ class Endpoint:
     """The OpenFlow port number that the user asked for."""
     protected: bool = False
     """It does not talk to other protected ports of its bridge (``ovs.protected``)."""
+    published: tuple[Publication, ...] = ()
+    """Ports of the host that lead to it, those that were chosen for it among them."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed as driver options of the endpoint, for showing."""
 

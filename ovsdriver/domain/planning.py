@@ -129,6 +129,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     mode = _mode(new, offered, outside=segment.adopted or segment.uplink is not None)
     subnets = _subnets(offered, mode, options, around.pools, defaults.spaces)
     _refuse_stray_gateways(options, mode, subnets)
+    _refuse_stray_bindings(options, mode, subnets)
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
     if options.port is PortKind.INTERNAL:
         internal_ports.refuse_long_frames(mtu, segment.datapath)
@@ -145,6 +146,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         internal=new.internal,
         shared=options.shared,
         masquerade=options.masquerade,
+        bindings=options.bindings,
         probe=_probe(subnets, around.pools),
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=options.port,
@@ -399,6 +401,23 @@ def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequenc
             raise InvalidOptionError(
                 f"ovs.gateway={gateway} lies in no subnet of this network "
                 f"({', '.join(str(s.cidr) for s in subnets) or 'it has none'})"
+            )
+
+
+def _refuse_stray_bindings(options: NetworkOptions, mode: Mode, subnets: Sequence[Subnet]) -> None:
+    if options.bindings and mode is not Mode.NAT:
+        raise InvalidOptionError(
+            "com.docker.network.bridge.host_binding_ipv4: a network with "
+            f"ovs.mode={mode} publishes no ports on this host; leave the option out, or make the "
+            "network with ovs.mode=nat"
+        )
+    families = {subnet.family for subnet in subnets}
+    for address in options.bindings:
+        if address.version not in families:
+            raise InvalidOptionError(
+                f"com.docker.network.bridge.host_binding_ipv4={address}: the network has no "
+                f"IPv{address.version} subnet, so nothing could be published there; name an "
+                "address of its own family, or leave the option out"
             )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from netaddr import EUI, IPAddress, IPNetwork
 
@@ -15,6 +14,7 @@ from ovsdriver.domain.model import (
     Mode,
     NetworkId,
     PortKind,
+    Transport,
     VlanMode,
     VlanTag,
 )
@@ -40,6 +40,8 @@ class NetworkOptions:
     lacp: Lacp | None = None
     interface_prefix: str | None = None
     masquerade: bool = True
+    bindings: tuple[IPAddress, ...] = ()
+    """Host addresses of ports that are published without one: at most one of each family."""
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """As the user typed them, for showing."""
     ignored: tuple[str, ...] = ()
@@ -111,22 +113,15 @@ class Joined:
     """No docker_gwbridge on this endpoint's account."""
 
 
-class Protocol(IntEnum):
-    """IANA protocol numbers, as Docker sends them in a port map."""
-
-    TCP = 6
-    UDP = 17
-    SCTP = 132
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortMapping:
     """One ``-p``: a container's port and where on the host it is wanted."""
 
-    protocol: Protocol
+    protocol: Transport
     port: int
     host_address: IPAddress | None = None
     """None: every address of the host."""
     host_port: int = 0
     """0: choose one."""
     host_port_end: int = 0
+    """Last of the range to choose from; 0: the same as ``host_port``."""

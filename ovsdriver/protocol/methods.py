@@ -96,9 +96,15 @@ class Endpoints(Protocol):
         ...
 
     async def publish(
-        self, network_id: NetworkId, endpoint_id: EndpointId, ports: Sequence[PortMapping], /
+        self,
+        network_id: NetworkId,
+        endpoint_id: EndpointId,
+        ports: Sequence[PortMapping],
+        /,
+        *,
+        other_gateway6: bool = False,
     ) -> None:
-        """Publish ports on the host."""
+        """Publish ports on the host; of IPv4 only if another endpoint is the IPv6 gateway."""
         ...
 
     async def revoke(self, network_id: NetworkId, endpoint_id: EndpointId, /) -> None:
@@ -408,7 +414,12 @@ async def _leave(services: Services, place: network.Place) -> Reply:
 
 async def _publish(services: Services, publication: network.Publication) -> Reply:
     place = publication.place
-    await services.endpoints.publish(place.network, place.endpoint, publication.ports)
+    await services.endpoints.publish(
+        place.network,
+        place.endpoint,
+        publication.ports,
+        other_gateway6=publication.other_gateway6,
+    )
     return EMPTY
 
 

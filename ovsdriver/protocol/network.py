@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.domain.model import EndpointId, NetworkId, Transport
 from ovsdriver.domain.names import mac_text
 from ovsdriver.domain.requests import (
     Joined,
@@ -16,7 +16,6 @@ from ovsdriver.domain.requests import (
     NewNetwork,
     OfferedSubnet,
     PortMapping,
-    Protocol,
 )
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.protocol import options, values
@@ -28,6 +27,8 @@ INTERNAL = "com.docker.network.internal"
 MAC = "com.docker.network.endpoint.macaddress"
 """``--mac-address`` as base64 of six bytes, beside ``Interface.MacAddress`` as text."""
 PORT_MAP = "com.docker.network.portmap"
+OTHER_GATEWAY6 = "com.docker.network.driver.private.no_proxy_6to4"
+"""True where another endpoint of the container has its IPv6 gateway (engine 28 and newer)."""
 
 _ON_LINK = 1
 """``RouteType`` of a route through the container's interface without a next hop."""
@@ -77,6 +78,8 @@ class Publication:
 
     place: Place
     ports: tuple[PortMapping, ...]
+    other_gateway6: bool = False
+    """IPv6 leaves and enters the container by another endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +207,11 @@ def join(body: Fields) -> Join:
 
 def publication(body: Fields) -> Publication:
     """Read ProgramExternalConnectivity."""
-    return Publication(place=place(body), ports=_ports(body))
+    return Publication(
+        place=place(body),
+        ports=_ports(body),
+        other_gateway6=body.inner("Options").flag(OTHER_GATEWAY6),
+    )
 
 
 def _ports(body: Fields) -> tuple[PortMapping, ...]:
@@ -214,17 +221,21 @@ def _ports(body: Fields) -> tuple[PortMapping, ...]:
 def _port(item: Fields) -> PortMapping:
     number = item.integer("Proto", 0, 255)
     try:
-        protocol = Protocol(number)
+        protocol = Transport(number)
     except ValueError:
         raise item.refusal(
             "Proto", f"{number} is neither 6 (TCP) nor 17 (UDP) nor 132 (SCTP)"
         ) from None
+    first = item.integer("HostPort", 0, 65535)
+    last = item.integer("HostPortEnd", 0, 65535)
+    if last and last < first:
+        raise item.refusal("HostPortEnd", f"{last} is less than HostPort {first}")
     return PortMapping(
         protocol=protocol,
         port=item.integer("Port", 1, 65535),
         host_address=item.address("HostIP"),
-        host_port=item.integer("HostPort", 0, 65535),
-        host_port_end=item.integer("HostPortEnd", 0, 65535),
+        host_port=first,
+        host_port_end=last,
     )
 
 

@@ -78,7 +78,7 @@ class PoolOptions:
     ignored: tuple[str, ...] = ()
 
 
-def _gateways(text: str) -> tuple[IPAddress, ...]:
+def _one_of_each_family(text: str) -> tuple[IPAddress, ...]:
     found = tuple(values.address(part.strip()) for part in text.split(","))
     if len({address.version for address in found}) < len(found):
         raise ValueError(f"{quote(text)} names two addresses of one family; name one of each")
@@ -124,12 +124,6 @@ def _open_inside(text: str) -> bool:
             "put those that must not on networks of their own"
         )
     return True
-
-
-def _no_binding(text: str) -> str:
-    raise ValueError(
-        f"{quote(text)} would have no effect: ovsnet does not publish ports yet; leave it out"
-    )
 
 
 def _prefix(text: str) -> int:
@@ -203,7 +197,7 @@ TABLE: Sequence[Option] = (
         name="ovs.gateway",
         scope=Scope.NETWORK,
         field="gateways",
-        parse=_gateways,
+        parse=_one_of_each_family,
         default="none",
         help="The router that containers of a `flat` network are told; it is somebody else's, so "
         "our IPAM keeps the address for it. On a `nat` network the gateway is `--gateway`, and "
@@ -298,9 +292,12 @@ TABLE: Sequence[Option] = (
     Option(
         name="com.docker.network.bridge.host_binding_ipv4",
         scope=Scope.NETWORK,
-        parse=_no_binding,
-        default="none",
-        help="Refused until ports can be published.",
+        field="bindings",
+        parse=_one_of_each_family,
+        default="every address of the host",
+        help="Host address of ports that `-p` publishes without naming one, of IPv4 or IPv6; or "
+        "one of each, separated by a comma. A family that is not named is then not published. "
+        "On `nat` networks.",
     ),
     Option(
         name="ovs.mac",

@@ -9,7 +9,7 @@ Here are our own networks; ``foreign_pools.py`` has the pools that other drivers
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from collections.abc import Set as AbstractSet
 
 from netaddr import IPAddress
@@ -39,8 +39,13 @@ class Witness:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._callbacks: list[Callable[[], None]] = []
         self._view: EngineView | None = None
         self._answers = False
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when a daemon that has answered ends."""
+        self._callbacks.append(callback)
 
     def answers(self) -> bool:
         """Whether a daemon answered that has not ended since."""
@@ -67,7 +72,9 @@ class Witness:
             except UnavailableError:
                 log.debug("docker.not-there")
             self._view = None
-            self._answers = False
+            answered, self._answers = self._answers, False
+            for callback in self._callbacks if answered else ():
+                callback()
             await asyncio.sleep(_AGAIN_S)
 
 

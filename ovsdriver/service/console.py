@@ -16,6 +16,7 @@ from ovsdriver.service import lookup
 from ovsdriver.service import report as reports
 from ovsdriver.service.ipam_console import IpamConsole
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
+from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
 from ovsdriver.service.reservation_console import ReservationConsole
@@ -37,6 +38,7 @@ class Works:
     purge: Purge
     reconciler: Reconciler
     firewall: Firewall
+    publisher: Publisher
 
 
 class Console:
@@ -195,6 +197,7 @@ class Console:
             switch=self._switch,
             pools=pools,
             leases={pool.id: works.ipam.usage(pool.id).held for pool in pools},
+            held=works.publisher.held(),
             view=view,
             lost=works.reconciler.lost,
             now=self._clock(),

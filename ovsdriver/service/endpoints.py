@@ -36,6 +36,7 @@ from ovsdriver.errors import (
 from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S
+from ovsdriver.service.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Endpoints:
         switch: Switch,
         links: Links,
         locks: Locks,
+        publisher: Publisher,
         listed: Callable[[EndpointId], bool],
     ) -> None:
         """Join the parts.
@@ -70,6 +72,7 @@ class Endpoints:
         self._switch = switch
         self._links = links
         self._locks = locks
+        self._publisher = publisher
         self._listed = listed
 
     async def create(self, new: NewEndpoint) -> EUI | None:
@@ -174,8 +177,12 @@ class Endpoints:
             endpoint = self._state.endpoint(endpoint_id)
             if endpoint is None or endpoint.network != network_id:
                 return
-            await self._state.put_endpoint(replace(endpoint, sandbox=None))
-            await self._unplug(endpoint)
+            await self._state.put_endpoint(replace(endpoint, sandbox=None, published=()))
+            try:
+                # Revoke may never have come: engine 29 forgets its role when dockerd restarts.
+                await self._publisher.withdraw(endpoint)
+            finally:
+                await self._unplug(endpoint)
 
     async def delete(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
         """Remove the port if Leave did not, the link and the record."""
@@ -222,26 +229,54 @@ class Endpoints:
             await self._end(current, why)
 
     async def publish(
-        self, network_id: NetworkId, endpoint_id: EndpointId, ports: Sequence[PortMapping]
+        self,
+        network_id: NetworkId,
+        endpoint_id: EndpointId,
+        ports: Sequence[PortMapping],
+        *,
+        other_gateway6: bool = False,
     ) -> None:
-        """Refuse published ports, which no mode can do yet; without any there is nothing to do."""
-        network = self._network(network_id)
-        self._endpoint(network_id, endpoint_id)
-        if not ports:
-            return
-        wanted = ", ".join(map(_port_text, ports[:5]))
-        if network.mode is Mode.NAT:
-            raise UnsupportedError(
-                f"publishing {wanted}: ovsnet cannot publish ports yet; leave -p and -P out and "
-                "reach the container by its address from this host"
-            )
-        raise UnsupportedError(
-            f"publishing {wanted}: a network with ovs.mode={network.mode} has no gateway on this "
-            "host that could publish; leave -p and -P out and use the container's own address"
-        )
+        """Publish ports on this host, those and no others; again keeps what was chosen before.
+
+        Args:
+            network_id: Docker's.
+            endpoint_id: Docker's.
+            ports: of the whole container, all of whose traffic comes by this endpoint now.
+            other_gateway6: but that of IPv6.
+
+        Raises:
+            UnsupportedError: the network does not publish, or has no such address.
+            ConflictError: a port of the host is taken.
+        """
+        async with self._locks.held(endpoint_id):
+            network = self._network(network_id)
+            endpoint = self._endpoint(network_id, endpoint_id)
+            if not ports and not endpoint.published:
+                return
+            wanted = ", ".join(map(_port_text, ports[:5]))
+            if desired.own_vlan(network, endpoint) != network.segment.tag:
+                raise UnsupportedError(
+                    f"publishing {wanted}: by its ovs.vlan or ovs.vlan_mode the container is not "
+                    "in the network's own VLAN, where the gateway that would publish is; leave -p "
+                    "and -P out, or the option"
+                )
+            if network.mode is not Mode.NAT:
+                raise UnsupportedError(
+                    f"publishing {wanted}: a network with ovs.mode={network.mode} has no gateway "
+                    "on this host that could publish; leave -p and -P out and use the container's "
+                    "own address"
+                )
+            await self._publisher.publish(network, endpoint, ports, other_gateway6=other_gateway6)
 
     async def revoke(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
-        """Unpublish: nothing is published yet, so nothing is to do, for known ids or not."""
+        """Publish nothing any more for an endpoint, known or not."""
+        async with self._locks.held(endpoint_id):
+            endpoint = self._state.endpoint(endpoint_id)
+            if endpoint is None or endpoint.network != network_id or endpoint.ended:
+                return
+            if endpoint.published:
+                await self._state.put_endpoint(replace(endpoint, published=()))
+                await self._publisher.withdraw(endpoint)
 
     async def ensure(self, endpoint: Endpoint) -> None:
         """Plug a recorded endpoint in again if it has a sandbox and its link is there.
@@ -400,6 +435,7 @@ class Endpoints:
         ending = replace(endpoint, sandbox=None, ended=True)
         if ending != self._state.endpoint(endpoint.id):
             await self._state.put_endpoint(ending)
+        await self._publisher.withdraw(endpoint)
         await self._unplug(endpoint)
         await self._links.remove_link(names.port(endpoint))
         if endpoint.releasing:

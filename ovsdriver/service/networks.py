@@ -14,8 +14,10 @@ from ovsdriver.domain.names import OWNER_KEY, mac_text
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
 from ovsdriver.errors import ConflictError, DriverError
-from ovsdriver.ports import Firewall, Links, Route, State, Switch
+from ovsdriver.ports import Links, Route, State, Switch
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.publisher import Publisher
+from ovsdriver.service.rules import Rules
 from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -38,26 +40,26 @@ class Networks:
         *,
         owner: str,
         defaults: planning.Defaults,
-        outside_bridges: tuple[str, ...],
         kernel_datapath: Callable[[], bool],
         state: State,
         ipam: Ipam,
         switch: Switch,
         links: Links,
-        firewall: Firewall,
         uplinks: Uplinks,
+        rules: Rules,
+        publisher: Publisher,
         locks: Locks,
     ) -> None:
         self._owner = owner
         self._defaults = defaults
-        self._outside_bridges = outside_bridges
         self._kernel_datapath = kernel_datapath
         self._state = state
         self._ipam = ipam
         self._switch = switch
         self._links = links
-        self._firewall = firewall
         self._uplinks = uplinks
+        self._rules = rules
+        self._publisher = publisher
         self._locks = locks
         self._planning = asyncio.Lock()
 
@@ -156,9 +158,7 @@ class Networks:
 
     async def ensure_firewall(self) -> bool:
         """Make the host's rules as all records say; False if they already were."""
-        return await self._firewall.ensure(
-            desired.firewall(self._state.networks(), outside_bridges=self._outside_bridges)
-        )
+        return await self._rules.ensure()
 
     async def finish(self, network: Network) -> None:
         """Remove a network whose making or deletion was cut short, or that was abandoned."""
@@ -322,6 +322,7 @@ class Networks:
                 port = names.port(endpoint)
                 await self._switch.remove_port(port)
                 await self._links.remove_link(port)
+                await self._publisher.withdraw(endpoint)
         gateway = desired.gateway(network, owner=self._owner)
         for of_host in (gateway, desired.probe(network, owner=self._owner)):
             if of_host is not None:

@@ -8,6 +8,7 @@ from ipam.service import Ipam
 from ovsdriver.domain import names
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Firewall, HostNotes, Links, State, Switch
+from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -160,11 +161,13 @@ class Purge(MarkPurge):
         links: Links,
         firewall: Firewall,
         uplinks: Uplinks,
+        publisher: Publisher,
     ) -> None:
         super().__init__(owner=owner, switch=switch, links=links, firewall=firewall)
         self._state = state
         self._notes = notes
         self._ipam = ipam
+        self._publisher = publisher
         self._uplinks = uplinks
 
     async def _free_uplinks(self) -> None:
@@ -174,6 +177,7 @@ class Purge(MarkPurge):
         for network in self._state.networks():
             if await self._state.forget_network(network.id):
                 tally.networks.append(network.id)
+        await self._publisher.release_all()
         for pool in self._ipam.pools():
             if await self._ipam.release_pool(pool.id):
                 tally.pools.append(str(pool.subnet))

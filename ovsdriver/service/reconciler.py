@@ -19,6 +19,7 @@ from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, State, Switch
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.networks import Networks
+from ovsdriver.service.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Reconciler:
         notes: HostNotes,
         networks: Networks,
         endpoints: Endpoints,
+        publisher: Publisher,
         switch: Switch,
         links: Links,
         clock: Callable[[], float] = time.time,
@@ -69,6 +71,7 @@ class Reconciler:
         self._notes = notes
         self._networks = networks
         self._endpoints = endpoints
+        self._publisher = publisher
         self._switch = switch
         self._links = links
         self._clock = clock
@@ -125,6 +128,7 @@ class Reconciler:
                     mended.append("firewall: our table was not as it should be")
             except DriverError as error:
                 failed.append(f"firewall: {error}")
+            await self._retake(mended, failed)
             if await self._connected(failed):
                 difference = await self._difference()
                 beyond = difference.beyond
@@ -136,6 +140,16 @@ class Reconciler:
                 Repairs(at=self._clock(), mended=tuple(mended), failed=tuple(failed), beyond=beyond)
             )
         return self._last
+
+    async def _retake(self, mended: list[str], failed: list[str]) -> None:
+        """Hold the published ports that somebody else had when we wanted them."""
+        try:
+            found = await self._publisher.retake()
+        except DriverError as error:
+            failed.append(f"published ports: {error}")
+            return
+        mended.extend(found.mended)
+        failed.extend(found.failed)
 
     async def _connected(self, failed: list[str]) -> bool:
         """Whether Open vSwitch can be looked at; at our own start it needs a moment."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
 from ovsdriver.domain import desired, names, port_planning
-from ovsdriver.domain.model import Endpoint, EndpointId, Network, PortKind
+from ovsdriver.domain.model import Endpoint, EndpointId, HostPort, Network, PortKind
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
 from ovsdriver.service.claims import Claims
@@ -27,6 +27,8 @@ class Scene:
     pools: Sequence[Pool] = ()
     leases: Mapping[PoolId, int] = field(default_factory=dict)
     """Number of addresses in use."""
+    held: frozenset[HostPort] = frozenset()
+    """Ports of this host that are reserved."""
     view: EngineView | None = None
     """Docker's last answer; None: none yet."""
     lost: Mapping[EndpointId, str] = field(default_factory=dict)
@@ -96,6 +98,21 @@ class NetworkReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedReport:
+    """A port of this host that leads to a container."""
+
+    protocol: str
+    host: str
+    """``0.0.0.0`` and ``::``: every address of the host, of that family."""
+    host_port: int
+    address: str
+    """The container's."""
+    port: int
+    reserved: bool
+    """Kept from other programs of this host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointReport:
     """A container's place on a network."""
 
@@ -125,6 +142,7 @@ class EndpointReport:
     port_kind: str = "veth"
     ofport: int | None
     sandbox: str | None
+    published: tuple[PublishedReport, ...] = ()
     options: Mapping[str, str]
 
 
@@ -451,6 +469,17 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         port_kind=endpoint.port.value,
         ofport=None if port is None else port.ofport,
         sandbox=endpoint.sandbox,
+        published=tuple(
+            PublishedReport(
+                protocol=each.protocol.word,
+                host=str(each.host),
+                host_port=each.host_port,
+                address=str(each.address),
+                port=each.port,
+                reserved=each.at in scene.held,
+            )
+            for each in endpoint.published
+        ),
         options=dict(endpoint.options),
     )
 

@@ -1,5 +1,6 @@
 """What every ``Links`` does: the fake in memory and the kernel's netlink side by side."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -54,6 +55,7 @@ class World(Protocol):
     def give_address(self, link: str, address: str) -> None: ...
     def add_route(self, destination: str, link: str) -> None: ...
     def sandbox(self) -> str: ...
+    def enter(self, sandbox: str) -> None: ...
     def leftover(self) -> str: ...
     def move(self, container: str, sandbox: str) -> None: ...
     def tx_offload(self, container: str) -> bool: ...
@@ -79,8 +81,11 @@ class FakeWorld:
         self.fake.add_route(Route(destination=IPNetwork(destination), link=link))
 
     def sandbox(self) -> str:
-        self.fake.sandboxes["/sandbox"] = FakeSandbox()
+        self.fake.sandboxes["/sandbox"] = FakeSandbox(used=False)
         return "/sandbox"
+
+    def enter(self, sandbox: str) -> None:
+        self.fake.sandboxes[sandbox].used = True
 
     def leftover(self) -> str:
         self.fake.sandboxes["/leftover"] = FakeSandbox(alive=False)
@@ -123,6 +128,11 @@ class KernelWorld:
         made = self._undo.enter_context(Sandbox())
         self._sandboxes[made.path] = made
         return made.path
+
+    def enter(self, sandbox: str) -> None:
+        process = self._sandboxes[sandbox].start("sleep", "600")
+        self._undo.callback(process.wait)
+        self._undo.callback(process.kill)
 
     def leftover(self) -> str:
         path = self._folder / "4a1e0c7d9b22"
@@ -459,6 +469,17 @@ async def test_a_live_sandbox_is_told_from_a_leftover(world: World) -> None:
     assert await world.links.sandbox_alive(world.sandbox()) is True
     assert await world.links.sandbox_alive(world.leftover()) is False
     assert await world.links.sandbox_alive("/no/such/sandbox") is False
+
+
+async def test_a_sandbox_is_used_while_a_process_is_in_it(world: World) -> None:
+    sandbox = world.sandbox()
+    assert await world.links.sandbox_used(sandbox) is False
+    world.enter(sandbox)
+    async with asyncio.timeout(30):
+        while not await world.links.sandbox_used(sandbox):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await world.links.sandbox_used(world.leftover()) is False
+    assert await world.links.sandbox_used("/no/such/sandbox") is False
 
 
 @pytest.mark.parametrize("tx", [False, True])

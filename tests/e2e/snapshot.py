@@ -33,6 +33,7 @@ def take(bed: Bed) -> Snapshot:
         "links": sorted(_links(bed)),
         "routes": sorted(_routes(bed)),
         "settings": sorted(_settings(bed)),
+        "sockets": sorted(_sockets(bed)),
         "firewall": _firewall(bed),
         "records": sorted(_records(bed)),
         "docker": sorted(_docker(bed)),
@@ -106,6 +107,14 @@ def _settings(bed: Bed) -> Iterator[str]:
     files = ("/proc/sys/net/ipv4/ip_forward",)
     found = bed.attempt("grep", "-r", "-s", "", *folders, *files).out
     yield from (line.removeprefix("/proc/sys/net/") for line in found.splitlines())
+
+
+def _sockets(bed: Bed) -> Iterator[str]:
+    """Return the sockets that hold a port, listening or not."""
+    for line in bed.run("ss", "-H", "-n", "-a", "-t", "-u").splitlines():
+        protocol, state, _, _, local, *_ = line.split()
+        if state in ("LISTEN", "UNCONN"):
+            yield f"{protocol} {state} {local}"
 
 
 def _firewall(bed: Bed) -> list[str]:

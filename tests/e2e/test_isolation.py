@@ -141,15 +141,6 @@ def test_containers_reach_the_host_through_their_gateway(bed: Bed, stage: Stage)
     assert a.pings(WAN4, count=3)
 
 
-def test_publishing_a_port_is_refused_with_a_sentence(bed: Bed, stage: Stage) -> None:
-    network = stage.network("one", subnet="10.77.1.0/24")
-    before = bed.ovs_vsctl("list-ports", "br-ovsnet")
-    text = bed.docker_refuses(*stage.run_command("ann", network, "--publish", "8080:80"))
-    assert "cannot publish ports yet" in text
-    assert "80/tcp" in text
-    assert bed.ovs_vsctl("list-ports", "br-ovsnet") == before
-
-
 def test_a_published_port_on_a_network_without_a_gateway_harms_nothing(stage: Stage) -> None:
     network = stage.network("inside", "--internal", subnet="10.77.1.0/24")
     a = stage.container("ann", network, "--publish", "8080:80")

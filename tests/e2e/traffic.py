@@ -1,13 +1,16 @@
 """Speaking from one place of a world to another."""
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.world import World, until
 
 WEB_PORT = 80
+ECHO = str(Path(__file__).parent / "echo.py")
 
 
 class Place:
@@ -56,6 +59,11 @@ class Place:
             assert not pinged.result(), f"{self.name} pings {address}"
             text = answer.result()
             assert not text, f"{self.name} asked {address} and {text!r} answered"
+
+    def hears(self, protocol: str, address: str, port: int, *, source: int = 0) -> str:
+        """Return what echo.py answers there, ``NAME CLIENT-ADDRESS``; empty if nothing."""
+        said = ("ask", protocol, address, str(port), str(source))
+        return self.world.attempt(sys.executable, ECHO, *said, netns=self.netns).out
 
     def sees(self, *args: str) -> Any:
         """Return what ``ip -json`` prints here."""

@@ -1,8 +1,9 @@
 """Firewall and host notes in memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ovsdriver.domain.firewall import FirewallPlan
+from ovsdriver.domain.model import Publication
 
 
 class MemoryNotes:
@@ -33,6 +34,8 @@ class FakeFirewall:
         """What stands."""
         self.dropping: list[str] = []
         """Findings to report."""
+        self.cuts: list[Publication] = []
+        """Published ports whose connections were ended, in this order."""
         self._callbacks: list[Callable[[], None]] = []
 
     async def ensure(self, plan: FirewallPlan) -> bool:
@@ -41,6 +44,9 @@ class FakeFirewall:
         changed = self.plan != wanted
         self.plan = wanted
         return changed
+
+    async def cut(self, published: Collection[Publication]) -> None:
+        self.cuts.extend(published)
 
     async def remove(self) -> None:
         self.plan = FirewallPlan()

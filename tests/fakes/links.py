@@ -19,6 +19,8 @@ class FakeSandbox:
     """A container's namespace: the veth ends that were moved into it, by MAC."""
 
     alive: bool = True
+    used: bool = True
+    """A process is in it."""
     tx_offload: dict[EUI, bool] = field(default_factory=dict)
     taps: dict[str, ObservedLink] = field(default_factory=dict)
     """By the name that they had in the host."""
@@ -174,6 +176,10 @@ class FakeLinks:
     async def sandbox_alive(self, path: str) -> bool:
         await self._answer()
         return path in self.sandboxes and self.sandboxes[path].alive
+
+    async def sandbox_used(self, path: str) -> bool:
+        await self._answer()
+        return path in self.sandboxes and self.sandboxes[path].alive and self.sandboxes[path].used
 
     async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
         await self._answer()

@@ -21,6 +21,7 @@ class FakeSwitches:
         self.values = {"net/ipv4/ip_forward": "0"}
         for link in ("all", "default", *self.links):
             self.values[f"net/ipv4/conf/{link}/forwarding"] = "0"
+            self.values[f"net/ipv4/conf/{link}/route_localnet"] = "0"
             self.values[f"net/ipv6/conf/{link}/forwarding"] = "0"
             self.values[f"net/ipv6/conf/{link}/accept_ra"] = "1"
             if force:

@@ -170,7 +170,7 @@ def listening_host() -> Iterator[list[socket.socket]]:
             for family in (socket.AF_INET, socket.AF_INET6)
         ]
         ears[1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        for ear, everywhere in zip(ears, ("0.0.0.0", "::"), strict=True):  # noqa: S104
+        for ear, everywhere in zip(ears, ("0.0.0.0", "::"), strict=True):
             ear.bind((everywhere, 5000))
         yield ears
 

@@ -1,6 +1,7 @@
 """Containers' network namespaces, by the path that Docker calls the sandbox key."""
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable
 from contextlib import closing
@@ -27,6 +28,33 @@ def is_alive(path: str) -> bool:
         return Path(path).stat().st_dev == _NSFS_SAMPLE.stat().st_dev
     except OSError:
         return False
+
+
+def is_used(path: str) -> bool:
+    """Whether a process is in the network namespace that ``path`` is a handle of.
+
+    Docker leaves the handle of a container that has ended for a while; its processes are gone.
+    The calling thread must end with this. OSError if we do not see all processes.
+
+    ``/proc/PID/ns/net`` would tell as well, to who may trace the process: for one that has
+    capabilities which we do not have that takes CAP_SYS_PTRACE (proc(5)). Each namespace has
+    files of its own below ``/proc/PID/net``, and who may look at those is not asked.
+    """
+    if not is_alive(path):
+        return False
+    processes = [each for each in Path("/proc").iterdir() if each.name.isdecimal()]
+    if not any(each.name == "1" for each in processes):
+        raise PermissionError(errno.EPERM, "/proc is mounted with hidepid")
+    wanted = call_inside(path, lambda: _namespace_of(Path("/proc/thread-self")))
+    return any(_namespace_of(each) == wanted for each in processes)
+
+
+def _namespace_of(process: Path) -> int:
+    """Return a number of a process's network namespace; 0 of one that has ended."""
+    try:
+        return (process / "net/dev").stat().st_ino
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def call_inside(path: str, work: Callable[[], T]) -> T:

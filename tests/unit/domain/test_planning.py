@@ -338,3 +338,12 @@ def test_internal_ports_of_a_network_are_refused_what_they_cannot_do() -> None:
             planned(new_network(RED, V4, interface_prefix=prefix, **inner), **kernel)
     named = planned(new_network(RED, V4, interface_prefix="lan", **inner))
     assert (named.interface_prefix, named.port) == ("lan", PortKind.INTERNAL)
+
+
+def test_a_binding_of_published_ports_is_of_nat_networks_and_their_families() -> None:
+    local, six = IPAddress("127.0.0.1"), IPAddress("::1")
+    assert planned(new_network(RED, V4, bindings=(local,))).bindings == (local,)
+    with pytest.raises(InvalidOptionError, match=r"ovs\.mode=isolated publishes no ports"):
+        planned(new_network(RED, V4, bindings=(local,), mode=Mode.ISOLATED))
+    with pytest.raises(InvalidOptionError, match="the network has no IPv6 subnet"):
+        planned(new_network(RED, V4, bindings=(six,)))

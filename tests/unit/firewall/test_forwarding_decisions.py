@@ -31,6 +31,7 @@ from ovsdriver.domain.forwarding import (
     hosts_matter,
     noted,
     paths,
+    route_localnet,
 )
 from ovsdriver.domain.model import Mode, NetworkId
 from tests.fakes.switches import FakeSwitches
@@ -374,3 +375,26 @@ def test_notes_of_an_earlier_boot_are_history(force: bool) -> None:
 def test_without_networks_nothing_is_done() -> None:
     assert Host().decided(NOTHING) == Forwarding()
     assert not Host().decided(NOTHING).writes
+
+
+LOOPBACK = FirewallPlan(gateways=(replace(BOTH.gateways[0], loopback=True),))
+
+
+def test_a_gateway_carries_127_8_only_while_a_port_of_it_is_published() -> None:
+    host = Host()
+    host.ensure(WANTED)
+    assert host.switches.values[route_localnet(GATEWAY)] == "0"
+    decision = host.ensure(replace(WANTED, plan=LOOPBACK))
+    assert decision.after == (Write(path=route_localnet(GATEWAY), value="1"),)
+    assert not host.ensure(replace(WANTED, plan=LOOPBACK)).writes
+    # back before the table goes that drops what arrives with such an address
+    decision = host.ensure(WANTED)
+    assert decision.before == (Write(path=route_localnet(GATEWAY), value="0"),)
+    assert not any("route_localnet" in note for note in host.notes), "it ends with its link"
+
+
+def test_no_other_link_ever_carries_127_8() -> None:
+    host = Host()
+    host.ensure(replace(WANTED, plan=LOOPBACK))
+    switched = {p for p, v in host.switches.values.items() if "route_localnet" in p and v == "1"}
+    assert switched == {route_localnet(GATEWAY)}

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.nft_rules import render
 from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
-from ovsdriver.domain.model import Mode, NetworkId
+from ovsdriver.domain.model import Mode, NetworkId, Publication, Transport
 
 GOLDEN = Path(__file__).parent / "table.jsonl"
+PUBLISHED = Path(__file__).parent / "published.jsonl"
 
 
 def gateway(number: int, *, masquerade: bool = True, link: str = "") -> GatewayRules:
@@ -26,8 +27,20 @@ def gateway(number: int, *, masquerade: bool = True, link: str = "") -> GatewayR
     )
 
 
-def plan(*gateways: GatewayRules) -> FirewallPlan:
-    return FirewallPlan(gateways=gateways)
+def plan(*gateways: GatewayRules, published: tuple[Publication, ...] = ()) -> FirewallPlan:
+    return FirewallPlan(gateways=gateways, published=published)
+
+
+def publication(
+    host: str, host_port: int, address: str, protocol: Transport = Transport.TCP
+) -> Publication:
+    return Publication(
+        protocol=protocol,
+        host=IPAddress(host),
+        host_port=host_port,
+        address=IPAddress(address),
+        port=80,
+    )
 
 
 def sets(objects: Any) -> dict[str, list[Any]]:
@@ -49,6 +62,33 @@ def test_the_whole_table_is_as_it_was_reviewed() -> None:
         bridges={"br0", "docker0"},
     )
     assert [json.dumps(each) for each in objects] == GOLDEN.read_text().splitlines()
+
+
+def test_the_rules_of_published_ports_are_as_they_were_reviewed() -> None:
+    """To accept a change: read it, then write the new text into published.jsonl."""
+    gateways = (gateway(1), gateway(2))
+    with_ports = render(
+        plan(
+            *gateways,
+            published=(
+                publication("0.0.0.0", 8080, "10.66.1.2"),
+                publication("192.0.2.1", 53, "10.66.1.2", Transport.UDP),
+                publication("::", 8080, "fd66:1::2"),
+                publication("2001:db8::1", 9899, "fd66:1::2", Transport.SCTP),
+            ),
+        ),
+        table="ovsnet",
+    )
+    without = [json.dumps(each) for each in render(plan(*gateways), table="ovsnet")]
+    more = [text for each in with_ports if (text := json.dumps(each)) not in without]
+    assert more == PUBLISHED.read_text().splitlines()
+    assert len(with_ports) == len(without) + len(more), "they only add"
+
+
+def test_rules_do_not_grow_with_published_ports() -> None:
+    few = render(plan(gateway(1), published=(publication("::", 1, "fd66::2"),)), table="ovsnet")
+    ports = tuple(publication("0.0.0.0", n, "10.66.1.2") for n in range(1, 500))
+    assert len(render(plan(gateway(1), published=ports), table="ovsnet")) == len(few)
 
 
 def test_without_gateways_there_is_nothing_to_make() -> None:

@@ -7,7 +7,8 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import Lease, LeaseKind, PoolId
-from ovsdriver.domain.requests import PortMapping, Protocol
+from ovsdriver.domain.model import Transport
+from ovsdriver.domain.requests import PortMapping
 from ovsdriver.errors import UnavailableError
 from ovsdriver.protocol import methods
 from tests.unit.wire.conversation import Plugin, plugin
@@ -140,7 +141,7 @@ async def test_a_container_from_its_first_address_to_its_last(served: Plugin):
         "Gateway": "10.0.0.2",
     }
     assert served.endpoints.joined == {ENDPOINT: "/run/docker/netns/1"}
-    mapping = PortMapping(protocol=Protocol.TCP, port=80, host_port=8080)
+    mapping = PortMapping(protocol=Transport.TCP, port=80, host_port=8080)
     assert served.endpoints.asked == {ENDPOINT: (mapping,)}
     assert served.endpoints.published == {}
     assert (

@@ -3,8 +3,8 @@ import base64
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.model import Mode
-from ovsdriver.domain.requests import Joined, PortMapping, Protocol
+from ovsdriver.domain.model import Mode, Transport
+from ovsdriver.domain.requests import Joined, PortMapping
 from ovsdriver.errors import DriverError, InvalidOptionError, InvalidRequestError
 from ovsdriver.protocol import network
 from ovsdriver.protocol.fields import Fields
@@ -238,7 +238,7 @@ def test_a_join_brings_the_port_map_of_the_container():
     items = [{"Proto": 6, "Port": 80, "HostIP": "", "HostPort": 8095, "HostPortEnd": 8095}]
     options = {"com.docker.network.portmap": items, "com.docker.network.endpoint.exposedports": []}
     assert network.join(Fields({**body, "Options": options})).ports == (
-        PortMapping(protocol=Protocol.TCP, port=80, host_port=8095, host_port_end=8095),
+        PortMapping(protocol=Transport.TCP, port=80, host_port=8095, host_port_end=8095),
     )
 
 
@@ -294,15 +294,22 @@ def test_a_port_map_is_read():
         ]
     ) == (
         PortMapping(
-            protocol=Protocol.UDP,
+            protocol=Transport.UDP,
             port=53,
             host_address=IPAddress("127.0.0.1"),
             host_port=5353,
             host_port_end=5353,
         ),
-        PortMapping(protocol=Protocol.TCP, port=80),
-        PortMapping(protocol=Protocol.SCTP, port=9, host_address=IPAddress("::1")),
+        PortMapping(protocol=Transport.TCP, port=80),
+        PortMapping(protocol=Transport.SCTP, port=9, host_address=IPAddress("::1")),
     )
+
+
+@pytest.mark.parametrize("said", [None, False, True])
+def test_another_endpoint_may_have_the_containers_ipv6(said):
+    options = {"com.docker.network.driver.private.no_proxy_6to4": said}
+    read = network.publication(Fields({"NetworkID": "n", "EndpointID": "e", "Options": options}))
+    assert read.other_gateway6 is (said is True)
 
 
 @pytest.mark.parametrize("items", [None, []])
@@ -320,6 +327,7 @@ def test_no_port_map_is_an_empty_one(items):
         ({"Proto": 6, "Port": "80"}, "a text"),
         ({"Proto": 6, "Port": 80, "HostIP": "any"}, "is not an address"),
         ({"Proto": 6, "Port": 80, "HostPort": -1}, "-1 is not between"),
+        ({"Proto": 6, "Port": 80, "HostPort": 9, "HostPortEnd": 8}, "8 is less than HostPort 9"),
     ],
 )
 def test_a_malformed_port_map_is_refused(item, words):

@@ -153,7 +153,7 @@ def test_a_wrong_mtu_is_refused_with_the_range(text):
         ("ovs.gateway", "10.0.0.1,10.0.0.2", "two addresses of one family"),
         ("ovs.gateway", "10.0.0.1,", "is not an address"),
         ("com.docker.network.bridge.enable_icc", "false", "networks of their own"),
-        ("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1", "does not publish ports"),
+        ("com.docker.network.bridge.host_binding_ipv4", "localhost", "is not an address"),
         ("com.docker.network.bridge.gateway_mode_ipv4", "routed", "none of `nat`"),
     ],
 )
@@ -327,3 +327,10 @@ def test_the_readme_has_the_table_as_it_is_in_the_code():
     after = readme.partition("<!-- options: made by `ovsnet options --markdown` -->\n")[2]
     table = after.partition("<!-- /options -->")[0]
     assert table.strip() == options.markdown().strip()
+
+
+def test_the_default_host_address_of_published_ports_may_be_of_either_family_or_both():
+    key = "com.docker.network.bridge.host_binding_ipv4"
+    read = options.network({key: "127.0.0.1, ::1"}, internal=False)
+    assert list(map(str, read.bindings)) == ["127.0.0.1", "::1"]
+    assert "two addresses of one family" in network_refusal({key: "127.0.0.1,127.0.0.2"})

@@ -23,12 +23,15 @@ from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import Networks
 from ovsdriver.service.prober import SegmentProber
+from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import Purge
 from ovsdriver.service.reconciler import Reconciler
+from ovsdriver.service.rules import Rules
 from ovsdriver.service.uplinks import Uplinks
 from tests.builders import FIRST, RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
+from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks
 from tests.fakes.nics import FakeNics
 from tests.fakes.switch import FakeSwitch
@@ -78,6 +81,8 @@ class Host:
     nics: FakeNics
     switch: HostSwitch
     firewall: FakeFirewall
+    ports: FakeHostPorts
+    publisher: Publisher
     engine: FakeEngine
     database: Database
     state: SqliteState
@@ -111,17 +116,24 @@ class Host:
         engine = earlier.engine if earlier else FakeEngine()
         witness = Witness(engine)
         uplinks = Uplinks(owner=OWNER, state=state, notes=state, switch=switch, nics=nics)
+        # Sockets end with their process.
+        ports = FakeHostPorts()
+        ports.others = earlier.ports.others if earlier else ports.others
+        rules = Rules(state=state, firewall=firewall)
+        publisher = Publisher(state=state, rules=rules, ports=ports, links=links, locks=locks)
+        witness.on_end(publisher.daemon_ended)
+        await publisher.retake()
         networks = Networks(
             owner=OWNER,
             defaults=Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500),
-            outside_bridges=(),
             kernel_datapath=lambda: False,
             state=state,
             ipam=ipam,
             switch=switch,
             links=links,
-            firewall=firewall,
             uplinks=uplinks,
+            rules=rules,
+            publisher=publisher,
             locks=locks,
         )
         endpoints = Endpoints(
@@ -131,6 +143,7 @@ class Host:
             switch=switch,
             links=links,
             locks=locks,
+            publisher=publisher,
             listed=witness.lists,
         )
         return cls(
@@ -139,6 +152,8 @@ class Host:
             nics=nics,
             switch=switch,
             firewall=firewall,
+            ports=ports,
+            publisher=publisher,
             engine=engine,
             database=database,
             state=state,
@@ -151,6 +166,7 @@ class Host:
                 notes=state,
                 networks=networks,
                 endpoints=endpoints,
+                publisher=publisher,
                 switch=switch,
                 links=links,
                 clock=lambda: 1.0,
@@ -174,6 +190,7 @@ class Host:
                 links=links,
                 firewall=firewall,
                 uplinks=uplinks,
+                publisher=publisher,
             ),
         )
 

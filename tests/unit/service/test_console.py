@@ -40,6 +40,7 @@ class Process:
                 purge=host.purge,
                 reconciler=host.reconciler,
                 firewall=host.firewall,
+                publisher=host.publisher,
             )
         )
         self.backend.ready(

@@ -8,14 +8,13 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import AddressRequest
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Endpoint, Mode, PortKind, VlanMode, VlanTag
-from ovsdriver.domain.requests import EndpointOptions, NewEndpoint, PortMapping, Protocol
+from ovsdriver.domain.model import Endpoint, Mode, PortKind, Transport, VlanMode, VlanTag
+from ovsdriver.domain.requests import EndpointOptions, NewEndpoint, PortMapping
 from ovsdriver.errors import (
     ConflictError,
     InvalidOptionError,
     UnavailableError,
     UnknownObjectError,
-    UnsupportedError,
 )
 from tests.builders import BLUE, FIRST, RED, SECOND, new_network
 from tests.unit.service.conftest import Host
@@ -209,21 +208,6 @@ async def test_a_join_that_fails_leaves_no_port_and_no_link(
     assert (await host.endpoints.join(RED, FIRST, SANDBOX)).source == CONTAINER
 
 
-async def test_publishing_is_refused_with_a_sentence_and_nothing_published_is_fine(
-    host: Host,
-) -> None:
-    await host.create_network(RED)
-    await host.create_network(BLUE, mode=Mode.ISOLATED)
-    await host.run_container(FIRST, RED)
-    await host.run_container(SECOND, BLUE, sandbox="/netns/two")
-    web = [PortMapping(protocol=Protocol.TCP, port=80, host_port=8080)]
-    await host.endpoints.publish(RED, FIRST, [])
-    with pytest.raises(UnsupportedError, match=r"publishing 80/tcp: ovsnet cannot publish"):
-        await host.endpoints.publish(RED, FIRST, web)
-    with pytest.raises(UnsupportedError, match=r"ovs\.mode=isolated has no gateway"):
-        await host.endpoints.publish(BLUE, SECOND, web)
-
-
 async def test_only_gateways_of_the_endpoint_s_own_families_are_told(host: Host) -> None:
     await host.create_network(family=6)
     await host.create_endpoint()
@@ -351,7 +335,7 @@ async def test_each_step_of_a_failed_join_is_taken_back_by_itself(
 async def test_ports_that_nobody_will_publish_are_noted(host: Host) -> None:
     await host.create_network(mode=Mode.ISOLATED)
     await host.create_endpoint()
-    web = [PortMapping(protocol=Protocol.TCP, port=80, host_port=8080)]
+    web = [PortMapping(protocol=Transport.TCP, port=80, host_port=8080)]
     await host.endpoints.join(RED, FIRST, SANDBOX, web)
     endpoint = host.state.endpoint(FIRST)
     assert endpoint is not None

@@ -20,8 +20,10 @@ from ovsdriver.domain.model import (
     Network,
     NetworkId,
     PortKind,
+    Publication,
     Segment,
     Subnet,
+    Transport,
     VlanMode,
     VlanTag,
 )
@@ -374,3 +376,27 @@ async def test_ports_that_nobody_publishes_are_a_warning(scene: Scene, state: Sq
     (text,) = report.warnings(scene)
     assert "80/tcp" in text
     assert "use the container's own address" in text
+
+
+async def test_published_ports_are_shown_with_what_is_reserved(scene: Scene, state: SqliteState):
+    published = Publication(
+        protocol=Transport.TCP,
+        host=IPAddress("0.0.0.0"),
+        host_port=8080,
+        address=IPAddress("10.1.0.2"),
+        port=80,
+    )
+    await state.put_endpoint(replace(ENDPOINT, published=(published,)))
+    shown = [asdict(each) for e in report.report(scene).endpoints for each in e.published]
+    assert shown == [
+        {
+            "protocol": "tcp",
+            "host": "0.0.0.0",
+            "host_port": 8080,
+            "address": "10.1.0.2",
+            "port": 80,
+            "reserved": False,
+        }
+    ]
+    held = replace(scene, held=frozenset({published.at}))
+    assert [p.reserved for e in report.report(held).endpoints for p in e.published] == [True]

@@ -197,7 +197,13 @@ class RememberingEndpoints:
         self.created.pop(endpoint, None)
 
     async def publish(
-        self, network: NetworkId, endpoint: EndpointId, ports: Sequence[PortMapping], /
+        self,
+        network: NetworkId,
+        endpoint: EndpointId,
+        ports: Sequence[PortMapping],
+        /,
+        *,
+        other_gateway6: bool = False,
     ) -> None:
         self._endpoint(endpoint)
         self.published[endpoint] = ports

@@ -1,0 +1,73 @@
+"""``ovsnet ports``."""
+
+from typing import Any
+
+import click
+from rich.text import Text
+
+from ovsdriver.cli import show
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.network import chosen
+from ovsdriver.cli.outcome import EXIT_CODES
+from ovsdriver.config import Settings
+
+
+@click.command(name="ports", epilog=EXIT_CODES)
+@click.option("--network", "network", metavar="NAME", help="Only those of one network.")
+@settings_of("run_dir")
+@JSON
+def command(settings: Settings, network: str | None, as_json: bool) -> None:
+    """List published ports, which `docker ps` cannot show for a plugin's networks.
+
+    Not reserved means that another program of this host had the port when ovsnet started; it is
+    reserved as soon as that program ends.
+
+    \b
+    Examples:
+      ovsnet ports
+      ovsnet ports --network lab
+      ovsnet ports --json
+    """
+    state = Daemon(settings).state()
+    endpoints = state["endpoints"]
+    if network is not None:
+        wanted = chosen(network, state["networks"], kind="network")["id"]
+        endpoints = [each for each in endpoints if each["network"] == wanted]
+    found = [(endpoint, each) for endpoint in endpoints for each in endpoint["published"]]
+    found.sort(key=lambda pair: (pair[1]["host_port"], pair[1]["protocol"], pair[1]["host"]))
+    if as_json:
+        names = ("network", "network_name", "container")
+        show.as_json(
+            [
+                {**each, "endpoint": endpoint["id"], **{name: endpoint[name] for name in names}}
+                for endpoint, each in found
+            ]
+        )
+        return
+    show.table(
+        ("PUBLISHED", "CONTAINER", "NETWORK", "LEADS TO", "STATE"),
+        [
+            (
+                f"{place(each['host'], each['host_port'])}/{each['protocol']}",
+                endpoint["container"] or show.short(endpoint["id"]),
+                endpoint["network_name"] or show.short(endpoint["network"]),
+                place(each["address"], each["port"]),
+                _state(each),
+            )
+            for endpoint, each in found
+        ],
+    )
+
+
+def place(address: str, port: int) -> str:
+    """Return ``10.0.0.5:80`` or ``[fd00::5]:80``."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _state(published: dict[str, Any]) -> Text:
+    return (
+        Text("reserved", style="green")
+        if published["reserved"]
+        else Text("not reserved", style="red")
+    )

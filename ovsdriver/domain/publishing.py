@@ -1,0 +1,160 @@
+"""What ``-p`` and ``-P`` ask for, as ports of this host that lead to a container. Pure."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from netaddr import IPAddress, IPNetwork
+
+from ovsdriver.domain.model import HostPort, Publication, Transport
+from ovsdriver.domain.requests import PortMapping
+from ovsdriver.errors import UnsupportedError
+
+EVERYWHERE = {4: IPAddress("0.0.0.0"), 6: IPAddress("::")}  # noqa: S104 - a published port's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """From an address of the host to one of the container, of the same family."""
+
+    host: IPAddress
+    container: IPAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A port of a container that is to be published, before a port of the host is chosen."""
+
+    protocol: Transport
+    port: int
+    ways: tuple[Way, ...]
+    """At least one; all of them get the same port of the host."""
+    first: int = 0
+    """Of the ports of the host to choose from; 0: any."""
+    last: int = 0
+
+    @property
+    def choices(self) -> Sequence[int]:
+        """Ports of the host to try in this order; none: any."""
+        return range(self.first, self.last + 1) if self.first else ()
+
+    @property
+    def text(self) -> str:
+        """Return it as the user writes it behind ``-p HOST:``: ``80/tcp``."""
+        return f"{self.port}/{self.protocol.word}"
+
+    @property
+    def host_text(self) -> str:
+        """Return the wanted ports of the host, for a sentence."""
+        if not self.first:
+            return "every port that this host hands out"
+        if self.first == self.last:
+            return f"host port {self.first}"
+        return f"every host port from {self.first} to {self.last}"
+
+    def publications(self, host_port: int) -> tuple[Publication, ...]:
+        """Return what is published once a port of the host is chosen."""
+        return tuple(
+            Publication(
+                protocol=self.protocol,
+                host=way.host,
+                host_port=host_port,
+                address=way.container,
+                port=self.port,
+            )
+            for way in self.ways
+        )
+
+
+def wishes(
+    ports: Iterable[PortMapping],
+    addresses: Iterable[IPNetwork],
+    *,
+    bindings: Sequence[IPAddress] = (),
+    elsewhere: Collection[int] = (),
+    skipped: Collection[tuple[Transport, int, int]] = (),
+) -> Sequence[Wish]:
+    """Return what to publish for an endpoint.
+
+    Args:
+        ports: of the whole container.
+        addresses: the endpoint's, at most one of a family.
+        bindings: host addresses of mappings that name none; none: all, of both families.
+        elsewhere: families that another endpoint of the container publishes.
+        skipped: protocol, port and family of what another endpoint publishes already.
+
+    Raises:
+        UnsupportedError: a host address of a family that the container does not have.
+    """
+    own = {address.version: address.ip for address in addresses}
+    found: dict[Wish, None] = {}
+    for mapping in ports:
+        hosts = _hosts(mapping, bindings)
+        ways = tuple(
+            Way(host=host, container=own[host.version])
+            for host in hosts
+            if host.version in own
+            and host.version not in elsewhere
+            and (mapping.protocol, mapping.port, host.version) not in skipped
+        )
+        if ways:
+            last = mapping.host_port_end or mapping.host_port
+            found[
+                Wish(
+                    protocol=mapping.protocol,
+                    port=mapping.port,
+                    ways=ways,
+                    first=mapping.host_port,
+                    last=last,
+                )
+            ] = None
+        elif not any(host.version in own or host.version in elsewhere for host in hosts):
+            _refuse(mapping, hosts[0], skipped)
+    return tuple(found)
+
+
+def _hosts(mapping: PortMapping, bindings: Sequence[IPAddress]) -> Sequence[IPAddress]:
+    if mapping.host_address is not None:
+        return (_plain(mapping.host_address),)
+    return tuple(bindings) or tuple(EVERYWHERE.values())
+
+
+def _plain(address: IPAddress) -> IPAddress:
+    """Return ``::ffff:192.0.2.1`` as the IPv4 address that it means."""
+    return address.ipv4() if address.version == 6 and address.is_ipv4_mapped() else address
+
+
+def _refuse(
+    mapping: PortMapping, host: IPAddress, skipped: Collection[tuple[Transport, int, int]]
+) -> None:
+    if (mapping.protocol, mapping.port, host.version) in skipped:
+        return
+    raise UnsupportedError(
+        f"publishing {mapping.port}/{mapping.protocol.word} on {host}: the container has no "
+        f"IPv{host.version} address on this network; name a host address of the family that it "
+        "has, or none"
+    )
+
+
+def kept(wish: Wish, existing: Iterable[Publication]) -> int:
+    """Return the port of the host that an earlier call has found for ``wish``; 0: none."""
+    ways = {(way.host, way.container) for way in wish.ways}
+    for each in existing:
+        if (each.protocol, each.port) == (wish.protocol, wish.port) and (
+            (each.host, each.address) in ways
+            and (not wish.first or wish.first <= each.host_port <= wish.last)
+        ):
+            return each.host_port
+    return 0
+
+
+def overlapping(wish: Wish, held: Iterable[HostPort]) -> Iterator[HostPort]:
+    """Return those of ``held`` that stand in the way of ``wish``."""
+    hosts = [way.host for way in wish.ways]
+    for port in held:
+        if wish.first and not wish.first <= port.port <= wish.last:
+            continue
+        if any(
+            port.overlaps(HostPort(protocol=wish.protocol, address=host, port=port.port))
+            for host in hosts
+        ):
+            yield port

@@ -1,0 +1,32 @@
+"""The host's rules as all records say: one plan for all networks and published ports."""
+
+from collections.abc import Collection
+
+from ovsdriver.domain import desired
+from ovsdriver.domain.model import Publication
+from ovsdriver.ports import Firewall, State
+
+
+class Rules:
+    """The firewall, told what the records want."""
+
+    def __init__(
+        self, *, state: State, firewall: Firewall, outside_bridges: tuple[str, ...] = ()
+    ) -> None:
+        self._state = state
+        self._firewall = firewall
+        self._outside_bridges = outside_bridges
+
+    async def ensure(self) -> bool:
+        """Make the host's rules as all records say; False if they already were."""
+        return await self._firewall.ensure(
+            desired.firewall(
+                self._state.networks(),
+                self._state.endpoints(),
+                outside_bridges=self._outside_bridges,
+            )
+        )
+
+    async def cut(self, published: Collection[Publication]) -> None:
+        """End the connections of ports that are published no more, or not yet."""
+        await self._firewall.cut(published)

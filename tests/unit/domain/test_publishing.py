@@ -1,0 +1,185 @@
+"""From what `-p` says to what is published."""
+
+from typing import Any
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from ovsdriver.domain import desired
+from ovsdriver.domain.model import HostPort, Publication, Transport
+from ovsdriver.domain.publishing import Wish, kept, overlapping, wishes
+from ovsdriver.domain.requests import PortMapping
+from ovsdriver.errors import UnsupportedError
+from tests.builders import FIRST, RED, SECOND, a_network, a_subnet, an_endpoint
+
+DUAL = (IPNetwork("10.1.0.2/24"), IPNetwork("fd00:1::2/64"))
+
+
+def mapping(port: int = 80, host: str = "", first: int = 0, last: int = 0) -> PortMapping:
+    return PortMapping(
+        protocol=Transport.TCP,
+        port=port,
+        host_address=IPAddress(host) if host else None,
+        host_port=first,
+        host_port_end=last,
+    )
+
+
+def wish(*ports: PortMapping, addresses: Any = DUAL, **more: Any) -> Wish:
+    (found,) = wishes(ports, addresses, **more)
+    return found
+
+
+def ways(found: Wish) -> list[tuple[str, str]]:
+    return [(str(way.host), str(way.container)) for way in found.ways]
+
+
+def at(host: str, port: int, protocol: Transport = Transport.TCP) -> HostPort:
+    return HostPort(protocol=protocol, address=IPAddress(host), port=port)
+
+
+def published(host: str, host_port: int, address: str = "10.1.0.2", port: int = 80) -> Publication:
+    return Publication(
+        protocol=Transport.TCP,
+        host=IPAddress(host),
+        host_port=host_port,
+        address=IPAddress(address),
+        port=port,
+    )
+
+
+def test_without_a_host_address_both_families_get_the_same_port() -> None:
+    found = wish(mapping(first=8080, last=8080))
+    assert ways(found) == [("0.0.0.0", "10.1.0.2"), ("::", "fd00:1::2")]
+    assert list(found.choices) == [8080]
+    assert {each.host_port for each in found.publications(8080)} == {8080}
+
+
+def test_a_family_that_the_container_lacks_is_left_out() -> None:
+    assert ways(wish(mapping(), addresses=DUAL[:1])) == [("0.0.0.0", "10.1.0.2")]
+    assert ways(wish(mapping(), addresses=DUAL[1:])) == [("::", "fd00:1::2")]
+
+
+@pytest.mark.parametrize(
+    ("host", "way"),
+    [
+        ("127.0.0.1", ("127.0.0.1", "10.1.0.2")),
+        ("0.0.0.0", ("0.0.0.0", "10.1.0.2")),
+        ("::1", ("::1", "fd00:1::2")),
+        ("::", ("::", "fd00:1::2")),
+        ("::ffff:192.0.2.1", ("192.0.2.1", "10.1.0.2")),
+    ],
+)
+def test_a_host_address_chooses_the_family(host: str, way: tuple[str, str]) -> None:
+    assert ways(wish(mapping(host=host))) == [way]
+
+
+def test_a_host_address_of_a_family_that_the_container_lacks_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"80/tcp on ::1: the container has no IPv6 address"):
+        wishes([mapping(host="::1")], DUAL[:1])
+
+
+def test_but_not_if_another_endpoint_of_the_container_publishes_that_family() -> None:
+    assert not wishes([mapping(host="::1")], DUAL[:1], elsewhere={6})
+
+
+def test_a_family_of_another_endpoint_is_left_to_it() -> None:
+    assert ways(wish(mapping(), elsewhere={6})) == [("0.0.0.0", "10.1.0.2")]
+    assert ways(wish(mapping(), skipped={(Transport.TCP, 80, 4)})) == [("::", "fd00:1::2")]
+    assert not wishes([mapping(host="127.0.0.1")], DUAL, skipped={(Transport.TCP, 80, 4)})
+
+
+@pytest.mark.parametrize(
+    ("bindings", "expected"),
+    [
+        (["127.0.0.1"], [("127.0.0.1", "10.1.0.2")]),
+        (["127.0.0.1", "::1"], [("127.0.0.1", "10.1.0.2"), ("::1", "fd00:1::2")]),
+    ],
+)
+def test_a_networks_binding_holds_for_both_families_unless_an_address_is_said(
+    bindings: list[str], expected: list[tuple[str, str]]
+) -> None:
+    addresses = [IPAddress(each) for each in bindings]
+    assert ways(wish(mapping(), bindings=addresses)) == expected
+    assert ways(wish(mapping(host="::"), bindings=addresses)) == [("::", "fd00:1::2")]
+
+
+def test_what_is_said_twice_is_published_once() -> None:
+    assert len(wishes([mapping(first=80, last=80)] * 2, DUAL)) == 1
+    assert len(wishes([mapping(first=80, last=80), mapping(first=81, last=81)], DUAL)) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        (0, 0, "every port that this host hands out"),
+        (80, 80, "host port 80"),
+        (80, 85, "every host port from 80 to 85"),
+    ],
+)
+def test_the_choices_can_be_said_in_a_sentence(first: int, last: int, words: str) -> None:
+    found = wish(mapping(first=first, last=last))
+    assert found.host_text == words
+    assert list(found.choices) == (list(range(first, last + 1)) if first else [])
+
+
+def test_a_port_that_was_chosen_before_is_kept_if_it_still_fits() -> None:
+    earlier = [published("0.0.0.0", 40000)]
+    assert kept(wish(mapping()), earlier) == 40000
+    assert kept(wish(mapping(first=39999, last=40001)), earlier) == 40000
+    assert kept(wish(mapping(first=8080, last=8080)), earlier) == 0
+    assert kept(wish(mapping(port=81)), earlier) == 0
+    assert kept(wish(mapping(host="127.0.0.1")), earlier) == 0
+    assert kept(wish(mapping()), [published("0.0.0.0", 40000, "10.1.0.3")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "result"),
+    [
+        (at("0.0.0.0", 80), at("127.0.0.1", 80), True),
+        (at("127.0.0.1", 80), at("0.0.0.0", 80), True),
+        (at("127.0.0.1", 80), at("127.0.0.2", 80), False),
+        (at("0.0.0.0", 80), at("::", 80), False),
+        (at("0.0.0.0", 80), at("0.0.0.0", 81), False),
+        (at("0.0.0.0", 80), at("0.0.0.0", 80, Transport.UDP), False),
+    ],
+)
+def test_ports_overlap_if_two_programs_could_not_have_both(
+    one: HostPort, other: HostPort, result: bool
+) -> None:
+    assert one.overlaps(other) is result
+    assert other.overlaps(one) is result
+
+
+def test_what_stands_in_the_way_of_a_wish_is_found_among_all_its_ports() -> None:
+    held = [at("127.0.0.1", 80), at("::", 81), at("0.0.0.0", 90)]
+    assert list(overlapping(wish(mapping(first=80, last=85)), held)) == held[:2]
+    assert list(overlapping(wish(mapping()), held)) == held
+    assert not list(overlapping(wish(mapping(host="127.0.0.2", first=80, last=80)), held))
+
+
+def test_the_plan_has_the_ports_of_endpoints_and_networks_that_stand() -> None:
+    web = an_endpoint(FIRST, published=(published("192.0.2.1", 80),))
+    plan = desired.firewall([a_network()], [web])
+    assert plan.published == web.published
+    assert not desired.firewall([a_network(ended=True)], [web]).published
+    ended = an_endpoint(FIRST, ended=True, published=web.published)
+    assert not desired.firewall([a_network()], [ended]).published
+
+
+def test_one_place_leads_to_one_container_whatever_the_records_say() -> None:
+    dead = an_endpoint(FIRST, published=(published("0.0.0.0", 80),))
+    alive = an_endpoint(SECOND, published=(published("0.0.0.0", 80, "10.1.0.3"),))
+    assert len(desired.firewall([a_network()], [dead, alive]).published) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("0.0.0.0", True), ("127.0.0.5", True), ("192.0.2.1", False), ("::", False), ("::1", False)],
+)
+def test_a_gateway_carries_127_8_where_a_port_of_it_leads_there(host: str, loopback: bool) -> None:
+    network = a_network(subnets=(a_subnet(), a_subnet("fd00:1::/64", "fd00:1::1")))
+    target = "fd00:1::2" if ":" in host else "10.1.0.2"
+    web = an_endpoint(FIRST, network=RED, published=(published(host, 80, target),))
+    (gateway,) = desired.firewall([network], [web]).gateways
+    assert gateway.loopback is loopback
