@@ -120,6 +120,7 @@ async def test_more_exact_addresses_win_and_others_are_not_touched(
     host: RoutedHost, firewall: HostFirewall
 ) -> None:
     outside, one, two = host.uplink(), host.network(1), host.network(2)
+    far = host.uplink("wan1", number=2, default=False)
     target = str(outside.gateway(4))
     published = (publication(one), publication(two, target))
     await firewall.ensure(plan(one, two, published=published))
@@ -127,7 +128,6 @@ async def test_more_exact_addresses_win_and_others_are_not_touched(
         assert seen(outside.sandbox, target, second)
         assert seen(None, "127.0.0.1", first)
     # what is only passed on is not for this host
-    far = host.uplink("wan1", number=2, default=False)
     elsewhere = far.sandbox.call(lambda: socket.create_server(("", 8080)))
     elsewhere.settimeout(WAIT_S)
     with closing(elsewhere):
