@@ -153,8 +153,8 @@ def automatic(request: PoolRequest, bases: Sequence[IPNetwork]) -> None:
     if bases and all(base.prefixlen > request.prefix for base in bases):
         raise InvalidPoolError(
             f"ipam.prefix={request.prefix}: no default pool is that large; the largest is "
-            f"{min(bases, key=lambda base: int(base.prefixlen))}. Choose a longer prefix, or name "
-            "a subnet with --subnet"
+            f"{min(bases, key=lambda base: int(base.prefixlen))}. Choose a longer prefix (26,64 on "
+            "a network with IPv4 and IPv6), or name a subnet with --subnet"
         )
 
 

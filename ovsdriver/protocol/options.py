@@ -70,7 +70,8 @@ class PoolOptions:
     """``docker network create --ipam-opt``; None means: not said."""
 
     space: str | None = None
-    prefix: int | None = None
+    prefix: tuple[int, int] | None = None
+    """For IPv4 and for IPv6."""
     excluded: tuple[IPRange, ...] = ()
     quarantine_s: float = 0.0
     limit: int | None = None
@@ -126,8 +127,16 @@ def _open_inside(text: str) -> bool:
     return True
 
 
-def _prefix(text: str) -> int:
-    return values.integer(text, 1, 127, "a prefix length")
+def _prefix(text: str) -> tuple[int, int]:
+    # Docker sends the options with each subnet of a network, whatever its family.
+    four, comma, six = text.partition(",")
+    if not comma:
+        both = values.integer(text, 1, 127, "a prefix length")
+        return both, both
+    return (
+        values.integer(four.strip(), 8, 32, "a prefix length of IPv4, which is named first"),
+        values.integer(six.strip(), 16, 128, "a prefix length of IPv6, which is named second"),
+    )
 
 
 def _excluded(text: str) -> tuple[IPRange, ...]:
@@ -385,7 +394,8 @@ TABLE: Sequence[Option] = (
         field="prefix",
         parse=_prefix,
         default="the size in the configuration",
-        help="Prefix length of a subnet that is chosen for the network.",
+        help="Prefix length of a subnet that is chosen for the network; `26,64` on one with IPv4 "
+        "and IPv6.",
     ),
     Option(
         name="ipam.exclude",

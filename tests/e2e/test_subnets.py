@@ -132,6 +132,9 @@ def test_a_network_may_name_the_size_of_its_automatic_subnet(
         text = refusal(bed, "--ipam-opt", f"ipam.prefix={value}", driver=driver)
         assert "ipam.prefix" in text
         assert said in text
+    both = ("--ipv6", "--ipam-opt", "ipam.prefix=26,72")
+    dual = stage.network("dual", *both, driver=driver)
+    assert (dual.subnet(), dual.subnet(6)) == ("172.24.0.192/26", "fd00:24:0:0:100::/72")
     contradiction = ("--subnet", "10.77.1.0/24", *size)
     assert "ipam.prefix=26 contradicts subnet 10.77.1.0/24" in refusal(bed, *contradiction)
 

@@ -61,6 +61,9 @@ def test_host_bits_are_left_for_the_ipam_to_refuse():
         ({"V6": "true"}, "V6: a text"),
         ({"Options": {"ipam.prefix": 24}}, "Options.ipam.prefix: a number"),
         ({"Options": {"ipam.prefix": "0"}}, "is not a prefix length: 1 to 127"),
+        ({"Options": {"ipam.prefix": "64,26"}}, '"64" is not a prefix length of IPv4'),
+        ({"Options": {"ipam.prefix": "26,"}}, '"" is not a prefix length of IPv6'),
+        ({"Options": {"ipam.prefix": "26,64,26"}}, '"64,26" is not a prefix length of IPv6'),
         ({"Options": {"pool": "gold"}}, '"pool": no such option of the IPAM'),
         ({"Options": {"ovs.bridge": "br"}}, "an option of a network, not of the IPAM"),
     ],
@@ -81,6 +84,14 @@ def test_an_option_names_the_space_and_swarms_twin_of_it():
     options = {"ipam.space": "red"}
     assert pool_request(AddressSpace="ovsnet", Options=options).space == "red"
     assert pool_request(AddressSpace="ovsnet-global", Options=options).space == "red-global"
+
+
+@pytest.mark.parametrize(("text", "four", "six"), [("26", 26, 26), ("26,64", 26, 64)])
+def test_each_family_has_its_own_prefix_length_where_two_are_named(text, four, six):
+    options = {"ipam.prefix": text}
+    assert pool_request(Options=options, V6=False).prefix == four
+    assert pool_request(Options=options, V6=True).prefix == six
+    assert pool_request(Options=options, Pool="fd00::/64").prefix == six
 
 
 def test_other_peoples_options_are_named():

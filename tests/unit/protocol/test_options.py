@@ -100,7 +100,7 @@ def test_a_wrong_value_of_an_endpoint_is_refused_with_what_would_be_right(typed,
 
 def test_every_ipam_option_arrives_in_its_field():
     assert options.pool({"ipam.space": "blue", "ipam.prefix": "28"}) == PoolOptions(
-        space="blue", prefix=28
+        space="blue", prefix=(28, 28)
     )
 
 
