@@ -157,6 +157,7 @@ async def _purge_marked(settings: Settings, world: "_World", unread: str) -> Pur
             owner=settings.instance,
             switch=world.switch,
             links=world.links,
+            nics=world.nics,
             firewall=host,
             unread=unread,
         ).run(switch_wait_s=SWITCH_WAIT_S)
@@ -394,6 +395,7 @@ class _Product:
                 state=state,
                 notes=state,
                 switch=world.switch,
+                links=world.links,
                 nics=world.nics,
             )
             rules = Rules(state=state, firewall=firewall, outside_bridges=settings.outside_bridges)
@@ -465,6 +467,7 @@ class _Product:
                         ipam=ipam,
                         switch=world.switch,
                         links=world.links,
+                        nics=world.nics,
                         firewall=firewall,
                         uplinks=uplinks,
                         publisher=publisher,

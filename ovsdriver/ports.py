@@ -31,7 +31,7 @@ from ovsdriver.domain.model import (
     Veth,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
-from ovsdriver.domain.uplink_notes import NicState
+from ovsdriver.domain.uplink_notes import Held, NicState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +201,22 @@ class Nics(Protocol):
 
     async def give_back(self, nic: str, before: NicState) -> bool:
         """Make a NIC as it was; False if there is no such link any more."""
+        ...
+
+    async def held(self, link: str) -> Held:
+        """Return what of the host is on a link; nothing if there is no such link."""
+        ...
+
+    async def move(self, what: Held, *, source: str, target: str) -> Sequence[str]:
+        """Take addresses and routes from one link and put them on another, which is set up.
+
+        Returns the routes that the kernel did not take. No ``target``: UnavailableError; a
+        ``source`` that is gone is no matter.
+        """
+        ...
+
+    async def boot(self) -> str:
+        """Return what tells this boot of the machine from others."""
         ...
 
 

@@ -1,16 +1,21 @@
 """The port :class:`~ovsdriver.ports.Nics` on the kernel's netlink."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
+from ovsdriver.adapters.netlink import host_places
+from ovsdriver.adapters.netlink.link_messages import find_link
 from ovsdriver.adapters.netlink.nics import UplinkNics
 from ovsdriver.adapters.netlink.refusals import translated
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
 from ovsdriver.adapters.rtnetlink import RouteSocket
-from ovsdriver.domain.uplink_notes import NicState
+from ovsdriver.domain.uplink_notes import Held, NicState
 from ovsdriver.errors import UnavailableError
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 T = TypeVar("T")
 
@@ -46,6 +51,34 @@ class KernelNics:
         return await self._netlink(
             f"putting {nic} back", lambda routes: self._nics.give_back(routes, nic, before)
         )
+
+    async def held(self, link: str) -> Held:
+        """Return what of the host is on a link; nothing if there is no such link."""
+
+        def read(routes: RouteSocket) -> Held:
+            found = find_link(routes, link)
+            return host_places.held(routes, found) if found is not None else Held()
+
+        return await self._netlink(f"reading addresses and routes of {link}", read)
+
+    async def move(self, what: Held, *, source: str, target: str) -> Sequence[str]:
+        """Move addresses and routes; returns the routes that were not taken.
+
+        Raises UnavailableError if there is no ``target``; a ``source`` that is gone is no matter.
+        """
+
+        def work(routes: RouteSocket) -> Sequence[str]:
+            there = find_link(routes, target)
+            if there is None:
+                raise UnavailableError(f"link {target} is not there, so nothing can be put on it")
+            old = find_link(routes, source)
+            return host_places.move(routes, what, source=old, target=there)
+
+        return await self._netlink(f"moving addresses and routes from {source} to {target}", work)
+
+    async def boot(self) -> str:
+        """Return what tells this boot of the machine from others."""
+        return await self._netlink("reading the boot's id", lambda _: _BOOT.read_text().strip())
 
     async def _netlink(self, what: str, work: Callable[[RouteSocket], T]) -> T:
         with translated(what, self._timeout_s):

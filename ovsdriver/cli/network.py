@@ -188,6 +188,7 @@ def _uplink(uplink: dict[str, Any]) -> str:
     kind = [uplink["bond"]] if uplink["bond"] else []
     kind += [f"LACP {uplink['lacp']}"] if uplink["lacp"] not in ("", "off") else []
     kind += ["ours" if uplink["ours"] else "the administrator's"]
+    kind += ["the host is on the bridge"] if uplink["host"] else []
     vlans = ", ".join(map(show.vlan, uplink["vlans"])) or "all"
     fault = f"; {uplink['fault']}" if uplink["fault"] else ""
     return f"{'+'.join(uplink['nics'])} ({', '.join(kind)}), carries VLAN {vlans}{fault}"

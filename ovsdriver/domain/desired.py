@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain import names
+from ovsdriver.domain import names, uplinks
 from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
 from ovsdriver.domain.model import (
     Attachment,
@@ -24,15 +24,22 @@ from ovsdriver.domain.model import (
     VlanTag,
 )
 
+NO_TAG = VlanTag(0)
 
-def bridge(segment: Segment, *, owner: str) -> Bridge | None:
-    """Return the bridge to make for ``segment``; None if it is someone else's to make."""
+
+def bridge(segment: Segment, networks: Iterable[Network] = (), *, owner: str) -> Bridge | None:
+    """Return the bridge to make for ``segment``; None if it is someone else's to make.
+
+    Of ``networks``, all there are, those on the same bridge say whether the host is on it, too.
+    """
     if segment.adopted:
         return None
+    uplink = uplinks.uplinked(each for each in networks if each.segment.bridge == segment.bridge)
     return Bridge(
         name=segment.bridge,
         datapath=segment.datapath,
         owned=True,
+        host=uplink.host if uplink is not None else None,
         external_ids=names.bridge_ids(owner),
     )
 
@@ -47,7 +54,8 @@ def uplink_ports(networks: Iterable[Network], *, owner: str) -> Mapping[str, Upl
     for network in networks:
         segment = network.segment
         if segment.uplink is not None and not segment.uplink.given and not network.ended:
-            users.setdefault(segment.bridge, (segment.uplink, set()))[1].add(segment.tag)
+            tags = users.setdefault(segment.bridge, (segment.uplink, set()))[1]
+            tags |= {segment.tag, *([NO_TAG] if segment.uplink.host else [])}
     return {
         bridge: UplinkPort(
             name=names.bond_port(bridge) if uplink.bond else uplink.nics[0],
@@ -56,6 +64,7 @@ def uplink_ports(networks: Iterable[Network], *, owner: str) -> Mapping[str, Upl
             trunks=tuple(sorted(tags)),
             bond=uplink.bond,
             lacp=uplink.lacp,
+            host=uplink.host is not None,
             external_ids=names.uplink_ids(owner),
         )
         for bridge, (uplink, tags) in users.items()

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ovsdriver.domain import desired, names, uplink_diff, vlans
 from ovsdriver.domain.model import (
@@ -63,6 +64,7 @@ def compare(
     bridges: Mapping[str, ObservedBridge],
     links: Mapping[str, ObservedLink],
     abandoned: Container[NetworkId] = (),
+    displaced: Mapping[str, str] = MappingProxyType({}),
 ) -> Difference:
     """Compare the records with the switch and the host's links.
 
@@ -84,7 +86,7 @@ def compare(
             continue
         expected |= _ports_of_host(network, owner)
         why = _network_lacks(network, owner, bridges, ports, links) or _wire_lacks(
-            network, wires, ports, links
+            network, wires, ports, links, displaced
         )
         if why and network.segment.adopted and network.segment.bridge not in bridges:
             beyond.append(
@@ -155,10 +157,13 @@ def _wire_lacks(
     wires: dict[str, UplinkPort],
     ports: Mapping[str, ObservedPort],
     links: Mapping[str, ObservedLink],
+    displaced: Mapping[str, str],
 ) -> str:
     """Return what its uplink lacks; of the networks that share one, the first speaks for all."""
     wire = wires.pop(network.segment.bridge, None) if network.segment.uplink else None
-    return uplink_diff.lacks(wire, ports, links) if wire is not None else ""
+    if wire is None:
+        return ""
+    return uplink_diff.lacks(wire, ports, links) or displaced.get(wire.bridge, "")
 
 
 def _gateway_lacks(gateway: Gateway, links: Mapping[str, ObservedLink]) -> str:

@@ -107,6 +107,14 @@ class Lacp(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlace:
+    """A bridge's own port as the host's place on the wire, with what its NIC had."""
+
+    mac: EUI
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Uplink:
     """The NICs that lead from a bridge to the wire (``ovs.uplink``), the same for all its networks.
 
@@ -119,6 +127,8 @@ class Uplink:
     lacp: Lacp = Lacp.OFF
     given: bool = False
     """The administrator has made them a port of the bridge: used as it is and never touched."""
+    host: HostPlace | None = None
+    """The host's addresses and routes are moved from the NIC to the bridge's own port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +296,8 @@ class Bridge:
     datapath: Datapath
     owned: bool
     """It carries our mark. Ownership is by the mark, never by the name."""
+    host: HostPlace | None = None
+    """The host is on its own port, in the segment without a tag; else nobody is."""
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
 
 
@@ -333,6 +345,8 @@ class UplinkPort:
     """Never empty: an empty list would be all VLANs. 0 is the segment without a tag."""
     bond: BondMode | None = None
     lacp: Lacp = Lacp.OFF
+    host: bool = False
+    """The host's addresses are on the bridge's own port, so its segment crosses as well."""
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
 
 

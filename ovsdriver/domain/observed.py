@@ -46,6 +46,8 @@ class ObservedBridge:
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ports: tuple[ObservedPort, ...] = ()
     """Without the bridge's own local port."""
+    local_tag: int | None = None
+    """Of its own local port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

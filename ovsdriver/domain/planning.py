@@ -4,7 +4,7 @@ Everything that can be refused about a new network is refused here, before anyth
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from netaddr import IPAddress, IPNetwork
 
@@ -185,13 +185,11 @@ def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: st
     tag = _tag(options, name, around, companions, defaults, adopted=adopted)
     if uplink is not None:
         uplinks.check_given(uplink, tag, around.nics)
-    return Segment(
-        bridge=name,
-        tag=tag,
-        adopted=adopted,
-        datapath=_datapath(options, name, here, companions, around.datapaths, defaults),
-        uplink=uplink,
-    )
+    datapath = _datapath(options, name, here, companions, around.datapaths, defaults)
+    if uplink is not None and uplink.host is not None and datapath is Datapath.NETDEV:
+        mtu = min(uplink.host.mtu, ETHERNET_MTU)
+        uplink = replace(uplink, host=replace(uplink.host, mtu=mtu))
+    return Segment(bridge=name, tag=tag, adopted=adopted, datapath=datapath, uplink=uplink)
 
 
 def _datapath(

@@ -38,6 +38,7 @@ class NetworkOptions:
     """NICs; empty: none was named."""
     bond: BondMode | None = None
     lacp: Lacp | None = None
+    uplink_move: bool = False
     interface_prefix: str | None = None
     masquerade: bool = True
     bindings: tuple[IPAddress, ...] = ()

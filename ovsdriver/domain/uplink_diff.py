@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ovsdriver.domain.model import Network, UplinkPort
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.uplinks import link_local
 
 
 def lacks(
@@ -60,6 +61,12 @@ def beyond(
                     f"uplink {nic} of bridge {wire.bridge} is not there; it is used again when it "
                     "comes back"
                 )
+            elif addresses := _stray(wire, links[nic]):
+                yield (
+                    f"uplink {nic} of bridge {wire.bridge} has {', '.join(addresses)}, at which "
+                    f"nobody reaches this host; remove it (ip address del {addresses[0]} dev {nic})"
+                    ", or make the network again with -o ovs.uplink_move=true"
+                )
     for network in networks:
         uplink, bridge = network.segment.uplink, bridges.get(network.segment.bridge)
         if uplink is None or not uplink.given or bridge is None or network.ended:
@@ -72,6 +79,11 @@ def beyond(
                 f"{bridge.name} when it was made and is not now; put it back: ovs-vsctl add-port "
                 f"{bridge.name} {missing[0]}"
             )
+
+
+def _stray(wire: UplinkPort, link: ObservedLink) -> list[str]:
+    """Return the addresses of an uplink that is no place of the host's; a moved host moves on."""
+    return [] if wire.host else [str(each) for each in link.addresses if not link_local(each)]
 
 
 def _listed(tags: Iterable[int]) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from netaddr import IPNetwork
+from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import BondMode, Lacp, Mode, Network, Uplink
+from ovsdriver.domain.model import BondMode, HostPlace, Lacp, Mode, Network, Uplink
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
@@ -46,6 +46,7 @@ class KnownNic:
     name: str
     kind: str = ""
     mtu: int = 0
+    mac: EUI | None = None
     addresses: tuple[IPNetwork, ...] = ()
     """Without link-local ones of IPv6, which every link has."""
     routes: tuple[IPNetwork, ...] = ()
@@ -75,11 +76,12 @@ def known_nic(
         name=name,
         kind=link.kind,
         mtu=link.mtu,
-        addresses=tuple(each for each in link.addresses if not _link_local(each)),
+        mac=link.mac,
+        addresses=tuple(each for each in link.addresses if not link_local(each)),
         routes=tuple(
             destination
             for destination, through in routes
-            if through == name and not _link_local(destination)
+            if through == name and not link_local(destination)
         ),
         # in the kernel's datapath the master is the datapath's own link
         master=master.name if master is not None and master.kind != "openvswitch" else "",
@@ -105,7 +107,8 @@ def _port(nic: str, bridges: Mapping[str, ObservedBridge], owner: str) -> NicPor
     return None
 
 
-def _link_local(network: IPNetwork) -> bool:
+def link_local(network: IPNetwork) -> bool:
+    """Whether an address or a destination is one that every link has (IPv6)."""
     return bool(network.version == 6 and (network.ip.is_link_local() or network.ip.is_multicast()))
 
 
@@ -172,9 +175,7 @@ def choose(
     if port is not None and not port.ours:
         _refuse_changed_port(options, port)
         return Uplink(nics=options.uplink, given=True)
-    for nic in found:
-        _refuse_the_hosts(nic)
-    return Uplink(nics=options.uplink, bond=bond, lacp=lacp)
+    return Uplink(nics=options.uplink, bond=bond, lacp=lacp, host=_host(options, found))
 
 
 def check_given(uplink: Uplink, tag: int, nics: Mapping[str, KnownNic]) -> None:
@@ -204,13 +205,17 @@ def smallest_mtu(uplink: Uplink | None, nics: Mapping[str, KnownNic]) -> int | N
 def _refuse_stray(options: NetworkOptions) -> None:
     said = [
         f"ovs.{name}"
-        for name, value in (("bond", options.bond), ("lacp", options.lacp))
+        for name, value in (
+            ("bond", options.bond),
+            ("lacp", options.lacp),
+            ("uplink_move", options.uplink_move or None),
+        )
         if value is not None
     ]
     if said:
         raise InvalidOptionError(
-            f"{said[0]} says something about an uplink, and this network names none; add "
-            "-o ovs.uplink=NIC+NIC, or leave the option out"
+            f"{said[0]} says something about an uplink, and this network names none; name it with "
+            "-o ovs.uplink=, or leave the option out"
         )
 
 
@@ -296,22 +301,34 @@ def _refuse_changed_port(options: NetworkOptions, port: NicPort) -> None:
             f"{port.name} with {'+'.join(port.nics)}, which is not ours to change; name exactly "
             "these NICs"
         )
-    if options.bond is not None or options.lacp is not None:
+    if options.bond is not None or options.lacp is not None or options.uplink_move:
         raise ConflictError(
             f"port {port.name} on bridge {port.bridge} is not ours, so it stays as it is; leave "
-            "ovs.bond and ovs.lacp out, or set them there: ovs-vsctl set port "
-            f"{port.name} bond_mode=… lacp=…"
+            "ovs.bond, ovs.lacp and ovs.uplink_move out, or do there what they would: ovs-vsctl "
+            f"set port {port.name} bond_mode=… lacp=…"
         )
 
 
-def _refuse_the_hosts(nic: KnownNic) -> None:
+def _host(options: NetworkOptions, nics: Sequence[KnownNic]) -> HostPlace | None:
+    """Return what the host needs of the bridge if it lives on one of the NICs, and may move."""
+    lived_on = [nic for nic in nics if nic.addresses or nic.routes]
+    if not lived_on:
+        return None
+    nic = lived_on[0]
     carried = [str(each) for each in nic.addresses]
     carried += [f"the route to {_destination(each)}" for each in nic.routes]
-    if carried:
+    what = f"ovs.uplink={nic.name}: it carries {', '.join(carried[:4])} of this host"
+    if not options.uplink_move:
         raise ConflictError(
-            f"ovs.uplink={nic.name}: it carries {', '.join(carried[:4])} of this host, which would "
-            "be cut off; use another NIC"
+            f"{what}, which would be cut off; use another NIC, or have all of that moved to the "
+            "bridge with -o ovs.uplink_move=true"
         )
+    if len(lived_on) > 1 or nic.mac is None:
+        raise UnsupportedError(
+            f"{what}, and {lived_on[-1].name} does, too; what is on one NIC can be moved, so put "
+            "all addresses and routes on one of them first"
+        )
+    return HostPlace(mac=nic.mac, mtu=nic.mtu)
 
 
 def _destination(route: IPNetwork) -> str:

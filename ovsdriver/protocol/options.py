@@ -259,6 +259,16 @@ TABLE: Sequence[Option] = (
         help="LACP with the switch beyond a bond: `off`, `passive` or `active`.",
     ),
     Option(
+        name="ovs.uplink_move",
+        scope=Scope.NETWORK,
+        field="uplink_move",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: a NIC that carries the host's addresses and routes may be the uplink; they "
+        "move to the bridge's own port, and back with the last network. If the gateway does not "
+        "answer there, all is put back and the network refused.",
+    ),
+    Option(
         name="ovs.datapath",
         scope=Scope.NETWORK,
         field="datapath",

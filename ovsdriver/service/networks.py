@@ -156,6 +156,10 @@ class Networks:
             and not self._state.endpoints(network.id)
         )
 
+    async def displaced(self) -> Mapping[str, str]:
+        """Return the bridges whose host is not where it was moved to, each with what is wrong."""
+        return await self._uplinks.displaced()
+
     async def ensure_firewall(self) -> bool:
         """Make the host's rules as all records say; False if they already were."""
         return await self._rules.ensure()
@@ -263,11 +267,9 @@ class Networks:
                 )
 
     async def _ensure(self, network: Network) -> None:
-        bridge = desired.bridge(network.segment, owner=self._owner)
-        if bridge is not None:
-            await self._switch.ensure_bridge(bridge)
+        await self._ensure_bridge(network.segment)
         if network.segment.uplink is not None:
-            await self._uplinks.settle(network.segment.bridge)
+            await self._uplinks.settle(network.segment.bridge, trial=not network.made)
         probe = desired.probe(network, owner=self._owner)
         if probe is not None:
             await self._switch.ensure_port(probe.port)
@@ -285,6 +287,11 @@ class Networks:
         await self._links.ensure_gateway(gateway)
         # Again, for the forwarding switches of the device that exists now.
         await self.ensure_firewall()
+
+    async def _ensure_bridge(self, segment: Segment) -> None:
+        bridge = desired.bridge(segment, self._state.networks(), owner=self._owner)
+        if bridge is not None:
+            await self._switch.ensure_bridge(bridge)
 
     async def _refuse_taken(self, gateway: Gateway) -> None:
         await self._links.ensure_gateway(
@@ -337,7 +344,7 @@ class Networks:
         segment: Segment = network.segment
         async with self._planning:
             if segment.uplink is not None:
-                await self._uplinks.settle(segment.bridge, awaited=False)
+                await self._uplinks.release(segment.bridge)
             others = any(
                 each.segment.bridge == segment.bridge and each.id != network.id
                 for each in self._state.networks()
@@ -345,6 +352,9 @@ class Networks:
             )
             if not segment.adopted and not others:
                 await self._switch.remove_bridge(segment.bridge)
+            elif others and segment.uplink is not None and segment.uplink.host is not None:
+                # of those that stay, none may need the host on the bridge any more
+                await self._ensure_bridge(segment)
 
 
 def _wire_mtu(bridge: ObservedBridge, links: Mapping[str, ObservedLink]) -> int | None:

@@ -7,9 +7,9 @@ from ipam.errors import IpamError
 from ipam.service import Ipam
 from ovsdriver.domain import names
 from ovsdriver.errors import DriverError
-from ovsdriver.ports import Firewall, HostNotes, Links, State, Switch
+from ovsdriver.ports import Firewall, HostNotes, Links, Nics, State, Switch
 from ovsdriver.service.publisher import Publisher
-from ovsdriver.service.uplinks import Uplinks
+from ovsdriver.service.uplinks import Uplinks, free_marked
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,14 @@ class MarkPurge:
     """
 
     def __init__(
-        self, *, owner: str, switch: Switch, links: Links, firewall: Firewall, unread: str = ""
+        self,
+        *,
+        owner: str,
+        switch: Switch,
+        links: Links,
+        nics: Nics,
+        firewall: Firewall,
+        unread: str = "",
     ) -> None:
         """Build it.
 
@@ -54,20 +61,21 @@ class MarkPurge:
             owner: the mark.
             switch: Open vSwitch.
             links: the host's links.
+            nics: those of them that are uplinks.
             firewall: our table and the accepts that go with it.
             unread: why there are no records, as a sentence that names the store.
         """
         self._owner = owner
         self._switch = switch
         self._links = links
+        self._nics = nics
         self._firewall = firewall
         self._left = (
             (
                 f"the records: {unread}",
                 "forwarding switches of the kernel that ovsnet turned on: only the records say "
                 "which, so they stay on until the next boot",
-                "NICs that were uplinks stay up, with ARP and IPv6 off, for only the records say "
-                "how they were: ip link set NIC arp on; sysctl net.ipv6.conf.NIC.disable_ipv6=0",
+                "NICs that were uplinks stay up: only the records say whether they were before",
             )
             if unread
             else ()
@@ -141,7 +149,8 @@ class MarkPurge:
                 tally.links.append(link.name)
 
     async def _free_uplinks(self) -> None:
-        """Make NICs as they were, of which nothing is known here."""
+        """Take NICs out of bridges; how they were before is not known here."""
+        await free_marked(self._owner, self._switch, self._nics)
 
     async def _forget(self, tally: _Tally) -> None:
         """Remove the records, of which there are none here."""
@@ -159,11 +168,12 @@ class Purge(MarkPurge):
         ipam: Ipam,
         switch: Switch,
         links: Links,
+        nics: Nics,
         firewall: Firewall,
         uplinks: Uplinks,
         publisher: Publisher,
     ) -> None:
-        super().__init__(owner=owner, switch=switch, links=links, firewall=firewall)
+        super().__init__(owner=owner, switch=switch, links=links, nics=nics, firewall=firewall)
         self._state = state
         self._notes = notes
         self._ipam = ipam

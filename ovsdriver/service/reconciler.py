@@ -191,6 +191,7 @@ class Reconciler:
             bridges=self._switch.bridges(),
             links=links,
             abandoned={each.id for each in networks if self._networks.abandoned(each)},
+            displaced=await self._networks.displaced(),
         )
 
     async def _mend(self, repair: Repair, mended: list[str], failed: list[str]) -> None:

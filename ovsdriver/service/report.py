@@ -62,6 +62,8 @@ class UplinkReport:
     lacp: str
     vlans: tuple[int, ...]
     """What it lets through, 0 being frames without a tag; empty: everything."""
+    host: bool
+    """The host's addresses and routes were moved from the NIC to the bridge's own port."""
     fault: str
 
 
@@ -402,6 +404,7 @@ def _uplink(scene: Scene, network: Network) -> UplinkReport | None:
         bond=uplink.bond.value if uplink.bond else "",
         lacp=uplink.lacp.value if uplink.bond else "",
         vlans=_vlans(port),
+        host=uplink.host is not None,
         fault=_fault(port) if known and not network.ended else "",
     )
 

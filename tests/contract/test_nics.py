@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Protocol
 
 import pytest
+from netaddr import IPAddress
 
 from ovsdriver.adapters.nics import KernelNics
-from ovsdriver.domain.uplink_notes import NicState
+from ovsdriver.domain.uplink_notes import Held, NicState
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Nics
 from tests.fakes.links import FakeLinks
@@ -20,18 +21,27 @@ class World(Protocol):
 
     def make(self, nic: str, *, up: bool) -> None: ...
     def lose(self, nic: str) -> None: ...
+    def address(self, link: str, address: str) -> None: ...
+    def route(self, link: str, destination: str, gateway: str) -> None: ...
 
 
 class FakeWorld:
     def __init__(self) -> None:
         self.links = FakeLinks()
-        self.nics: Nics = FakeNics(self.links)
+        self.fake = FakeNics(self.links)
+        self.nics: Nics = self.fake
 
     def make(self, nic: str, *, up: bool) -> None:
         self.links.add_link(nic, up=up)
 
     def lose(self, nic: str) -> None:
         self.links.drop_link(nic)
+
+    def address(self, link: str, address: str) -> None:
+        self.links.add_address(link, address)
+
+    def route(self, link: str, destination: str, gateway: str) -> None:
+        self.fake.add_route(link, destination, gateway)
 
 
 class KernelWorld:
@@ -45,6 +55,12 @@ class KernelWorld:
 
     def lose(self, nic: str) -> None:
         run("ip", "link", "del", nic)
+
+    def address(self, link: str, address: str) -> None:
+        run("ip", "address", "add", address, "dev", link, *(("nodad",) if ":" in address else ()))
+
+    def route(self, link: str, destination: str, gateway: str) -> None:
+        run("ip", "route", "add", destination, "via", gateway, "dev", link)
 
 
 @pytest.fixture(params=["fake", pytest.param("kernel", marks=pytest.mark.netns)])
@@ -121,3 +137,93 @@ async def test_a_nic_that_is_not_there_is_said_or_passed_over(world: World) -> N
     world.make("eth1", up=True)
     world.lose("eth1")
     assert await world.nics.give_back("eth1", NicState(up=True)) is False
+
+
+def furnish(world: World) -> None:
+    """Let the host live on eth1, with a second link br1 that is down."""
+    world.make("eth1", up=True)
+    world.make("br1", up=False)
+    for address in ("192.0.2.7/24", "2001:db8::7/64"):
+        world.address("eth1", address)
+    for destination, gateway in (("default", "192.0.2.1"), ("default", "2001:db8::1")):
+        world.route("eth1", destination, gateway)
+
+
+async def test_what_the_host_has_on_a_link_is_read(world: World) -> None:
+    furnish(world)
+
+    held = await world.nics.held("eth1")
+
+    assert [str(each.address) for each in held.addresses] == ["192.0.2.7/24", "2001:db8::7/64"]
+    assert all(each.permanent for each in held.addresses)
+    assert held.gateways == (IPAddress("192.0.2.1"), IPAddress("2001:db8::1"))
+    assert await world.nics.held("br1") == Held()
+    assert await world.nics.held("nowhere") == Held()
+
+
+async def test_the_host_moves_to_another_link_which_is_up_then(world: World) -> None:
+    furnish(world)
+    held = await world.nics.held("eth1")
+
+    assert list(await world.nics.move(held, source="eth1", target="br1")) == []
+
+    assert await world.nics.held("eth1") == Held()
+    moved = await world.nics.held("br1")
+    assert moved.lacks(held) == held.lacks(moved) == ()
+    assert {each.text for each in moved.routes} == {each.text for each in held.routes}
+    state = await world.nics.state("br1")
+    assert state is not None
+    assert state.up
+
+
+async def test_a_move_may_be_made_again_and_turned_back(world: World) -> None:
+    furnish(world)
+    held = await world.nics.held("eth1")
+    await world.nics.move(held, source="eth1", target="br1")
+    await world.nics.move(held, source="eth1", target="br1")
+    there = await world.nics.held("br1")
+
+    await world.nics.move(there, source="br1", target="eth1")
+
+    assert await world.nics.held("br1") == Held()
+    back = await world.nics.held("eth1")
+    assert held.lacks(back) == back.lacks(held) == ()
+    assert {each.text for each in back.routes} == {each.text for each in held.routes}
+
+
+async def test_what_else_is_on_the_other_link_stays(world: World) -> None:
+    furnish(world)
+    world.make("lab1", up=True)
+    world.address("lab1", "198.51.100.7/24")
+    held = await world.nics.held("eth1")
+
+    await world.nics.move(held, source="eth1", target="lab1")
+    await world.nics.move(held, source="lab1", target="eth1")
+
+    left = (await world.nics.held("lab1")).addresses
+    assert [str(each.address) for each in left] == ["198.51.100.7/24"]
+
+
+async def test_the_host_comes_back_from_a_link_that_is_gone(world: World) -> None:
+    furnish(world)
+    held = await world.nics.held("eth1")
+    await world.nics.move(held, source="eth1", target="br1")
+    world.lose("br1")
+
+    await world.nics.move(held, source="br1", target="eth1")
+
+    assert held.lacks(await world.nics.held("eth1")) == ()
+
+
+async def test_there_is_nowhere_to_move_to_without_the_other_link(world: World) -> None:
+    furnish(world)
+    held = await world.nics.held("eth1")
+
+    with pytest.raises(UnavailableError, match="nowhere"):
+        await world.nics.move(held, source="eth1", target="nowhere")
+
+    assert await world.nics.held("eth1") == held
+
+
+async def test_a_boot_is_told_by_the_same_word_each_time(world: World) -> None:
+    assert await world.nics.boot() == await world.nics.boot() != ""

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from netaddr import EUI
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import BondMode, Lacp, UplinkPort, VlanTag
+from ovsdriver.domain.model import BondMode, HostPlace, Lacp, UplinkPort, VlanTag
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from tests.contract.test_switch import (
     BRIDGE,
@@ -17,6 +18,7 @@ from tests.contract.test_switch import (
     ovs_process,
     world,
 )
+from tests.integration.ovs import eventually
 
 __all__ = ["ovs_process", "world"]
 
@@ -135,3 +137,20 @@ async def test_a_nic_that_is_not_there_leaves_nothing(world: World) -> None:
         await world.switch.ensure_uplink(replace(SINGLE, name="nowhere", nics=("nowhere",)))
 
     assert world.switch.port("nowhere") is None
+
+
+async def test_a_bridges_own_port_is_the_hosts_for_as_long_as_it_is_there(
+    prepared: World,
+) -> None:
+    host = HostPlace(mac=EUI("02:00:00:00:00:e1"), mtu=1400)
+
+    await prepared.switch.ensure_bridge(replace(BRIDGE, host=host))
+
+    await eventually(lambda: local_tag(prepared) == 0, "the host is on its own port")
+    await prepared.switch.ensure_bridge(BRIDGE)
+    await eventually(lambda: local_tag(prepared) == 4095, "nobody is on its own port")
+
+
+def local_tag(world: World) -> int | None:
+    bridge = world.switch.bridge("brt")
+    return bridge.local_tag if bridge is not None else None

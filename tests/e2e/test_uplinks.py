@@ -1,6 +1,8 @@
 """Networks on a NIC: what reaches the switch beyond the wire and what comes from there."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from signal import SIGKILL
 
 import pytest
 
@@ -80,10 +82,7 @@ def test_containers_share_a_nic_and_each_is_on_its_own_vlan_of_the_wire(
     lan31.never_reaches(ann.address(one))
 
     stage.clear()
-    until(
-        lambda: not snapshot.difference(before, snapshot.take(bed)),
-        lambda: f"all is as before\n{snapshot.difference(before, snapshot.take(bed))}",
-    )
+    as_before(bed, before)
 
 
 def test_what_other_vlans_of_the_wire_carry_does_not_come_in(
@@ -153,10 +152,7 @@ def test_a_port_that_the_administrator_made_is_used_and_left(
     ann.reaches(LAN30, who="lan30")
     assert trunks(bed) == "[]\n[]\n[]"
     stage.clear()
-    until(
-        lambda: not snapshot.difference(before, snapshot.take(bed)),
-        lambda: f"all is as before\n{snapshot.difference(before, snapshot.take(bed))}",
-    )
+    as_before(bed, before)
     bed.ovs_vsctl("del-br", "br-lab")
 
 
@@ -169,3 +165,130 @@ def test_the_wire_is_back_after_the_database_was_lost(bed: Bed, far: Far, stage:
     bed.restart_plugin()
     bed.ovs_vsctl("set", "Port", "eth1", "trunks=99")
     until(lambda: ann.pings(LAN30), "the trunk carries VLAN 30 again", timeout_s=60)
+
+
+HOST, ROUTER, ROUTER6 = "198.51.100.7", "198.51.100.1", "2001:db8:51::1"
+
+
+@pytest.fixture
+def homed(bed: Bed, far: Far) -> Place:
+    """Let the host live on ``eth1`` as well; its router there is the far host ``router``."""
+    router = far.host("router", f"{ROUTER}/24", f"{ROUTER6}/64", tag=None)
+    bed.ip("link", "set", "eth1", "up")
+    bed.ip("address", "add", f"{HOST}/24", "dev", "eth1")
+    bed.ip("address", "add", "2001:db8:51::7/64", "dev", "eth1", "nodad")
+    bed.ip("route", "add", "default", "via", ROUTER, "dev", "eth1", "metric", "500")
+    bed.ip("-6", "route", "add", "default", "via", ROUTER6, "dev", "eth1", "metric", "5000")
+    bed.ip("route", "add", "203.0.113.0/24", "via", ROUTER, "dev", "eth1")
+    return router
+
+
+MOVE = ("-o", "ovs.uplink_move=true")
+
+
+def device_of(host: Place, address: str) -> str:
+    return str(host.sees("route", "get", address)[0]["dev"])
+
+
+def as_before(bed: Bed, before: snapshot.Snapshot) -> None:
+    until(
+        lambda: not snapshot.difference(before, snapshot.take(bed)),
+        lambda: f"all is as before\n{snapshot.difference(before, snapshot.take(bed))}",
+    )
+
+
+def test_the_host_moves_to_the_bridge_and_back(
+    bed: Bed, far: Far, homed: Place, stage: Stage, host: Place
+) -> None:
+    far.host("lan30", f"{LAN30}/24", tag=30)
+    before = snapshot.take(bed)
+    one = on_eth1(stage, "one", "30", *MOVE)
+    ann = stage.container("ann", one)
+    ann.reaches(LAN30, who="lan30")
+    assert {device_of(host, each) for each in (ROUTER, ROUTER6, "203.0.113.9")} == {"br-eth1"}
+    for address in (ROUTER, ROUTER6):
+        host.reaches(address, who="router")
+    assert homed.pings(HOST)
+    assert trunks(bed) == "[0, 30]\n[]\ntrunk"
+    ann.never_reaches(ROUTER)
+    assert "the host is on the bridge" in bed.ovsnet("network", "show", "one")
+
+    bare = on_eth1(stage, "bare", "none")
+    bob = stage.container("bob", bare)
+    bed.restart_plugin()
+    bed.docker("rm", "--force", "ann")
+    bed.docker("network", "rm", "one")
+    host.reaches(ROUTER, who="router")
+    assert bob.address(bare)
+    stage.clear()
+    host.reaches(ROUTER, who="router")
+    host.reaches(ROUTER6, who="router")
+    as_before(bed, before)
+
+
+def test_the_host_is_moved_again_when_its_configuration_put_it_back(
+    bed: Bed, far: Far, homed: Place, stage: Stage, host: Place
+) -> None:
+    before = snapshot.take(bed)
+    on_eth1(stage, "one", "30", *MOVE)
+    bed.plugin.stop()
+    # as after a reboot: the NIC is in the bridge, and the system's scripts configure the NIC
+    for address in (f"{HOST}/24", "2001:db8:51::7/64"):
+        bed.ip("address", "del", address, "dev", "br-eth1")
+        bed.attempt("sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/eth1/disable_ipv6")
+        bed.ip("address", "add", address, "dev", "eth1")
+    bed.ip("route", "replace", "default", "via", ROUTER, "dev", "eth1", "metric", "500")
+    assert not host.pings(ROUTER)
+    bed.start_plugin()
+    until(lambda: host.pings(ROUTER), "the host is on the bridge again")
+    until(lambda: device_of(host, ROUTER6) == "br-eth1", "with its other address")
+    bed.ovs_vsctl("del-br", "br-eth1")
+    until(lambda: host.pings(ROUTER), "the host is on a new bridge", timeout_s=60)
+    stage.clear()
+    host.reaches(ROUTER, who="router")
+    as_before(bed, before)
+
+
+def test_a_host_whose_gateway_does_not_answer_is_not_moved(
+    bed: Bed, far: Far, homed: Place, stage: Stage, host: Place
+) -> None:
+    network = ("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam", *MOVE)
+    options = ("-o", "ovs.uplink=eth1", "-o", "ovs.vlan=30")
+    bed.ovs_vsctl("add-br", "br-lab", "--", "set", "Bridge", "br-lab", "datapath_type=netdev")
+    # an own port in a VLAN of its own: nothing without a tag gets there
+    bed.ovs_vsctl("set", "Port", "br-lab", "tag=77")
+    before = snapshot.take(bed)
+    said = bed.docker_refuses(*network, *options, "-o", "ovs.bridge=br-lab", "lan")
+    assert f"the host's gateway {ROUTER} and {ROUTER6} did not answer on br-lab after" in said
+    host.reaches(ROUTER, who="router")
+    as_before(bed, before)
+
+    with ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(
+            bed.attempt, "docker", *network, *options, "-o", "ovs.bridge=br-lab", "lan"
+        )
+        until(lambda: device_of(host, ROUTER) == "br-lab", "the host was moved")
+        bed.plugin.stop(SIGKILL)
+        assert not host.pings(ROUTER)
+        bed.start_plugin()
+        assert refused.result().code != 0
+    host.reaches(ROUTER, who="router")
+    as_before(bed, before)
+    bed.ovs_vsctl("del-br", "br-lab")
+
+    far.silence("router")
+    before = snapshot.take(bed)
+    said = bed.docker_refuses(*network, *options, "lan")
+    assert f"the host's gateway {ROUTER} and {ROUTER6} did not answer on eth1 before" in said
+    as_before(bed, before)
+
+
+def test_a_purge_puts_the_host_back(
+    bed: Bed, far: Far, homed: Place, stage: Stage, host: Place
+) -> None:
+    before = snapshot.take(bed)
+    on_eth1(stage, "one", "30", *MOVE)
+    bed.ovsnet("purge", "--yes")
+    host.reaches(ROUTER, who="router")
+    stage.clear()
+    as_before(bed, before)

@@ -95,6 +95,7 @@ class FakeSwitch:
             datapath=bridge.datapath,
             owned=True,
             fail_mode="standalone",
+            local_tag=4095 if bridge.host is None else 0,
             external_ids={**bridge.external_ids, names.OWNER_KEY: self._owner},
         )
         self._changed(True)

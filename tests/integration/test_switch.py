@@ -14,7 +14,7 @@ from ovsdriver.adapters.switch import OvsSwitch, device_index
 from ovsdriver.adapters.switch.bridges import RemoveBridge
 from ovsdriver.adapters.switch.rows import WATCHED
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Bridge, Datapath, Port, UplinkPort, VlanTag
+from ovsdriver.domain.model import Bridge, Datapath, HostPlace, Port, UplinkPort, VlanTag
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from ovsdriver.ports import SwitchStatus
 from tests.integration.conftest import PATIENCE_S
@@ -662,3 +662,32 @@ async def test_vswitchd_notices_the_trunks_of_an_uplink_each_time(
     await eventually(lambda: ovs_switch.bridges()["brt"].ports[1].trunks == (99,), "it is seen")
     await ovs_switch.ensure_uplink(wanted)
     await eventually(lambda: lets_through(30), "what was changed by hand is put right")
+
+
+async def test_the_hosts_own_port_has_the_mac_and_the_mtu_of_its_nic(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    host = HostPlace(mac=EUI("02:00:00:00:00:e1"), mtu=1400)
+
+    def device() -> tuple[str, int]:
+        link = ovs.links()["brt"]
+        return link["address"], link["mtu"]
+
+    await ovs_switch.ensure_bridge(replace(BRIDGE, host=host))
+    await eventually(lambda: device() == ("02:00:00:00:00:e1", 1400), "a new bridge has them")
+    await ovs_switch.ensure_bridge(BRIDGE)
+    await eventually(lambda: device()[0] != "02:00:00:00:00:e1", "it has its own MAC again")
+    await ovs_switch.ensure_bridge(replace(BRIDGE, host=host))
+    await eventually(lambda: device() == ("02:00:00:00:00:e1", 1400), "an old bridge has them")
+    assert ovs.rows("Bridge", "other_config") == [
+        {"other_config": ["map", [["hwaddr", "02:00:00:00:00:e1"]]]}
+    ]
+
+
+async def test_a_mac_that_the_administrator_gave_our_bridge_stays(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    await ovs_switch.ensure_bridge(BRIDGE)
+    ovs.vsctl("set", "Bridge", "brt", 'other_config:hwaddr="02:00:00:00:00:aa"')
+    await ovs_switch.ensure_bridge(BRIDGE)
+    assert ovs.links()["brt"]["address"] == "02:00:00:00:00:aa"

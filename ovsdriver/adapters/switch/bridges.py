@@ -26,6 +26,13 @@ UNUSED_TAG = 4095
 Without a tag the local port would be a trunk of all VLANs.
 """
 
+HOST_TAG = 0
+"""Tag of the local port where the host is on it: its frames have no tag."""
+
+_MAC_KEY = "hwaddr"
+_MAC_MARK = "ovsnet-hwaddr"
+"""In ``external_ids``: the MAC that we have put into ``other_config``."""
+
 
 class EnsureBridge:
     """Make a bridge of ours with its local port, or put right what is there of it."""
@@ -72,12 +79,29 @@ class EnsureBridge:
     def _ids(self) -> dict[str, str]:
         return {**self._bridge.external_ids, names.OWNER_KEY: self._owner}
 
+    def _local_columns(self) -> dict[str, Any]:
+        tag = HOST_TAG if self._bridge.host is not None else UNUSED_TAG
+        return {"vlan_mode": "access", "tag": tag, "trunks": set()}
+
+    def _hardware(self) -> dict[str, str]:
+        """Return the ``other_config`` that gives the local port the MAC of the host's NIC.
+
+        Without it vswitchd takes the lowest of the bridge's ports, which come and go.
+        """
+        host = self._bridge.host
+        return {} if host is None else {_MAC_KEY: names.mac_text(host.mac)}
+
+    def _mark(self) -> dict[str, str]:
+        hardware = self._hardware()
+        return {_MAC_MARK: hardware[_MAC_KEY]} if hardware else {}
+
     def _insertion(self, replica: Replica) -> list[Operation]:
         bridge_name = f"bridge{self._serial}"
         row = {
             "name": self._bridge.name,
-            "external_ids": to_map(self._ids()),
+            "external_ids": to_map(self._ids() | self._mark()),
             "ports": ["named-uuid", f"port{self._serial}"],
+            "other_config": to_map(self._hardware()),
             **self._wanted(),
         }
         return [
@@ -100,9 +124,11 @@ class EnsureBridge:
             "interfaces": ["named-uuid", interface_name],
             "external_ids": ids,
             "vlan_mode": "access",
-            "tag": UNUSED_TAG,
+            "tag": self._local_columns()["tag"],
         }
-        interface = {"name": name, "type": "internal", "external_ids": ids}
+        interface: dict[str, Any] = {"name": name, "type": "internal", "external_ids": ids}
+        if self._bridge.host is not None:
+            interface["mtu_request"] = self._bridge.host.mtu
         return [
             insert("Interface", interface, interface_name),
             insert("Port", row, f"port{self._serial}"),
@@ -112,18 +138,35 @@ class EnsureBridge:
         operations = [
             *update(row, "Bridge", self._wanted()),
             *add_ids(row, "Bridge", self._ids()),
+            *self._settle_hardware(row),
         ]
         local = replica.named("Port", self._bridge.name)
         if local is None:
             reference = ["named-uuid", f"port{self._serial}"]
             entry = mutate(row, "Bridge", ["ports", "insert", reference])
             return [*operations, *self._local_port(), entry]
-        wanted = {"vlan_mode": "access", "tag": UNUSED_TAG, "trunks": set()}
+        interface = replica.named("Interface", self._bridge.name)
+        host = self._bridge.host
+        mtu = {"mtu_request": None if host is None else host.mtu}
         return [
             *operations,
-            *update(local, "Port", wanted),
+            *update(local, "Port", self._local_columns()),
             *add_ids(local, "Port", self._ids()),
+            *(update(interface, "Interface", mtu) if interface is not None else ()),
         ]
+
+    def _settle_hardware(self, row: Row) -> list[Operation]:
+        """Give or take the MAC; one that somebody else has set on our bridge stays."""
+        wanted, present = self._hardware(), row["other_config"].get(_MAC_KEY)
+        set_by_us = row["external_ids"].get(_MAC_MARK)
+        if wanted.get(_MAC_KEY) == present or (not wanted and set_by_us != present):
+            return []
+        operations = [["other_config", "delete", ["set", [_MAC_KEY]]]]
+        operations.append(["external_ids", "delete", ["set", [_MAC_MARK]]])
+        if wanted:
+            operations.append(["other_config", "insert", to_map(wanted)])
+            operations.append(["external_ids", "insert", to_map({_MAC_MARK: wanted[_MAC_KEY]})])
+        return [mutate(row, "Bridge", *operations)]
 
 
 class RemoveBridge:

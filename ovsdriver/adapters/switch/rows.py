@@ -20,7 +20,15 @@ WATCHED: Mapping[str, Sequence[str]] = {
         "other_config",
         "external_ids",
     ),
-    "Bridge": ("name", "ports", "datapath_type", "fail_mode", "controller", "external_ids"),
+    "Bridge": (
+        "name",
+        "ports",
+        "datapath_type",
+        "fail_mode",
+        "controller",
+        "other_config",
+        "external_ids",
+    ),
     "Port": (
         "name",
         "interfaces",

@@ -47,6 +47,7 @@ class SwitchView:
         return self._port(row, holder["name"]) if row and holder else None
 
     def _bridge(self, row: Row, ports: tuple[ObservedPort, ...]) -> ObservedBridge:
+        local = self._replica.named("Port", row["name"])
         return ObservedBridge(
             name=row["name"],
             datapath=datapath_of(row),
@@ -56,6 +57,7 @@ class SwitchView:
             integration=row["name"] == integration_bridge(self._replica),
             external_ids=MappingProxyType(row["external_ids"]),
             ports=ports,
+            local_tag=local["tag"] if local is not None else None,
         )
 
     def _ports_of(self, bridge: Row) -> tuple[ObservedPort, ...]:

@@ -115,7 +115,9 @@ class Host:
         locks = Locks()
         engine = earlier.engine if earlier else FakeEngine()
         witness = Witness(engine)
-        uplinks = Uplinks(owner=OWNER, state=state, notes=state, switch=switch, nics=nics)
+        uplinks = Uplinks(
+            owner=OWNER, state=state, notes=state, switch=switch, links=links, nics=nics
+        )
         # Sockets end with their process.
         ports = FakeHostPorts()
         ports.others = earlier.ports.others if earlier else ports.others
@@ -188,6 +190,7 @@ class Host:
                 ipam=ipam,
                 switch=switch,
                 links=links,
+                nics=nics,
                 firewall=firewall,
                 uplinks=uplinks,
                 publisher=publisher,

@@ -62,6 +62,7 @@ def process(host: Host) -> Process:
             owner="ovsnet",
             switch=host.switch,
             links=host.links,
+            nics=host.nics,
             firewall=host.firewall,
             unread="the store /s/state.db is corrupt",
         ).run(switch_wait_s=1.0)
