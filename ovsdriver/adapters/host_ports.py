@@ -21,6 +21,7 @@ from netaddr import IPAddress
 
 from ovsdriver.adapters.relay import Relay, TcpRelay, UdpRelay
 from ovsdriver.domain.model import HostPort, Transport
+from ovsdriver.domain.publishing import Places
 from ovsdriver.errors import UnavailableError, UnsupportedError
 
 LOOPBACK6 = IPAddress("::1")
@@ -55,6 +56,7 @@ class KernelHostPorts:
 
     def __init__(self) -> None:
         self._held: dict[HostPort, _Held] = {}
+        self._places = Places()
 
     def held(self) -> Collection[HostPort]:
         """Return what is held."""
@@ -79,6 +81,7 @@ class KernelHostPorts:
         held = self._held.pop(port, None)
         if held is None:
             return False
+        self._places.remove(port)
         if held.relay is not None:
             await held.relay.close()
         if held.sock is not None:
@@ -126,17 +129,18 @@ class KernelHostPorts:
         made: dict[HostPort, _Held] = {}
         for address in addresses:
             wanted = HostPort(protocol=protocol, address=address, port=port)
-            free = not any(wanted.overlaps(each) for each in self._held)
-            held = _bind(wanted) if free else None
+            held = None if self._places.overlap(wanted) else _bind(wanted)
             if held is None:
-                for each in made.values():
-                    if each.sock is not None:
-                        tried.callback(each.sock.close)
+                for other in made.values():
+                    if other.sock is not None:
+                        tried.callback(other.sock.close)
                 return None
             if held.sock is not None:
                 port = held.sock.getsockname()[1]
             made[HostPort(protocol=protocol, address=address, port=port)] = held
         self._held.update(made)
+        for each in made:
+            self._places.add(each)
         return port
 
     def _choices(self, protocol: Transport, address: IPAddress) -> Iterator[int]:

@@ -135,16 +135,65 @@ def _refuse(
     )
 
 
-def kept(wish: Wish, existing: Iterable[Publication]) -> int:
-    """Return the port of the host that an earlier call has found for ``wish``; 0: none."""
-    ways = {(way.host, way.container) for way in wish.ways}
-    for each in existing:
-        if (each.protocol, each.port) == (wish.protocol, wish.port) and (
-            (each.host, each.address) in ways
-            and (not wish.first or wish.first <= each.host_port <= wish.last)
-        ):
-            return each.host_port
-    return 0
+class Earlier:
+    """What an earlier call has published: its ports of the host are kept where they still fit."""
+
+    def __init__(self, published: Iterable[Publication]) -> None:
+        self._ports: dict[_Target, list[int]] = {}
+        for each in published:
+            self._ports.setdefault(_target(each), []).append(each.host_port)
+
+    def take(self, wish: Wish) -> int:
+        """Return the port of the host that was found for ``wish``, once; 0: none."""
+        for target in map(_target, wish.publications(0)):
+            for port in self._ports.get(target, ()):
+                if not wish.first or wish.first <= port <= wish.last:
+                    self._forget(wish, port)
+                    return port
+        return 0
+
+    def _forget(self, wish: Wish, port: int) -> None:
+        for target in map(_target, wish.publications(0)):
+            if port in self._ports.get(target, ()):
+                self._ports[target].remove(port)
+
+
+_Target = tuple[Transport, IPAddress, IPAddress, int]
+
+
+def _target(each: Publication) -> _Target:
+    return each.protocol, each.host, each.address, each.port
+
+
+class Places:
+    """Ports of the host by what makes two of them the same, for looking among thousands."""
+
+    def __init__(self, ports: Iterable[HostPort] = ()) -> None:
+        self._addresses: dict[tuple[Transport, int, int], set[IPAddress]] = {}
+        for each in ports:
+            self.add(each)
+
+    def add(self, port: HostPort) -> None:
+        """Add one."""
+        self._addresses.setdefault(_place(port), set()).add(port.address)
+
+    def remove(self, port: HostPort) -> None:
+        """Remove one that was added."""
+        left = self._addresses.get(_place(port), set())
+        left.discard(port.address)
+        if not left:
+            self._addresses.pop(_place(port), None)
+
+    def overlap(self, port: HostPort) -> bool:
+        """Whether one of them and ``port`` cannot be had by two at once."""
+        found = self._addresses.get(_place(port))
+        if not found:
+            return False
+        return port.everywhere or port.address in found or EVERYWHERE[port.address.version] in found
+
+
+def _place(port: HostPort) -> tuple[Transport, int, int]:
+    return port.protocol, port.address.version, port.port
 
 
 def overlapping(wish: Wish, held: Iterable[HostPort]) -> Iterator[HostPort]:

@@ -6,7 +6,7 @@ the records. What is held and in no record is let go by the next look at everyth
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
@@ -23,9 +23,10 @@ from ovsdriver.domain.model import (
 )
 from ovsdriver.domain.publishing import Wish
 from ovsdriver.domain.requests import PortMapping
-from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnsupportedError
+from ovsdriver.errors import ConflictError, DriverError
 from ovsdriver.ports import HostPorts, Links, State
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.port_claims import PortClaims
 from ovsdriver.service.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -50,10 +51,9 @@ class Publisher:
         self._ports = ports
         self._links = links
         self._locks = locks
-        self._coming: set[HostPort] = set()
-        """Held, and not recorded yet."""
-        self._asked: set[EndpointId] = set()
-        """Published on the word of a daemon that has not ended since."""
+        self._claims = PortClaims(
+            state=state, ports=ports, links=links, locks=locks, withdraw=self._let_go
+        )
 
     def held(self) -> frozenset[HostPort]:
         """Return the ports that are held."""
@@ -61,7 +61,7 @@ class Publisher:
 
     def daemon_ended(self) -> None:
         """Hear that the daemon is gone, and with it perhaps those that it published for."""
-        self._asked.clear()
+        self._claims.asked.clear()
 
     async def publish(
         self,
@@ -86,21 +86,23 @@ class Publisher:
         """
         wanted = await self._wishes(network, endpoint, ports, other_gateway6=other_gateway6)
         async with AsyncExitStack() as undo:
-            published = await self._choose(endpoint, wanted, undo)
+            published = await self._claims.choose(endpoint, wanted, undo)
             if published != endpoint.published:
                 undo.push_async_callback(self._put_back, endpoint)
                 await self._state.put_endpoint(replace(endpoint, published=published))
-            self._coming.difference_update(each.at for each in published)
+            self._claims.come(published)
             await self._rules.ensure()
             # Who has sent there before is remembered with his first packet, which nobody
             # translated. With TCP he was refused, and begins anew by himself.
-            fresh = [each for each in published if each not in endpoint.published]
+            before = frozenset(endpoint.published)
+            fresh = [each for each in published if each not in before]
             await self._rules.cut([p for p in fresh if p.protocol is not Transport.TCP])
             for each in published:
                 await self._ports.relay(each.at, each.address, each.port)
             undo.pop_all()
-        self._asked.add(endpoint.id)
-        await self._let_go([each for each in endpoint.published if each not in published])
+        self._claims.asked.add(endpoint.id)
+        now = frozenset(published)
+        await self._let_go([each for each in endpoint.published if each not in now])
         log.info(
             "ports.published",
             extra={
@@ -116,7 +118,7 @@ class Publisher:
 
         Repeatable, and for an endpoint that is forgotten meanwhile as well.
         """
-        self._asked.discard(endpoint.id)
+        self._claims.asked.discard(endpoint.id)
         if endpoint.published:
             await self._let_go(endpoint.published)
 
@@ -128,9 +130,10 @@ class Publisher:
         mended: list[str] = []
         failed: list[str] = []
         for endpoint in self._state.endpoints():
-            if not endpoint.published or endpoint.ended or not await self._alive(endpoint):
+            missing = [p for p in endpoint.published if p.at not in self._ports.held()]
+            if not missing or endpoint.ended or not await self._alive(endpoint):
                 continue
-            for each in endpoint.published:
+            for each in missing:
                 try:
                     if await self._retake(endpoint.id, each):
                         mended.append(f"host port {_text(each)} was not reserved")
@@ -139,7 +142,7 @@ class Publisher:
                         f"host port {_text(each)}, published for endpoint {endpoint.id[:12]}: "
                         f"{error}"
                     )
-        for port in self._strays():
+        for port in self._claims.strays():
             await self._ports.release(port)
         return Retaken(mended=tuple(mended), failed=tuple(failed))
 
@@ -196,110 +199,8 @@ class Publisher:
                 await self._state.put_endpoint(replace(current, published=rest))
                 await self._let_go([each for each in current.published if each not in rest])
 
-    async def _choose(
-        self, endpoint: Endpoint, wanted: Sequence[Wish], undo: AsyncExitStack
-    ) -> tuple[Publication, ...]:
-        """Hold a port for each wish; those that are held already stay."""
-        published: list[Publication] = []
-        unused = list(endpoint.published)
-        for wish in wanted:
-            port = publishing.kept(wish, unused)
-            had = {each.at for each in unused if each.host_port == port} & self.held()
-            needed = [
-                way.host
-                for way in wish.ways
-                if HostPort(protocol=wish.protocol, address=way.host, port=port) not in had
-            ]
-            if needed:
-                choices = (port,) if port else wish.choices
-                rest = replace(wish, ways=tuple(w for w in wish.ways if w.host in needed))
-                port = await self._hold(endpoint.id, rest, choices)
-            made = wish.publications(port)
-            for each in made:
-                if each.at not in had:
-                    self._coming.add(each.at)
-                    undo.push_async_callback(self._give_up, each.at)
-            unused = [each for each in unused if each not in made]
-            published.extend(made)
-        return tuple(published)
-
-    async def _hold(self, endpoint: EndpointId, wish: Wish, choices: Sequence[int]) -> int:
-        hosts = [way.host for way in wish.ways]
-        try:
-            port = await self._ports.hold(wish.protocol, hosts, choices)
-            if port is None and await self._end_dead(wish, endpoint):
-                port = await self._ports.hold(wish.protocol, hosts, choices)
-        except UnsupportedError as error:
-            raise UnsupportedError(f"publishing {wish.text}: {error}") from error
-        if port is None:
-            raise ConflictError(self._taken(wish))
-        made = replace(wish, first=port, last=port)
-        # A record that holds no socket any more stands for a container that has ended, or one
-        # whose port somebody took while we did not run, and has let go of since.
-        if self._holders(made, endpoint) and not (
-            await self._end_dead(made, endpoint) and not self._holders(made, endpoint)
-        ):
-            for host in hosts:
-                await self._ports.release(HostPort(protocol=wish.protocol, address=host, port=port))
-            raise ConflictError(self._taken(made))
-        return port
-
-    def _taken(self, wish: Wish) -> str:
-        host = wish.ways[0].host
-        where = str(host) if int(host) else "this host"
-        holders = self._holders(wish)
-        if holders:
-            who = f"endpoint {holders[0].id[:12]} has it, see `ovsnet ports`"
-        elif wish.first:
-            letter = {Transport.TCP: "t", Transport.UDP: "u", Transport.SCTP: "S"}[wish.protocol]
-            who = f"see `ss -an{letter}p sport = :{wish.first}`"
-        else:
-            who = "there is none left"
-        return (
-            f"publishing {wish.text}: {wish.host_text} of {where} is in use ({who}); choose "
-            "another one with -p, or end what uses it"
-        )
-
-    async def _end_dead(self, wish: Wish, apart: EndpointId) -> bool:
-        """Withdraw what stands in the way for containers that have ended without our hearing.
-
-        After a crash of dockerd or a reboot Docker starts a container again before it says that
-        its earlier endpoint is over, if it ever does. A container that is just being started has
-        no process yet either; but the daemon that runs now has asked for its ports.
-        """
-        found = False
-        for endpoint in self._holders(wish, apart):
-            if endpoint.id in self._asked or await self._used(endpoint):
-                continue
-            async with self._locks.held(endpoint.id):
-                current = self._state.endpoint(endpoint.id)
-                if current is None or not current.published or endpoint.id in self._asked:
-                    continue
-                log.warning(
-                    "ports.withdrawn",
-                    extra={
-                        "endpoint": endpoint.id,
-                        "network": endpoint.network,
-                        "why": "its container has ended, and another one asks for the same port",
-                    },
-                )
-                await self._state.put_endpoint(replace(current, published=()))
-                await self._let_go(current.published)
-                found = True
-        return found
-
     async def _alive(self, endpoint: Endpoint) -> bool:
         return endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox)
-
-    async def _used(self, endpoint: Endpoint) -> bool:
-        """Whether a container has processes, or may have."""
-        if endpoint.sandbox is None:
-            return False
-        try:
-            return await self._links.sandbox_used(endpoint.sandbox)
-        except UnavailableError as error:
-            log.warning("ports.not-known", extra={"endpoint": endpoint.id, "why": str(error)})
-            return True
 
     async def _let_go(self, published: Sequence[Publication]) -> None:
         """Make the rules as the records say, then end connections, then let go of the ports.
@@ -311,7 +212,7 @@ class Publisher:
         await self._rules.ensure()
         await self._rules.cut(published)
         ours = {each.at for each in published}
-        for port in self._strays():
+        for port in self._claims.strays():
             if port in ours:
                 await self._ports.release(port)
 
@@ -322,46 +223,22 @@ class Publisher:
         except DriverError as error:
             log.warning("ports.undo-deferred", extra={"endpoint": endpoint.id, "why": str(error)})
 
-    async def _give_up(self, port: HostPort) -> None:
-        self._coming.discard(port)
-        await self._ports.release(port)
-
     async def _retake(self, endpoint_id: EndpointId, each: Publication) -> bool:
-        """Hold one port of a record, unless the record has changed; False if it is held."""
+        """Hold one port of a record; False if the record has changed meanwhile, or it is held."""
         async with self._locks.held(endpoint_id):
             current = self._state.endpoint(endpoint_id)
-            if current is None or current.ended or each not in current.published:
+            gone = current is None or current.ended or each not in current.published
+            if gone or each.at in self._ports.held():
                 return False
-            missing = each.at not in self._ports.held()
-            if missing:
-                wanted = [each.host]
-                if await self._ports.hold(each.protocol, wanted, (each.host_port,)) is None:
-                    raise ConflictError("another program of this host has taken it meanwhile")
-            await self._ports.relay(each.at, each.address, each.port)
-            return missing
-
-    def _strays(self) -> Sequence[HostPort]:
-        recorded = {p.at for _, p in self._recorded()}
-        return [p for p in self._ports.held() if p not in recorded and p not in self._coming]
-
-    def _recorded(self) -> Iterator[tuple[Endpoint, Publication]]:
-        """Iterate over what is published by endpoints and networks that stand."""
-        for endpoint in self._state.endpoints():
-            if not endpoint.published or endpoint.ended:
-                continue
-            network = self._state.network(endpoint.network)
-            if network is not None and not network.ended:
-                for each in endpoint.published:
-                    yield endpoint, each
-
-    def _holders(self, wish: Wish, apart: EndpointId | None = None) -> Sequence[Endpoint]:
-        """Return the endpoints whose records stand in the way of ``wish``."""
-        found = {
-            endpoint.id: endpoint
-            for endpoint, each in self._recorded()
-            if endpoint.id != apart and any(publishing.overlapping(wish, [each.at]))
-        }
-        return tuple(found.values())
+            if await self._ports.hold(each.protocol, [each.host], (each.host_port,)) is None:
+                raise ConflictError("another program of this host has taken it meanwhile")
+            try:
+                await self._ports.relay(each.at, each.address, each.port)
+            except DriverError:
+                # Held without its relay it would look as it should.
+                await self._ports.release(each.at)
+                raise
+            return True
 
 
 def _families(siblings: Sequence[Endpoint], served: Sequence[IPNetwork]) -> frozenset[int]:

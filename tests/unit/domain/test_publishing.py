@@ -7,7 +7,7 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain import desired
 from ovsdriver.domain.model import HostPort, Publication, Transport
-from ovsdriver.domain.publishing import Wish, kept, overlapping, wishes
+from ovsdriver.domain.publishing import Earlier, Places, Wish, overlapping, wishes
 from ovsdriver.domain.requests import PortMapping
 from ovsdriver.errors import UnsupportedError
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet, an_endpoint
@@ -124,13 +124,22 @@ def test_the_choices_can_be_said_in_a_sentence(first: int, last: int, words: str
 
 
 def test_a_port_that_was_chosen_before_is_kept_if_it_still_fits() -> None:
-    earlier = [published("0.0.0.0", 40000)]
-    assert kept(wish(mapping()), earlier) == 40000
-    assert kept(wish(mapping(first=39999, last=40001)), earlier) == 40000
-    assert kept(wish(mapping(first=8080, last=8080)), earlier) == 0
-    assert kept(wish(mapping(port=81)), earlier) == 0
-    assert kept(wish(mapping(host="127.0.0.1")), earlier) == 0
-    assert kept(wish(mapping()), [published("0.0.0.0", 40000, "10.1.0.3")]) == 0
+    def kept(wanted: Wish, address: str = "10.1.0.2") -> int:
+        return Earlier([published("0.0.0.0", 40000, address)]).take(wanted)
+
+    assert kept(wish(mapping())) == 40000
+    assert kept(wish(mapping(first=39999, last=40001))) == 40000
+    assert kept(wish(mapping(first=8080, last=8080))) == 0
+    assert kept(wish(mapping(port=81))) == 0
+    assert kept(wish(mapping(host="127.0.0.1"))) == 0
+    assert kept(wish(mapping()), "10.1.0.3") == 0
+
+
+def test_a_port_that_was_chosen_before_is_kept_for_one_wish_only() -> None:
+    earlier = Earlier([published("0.0.0.0", 8001), published("::", 8001, "fd00:1::2")])
+    exact, span = mapping(first=8001, last=8001), mapping(first=8000, last=8005)
+    assert earlier.take(wish(exact)) == 8001
+    assert earlier.take(wish(span)) == 0
 
 
 @pytest.mark.parametrize(
@@ -149,6 +158,10 @@ def test_ports_overlap_if_two_programs_could_not_have_both(
 ) -> None:
     assert one.overlaps(other) is result
     assert other.overlaps(one) is result
+    places = Places([one])
+    assert places.overlap(other) is result
+    places.remove(one)
+    assert not places.overlap(other)
 
 
 def test_what_stands_in_the_way_of_a_wish_is_found_among_all_its_ports() -> None:
