@@ -1,7 +1,10 @@
 """Published ports: who reaches them, whom the container sees, what takes them back."""
 
 import json
+import re
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
@@ -281,3 +284,41 @@ def test_containers_that_docker_restarts_after_its_death_get_their_ports_again(
     bed.dockerd.stop()
     bed.start_docker()
     hears(outside, f"ann {OUTSIDE4}", "tcp", WAN4, 8080)
+
+
+@pytest.fixture
+def bounded_bed() -> Iterator[Bed]:
+    """A bed whose process has the capabilities of the role's unit, and no others."""
+    unit = Path(__file__).parents[2] / "ansible/roles/ovsnet/templates/ovsnet.service.j2"
+    (said,) = re.findall(r"^CapabilityBoundingSet=(.*)$", unit.read_text(), re.MULTILINE)
+    words = ",".join(f"+{each.removeprefix('CAP_').lower()}" for each in said.split())
+    bed = Bed(docker_settings={"live-restore": True})
+    command = ("setpriv", f"--bounding-set=-all,{words}", "--inh-caps=-all", *bed.serve())
+    bed.plugin = Program(bed, "plugin", *command)
+    with bed:
+        yield bed
+
+
+def test_the_units_capabilities_are_enough(bounded_bed: Bed) -> None:
+    """To bind port 80, and to tell a container that lives from one that died with dockerd."""
+    bed, stage = bounded_bed, Stage(bounded_bed)
+    outside = Place(bed, "the outside", bed.outside)
+    one = dual(stage, "one", 1)
+    ann = server(stage, "ann", one, "--publish", "80:80", "--publish", "443:81/udp")
+    pid = ann.pid
+    hears(outside, f"ann {OUTSIDE4}", "tcp", WAN4, 80)
+    bed.dockerd.stop(SIGKILL)
+    hears(outside, f"ann {OUTSIDE6}", "udp", WAN6, 443)
+    bed.start_docker()
+    text = bed.docker_refuses(*stage.run_command("bob", one, "--publish", "80:80"))
+    assert "host port 80 of this host is in use (endpoint" in text
+    bed.docker("rm", "bob")
+    hears(outside, f"ann {OUTSIDE4}", "tcp", WAN4, 80)
+    # now it dies while nobody looks, and Docker does not tell its end before the next one starts
+    bed.dockerd.stop(SIGKILL)
+    bed.run("kill", "-9", str(pid))
+    until(lambda: bed.attempt("kill", "-0", str(pid)).code, "ann is dead")
+    bed.start_docker()
+    server(stage, "bob", one, "--publish", "80:80")
+    hears(outside, f"bob {OUTSIDE4}", "tcp", WAN4, 80)
+    assert {each["container"] for each in ports(bed)} == {"bob"}

@@ -99,6 +99,25 @@ async def test_what_an_ended_daemon_said_counts_no_more(host: Host) -> None:
     assert host.state.endpoint(FIRST) is None
 
 
+async def test_the_end_of_a_daemon_is_told_once_and_only_of_one_that_has_answered(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ovsdriver.service.collector._AGAIN_S", 0)
+    ends: list[bool] = []
+    host.witness.on_end(lambda: ends.append(host.witness.answers()))
+    watching = asyncio.create_task(host.witness.run())
+    async with asyncio.timeout(10):
+        while not host.witness.answers():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        host.engine.end()
+        while not ends:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    for _ in range(20):  # nobody answers, time and again
+        await asyncio.sleep(0)
+    watching.cancel()
+    assert ends == [False]
+
+
 async def test_an_address_that_no_endpoint_came_for_is_collected_at_the_second_look(
     host: Host,
 ) -> None:

@@ -1,5 +1,6 @@
 """Published ports of endpoints: held, recorded, in the rules; and how each of it ends."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -333,6 +334,62 @@ async def test_the_order_in_which_two_endpoints_are_asked_makes_no_difference(ho
     await host.endpoints.publish(BLUE, SECOND, [WEB])
     await host.endpoints.publish(RED, FIRST, [WEB], other_gateway6=True)
     assert rules(host) == [("0.0.0.0", 8080, "10.1.0.2"), ("::", 8080, "fd00:2::2")]
+
+
+async def test_many_at_once_get_a_port_each_and_no_more_than_there_are(host: Host) -> None:
+    await host.create_network()
+    names = [f"{number:02x}" * 32 for number in range(16, 28)]
+    for name in names:
+        await host.run_container(name, sandbox=f"/netns/{name}")
+    span = replace(WEB, host_port=9000, host_port_end=9009)
+    outcomes = await asyncio.gather(
+        *(host.endpoints.publish(RED, EndpointId(name), [span]) for name in names),
+        return_exceptions=True,
+    )
+    refused = [each for each in outcomes if each is not None]
+    assert [type(each) for each in refused] == [ConflictError] * 2
+    assert sorted(port for _, port, _ in rules(host)) == list(range(9000, 9010))
+    await asyncio.gather(*(host.endpoints.leave(RED, EndpointId(name)) for name in names))
+    assert not host.ports.held()
+    assert rules(host) == []
+
+
+async def test_publishing_races_its_own_end_and_nothing_is_left(host: Host) -> None:
+    await host.create_network()
+    await host.run_container(FIRST)
+    for _ in range(20):
+        await asyncio.gather(
+            host.endpoints.publish(RED, FIRST, [WEB, ANY]),
+            host.reconciler.reconcile(),
+            host.endpoints.revoke(RED, FIRST),
+            host.endpoints.publish(RED, FIRST, [WEB]),
+            host.publisher.retake(),
+        )
+        assert {each.at for each in records(host)} == set(host.ports.held())
+        await asyncio.gather(host.endpoints.leave(RED, FIRST), host.reconciler.reconcile())
+        assert not host.ports.held()
+        assert rules(host) == []
+        await host.endpoints.join(RED, FIRST, "/netns/one")
+
+
+async def test_a_port_whose_relay_cannot_be_made_is_not_held_halfway(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await dual(host, RED, 1, FIRST, "/netns/one")
+    failing(host.ports, "relay")
+    with pytest.raises(UnavailableError):
+        await host.endpoints.publish(RED, FIRST, [WEB])
+    assert not host.ports.held()
+    await host.endpoints.publish(RED, FIRST, [WEB])
+    again = await host.restart()
+    await again.ports.release(at(8080, "::"))
+    failing(again.ports, "relay")
+    found = await again.publisher.retake()
+    assert "relay did not answer" in found.failed[0]
+    assert set(again.ports.held()) == {at(8080)}
+    assert (await again.publisher.retake()).mended
+    assert again.ports.relays
+    await again.stop()
 
 
 async def test_a_networks_binding_is_the_default_address(host: Host) -> None:
