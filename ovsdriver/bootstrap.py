@@ -436,6 +436,7 @@ class _Product:
                 ipam=ipam,
                 switch=world.switch,
                 links=world.links,
+                uplinks=uplinks,
                 locks=locks,
                 publisher=publisher,
                 listed=witness.lists,

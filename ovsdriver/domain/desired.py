@@ -1,6 +1,6 @@
 """From records to the rows, links and rules there should be. Pure, and the only such place."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from netaddr import IPNetwork
 
@@ -44,12 +44,15 @@ def bridge(segment: Segment, networks: Iterable[Network] = (), *, owner: str) ->
     )
 
 
-def uplink_ports(networks: Iterable[Network], *, owner: str) -> Mapping[str, UplinkPort]:
+def uplink_ports(
+    networks: Collection[Network], endpoints: Iterable[Endpoint] = (), *, owner: str
+) -> Mapping[str, UplinkPort]:
     """Return the ports of ours that lead to wires, by bridge.
 
-    Each lets through the segments of the networks that use it and nothing else; the administrator's
-    own ports are none of these.
+    Each lets through the segments of the networks that use it, what containers on these were let
+    into by name, and nothing else; the administrator's own ports are none of these.
     """
+    listed = _listed_by_containers(networks, endpoints)
     users: dict[str, tuple[Uplink, set[VlanTag]]] = {}
     for network in networks:
         segment = network.segment
@@ -61,7 +64,7 @@ def uplink_ports(networks: Iterable[Network], *, owner: str) -> Mapping[str, Upl
             name=names.bond_port(bridge) if uplink.bond else uplink.nics[0],
             bridge=bridge,
             nics=uplink.nics,
-            trunks=tuple(sorted(tags)),
+            trunks=tuple(sorted(tags | listed.get(bridge, frozenset()))),
             bond=uplink.bond,
             lacp=uplink.lacp,
             host=uplink.host is not None,
@@ -69,6 +72,30 @@ def uplink_ports(networks: Iterable[Network], *, owner: str) -> Mapping[str, Upl
         )
         for bridge, (uplink, tags) in users.items()
     }
+
+
+def _listed_by_containers(
+    networks: Collection[Network], endpoints: Iterable[Endpoint]
+) -> Mapping[str, frozenset[VlanTag]]:
+    """Return by bridge what plugged-in containers of networks with an uplink were let into.
+
+    Without the segments of networks that have no uplink: a router of theirs must not open them to
+    the wire.
+    """
+    standing = {each.id: each for each in networks if not each.ended}
+    found: dict[str, frozenset[VlanTag]] = {}
+    for endpoint in endpoints:
+        home = standing.get(endpoint.network)
+        if home is None or home.segment.uplink is None or endpoint.sandbox is None:
+            continue
+        bridge = home.segment.bridge
+        closed = {
+            each.segment.tag
+            for each in standing.values()
+            if each.segment.bridge == bridge and each.segment.uplink is None
+        }
+        found[bridge] = found.get(bridge, frozenset()) | (carried(home, endpoint) - closed)
+    return found
 
 
 def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: bool) -> Attachment:

@@ -71,11 +71,12 @@ def compare(
     Networks come before endpoints in the result, and removals before what may need their place.
     """
     ports = {port.name: port for bridge in bridges.values() for port in bridge.ports}
+    endpoints = tuple(endpoints)
     by_id = {network.id: network for network in networks}
     finishing: list[Repair] = []
     making: list[Repair] = []
     beyond: list[str] = []
-    wires = dict(desired.uplink_ports(by_id.values(), owner=owner))
+    wires = dict(desired.uplink_ports(by_id.values(), endpoints, owner=owner))
     expected = {port.name for port in wires.values()}
     beyond.extend(uplink_diff.beyond(by_id.values(), wires, bridges, links))
     lost: dict[EndpointId, str] = {}

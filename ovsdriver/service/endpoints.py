@@ -1,5 +1,6 @@
 """Create, attach, detach and delete endpoints: a container's place on a network."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -37,6 +38,7 @@ from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S
 from ovsdriver.service.publisher import Publisher
+from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,10 @@ T = TypeVar("T")
 
 UNPLUG_WAIT_S = 1.0
 """How long the removal of a port waits for Open vSwitch: a restart of its database takes less."""
+
+
+_NAME_FREE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
+"""Between looks whether vswitchd has deleted a device; it needs some milliseconds."""
 
 
 class Endpoints:
@@ -57,6 +63,7 @@ class Endpoints:
         ipam: Ipam,
         switch: Switch,
         links: Links,
+        uplinks: Uplinks,
         locks: Locks,
         publisher: Publisher,
         listed: Callable[[EndpointId], bool],
@@ -71,6 +78,7 @@ class Endpoints:
         self._ipam = ipam
         self._switch = switch
         self._links = links
+        self._uplinks = uplinks
         self._locks = locks
         self._publisher = publisher
         self._listed = listed
@@ -150,6 +158,7 @@ class Endpoints:
                 undo.push_async_callback(self._undone, self._links.remove_link, port)
                 undo.push_async_callback(self._undone, self._switch.remove_port, port)
             await self._plug(attachment, fresh=fresh)
+            await self._relist(network, endpoint)
             undo.pop_all()
         if unpublished:
             log.warning(
@@ -183,6 +192,8 @@ class Endpoints:
                 await self._publisher.withdraw(endpoint)
             finally:
                 await self._unplug(endpoint)
+            if endpoint.port is PortKind.INTERNAL:
+                await self._name_free(names.port(endpoint))
 
     async def delete(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
         """Remove the port if Leave did not, the link and the record."""
@@ -425,6 +436,27 @@ class Endpoints:
         """
         await self._switch.connected(UNPLUG_WAIT_S)
         await self._switch.remove_port(names.port(endpoint))
+        network = self._state.network(endpoint.network)
+        if network is not None:
+            await self._relist(network, endpoint)
+
+    async def _name_free(self, link: str) -> None:
+        """Wait a moment until no device in the host's namespace has the name ``link``.
+
+        A vswitchd that was restarted has made one, which goes with the port that was just removed;
+        before that dockerd cannot move the container's dead one out.
+        """
+        for pause_s in _NAME_FREE_PAUSES_S:
+            if link not in await self._links.links():
+                return
+            await asyncio.sleep(pause_s)
+
+    async def _relist(self, network: Network, endpoint: Endpoint) -> None:
+        """Have the uplink carry VLANs that only containers on it list, as long as one does."""
+        if network.segment.uplink is not None and desired.carried(network, endpoint) - {
+            network.segment.tag
+        }:
+            await self._uplinks.relist(network.segment.bridge)
 
     async def _remove(self, endpoint: Endpoint) -> None:
         """Remove an endpoint's plumbing and, if it is ``releasing``, its leases; then its record.

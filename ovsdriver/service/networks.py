@@ -270,6 +270,9 @@ class Networks:
         await self._ensure_bridge(network.segment)
         if network.segment.uplink is not None:
             await self._uplinks.settle(network.segment.bridge, trial=not network.made)
+        else:
+            # a container's list may have named this VLAN when no network had it
+            await self._uplinks.relist(network.segment.bridge)
         probe = desired.probe(network, owner=self._owner)
         if probe is not None:
             await self._switch.ensure_port(probe.port)

@@ -81,6 +81,18 @@ class Uplinks:
                 if wanted is None or nic not in wanted.nics:
                     await self._free(nic, note, keep=wanted)
 
+    async def relist(self, bridge: str) -> None:
+        """Have an uplink that is there carry what the records list now; vswitchd is not waited for.
+
+        For containers that are let into VLANs, or that end. One that is not there is left to who
+        makes it.
+        """
+        async with self._lock:
+            wanted = self._wanted(bridge)
+            port = self._switch.port(wanted.name) if wanted is not None else None
+            if wanted is not None and port is not None and port.trunks != wanted.trunks:
+                await self._switch.ensure_uplink(wanted, awaited=False)
+
     async def release_all(self) -> None:
         """Take every NIC out of its bridge and make it as it was, whatever the records want."""
         async with self._lock:
@@ -103,7 +115,8 @@ class Uplinks:
         return found
 
     def _wanted(self, bridge: str) -> UplinkPort | None:
-        return desired.uplink_ports(self._state.networks(), owner=self._owner).get(bridge)
+        networks, endpoints = self._state.networks(), self._state.endpoints()
+        return desired.uplink_ports(networks, endpoints, owner=self._owner).get(bridge)
 
     async def _displaced(self, wanted: UplinkPort, nic: str, note: NicNote) -> str:
         if not wanted.host or nic not in wanted.nics:

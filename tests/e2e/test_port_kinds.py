@@ -309,3 +309,27 @@ def test_ports_survive_restarts_and_internal_ones_are_said_to_be_lost(
         lambda: not json.loads(bed.ovsnet("status", "--json"))["repairs"]["beyond"],
         "nothing is lost any more",
     )
+
+
+def test_internal_ports_end_without_a_trace_whatever_happened_to_vswitchd(
+    bed: Bed, stage: Stage, host: Place
+) -> None:
+    """The bed's own comparison finds what is left."""
+    home = stage.network("home", subnet="10.77.1.0/24")
+    inner = stage.network("inner", "-o", "ovs.port=internal", subnet="10.77.2.0/24")
+    a = stage.container("ann", home)
+    for name in ("bob", "cat"):
+        stage.container(name, inner)
+    bed.docker("network", "connect", "inner", "ann")
+    bed.vswitchd.stop(SIGKILL)
+    bed.docker("rm", "--force", "bob")
+    until(
+        lambda: not [link for link in host.links() if link.startswith("ovi")],
+        "the device that came back is deleted",
+    )
+    bed.start_vswitchd()
+    bed.docker("network", "disconnect", "inner", "ann")
+    until(lambda: a.links() == {"eth0"}, "the dead device is gone from the container")
+    pings_until_answered(a, home.gateway())
+    bed.docker("network", "connect", "inner", "ann")
+    pings_until_answered(a, inner.gateway())

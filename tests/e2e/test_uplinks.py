@@ -292,3 +292,26 @@ def test_a_purge_puts_the_host_back(
     host.reaches(ROUTER, who="router")
     stage.clear()
     as_before(bed, before)
+
+
+def test_a_container_is_let_into_other_vlans_of_the_wire(bed: Bed, far: Far, stage: Stage) -> None:
+    lan30 = far.host("lan30", f"{LAN30}/24", tag=30)
+    lan31 = far.host("lan31", f"{LAN31}/24", tag=31)
+    one = on_eth1(stage, "one", "30")
+    closed = stage.network("closed", "-o", "ovs.bridge=br-eth1", "-o", "ovs.vlan=33", "--internal")
+    away = stage.container("away", f"name={one.name},driver-opt=ovs.vlan=31")
+    away.reaches(LAN31, who="lan31")
+    lan31.reaches(away.address(one), who="away")
+    lan30.never_reaches(away.address(one))
+    router = stage.container("router", f"name={one.name},driver-opt=ovs.trunks=32-33")
+    shut = stage.container("shut", closed)
+    assert trunks(bed) == "[30, 31, 32]\n[]\ntrunk"
+    wire: dict[str, ears.Link] = {"wire": (Place(bed, "host"), "wire1"), "shut": (shut, "eth0")}
+    with ears.listening(bed, wire) as heard:
+        stacks = [(f"to{vlan}", f"8100:{vlan}") for vlan in (31, 32, 33)]
+        ears.send((router, "eth0"), stacks)
+        heard.wait_for("to32", {"wire"})
+        heard.wait_for("to33", {"shut"})
+        assert heard.heard("wire") == {"to32": {"32"}}, "an internal network stays off the wire"
+    bed.docker("rm", "--force", "away", "router")
+    until(lambda: trunks(bed) == "[30]\n[]\ntrunk", "the wire carries the network's VLAN alone")

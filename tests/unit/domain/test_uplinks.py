@@ -1,12 +1,23 @@
 """Which NICs become the uplink of which bridge, and which are refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from netaddr import IPNetwork
 
 from ovsdriver.domain import desired, uplink_notes
-from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, Network, Uplink, VlanTag
+from ovsdriver.domain.model import (
+    BondMode,
+    Datapath,
+    Endpoint,
+    Lacp,
+    Mode,
+    Network,
+    Uplink,
+    VlanMode,
+    VlanTag,
+)
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
 from ovsdriver.domain.planning import (
     Defaults,
@@ -19,7 +30,7 @@ from ovsdriver.domain.requests import NewNetwork
 from ovsdriver.domain.uplink_notes import NicNote, NicState
 from ovsdriver.domain.uplinks import KnownNic, NicPort, known_nic
 from ovsdriver.errors import ConflictError, DriverError, InvalidOptionError, UnsupportedError
-from tests.builders import BLUE, RED, a_network, a_segment, new_network
+from tests.builders import BLUE, RED, a_network, a_segment, an_endpoint, new_network
 
 DEFAULTS = Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500)
 ETH1 = Uplink(nics=("eth1",))
@@ -293,6 +304,24 @@ def test_the_trunk_carries_the_vlans_of_the_networks_that_use_it() -> None:
     ]
     port = desired.uplink_ports(networks, owner="ovsnet")["br-eth1"]
     assert (port.name, port.nics, port.trunks) == ("eth1", ("eth1",), (0, 30))
+
+
+def test_the_trunk_carries_what_containers_on_it_list_but_nobodys_closed_network() -> None:
+    inside = a_network("d4" * 32, segment=a_segment("br-eth1", 99))
+    networks = [on_eth1(RED, 30), inside]
+    router = an_endpoint(
+        sandbox="/sandbox",
+        vlan_mode=VlanMode.NATIVE_UNTAGGED,
+        trunks=(VlanTag(31), VlanTag(99)),
+    )
+    closed = an_endpoint("d1" * 32, network="d4" * 32, sandbox="/two", vlan=VlanTag(40))
+
+    def carried(*endpoints: Endpoint) -> tuple[int, ...]:
+        return desired.uplink_ports(networks, endpoints, owner="ovsnet")["br-eth1"].trunks
+
+    assert carried(router, closed) == (30, 31)
+    assert carried(replace(router, vlan=VlanTag(32))) == (30, 31, 32)
+    assert carried(replace(router, sandbox=None)) == (30,)
 
 
 def test_without_networks_there_is_no_uplink() -> None:

@@ -144,6 +144,7 @@ class Host:
             ipam=ipam,
             switch=switch,
             links=links,
+            uplinks=uplinks,
             locks=locks,
             publisher=publisher,
             listed=witness.lists,

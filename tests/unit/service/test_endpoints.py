@@ -470,3 +470,19 @@ async def test_a_number_that_is_taken_fails_the_join_and_leaves_nothing(host: Ho
         await host.endpoints.join(RED, SECOND, "/netns/two")
     assert host.switch.port(names.host_link(SECOND)) is None
     assert names.host_link(SECOND) not in await host.links.links()
+
+
+async def test_leaving_waits_until_the_name_of_an_internal_port_is_free(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.create_network(port=PortKind.INTERNAL)
+    await host.run_container()
+    host.links.add_tap(TAP)  # by a vswitchd that was restarted
+    drop = host.links.drop_tap
+    monkeypatch.setattr(host.links, "drop_tap", lambda name: None)
+    leaving = asyncio.create_task(host.endpoints.leave(RED, FIRST))
+    await asyncio.sleep(0.05)
+    assert host.switch.port(TAP) is None
+    assert not leaving.done()
+    drop(TAP)
+    await leaving

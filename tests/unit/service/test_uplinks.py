@@ -7,10 +7,11 @@ import pytest
 from netaddr import IPNetwork
 
 from ovsdriver.domain import names, uplink_notes
-from ovsdriver.domain.model import BondMode, VlanTag
+from ovsdriver.domain.model import BondMode, Mode, VlanTag
 from ovsdriver.domain.observed import ObservedPort
+from ovsdriver.domain.requests import EndpointOptions, NewEndpoint
 from ovsdriver.errors import ConflictError, UnavailableError
-from tests.builders import BLUE, RED
+from tests.builders import BLUE, FIRST, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
 
@@ -223,4 +224,21 @@ async def test_the_mtu_of_the_networks_is_that_of_the_uplink(host: Host) -> None
 async def test_addresses_of_the_link_alone_do_not_make_a_nic_the_hosts(host: Host) -> None:
     host.links.set_link("eth1", addresses=(IPNetwork("fe80::7/64"),))
     await on_eth1(host)
+    assert trunks(host) == (30,)
+
+
+async def test_the_trunk_follows_what_a_container_was_let_into(host: Host) -> None:
+    await on_eth1(host, RED, 30)
+    await host.create_network(BLUE, mode=Mode.ISOLATED, bridge="br-eth1", vlan=VlanTag(32))
+    options = EndpointOptions(trunks=(VlanTag(31), VlanTag(32), VlanTag(33)))
+    await host.endpoints.create(NewEndpoint(network=RED, id=FIRST, options=options))
+    assert trunks(host) == (30,)
+    await host.endpoints.join(RED, FIRST, "/netns/one")
+    assert trunks(host) == (30, 31, 33)
+    assert (await host.reconciler.reconcile()).mended == ()
+    await host.create_network("c3" * 32, mode=Mode.ISOLATED, bridge="br-eth1", vlan=VlanTag(33))
+    assert trunks(host) == (30, 31)
+    await host.endpoints.leave(RED, FIRST)
+    assert trunks(host) == (30,)
+    await host.endpoints.delete(RED, FIRST)
     assert trunks(host) == (30,)
