@@ -4,6 +4,10 @@ JSON, so that no text is ever put together: a name can be wrong, it cannot becom
 The order of members and the way expressions are written are those in which libnftables prints
 them (libnftables-json(5)), so that what stands can be compared with what should.
 
+``spoofed``, before the kernel looks a packet's connection up, drops what comes from a gateway with
+a source that is not of its network. So a forged packet is no part of anybody's connection, is
+never translated, and reaches neither the host nor what is beyond it.
+
 Two base chains at the forward hook, the second only while it is needed:
 
 ``forward``, just before the priority at which iptables and most others filter, judges what
@@ -25,8 +29,9 @@ new index, and a table for 500 networks has as many rules as one for a single ne
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, Guard, plain
-from ovsdriver.domain.model import Mode, Publication
+from ovsdriver.domain.firewall import ACCEPT_MARK, GATEWAY_PREFIX, FirewallPlan, Guard, plain
+from ovsdriver.domain.isolation import openings
+from ovsdriver.domain.model import Publication
 
 Object = dict[str, Any]
 """``{"chain": {…}}``, ``{"set": {…}}``, ``{"map": {…}}``, ``{"rule": {…}}``."""
@@ -69,17 +74,25 @@ def render(
         return ()
     guard = guard or Guard()
     gateways = [gateway.link for gateway in plan.gateways]
-    masqueraded = [g.link for g in plan.gateways if g.mode is Mode.NAT and g.masquerade]
     build = _Builder(table)
     build.set(GATEWAYS, gateways)
-    build.set("masqueraded", masqueraded)
+    apart: set[str] = set()
+    for family in _FAMILIES:
+        opened = openings(plan.gateways, family=family)
+        build.set(f"masqueraded{family}", opened.masqueraded)
+        build.set(f"reachable{family}", opened.reachable)
+        build.set(f"mutual{family}", opened.mutual)
+        apart.update(opened.apart)
+    build.pairs("apart", apart)
     build.set("outside", outside)
     build.chain("allow")
     build.chain("from_gateway")
     build.chain("to_gateway")
+    build.chain("spoofed", kind="filter", hook="prerouting", prio=_RAW)
     build.chain("forward", kind="filter", hook="forward", prio=_FILTER - 10)
     build.chain("postrouting", kind="nat", hook="postrouting", prio=_SRCNAT)
     _allow(build)
+    _spoofed(build)
     _forward(build)
     _from_gateway(build)
     _to_gateway(build)
@@ -98,6 +111,20 @@ def _allow(build: "_Builder") -> None:
     )
 
 
+def _spoofed(build: "_Builder") -> None:
+    # The way back to the source is not through the gateway it came from. By the routes and not by
+    # a set of subnets, because the routes are what an answer would follow; the subnet of a gateway
+    # is a route of it, another network's is one of another. The kernel's own sources pass: none at
+    # all (DHCP, detection of duplicates), and link-local ones, which it does not forward.
+    build.rule(
+        "spoofed",
+        _match(_meta("iifname"), f"@{GATEWAYS}"),
+        _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, right=False),
+        {"drop": None},
+        comment="source is not of this network",
+    )
+
+
 def _forward(build: "_Builder") -> None:
     # Both chains end in a drop, so what goes from one gateway to another is judged as leaving.
     build.rule("forward", _match(_meta("iifname"), f"@{GATEWAYS}"), _goto("from_gateway"))
@@ -106,18 +133,21 @@ def _forward(build: "_Builder") -> None:
 
 def _from_gateway(build: "_Builder") -> None:
     chain = "from_gateway"
-    # Spoofed: the way back to the source is not through the gateway it came from. By the routes
-    # and not by a set of subnets, because the routes are what an answer would follow; the subnet
-    # of a gateway is a route of it, another network's is one of another. Before all else, since a
-    # forged source may fit a connection of the container that it belongs to. Link-local sources
-    # need no exception: the kernel forwards none (net/ipv6/ip6_output.c, ip6_forward).
+    _published(build, chain)
     build.rule(
         chain,
-        _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, right=False),
+        _match({"concat": [_meta("iifname"), _meta("oifname")]}, "@apart"),
         {"drop": None},
-        comment="source is not of this network",
+        comment="not to each other",
     )
-    _published(build, chain)
+    for family in _FAMILIES:
+        build.rule(
+            chain,
+            _family(family),
+            _match(_meta("iifname"), f"@mutual{family}"),
+            _match(_meta("oifname"), f"@mutual{family}"),
+            _states("established", "related", "new"),
+        )
     build.rule(
         chain, _match(_meta("oifname"), f"@{GATEWAYS}"), {"drop": None}, comment="another network"
     )
@@ -129,10 +159,17 @@ def _from_gateway(build: "_Builder") -> None:
         comment="containers of others",
     )
     # Not "invalid" and not "untracked": neither can be translated, and would leave with the
-    # container's own address. Not replies: nobody outside may begin, see to_gateway.
+    # container's own address. Replies only where the outside may begin, see to_gateway.
     build.rule(
         chain, _match(_ct("direction"), "original"), _states("established", "related", "new")
     )
+    for family in _FAMILIES:
+        build.rule(
+            chain,
+            _family(family),
+            _match(_meta("iifname"), f"@reachable{family}"),
+            _states("established", "related"),
+        )
     build.rule(chain, {"drop": None})
 
 
@@ -146,9 +183,22 @@ def _to_gateway(build: "_Builder") -> None:
         {"drop": None},
         comment="containers of others",
     )
+    build.rule(
+        chain,
+        _match(_meta("iifname"), f"{GATEWAY_PREFIX}*"),
+        {"drop": None},
+        comment="another instance's network",
+    )
     # By direction and not only by state: a connection that someone began inwards while the table
     # was away (`nft flush ruleset`) is established too, and ends here.
     build.rule(chain, _match(_ct("direction"), "reply"), _states("established", "related"))
+    for family in _FAMILIES:
+        build.rule(
+            chain,
+            _family(family),
+            _match(_meta("oifname"), f"@reachable{family}"),
+            _states("established", "related", "new"),
+        )
     build.rule(chain, {"drop": None})
 
 
@@ -170,12 +220,14 @@ def _postrouting(build: "_Builder") -> None:
     # By device, not by source: the source was judged when it was forwarded, and what the host
     # itself sends from a gateway's address is not a container's. iifname at this hook needs
     # Linux 5.7.
-    build.rule(
-        "postrouting",
-        _match(_meta("iifname"), "@masqueraded"),
-        _match(_meta("oifname"), f"@{GATEWAYS}", op="!="),
-        {"masquerade": None},
-    )
+    for family in _FAMILIES:
+        build.rule(
+            "postrouting",
+            _family(family),
+            _match(_meta("iifname"), f"@masqueraded{family}"),
+            _match(_meta("oifname"), f"@{GATEWAYS}", op="!="),
+            {"masquerade": None},
+        )
 
 
 def _publish(build: "_Builder", published: Sequence[Publication], gateways: Sequence[str]) -> None:

@@ -169,7 +169,8 @@ def chosen(text: str, there: list[dict[str, Any]], *, kind: str) -> dict[str, An
 
 
 def _mode(network: dict[str, Any]) -> str:
-    return f"{network['mode']}{' (internal)' if network['internal'] else ''}"
+    six = f", IPv6 {network['mode6']}" if network["mode6"] else ""
+    return f"{network['mode']}{six}{' (internal)' if network['internal'] else ''}"
 
 
 def _state(network: dict[str, Any]) -> Text:

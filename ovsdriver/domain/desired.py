@@ -117,7 +117,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: 
             internal=internal,
             moves=internal,
             ofport=endpoint.ofport,
-            protected=endpoint.protected,
+            protected=endpoint.protected or not network.icc,
             external_ids=names.endpoint_ids(owner, endpoint),
         ),
     )
@@ -241,8 +241,11 @@ def firewall(
                 network=network.id,
                 link=names.gateway_link(network.id),
                 mode=network.mode,
+                mode6=network.mode6,
                 subnets=tuple(s.cidr for s in network.subnets if s.gateway is not None),
                 masquerade=network.masquerade,
+                isolate=network.isolate,
+                icc=network.icc,
                 loopback=network.id in loopback,
             )
             for network in sorted(standing, key=lambda each: each.id)

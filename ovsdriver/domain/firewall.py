@@ -45,15 +45,25 @@ class GatewayRules:
     link: str
     """The gateway's device in the host's namespace."""
     mode: Mode
+    mode6: Mode | None = None
+    """Of IPv6, where that is another."""
     subnets: tuple[IPNetwork, ...]
     masquerade: bool = True
     """``nat`` only: rewrite the source of what leaves; ``enable_ip_masquerade``."""
+    isolate: bool = False
+    """``routed`` only: closed towards other routed networks, too."""
+    icc: bool = True
+    """Its containers may reach each other by way of the host, where that is open at all."""
     loopback: bool = False
     """A port of 127.0.0.0/8 leads to a container here, so packets of that source leave by it."""
 
     def carries(self, family: int) -> bool:
         """Whether it has a subnet of ``family`` (4 or 6)."""
         return any(subnet.version == family for subnet in self.subnets)
+
+    def mode_of(self, family: int) -> Mode:
+        """Return the mode of ``family`` (4 or 6)."""
+        return self.mode6 if family == 6 and self.mode6 is not None else self.mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,13 +35,15 @@ class Mode(StrEnum):
     """How a network meets the world outside of its segment (``ovs.mode``)."""
 
     NAT = "nat"
+    ROUTED = "routed"
     FLAT = "flat"
     ISOLATED = "isolated"
+    GWBRIDGE = "gwbridge"
 
     @property
     def has_gateway(self) -> bool:
         """Whether the host holds the gateway address on a port of its own."""
-        return self is Mode.NAT
+        return self in (Mode.NAT, Mode.ROUTED)
 
 
 class PortKind(StrEnum):
@@ -213,6 +215,8 @@ class Network:
     id: NetworkId
     segment: Segment
     mode: Mode
+    mode6: Mode | None = None
+    """Of its IPv6 subnets, where that is another: one is ``nat`` then, the other ``routed``."""
     subnets: tuple[Subnet, ...] = ()
     mtu: int = 1500
     """Bytes, as ``ip link`` counts them: without the Ethernet header."""
@@ -221,6 +225,10 @@ class Network:
     """May share its segment with another network (``ovs.shared``)."""
     masquerade: bool = True
     """``nat`` only: rewrite the source address of what leaves."""
+    isolate: bool = False
+    """``routed`` only: other routed networks do not reach it either."""
+    icc: bool = True
+    """Its containers reach each other; else only the gateway and what is beyond it."""
     probe: bool = False
     """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
     bindings: tuple[IPAddress, ...] = ()
@@ -236,6 +244,15 @@ class Network:
     """CreateNetwork got to its end; without it, what there is of the network is removed."""
     ended: bool = False
     """DeleteNetwork came; its plumbing is being removed."""
+
+    def mode_of(self, family: int) -> Mode:
+        """Return the mode of its subnets of ``family`` (4 or 6)."""
+        return self.mode6 if family == 6 and self.mode6 is not None else self.mode
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        """Modes of its subnets: one, or two where the families differ."""
+        return frozenset({self.mode, self.mode6 or self.mode})
 
     def gateway_of(self, address: IPNetwork) -> IPAddress | None:
         """Return the gateway of the subnet that ``address`` is of; None if that has none.
@@ -326,6 +343,7 @@ class Port:
     ofport: int | None = None
     """OpenFlow port number, 1 to 65279; None: any."""
     protected: bool = False
+    """It does not talk to other protected ports of its bridge."""
     mac: EUI | None = None
     """For internal ports in the host's namespace, which vswitchd gives this address."""
     mtu: int | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain import desired, internal_ports, uplinks
+from ovsdriver.domain import desired, internal_ports, mode_planning, uplinks
 from ovsdriver.domain.internal_ports import ETHERNET_MTU
 from ovsdriver.domain.model import (
     Datapath,
@@ -129,7 +129,9 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     mode = _mode(new, offered, outside=segment.adopted or segment.uplink is not None)
     subnets = _subnets(offered, mode, options, around.pools, defaults.spaces)
     _refuse_stray_gateways(options, mode, subnets)
-    _refuse_stray_bindings(options, mode, subnets)
+    modes = mode_planning.by_family(options, mode, {subnet.family for subnet in subnets})
+    mode_planning.refuse_vain(options, modes)
+    _refuse_stray_bindings(options, modes, subnets)
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
     if options.port is PortKind.INTERNAL:
         internal_ports.refuse_long_frames(mtu, segment.datapath)
@@ -140,12 +142,15 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     return Network(
         id=new.id,
         segment=segment,
-        mode=mode,
+        mode=modes.mode,
+        mode6=modes.mode6,
         subnets=subnets,
         mtu=mtu,
         internal=new.internal,
         shared=options.shared,
-        masquerade=options.masquerade,
+        masquerade=options.masquerade is not False,
+        isolate=bool(options.isolate),
+        icc=options.icc,
         bindings=options.bindings,
         probe=_probe(subnets, around.pools),
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
@@ -361,6 +366,10 @@ def _gateway(
 ) -> IPAddress | None:
     if mode is Mode.ISOLATED:
         return None
+    if mode is Mode.GWBRIDGE:
+        if pool is not None and pool.gateway_typed:
+            mode_planning.refuse_gateway(f"--gateway {offered.gateway}")
+        return None
     said = next((g for g in options.gateways if g in offered.cidr.cidr), None)
     if mode is Mode.FLAT:
         # Docker asks for a gateway on every network; only a typed one is there for real.
@@ -395,6 +404,8 @@ def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequenc
                 f"ovs.gateway={gateway}: an isolated or internal network has no gateway; "
                 "leave the option out, or use -o ovs.mode=flat"
             )
+        if mode is Mode.GWBRIDGE:
+            mode_planning.refuse_gateway(f"ovs.gateway={gateway}")
         if not any(gateway in subnet.cidr for subnet in subnets):
             raise InvalidOptionError(
                 f"ovs.gateway={gateway} lies in no subnet of this network "
@@ -402,15 +413,18 @@ def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequenc
             )
 
 
-def _refuse_stray_bindings(options: NetworkOptions, mode: Mode, subnets: Sequence[Subnet]) -> None:
-    if options.bindings and mode is not Mode.NAT:
-        raise InvalidOptionError(
-            "com.docker.network.bridge.host_binding_ipv4: a network with "
-            f"ovs.mode={mode} publishes no ports on this host; leave the option out, or make the "
-            "network with ovs.mode=nat"
-        )
+def _refuse_stray_bindings(
+    options: NetworkOptions, modes: mode_planning.Modes, subnets: Sequence[Subnet]
+) -> None:
     families = {subnet.family for subnet in subnets}
     for address in options.bindings:
+        mode = modes.mode_of(address.version)
+        if mode is not Mode.NAT:
+            raise InvalidOptionError(
+                f"com.docker.network.bridge.host_binding_ipv4={address}: a network with "
+                f"ovs.mode={mode} publishes no ports on this host; leave the option out, or make "
+                "the network with ovs.mode=nat"
+            )
         if address.version not in families:
             raise InvalidOptionError(
                 f"com.docker.network.bridge.host_binding_ipv4={address}: the network has no "

@@ -130,8 +130,8 @@ def _refuse(
         return
     raise UnsupportedError(
         f"publishing {mapping.port}/{mapping.protocol.word} on {host}: the container has no "
-        f"IPv{host.version} address on this network; name a host address of the family that it "
-        "has, or none"
+        f"IPv{host.version} address on this network that is not routed; name a host address of "
+        "the family that it has, or none"
     )
 
 

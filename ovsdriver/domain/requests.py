@@ -29,6 +29,12 @@ class NetworkOptions:
     shared: bool = False
     space: str | None = None
     mode: Mode | None = None
+    mode4: Mode | None = None
+    """What was said of IPv4 alone; ``mode`` is that then."""
+    mode6: Mode | None = None
+    """Of IPv6, where that is another."""
+    isolate: bool | None = None
+    icc: bool = True
     gateways: tuple[IPAddress, ...] = ()
     """``ovs.gateway``: at most one of each family."""
     mtu: int | None = None
@@ -40,7 +46,7 @@ class NetworkOptions:
     lacp: Lacp | None = None
     uplink_move: bool = False
     interface_prefix: str | None = None
-    masquerade: bool = True
+    masquerade: bool | None = None
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of ports that are published without one: at most one of each family."""
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

@@ -118,15 +118,6 @@ def _userspace(text: str) -> Datapath:
     return Datapath.NETDEV if values.flag(text) else Datapath.SYSTEM
 
 
-def _open_inside(text: str) -> bool:
-    if not values.flag(text):
-        raise ValueError(
-            f"{quote(text)} cannot be had: containers on one network always reach each other; "
-            "put those that must not on networks of their own"
-        )
-    return True
-
-
 def _prefix(text: str) -> tuple[int, int]:
     # Docker sends the options with each subnet of a network, whatever its family.
     four, comma, six = text.partition(",")
@@ -194,13 +185,47 @@ TABLE: Sequence[Option] = (
         field="mode",
         parse=_mode,
         default="`nat` on bridges of ours, `flat` on adopted ones and with an uplink",
-        help="`nat`: gateway on this host, masqueraded. `flat`: straight on the bridge's segment, "
-        "nothing on the host. `isolated`: no way out.",
-        aliases=(
-            "ovs.bridge.mode",
-            "com.docker.network.bridge.gateway_mode_ipv4",
-            "com.docker.network.bridge.gateway_mode_ipv6",
-        ),
+        help="`nat`: gateway on this host, masqueraded. `routed`: the same, forwarded as it is, so "
+        "that others reach containers by their own addresses. `flat`: straight on the bridge's "
+        "segment, nothing on the host. `gwbridge`: out through Docker's own `docker_gwbridge`. "
+        "`isolated`: no way out.",
+        aliases=("ovs.bridge.mode",),
+    ),
+    Option(
+        name="com.docker.network.bridge.gateway_mode_ipv4",
+        scope=Scope.NETWORK,
+        field="mode4",
+        parse=_mode,
+        default="see `ovs.mode`; `nat` where IPv6 is said to be `routed`",
+        help="`ovs.mode` of the IPv4 subnets. `nat` and `routed` can be mixed, others are the same "
+        "for both families.",
+    ),
+    Option(
+        name="com.docker.network.bridge.gateway_mode_ipv6",
+        scope=Scope.NETWORK,
+        field="mode6",
+        parse=_mode,
+        default="see `ovs.mode`; `nat` where IPv4 is said to be `routed`",
+        help="The same of the IPv6 subnets.",
+    ),
+    Option(
+        name="ovs.isolate",
+        scope=Scope.NETWORK,
+        field="isolate",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: a `routed` network that other `routed` networks of this host do not reach; "
+        "`nat` networks are always so.",
+    ),
+    Option(
+        name="ovs.icc",
+        scope=Scope.NETWORK,
+        field="icc",
+        parse=values.flag,
+        default="`true`",
+        help="`false`: containers of the network do not reach each other, only the gateway and "
+        "what is beyond it.",
+        aliases=("com.docker.network.bridge.enable_icc",),
     ),
     Option(
         name="ovs.gateway",
@@ -300,13 +325,6 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         default="`true`",
         help="`false`: a `nat` network's packets leave with their own source address.",
-    ),
-    Option(
-        name="com.docker.network.bridge.enable_icc",
-        scope=Scope.NETWORK,
-        parse=_open_inside,
-        default="`true`",
-        help="Only `true`: containers on one network reach each other.",
     ),
     Option(
         name="com.docker.network.bridge.host_binding_ipv4",
@@ -471,6 +489,9 @@ _DOVESNAP = frozenset(
 
 _OURS = ("ovs.", "ipam.")
 
+_GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv"
+_MIXABLE = frozenset({Mode.NAT, Mode.ROUTED})
+
 
 def network(typed: Mapping[str, str], *, internal: bool) -> NetworkOptions:
     """Read ``docker network create -o``.
@@ -479,13 +500,37 @@ def network(typed: Mapping[str, str], *, internal: bool) -> NetworkOptions:
         InvalidOptionError: an option is unknown, misplaced, out of range or contradicts another.
     """
     settled, ignored = _settle(Scope.NETWORK, typed)
+    settled |= _modes(settled.get("mode"), settled.get("mode4"), settled.get("mode6"))
     options = NetworkOptions(**settled, typed=typed, ignored=ignored)
-    if internal and options.mode is Mode.NAT:
+    if internal and options.mode not in (None, Mode.FLAT, Mode.ISOLATED):
         raise InvalidOptionError(
-            "--internal contradicts ovs.mode=nat: an internal network has no way out; "
+            f"--internal contradicts ovs.mode={options.mode}: an internal network has no way out; "
             "leave one of them out"
         )
     return options
+
+
+def _modes(said: Mode | None, ipv4: Mode | None, ipv6: Mode | None) -> dict[str, Mode | None]:
+    """Return ``mode`` and ``mode6`` from ``ovs.mode`` and Docker's words for each family."""
+    if ipv4 is None and ipv6 is None:
+        return {"mode": said}
+    for family, mode in ((4, ipv4), (6, ipv6)):
+        if said is not None and mode not in (None, said):
+            raise InvalidOptionError(
+                f"ovs.mode={said} and {_GATEWAY_MODE}{family}={mode} contradict each other; "
+                "leave one of them out"
+            )
+    # Of a family that it is told nothing of, Docker's bridge driver takes nat.
+    other = said or (Mode.NAT if (ipv4 or ipv6) in _MIXABLE else ipv4 or ipv6)
+    ipv4, ipv6 = ipv4 or other, ipv6 or other
+    if ipv4 is ipv6:
+        return {"mode": ipv4, "mode6": None}
+    if not {ipv4, ipv6} <= _MIXABLE:
+        raise InvalidOptionError(
+            f"{_GATEWAY_MODE}4={ipv4} and {_GATEWAY_MODE}6={ipv6} cannot be had on one network: "
+            "only nat and routed go together; use two networks, or one ovs.mode for both"
+        )
+    return {"mode": ipv4, "mode6": ipv6}
 
 
 def endpoint(typed: Mapping[str, str]) -> EndpointOptions:

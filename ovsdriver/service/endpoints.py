@@ -144,7 +144,10 @@ class Endpoints:
             earlier = self._endpoint(network_id, endpoint_id)
             gateways = {each.version: network.gateway_of(each) for each in earlier.addresses}
             gateway4, gateway6 = gateways.get(4), gateways.get(6)
-            unpublished = () if gateway4 or gateway6 else tuple(map(_port_text, ports))
+            # Docker asks us to publish where we tell a gateway, and publishes itself where it
+            # attaches its own bridge.
+            by_docker = network.mode is Mode.GWBRIDGE
+            unpublished = () if gateway4 or gateway6 or by_docker else tuple(map(_port_text, ports))
             await self._switch.connected(SWITCH_WAIT_S)
             # A Join that comes again must not unplug, when it fails, what an earlier one made.
             fresh = earlier.sandbox is None
@@ -176,8 +179,7 @@ class Endpoints:
             gateway4=gateway4,
             gateway6=gateway6,
             on_link=tuple(chain.from_iterable(map(network.beside, endpoint.addresses))),
-            # In no mode so far does a container reach the world through docker_gwbridge.
-            disable_gateway_service=True,
+            disable_gateway_service=not by_docker,
         )
 
     async def leave(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
@@ -271,12 +273,8 @@ class Endpoints:
                     "in the network's own VLAN, where the gateway that would publish is; leave -p "
                     "and -P out, or the option"
                 )
-            if network.mode is not Mode.NAT:
-                raise UnsupportedError(
-                    f"publishing {wanted}: a network with ovs.mode={network.mode} has no gateway "
-                    "on this host that could publish; leave -p and -P out and use the container's "
-                    "own address"
-                )
+            if Mode.NAT not in network.modes:
+                raise UnsupportedError(f"publishing {wanted}: {_why_unpublished(network)}")
             await self._publisher.publish(network, endpoint, ports, other_gateway6=other_gateway6)
 
     async def revoke(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
@@ -500,6 +498,18 @@ class Endpoints:
                 "start the container again"
             )
         return endpoint
+
+
+def _why_unpublished(network: Network) -> str:
+    if network.mode is Mode.ROUTED:
+        return (
+            "containers of a network with ovs.mode=routed are reached by their own addresses, on "
+            "every port; leave -p and -P out, or make the network with ovs.mode=nat"
+        )
+    return (
+        f"a network with ovs.mode={network.mode} has no gateway on this host that could publish; "
+        "leave -p and -P out and use the container's own address"
+    )
 
 
 def _port_text(mapping: PortMapping) -> str:

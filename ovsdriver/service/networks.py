@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
 from ovsdriver.domain import desired, names, planning, uplinks
-from ovsdriver.domain.model import Datapath, Gateway, Mode, Network, NetworkId, Segment
+from ovsdriver.domain.model import Datapath, Gateway, Network, NetworkId, Segment
 from ovsdriver.domain.names import OWNER_KEY, mac_text
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
@@ -179,7 +179,8 @@ class Networks:
         companions = [each for each in self._state.networks() if each.segment.bridge == name]
         shared = uplinks.uplinked(companions)
         nics = new.options.uplink or (shared.nics if shared is not None else ())
-        needs_routes = nics or (not new.internal and new.options.mode in (None, Mode.NAT))
+        mode = new.options.mode
+        needs_routes = nics or (not new.internal and (mode is None or mode.has_gateway))
         routes = await self._links.routes() if needs_routes else ()
         needs_links = nics or observed is None or not observed.owned
         links = await self._links.links() if needs_links else {}

@@ -17,6 +17,7 @@ from ovsdriver.domain.model import (
     Endpoint,
     EndpointId,
     HostPort,
+    Mode,
     Network,
     Publication,
     Transport,
@@ -159,7 +160,11 @@ class Publisher:
         *,
         other_gateway6: bool,
     ) -> Sequence[Wish]:
-        served = [each for each in endpoint.addresses if network.gateway_of(each)]
+        served = [
+            each
+            for each in endpoint.addresses
+            if network.gateway_of(each) and network.mode_of(each.version) is Mode.NAT
+        ]
         siblings = self._siblings(endpoint)
         if other_gateway6:
             # So IPv4 goes by this endpoint, and not by one that was asked before.

@@ -85,6 +85,8 @@ class NetworkReport:
     adopted: bool
     datapath: str
     mode: str
+    mode6: str | None = None
+    """Of its IPv6 subnets, where that is another."""
     internal: bool
     shared: bool
     mtu: int
@@ -363,6 +365,7 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
         adopted=network.segment.adopted,
         datapath=network.segment.datapath.value,
         mode=network.mode.value,
+        mode6=network.mode6.value if network.mode6 is not None else None,
         internal=network.internal,
         shared=network.shared,
         mtu=network.mtu,

@@ -46,6 +46,12 @@ def listening(world: World, links: Mapping[str, Link]) -> Iterator[Ears]:
         name: Program(world, f"ears-{name}", *_PROGRAM, "hear", link, netns=place.netns)
         for name, (place, link) in links.items()
     }
+    with _started(programs) as ears:
+        yield ears
+
+
+@contextmanager
+def _started(programs: Mapping[str, Program]) -> Iterator[Ears]:
     try:
         for program in programs.values():
             program.start()
@@ -67,3 +73,21 @@ def send(link: Link, frames: Iterable[tuple[str, str]]) -> None:
     place, name = link
     lines = "".join(f"{label} {stack}\n" for label, stack in frames)
     place.world.run(*_PROGRAM, "send", name, netns=place.netns, stdin=lines)
+
+
+def forge(link: Link, packets: Iterable[tuple[str, str, str, str]], *, port: int) -> None:
+    """Send UDP packets, each a label, its source and destination, and the MAC it is sent to."""
+    place, name = link
+    lines = "".join(f"{' '.join(packet)} {port}\n" for packet in packets)
+    place.world.run(*_PROGRAM, "forge", name, netns=place.netns, stdin=lines)
+
+
+@contextmanager
+def receiving(world: World, places: Mapping[str, Place], *, port: int) -> Iterator[Ears]:
+    """Take what is delivered to a UDP port in all of ``places`` at once."""
+    programs = {
+        name: Program(world, f"ears-{name}", *_PROGRAM, "receive", str(port), netns=place.netns)
+        for name, place in places.items()
+    }
+    with _started(programs) as ears:
+        yield ears

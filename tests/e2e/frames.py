@@ -5,11 +5,18 @@ in, TAG being the outermost VLAN id or ``-``; it runs until it is ended.
 
 ``frames.py send LINK`` reads lines of ``LABEL TPID:VID,TPID:VID…`` (hexadecimal protocol id,
 decimal VLAN id, the outermost first; ``-`` for none) and sends one broadcast frame for each.
+
+``frames.py forge LINK`` reads lines of ``LABEL SOURCE DESTINATION MAC PORT`` and sends one UDP
+packet for each in a frame to that MAC, from the source address that it is told.
+
+``frames.py receive PORT`` prints ``ready``, then ``LABEL -`` for each labelled UDP packet that the
+kernel delivers here; it runs until it is ended.
 """
 
 import socket
 import struct
 import sys
+from ipaddress import ip_address
 
 ETHERTYPE = 0x88B5
 """For local experiments (IEEE 802)."""
@@ -63,10 +70,59 @@ def send(link: str) -> None:
             wire.send(b"\xff" * 6 + source + tags + struct.pack("!H", ETHERTYPE) + payload)
 
 
+def forge(link: str) -> None:
+    """Send a UDP packet for each line of standard input."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((link, 0))
+        sender: bytes = wire.getsockname()[4]
+        for line in sys.stdin:
+            label, source, destination, mac, port = line.split()
+            header = bytes.fromhex(mac.replace(":", "")) + sender
+            wire.send(header + _packet(label, source, destination, int(port)))
+
+
+def _packet(label: str, source: str, destination: str, port: int) -> bytes:
+    """Return an IP packet behind its EtherType."""
+    ends = ip_address(source).packed, ip_address(destination).packed
+    payload = _MARK + label.encode() + b"\0"
+    length = 8 + len(payload)
+    datagram = struct.pack("!HHHH", port, port, length, 0) + payload
+    pseudo = b"".join(ends) + struct.pack("!II", length, socket.IPPROTO_UDP)
+    sum_ = struct.pack("!H", _checksum(pseudo + datagram) or 0xFFFF)
+    datagram = datagram[:6] + sum_ + datagram[8:]
+    if len(ends[0]) == 16:
+        fixed = struct.pack("!IHBB", 6 << 28, length, socket.IPPROTO_UDP, 64)
+        return struct.pack("!H", 0x86DD) + fixed + b"".join(ends) + datagram
+    fixed = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 1, 0, 64, socket.IPPROTO_UDP, 0)
+    sum_ = struct.pack("!H", _checksum(fixed + b"".join(ends)))
+    return struct.pack("!H", 0x0800) + fixed[:10] + sum_ + b"".join(ends) + datagram
+
+
+def _checksum(data: bytes) -> int:
+    """Return the Internet checksum (RFC 1071)."""
+    padded = data + b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def receive(port: str) -> None:
+    """Print what arrives at a UDP port of both families, until this process is ended."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        server.bind(("::", int(port)))
+        print("ready", flush=True)  # noqa: T201
+        while True:
+            said = server.recv(2048)
+            if said.startswith(_MARK):
+                print(said[len(_MARK) :].partition(b"\0")[0].decode(), "-", flush=True)  # noqa: T201
+
+
 def _tag(text: str) -> bytes:
     protocol, _, vlan = text.partition(":")
     return struct.pack("!HH", int(protocol, 16), int(vlan))
 
 
 if __name__ == "__main__":
-    {"hear": hear, "send": send}[sys.argv[1]](sys.argv[2])
+    {"hear": hear, "send": send, "forge": forge, "receive": receive}[sys.argv[1]](sys.argv[2])

@@ -347,3 +347,104 @@ def test_a_binding_of_published_ports_is_of_nat_networks_and_their_families() ->
         planned(new_network(RED, V4, bindings=(local,), mode=Mode.ISOLATED))
     with pytest.raises(InvalidOptionError, match="the network has no IPv6 subnet"):
         planned(new_network(RED, V4, bindings=(six,)))
+
+
+@pytest.mark.parametrize("mode", [Mode.NAT, Mode.ROUTED])
+def test_a_routed_network_is_planned_as_a_nat_one_is(mode: Mode) -> None:
+    network = planned(new_network(RED, V4, V6, mode=mode))
+    assert (network.mode, network.mode6) == (mode, None)
+    assert [str(each.gateway) for each in network.subnets] == ["10.1.0.1", "fd00:1::1"]
+    assert (network.isolate, network.icc) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("subnets", "modes"),
+    [
+        pytest.param((V4, V6), (Mode.NAT, Mode.ROUTED), id="both"),
+        pytest.param((V6,), (Mode.ROUTED, None), id="only-ipv6"),
+    ],
+)
+def test_a_mode_of_ipv6_is_that_of_the_subnets_there_are(
+    subnets: tuple[tuple[str, str], ...], modes: tuple[Mode, Mode | None]
+) -> None:
+    network = planned(new_network(RED, *subnets, mode=Mode.NAT, mode6=Mode.ROUTED))
+    assert (network.mode, network.mode6) == modes
+    assert network.mode_of(6) is Mode.ROUTED
+
+
+@pytest.mark.parametrize(
+    ("subnet", "modes", "words"),
+    [
+        pytest.param(V4, (Mode.NAT, Mode.ROUTED), "ipv6=routed: the network has no IPv6", id="6"),
+        pytest.param(V6, (Mode.ROUTED, Mode.NAT), "ipv4=routed: the network has no IPv4", id="4"),
+    ],
+)
+def test_a_mode_of_a_family_that_is_not_there_is_refused(
+    subnet: tuple[str, str], modes: tuple[Mode, Mode], words: str
+) -> None:
+    with pytest.raises(InvalidOptionError, match=words):
+        planned(new_network(RED, subnet, mode=modes[0], mode6=modes[1]))
+
+
+def test_what_follows_for_a_family_that_is_not_there_is_no_matter() -> None:
+    network = planned(new_network(RED, V4, mode=Mode.ROUTED, mode6=Mode.NAT))
+    assert (network.mode, network.mode6) == (Mode.ROUTED, None)
+
+
+def test_on_docker_s_gateway_bridge_nothing_is_on_this_host_and_no_gateway_is_told() -> None:
+    network = planned(new_network(RED, V4, mode=Mode.GWBRIDGE), pools=[a_pool()])
+    assert network.subnets[0].gateway is None
+    assert not network.mode.has_gateway
+
+
+def test_a_gateway_beside_docker_s_own_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match=r"--gateway 10\.1\.0\.1: .*docker_gwbridge"):
+        planned(new_network(RED, V4, mode=Mode.GWBRIDGE), pools=[a_pool(typed=True)])
+    typed = new_network(
+        RED, ("10.1.0.0/24", None), mode=Mode.GWBRIDGE, gateways=(IPAddress("10.1.0.9"),)
+    )
+    with pytest.raises(InvalidOptionError, match=r"ovs\.gateway=10\.1\.0\.9: .*docker_gwbridge"):
+        planned(typed)
+
+
+@pytest.mark.parametrize("mode", [Mode.ROUTED, Mode.GWBRIDGE])
+def test_an_internal_network_has_no_way_out_of_any_kind(mode: Mode) -> None:
+    with pytest.raises(InvalidOptionError, match="contradict each other"):
+        planned(new_network(RED, V4, mode=mode, internal=True))
+
+
+@pytest.mark.parametrize("mode", [Mode.ROUTED, Mode.FLAT, Mode.ISOLATED, Mode.GWBRIDGE])
+def test_masquerading_where_nothing_is_rewritten_is_refused(mode: Mode) -> None:
+    assert planned(new_network(RED, V4, mode=mode, masquerade=False)).mode is mode
+    with pytest.raises(InvalidOptionError, match=f"masquerade=true: .*ovs.mode={mode}"):
+        planned(new_network(RED, V4, mode=mode, masquerade=True))
+
+
+@pytest.mark.parametrize(
+    ("mode", "isolate"),
+    [
+        pytest.param(Mode.ROUTED, True, id="routed"),
+        pytest.param(Mode.ROUTED, False, id="routed-open"),
+        pytest.param(Mode.NAT, True, id="nat-is-so-anyway"),
+        pytest.param(Mode.ISOLATED, True, id="isolated-is-so-anyway"),
+    ],
+)
+def test_isolation_is_taken_where_it_can_be_had(mode: Mode, *, isolate: bool) -> None:
+    assert planned(new_network(RED, V4, mode=mode, isolate=isolate)).isolate is isolate
+
+
+@pytest.mark.parametrize(
+    ("mode", "isolate"),
+    [
+        pytest.param(Mode.NAT, False, id="nat-cannot-be-opened"),
+        pytest.param(Mode.FLAT, True, id="flat-is-not-this-host-s"),
+        pytest.param(Mode.GWBRIDGE, True, id="gwbridge-is-docker-s"),
+    ],
+)
+def test_isolation_is_refused_where_it_cannot_be_had(mode: Mode, *, isolate: bool) -> None:
+    with pytest.raises(InvalidOptionError, match=f"between routed networks.*ovs.mode={mode}"):
+        planned(new_network(RED, V4, mode=mode, isolate=isolate))
+
+
+def test_a_network_may_say_that_its_containers_are_apart() -> None:
+    assert not planned(new_network(RED, V4, icc=False)).icc

@@ -17,13 +17,13 @@ GOLDEN = Path(__file__).parent / "table.jsonl"
 PUBLISHED = Path(__file__).parent / "published.jsonl"
 
 
-def gateway(number: int, *, masquerade: bool = True, link: str = "") -> GatewayRules:
+def gateway(number: int, *, mode: Mode = Mode.NAT, link: str = "", **changes: Any) -> GatewayRules:
     return GatewayRules(
         network=NetworkId(f"{number:064x}"),
         link=link or f"ovg{number:012x}",
-        mode=Mode.NAT,
+        mode=mode,
         subnets=(IPNetwork(f"10.66.{number}.0/24"), IPNetwork(f"fd66:{number}::/64")),
-        masquerade=masquerade,
+        **changes,
     )
 
 
@@ -55,7 +55,13 @@ def rules(objects: Any, chain: str) -> list[Any]:
 def test_the_whole_table_is_as_it_was_reviewed() -> None:
     """To accept a change: read it, then write the new text into table.jsonl."""
     objects = render(
-        plan(gateway(1), gateway(2, masquerade=False)),
+        plan(
+            gateway(1),
+            gateway(2, masquerade=False),
+            gateway(3, mode=Mode.ROUTED, icc=False),
+            gateway(4, mode=Mode.NAT, mode6=Mode.ROUTED),
+            gateway(5, mode=Mode.ROUTED, isolate=True),
+        ),
         table="ovsnet",
         outside={"br0"},
         guard=Guard(ipv4=frozenset({"br0", "eth1"}), ipv6_everywhere=True),
@@ -106,7 +112,43 @@ def test_rules_do_not_grow_with_networks() -> None:
 def test_a_network_without_masquerade_is_in_no_set_that_is_translated() -> None:
     found = sets(render(plan(gateway(1), gateway(2, masquerade=False)), table="ovsnet"))
     assert found["gateways"] == ["ovg000000000001", "ovg000000000002"]
-    assert found["masqueraded"] == ["ovg000000000001"]
+    assert found["masqueraded4"] == found["masqueraded6"] == ["ovg000000000001"]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_only_routed_networks_are_in_sets_that_open_them(family: int) -> None:
+    routed = Mode.ROUTED
+    gateways = (gateway(1), gateway(2, mode=routed), gateway(3, mode=routed, isolate=True))
+    found = sets(render(plan(*gateways), table="ovsnet"))
+    assert found[f"reachable{family}"] == ["ovg000000000002", "ovg000000000003"]
+    assert found[f"mutual{family}"] == ["ovg000000000002"]
+    assert found[f"masqueraded{family}"] == ["ovg000000000001"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "mode6", "reachable", "masqueraded"),
+    [
+        pytest.param(Mode.NAT, Mode.ROUTED, 6, 4, id="ipv6-routed"),
+        pytest.param(Mode.ROUTED, Mode.NAT, 4, 6, id="ipv4-routed"),
+    ],
+)
+def test_a_network_of_two_modes_is_routed_in_one_family_only(
+    mode: Mode, mode6: Mode, reachable: int, masqueraded: int
+) -> None:
+    found = sets(render(plan(gateway(1, mode=mode, mode6=mode6)), table="ovsnet"))
+    names = (*("reachable4", "reachable6"), *("masqueraded4", "masqueraded6"))
+    filled = {name for name in names if found[name]}
+    assert filled == {f"reachable{reachable}", f"masqueraded{masqueraded}"}
+
+
+def test_containers_that_are_to_be_apart_do_not_meet_at_their_gateway() -> None:
+    routed = Mode.ROUTED
+    gateways = (gateway(1, mode=routed), gateway(2, mode=routed, icc=False), gateway(3, icc=False))
+    objects = render(plan(*gateways), table="ovsnet")
+    assert sets(objects)["apart"] == [{"concat": ["ovg000000000002", "ovg000000000002"]}]
+    texts = [json.dumps(rule["expr"]) for rule in rules(objects, "from_gateway")]
+    drop = next(number for number, text in enumerate(texts) if "@apart" in text)
+    assert drop < min(number for number, text in enumerate(texts) if "@mutual" in text)
 
 
 def test_the_order_of_networks_makes_no_difference() -> None:

@@ -34,6 +34,8 @@ def test_every_network_option_arrives_in_its_field():
         "ovs.shared": "true",
         "ovs.space": "Blue",
         "ovs.mode": "flat",
+        "ovs.isolate": "true",
+        "ovs.icc": "false",
         "ovs.gateway": "10.0.0.1, fd00::1",
         "ovs.mtu": "1400",
         "ovs.port": "veth",
@@ -47,6 +49,8 @@ def test_every_network_option_arrives_in_its_field():
         shared=True,
         space="Blue",
         mode=Mode.FLAT,
+        isolate=True,
+        icc=False,
         gateways=(IPAddress("10.0.0.1"), IPAddress("fd00::1")),
         mtu=1400,
         port=PortKind.VETH,
@@ -112,6 +116,9 @@ def test_every_ipam_option_arrives_in_its_field():
         ("com.docker.network.bridge.name", "br5", "bridge", "br5"),
         ("com.docker.network.bridge.gateway_mode_ipv4", "nat", "mode", Mode.NAT),
         ("com.docker.network.bridge.gateway_mode_ipv6", "isolated", "mode", Mode.ISOLATED),
+        ("com.docker.network.bridge.enable_icc", "false", "icc", False),
+        ("com.docker.network.bridge.enable_icc", "true", "icc", True),
+        ("ovs.bridge.mode", "routed", "mode", Mode.ROUTED),
         ("ovs.bridge.name", "br5", "bridge", "br5"),
         ("ovs.bridge.vlan", "30", "vlan", 30),
         ("ovs.bridge.mtu", "9000", "mtu", 9000),
@@ -145,16 +152,17 @@ def test_a_wrong_mtu_is_refused_with_the_range(text):
 @pytest.mark.parametrize(
     ("key", "text", "words"),
     [
-        ("ovs.mode", "routed", "none of `nat`, `flat`, `isolated`"),
+        ("ovs.mode", "bridge", "none of `nat`, `routed`, `flat`, `isolated`, `gwbridge`"),
         ("ovs.port", "tap", "none of `veth`, `internal`"),
         ("ovs.datapath", "dpdk", "none of `system`, `netdev`"),
         ("ovs.shared", "maybe", "neither `true` nor `false`"),
         ("ovs.gateway", "10.0.0.1/24", "has a prefix length"),
         ("ovs.gateway", "10.0.0.1,10.0.0.2", "two addresses of one family"),
         ("ovs.gateway", "10.0.0.1,", "is not an address"),
-        ("com.docker.network.bridge.enable_icc", "false", "networks of their own"),
+        ("ovs.icc", "no-way", "neither `true` nor `false`"),
+        ("ovs.isolate", "2", "neither `true` nor `false`"),
         ("com.docker.network.bridge.host_binding_ipv4", "localhost", "is not an address"),
-        ("com.docker.network.bridge.gateway_mode_ipv4", "routed", "none of `nat`"),
+        ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected", "none of `nat`"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_would_be_right(key, text, words):
@@ -163,9 +171,45 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(key, text, words):
     assert words in refusal
 
 
-def test_what_docker_has_by_default_and_we_always_do_is_accepted():
-    read = options.network({"com.docker.network.bridge.enable_icc": "true"}, internal=False)
-    assert read.ignored == ()
+GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv"
+
+
+@pytest.mark.parametrize(
+    ("four", "six", "expected"),
+    [
+        pytest.param("nat", "nat", (Mode.NAT, None), id="both-nat"),
+        pytest.param("routed", "routed", (Mode.ROUTED, None), id="both-routed"),
+        pytest.param("nat", "routed", (Mode.NAT, Mode.ROUTED), id="only-ipv6-routed"),
+        pytest.param("routed", "nat", (Mode.ROUTED, Mode.NAT), id="only-ipv4-routed"),
+        pytest.param("", "routed", (Mode.NAT, Mode.ROUTED), id="ipv4-not-said"),
+        pytest.param("routed", "", (Mode.ROUTED, Mode.NAT), id="ipv6-not-said"),
+        pytest.param("nat", "", (Mode.NAT, None), id="only-nat-said"),
+        pytest.param("", "flat", (Mode.FLAT, None), id="flat-is-of-both"),
+        pytest.param("isolated", "", (Mode.ISOLATED, None), id="isolated-is-of-both"),
+    ],
+)
+def test_each_family_may_have_a_mode_of_its_own(four, six, expected):
+    typed = {f"{GATEWAY_MODE}{n}": text for n, text in ((4, four), (6, six)) if text}
+    read = options.network(typed, internal=False)
+    assert (read.mode, read.mode6) == expected
+
+
+@pytest.mark.parametrize("mode", ["routed", "nat"])
+def test_a_mode_said_in_both_ways_is_one_mode(mode):
+    read = options.network({"ovs.mode": mode, f"{GATEWAY_MODE}6": mode}, internal=False)
+    assert (read.mode, read.mode6) == (mode, None)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_mode_said_in_two_ways_must_be_the_same(family):
+    refusal = network_refusal({"ovs.mode": "nat", f"{GATEWAY_MODE}{family}": "routed"})
+    assert f"ovs.mode=nat and {GATEWAY_MODE}{family}=routed contradict each other" in refusal
+
+
+@pytest.mark.parametrize("other", ["flat", "isolated", "gwbridge"])
+def test_only_nat_and_routed_can_be_mixed(other):
+    refusal = network_refusal({f"{GATEWAY_MODE}4": "nat", f"{GATEWAY_MODE}6": other})
+    assert f"{GATEWAY_MODE}6={other} cannot be had on one network" in refusal
 
 
 @pytest.mark.parametrize("key", ["ovs.vlan", "ovs.shared", "com.docker.network.driver.mtu"])
@@ -276,10 +320,7 @@ def test_an_option_and_its_alias_may_say_the_same():
         ({"ovs.vlan": "5"}, {"OVS.VLAN": "6"}),
         ({"ovs.bridge": "a"}, {"com.docker.network.bridge.name": "A"}),
         ({"ovs.datapath": "system"}, {"ovs.bridge.userspace": "true"}),
-        (
-            {"com.docker.network.bridge.gateway_mode_ipv4": "nat"},
-            {"com.docker.network.bridge.gateway_mode_ipv6": "isolated"},
-        ),
+        ({"ovs.icc": "true"}, {"com.docker.network.bridge.enable_icc": "false"}),
     ],
 )
 def test_an_option_that_contradicts_its_alias_is_refused(first, second):
@@ -290,10 +331,14 @@ def test_an_option_that_contradicts_its_alias_is_refused(first, second):
     assert "contradict" in refusal
 
 
-def test_internal_contradicts_nat():
-    assert "--internal contradicts ovs.mode=nat" in network_refusal(
-        {"ovs.mode": "NAT"}, internal=True
+@pytest.mark.parametrize("mode", ["nat", "routed", "gwbridge"])
+def test_internal_contradicts_a_way_out(mode):
+    assert f"--internal contradicts ovs.mode={mode}" in network_refusal(
+        {"ovs.mode": mode.upper()}, internal=True
     )
+
+
+def test_internal_leaves_other_modes_to_the_plan():
     assert options.network({"ovs.mode": "flat"}, internal=True).mode is Mode.FLAT
 
 

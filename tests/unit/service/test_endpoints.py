@@ -15,6 +15,7 @@ from ovsdriver.errors import (
     InvalidOptionError,
     UnavailableError,
     UnknownObjectError,
+    UnsupportedError,
 )
 from tests.builders import BLUE, FIRST, RED, SECOND, new_network
 from tests.unit.service.conftest import Host
@@ -340,6 +341,43 @@ async def test_ports_that_nobody_will_publish_are_noted(host: Host) -> None:
     endpoint = host.state.endpoint(FIRST)
     assert endpoint is not None
     assert endpoint.unpublished == ("80/tcp",)
+
+
+async def test_docker_attaches_and_publishes_on_its_own_bridge_where_it_is_asked_to(
+    host: Host,
+) -> None:
+    await host.create_network(mode=Mode.GWBRIDGE)
+    await host.create_endpoint()
+    web = [PortMapping(protocol=Transport.TCP, port=80, host_port=8080)]
+    joined = await host.endpoints.join(RED, FIRST, SANDBOX, web)
+    assert (joined.gateway4, joined.gateway6) == (None, None)
+    assert not joined.disable_gateway_service
+    endpoint = host.state.endpoint(FIRST)
+    assert endpoint is not None
+    assert endpoint.unpublished == ()
+
+
+async def test_containers_of_a_routed_network_have_its_gateway_and_publish_nothing(
+    host: Host,
+) -> None:
+    await host.create_network(mode=Mode.ROUTED)
+    await host.create_endpoint()
+    joined = await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert str(joined.gateway4) == "10.1.0.1"
+    assert joined.disable_gateway_service
+    web = [PortMapping(protocol=Transport.TCP, port=80, host_port=8080)]
+    with pytest.raises(UnsupportedError, match=r"reached by their own addresses, on every port"):
+        await host.endpoints.publish(RED, FIRST, web)
+
+
+@pytest.mark.parametrize("icc", [True, False])
+async def test_ports_of_a_network_without_icc_are_protected(host: Host, *, icc: bool) -> None:
+    await host.create_network(icc=icc)
+    await host.run_container()
+    ports = {port.name: port for port in host.switch.bridges()["br-ovsnet"].ports}
+    assert ports[HOST].protected is not icc
+    gateway = next(port for name, port in ports.items() if name != HOST)
+    assert not gateway.protected, "containers reach it"
 
 
 async def test_an_mtu_too_small_for_ipv6_is_refused(host: Host) -> None:
