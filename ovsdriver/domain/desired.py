@@ -116,6 +116,8 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: 
             trunks=endpoint.trunks,
             internal=internal,
             moves=internal,
+            # or vswitchd makes it the smallest of the bridge's, before it is in its container
+            mtu=endpoint.mtu if internal else None,
             ofport=endpoint.ofport,
             protected=endpoint.protected or not network.icc,
             external_ids=names.endpoint_ids(owner, endpoint),
@@ -135,9 +137,8 @@ def _veth(endpoint: Endpoint, owner: str, *, tx_offload: bool) -> Veth:
 
 
 def _tap(endpoint: Endpoint, owner: str) -> Tap:
-    # Neither the Interface's mac nor its mtu_request: vswitchd would go on trying to set them on
-    # a device that it does not see any more, with a warning each time, and would take the MTU for
-    # one that the bridge's own local port has to follow.
+    # Its MAC is not said to vswitchd, which would go on trying to set it on a device that it does
+    # not see any more.
     return Tap(
         name=names.internal_link(endpoint.id),
         mac=endpoint.mac,

@@ -347,7 +347,7 @@ class Port:
     mac: EUI | None = None
     """For internal ports in the host's namespace, which vswitchd gives this address."""
     mtu: int | None = None
-    """For internal ports: ``mtu_request``."""
+    """For internal ports: ``mtu_request``; without it vswitchd gives them the bridge's smallest."""
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
 
 

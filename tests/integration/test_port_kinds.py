@@ -28,7 +28,7 @@ TAP = Tap(
     mtu=1400,
     alias=names.alias(OWNER, FIRST),
 )
-INNER = Port(name=TAP.name, bridge="brt", tag=VlanTag(7), internal=True, moves=True)
+INNER = Port(name=TAP.name, bridge="brt", tag=VlanTag(7), internal=True, moves=True, mtu=TAP.mtu)
 
 
 def plugged(name: str, tag: int = 7) -> Port:
@@ -142,6 +142,27 @@ async def test_what_is_put_right_of_a_port_leaves_its_device_in_the_container(
     assert (found.tag, found.trunks, found.ofport) == (7, (), 70)
     assert TAP.name not in ovs.links()
     assert answers(container)
+
+
+async def test_an_internal_port_keeps_its_mtu_beside_a_smaller_one(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch, links: KernelLinks, container: Sandbox
+) -> None:
+    await ovs_switch.ensure_bridge(BRIDGE)
+    ovs.add_veth("small", "smallc")
+    ovs.ip("link", "set", "small", "mtu", "1300")
+    await ovs_switch.ensure_port(plugged("small"))
+    await ovs_switch.ensure_port(INNER)
+    await links.ensure_tap(TAP)
+    ovs.add_veth("more", "morec")
+    await ovs_switch.ensure_port(plugged("more"))
+    assert (await links.links())[TAP.name].mtu == 1400
+
+    await put_inside(ovs, ovs_switch, links, container)
+    await ovs_switch.remove_port("small")
+    await ovs_switch.ensure_port(INNER)
+
+    (device,) = container.described("ip", "-json", "link", "show", "eth0")
+    assert device["mtu"] == 1400
 
 
 async def test_a_new_vswitchd_leaves_a_device_without_our_mark_in_the_host(
