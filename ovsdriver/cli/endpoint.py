@@ -128,6 +128,8 @@ def _carries(endpoint: dict[str, Any]) -> Iterator[str]:
     if endpoint["vlan"] is not None:
         told = {VlanMode.NATIVE_TAGGED: " tagged", VlanMode.NATIVE_UNTAGGED: " untagged"}
         yield f"VLAN {show.vlan(endpoint['vlan'])}{told.get(mode, '')}"
+    if mode is VlanMode.DOT1Q_TUNNEL:
+        yield f"tunnel for {show.tunnelled(endpoint['cvlans'])}"
     if endpoint["trunks"]:
         yield f"trunk of {vlans.text(endpoint['trunks'])}"
 

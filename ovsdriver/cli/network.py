@@ -94,6 +94,7 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             ("State", _state(network)),
             ("Bridge", f"{bridge}, datapath {network['datapath']})"),
             ("VLAN", show.vlan(network["vlan"]) + (" (shared)" if network["shared"] else "")),
+            *([("Tunnel", show.tunnelled(network["cvlans"]))] if network["tunnel"] else []),
             ("Mode", _mode(network)),
             ("MTU", str(network["mtu"])),
             *(("Subnet", _subnet(each)) for each in network["subnets"]),

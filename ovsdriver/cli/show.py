@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ovsdriver.domain import vlans
+
 ID_DIGITS = 12
 
 _UNLIMITED = 10_000
@@ -62,6 +64,11 @@ def short(identifier: str) -> str:
 def vlan(tag: int) -> str:
     """Return a tag as the user writes it."""
     return str(tag) if tag else "none"
+
+
+def tunnelled(cvlans: Sequence[int]) -> str:
+    """Return which tags of containers travel below a tunnel's."""
+    return f"the tags {vlans.text(cvlans)}" if cvlans else "all tags"
 
 
 def duration(seconds: float) -> str:

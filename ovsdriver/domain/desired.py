@@ -83,18 +83,18 @@ def _listed_by_containers(
     the wire.
     """
     standing = {each.id: each for each in networks if not each.ended}
+    closed: dict[str, set[VlanTag]] = {}
+    for network in standing.values():
+        if network.segment.uplink is None:
+            closed.setdefault(network.segment.bridge, set()).add(network.segment.tag)
     found: dict[str, frozenset[VlanTag]] = {}
     for endpoint in endpoints:
         home = standing.get(endpoint.network)
         if home is None or home.segment.uplink is None or endpoint.sandbox is None:
             continue
         bridge = home.segment.bridge
-        closed = {
-            each.segment.tag
-            for each in standing.values()
-            if each.segment.bridge == bridge and each.segment.uplink is None
-        }
-        found[bridge] = found.get(bridge, frozenset()) | (carried(home, endpoint) - closed)
+        open_ = carried(home, endpoint) - closed.get(bridge, set())
+        found[bridge] = found.get(bridge, frozenset()) | open_
     return found
 
 
@@ -114,6 +114,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: 
             tag=own_vlan(network, endpoint),
             vlan_mode=endpoint.vlan_mode,
             trunks=endpoint.trunks,
+            cvlans=endpoint.cvlans,
             internal=internal,
             moves=internal,
             # or vswitchd makes it the smallest of the bridge's, before it is in its container

@@ -24,6 +24,7 @@ _MODES = {
     VlanMode.TRUNK: "a trunk",
     VlanMode.NATIVE_TAGGED: "a native-tagged trunk",
     VlanMode.NATIVE_UNTAGGED: "a native-untagged trunk",
+    VlanMode.DOT1Q_TUNNEL: "a QinQ tunnel",
 }
 
 
@@ -264,6 +265,8 @@ def _vlans_differ(wanted: Port, port: ObservedPort) -> str:
     if port.trunks != wanted.trunks:
         carried = vlans.text(port.trunks) or "every VLAN"
         return f"is a trunk of {carried}, not of {vlans.text(wanted.trunks)}"
+    if port.cvlans != wanted.cvlans:
+        return f"lets the tags {vlans.text(port.cvlans) or '(all)'} into its tunnel"
     if port.protected != wanted.protected:
         return f"is {'not ' if wanted.protected else ''}protected"
     return ""

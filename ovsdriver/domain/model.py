@@ -60,11 +60,13 @@ class VlanMode(StrEnum):
     TRUNK = "trunk"
     NATIVE_TAGGED = "native-tagged"
     NATIVE_UNTAGGED = "native-untagged"
+    DOT1Q_TUNNEL = "dot1q-tunnel"
+    """Frames keep the tags that they come with, below that of the port (QinQ)."""
 
     @property
     def has_trunks(self) -> bool:
         """Whether such a port carries VLANs with their tags."""
-        return self is not VlanMode.ACCESS
+        return self not in (VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL)
 
     @property
     def has_tag(self) -> bool:
@@ -145,6 +147,10 @@ class Segment:
     """What the bridge is made with again, if it is ours and was lost."""
     uplink: Uplink | None = None
     """The wire that the segment is on; None: it ends on this host, or others lead it on."""
+    tunnel: bool = False
+    """Containers' own tags travel below the segment's (QinQ)."""
+    cvlans: tuple[VlanTag, ...] = ()
+    """Those tags that may; none listed: all. Frames without one may always."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +301,8 @@ class Endpoint:
     vlan_mode: VlanMode = VlanMode.ACCESS
     trunks: tuple[VlanTag, ...] = ()
     """VLANs that it sees tagged, ascending; none unless the user listed them (``ovs.trunks``)."""
+    cvlans: tuple[VlanTag, ...] = ()
+    """Of :attr:`VlanMode.DOT1Q_TUNNEL`: as ``Segment.cvlans``."""
     ofport: int | None = None
     """The OpenFlow port number that the user asked for."""
     protected: bool = False
@@ -332,7 +340,9 @@ class Port:
     """None on :attr:`VlanMode.TRUNK` only."""
     vlan_mode: VlanMode = VlanMode.ACCESS
     trunks: tuple[VlanTag, ...] = ()
-    """Ascending; none on :attr:`VlanMode.ACCESS` only."""
+    """Ascending; listed in the modes that have trunks, and in no others."""
+    cvlans: tuple[VlanTag, ...] = ()
+    """Of :attr:`VlanMode.DOT1Q_TUNNEL`, ascending: the tags that may come in; none: all may."""
     internal: bool = False
     """An OVS internal port, whose device vswitchd makes; else an existing device is plugged."""
     moves: bool = False

@@ -28,6 +28,7 @@ class ObservedPort:
     protected: bool = False
     interfaces: tuple[str, ...] = ()
     """More than one: it is a bond."""
+    cvlans: tuple[int, ...] = ()
     bond_mode: str = ""
     lacp: str = ""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain import desired, internal_ports, mode_planning, uplinks
+from ovsdriver.domain import desired, internal_ports, mode_planning, tunnels, uplinks
 from ovsdriver.domain.internal_ports import ETHERNET_MTU
 from ovsdriver.domain.model import (
     Datapath,
@@ -19,6 +19,7 @@ from ovsdriver.domain.model import (
     PortKind,
     Segment,
     Subnet,
+    VlanMode,
     VlanTag,
 )
 from ovsdriver.domain.observed import ObservedBridge
@@ -83,6 +84,8 @@ class Surroundings:
     """Of all networks: what their ports carry is not chosen for a new network."""
     ordinary_link: bool = False
     """The host has a link of the bridge's name that is no bridge of Open vSwitch."""
+    two_tags: bool = True
+    """Open vSwitch looks at two VLAN tags of a frame (``vlan-limit``)."""
     nics: Mapping[str, uplinks.KnownNic] = field(default_factory=dict)
     """The NICs of the uplink, those that there are."""
 
@@ -194,7 +197,16 @@ def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: st
     if uplink is not None and uplink.host is not None and datapath is Datapath.NETDEV:
         mtu = min(uplink.host.mtu, ETHERNET_MTU)
         uplink = replace(uplink, host=replace(uplink.host, mtu=mtu))
-    return Segment(bridge=name, tag=tag, adopted=adopted, datapath=datapath, uplink=uplink)
+    tunnels.check(options.vlan_mode, options.cvlans, tag, two_tags=around.two_tags)
+    return Segment(
+        bridge=name,
+        tag=tag,
+        adopted=adopted,
+        datapath=datapath,
+        uplink=uplink,
+        tunnel=options.vlan_mode is VlanMode.DOT1Q_TUNNEL,
+        cvlans=options.cvlans,
+    )
 
 
 def _datapath(
@@ -442,12 +454,16 @@ def _mtu(
     subnets: Sequence[Subnet],
 ) -> int:
     wire = uplinks.smallest_mtu(segment.uplink, around.nics)
+    if wire is not None and segment.tunnel:
+        wire -= tunnels.INNER_TAG_BYTES
     mtu = options.mtu or wire or around.wire_mtu or defaults.mtu
     if wire is not None and mtu > wire and segment.uplink is not None:
         nics = segment.uplink.nics
+        inner = tunnels.INNER_TAG_BYTES if segment.tunnel else 0
         raise InvalidOptionError(
-            f"ovs.mtu={mtu}: the uplink {'+'.join(nics)} carries {wire} bytes; choose no more, or "
-            f"raise it first: {'; '.join(f'ip link set {nic} mtu {mtu}' for nic in nics)}"
+            f"ovs.mtu={mtu}: the uplink {'+'.join(nics)} carries {wire} bytes"
+            f"{' beside a customer tag' if segment.tunnel else ''}; choose no more, or raise it "
+            f"first: {'; '.join(f'ip link set {nic} mtu {mtu + inner}' for nic in nics)}"
         )
     if mtu < IPV6_MINIMUM_MTU and any(subnet.family == 6 for subnet in subnets):
         raise InvalidOptionError(

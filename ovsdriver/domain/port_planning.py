@@ -25,7 +25,9 @@ def with_port(endpoint: Endpoint, options: EndpointOptions, network: Network) ->
     """
     mode = options.vlan_mode
     if mode is None:
-        mode = VlanMode.NATIVE_UNTAGGED if options.trunks else VlanMode.ACCESS
+        own = VlanMode.DOT1Q_TUNNEL if network.segment.tunnel else VlanMode.ACCESS
+        mode = VlanMode.NATIVE_UNTAGGED if options.trunks else own
+    tunnels = mode is VlanMode.DOT1Q_TUNNEL
     kind = options.port or network.port
     made = replace(
         endpoint,
@@ -33,6 +35,7 @@ def with_port(endpoint: Endpoint, options: EndpointOptions, network: Network) ->
         vlan=options.vlan,
         vlan_mode=mode,
         trunks=options.trunks,
+        cvlans=options.cvlans or (network.segment.cvlans if tunnels else ()),
         ofport=options.ofport,
         protected=options.protected,
     )

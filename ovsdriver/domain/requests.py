@@ -45,6 +45,9 @@ class NetworkOptions:
     bond: BondMode | None = None
     lacp: Lacp | None = None
     uplink_move: bool = False
+    vlan_mode: VlanMode | None = None
+    """``access`` or ``dot1q-tunnel``; the others are of single containers."""
+    cvlans: tuple[VlanTag, ...] = ()
     interface_prefix: str | None = None
     masquerade: bool | None = None
     bindings: tuple[IPAddress, ...] = ()
@@ -65,6 +68,7 @@ class EndpointOptions:
     vlan: VlanTag | None = None
     vlan_mode: VlanMode | None = None
     trunks: tuple[VlanTag, ...] = ()
+    cvlans: tuple[VlanTag, ...] = ()
     ofport: int | None = None
     protected: bool = False
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

@@ -106,6 +106,12 @@ def _lacp(text: str) -> Lacp:
     return values.word(text, {lacp.value: lacp for lacp in Lacp})
 
 
+def _network_vlan_mode(text: str) -> VlanMode:
+    return values.word(
+        text, {each.value: each for each in (VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL)}
+    )
+
+
 def _vlan_mode(text: str) -> VlanMode:
     return values.word(text, {mode.value: mode for mode in VlanMode})
 
@@ -162,6 +168,25 @@ TABLE: Sequence[Option] = (
         help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. To be given "
         "on an adopted bridge and on one with an uplink, unless a range is configured for it.",
         aliases=("ovs.bridge.vlan",),
+    ),
+    Option(
+        name="ovs.vlan_mode",
+        scope=Scope.NETWORK,
+        field="vlan_mode",
+        parse=_network_vlan_mode,
+        default="`access`",
+        help="`dot1q-tunnel`: tags that containers put on their frames travel inside of the "
+        "network's own, `ovs.vlan`, which is a service tag (802.1ad, QinQ). `access`: frames with "
+        "tags are dropped.",
+    ),
+    Option(
+        name="ovs.cvlans",
+        scope=Scope.NETWORK,
+        field="cvlans",
+        parse=values.vlans,
+        default="all",
+        help="With `ovs.vlan_mode=dot1q-tunnel`: the tags that containers may use, `10,20-30`. "
+        "Frames without a tag may travel always.",
     ),
     Option(
         name="ovs.shared",
@@ -385,10 +410,19 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="vlan_mode",
         parse=_vlan_mode,
-        default="`access`; `native-untagged` with `ovs.trunks`",
+        default="the network's; `native-untagged` with `ovs.trunks`",
         help="`access`: one VLAN, untagged. `native-untagged`: that, and `ovs.trunks` tagged. "
         "`native-tagged`: the same, but its own VLAN reaches it tagged. `trunk`: `ovs.trunks` and "
-        "nothing else, so the address that Docker gave it is out of reach.",
+        "nothing else, so the address that Docker gave it is out of reach. `dot1q-tunnel`: as for "
+        "a network.",
+    ),
+    Option(
+        name="ovs.cvlans",
+        scope=Scope.ENDPOINT,
+        field="cvlans",
+        parse=values.vlans,
+        default="the network's",
+        help="As for a network: `10+20-30`, or `10,20-30` where commas can be typed.",
     ),
     Option(
         name="ovs.ofport",

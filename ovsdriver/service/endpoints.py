@@ -12,7 +12,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ipam.service import Ipam
-from ovsdriver.domain import desired, names, port_planning, vlans
+from ovsdriver.domain import desired, names, port_planning, tunnels, vlans
 from ovsdriver.domain.model import (
     Attachment,
     Datapath,
@@ -113,6 +113,14 @@ class Endpoints:
                 options=new.options.typed,
             )
             endpoint = port_planning.with_port(endpoint, new.options, network)
+            switch = self._switch.status()
+            tunnels.check(
+                endpoint.vlan_mode,
+                endpoint.cvlans,
+                desired.own_vlan(network, endpoint) or 0,
+                # while it is away nothing is known of it, and Join waits for it
+                two_tags=not switch.connected or tunnels.looks_at_two(switch.other_config),
+            )
             undo.push_async_callback(self._undone, self._state.forget_endpoint, new.id)
             await self._state.put_endpoint(endpoint)
             undo.pop_all()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
-from ovsdriver.domain import desired, names, planning, uplinks
+from ovsdriver.domain import desired, names, planning, tunnels, uplinks
 from ovsdriver.domain.model import Datapath, Gateway, Network, NetworkId, Segment
 from ovsdriver.domain.names import OWNER_KEY, mac_text
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
@@ -195,6 +195,7 @@ class Networks:
                 endpoints=self._state.endpoints(),
                 wire_mtu=_wire_mtu(observed, links) if observed else None,
                 ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
+                two_tags=tunnels.looks_at_two(self._switch.status().other_config),
                 nics=self._known_nics(nics, links, routes),
             ),
             self._defaults,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
-from ovsdriver.domain import desired, names, port_planning
+from ovsdriver.domain import desired, names, port_planning, tunnels
 from ovsdriver.domain.model import Endpoint, EndpointId, HostPort, Network, PortKind
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
@@ -96,6 +96,10 @@ class NetworkReport:
     probe_link: str | None = None
     """The device that addresses are asked from, where there is no gateway to do so."""
     uplink: UplinkReport | None = None
+    tunnel: bool = False
+    """QinQ: containers' own tags travel below the network's."""
+    cvlans: tuple[int, ...] = ()
+    """Those tags; empty: all."""
     endpoints: int
     options: Mapping[str, str]
     engine: str
@@ -136,6 +140,8 @@ class EndpointReport:
     vlan: int | None
     """Of untagged frames; 0: they are in no VLAN; None: it takes none (a trunk)."""
     vlan_mode: str = "access"
+    cvlans: tuple[int, ...] = ()
+    """Of ``dot1q-tunnel``: the tags that may travel below the port's; empty: all."""
     trunks: tuple[int, ...] = ()
     """VLANs that it sees tagged."""
     trunked_networks: tuple[str, ...] = ()
@@ -311,6 +317,13 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         for each, held in _orphan_pools(scene)
     ]
     found += _uplink_warnings(scene)
+    tunnelled = [each.id[:12] for each in networks if each.segment.tunnel and not each.ended]
+    state = scene.switch.status()
+    if tunnelled and state.connected and not tunnels.looks_at_two(state.other_config):
+        found.append(
+            f"network {', '.join(tunnelled)}: Open vSwitch looks at one VLAN tag of a frame by "
+            "now, so tunnels do not work: ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2"
+        )
     adopted = {each.segment.bridge for each in networks if each.segment.adopted}
     for bridge in map(scene.switch.bridge, sorted(adopted)):
         if bridge is not None and (bridge.controllers or bridge.fail_mode == "secure"):
@@ -381,6 +394,8 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
         gateway_link=gateway,
         probe_link=_probe_link(scene, network),
         uplink=_uplink(scene, network),
+        tunnel=network.segment.tunnel,
+        cvlans=network.segment.cvlans,
         endpoints=len(scene.state.endpoints(network.id)),
         options=dict(network.options),
         engine=network.engine,
@@ -465,6 +480,7 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         bridge=network.segment.bridge,
         vlan=desired.own_vlan(network, endpoint),
         vlan_mode=endpoint.vlan_mode.value,
+        cvlans=endpoint.cvlans,
         trunks=endpoint.trunks,
         trunked_networks=tuple(
             each.id

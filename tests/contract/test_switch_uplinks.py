@@ -6,7 +6,7 @@ import pytest
 from netaddr import EUI
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import BondMode, HostPlace, Lacp, UplinkPort, VlanTag
+from ovsdriver.domain.model import BondMode, HostPlace, Lacp, Port, UplinkPort, VlanMode, VlanTag
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from tests.contract.test_switch import (
     BRIDGE,
@@ -154,3 +154,21 @@ async def test_a_bridges_own_port_is_the_hosts_for_as_long_as_it_is_there(
 def local_tag(world: World) -> int | None:
     bridge = world.switch.bridge("brt")
     return bridge.local_tag if bridge is not None else None
+
+
+async def test_a_tunnel_lets_the_listed_tags_in(prepared: World) -> None:
+    tunnel = Port(
+        name="vth1",
+        bridge="brt",
+        tag=VlanTag(30),
+        vlan_mode=VlanMode.DOT1Q_TUNNEL,
+        cvlans=(VlanTag(7), VlanTag(8)),
+    )
+    await prepared.switch.ensure_port(tunnel)
+    await observed(
+        prepared.switch, "vth1", vlan_mode="dot1q-tunnel", tag=30, trunks=(), cvlans=(7, 8)
+    )
+
+    await prepared.switch.ensure_port(replace(tunnel, cvlans=()))
+
+    await observed(prepared.switch, "vth1", vlan_mode="dot1q-tunnel", cvlans=())

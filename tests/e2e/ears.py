@@ -40,10 +40,11 @@ class Ears:
 
 
 @contextmanager
-def listening(world: World, links: Mapping[str, Link]) -> Iterator[Ears]:
-    """Listen on all of ``links`` at once."""
+def listening(world: World, links: Mapping[str, Link], *, stacks: bool = False) -> Iterator[Ears]:
+    """Listen on all of ``links`` at once; ``stacks``: to all tags, not to the outer one."""
+    how = "stacks" if stacks else "hear"
     programs = {
-        name: Program(world, f"ears-{name}", *_PROGRAM, "hear", link, netns=place.netns)
+        name: Program(world, f"ears-{name}", *_PROGRAM, how, link, netns=place.netns)
         for name, (place, link) in links.items()
     }
     with _started(programs) as ears:

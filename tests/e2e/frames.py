@@ -3,6 +3,8 @@
 ``frames.py hear LINK`` prints ``ready``, then ``LABEL TAG`` for each labelled frame that comes
 in, TAG being the outermost VLAN id or ``-``; it runs until it is ended.
 
+``frames.py stacks LINK`` prints all tags instead, as ``send`` reads them.
+
 ``frames.py send LINK`` reads lines of ``LABEL TPID:VID,TPID:VID…`` (hexadecimal protocol id,
 decimal VLAN id, the outermost first; ``-`` for none) and sends one broadcast frame for each.
 
@@ -16,6 +18,7 @@ kernel delivers here; it runs until it is ended.
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from ipaddress import ip_address
 
 ETHERTYPE = 0x88B5
@@ -27,11 +30,21 @@ _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_AUXDATA = 263, 1, 8
 _PROMISCUOUS = 1
 _OUTGOING = 4
 _VLAN_VALID = 0x10
+_TPID_VALID = 0x40
 _AUXDATA = struct.Struct("=IIIHHHH")
 
 
 def hear(link: str) -> None:
-    """Print what comes in, until this process is ended."""
+    """Print what comes in with its outer tag, until this process is ended."""
+    _listen(link, _outer_tag)
+
+
+def stacks(link: str) -> None:
+    """Print what comes in with all of its tags, until this process is ended."""
+    _listen(link, _stack)
+
+
+def _listen(link: str, described: Callable[[bytes, list[tuple[int, int, bytes]]], str]) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_EVERY_PROTOCOL)) as wire:
         wire.bind((link, _EVERY_PROTOCOL))
         wire.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
@@ -44,7 +57,7 @@ def hear(link: str) -> None:
             if start < 0 or sender[2] == _OUTGOING:
                 continue
             label = frame[start + len(_MARK) :].partition(b"\0")[0].decode()
-            print(label, _outer_tag(frame, extra), flush=True)  # noqa: T201
+            print(label, described(frame, extra), flush=True)  # noqa: T201
 
 
 def _outer_tag(frame: bytes, extra: list[tuple[int, int, bytes]]) -> str:
@@ -56,6 +69,22 @@ def _outer_tag(frame: bytes, extra: list[tuple[int, int, bytes]]) -> str:
                 return str(tag & 0xFFF)
     protocol, tag = struct.unpack_from("!HH", frame, 12)
     return str(tag & 0xFFF) if protocol in (0x8100, 0x88A8) else "-"
+
+
+def _stack(frame: bytes, extra: list[tuple[int, int, bytes]]) -> str:
+    """Return every tag, the outermost first; the kernel takes that out of the frame."""
+    found = []
+    for level, kind, data in extra:
+        if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
+            status, _, _, _, _, tag, protocol = _AUXDATA.unpack_from(data)
+            if status & _VLAN_VALID:
+                found.append((protocol if status & _TPID_VALID else 0x8100, tag & 0xFFF))
+    offset = 12
+    while struct.unpack_from("!H", frame, offset)[0] in (0x8100, 0x88A8):
+        protocol, tag = struct.unpack_from("!HH", frame, offset)
+        found.append((protocol, tag & 0xFFF))
+        offset += 4
+    return ",".join(f"{protocol:04x}:{tag}" for protocol, tag in found) or "-"
 
 
 def send(link: str) -> None:
@@ -125,4 +154,6 @@ def _tag(text: str) -> bytes:
 
 
 if __name__ == "__main__":
-    {"hear": hear, "send": send, "forge": forge, "receive": receive}[sys.argv[1]](sys.argv[2])
+    {"hear": hear, "stacks": stacks, "send": send, "forge": forge, "receive": receive}[sys.argv[1]](
+        sys.argv[2]
+    )

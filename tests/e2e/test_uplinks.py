@@ -315,3 +315,67 @@ def test_a_container_is_let_into_other_vlans_of_the_wire(bed: Bed, far: Far, sta
         assert heard.heard("wire") == {"to32": {"32"}}, "an internal network stays off the wire"
     bed.docker("rm", "--force", "away", "router")
     until(lambda: trunks(bed) == "[30]\n[]\ntrunk", "the wire carries the network's VLAN alone")
+
+
+def test_customers_tags_travel_inside_of_the_networks_own(
+    bed: Bed, far: Far, stage: Stage, host: Place
+) -> None:
+    lan30 = far.host("lan30", f"{LAN30}/24", tag=30)
+    before = snapshot.take(bed)
+    tunnel = ("-o", "ovs.vlan_mode=dot1q-tunnel", "-o", "ovs.cvlans=7,8")
+    network = ("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam", *tunnel)
+    said = bed.docker_refuses(*network, "-o", "ovs.uplink=eth1", "-o", "ovs.vlan=30", "lan")
+    assert "ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2" in said
+    as_before(bed, before)
+    bed.ovs_vsctl("set", "Open_vSwitch", ".", "other_config:vlan-limit=2")
+    set_up = snapshot.take(bed)
+
+    one = on_eth1(stage, "one", "30", *tunnel)
+    two = on_eth1(stage, "two", "31", *tunnel[:2])
+    plain = on_eth1(stage, "plain", "7")
+    ann, bob = stage.container("ann", one), stage.container("bob", one)
+    cat, dan = stage.container("cat", two), stage.container("dan", plain)
+    assert ann.link("eth0")["mtu"] == 1496
+    assert "the tags 7-8" in bed.ovsnet("network", "show", "one")
+    ann.reaches(LAN30, who="lan30")
+    lan30.reaches(bob.address(one), who="bob")
+
+    links: dict[str, ears.Link] = {x.name: (x, "eth0") for x in (ann, bob, cat, dan)}
+    links["wire"] = (host, "wire1")
+    with ears.listening(bed, links, stacks=True) as heard:
+        ears.send((ann, "eth0"), [("a7", "8100:7"), ("a9", "8100:9"), ("a", "-")])
+        ears.send((ann, "eth0"), [("a8", "8100:8"), ("sly", "88a8:31,8100:7")])
+        ears.send((cat, "eth0"), [("c7", "8100:7"), ("c30", "8100:30"), ("c", "-")])
+        for label in ("a", "a7", "a8", "c", "c7", "c30"):
+            heard.wait_for(label, {"wire"})
+        for label in ("a", "a7", "a8"):
+            heard.wait_for(label, {"bob"})
+        # from the wire: into the tunnel of that service tag, and nowhere else
+        ears.send((host, "wire1"), [("w7", "88a8:30,8100:7"), ("w", "88a8:30")])
+        for label in ("w7", "w"):
+            heard.wait_for(label, {"ann", "bob"})
+        wire = {label: tags for label, tags in heard.heard("wire").items() if label != "sly"}
+        assert wire == {
+            "a": {"88a8:30"},
+            "a7": {"88a8:30,8100:7"},
+            "a8": {"88a8:30,8100:8"},
+            "c": {"88a8:31"},
+            "c7": {"88a8:31,8100:7"},
+            "c30": {"88a8:31,8100:30"},
+        }
+        bobs = {label: tags for label, tags in heard.heard("bob").items() if label != "sly"}
+        assert bobs == {
+            "a": {"-"},
+            "a7": {"8100:7"},
+            "a8": {"8100:8"},
+            "w7": {"8100:7"},
+            "w": {"-"},
+        }
+        assert heard.heard("cat") == {}
+        assert heard.heard("dan") == {}
+        assert heard.heard("ann").keys() == {"w7", "w"}
+        assert heard.hearers("sly") <= {"bob", "wire"}
+
+    stage.clear()
+    as_before(bed, set_up)
+    bed.ovs_vsctl("remove", "Open_vSwitch", ".", "other_config", "vlan-limit")

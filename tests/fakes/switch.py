@@ -19,6 +19,8 @@ class FakeSwitch:
         """False: the database does not answer."""
         self.absent: set[str] = set()
         """Devices that are not there to be plugged in."""
+        self.other_config: dict[str, str] = {}
+        """Of the whole switch."""
         self.calls: list[str] = []
         """Every changing call, as ``ensure_port ovh…``, in order."""
         self._owner = owner
@@ -52,7 +54,12 @@ class FakeSwitch:
     def status(self) -> SwitchStatus:
         if not self.available:
             return SwitchStatus(connected=False)
-        return SwitchStatus(connected=True, version="3.5.0", datapath_types=("netdev", "system"))
+        return SwitchStatus(
+            connected=True,
+            version="3.5.0",
+            datapath_types=("netdev", "system"),
+            other_config=self.other_config,
+        )
 
     def bridges(self) -> Mapping[str, ObservedBridge]:
         if not self.available:
@@ -127,6 +134,7 @@ class FakeSwitch:
             tag=port.tag,
             vlan_mode=port.vlan_mode.value,
             trunks=port.trunks,
+            cvlans=port.cvlans,
             protected=port.protected,
             ofport=number,
             ifindex=number,

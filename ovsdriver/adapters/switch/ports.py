@@ -8,7 +8,9 @@ from typing import Any
 
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.switch.rows import (
+    NO_TAG,
     add_ids,
+    add_pairs,
     as_value,
     check_name,
     delete,
@@ -18,10 +20,11 @@ from ovsdriver.adapters.switch.rows import (
     is_ours,
     mutate,
     to_map,
+    turn,
     update,
 )
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Port
+from ovsdriver.domain.model import Port, VlanMode
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 
 DEVICE_KEY = "ovsnet-ifindex"
@@ -48,7 +51,7 @@ def check_port(port: Port) -> None:
         raise InvalidOptionError(
             f"port {port.name}: {port.vlan_mode} does not go with {len(port.trunks)} trunked VLANs"
         )
-    if any(not 1 <= vlan <= 4094 for vlan in port.trunks):
+    if any(not 1 <= vlan <= 4094 for vlan in (*port.trunks, *port.cvlans)):
         raise InvalidOptionError(f"port {port.name}: trunked VLANs are 1 to 4094")
     if port.ofport is not None and not 1 <= port.ofport <= HIGHEST_OFPORT:
         raise InvalidOptionError(
@@ -142,8 +145,14 @@ class EnsurePort:
             "vlan_mode": port.vlan_mode.value,
             "tag": port.tag,
             "trunks": set(port.trunks),
+            # with a list, frames without a tag need 0 in it; without one, all may come
+            "cvlans": {NO_TAG, *port.cvlans} if port.cvlans else set(),
             "protected": port.protected,
         }
+
+    def _other_config(self) -> dict[str, str]:
+        tunnels = self._port.vlan_mode is VlanMode.DOT1Q_TUNNEL
+        return {"qinq-ethtype": "802.1ad"} if tunnels else {}
 
     def _refuse_taken_number(self, replica: Replica, bridge: Row) -> None:
         number = self._port.ofport
@@ -183,6 +192,7 @@ class EnsurePort:
             "name": port.name,
             "interfaces": ["named-uuid", interface_name],
             "external_ids": to_map(ids),
+            "other_config": to_map(self._other_config()),
             **{name: as_value(value) for name, value in self._wanted_port().items()},
         }
         return [
@@ -193,8 +203,11 @@ class EnsurePort:
 
     def _corrections(self, replica: Replica, row: Row, interface: Row) -> list[Operation]:
         ids = self._wanted_ids()
+        wanted = self._wanted_port()
         return [
-            *update(row, "Port", self._wanted_port()),
+            *update(row, "Port", wanted),
+            *turn(row, wanted),
+            *add_pairs(row, "Port", "other_config", self._other_config()),
             *add_ids(row, "Port", ids),
             *update(interface, "Interface", self._replug(replica, interface)),
             *add_ids(interface, "Interface", {**ids, **self._device_ids()}),

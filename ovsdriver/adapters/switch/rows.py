@@ -35,6 +35,7 @@ WATCHED: Mapping[str, Sequence[str]] = {
         "tag",
         "trunks",
         "vlan_mode",
+        "cvlans",
         "protected",
         "bond_mode",
         "lacp",
@@ -56,7 +57,12 @@ WATCHED: Mapping[str, Sequence[str]] = {
 """Nothing that vswitchd writes every few seconds, such as statistics."""
 
 TURN_KEY = "ovsnet-trunks"
-"""In ``other_config`` of a Port whose trunks were changed: see :func:`retrunk`."""
+"""In ``other_config`` of a Port whose trunks were changed: see :func:`turn`."""
+
+_UNNOTICED = ("trunks", "cvlans")
+
+NO_TAG = 0
+"""In ``trunks`` and ``cvlans``: frames without a tag."""
 
 _IFNAMSIZ = 16
 
@@ -124,25 +130,29 @@ def update(row: Row, table: str, wanted: Mapping[str, Any]) -> list[Operation]:
 
 def add_ids(row: Row, table: str, wanted: Mapping[str, str]) -> list[Operation]:
     """Return a mutation that gives ``external_ids`` our pairs and leaves other people's."""
-    present = row["external_ids"]
+    return add_pairs(row, table, "external_ids", wanted)
+
+
+def add_pairs(row: Row, table: str, column: str, wanted: Mapping[str, str]) -> list[Operation]:
+    """Return a mutation that gives a map our pairs and leaves other people's."""
+    present = row[column]
     different = {key: value for key, value in wanted.items() if present.get(key) != value}
     if not different:
         return []
-    old = ["external_ids", "delete", ["set", sorted(different)]]
-    return [mutate(row, table, old, ["external_ids", "insert", to_map(different)])]
+    old = [column, "delete", ["set", sorted(different)]]
+    return [mutate(row, table, old, [column, "insert", to_map(different)])]
 
 
-def retrunk(row: Row, trunks: set[int]) -> list[Operation]:
-    """Return what makes vswitchd notice a Port's new ``trunks``, which it would not by itself.
+def turn(row: Row, wanted: Mapping[str, Any]) -> list[Operation]:
+    """Return what makes vswitchd notice a Port's new VLANs, which it would not by itself.
 
-    It takes them over only when another column changes as well, and ``external_ids`` is none that
-    it looks at (measured with 3.5.0). ovs-vsctl hides that, since it changes ``next_cfg``.
+    It takes ``trunks`` over only when another column changes as well, and ``external_ids`` is none
+    that it looks at (measured with 3.5.0). ovs-vsctl hides that, since it changes ``next_cfg``.
     """
-    if row["trunks"] == trunks:
+    if all(row[name] == wanted[name] for name in _UNNOTICED if name in wanted):
         return []
     turned = "1" if row["other_config"].get(TURN_KEY) == "0" else "0"
-    old = ["other_config", "delete", ["set", [TURN_KEY]]]
-    return [mutate(row, "Port", old, ["other_config", "insert", to_map({TURN_KEY: turned})])]
+    return add_pairs(row, "Port", "other_config", {TURN_KEY: turned})
 
 
 def mutate(row: Row, table: str, *mutations: Sequence[Any]) -> Operation:

@@ -14,8 +14,8 @@ from ovsdriver.adapters.switch.rows import (
     is_local,
     is_ours,
     mutate,
-    retrunk,
     to_map,
+    turn,
     update,
 )
 from ovsdriver.domain import names
@@ -147,7 +147,7 @@ class EnsureUplink:
     def _corrections(self, replica: Replica, row: Row) -> list[Operation]:
         operations = [
             *update(row, "Port", self._columns()),
-            *retrunk(row, set(self._port.trunks)),
+            *turn(row, self._columns()),
             *add_ids(row, "Port", self._ids()),
         ]
         for interface in interfaces_of(replica, row):

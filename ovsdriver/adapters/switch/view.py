@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from ovsdriver.adapters.ovsdb import Replica, Row
 from ovsdriver.adapters.switch.rows import (
+    NO_TAG,
     datapath_of,
     integration_bridge,
     interfaces_of,
@@ -90,6 +91,7 @@ class SwitchView:
             tag=row["tag"],
             trunks=tuple(sorted(row["trunks"])),
             vlan_mode=row["vlan_mode"] or "",
+            cvlans=tuple(sorted(row["cvlans"] - {NO_TAG})),
             protected=row["protected"],
             ofport=details.get("ofport"),
             ifindex=details.get("ifindex"),

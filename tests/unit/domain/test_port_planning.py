@@ -83,7 +83,7 @@ def test_options_say_which_vlans_a_port_carries(
         *(
             pytest.param({"vlan_mode": mode}, "add ovs.trunks=", id=f"{mode} without trunks")
             for mode in VlanMode
-            if mode is not VlanMode.ACCESS
+            if mode.has_trunks
         ),
         pytest.param(
             {"trunks": tags(10), "vlan_mode": VlanMode.TRUNK, "vlan": VlanTag(7)},

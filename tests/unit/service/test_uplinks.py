@@ -7,10 +7,10 @@ import pytest
 from netaddr import IPNetwork
 
 from ovsdriver.domain import names, uplink_notes
-from ovsdriver.domain.model import BondMode, Mode, VlanTag
+from ovsdriver.domain.model import BondMode, Mode, VlanMode, VlanTag
 from ovsdriver.domain.observed import ObservedPort
 from ovsdriver.domain.requests import EndpointOptions, NewEndpoint
-from ovsdriver.errors import ConflictError, UnavailableError
+from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from tests.builders import BLUE, FIRST, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -241,4 +241,18 @@ async def test_the_trunk_follows_what_a_container_was_let_into(host: Host) -> No
     await host.endpoints.leave(RED, FIRST)
     assert trunks(host) == (30,)
     await host.endpoints.delete(RED, FIRST)
+    assert trunks(host) == (30,)
+
+
+async def test_a_tunnel_is_refused_while_open_vswitch_looks_at_one_tag(host: Host) -> None:
+    tunnel = {"vlan_mode": VlanMode.DOT1Q_TUNNEL}
+    with pytest.raises(UnsupportedError, match="vlan-limit=2"):
+        await on_eth1(host, **tunnel)
+    host.switch.other_config["vlan-limit"] = "2"
+    await on_eth1(host, **tunnel)
+    await host.run_container()
+    port = host.switch.port(names.host_link(FIRST))
+    assert port is not None
+    assert (port.vlan_mode, port.tag) == ("dot1q-tunnel", 30)
+    assert (await host.reconciler.reconcile()).mended == ()
     assert trunks(host) == (30,)

@@ -1,0 +1,92 @@
+"""QinQ: which networks and containers may have tags below their own, and what they get."""
+
+from typing import Any
+
+import pytest
+
+from ovsdriver.domain import desired, tunnels
+from ovsdriver.domain.model import Mode, VlanMode, VlanTag
+from ovsdriver.domain.planning import Defaults, Surroundings, plan
+from ovsdriver.domain.port_planning import with_port
+from ovsdriver.domain.requests import EndpointOptions
+from ovsdriver.domain.uplinks import KnownNic
+from ovsdriver.errors import DriverError, InvalidOptionError, UnsupportedError
+from tests.builders import RED, a_network, a_segment, an_endpoint, new_network
+
+DEFAULTS = Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500)
+TUNNEL = VlanMode.DOT1Q_TUNNEL
+CUSTOMERS = (VlanTag(7), VlanTag(8))
+
+
+def planned(*, two_tags: bool = True, **options: Any) -> Any:
+    said = {"vlan_mode": TUNNEL, "vlan": VlanTag(30), "uplink": ("eth1",)} | options
+    around = Surroundings(
+        networks=(),
+        pools=(),
+        bridge=None,
+        routes=(),
+        datapaths=("netdev",),
+        two_tags=two_tags,
+        nics={"eth1": KnownNic(name="eth1", mtu=1500)},
+    )
+    return plan(new_network(RED, **said), around, DEFAULTS, bridge="br-eth1")
+
+
+def test_a_tunnel_has_a_service_tag_and_the_customers_tags() -> None:
+    segment = planned(cvlans=CUSTOMERS).segment
+    assert (segment.tag, segment.tunnel, segment.cvlans) == (30, True, CUSTOMERS)
+    assert not planned(vlan_mode=None).segment.tunnel
+
+
+def test_a_tunnels_mtu_leaves_room_for_a_customers_tag() -> None:
+    assert planned().mtu == 1496
+    with pytest.raises(InvalidOptionError, match="ip link set eth1 mtu 1504"):
+        planned(mtu=1500)
+    assert planned(uplink=()).mtu == 1500
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        pytest.param(
+            {"vlan": VlanTag(0)}, InvalidOptionError, "needs a service tag", id="without a tag"
+        ),
+        pytest.param(
+            {"vlan_mode": None, "cvlans": CUSTOMERS},
+            InvalidOptionError,
+            "ovs.cvlans=7-8 is about tags inside",
+            id="customers without a tunnel",
+        ),
+        pytest.param(
+            {"two_tags": False}, UnsupportedError, "other_config:vlan-limit=2", id="one tag"
+        ),
+    ],
+)
+def test_what_cannot_be_a_tunnel_is_refused(
+    options: dict[str, Any], error: type[DriverError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        planned(**options)
+
+
+@pytest.mark.parametrize(
+    ("limit", "two"), [(None, False), ("1", False), ("x", False), ("0", True), ("2", True)]
+)
+def test_two_tags_are_looked_at_as_open_vswitch_is_set(limit: str | None, two: bool) -> None:
+    assert tunnels.looks_at_two({} if limit is None else {"vlan-limit": limit}) is two
+
+
+def test_containers_of_a_tunnel_have_tunnel_ports() -> None:
+    network = a_network(segment=a_segment(tunnel=True, cvlans=CUSTOMERS), mode=Mode.FLAT)
+    endpoint = with_port(an_endpoint(), EndpointOptions(), network)
+    port = desired.attachment(network, endpoint, owner="ovsnet", tx_offload=True).port
+    assert (port.vlan_mode, port.tag, port.trunks, port.cvlans) == (TUNNEL, 1, (), CUSTOMERS)
+
+
+def test_one_container_may_have_a_tunnel_or_none() -> None:
+    options = EndpointOptions(vlan_mode=TUNNEL, cvlans=CUSTOMERS)
+    endpoint = with_port(an_endpoint(), options, a_network())
+    assert (endpoint.vlan_mode, endpoint.cvlans) == (TUNNEL, CUSTOMERS)
+    network = a_network(segment=a_segment(tunnel=True, cvlans=CUSTOMERS))
+    endpoint = with_port(an_endpoint(), EndpointOptions(vlan_mode=VlanMode.ACCESS), network)
+    assert (endpoint.vlan_mode, endpoint.cvlans) == (VlanMode.ACCESS, ())
