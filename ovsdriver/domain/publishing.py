@@ -135,6 +135,30 @@ def _refuse(
     )
 
 
+def left_to_sibling(
+    published: frozenset[int], *, own: frozenset[int], other_gateway6: bool, current: bool
+) -> frozenset[int]:
+    """Return the families that another endpoint of the same container goes on publishing.
+
+    Docker names one endpoint for each family (engine 28 and newer; before, one for both) and
+    revokes the one that lost its role, but for one of before its own restart (moby,
+    drivers/remote/driver.go). It repeats itself only to who has another role than before.
+
+    Args:
+        published: families that the sibling publishes.
+        own: families that the endpoint has addresses of which is asked for now.
+        other_gateway6: it was told that another one has IPv6, so IPv4 is its own.
+        current: the sibling was asked by the daemon that asks now.
+    """
+    if other_gateway6:
+        return published - {4}
+    if 6 in own and published == {4} and current:
+        # The new one is asked for IPv6 alone; had the role been taken from the sibling, it would
+        # have been told.
+        return published
+    return frozenset()
+
+
 class Earlier:
     """What an earlier call has published: its ports of the host are kept where they still fit."""
 

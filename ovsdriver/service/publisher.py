@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from netaddr import IPNetwork
-
 from ovsdriver.domain import publishing
 from ovsdriver.domain.model import (
     Endpoint,
@@ -165,22 +163,26 @@ class Publisher:
             for each in endpoint.addresses
             if network.gateway_of(each) and network.mode_of(each.version) is Mode.NAT
         ]
-        siblings = self._siblings(endpoint)
-        if other_gateway6:
-            # So IPv4 goes by this endpoint, and not by one that was asked before.
-            for each in siblings:
-                await self._drop_ipv4(each)
-            siblings = self._siblings(endpoint)
+        own = frozenset(each.version for each in served)
+        siblings = [
+            await self._limit(
+                sibling,
+                publishing.left_to_sibling(
+                    frozenset(each.host.version for each in sibling.published),
+                    own=own,
+                    other_gateway6=other_gateway6,
+                    current=sibling.id in self._claims.asked,
+                ),
+            )
+            for sibling in self._siblings(endpoint)
+        ]
+        theirs = [each for sibling in siblings for each in sibling]
         return publishing.wishes(
             ports,
             served,
             bindings=network.bindings,
-            elsewhere=frozenset({6}) if other_gateway6 else _families(siblings, served),
-            skipped={
-                (each.protocol, each.port, each.host.version)
-                for sibling in siblings
-                for each in sibling.published
-            },
+            elsewhere=frozenset({6} if other_gateway6 else {p.host.version for p in theirs} - own),
+            skipped={(each.protocol, each.port, each.host.version) for each in theirs},
         )
 
     def _siblings(self, endpoint: Endpoint) -> list[Endpoint]:
@@ -190,19 +192,21 @@ class Publisher:
             for each in self._state.endpoints()
             if each.published
             and not each.ended
-            and each.sandbox == endpoint.sandbox
+            and each.sandbox == endpoint.sandbox is not None
             and each.id != endpoint.id
         ]
 
-    async def _drop_ipv4(self, sibling: Endpoint) -> None:
+    async def _limit(self, sibling: Endpoint, families: frozenset[int]) -> tuple[Publication, ...]:
+        """Take from a sibling what it publishes of other families, and return the rest."""
         async with self._locks.held(sibling.id):
             current = self._state.endpoint(sibling.id)
             if current is None or current.ended:
-                return
-            rest = tuple(each for each in current.published if each.host.version != 4)
+                return ()
+            rest = tuple(each for each in current.published if each.host.version in families)
             if rest != current.published:
                 await self._state.put_endpoint(replace(current, published=rest))
-                await self._let_go([each for each in current.published if each not in rest])
+                await self._let_go([p for p in current.published if p.host.version not in families])
+            return rest
 
     async def _alive(self, endpoint: Endpoint) -> bool:
         return endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox)
@@ -244,12 +248,6 @@ class Publisher:
                 await self._ports.release(each.at)
                 raise
             return True
-
-
-def _families(siblings: Sequence[Endpoint], served: Sequence[IPNetwork]) -> frozenset[int]:
-    """Return the families that siblings publish and this endpoint could not."""
-    own = {each.version for each in served}
-    return frozenset(p.host.version for s in siblings for p in s.published) - own
 
 
 def _text(each: Publication) -> str:

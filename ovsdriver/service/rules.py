@@ -1,10 +1,14 @@
 """The host's rules as all records say: one plan for all networks and published ports."""
 
+import logging
 from collections.abc import Collection
 
 from ovsdriver.domain import desired
 from ovsdriver.domain.model import Publication
+from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Firewall, State
+
+log = logging.getLogger(__name__)
 
 
 class Rules:
@@ -28,5 +32,11 @@ class Rules:
         )
 
     async def cut(self, published: Collection[Publication]) -> None:
-        """End the connections of ports that are published no more, or not yet."""
-        await self._firewall.cut(published)
+        """End the connections of ports that are published no more, or not yet.
+
+        Where the kernel cannot, they end by themselves, as the containers' ends let them.
+        """
+        try:
+            await self._firewall.cut(published)
+        except UnavailableError as error:
+            log.warning("ports.connections-left", extra={"why": str(error)})

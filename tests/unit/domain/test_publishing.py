@@ -7,7 +7,7 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain import desired
 from ovsdriver.domain.model import HostPort, Publication, Transport
-from ovsdriver.domain.publishing import Earlier, Places, Wish, overlapping, wishes
+from ovsdriver.domain.publishing import Earlier, Places, Wish, left_to_sibling, overlapping, wishes
 from ovsdriver.domain.requests import PortMapping
 from ovsdriver.errors import UnsupportedError
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet, an_endpoint
@@ -38,7 +38,9 @@ def at(host: str, port: int, protocol: Transport = Transport.TCP) -> HostPort:
     return HostPort(protocol=protocol, address=IPAddress(host), port=port)
 
 
-def published(host: str, host_port: int, address: str = "10.1.0.2", port: int = 80) -> Publication:
+def published_at(
+    host: str, host_port: int, address: str = "10.1.0.2", port: int = 80
+) -> Publication:
     return Publication(
         protocol=Transport.TCP,
         host=IPAddress(host),
@@ -125,7 +127,7 @@ def test_the_choices_can_be_said_in_a_sentence(first: int, last: int, words: str
 
 def test_a_port_that_was_chosen_before_is_kept_if_it_still_fits() -> None:
     def kept(wanted: Wish, address: str = "10.1.0.2") -> int:
-        return Earlier([published("0.0.0.0", 40000, address)]).take(wanted)
+        return Earlier([published_at("0.0.0.0", 40000, address)]).take(wanted)
 
     assert kept(wish(mapping())) == 40000
     assert kept(wish(mapping(first=39999, last=40001))) == 40000
@@ -136,10 +138,32 @@ def test_a_port_that_was_chosen_before_is_kept_if_it_still_fits() -> None:
 
 
 def test_a_port_that_was_chosen_before_is_kept_for_one_wish_only() -> None:
-    earlier = Earlier([published("0.0.0.0", 8001), published("::", 8001, "fd00:1::2")])
+    earlier = Earlier([published_at("0.0.0.0", 8001), published_at("::", 8001, "fd00:1::2")])
     exact, span = mapping(first=8001, last=8001), mapping(first=8000, last=8005)
     assert earlier.take(wish(exact)) == 8001
     assert earlier.take(wish(span)) == 0
+
+
+@pytest.mark.parametrize(
+    ("published", "own", "other_gateway6", "current", "left"),
+    [
+        pytest.param({4, 6}, {4, 6}, True, True, {6}, id="this-one-is-for-ipv4"),
+        pytest.param({4}, {4, 6}, True, True, set(), id="and-takes-it-from-the-other"),
+        pytest.param({4}, {4, 6}, False, True, {4}, id="this-one-is-for-ipv6"),
+        pytest.param({4}, {6}, False, True, {4}, id="it-has-only-ipv6"),
+        pytest.param({4}, {4, 6}, False, False, set(), id="the-other-is-of-an-earlier-daemon"),
+        pytest.param({4, 6}, {4, 6}, False, True, set(), id="its-end-was-not-heard-of"),
+        pytest.param({4}, {4}, False, True, set(), id="nor-here"),
+        pytest.param({6}, {4}, False, True, set(), id="nobody-has-ipv6-any-more"),
+    ],
+)
+def test_each_family_of_a_container_is_published_by_one_endpoint(
+    published: set[int], own: set[int], other_gateway6: bool, current: bool, left: set[int]
+) -> None:
+    found = left_to_sibling(
+        frozenset(published), own=frozenset(own), other_gateway6=other_gateway6, current=current
+    )
+    assert found == left
 
 
 @pytest.mark.parametrize(
@@ -172,7 +196,7 @@ def test_what_stands_in_the_way_of_a_wish_is_found_among_all_its_ports() -> None
 
 
 def test_the_plan_has_the_ports_of_endpoints_and_networks_that_stand() -> None:
-    web = an_endpoint(FIRST, published=(published("192.0.2.1", 80),))
+    web = an_endpoint(FIRST, published=(published_at("192.0.2.1", 80),))
     plan = desired.firewall([a_network()], [web])
     assert plan.published == web.published
     assert not desired.firewall([a_network(ended=True)], [web]).published
@@ -181,8 +205,8 @@ def test_the_plan_has_the_ports_of_endpoints_and_networks_that_stand() -> None:
 
 
 def test_one_place_leads_to_one_container_whatever_the_records_say() -> None:
-    dead = an_endpoint(FIRST, published=(published("0.0.0.0", 80),))
-    alive = an_endpoint(SECOND, published=(published("0.0.0.0", 80, "10.1.0.3"),))
+    dead = an_endpoint(FIRST, published=(published_at("0.0.0.0", 80),))
+    alive = an_endpoint(SECOND, published=(published_at("0.0.0.0", 80, "10.1.0.3"),))
     assert len(desired.firewall([a_network()], [dead, alive]).published) == 1
 
 
@@ -193,6 +217,6 @@ def test_one_place_leads_to_one_container_whatever_the_records_say() -> None:
 def test_a_gateway_carries_127_8_where_a_port_of_it_leads_there(host: str, loopback: bool) -> None:
     network = a_network(subnets=(a_subnet(), a_subnet("fd00:1::/64", "fd00:1::1")))
     target = "fd00:1::2" if ":" in host else "10.1.0.2"
-    web = an_endpoint(FIRST, network=RED, published=(published(host, 80, target),))
+    web = an_endpoint(FIRST, network=RED, published=(published_at(host, 80, target),))
     (gateway,) = desired.firewall([network], [web]).gateways
     assert gateway.loopback is loopback

@@ -169,11 +169,22 @@ async def test_a_container_in_another_vlan_than_the_gateway_is_refused(
         await running.endpoints.publish(RED, FIRST, [WEB])
 
 
-@pytest.mark.parametrize("part", ["ensure", "cut"])
+async def test_connections_that_the_kernel_cannot_end_do_not_keep_ports_from_coming_and_going(
+    running: Host, failing: Callable[[Any, str], None]
+) -> None:
+    failing(running.firewall, "cut")
+    await running.endpoints.publish(RED, FIRST, [WEB, DNS])
+    assert len(rules(running)) == 2
+    failing(running.firewall, "cut")
+    await running.endpoints.revoke(RED, FIRST)
+    assert not running.ports.held()
+
+
+@pytest.mark.parametrize("part", ["firewall", "ports"])
 async def test_a_failure_leaves_nothing(
     running: Host, failing: Callable[[Any, str], None], part: str
 ) -> None:
-    failing(running.firewall, part)
+    failing(getattr(running, part), "ensure" if part == "firewall" else "relay")
     with pytest.raises(UnavailableError):
         await running.endpoints.publish(RED, FIRST, [WEB, DNS])
     assert not running.ports.held()
@@ -326,6 +337,18 @@ async def test_two_endpoints_of_one_container_publish_a_family_each(host: Host) 
     # now the first has both
     await host.endpoints.publish(RED, FIRST, [WEB])
     assert rules(host) == [("0.0.0.0", 8080, "10.1.0.2"), ("::", 8080, "fd00:1::2")]
+
+
+async def test_a_role_that_was_lost_while_docker_forgot_it_is_taken_over(host: Host) -> None:
+    """Engine 29 sends no Revoke for endpoints of before its own restart with live-restore."""
+    await dual(host, RED, 1, FIRST, "/netns/one")
+    await dual(host, BLUE, 2, SECOND, "/netns/one")
+    await host.endpoints.publish(RED, FIRST, [WEB])
+    host.publisher.daemon_ended()
+    await host.endpoints.publish(BLUE, SECOND, [WEB])
+    assert [address for _, _, address in rules(host)] == ["10.1.1.2", "fd00:2::2"]
+    assert not records(host, FIRST)
+    assert len(host.ports.held()) == 2
 
 
 async def test_the_order_in_which_two_endpoints_are_asked_makes_no_difference(host: Host) -> None:
