@@ -258,6 +258,8 @@ def _on_loopback(holder: socket.socket, port: HostPort) -> socket.socket:
         if port.protocol is Transport.TCP:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.listen(_BACKLOG)
+        else:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAM_BUFFER)
         return made
     opened = _open(port.protocol, LOOPBACK6)
     if opened is None:

@@ -36,9 +36,11 @@ async def ports() -> AsyncIterator[KernelHostPorts]:
     await made.close()
 
 
-async def relayed(ports: KernelHostPorts, protocol: Transport, target: int) -> HostPort:
-    held = HostPort(protocol=protocol, address=ANY6, port=PORT)
-    assert await ports.hold(protocol, [ANY6], [PORT]) == PORT
+async def relayed(
+    ports: KernelHostPorts, protocol: Transport, target: int, host: IPAddress = ANY6
+) -> HostPort:
+    held = HostPort(protocol=protocol, address=host, port=PORT)
+    assert await ports.hold(protocol, [host], [PORT]) == PORT
     await ports.relay(held, IPAddress(CONTAINER), target)
     return held
 
@@ -190,6 +192,31 @@ async def test_datagrams_are_copied_and_each_client_keeps_its_own_way(
         assert await sent(one, b"c") == b"c 0"
 
 
+@pytest.mark.parametrize("host", [ANY6, IPAddress("::1")])
+async def test_large_datagrams_come_through_many_at_once(
+    ports: KernelHostPorts, echo: Echo, host: IPAddress
+) -> None:
+    await relayed(ports, Transport.UDP, 5353, host)
+    loop = asyncio.get_running_loop()
+    with a_client() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        texts = [b"%d" % number * 5000 for number in range(8)]
+        for each in texts:
+            client.send(each)  # without giving the relay its turn
+        async with asyncio.timeout(PATIENCE_S):
+            answers = [await loop.sock_recv(client, 1 << 16) for _ in texts]
+        assert answers == [each + b" 0" for each in texts]
+
+
+async def test_a_connection_to_one_address_is_copied_as_well(ports: KernelHostPorts) -> None:
+    async with Upper() as server:
+        held = await relayed(ports, Transport.TCP, server.port, IPAddress("::1"))
+        assert await asked(b"a") == b"A"
+        await ports.release(held)
+        with pytest.raises(ConnectionRefusedError):
+            await asked(b"b")
+
+
 async def test_a_silent_client_is_forgotten_and_the_eldest_makes_room(
     ports: KernelHostPorts, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +226,7 @@ async def test_a_silent_client_is_forgotten_and_the_eldest_makes_room(
         assert await sent(one, b"a") == b"a 0"
         assert await sent(two, b"b") == b"b 1"
         assert await sent(one, b"c") == b"c 2", "a new way"
-    monkeypatch.setattr(relay, "_IDLE_S", 0.05)
+    monkeypatch.setattr(relay, "_IDLE_S", 2)  # more than an answer takes on a busy machine
     with a_client() as three:
         assert await sent(three, b"d") == b"d 3"
         async with asyncio.timeout(PATIENCE_S):
