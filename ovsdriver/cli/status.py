@@ -64,6 +64,7 @@ def _print(status: dict[str, Any]) -> None:
             ("Open vSwitch", _switch(status["open_vswitch"])),
             ("Docker", _docker(status["docker"])),
             ("Records", _counts(status["counts"])),
+            *(("Uplink", each) for each in status["uplinks"]),
             ("Last look", _look(status["repairs"])),
         ]
     )

@@ -121,6 +121,7 @@ class Console:
             open_vswitch=reports.switch(self._switch),
             docker=reports.docker(view),
             counts=reports.counts(scene) if scene else None,
+            uplinks=reports.uplinks(scene) if scene else (),
             repairs=repairs,
             warnings=(*self._faults, *(reports.warnings(scene) if scene else ()), *findings),
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
-from ovsdriver.domain import desired, names, port_planning, tunnels
+from ovsdriver.domain import desired, names, port_planning, tunnels, vlans
 from ovsdriver.domain.model import Endpoint, EndpointId, HostPort, Network, PortKind
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
@@ -250,6 +250,8 @@ class Status:
     docker: DockerReport = DockerReport()
     counts: Counts | None = None
     """None: the store could not be read."""
+    uplinks: tuple[str, ...] = ()
+    """A phrase for each: its NICs, its bridge, what it carries."""
     repairs: RepairReport = RepairReport()
     warnings: tuple[str, ...] = ()
 
@@ -294,6 +296,29 @@ def counts(scene: Scene) -> Counts:
     )
 
 
+def uplinks(scene: Scene) -> tuple[str, ...]:
+    """Return a phrase for each uplink: its NICs, its bridge, what it carries."""
+    networks = {each.segment.bridge: each for each in scene.state.networks() if not each.ended}
+    found = []
+    for bridge, network in sorted(networks.items()):
+        seen = _uplink(scene, _uplinked(scene, bridge) or network)
+        if seen is not None:
+            carried = vlans.text(each for each in seen.vlans if each)
+            untagged = "untagged frames" if 0 in seen.vlans else ""
+            what = " and ".join(filter(None, (f"VLAN {carried}" if carried else "", untagged)))
+            found.append(
+                f"{'+'.join(seen.nics)} on {bridge} carries "
+                f"{what or ('all VLANs' if seen.port else 'nothing')}"
+            )
+    return tuple(found)
+
+
+def _uplinked(scene: Scene, bridge: str) -> Network | None:
+    """Return a network on a bridge that has an uplink; others on it may have no way out."""
+    networks = (each for each in scene.state.networks() if each.segment.bridge == bridge)
+    return next((each for each in networks if each.segment.uplink and not each.ended), None)
+
+
 def warnings(scene: Scene) -> tuple[str, ...]:
     """Return what a person should look at, a sentence each."""
     found = []
@@ -336,9 +361,10 @@ def warnings(scene: Scene) -> tuple[str, ...]:
 
 
 def _uplink_warnings(scene: Scene) -> Iterator[str]:
-    bridges = {each.segment.bridge: each for each in scene.state.networks() if each.made}
-    for bridge, network in sorted(bridges.items()):
-        uplink = _uplink(scene, network)
+    bridges = sorted({each.segment.bridge for each in scene.state.networks() if each.made})
+    for bridge in bridges:
+        network = _uplinked(scene, bridge)
+        uplink = _uplink(scene, network) if network is not None else None
         if uplink is not None and uplink.fault:
             yield (
                 f"uplink {'+'.join(uplink.nics)} of bridge {bridge}: {uplink.fault}, so its "

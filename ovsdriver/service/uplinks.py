@@ -76,7 +76,7 @@ class Uplinks:
         async with self._lock:
             wanted = self._wanted(bridge)
             if wanted is not None:
-                await self._switch.ensure_uplink(wanted, awaited=False)
+                await self._relist(wanted)
             for nic, note in uplink_notes.read(self._notes.notes(), bridge).items():
                 if wanted is None or nic not in wanted.nics:
                     await self._free(nic, note, keep=wanted)
@@ -89,9 +89,8 @@ class Uplinks:
         """
         async with self._lock:
             wanted = self._wanted(bridge)
-            port = self._switch.port(wanted.name) if wanted is not None else None
-            if wanted is not None and port is not None and port.trunks != wanted.trunks:
-                await self._switch.ensure_uplink(wanted, awaited=False)
+            if wanted is not None:
+                await self._relist(wanted)
 
     async def release_all(self) -> None:
         """Take every NIC out of its bridge and make it as it was, whatever the records want."""
@@ -147,6 +146,16 @@ class Uplinks:
                     "remove its networks"
                 )
             await self._write(nic, NicNote(bridge=wanted.bridge, before=before))
+
+    async def _relist(self, wanted: UplinkPort) -> None:
+        """Change what an uplink that is there carries.
+
+        One that is not is left to who makes it: it may be a network that is being made, and its
+        NIC the host's until its addresses are noted.
+        """
+        port = self._switch.port(wanted.name)
+        if port is not None and port.trunks != wanted.trunks:
+            await self._switch.ensure_uplink(wanted, awaited=False)
 
     async def _join(self, wanted: UplinkPort) -> None:
         for nic in wanted.nics:

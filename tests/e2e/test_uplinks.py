@@ -213,9 +213,15 @@ def test_the_host_moves_to_the_bridge_and_back(
     ann.never_reaches(ROUTER)
     assert "the host is on the bridge" in bed.ovsnet("network", "show", "one")
 
+    assert "eth1 on br-eth1 carries VLAN 30 and untagged frames" in bed.ovsnet("status")
+
     bare = on_eth1(stage, "bare", "none")
     bob = stage.container("bob", bare)
     bed.restart_plugin()
+    bed.vswitchd.stop(SIGKILL)
+    bed.start_vswitchd()
+    host.reaches(ROUTER, who="router")
+    assert device_of(host, ROUTER6) == "br-eth1"
     bed.docker("rm", "--force", "ann")
     bed.docker("network", "rm", "one")
     host.reaches(ROUTER, who="router")

@@ -4,13 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain import desired, uplink_notes
 from ovsdriver.domain.model import (
     BondMode,
     Datapath,
     Endpoint,
+    HostPlace,
     Lacp,
     Mode,
     Network,
@@ -358,3 +359,29 @@ def test_notes_of_nics_come_back_and_others_are_passed_over() -> None:
     }
     assert uplink_notes.read(notes) == {"eth1": note}
     assert uplink_notes.read(notes, "br-other") == {}
+
+
+def test_a_host_on_one_nic_moves_and_on_two_does_not() -> None:
+    lived_on = {"addresses": (IPNetwork("192.0.2.7/24"),), "mac": EUI("02:00:00:00:00:e1")}
+    both = {"uplink": ("eth1", "eth2"), "uplink_move": True}
+    eth1 = a_nic("eth1", mtu=9000, **lived_on)
+    uplink = planned(uplinked(**both), eth1, a_nic("eth2", mtu=9000)).segment.uplink
+    assert uplink is not None
+    # the userspace datapath's taps lose longer frames
+    assert uplink.host == HostPlace(mac=EUI("02:00:00:00:00:e1"), mtu=1500)
+    with pytest.raises(UnsupportedError, match="and eth2 does, too"):
+        planned(uplinked(**both), eth1, a_nic("eth2", **lived_on))
+
+
+def test_a_bridge_has_the_host_on_it_as_long_as_a_network_wants_that() -> None:
+    host = HostPlace(mac=EUI("02:00:00:00:00:e1"), mtu=1500)
+    segment = a_segment("br-eth1", 30, uplink=Uplink(nics=("eth1",), host=host))
+    moved = a_network(segment=segment, mode=Mode.FLAT)
+    other = a_network(BLUE, segment=a_segment("br-eth1", 40), mode=Mode.ISOLATED)
+    bridge = desired.bridge(other.segment, [moved, other], owner="ovsnet")
+    assert bridge is not None
+    assert bridge.host == host
+    bridge = desired.bridge(other.segment, [replace(moved, ended=True), other], owner="ovsnet")
+    assert bridge is not None
+    assert bridge.host is None
+    assert desired.uplink_ports([moved], owner="ovsnet")["br-eth1"].trunks == (0, 30)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain.model import Datapath, Mode, PortKind, VlanMode
+from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.protocol import options
@@ -83,6 +83,42 @@ def test_every_endpoint_option_arrives_in_its_field():
         protected=True,
         typed=typed,
     )
+
+
+def test_the_options_of_an_uplink_arrive_in_their_fields():
+    typed = {
+        "ovs.uplink": "eth1, eth2+eth3",
+        "ovs.bond": "Balance-SLB",
+        "ovs.lacp": "passive",
+        "ovs.uplink_move": "yes",
+        "ovs.vlan_mode": "dot1q-tunnel",
+        "ovs.cvlans": "7,8-9",
+    }
+    assert options.network(typed, internal=False) == NetworkOptions(
+        uplink=("eth1", "eth2", "eth3"),
+        bond=BondMode.BALANCE_SLB,
+        lacp=Lacp.PASSIVE,
+        uplink_move=True,
+        vlan_mode=VlanMode.DOT1Q_TUNNEL,
+        cvlans=(7, 8, 9),
+        typed=typed,
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"ovs.uplink": "eth1+eth1"}, "names a NIC twice"),
+        ({"ovs.uplink": "eth1+"}, "cannot be a NIC's name"),
+        ({"ovs.uplink": "a-very-long-name-1"}, "a NIC's name has at most 15"),
+        ({"ovs.bond": "lacp"}, "none of `active-backup`, `balance-slb`, `balance-tcp`"),
+        ({"ovs.lacp": "fast"}, "none of `off`, `passive`, `active`"),
+        ({"ovs.vlan_mode": "trunk"}, "none of `access`, `dot1q-tunnel`"),
+        ({"ovs.uplnk": "eth1"}, "did you mean `ovs.uplink`?"),
+    ],
+)
+def test_a_wrong_uplink_is_refused_with_what_would_be_right(typed, words):
+    assert words in network_refusal(typed)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from ovsdriver.domain.model import BondMode, Mode, VlanMode, VlanTag
 from ovsdriver.domain.observed import ObservedPort
 from ovsdriver.domain.requests import EndpointOptions, NewEndpoint
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
+from ovsdriver.service import report
 from tests.builders import BLUE, FIRST, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -256,3 +257,29 @@ async def test_a_tunnel_is_refused_while_open_vswitch_looks_at_one_tag(host: Hos
     assert (port.vlan_mode, port.tag) == ("dot1q-tunnel", 30)
     assert (await host.reconciler.reconcile()).mended == ()
     assert trunks(host) == (30,)
+
+
+async def test_an_uplink_that_is_not_there_is_not_made_by_a_removal(host: Host) -> None:
+    await on_eth1(host, RED, 30)
+    host.switch.drop_port("eth1")
+    await on_eth1(host, BLUE, 31)
+    host.switch.drop_port("eth1")
+    await host.networks.delete(RED)
+    assert trunks(host) is None
+    await host.reconciler.reconcile()
+    assert trunks(host) == (31,)
+
+
+async def test_status_tells_what_each_wire_carries(host: Host) -> None:
+    await on_eth1(host, RED, 30)
+    await on_eth1(host, BLUE, 0)
+    await host.create_network("c3" * 32, mode=Mode.ISOLATED, bridge="br-eth1", vlan=VlanTag(40))
+    scene = report.Scene(owner="ovsnet", state=host.state, switch=host.switch)
+    assert report.uplinks(scene) == ("eth1 on br-eth1 carries VLAN 30 and untagged frames",)
+    assert report.warnings(scene) == ()
+    host.switch.drop_port("eth1")
+    assert report.uplinks(scene) == ("eth1 on br-eth1 carries nothing",)
+    assert "uplink eth1 of bridge br-eth1: the port is not" in report.warnings(scene)[0]
+    (seen,) = {each.uplink for each in report.report(scene).networks if each.mode == "flat"}
+    assert seen is not None
+    assert (seen.nics, seen.port, seen.host) == (("eth1",), "", False)
