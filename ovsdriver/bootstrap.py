@@ -35,8 +35,17 @@ from ovsdriver.errors import ConfigurationError, ConflictError, DriverError, Una
 from ovsdriver.logs import event
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Firewall, HostNotes
-from ovsdriver.protocol import admin, admin_ipam, admin_reservations, methods, sockets
+from ovsdriver.protocol import (
+    admin,
+    admin_changes,
+    admin_ipam,
+    admin_reservations,
+    in_force,
+    methods,
+    sockets,
+)
 from ovsdriver.protocol.server import Call, PluginServer
+from ovsdriver.service.changes import Changes
 from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.console import Console, Works
 from ovsdriver.service.endpoints import Endpoints
@@ -120,6 +129,7 @@ async def _serve(settings: Settings, fault: str) -> int:
             degraded=lambda: backend.degraded,
             closed=backend.closed,
             purge_unread=store.purge,
+            in_force=in_force,
         )
         server = PluginServer(metrics=metrics, deadline_s=settings.deadline_s)
         await _listen(settings, server, backend, console, stack)
@@ -299,6 +309,7 @@ async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitSt
         console,
         *admin_ipam.routes(console.addresses),
         *admin_reservations.routes(console.reservations),
+        *admin_changes.routes(console.changes),
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -476,6 +487,12 @@ class _Product:
                     publisher=publisher,
                     reconciler=reconciler,
                     firewall=firewall,
+                    changes=Changes(
+                        owner=settings.instance,
+                        state=state,
+                        networks=networks,
+                        endpoints=endpoints,
+                    ),
                 ),
                 services=methods.Services(
                     networks=networks,

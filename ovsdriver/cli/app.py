@@ -3,7 +3,18 @@
 import click
 
 from ovsdriver import __version__
-from ovsdriver.cli import check, endpoint, ipam, network, options, ports, purge, serve, status
+from ovsdriver.cli import (
+    change,
+    check,
+    endpoint,
+    ipam,
+    network,
+    options,
+    ports,
+    purge,
+    serve,
+    status,
+)
 from ovsdriver.cli.outcome import EXIT_CODES
 
 
@@ -36,6 +47,7 @@ def command() -> None:
       ovsnet network ls                    networks with bridge, VLAN and subnets
       ovsnet endpoint ls                   containers with address, MAC and port
       ovsnet ports                         published ports, and what they lead to
+      ovsnet set lab ovs.icc=false         change options while containers are connected
       ovsnet ipam leases                   who holds which address, and since when
       ovsnet options                       what can be typed after -o and --ipam-opt
 
@@ -51,6 +63,7 @@ for _each in (
     network.command,
     endpoint.command,
     ports.command,
+    change.command,
     ipam.command,
     options.command,
     purge.command,

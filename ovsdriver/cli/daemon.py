@@ -40,6 +40,10 @@ class Daemon:
         path = f"/networks/{quote(name, safe='')}{'?force=true' if force else ''}"
         return self._ask("DELETE", path, CHANGE_S)
 
+    def change(self, target: str, options: Mapping[str, str]) -> dict[str, Any]:
+        """Change options of a network or a container."""
+        return self._ask("POST", "/set", CHANGE_S, {"target": target, "options": options})
+
     def purge(self) -> dict[str, Any]:
         """Remove everything with our mark."""
         return self._ask("POST", "/purge", CHANGE_S)

@@ -15,6 +15,7 @@ from ovsdriver.cli.ports import place
 from ovsdriver.config import Settings
 from ovsdriver.domain import vlans
 from ovsdriver.domain.model import PortKind, VlanMode
+from ovsdriver.protocol.options import Scope
 
 
 @click.group(name="endpoint", epilog=EXIT_CODES)
@@ -109,6 +110,7 @@ def _print(endpoint: dict[str, Any]) -> None:
             ("Published", _published(endpoint) or "-"),
             ("Sandbox", endpoint["sandbox"] or "-"),
             ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
+            ("In force", show.in_force(endpoint["in_force"], Scope.ENDPOINT)),
         ]
     )
 

@@ -11,6 +11,7 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
 from ovsdriver.errors import DriverError
+from ovsdriver.protocol.options import Scope
 from ovsdriver.service import lookup
 
 STYLES = {
@@ -102,6 +103,7 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             *([("Probing port", network["probe_link"])] if network["probe_link"] else []),
             *([("Uplink", _uplink(network["uplink"]))] if network["uplink"] else []),
             ("Options", _options(network["options"])),
+            ("In force", show.in_force(network["in_force"], Scope.NETWORK)),
         ]
     )
     if endpoints:

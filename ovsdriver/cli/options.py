@@ -12,6 +12,12 @@ _TITLES = {
     options.Scope.IPAM: "Addresses: docker network create --ipam-opt NAME=VALUE",
 }
 
+_TARGETS = {
+    options.Scope.NETWORK: "NETWORK",
+    options.Scope.ENDPOINT: "CONTAINER",
+    options.Scope.IPAM: "NETWORK",
+}
+
 
 @click.command(name="options", short_help="List the options of networks, containers and pools.")
 @click.option("--markdown", is_flag=True, help="Print the table as README has it.")
@@ -38,6 +44,11 @@ def command(markdown: bool, as_json: bool) -> None:
             click.echo(f"\n  {click.style(row.name, bold=True)}")
             click.echo(click.wrap_text(row.help, 96, "      ", "      "))
             click.echo(f"      default: {row.default.replace('`', '')}")
+            if row.fixed:
+                changes = f"not by ovsnet set: {row.fixed}"
+                click.echo(click.wrap_text(f"changes: {changes}", 96, "      ", "        "))
+            else:
+                click.echo(f"      changes: ovsnet set {_TARGETS[scope]} {row.name}=…")
             if row.aliases:
                 click.echo(f"      also: {', '.join(row.aliases)}")
 
@@ -49,4 +60,6 @@ def _plain(row: options.Option) -> dict[str, object]:
         "default": row.default,
         "help": row.help,
         "aliases": list(row.aliases),
+        "live": not row.fixed,
+        "fixed": row.fixed,
     }

@@ -1,7 +1,7 @@
 """Tables and times for people, JSON for programs."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ovsdriver.domain import vlans
+from ovsdriver.protocol import options
 
 ID_DIGITS = 12
 
@@ -69,6 +70,13 @@ def vlan(tag: int) -> str:
 def tunnelled(cvlans: Sequence[int]) -> str:
     """Return which tags of containers travel below a tunnel's."""
     return f"the tags {vlans.text(cvlans)}" if cvlans else "all tags"
+
+
+def in_force(values: Mapping[str, str | None], scope: options.Scope) -> str:
+    """Return what is in force of the options that `ovsnet set` changes."""
+    changeable = {row.name for row in options.rows(scope) if not row.fixed}
+    said = [f"{name}={value}" for name, value in values.items() if value and name in changeable]
+    return "  ".join(said) or "-"
 
 
 def duration(seconds: float) -> str:

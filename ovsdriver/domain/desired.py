@@ -21,6 +21,7 @@ from ovsdriver.domain.model import (
     Uplink,
     UplinkPort,
     Veth,
+    VlanMode,
     VlanTag,
 )
 
@@ -107,18 +108,22 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: 
     internal = endpoint.port is PortKind.INTERNAL
     return Attachment(
         endpoint=endpoint.id,
-        link=_tap(endpoint, owner) if internal else _veth(endpoint, owner, tx_offload=tx_offload),
+        link=(
+            _tap(network, endpoint, owner)
+            if internal
+            else _veth(network, endpoint, owner, tx_offload=tx_offload)
+        ),
         port=Port(
             name=names.port(endpoint),
             bridge=network.segment.bridge,
             tag=own_vlan(network, endpoint),
-            vlan_mode=endpoint.vlan_mode,
+            vlan_mode=vlan_mode(network, endpoint),
             trunks=endpoint.trunks,
-            cvlans=endpoint.cvlans,
+            cvlans=cvlans(network, endpoint),
             internal=internal,
             moves=internal,
             # or vswitchd makes it the smallest of the bridge's, before it is in its container
-            mtu=endpoint.mtu if internal else None,
+            mtu=mtu(network, endpoint) if internal else None,
             ofport=endpoint.ofport,
             protected=endpoint.protected or not network.icc,
             external_ids=names.endpoint_ids(owner, endpoint),
@@ -126,31 +131,56 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: 
     )
 
 
-def _veth(endpoint: Endpoint, owner: str, *, tx_offload: bool) -> Veth:
+def _veth(network: Network, endpoint: Endpoint, owner: str, *, tx_offload: bool) -> Veth:
     return Veth(
         host=names.host_link(endpoint.id),
         container=names.container_link(endpoint.id),
         mac=endpoint.mac,
-        mtu=endpoint.mtu,
+        mtu=mtu(network, endpoint),
         tx_offload=tx_offload,
         alias=names.alias(owner, endpoint.id),
     )
 
 
-def _tap(endpoint: Endpoint, owner: str) -> Tap:
+def _tap(network: Network, endpoint: Endpoint, owner: str) -> Tap:
     # Its MAC is not said to vswitchd, which would go on trying to set it on a device that it does
     # not see any more.
     return Tap(
         name=names.internal_link(endpoint.id),
         mac=endpoint.mac,
-        mtu=endpoint.mtu,
+        mtu=mtu(network, endpoint),
         alias=names.alias(owner, endpoint.id),
     )
 
 
+def mtu(network: Network, endpoint: Endpoint) -> int:
+    """Return the MTU of both ends of an endpoint's link, in bytes."""
+    return network.mtu if endpoint.mtu is None else endpoint.mtu
+
+
+def vlan_mode(network: Network, endpoint: Endpoint) -> VlanMode:
+    """Return the mode of an endpoint's port.
+
+    Trunks alone leave untagged frames in the network's VLAN, so that the address which Docker
+    gives the container goes on working.
+    """
+    if endpoint.vlan_mode is not None:
+        return endpoint.vlan_mode
+    if endpoint.trunks:
+        return VlanMode.NATIVE_UNTAGGED
+    return network.segment.vlan_mode
+
+
+def cvlans(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
+    """Return the tags that may travel below an endpoint's own; none: all, or it is no tunnel."""
+    if vlan_mode(network, endpoint) is not VlanMode.DOT1Q_TUNNEL:
+        return ()
+    return endpoint.cvlans or network.segment.cvlans
+
+
 def own_vlan(network: Network, endpoint: Endpoint) -> VlanTag | None:
     """Return the VLAN that untagged frames of ``endpoint`` are in; None if in none."""
-    if not endpoint.vlan_mode.has_tag:
+    if not vlan_mode(network, endpoint).has_tag:
         return None
     return network.segment.tag if endpoint.vlan is None else endpoint.vlan
 

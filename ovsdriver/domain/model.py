@@ -152,6 +152,11 @@ class Segment:
     cvlans: tuple[VlanTag, ...] = ()
     """Those tags that may; none listed: all. Frames without one may always."""
 
+    @property
+    def vlan_mode(self) -> VlanMode:
+        """The mode of ports that have none of their own."""
+        return VlanMode.DOT1Q_TUNNEL if self.tunnel else VlanMode.ACCESS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
@@ -286,7 +291,8 @@ class Endpoint:
     leases: tuple[int, ...] = ()
     """Serials of the leases behind the addresses, where our IPAM gave them."""
     mac: EUI
-    mtu: int = 1500
+    mtu: int | None = None
+    """Its own, in bytes; None: the network's."""
     sandbox: str | None = None
     """Path of the network namespace, from Join on; None before, and again after Leave."""
     ended: bool = False
@@ -298,11 +304,12 @@ class Endpoint:
     port: PortKind = PortKind.VETH
     vlan: VlanTag | None = None
     """The VLAN of its untagged frames; None: the network's."""
-    vlan_mode: VlanMode = VlanMode.ACCESS
+    vlan_mode: VlanMode | None = None
+    """Its own; None: what follows from its trunks and the network (``desired.vlan_mode``)."""
     trunks: tuple[VlanTag, ...] = ()
     """VLANs that it sees tagged, ascending; none unless the user listed them (``ovs.trunks``)."""
     cvlans: tuple[VlanTag, ...] = ()
-    """Of :attr:`VlanMode.DOT1Q_TUNNEL`: as ``Segment.cvlans``."""
+    """Of :attr:`VlanMode.DOT1Q_TUNNEL`: as ``Segment.cvlans``; none: the network's."""
     ofport: int | None = None
     """The OpenFlow port number that the user asked for."""
     protected: bool = False

@@ -88,6 +88,8 @@ class Surroundings:
     """Open vSwitch looks at two VLAN tags of a frame (``vlan-limit``)."""
     nics: Mapping[str, uplinks.KnownNic] = field(default_factory=dict)
     """The NICs of the uplink, those that there are."""
+    current: Network | None = None
+    """The network itself, if it stands already: none of ``networks``. See ``replanning``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +129,14 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         UnsupportedError: this host or this bridge cannot do it.
     """
     options = new.options
+    current = around.current
     segment = _segment(new, around, defaults, bridge)
     offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
     mode = _mode(new, offered, outside=segment.adopted or segment.uplink is not None)
-    subnets = _subnets(offered, mode, options, around.pools, defaults.spaces)
+    if current is not None:
+        subnets = current.subnets
+    else:
+        subnets = _subnets(offered, mode, options, around.pools, defaults.spaces)
     _refuse_stray_gateways(options, mode, subnets)
     modes = mode_planning.by_family(options, mode, {subnet.family for subnet in subnets})
     mode_planning.refuse_vain(options, modes)
@@ -140,7 +146,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         internal_ports.refuse_long_frames(mtu, segment.datapath)
         if options.interface_prefix is not None:
             internal_ports.refuse_prefix(options.interface_prefix, segment.datapath)
-    if mode.has_gateway:
+    if mode.has_gateway and current is None:
         _refuse_overlaps(subnets, around)
     return Network(
         id=new.id,
@@ -155,7 +161,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         isolate=bool(options.isolate),
         icc=options.icc,
         bindings=options.bindings,
-        probe=_probe(subnets, around.pools),
+        probe=current.probe if current is not None else _probe(subnets, around.pools),
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=options.port,
         options=options.typed,
@@ -176,14 +182,20 @@ def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: st
             "one with -o ovs.bridge=NAME"
         )
     companions = [each for each in around.networks if each.segment.bridge == name]
+    if around.current is not None:
+        companions.append(around.current)
     adopted = not here.owned if here is not None else any(c.segment.adopted for c in companions)
     if adopted and here is None:
         raise UnsupportedError(
             f"bridge {name} was adopted by earlier networks and is not there now; "
             f"make it again (ovs-vsctl add-br {name}) or name another one with -o ovs.bridge=NAME"
         )
-    uplink = uplinks.choose(
-        options, internal=new.internal, bridge=name, networks=around.networks, nics=around.nics
+    uplink = (
+        around.current.segment.uplink
+        if around.current is not None
+        else uplinks.choose(
+            options, internal=new.internal, bridge=name, networks=around.networks, nics=around.nics
+        )
     )
     if uplink is not None and not uplink.given and adopted and not options.bridge:
         raise ConflictError(
@@ -246,7 +258,9 @@ def _tag(
     *,
     adopted: bool,
 ) -> VlanTag:
-    ours: dict[int, Network] = {each.segment.tag: each for each in companions}
+    ours: dict[int, Network] = {
+        each.segment.tag: each for each in companions if each is not around.current
+    }
     if options.vlan is not None:
         other = ours.get(options.vlan)
         if other is not None and other.ended:

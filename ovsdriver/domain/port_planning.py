@@ -6,43 +6,80 @@ Everything that can be refused about such a port without looking at the switch i
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ovsdriver.domain import desired, internal_ports, vlans
+from ovsdriver.domain import desired, internal_ports, tunnels, vlans
 from ovsdriver.domain.model import Endpoint, Network, PortKind, VlanMode
-from ovsdriver.domain.planning import DEFAULT_PREFIX
+from ovsdriver.domain.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import EndpointOptions
-from ovsdriver.errors import InvalidOptionError
+from ovsdriver.errors import InvalidOptionError, UnsupportedError
 
 
-def with_port(endpoint: Endpoint, options: EndpointOptions, network: Network) -> Endpoint:
-    """Return ``endpoint`` with the port that ``options`` ask for; its MTU is settled before.
+def with_options(
+    endpoint: Endpoint, options: EndpointOptions, network: Network, *, two_tags: bool = True
+) -> Endpoint:
+    """Return ``endpoint`` as ``options`` want it; its MAC is settled elsewhere.
 
-    ``ovs.trunks`` alone leaves untagged frames in the network's VLAN, so that the address which
-    Docker gives the container goes on working: ``native-untagged``.
+    What they do not say is left out of the record too, so that it follows the network.
+
+    Raises:
+        InvalidOptionError, UnsupportedError: see :func:`check`.
+    """
+    made = replace(
+        endpoint,
+        mtu=options.mtu,
+        port=options.port or network.port,
+        vlan=options.vlan,
+        vlan_mode=options.vlan_mode,
+        trunks=options.trunks,
+        cvlans=options.cvlans,
+        ofport=options.ofport,
+        protected=options.protected,
+        options=options.typed,
+    )
+    check(made, network, two_tags=two_tags)
+    return made
+
+
+def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> None:
+    """Refuse an endpoint that ``network`` cannot have.
+
+    Args:
+        endpoint: its record.
+        network: the one that it is on.
+        two_tags: Open vSwitch looks at two VLAN tags of a frame (``vlan-limit``).
 
     Raises:
         InvalidOptionError: options contradict each other or the network.
-        UnsupportedError: the bridge cannot do it.
+        UnsupportedError: the bridge, or Open vSwitch, cannot do it.
     """
-    mode = options.vlan_mode
-    if mode is None:
-        own = VlanMode.DOT1Q_TUNNEL if network.segment.tunnel else VlanMode.ACCESS
-        mode = VlanMode.NATIVE_UNTAGGED if options.trunks else own
-    tunnels = mode is VlanMode.DOT1Q_TUNNEL
-    kind = options.port or network.port
-    made = replace(
-        endpoint,
-        port=kind,
-        vlan=options.vlan,
-        vlan_mode=mode,
-        trunks=options.trunks,
-        cvlans=options.cvlans or (network.segment.cvlans if tunnels else ()),
-        ofport=options.ofport,
-        protected=options.protected,
+    _refuse_mtu(endpoint, network)
+    _refuse_contradictions(endpoint, network)
+    tunnels.check(
+        desired.vlan_mode(network, endpoint),
+        endpoint.cvlans,
+        desired.own_vlan(network, endpoint) or 0,
+        two_tags=two_tags,
     )
-    _refuse_contradictions(made, network)
-    if kind is PortKind.INTERNAL:
-        _refuse_unfit_internal(made, network)
-    return made
+    if endpoint.port is PortKind.INTERNAL:
+        _refuse_unfit_internal(endpoint, network)
+
+
+def refuse_unpublishable(endpoint: Endpoint, network: Network, ports: str) -> None:
+    """Refuse published ports of a container that is not where its network's gateway is.
+
+    Args:
+        endpoint: its record.
+        network: the one that it is on.
+        ports: some of them, for the sentence: ``80/tcp``.
+
+    Raises:
+        UnsupportedError: it is not.
+    """
+    if desired.own_vlan(network, endpoint) != network.segment.tag:
+        raise UnsupportedError(
+            f"publishing {ports}: by its ovs.vlan or ovs.vlan_mode the container is not in the "
+            "network's own VLAN, where the gateway that would publish is; leave -p and -P out, or "
+            "the option"
+        )
 
 
 def others_carried(
@@ -57,8 +94,21 @@ def others_carried(
     ]
 
 
+def _refuse_mtu(endpoint: Endpoint, network: Network) -> None:
+    mtu = desired.mtu(network, endpoint)
+    if mtu < IPV6_MINIMUM_MTU and any(each.version == 6 for each in endpoint.addresses):
+        raise InvalidOptionError(
+            f"ovs.mtu={mtu}: IPv6 needs at least {IPV6_MINIMUM_MTU} bytes; choose more"
+        )
+    if mtu > network.mtu:
+        raise InvalidOptionError(
+            f"ovs.mtu={mtu}: the network carries at most {network.mtu} bytes; choose no more, or "
+            "make the network with a larger ovs.mtu"
+        )
+
+
 def _refuse_contradictions(endpoint: Endpoint, network: Network) -> None:
-    mode, trunks = endpoint.vlan_mode, endpoint.trunks
+    mode, trunks = desired.vlan_mode(network, endpoint), endpoint.trunks
     if trunks and not mode.has_trunks:
         raise InvalidOptionError(
             f"ovs.trunks={vlans.text(trunks)} and ovs.vlan_mode={mode} contradict each other: an "
@@ -87,4 +137,4 @@ def _refuse_unfit_internal(endpoint: Endpoint, network: Network) -> None:
     datapath = network.segment.datapath
     if network.interface_prefix != DEFAULT_PREFIX:
         internal_ports.refuse_prefix(network.interface_prefix, datapath)
-    internal_ports.refuse_long_frames(endpoint.mtu, datapath)
+    internal_ports.refuse_long_frames(desired.mtu(network, endpoint), datapath)

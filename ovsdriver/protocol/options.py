@@ -63,6 +63,8 @@ class Option:
     """Attribute of the request that it fills; empty: the value is only checked."""
     aliases: tuple[str, ...] = ()
     """Names of Docker's or dovesnap's that mean the same."""
+    fixed: str = ""
+    """Why `ovsnet set` refuses it, and what to do instead; empty: it is changed while in use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,7 @@ TABLE: Sequence[Option] = (
         help="Bridge that carries the network. One that exists is adopted: only our own ports "
         "on it are touched. A missing one is made, and removed with its last network.",
         aliases=("com.docker.network.bridge.name", "ovs.bridge.name"),
+        fixed="containers are plugged into the bridge; make another network on the other one",
     ),
     Option(
         name="ovs.vlan",
@@ -203,6 +206,7 @@ TABLE: Sequence[Option] = (
         parse=values.space,
         default="the IPAM driver's",
         help="Address space of the network's subnets; repeats `ipam.space`.",
+        fixed="the addresses are of that space; make another network",
     ),
     Option(
         name="ovs.mode",
@@ -261,6 +265,7 @@ TABLE: Sequence[Option] = (
         help="The router that containers of a `flat` network are told; it is somebody else's, so "
         "our IPAM keeps the address for it. On a `nat` network the gateway is `--gateway`, and "
         "this must be the same. One address of each family, separated by a comma.",
+        fixed="containers were told the gateway when they were connected; make another network",
     ),
     Option(
         name="ovs.mtu",
@@ -270,6 +275,7 @@ TABLE: Sequence[Option] = (
         default="the uplink's, else the configured MTU, 1500",
         help="MTU in bytes, 68 to 65535; at least 1280 with IPv6.",
         aliases=("com.docker.network.driver.mtu", "ovs.bridge.mtu"),
+        fixed="not changed while in use; make another network, or start the container again",
     ),
     Option(
         name="ovs.port",
@@ -280,6 +286,8 @@ TABLE: Sequence[Option] = (
         help="What plugs containers into the bridge: `veth`, or `internal`, a port whose device "
         "Open vSwitch makes. That is faster on the userspace datapath, but does not survive a "
         "restart of ovs-vswitchd there.",
+        fixed="it would take the containers' interfaces away; make another network, or give "
+        "single containers ovs.port at their next start",
     ),
     Option(
         name="ovs.uplink",
@@ -290,6 +298,8 @@ TABLE: Sequence[Option] = (
         help="NIC that leads from the bridge to the wire, as a trunk of the VLANs in use and no "
         "others; several as a bond, `eth1+eth2`. Without `ovs.bridge`, the bridge that has it, "
         "else one that is made for it, `br-eth1`.",
+        fixed="a NIC may carry the host and other networks; make another network with it and "
+        "connect the containers to that",
     ),
     Option(
         name="ovs.bond",
@@ -299,6 +309,7 @@ TABLE: Sequence[Option] = (
         default="`active-backup` with several NICs",
         help="How the NICs of an uplink share the traffic: `active-backup`, `balance-slb`, or "
         "`balance-tcp`, which needs LACP.",
+        fixed="not changed while in use; make another network, or start the container again",
     ),
     Option(
         name="ovs.lacp",
@@ -307,6 +318,7 @@ TABLE: Sequence[Option] = (
         parse=_lacp,
         default="`off`; `active` with `balance-tcp`",
         help="LACP with the switch beyond a bond: `off`, `passive` or `active`.",
+        fixed="not changed while in use; make another network, or start the container again",
     ),
     Option(
         name="ovs.uplink_move",
@@ -317,6 +329,7 @@ TABLE: Sequence[Option] = (
         help="`true`: a NIC that carries the host's addresses and routes may be the uplink; they "
         "move to the bridge's own port, and back with the last network. If the gateway does not "
         "answer there, all is put back and the network refused.",
+        fixed="the host is where it was when the NIC was taken; make the bridge's networks again",
     ),
     Option(
         name="ovs.datapath",
@@ -325,6 +338,7 @@ TABLE: Sequence[Option] = (
         parse=_datapath,
         default="`system` where the kernel has openvswitch, else `netdev`",
         help="Datapath of a bridge that is made for this network.",
+        fixed="a bridge has one datapath for life; make another network on another bridge",
     ),
     Option(
         name="ovs.bridge.userspace",
@@ -333,6 +347,7 @@ TABLE: Sequence[Option] = (
         parse=_userspace,
         default="see `ovs.datapath`",
         help="dovesnap's word: `true` is `ovs.datapath=netdev`, `false` is `system`.",
+        fixed="a bridge has one datapath for life; make another network on another bridge",
     ),
     Option(
         name="ovs.ifprefix",
@@ -368,6 +383,7 @@ TABLE: Sequence[Option] = (
         parse=values.mac,
         default="made from the address",
         help="MAC address of the container's interface; as `--mac-address`, but of one network.",
+        fixed="others on the segment know the container by it; start the container again with it",
     ),
     Option(
         name="ovs.mtu",
@@ -377,6 +393,7 @@ TABLE: Sequence[Option] = (
         default="the network's",
         help="MTU of the container's interface in bytes, at most the network's.",
         aliases=("com.docker.network.driver.mtu",),
+        fixed="not changed while in use; make another network, or start the container again",
     ),
     Option(
         name="ovs.port",
@@ -385,6 +402,7 @@ TABLE: Sequence[Option] = (
         parse=_port,
         default="the network's",
         help="What plugs this container in: `veth` or `internal`.",
+        fixed="it would take the container's interface away; start the container again with it",
     ),
     Option(
         name="ovs.vlan",
@@ -449,6 +467,7 @@ TABLE: Sequence[Option] = (
         default="the IPAM driver's",
         help="Address space: subnets may repeat between spaces, never inside one. To be repeated "
         "as `-o ovs.space`.",
+        fixed="the pool was made with it; make the network again",
     ),
     Option(
         name="ipam.prefix",
@@ -458,6 +477,7 @@ TABLE: Sequence[Option] = (
         default="the size in the configuration",
         help="Prefix length of a subnet that is chosen for the network; `26,64` on one with IPv4 "
         "and IPv6.",
+        fixed="the pool was made with it; make the network again",
     ),
     Option(
         name="ipam.exclude",
@@ -467,6 +487,7 @@ TABLE: Sequence[Option] = (
         default="none",
         help="Addresses inside of `--subnet` that are never chosen, only given to who asks for "
         "them: `10.0.0.5`, `10.0.0.10-10.0.0.20` or `10.0.0.128/26`, several with commas.",
+        fixed="the pool was made with it; make the network again",
     ),
     Option(
         name="ipam.quarantine",
@@ -476,6 +497,7 @@ TABLE: Sequence[Option] = (
         default="`0s`",
         help="How long a released address is not chosen again, `30s`, `5m` or `2h`; who had it "
         "by name, or asks for it by address, gets it before.",
+        fixed="the pool was made with it; make the network again",
     ),
     Option(
         name="ipam.limit",
@@ -484,6 +506,7 @@ TABLE: Sequence[Option] = (
         parse=_limit,
         default="none",
         help="How many addresses of each subnet may be held at once, its gateway's included.",
+        fixed="the pool was made with it; make the network again",
     ),
     Option(
         name="ipam.probe",
@@ -493,6 +516,7 @@ TABLE: Sequence[Option] = (
         default="`false`",
         help="`true`: ask the segment by ARP or ND, for at most 1 s, before a container gets an "
         "address, and pass over those that somebody answers for. On networks of ovsnet only.",
+        fixed="the pool was made with it; make the network again",
     ),
 )
 
@@ -579,6 +603,22 @@ def pool(typed: Mapping[str, str]) -> PoolOptions:
     return PoolOptions(**settled, ignored=ignored)
 
 
+def row(scope: Scope, key: str) -> Option:
+    """Return the row of an option of ours; errors as ``network``, for other people's keys too."""
+    found = _NAMES[scope].get(key.lower())
+    if found is None:
+        _refuse_unless_foreign(scope, key)
+        raise InvalidOptionError(
+            f"{quote(key)}: no option of ovsnet's; `ovsnet options` lists them"
+        )
+    return found
+
+
+def known(scope: Scope, key: str) -> bool:
+    """Whether ``key`` is an option of ours in ``scope``."""
+    return key.lower() in _NAMES[scope]
+
+
 def of_endpoint(key: str) -> bool:
     """Whether ``key`` is an option of an endpoint."""
     return key.lower() in _NAMES[Scope.ENDPOINT]
@@ -591,11 +631,12 @@ def rows(scope: Scope | None = None) -> Sequence[Option]:
 
 def markdown() -> str:
     """Return the table for README, with a line's end after its last row."""
-    lines = ["| option | of | default | meaning |", "|---|---|---|---|"]
+    lines = ["| option | of | default | `set` | meaning |", "|---|---|---|---|---|"]
     for row in TABLE:
         also = ", ".join(f"`{alias}`" for alias in row.aliases)
         text = f"{row.help} Also: {also}." if also else row.help
-        lines.append(f"| `{row.name}` | {row.scope.value} | {row.default} | {text} |")
+        live = "no" if row.fixed else "yes"
+        lines.append(f"| `{row.name}` | {row.scope.value} | {row.default} | {live} | {text} |")
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,8 @@ from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, EngineView, Firewall, State, Switch
 from ovsdriver.service import lookup
 from ovsdriver.service import report as reports
+from ovsdriver.service.change_console import ChangeConsole
+from ovsdriver.service.changes import Changes
 from ovsdriver.service.ipam_console import IpamConsole
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.publisher import Publisher
@@ -39,6 +41,7 @@ class Works:
     reconciler: Reconciler
     firewall: Firewall
     publisher: Publisher
+    changes: Changes
 
 
 class Console:
@@ -54,6 +57,7 @@ class Console:
         degraded: Callable[[], str],
         closed: Callable[[str], AbstractAsyncContextManager[None]],
         purge_unread: Callable[[], Awaitable[Purged]],
+        in_force: reports.InForce = reports.NOTHING_SAID,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Build it.
@@ -66,6 +70,7 @@ class Console:
             degraded: says why only a part of the work is done.
             closed: refuses Docker's calls with a sentence, from when no call is being served.
             purge_unread: removes what is marked while there are no records.
+            in_force: tells the options' values of a record.
             clock: seconds since the epoch.
         """
         self._owner = owner
@@ -75,11 +80,13 @@ class Console:
         self._degraded = degraded
         self._closed = closed
         self._purge_unread = purge_unread
+        self._in_force = in_force
         self._clock = clock
         self._started = clock()
         self._works: Works | None = None
         self.addresses = IpamConsole(engine=engine, degraded=degraded, clock=clock)
         self.reservations = ReservationConsole(addresses=self.addresses, degraded=degraded)
+        self.changes = ChangeConsole(engine=engine, degraded=degraded)
         self._faults: list[str] = []
 
     def warn(self, sentence: str) -> None:
@@ -91,6 +98,7 @@ class Console:
         self._works = works
         self.addresses.ready(state=works.state, ipam=works.ipam)
         self.reservations.ready(ipam=works.ipam)
+        self.changes.ready(state=works.state, changes=works.changes)
 
     def degraded(self) -> str:
         """Return why only a part of the work is done; empty if all is well."""
@@ -201,6 +209,7 @@ class Console:
             held=works.publisher.held(),
             view=view,
             lost=works.reconciler.lost,
+            in_force=self._in_force,
             now=self._clock(),
         )
 

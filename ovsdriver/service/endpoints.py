@@ -12,7 +12,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ipam.service import Ipam
-from ovsdriver.domain import desired, names, port_planning, tunnels, vlans
+from ovsdriver.domain import desired, names, port_planning, replanning, tunnels, vlans
 from ovsdriver.domain.model import (
     Attachment,
     Datapath,
@@ -24,8 +24,7 @@ from ovsdriver.domain.model import (
     PortKind,
     Veth,
 )
-from ovsdriver.domain.planning import IPV6_MINIMUM_MTU
-from ovsdriver.domain.requests import Joined, NewEndpoint, PortMapping
+from ovsdriver.domain.requests import EndpointOptions, Joined, NewEndpoint, PortMapping
 from ovsdriver.errors import (
     ConflictError,
     DriverError,
@@ -36,7 +35,7 @@ from ovsdriver.errors import (
 )
 from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
-from ovsdriver.service.networks import SWITCH_WAIT_S
+from ovsdriver.service.networks import SWITCH_WAIT_S, Change
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.uplinks import Uplinks
 
@@ -109,20 +108,14 @@ class Endpoints:
                 addresses=new.addresses,
                 leases=await self._leases(network, new.addresses),
                 mac=_mac(new, network),
-                mtu=_mtu(new, network),
-                options=new.options.typed,
             )
-            endpoint = port_planning.with_port(endpoint, new.options, network)
-            switch = self._switch.status()
-            tunnels.check(
-                endpoint.vlan_mode,
-                endpoint.cvlans,
-                desired.own_vlan(network, endpoint) or 0,
-                # while it is away nothing is known of it, and Join waits for it
-                two_tags=not switch.connected or tunnels.looks_at_two(switch.other_config),
+            endpoint = port_planning.with_options(
+                endpoint, new.options, network, two_tags=self._two_tags()
             )
             undo.push_async_callback(self._undone, self._state.forget_endpoint, new.id)
             await self._state.put_endpoint(endpoint)
+            # Whoever changes the network looks at the endpoints that are recorded by then.
+            port_planning.check(endpoint, self._network(new.network))
             undo.pop_all()
         self._tell_vlans(network, endpoint)
         return endpoint.mac if new.mac is None else None
@@ -275,12 +268,7 @@ class Endpoints:
             if not ports and not endpoint.published:
                 return
             wanted = ", ".join(map(_port_text, ports[:5]))
-            if desired.own_vlan(network, endpoint) != network.segment.tag:
-                raise UnsupportedError(
-                    f"publishing {wanted}: by its ovs.vlan or ovs.vlan_mode the container is not "
-                    "in the network's own VLAN, where the gateway that would publish is; leave -p "
-                    "and -P out, or the option"
-                )
+            port_planning.refuse_unpublishable(endpoint, network, wanted)
             if Mode.NAT not in network.modes:
                 raise UnsupportedError(f"publishing {wanted}: {_why_unpublished(network)}")
             await self._publisher.publish(network, endpoint, ports, other_gateway6=other_gateway6)
@@ -308,13 +296,7 @@ class Endpoints:
                 return
             if network is None or network.ended:
                 return
-            attachment = await self.attachment(network, current)
-            link, port = attachment.link, attachment.port
-            if isinstance(link, Veth):
-                await self._links.ensure_offload(current.sandbox, current.mac, tx=link.tx_offload)
-            elif self._switch.port(port.name) is None:
-                return  # vswitchd would make a device in the host's namespace, of no use to anyone
-            await self._switch.ensure_port(port)
+            await self._replug(network, current)
 
     async def finish(self, endpoint: Endpoint) -> None:
         """Remove what a call that was cut short has left of an ended or unplugged endpoint."""
@@ -326,6 +308,65 @@ class Endpoints:
                 await self._remove(current)
             elif current.sandbox is None:
                 await self._unplug(current)
+
+    async def change(
+        self, endpoint_id: EndpointId, wish: Callable[[Endpoint], EndpointOptions]
+    ) -> Change[Endpoint]:
+        """Give an endpoint other options: its record first, then its port.
+
+        Nothing is changed if it is refused.
+
+        Args:
+            endpoint_id: Docker's.
+            wish: from the record to all options that it shall have.
+
+        Raises:
+            UnknownObjectError: there is no such endpoint.
+            InvalidOptionError, ConflictError, UnsupportedError: see ``replanning.endpoint``; or
+                the OpenFlow port number is taken.
+            UnavailableError: Open vSwitch or the store did not answer, and nothing was changed.
+                What does not answer after the record was changed is in the result.
+        """
+        async with self._locks.held(endpoint_id):
+            await self._switch.connected(SWITCH_WAIT_S)
+            before = self._state.endpoint(endpoint_id)
+            if before is None or before.ended:
+                raise UnknownObjectError(f"endpoint {endpoint_id[:12]} was removed meanwhile")
+            network = self._network(before.network)
+            after = replanning.endpoint(before, wish(before), network, two_tags=self._two_tags())
+            if after != before:
+                await self._state.put_endpoint(after)
+            pending = ""
+            try:
+                await self._follow(network, before, after)
+            except (ConflictError, InvalidOptionError, UnsupportedError):
+                await self._state.put_endpoint(before)
+                await self._follow(network, after, before)
+                raise
+            except UnavailableError as error:
+                pending = str(error)
+        self._tell_vlans(network, after)
+        return Change(before=before, after=after, pending=pending)
+
+    async def _follow(self, network: Network, before: Endpoint, after: Endpoint) -> None:
+        """Make the port of an endpoint as its changed record says, and the uplink for it."""
+        if after.sandbox is None:
+            return
+        await self._replug(network, after)
+        carried = desired.carried(network, before) | desired.carried(network, after)
+        if network.segment.uplink is not None and carried - {network.segment.tag}:
+            await self._uplinks.relist(network.segment.bridge)
+
+    async def _replug(self, network: Network, endpoint: Endpoint) -> None:
+        """Make the port of an endpoint in a sandbox as the records say; its link is there."""
+        attachment = await self.attachment(network, endpoint)
+        link, port = attachment.link, attachment.port
+        if isinstance(link, Veth):
+            if endpoint.sandbox is not None:
+                await self._links.ensure_offload(endpoint.sandbox, endpoint.mac, tx=link.tx_offload)
+        elif self._switch.port(port.name) is None:
+            return  # vswitchd would make a device in the host's namespace, of no use to anyone
+        await self._switch.ensure_port(port)
 
     async def attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
         """Return the plumbing of ``endpoint``, with the checksum offload its bridge needs."""
@@ -362,7 +403,7 @@ class Endpoints:
                 "network": network.id,
                 "endpoint": endpoint.id,
                 "bridge": network.segment.bridge,
-                "vlan_mode": endpoint.vlan_mode.value,
+                "vlan_mode": desired.vlan_mode(network, endpoint).value,
                 "untagged": own or "none",
                 "vlans": vlans.text(carried),
                 "other_networks": " ".join(
@@ -384,6 +425,11 @@ class Endpoints:
         if self._datapath(network) is Datapath.SYSTEM:
             return True
         return await self._links.tso(network.segment.bridge)
+
+    def _two_tags(self) -> bool:
+        switch = self._switch.status()
+        # while it is away nothing is known of it, and Join waits for it
+        return not switch.connected or tunnels.looks_at_two(switch.other_config)
 
     def _datapath(self, network: Network) -> Datapath:
         observed = self._switch.bridge(network.segment.bridge)
@@ -535,17 +581,3 @@ def _mac(new: NewEndpoint, network: Network) -> EUI:
     if new.addresses:
         return names.mac_for(new.addresses[0], network.segment)
     return names.mac_for_endpoint(new.id)
-
-
-def _mtu(new: NewEndpoint, network: Network) -> int:
-    mtu = new.options.mtu or network.mtu
-    if mtu < IPV6_MINIMUM_MTU and any(each.version == 6 for each in new.addresses):
-        raise InvalidOptionError(
-            f"ovs.mtu={mtu}: IPv6 needs at least {IPV6_MINIMUM_MTU} bytes; choose more"
-        )
-    if mtu > network.mtu:
-        raise InvalidOptionError(
-            f"ovs.mtu={mtu}: the network carries at most {network.mtu} bytes; choose no more, or "
-            "make the network with a larger ovs.mtu"
-        )
-    return mtu

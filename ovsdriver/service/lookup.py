@@ -1,8 +1,9 @@
-"""Find the network that a person means, and say why it may not be removed. Pure."""
+"""Find what a person means, and say why a network may not be removed. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import EngineView
 
@@ -37,6 +38,65 @@ def find(text: str, names: Mapping[str, str], *, kind: str = "network") -> str:
             f"{text!r} fits several: {_listed(fitting)}; type more digits of the id"
         )
     return fitting[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A network, or one of its endpoints."""
+
+    network: NetworkId
+    endpoint: EndpointId | None = None
+
+
+def target(
+    text: str, networks: Mapping[NetworkId, str], endpoints: Sequence[tuple[Endpoint, str]]
+) -> Target:
+    """Return the network or the endpoint that ``text`` means.
+
+    Args:
+        text: a network's name or id, a container's name, ``NETWORK/CONTAINER``, or an endpoint's
+            id; of ids the begin.
+        networks: every network there is, with its name in Docker, empty where that is not known.
+        endpoints: every endpoint there is, with its container's name in the same way.
+
+    Raises:
+        UnknownObjectError: nothing fits.
+        ConflictError: several things do.
+    """
+    left, slash, right = text.partition("/")
+    if slash:
+        network = NetworkId(find(left, {str(key): name for key, name in networks.items()}))
+        there = {
+            str(each.id): container for each, container in endpoints if each.network == network
+        }
+        endpoint = EndpointId(find(right, there, kind="endpoint"))
+        return Target(network=network, endpoint=endpoint)
+    exact = [Target(network=key) for key, name in networks.items() if text and text in (key, name)]
+    exact += [_target(each) for each, name in endpoints if text and text in (each.id, name)]
+    begun = [Target(network=key) for key in networks if text and key.startswith(text.lower())]
+    begun += [_target(each) for each, _ in endpoints if text and each.id.startswith(text.lower())]
+    found = exact or begun
+    if not found:
+        raise UnknownObjectError(
+            f"{text!r} is neither a network nor a container of one that is known here; "
+            "`ovsnet network ls` and `ovsnet endpoint ls` list those that are"
+        )
+    if len(found) > 1:
+        ways = [_way(each, networks) for each in found]
+        raise ConflictError(f"{text!r} fits several: {', '.join(ways[:5])}; type one of these")
+    return found[0]
+
+
+def _target(endpoint: Endpoint) -> Target:
+    return Target(network=endpoint.network, endpoint=endpoint.id)
+
+
+def _way(found: Target, networks: Mapping[NetworkId, str]) -> str:
+    """Return what to type for just that one."""
+    network = networks.get(found.network, "") or found.network[:SHOWN_DIGITS]
+    if found.endpoint is None:
+        return found.network[:SHOWN_DIGITS]
+    return f"{network}/{found.endpoint[:SHOWN_DIGITS]}"
 
 
 def refusal(network: Network, endpoints: Iterable[Endpoint], view: EngineView | None) -> str | None:

@@ -4,16 +4,24 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
-from ovsdriver.domain import desired, names, planning, tunnels, uplinks
+from ovsdriver.domain import desired, names, planning, replanning, tunnels, uplinks
 from ovsdriver.domain.model import Datapath, Gateway, Network, NetworkId, Segment
 from ovsdriver.domain.names import OWNER_KEY, mac_text
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
-from ovsdriver.errors import ConflictError, DriverError
+from ovsdriver.errors import (
+    ConflictError,
+    DriverError,
+    InvalidOptionError,
+    UnavailableError,
+    UnknownObjectError,
+    UnsupportedError,
+)
 from ovsdriver.ports import Links, Route, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.publisher import Publisher
@@ -30,6 +38,22 @@ _SWITCH_KINDS = frozenset({"tun", "openvswitch"})
 
 PROBE_S = 1.0
 """How long the gateway addresses are asked for on a segment that others may use."""
+
+
+T = TypeVar("T")
+
+Wish = Callable[[Network], tuple[NetworkOptions, replanning.Touched]]
+"""From a network's record to all options that it shall have, and which of them are other ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(Generic[T]):
+    """A record that was changed."""
+
+    before: T
+    after: T
+    pending: str = ""
+    """What did not answer, so that not all is in force yet; the reconciler goes on from there."""
 
 
 class Networks:
@@ -129,6 +153,38 @@ class Networks:
         log.info("network.deleted", extra={"network": network_id})
         return True
 
+    async def change(self, network_id: NetworkId, wish: Wish) -> Change[Network]:
+        """Give a network other options: its record first, then bridge, gateway and rules.
+
+        The ports of its containers are left to the caller. Nothing is changed if it is refused.
+
+        Raises:
+            UnknownObjectError: there is no such network.
+            InvalidOptionError, ConflictError, UnsupportedError: see ``replanning.network``.
+            UnavailableError: Open vSwitch, the kernel or the store did not answer, and nothing was
+                changed. What does not answer after the record was changed is in the result.
+        """
+        async with self._locks.held(network_id):
+            await self._switch.connected(SWITCH_WAIT_S)
+            before = self._state.network(network_id)
+            if before is None or before.ended or not before.made:
+                raise UnknownObjectError(f"network {network_id[:12]} was removed meanwhile")
+            async with self._planning:
+                after = await self._replan(before, *wish(before))
+                if after != before:
+                    await self._state.put_network(after)
+            try:
+                # Endpoints that were being made have seen the old record or the new one.
+                self._refuse_unfit(after)
+                await self._ensure(after)
+            except (ConflictError, InvalidOptionError, UnsupportedError):
+                await self._state.put_network(before)
+                await self._ensure(before)
+                raise
+            except UnavailableError as error:
+                return Change(before=before, after=after, pending=str(error))
+            return Change(before=before, after=after)
+
     async def repair(self, network: Network) -> None:
         """Make bridge, rules and gateway as the record says, if it still stands."""
         async with self._locks.held(network.id):
@@ -173,6 +229,42 @@ class Networks:
             ):
                 await self._remove(current)
 
+    async def _replan(
+        self, current: Network, options: NetworkOptions, changes: replanning.Touched
+    ) -> Network:
+        name = current.segment.bridge
+        observed = self._switch.bridges().get(name)
+        nics = current.segment.uplink.nics if current.segment.uplink is not None else ()
+        links = await self._links.links()
+        routes = await self._links.routes() if nics else ()
+        plan = replanning.network(
+            current,
+            options,
+            changes,
+            planning.Surroundings(
+                networks=[each for each in self._state.networks() if each.id != current.id],
+                pools=(),
+                bridge=known_bridge(observed, self._owner, nics) if observed else None,
+                routes=(),
+                datapaths=self._datapaths(),
+                endpoints=self._state.endpoints(),
+                wire_mtu=_wire_mtu(observed, links) if observed else None,
+                two_tags=self._two_tags(),
+                nics=self._known_nics(nics, links, routes),
+            ),
+            self._defaults,
+        )
+        self._refuse_unfit(plan)
+        if observed is not None and plan.segment.tag != current.segment.tag:
+            self._warn(plan, observed)
+        return plan
+
+    def _refuse_unfit(self, network: Network) -> None:
+        replanning.refuse_unfit(network, self._state.endpoints(network.id))
+
+    def _two_tags(self) -> bool:
+        return tunnels.looks_at_two(self._switch.status().other_config)
+
     async def _plan(self, new: NewNetwork) -> Network:
         name = self._bridge_name(new.options)
         observed = self._switch.bridges().get(name)
@@ -195,7 +287,7 @@ class Networks:
                 endpoints=self._state.endpoints(),
                 wire_mtu=_wire_mtu(observed, links) if observed else None,
                 ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
-                two_tags=tunnels.looks_at_two(self._switch.status().other_config),
+                two_tags=self._two_tags(),
                 nics=self._known_nics(nics, links, routes),
             ),
             self._defaults,

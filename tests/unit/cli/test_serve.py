@@ -141,8 +141,9 @@ def test_the_help_lists_commands_in_the_order_of_use(shell: Shell):
     words = [
         line.split()[0] for line in text.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert words[:9] == [
-        *("serve", "check", "status", "network", "endpoint", "ports", "ipam", "options", "purge")
+    assert words[:10] == [
+        *("serve", "check", "status", "network", "endpoint", "ports", "set", "ipam"),
+        *("options", "purge"),
     ]
     assert "Exit codes:" in text
 

@@ -18,7 +18,7 @@ from ovsdriver.domain.model import (
     VlanTag,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
-from ovsdriver.domain.port_planning import others_carried, with_port
+from ovsdriver.domain.port_planning import others_carried, with_options
 from ovsdriver.domain.requests import EndpointOptions
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from tests.builders import BLUE, FIRST, a_network, a_segment, an_endpoint
@@ -33,8 +33,8 @@ def tags(*ids: int) -> tuple[VlanTag, ...]:
     return tuple(map(VlanTag, ids))
 
 
-def planned(network: Network = HOME, mtu: int = 1500, **options: Any) -> Endpoint:
-    return with_port(an_endpoint(mtu=mtu), EndpointOptions(**options), network)
+def planned(network: Network = HOME, **options: Any) -> Endpoint:
+    return with_options(an_endpoint(), EndpointOptions(**options), network)
 
 
 def port(endpoint: Endpoint, network: Network = HOME) -> tuple[int | None, str, tuple[int, ...]]:
@@ -140,10 +140,11 @@ def test_a_name_that_an_internal_port_cannot_have_is_refused() -> None:
 
 
 def test_frames_that_a_tap_would_lose_are_refused() -> None:
+    jumbo = replace(HOME, mtu=9000)
     with pytest.raises(UnsupportedError, match=r"ovs\.mtu=9000 .* at most 1500"):
-        planned(mtu=9000, port=PortKind.INTERNAL)
-    assert planned(ON_KERNEL, mtu=9000, port=PortKind.INTERNAL).mtu == 9000
-    assert planned(mtu=9000).mtu == 9000
+        planned(jumbo, port=PortKind.INTERNAL)
+    assert planned(replace(ON_KERNEL, mtu=9000), mtu=8000, port=PortKind.INTERNAL).mtu == 8000
+    assert planned(jumbo, mtu=8000).mtu == 8000
 
 
 def test_networks_that_a_trunk_lets_into_are_those_of_its_bridge() -> None:

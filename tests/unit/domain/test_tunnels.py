@@ -7,7 +7,7 @@ import pytest
 from ovsdriver.domain import desired, tunnels
 from ovsdriver.domain.model import Mode, VlanMode, VlanTag
 from ovsdriver.domain.planning import Defaults, Surroundings, plan
-from ovsdriver.domain.port_planning import with_port
+from ovsdriver.domain.port_planning import with_options
 from ovsdriver.domain.requests import EndpointOptions
 from ovsdriver.domain.uplinks import KnownNic
 from ovsdriver.errors import DriverError, InvalidOptionError, UnsupportedError
@@ -78,15 +78,15 @@ def test_two_tags_are_looked_at_as_open_vswitch_is_set(limit: str | None, two: b
 
 def test_containers_of_a_tunnel_have_tunnel_ports() -> None:
     network = a_network(segment=a_segment(tunnel=True, cvlans=CUSTOMERS), mode=Mode.FLAT)
-    endpoint = with_port(an_endpoint(), EndpointOptions(), network)
+    endpoint = with_options(an_endpoint(), EndpointOptions(), network)
     port = desired.attachment(network, endpoint, owner="ovsnet", tx_offload=True).port
     assert (port.vlan_mode, port.tag, port.trunks, port.cvlans) == (TUNNEL, 1, (), CUSTOMERS)
 
 
 def test_one_container_may_have_a_tunnel_or_none() -> None:
     options = EndpointOptions(vlan_mode=TUNNEL, cvlans=CUSTOMERS)
-    endpoint = with_port(an_endpoint(), options, a_network())
+    endpoint = with_options(an_endpoint(), options, a_network())
     assert (endpoint.vlan_mode, endpoint.cvlans) == (TUNNEL, CUSTOMERS)
     network = a_network(segment=a_segment(tunnel=True, cvlans=CUSTOMERS))
-    endpoint = with_port(an_endpoint(), EndpointOptions(vlan_mode=VlanMode.ACCESS), network)
+    endpoint = with_options(an_endpoint(), EndpointOptions(vlan_mode=VlanMode.ACCESS), network)
     assert (endpoint.vlan_mode, endpoint.cvlans) == (VlanMode.ACCESS, ())

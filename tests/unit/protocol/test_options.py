@@ -399,7 +399,7 @@ def test_each_field_of_a_row_exists():
 def test_the_markdown_table_has_a_line_for_each_row():
     lines = options.markdown().splitlines()
     assert len(lines) == len(options.rows()) + 2
-    assert all(line.count(" | ") == 3 for line in lines[2:])
+    assert all(line.count(" | ") == 4 for line in lines[2:])
     assert "`com.docker.network.driver.mtu`" in next(x for x in lines if "`ovs.mtu`" in x)
 
 

@@ -1,6 +1,6 @@
 """The services over fakes, with a real store."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from ovsdriver.adapters.sqlite import Database
 from ovsdriver.adapters.state import SqliteState
 from ovsdriver.adapters.surroundings import HostSurroundings
 from ovsdriver.config import DefaultPool
-from ovsdriver.domain.model import Bridge, EndpointId, NetworkId, Port
+from ovsdriver.domain.model import NO_OPTIONS, Bridge, EndpointId, NetworkId, Port
 from ovsdriver.domain.planning import Defaults
 from ovsdriver.domain.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet
+from ovsdriver.protocol import options as typed
+from ovsdriver.service.changes import Changes
 from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
@@ -93,6 +95,7 @@ class Host:
     witness: Witness
     collector: Collector
     purge: Purge
+    changes: Changes
 
     @classmethod
     async def start(cls, path: Path, earlier: "Host | None" = None) -> "Host":
@@ -196,6 +199,7 @@ class Host:
                 uplinks=uplinks,
                 publisher=publisher,
             ),
+            changes=Changes(owner=OWNER, state=state, networks=networks, endpoints=endpoints),
         )
 
     async def stop(self) -> None:
@@ -213,9 +217,13 @@ class Host:
         family: int = 4,
         internal: bool = False,
         probe: bool = False,
+        said: Mapping[str, str] = NO_OPTIONS,
         **options: Any,
     ) -> None:
-        """Do what dockerd does for ``docker network create`` with our IPAM."""
+        """Do what dockerd does for ``docker network create`` with our IPAM.
+
+        The options are ``said``, as a user types them, or else given by field.
+        """
         pool = await self.ipam.request_pool(
             PoolRequest(space=DEFAULT_SPACE, family=family, probe=probe)
         )
@@ -229,11 +237,18 @@ class Host:
                     OfferedSubnet(space=DEFAULT_SPACE, cidr=pool.subnet, gateway=gateway.address),
                 ),
                 internal=internal,
-                options=NetworkOptions(**options),
+                options=(
+                    typed.network(said, internal=internal) if said else NetworkOptions(**options)
+                ),
             )
         )
 
-    async def create_endpoint(self, endpoint_id: str = FIRST, network_id: str = RED) -> IPAddress:
+    async def create_endpoint(
+        self,
+        endpoint_id: str = FIRST,
+        network_id: str = RED,
+        said: Mapping[str, str] = NO_OPTIONS,
+    ) -> IPAddress:
         """Do what dockerd does first for ``docker run``; returns the address."""
         network = self.state.network(NetworkId(network_id))
         assert network is not None
@@ -245,15 +260,20 @@ class Host:
                 network=network.id,
                 id=EndpointId(endpoint_id),
                 addresses=(IPNetwork(f"{lease.address}/{network.subnets[0].cidr.prefixlen}"),),
+                options=typed.endpoint(said),
             )
         )
         return lease.address
 
     async def run_container(
-        self, endpoint_id: str = FIRST, network_id: str = RED, sandbox: str = "/netns/one"
+        self,
+        endpoint_id: str = FIRST,
+        network_id: str = RED,
+        sandbox: str = "/netns/one",
+        said: Mapping[str, str] = NO_OPTIONS,
     ) -> IPAddress:
         """Do what dockerd does for ``docker run``; returns the address."""
-        address = await self.create_endpoint(endpoint_id, network_id)
+        address = await self.create_endpoint(endpoint_id, network_id, said)
         joined = await self.endpoints.join(NetworkId(network_id), EndpointId(endpoint_id), sandbox)
         self.links.move(joined.source, sandbox)
         return address

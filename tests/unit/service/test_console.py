@@ -41,6 +41,7 @@ class Process:
                 reconciler=host.reconciler,
                 firewall=host.firewall,
                 publisher=host.publisher,
+                changes=host.changes,
             )
         )
         self.backend.ready(

@@ -1,0 +1,68 @@
+"""``ovsnet set``."""
+
+from typing import Any
+
+import click
+
+from ovsdriver.cli import show
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.outcome import EXIT_CODES, Refusal
+from ovsdriver.config import Settings
+
+
+@click.command(
+    name="set", epilog=EXIT_CODES, short_help="Change options of networks and containers in use."
+)
+@click.argument("target", metavar="NETWORK|CONTAINER")
+@click.argument("options", metavar="OPTION=VALUE...", nargs=-1, required=True)
+@settings_of("run_dir")
+@JSON
+def command(settings: Settings, target: str, options: tuple[str, ...], as_json: bool) -> None:
+    """Change options while containers are connected; what is changed is kept over every restart.
+
+    The target is a network, a container that is on one network, NETWORK/CONTAINER, or the begin of
+    a network's or an endpoint's id. All options of one command are changed, or none. `OPTION=`
+    goes back to the default; containers without a value of their own follow their network.
+    `ovsnet options` tells which can be changed, and what to do about the others.
+
+    \b
+    Examples:
+      ovsnet set lab ovs.icc=false
+      ovsnet set lab ovs.vlan=40
+      ovsnet set lab/router ovs.trunks=10,20-30 ovs.vlan_mode=native-tagged
+      ovsnet set router ovs.trunks=
+      ovsnet set lab ovs.icc=true --json
+    """
+    changed = Daemon(settings).change(target, _typed(options))
+    if as_json:
+        show.as_json(changed)
+    else:
+        _print(changed)
+    if changed["pending"]:
+        raise Refusal(
+            "recorded, but not all of it is in force yet; it is tried again, see `ovsnet status`: "
+            + "; ".join(changed["pending"])
+        )
+
+
+def _typed(options: tuple[str, ...]) -> dict[str, str]:
+    typed: dict[str, str] = {}
+    for each in options:
+        key, equals, value = each.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{each!r}: write OPTION=VALUE, or OPTION= for the default")
+        if typed.get(key, value) != value:
+            raise click.UsageError(f"{key} is said twice, with {typed[key]!r} and {value!r}")
+        typed[key] = value
+    return typed
+
+
+def _print(changed: dict[str, Any]) -> None:
+    show.table(
+        ("OPTION", "BEFORE", "NOW"),
+        [(each["option"], each["old"] or "-", each["new"] or "-") for each in changed["options"]],
+    )
+    about = [each["container"] or show.short(each["endpoint"]) for each in changed["containers"]]
+    show.line()
+    show.line(f"In force for: {', '.join(about) or 'no running container'}")

@@ -1,0 +1,200 @@
+"""From other options to another record of what stands already. Pure.
+
+The same checks as at creation, with the same sentences. What the options do not say keeps the
+value that was chosen when the network was made, unless its key was just emptied: the default is
+chosen anew then. What stands is not refused for what has changed around it since, so that it can
+still be changed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ovsdriver.domain import desired, planning, port_planning
+from ovsdriver.domain.model import Endpoint, Mode, Network, PortKind
+from ovsdriver.domain.planning import Defaults, Surroundings
+from ovsdriver.domain.requests import (
+    EndpointOptions,
+    NetworkOptions,
+    NewNetwork,
+    OfferedSubnet,
+)
+from ovsdriver.errors import DriverError, UnsupportedError
+
+_MODES = frozenset({"mode", "mode4", "mode6"})
+_OF_SEGMENTS = frozenset({"vlan", "shared"})
+_OF_TUNNELS = frozenset({"vlan", "vlan_mode", "cvlans"})
+_OF_WIRES = frozenset({"vlan", "vlan_mode", "mtu"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """Which options a command changes, by the attributes of ``NetworkOptions`` or its sibling."""
+
+    fields: frozenset[str]
+    anew: frozenset[str] = frozenset()
+    """Those of ``fields`` that go back to their default."""
+
+
+def network(
+    current: Network,
+    options: NetworkOptions,
+    touched: Touched,
+    around: Surroundings,
+    defaults: Defaults,
+) -> Network:
+    """Return the record of ``current`` with other options.
+
+    Args:
+        current: its record.
+        options: all of them, those that are not changed as well.
+        touched: which ones are.
+        around: as for a new network, ``networks`` without itself.
+        defaults: the configuration's.
+
+    Raises:
+        InvalidOptionError, ConflictError, UnsupportedError: as ``planning.plan``; or containers
+            that are connected stand against it.
+    """
+    around = replace(
+        around,
+        current=current,
+        networks=around.networks if touched.fields & _OF_SEGMENTS else (),
+        nics=around.nics if touched.fields & _OF_WIRES else {},
+        two_tags=around.two_tags or not touched.fields & _OF_TUNNELS,
+    )
+    wanted = NewNetwork(
+        id=current.id,
+        subnets=tuple(
+            OfferedSubnet(space=each.space, cidr=each.cidr, gateway=each.gateway)
+            for each in current.subnets
+        ),
+        internal=current.internal,
+        options=_pinned(current, options, touched),
+    )
+    planned = planning.plan(wanted, around, defaults, bridge=current.segment.bridge)
+    if planned.mode.has_gateway != current.mode.has_gateway or (
+        planned.mode is not current.mode and not planned.mode.has_gateway
+    ):
+        raise UnsupportedError(
+            f"ovs.mode={planned.mode}: the network has ovs.mode={current.mode}, and its containers "
+            "were told their way out when they were connected; only nat and routed change into "
+            "each other, so make another network (docker network create -o "
+            f"ovs.mode={planned.mode}) and connect the containers to it"
+        )
+    return replace(
+        planned,
+        segment=replace(
+            planned.segment, adopted=current.segment.adopted, datapath=current.segment.datapath
+        ),
+        engine=current.engine,
+        made=current.made,
+        options=options.typed,
+    )
+
+
+def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> NetworkOptions:
+    """Return ``options`` with what is in force said where nothing is."""
+    anew = set(touched.anew)
+    if touched.fields & _MODES:
+        anew |= _MODES  # of one family says something of the other, too
+    segment = current.segment
+    in_force: dict[str, Any] = {
+        "bridge": segment.bridge,
+        "vlan": segment.tag,
+        "mode": current.mode,
+        "mode6": current.mode6,
+        "mtu": current.mtu,
+        "datapath": segment.datapath,
+    }
+    return replace(
+        options,
+        **{
+            name: value
+            for name, value in in_force.items()
+            if name not in anew and getattr(options, name) is None
+        },
+    )
+
+
+def refuse_unfit(planned: Network, endpoints: Iterable[Endpoint], *, two_tags: bool = True) -> None:
+    """Refuse a network that endpoints of it could not be on.
+
+    Raises:
+        InvalidOptionError, UnsupportedError: one could not, and why.
+    """
+    for each in endpoints:
+        if each.ended:
+            continue
+        try:
+            port_planning.check(each, planned, two_tags=two_tags)
+            _refuse_unpublished(each, planned)
+        except DriverError as error:
+            raise type(error)(f"endpoint {each.id[:12]} of this network: {error}") from error
+
+
+def endpoint(
+    current: Endpoint, options: EndpointOptions, network: Network, *, two_tags: bool
+) -> Endpoint:
+    """Return the record of ``current`` with other options.
+
+    Raises:
+        InvalidOptionError, UnsupportedError: as for a new endpoint; or the container that has it
+            stands against it.
+    """
+    planned = port_planning.with_options(current, options, network, two_tags=two_tags)
+    if planned.published:
+        _refuse_unpublished(planned, network)
+    if planned.sandbox is not None and planned.port is PortKind.INTERNAL:
+        _refuse_reopening(current, planned, network)
+    return planned
+
+
+def affected(
+    before: Network, after: Network, endpoints: Iterable[Endpoint], *, owner: str
+) -> Sequence[Endpoint]:
+    """Return the plugged-in endpoints whose plumbing a change of their network is about."""
+    rules = [desired.firewall([each]).gateways for each in (before, after)]
+    return [
+        each
+        for each in endpoints
+        if each.sandbox is not None
+        and not each.ended
+        and (
+            rules[0] != rules[1] or _plumbing(before, each, owner) != _plumbing(after, each, owner)
+        )
+    ]
+
+
+def _plumbing(network: Network, endpoint: Endpoint, owner: str) -> object:
+    return desired.attachment(network, endpoint, owner=owner, tx_offload=True)
+
+
+def _refuse_unpublished(endpoint: Endpoint, network: Network) -> None:
+    if not endpoint.published:
+        return
+    first = endpoint.published[0]
+    ports = f"{first.port}/{first.protocol.word}"
+    port_planning.refuse_unpublishable(endpoint, network, ports)
+    for each in endpoint.published:
+        mode = network.mode_of(each.address.version)
+        if mode is Mode.NAT:
+            continue
+        raise UnsupportedError(
+            f"the container publishes {each.port}/{each.protocol.word} (-p), which a network with "
+            f"ovs.mode={mode} does not; stop it first, or leave the network's mode as it is"
+        )
+
+
+def _refuse_reopening(current: Endpoint, planned: Endpoint, network: Network) -> None:
+    """Refuse what makes vswitchd open an internal port's device anew, which destroys it."""
+    for option, differs in (
+        ("ovs.ofport", planned.ofport != current.ofport),
+        ("ovs.mtu", desired.mtu(network, planned) != desired.mtu(network, current)),
+    ):
+        if differs:
+            raise UnsupportedError(
+                f"{option}: the container has an internal port (ovs.port=internal), whose device "
+                "Open vSwitch would make anew for that, so it would be lost to the container; "
+                "start the container again with the option"
+            )

@@ -1,0 +1,89 @@
+"""The value of each option that is in force, as a user would type it. Pure.
+
+Most options have the name of their attribute in the record; the others are listed here.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+
+from netaddr import EUI
+
+from ovsdriver.domain import desired, vlans
+from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.domain.names import mac_text
+from ovsdriver.protocol import options
+from ovsdriver.protocol.options import Scope
+
+
+def of_network(network: Network) -> Mapping[str, str | None]:
+    """Return the values of a network by the option's name; None where there is none."""
+    return {
+        row.name: _text(_NETWORK.get(row.field, _attribute(row.field))(network))
+        for row in options.rows(Scope.NETWORK)
+        if row.name != _ANOTHER_WORD
+    }
+
+
+def of_endpoint(network: Network, endpoint: Endpoint) -> Mapping[str, str | None]:
+    """Return the values of an endpoint on ``network``, its own or those that it follows."""
+    return {
+        row.name: _text(
+            _FOLLOWING[row.field](network, endpoint)
+            if row.field in _FOLLOWING
+            else getattr(endpoint, row.field)
+        )
+        for row in options.rows(Scope.ENDPOINT)
+    }
+
+
+def _attribute(name: str) -> Callable[[Network], object]:
+    return lambda network: getattr(network if hasattr(network, name) else network.segment, name)
+
+
+def _uplink(value: Callable[[Any], object]) -> Callable[[Network], object]:
+    return lambda network: value(network.segment.uplink) if network.segment.uplink else None
+
+
+def _vlan(tag: int | None) -> str | None:
+    return None if tag is None else str(tag or "none")
+
+
+_ANOTHER_WORD = "ovs.bridge.userspace"
+"""For what ``ovs.datapath`` says."""
+
+_NETWORK: Mapping[str, Callable[[Network], object]] = {
+    "vlan": lambda network: _vlan(network.segment.tag),
+    "cvlans": lambda network: vlans.text(network.segment.cvlans) or None,
+    "space": lambda network: next((each.space for each in network.subnets), None),
+    "mode4": lambda network: network.mode_of(4),
+    "mode6": lambda network: network.mode_of(6),
+    "gateways": lambda network: tuple(s.gateway for s in network.subnets if s.gateway is not None),
+    "uplink": _uplink(lambda uplink: "+".join(uplink.nics)),
+    "bond": _uplink(lambda uplink: uplink.bond),
+    "lacp": _uplink(lambda uplink: uplink.lacp),
+    "uplink_move": _uplink(lambda uplink: uplink.host is not None),
+}
+
+_FOLLOWING: Mapping[str, Callable[[Network, Endpoint], object]] = {
+    "mtu": desired.mtu,
+    "vlan": lambda network, endpoint: _vlan(desired.own_vlan(network, endpoint)),
+    "vlan_mode": desired.vlan_mode,
+    "trunks": lambda _, endpoint: vlans.text(endpoint.trunks) or None,
+    "cvlans": lambda network, endpoint: vlans.text(desired.cvlans(network, endpoint)) or None,
+}
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case None | ():
+            return None
+        case bool():
+            return str(value).lower()
+        case Enum():
+            return str(value.value)
+        case EUI():
+            return mac_text(value)
+        case tuple():
+            return ",".join(str(_text(each)) for each in value)
+    return str(value)

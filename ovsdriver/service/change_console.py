@@ -1,0 +1,133 @@
+"""What a person may ask to change of what stands, over the admin socket."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ovsdriver.errors import UnavailableError, UnknownObjectError
+from ovsdriver.ports import Engine, EngineView, State
+from ovsdriver.service import lookup
+from ovsdriver.service.changes import Changes, Done, Wish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedOption:
+    """An option, and what is in force of it; None: nothing, or whatever comes."""
+
+    option: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedContainer:
+    """A running container that the change is about."""
+
+    endpoint: str
+    """Id of its endpoint."""
+    container: str
+    """Its name, as far as Docker told it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What became of a wish; member by member the admin socket's JSON."""
+
+    kind: str
+    """``network`` or ``endpoint``."""
+    id: str
+    name: str
+    """Of the network, or of the endpoint's container; empty if Docker did not tell it."""
+    network: str
+    """Id of the network, or of the endpoint's."""
+    options: tuple[ChangedOption, ...]
+    containers: tuple[AffectedContainer, ...]
+    pending: tuple[str, ...]
+    """What is recorded and not in force yet, a sentence each; it is tried again."""
+
+
+class ChangeConsole:
+    """Answers once the store is open."""
+
+    def __init__(self, *, engine: Engine, degraded: Callable[[], str]) -> None:
+        """Build it.
+
+        Args:
+            engine: Docker, for names.
+            degraded: says why only a part of the work is done.
+        """
+        self._engine = engine
+        self._degraded = degraded
+        self._parts: tuple[State, Changes] | None = None
+
+    def ready(self, *, state: State, changes: Changes) -> None:
+        """Answer from now on."""
+        self._parts = state, changes
+
+    async def change(self, target: str, wish: Wish) -> Changed:
+        """Change options of the network or the container that ``target`` means.
+
+        All of them or none; what is recorded and not in force yet is said.
+
+        Raises:
+            UnknownObjectError, ConflictError: see ``lookup.target``.
+            DriverError: it was refused, and nothing is changed.
+        """
+        if self._parts is None:
+            raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
+        state, changes = self._parts
+        view = await self._view()
+        found = self._found(target, state, view)
+        if found.endpoint is not None:
+            done = await changes.endpoint(found.endpoint, wish)
+            name = _container(view, found.endpoint)
+        else:
+            done = await changes.network(found.network, wish)
+            name = view.networks.get(found.network, "") if view is not None else ""
+        return Changed(
+            kind="network" if found.endpoint is None else "endpoint",
+            id=found.endpoint or found.network,
+            name=name,
+            network=found.network,
+            options=_options(done),
+            containers=tuple(
+                AffectedContainer(endpoint=each, container=_container(view, each))
+                for each in done.endpoints
+            ),
+            pending=done.pending,
+        )
+
+    def _found(self, target: str, state: State, view: EngineView | None) -> lookup.Target:
+        networks = {
+            each.id: view.networks.get(each.id, "") if view is not None else ""
+            for each in state.networks()
+            if not each.ended
+        }
+        endpoints = [
+            (each, _container(view, each.id)) for each in state.endpoints() if not each.ended
+        ]
+        try:
+            return lookup.target(target, networks, endpoints)
+        except UnknownObjectError as error:
+            if view is not None:
+                raise
+            raise UnknownObjectError(
+                f"{error}. Docker does not answer, so names are not known either; use an id"
+            ) from error
+
+    async def _view(self) -> EngineView | None:
+        try:
+            return await self._engine.read()
+        except UnavailableError:
+            return None
+
+
+def _container(view: EngineView | None, endpoint: str) -> str:
+    if view is None:
+        return ""
+    return next((each.container for key, each in view.endpoints.items() if key == endpoint), "")
+
+
+def _options(done: Done) -> tuple[ChangedOption, ...]:
+    return tuple(
+        ChangedOption(option=name, old=done.old[name], new=new) for name, new in done.new.items()
+    )

@@ -1,0 +1,238 @@
+"""Other options for what stands: the record first, then switch, links and rules."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from netaddr import IPAddress
+
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Mode, Publication, Transport
+from ovsdriver.errors import (
+    ConflictError,
+    InvalidOptionError,
+    UnavailableError,
+    UnknownObjectError,
+    UnsupportedError,
+)
+from ovsdriver.protocol.changes import Wish
+from ovsdriver.service.changes import Done
+from tests.builders import BLUE, FIRST, RED, SECOND
+from tests.unit.service.conftest import Host
+
+
+async def set_network(host: Host, network: str = RED, **typed: str) -> Done:
+    said = {name.replace("__", "."): text for name, text in typed.items()}
+    return await host.changes.network(network, Wish(typed=said))  # type: ignore[arg-type]
+
+
+async def set_endpoint(host: Host, endpoint: str = FIRST, **typed: str) -> Done:
+    said = {name.replace("__", "."): text for name, text in typed.items()}
+    return await host.changes.endpoint(endpoint, Wish(typed=said))  # type: ignore[arg-type]
+
+
+def port(host: Host, endpoint: str = FIRST) -> Any:
+    found = host.switch.port(names.host_link(endpoint))  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+async def lab(host: Host) -> Host:
+    """A network with two containers, the second of which has a VLAN of its own."""
+    await host.create_network(said={"ovs.vlan": "10"})
+    await host.run_container(FIRST, sandbox="/netns/one")
+    await host.run_container(SECOND, sandbox="/netns/two", said={"ovs.vlan": "20"})
+    return host
+
+
+async def test_a_change_is_recorded_and_made_and_kept_over_a_restart(lab: Host) -> None:
+    done = await set_network(lab, ovs__icc="false")
+    assert (done.old, done.new) == ({"ovs.icc": "true"}, {"ovs.icc": "false"})
+    assert set(done.endpoints) == {FIRST, SECOND}
+    assert (port(lab).protected, port(lab, SECOND).protected) == (True, True)
+    again = await lab.restart()
+    try:
+        network = again.state.network(RED)
+        assert network is not None
+        assert (network.icc, dict(network.options)) == (
+            False,
+            {"ovs.vlan": "10", "ovs.icc": "false"},
+        )
+        assert not (await again.reconciler.reconcile()).mended
+    finally:
+        await again.stop()
+
+
+async def test_an_emptied_option_goes_back_to_its_default(lab: Host) -> None:
+    await set_network(lab, ovs__icc="false")
+    done = await set_network(lab, ovs__icc="")
+    assert done.new == {"ovs.icc": "true"}
+    assert not port(lab).protected
+    network = lab.state.network(RED)
+    assert network is not None
+    assert dict(network.options) == {"ovs.vlan": "10"}
+
+
+async def test_another_vlan_takes_gateway_and_followers_and_leaves_own_values(lab: Host) -> None:
+    done = await set_network(lab, ovs__vlan="30")
+    assert done.endpoints == (FIRST,)
+    gateway = lab.switch.port(names.gateway_link(RED))
+    assert gateway is not None
+    assert (gateway.tag, port(lab).tag, port(lab, SECOND).tag) == (30, 30, 20)
+
+
+async def test_a_taken_vlan_is_refused_and_nothing_changes(lab: Host) -> None:
+    await lab.create_network(BLUE, said={"ovs.vlan": "40"})
+    before = lab.state.network(RED)
+    with pytest.raises(ConflictError, match="VLAN 40 on bridge br-ovsnet carries network b2b2"):
+        await set_network(lab, ovs__vlan="40", ovs__icc="false")
+    assert lab.state.network(RED) == before
+    assert (port(lab).tag, port(lab).protected) == (10, False)
+    await set_network(lab, ovs__vlan="40", ovs__shared="true")
+    assert port(lab).tag == 40
+
+
+async def test_the_free_vlan_that_an_emptied_one_takes_is_none_of_its_containers(
+    lab: Host,
+) -> None:
+    assert (await set_network(lab, ovs__vlan="")).new == {"ovs.vlan": "1"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "error", "words"),
+    [
+        pytest.param({"ovs__ic": "false"}, InvalidOptionError, "did you mean", id="unknown"),
+        pytest.param({"com.example.x": "1"}, InvalidOptionError, "no option of", id="a label"),
+        pytest.param(
+            {"ovs__trunks": "5"},
+            InvalidOptionError,
+            "write ovsnet set NETWORK/CONTAINER ovs.trunks=",
+            id="of an endpoint",
+        ),
+        pytest.param({"ipam__limit": "5"}, UnsupportedError, "pool", id="of the IPAM"),
+        pytest.param(
+            {"ovs__bridge": "br-lab"}, UnsupportedError, "make another network", id="fixed"
+        ),
+        pytest.param({"ovs__vlan": "5000"}, InvalidOptionError, "5000", id="out of range"),
+        pytest.param(
+            {"ovs__mode": "flat"}, UnsupportedError, "only nat and routed", id="another mode"
+        ),
+        pytest.param(
+            {"ovs__cvlans": "5"}, InvalidOptionError, "add ovs.vlan_mode", id="a contradiction"
+        ),
+        pytest.param(
+            {"ovs__vlan_mode": "dot1q-tunnel"}, UnsupportedError, "vlan-limit=2", id="the host"
+        ),
+    ],
+)
+async def test_what_cannot_be_is_refused_and_changes_nothing(
+    lab: Host, typed: dict[str, str], error: type[Exception], words: str
+) -> None:
+    before = lab.state.network(RED)
+    calls = len(lab.switch.calls)
+    with pytest.raises(error, match=words):
+        await set_network(lab, **{"ovs__icc": "false"} | typed)
+    assert lab.state.network(RED) == before
+    assert len(lab.switch.calls) == calls
+
+
+async def test_nat_becomes_routed_and_nat_again(lab: Host) -> None:
+    await set_network(lab, ovs__mode="routed", ovs__isolate="true")
+    assert lab.firewall.plan is not None
+    assert [each.mode for each in lab.firewall.plan.gateways] == [Mode.ROUTED]
+    with pytest.raises(InvalidOptionError, match=r"ovs\.isolate|masquerade"):
+        await set_network(
+            lab,
+            **{"com.docker.network.bridge.enable_ip_masquerade": "true"},
+        )
+    done = await set_network(lab, ovs__mode="", ovs__isolate="")
+    assert done.new == {"ovs.mode": "nat", "ovs.isolate": "false"}
+
+
+async def test_published_ports_keep_a_network_on_nat_and_a_container_in_its_vlan(
+    lab: Host,
+) -> None:
+    endpoint = lab.state.endpoint(FIRST)
+    assert endpoint is not None
+    published = Publication(
+        protocol=Transport.TCP,
+        host=IPAddress("0.0.0.0"),
+        host_port=8080,
+        address=endpoint.addresses[0].ip,
+        port=80,
+    )
+    await lab.state.put_endpoint(replace(endpoint, published=(published,)))
+    with pytest.raises(UnsupportedError, match=r"publishes 80/tcp .* ovs\.mode=routed does not"):
+        await set_network(lab, ovs__mode="routed")
+    with pytest.raises(UnsupportedError, match="not in the network's own VLAN"):
+        await set_endpoint(lab, ovs__vlan="77")
+    await set_network(lab, ovs__vlan="31")
+
+
+async def test_a_container_s_options_change_its_port_alone(lab: Host) -> None:
+    done = await set_endpoint(lab, ovs__trunks="5,7-9", ovs__protected="true")
+    assert done.new == {"ovs.trunks": "5,7-9", "ovs.protected": "true"}
+    assert done.endpoints == (FIRST,)
+    assert (port(lab).trunks, port(lab).vlan_mode) == ((5, 7, 8, 9), "native-untagged")
+    assert port(lab, SECOND).trunks == ()
+    done = await set_endpoint(lab, ovs__trunks="")
+    assert (done.old, done.new) == ({"ovs.trunks": "5,7-9"}, {"ovs.trunks": None})
+    assert (port(lab).vlan_mode, port(lab).protected) == ("access", True)
+    with pytest.raises(InvalidOptionError, match=r"add ovs\.trunks="):
+        await set_endpoint(lab, ovs__vlan_mode="trunk")
+
+
+async def test_an_own_vlan_is_given_up_for_the_network_s(lab: Host) -> None:
+    assert (await set_endpoint(lab, SECOND, ovs__vlan="")).new == {"ovs.vlan": "10"}
+    assert port(lab, SECOND).tag == 10
+    await set_network(lab, ovs__vlan="30")
+    assert port(lab, SECOND).tag == 30
+
+
+async def test_a_number_that_another_port_has_is_refused_and_the_record_stays(lab: Host) -> None:
+    await set_endpoint(lab, SECOND, ovs__ofport="77")
+    before = lab.state.endpoint(FIRST)
+    with pytest.raises(ConflictError, match=r"ovs\.ofport=77"):
+        await set_endpoint(lab, ovs__ofport="77", ovs__protected="true")
+    assert lab.state.endpoint(FIRST) == before
+    assert not port(lab).protected
+
+
+async def test_a_container_stands_against_what_its_network_would_make_of_it(lab: Host) -> None:
+    await set_endpoint(lab, ovs__vlan_mode="native-tagged", ovs__trunks="5")
+    with pytest.raises(InvalidOptionError, match=r"endpoint e1e1e1e1e1e1 of this network: ovs\."):
+        await set_network(lab, ovs__vlan="none")
+
+
+async def test_what_does_not_answer_is_said_and_mended_later(
+    lab: Host, failing: Callable[[Any, str], None]
+) -> None:
+    failing(lab.switch, "ensure_port")
+    done = await set_endpoint(lab, ovs__protected="true")
+    assert done.pending == ("ensure_port did not answer",)
+    assert not port(lab).protected
+    await lab.reconciler.reconcile()
+    assert port(lab).protected
+
+
+async def test_without_a_switch_nothing_is_changed(lab: Host) -> None:
+    before = lab.state.network(RED)
+    lab.switch.available = False
+    with pytest.raises(UnavailableError):
+        await set_network(lab, ovs__icc="false")
+    assert lab.state.network(RED) == before
+
+
+async def test_what_is_not_there_cannot_be_changed(host: Host) -> None:
+    with pytest.raises(UnknownObjectError):
+        await set_network(host, ovs__icc="false")
+    with pytest.raises(UnknownObjectError):
+        await set_endpoint(host, ovs__vlan="7")
+
+
+async def test_the_same_again_changes_nothing(lab: Host) -> None:
+    await set_network(lab, ovs__icc="false")
+    done = await set_network(lab, ovs__icc="false")
+    assert (done.old, done.new, done.endpoints) == (done.new, {"ovs.icc": "false"}, ())
