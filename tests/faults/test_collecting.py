@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import hasty
 from tests.e2e.bed import Bed
 from tests.e2e.stage import Stage
 from tests.e2e.world import Program, until
+from tests.faults import hasty
 
 pytestmark = pytest.mark.docker
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import hasty
 from tests.e2e.bed import Bed
 from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.wire import Wire, leases, pools
 from tests.e2e.world import Program, until
+from tests.faults import hasty
 
 pytestmark = pytest.mark.docker
 
