@@ -1,0 +1,112 @@
+"""Our flows and meters in the form that OpenFlow gives them."""
+
+import hashlib
+
+from netaddr import EUI, IPAddress
+
+from ovsdriver.adapters.openflow import messages
+from ovsdriver.adapters.openflow.messages import Entry, Field, MeterEntry
+from ovsdriver.domain.flows import Flow, Match, Meter, Stage
+
+REGISTER = 15
+_PRIORITIES = {Stage.GUARD: 0xF020, Stage.BROADCAST: 0xF010, Stage.RATE: 0xF000}
+"""Above what people and controllers use; the ranks of a stage are added."""
+
+_FIRST_METER = 0x8000
+LAST_NUMBER = 0x3FFF
+"""OpenFlow port numbers up to this one can have meters: there are two ids for each."""
+_METERS = {Stage.BROADCAST: 0, Stage.RATE: 1}
+
+_OXM = 0x8000 << 7
+_REGISTER = 1 << 7 | REGISTER
+_IN_PORT, _ETH_DST = _OXM, _OXM | 3
+_CODES = {
+    "eth_src": _OXM | 4,
+    "eth_type": _OXM | 5,
+    "ip_protocol": _OXM | 10,
+    "ipv4_src": _OXM | 11,
+    "udp_src": _OXM | 15,
+    "udp_dst": _OXM | 16,
+    "arp_spa": _OXM | 22,
+    "arp_sha": _OXM | 24,
+    "ipv6_src": _OXM | 26,
+    "icmpv6_type": _OXM | 29,
+    "nd_target": _OXM | 31,
+    "nd_sll": _OXM | 32,
+    "nd_tll": _OXM | 33,
+}
+_WIDTHS = {"ip_protocol": 1, "icmpv6_type": 1}
+"""Bytes of numbers that have not two."""
+_GROUP = b"\x01" + bytes(5)
+
+
+def mark(owner: str) -> int:
+    """Return the upper half of our flows' cookies: 32 bits of a hash."""
+    return int.from_bytes(hashlib.sha256(f"flows/{owner}".encode()).digest()[:4], "big")
+
+
+def cookie(owner: str, number: int) -> int:
+    """Return the cookie of the flows of one port."""
+    return mark(owner) << 32 | number
+
+
+def entry(flow: Flow, *, owner: str, number: int) -> Entry:
+    """Return one flow of the port ``number`` of a bridge."""
+    instructions = b""
+    if flow.metered:
+        instructions += messages.go_to_meter(meter_id(flow.stage, number))
+    if flow.passes:
+        instructions += messages.apply(
+            messages.set_register_bit(REGISTER, flow.stage), messages.look_again()
+        )
+    return Entry(
+        _PRIORITIES[flow.stage] + flow.rank,
+        cookie(owner, number),
+        frozenset((*_where(flow.stage, number), *_fields(flow.match))),
+        instructions,
+    )
+
+
+def meter(wanted: Meter, number: int) -> MeterEntry:
+    """Return the meter of a stage of the port ``number``."""
+    return MeterEntry(
+        meter_id(wanted.stage, number), wanted.rate, wanted.burst, packets=wanted.packets
+    )
+
+
+def meter_id(stage: Stage, number: int) -> int:
+    """Return the number of a port's meter; meters carry no mark, these numbers are ours."""
+    return _FIRST_METER + 2 * number + _METERS[stage]
+
+
+def meter_ids(number: int) -> frozenset[int]:
+    """Return the numbers that a port's meters can have."""
+    return frozenset(meter_id(stage, number) for stage in _METERS)
+
+
+def metered_port(meter_number: int) -> int | None:
+    """Return the port that a meter belongs to; None if it is none of ours."""
+    port = (meter_number - _FIRST_METER) // 2
+    return port if 0 < port <= LAST_NUMBER else None
+
+
+def _where(stage: Stage, number: int) -> tuple[Field, Field]:
+    bit = (1 << stage).to_bytes(4, "big")
+    return Field(_IN_PORT, number.to_bytes(4, "big")), Field(_REGISTER, bytes(4), bit)
+
+
+def _fields(match: Match) -> list[Field]:
+    found = [
+        Field(code, _bytes(value, _WIDTHS.get(name, 2)))
+        for name, code in _CODES.items()
+        if (value := getattr(match, name)) is not None
+    ]
+    return [*found, Field(_ETH_DST, _GROUP, _GROUP)] if match.to_group else found
+
+
+def _bytes(value: int | EUI | IPAddress, width: int) -> bytes:
+    if isinstance(value, EUI):
+        return bytes(value.packed)
+    if isinstance(value, IPAddress):
+        return bytes(value.packed)
+    return value.to_bytes(width, "big")

@@ -1,0 +1,80 @@
+"""OpenFlow rules of ours for single ports, beside flows of other people.
+
+They judge what a port sends in stages, and what passes all of them goes on to the bridge's other
+flows as if we were not there: each stage marks a packet with a bit of a register when it lets it
+pass, hands it back to table 0, and looks only at packets without its bit.
+"""
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+
+from netaddr import EUI, IPAddress
+
+
+class Stage(IntEnum):
+    """What looks at a packet, in this order; the value is the stage's bit in the register."""
+
+    GUARD = 31
+    BROADCAST = 30
+    RATE = 29
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What a packet has to be like; None: anything."""
+
+    eth_src: EUI | None = None
+    to_group: bool = False
+    """It is for more than one station: broadcast or multicast."""
+    eth_type: int | None = None
+    ip_protocol: int | None = None
+    ipv4_src: IPAddress | None = None
+    ipv6_src: IPAddress | None = None
+    udp_src: int | None = None
+    udp_dst: int | None = None
+    icmpv6_type: int | None = None
+    arp_spa: IPAddress | None = None
+    arp_sha: EUI | None = None
+    nd_target: IPAddress | None = None
+    nd_sll: EUI | None = None
+    """All zeros: the option is absent."""
+    nd_tll: EUI | None = None
+    """As ``nd_sll``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """One rule for what a port sends."""
+
+    stage: Stage
+    rank: int
+    """0 to 15; of the flows of one stage that match, the one with the highest decides."""
+    match: Match = Match()
+    passes: bool = True
+    """The packet goes on to the next stage; else it is dropped."""
+    metered: bool = False
+    """Packets above the rate of the port's meter of this stage are dropped first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """A rate that one stage of a port keeps to."""
+
+    stage: Stage
+    rate: int
+    """kbit/s, or packets/s."""
+    burst: int
+    """kbit, or packets."""
+    packets: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFlows:
+    """All that we have to say about one port; nothing: no flow and no meter."""
+
+    flows: frozenset[Flow] = frozenset()
+    meters: frozenset[Meter] = frozenset()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return any(getattr(self, field.name) for field in fields(self))

@@ -1,0 +1,124 @@
+"""What a guarded port may send: its own MAC and addresses, and no answers that are the network's.
+
+Pure. Names of the packets that are let pass or dropped are those of RFC 826 (ARP), RFC 2131 and
+RFC 8415 (DHCP), RFC 4861 (ND), RFC 3810 (MLD).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from netaddr import EUI, IPAddress
+
+from ovsdriver.domain.flows import Flow, Match, Stage
+from ovsdriver.domain.model import Endpoint
+
+IPV4 = 0x0800
+ARP = 0x0806
+IPV6 = 0x86DD
+UDP = 17
+ICMPV6 = 58
+
+_ROUTER_SOLICITATION = 133
+_ROUTER_ADVERTISEMENT = 134
+_NEIGHBOUR_SOLICITATION = 135
+_NEIGHBOUR_ADVERTISEMENT = 136
+_REDIRECT = 137
+_LISTENER_REPORTS = (131, 143)
+
+_DHCP_SERVER, _DHCP_CLIENT = 67, 68
+_DHCPV6_SERVER = 547
+
+_NOBODY4 = IPAddress("0.0.0.0")  # noqa: S104 - the source of who has no address yet
+_NOBODY6 = IPAddress("::")
+_NO_MAC = EUI(0)
+
+_DROP, _PASS, _FORBID, _EXCEPT = 0, 4, 8, 12
+"""Ranks: everything is dropped but what is let pass, but what is forbidden all the same, but
+exceptions of that."""
+
+
+def guard(endpoint: Endpoint) -> frozenset[Flow]:
+    """Return the flows that pin ``endpoint`` to its MAC and its addresses.
+
+    With an IPv6 address it has the link-local one that is made from its MAC as well.
+    """
+    mac = endpoint.mac
+    four = [each.ip for each in endpoint.addresses if each.version == 4]
+    six = [each.ip for each in endpoint.addresses if each.version == 6]
+    allowed: list[Match] = []
+    exceptions: list[Match] = []
+    if four:
+        allowed += _ipv4(mac, four)
+    if six:
+        held = [*six, mac.ipv6_link_local()]
+        allowed += _ipv6(mac, held)
+        exceptions += _neighbour_discovery(mac, held)
+    return frozenset(
+        (
+            _flow(_DROP, Match(), passes=False),
+            *(_flow(_PASS, match) for match in allowed),
+            *(_flow(_FORBID, match, passes=False) for match in _forbidden()),
+            *(_flow(_EXCEPT, match) for match in exceptions),
+        )
+    )
+
+
+def _flow(rank: int, match: Match, *, passes: bool = True) -> Flow:
+    return Flow(stage=Stage.GUARD, rank=rank, match=match, passes=passes)
+
+
+def _ipv4(mac: EUI, addresses: Iterable[IPAddress]) -> Iterator[Match]:
+    for address in addresses:
+        yield Match(eth_src=mac, eth_type=ARP, arp_spa=address, arp_sha=mac)
+        yield Match(eth_src=mac, eth_type=IPV4, ipv4_src=address)
+    yield Match(eth_src=mac, eth_type=ARP, arp_spa=_NOBODY4, arp_sha=mac)
+    yield Match(
+        eth_src=mac,
+        eth_type=IPV4,
+        ip_protocol=UDP,
+        ipv4_src=_NOBODY4,
+        udp_src=_DHCP_CLIENT,
+        udp_dst=_DHCP_SERVER,
+    )
+
+
+def _ipv6(mac: EUI, addresses: Iterable[IPAddress]) -> Iterator[Match]:
+    for address in addresses:
+        yield Match(eth_src=mac, eth_type=IPV6, ipv6_src=address)
+    for kind in (_ROUTER_SOLICITATION, *_LISTENER_REPORTS):
+        yield _icmpv6(kind, mac=mac, source=_NOBODY6)
+
+
+def _neighbour_discovery(mac: EUI, addresses: Iterable[IPAddress]) -> Iterator[Match]:
+    """Return what it may ask and answer: always as itself, and only for what it holds."""
+    addresses = tuple(addresses)
+    for address in addresses:
+        yield replace(
+            _icmpv6(_NEIGHBOUR_SOLICITATION, mac=mac, source=_NOBODY6),
+            nd_target=address,
+            nd_sll=_NO_MAC,
+        )
+        for said in (mac, _NO_MAC):
+            yield replace(_icmpv6(_NEIGHBOUR_SOLICITATION, mac=mac, source=address), nd_sll=said)
+            for target in addresses:
+                yield replace(
+                    _icmpv6(_NEIGHBOUR_ADVERTISEMENT, mac=mac, source=address),
+                    nd_target=target,
+                    nd_tll=said,
+                )
+
+
+def _icmpv6(kind: int, *, mac: EUI | None = None, source: IPAddress | None = None) -> Match:
+    return Match(eth_src=mac, eth_type=IPV6, ip_protocol=ICMPV6, ipv6_src=source, icmpv6_type=kind)
+
+
+def _forbidden() -> Iterator[Match]:
+    for kind in (
+        _ROUTER_ADVERTISEMENT,
+        _NEIGHBOUR_SOLICITATION,
+        _NEIGHBOUR_ADVERTISEMENT,
+        _REDIRECT,
+    ):
+        yield _icmpv6(kind)
+    yield Match(eth_type=IPV4, ip_protocol=UDP, udp_src=_DHCP_SERVER)
+    yield Match(eth_type=IPV6, ip_protocol=UDP, udp_src=_DHCPV6_SERVER)
