@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -25,6 +26,7 @@ from ovsdriver.adapters.leases import SqliteLeases
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.adapters.lock import StateLock
 from ovsdriver.adapters.nics import KernelNics
+from ovsdriver.adapters.openflow import OvsFlows
 from ovsdriver.adapters.sqlite import Database
 from ovsdriver.adapters.state import SqliteState
 from ovsdriver.adapters.surroundings import HostSurroundings
@@ -51,6 +53,7 @@ from ovsdriver.service.console import Console, Works
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
+from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import MarkPurge, Purge, Purged
@@ -169,6 +172,7 @@ async def _purge_marked(settings: Settings, world: "_World", unread: str) -> Pur
             links=world.links,
             nics=world.nics,
             firewall=host,
+            flows=world.flows,
             unread=unread,
         ).run(switch_wait_s=SWITCH_WAIT_S)
 
@@ -331,6 +335,7 @@ class _World:
     links: KernelLinks
     nics: KernelNics
     engine: DockerEngine
+    flows: OvsFlows
 
     @classmethod
     @asynccontextmanager
@@ -344,10 +349,17 @@ class _World:
                 links=links,
                 nics=nics,
                 engine=DockerEngine(settings.docker),
+                flows=OvsFlows(_management_folder(settings.ovsdb), owner=settings.instance),
             )
         finally:
             await nics.close()
             await links.close()
+
+
+def _management_folder(ovsdb: str) -> Path:
+    """Return where vswitchd makes its bridges' management sockets: beside the database's."""
+    kind, _, place = ovsdb.partition(":")
+    return Path(place).parent if kind == "unix" else Path("/var/run/openvswitch")
 
 
 @asynccontextmanager
@@ -441,6 +453,7 @@ class _Product:
                 publisher=publisher,
                 locks=locks,
             )
+            flows = FlowRules(state=state, switch=world.switch, flows=world.flows)
             endpoints = Endpoints(
                 owner=settings.instance,
                 state=state,
@@ -450,6 +463,7 @@ class _Product:
                 uplinks=uplinks,
                 locks=locks,
                 publisher=publisher,
+                flows=flows,
                 listed=witness.lists,
             )
             reconciler = Reconciler(
@@ -459,6 +473,7 @@ class _Product:
                 networks=networks,
                 endpoints=endpoints,
                 publisher=publisher,
+                flows=flows,
                 switch=world.switch,
                 links=world.links,
             )
@@ -481,6 +496,7 @@ class _Product:
                         links=world.links,
                         nics=world.nics,
                         firewall=firewall,
+                        flows=world.flows,
                         uplinks=uplinks,
                         publisher=publisher,
                     ),

@@ -13,6 +13,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ovsdriver.domain.firewall import FirewallPlan
+from ovsdriver.domain.flows import PortFlows
 from ovsdriver.domain.model import (
     NO_OPTIONS,
     Bridge,
@@ -184,6 +185,28 @@ class Links(Protocol):
         """Ask by ARP and ND who has ``addresses`` on the segment of ``link``; return who answers.
 
         Takes at most ``within_s``, all of it if one of them is nobody's.
+        """
+        ...
+
+
+class Flows(Protocol):
+    """OpenFlow rules of ours for single ports, beside those of others."""
+
+    async def ensure(self, bridge: str, number: int, wanted: PortFlows) -> bool:
+        """Make flows and meters of a port exactly ``wanted``, at once; False if they already were.
+
+        ``number`` is its OpenFlow port number. The bridge or its datapath cannot do it:
+        UnsupportedError; vswitchd does not answer: UnavailableError.
+        """
+        ...
+
+    async def differing(
+        self, bridge: str, wanted: Callable[[], Mapping[int, PortFlows]]
+    ) -> Collection[int]:
+        """Return the numbers of ports that have other flows or meters of ours than ``wanted``.
+
+        Ports that have some and are not in ``wanted`` are among them. ``wanted`` is called after
+        the bridge has said what it has. Errors as ``ensure``.
         """
         ...
 

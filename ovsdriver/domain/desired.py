@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain import names, uplinks
+from ovsdriver.domain import guarding, names, uplinks
 from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
+from ovsdriver.domain.flows import Flow, PortFlows
 from ovsdriver.domain.model import (
     Attachment,
     Bridge,
@@ -189,6 +190,19 @@ def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
     """Return every VLAN that ``endpoint`` takes part in; 0 for the segment without a tag."""
     own = own_vlan(network, endpoint)
     return frozenset((*endpoint.trunks, *(() if own is None else (own,))))
+
+
+def guarded(network: Network, endpoint: Endpoint) -> bool:
+    """Whether ``endpoint`` may send with its own MAC and addresses only."""
+    return network.guard if endpoint.guard is None else endpoint.guard
+
+
+def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
+    """Return the flows and meters of a plugged-in endpoint's port; none if nothing asks for any."""
+    flows: frozenset[Flow] = frozenset()
+    if guarded(network, endpoint):
+        flows |= guarding.guard(endpoint)
+    return PortFlows(flows=flows)
 
 
 def interface_prefix(network: Network, endpoint: Endpoint, datapath: Datapath) -> str:

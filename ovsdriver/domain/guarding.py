@@ -11,6 +11,7 @@ from netaddr import EUI, IPAddress
 
 from ovsdriver.domain.flows import Flow, Match, Stage
 from ovsdriver.domain.model import Endpoint
+from ovsdriver.errors import InvalidOptionError, UnsupportedError
 
 IPV4 = 0x0800
 ARP = 0x0806
@@ -35,6 +36,46 @@ _NO_MAC = EUI(0)
 _DROP, _PASS, _FORBID, _EXCEPT = 0, 4, 8, 12
 """Ranks: everything is dropped but what is let pass, but what is forbidden all the same, but
 exceptions of that."""
+
+
+def refuse_unfit(bridge: str, *, controllers: int) -> None:
+    """Refuse a guard on a bridge where it would not hold.
+
+    Args:
+        bridge: its name.
+        controllers: how many the bridge has.
+
+    Raises:
+        UnsupportedError: it has any.
+    """
+    if controllers:
+        raise UnsupportedError(
+            f"ovs.guard=true: bridge {bridge} has a controller, whose flows may pass ours by or "
+            "remove them; leave the option out, or name another bridge with -o ovs.bridge=NAME"
+        )
+
+
+def refuse_unpinnable(endpoint: Endpoint, *, trunk: bool) -> None:
+    """Refuse a guard for a container whose addresses are not known.
+
+    Args:
+        endpoint: its record.
+        trunk: it takes part in VLANs with their tags.
+
+    Raises:
+        InvalidOptionError: it is such a one.
+    """
+    if trunk:
+        raise InvalidOptionError(
+            "ovs.guard=true and ovs.trunks contradict each other: which addresses a container has "
+            "in other VLANs is not known; leave one of them out, or say ovs.guard=false for this "
+            "container"
+        )
+    if not endpoint.addresses:
+        raise InvalidOptionError(
+            "ovs.guard=true: the container was given no address to be held to; use an IPAM "
+            "(--ipam-driver ovsipam), or leave the option out"
+        )
 
 
 def guard(endpoint: Endpoint) -> frozenset[Flow]:

@@ -247,6 +247,8 @@ class Network:
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
     port: PortKind = PortKind.VETH
+    guard: bool = False
+    """Its containers send with the MAC and the addresses that they were given, and no others."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed after ``-o``, for showing."""
     engine: str = ""
@@ -314,6 +316,8 @@ class Endpoint:
     """The OpenFlow port number that the user asked for."""
     protected: bool = False
     """It does not talk to other protected ports of its bridge (``ovs.protected``)."""
+    guard: bool | None = None
+    """Its own; None: the network's."""
     published: tuple[Publication, ...] = ()
     """Ports of the host that lead to it, those that were chosen for it among them."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain import desired, internal_ports, mode_planning, tunnels, uplinks
+from ovsdriver.domain import desired, guarding, internal_ports, mode_planning, tunnels, uplinks
 from ovsdriver.domain.internal_ports import ETHERNET_MTU
 from ovsdriver.domain.model import (
     Datapath,
@@ -58,6 +58,7 @@ class KnownBridge:
     """Tags and trunks of its ports that are not ours, but for those of the uplink: an offer."""
     integration: bool = False
     """It belongs to OVN."""
+    controllers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,8 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     mode_planning.refuse_vain(options, modes)
     _refuse_stray_bindings(options, modes, subnets)
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
+    if options.guard and around.bridge is not None:
+        guarding.refuse_unfit(bridge, controllers=around.bridge.controllers)
     if options.port is PortKind.INTERNAL:
         internal_ports.refuse_long_frames(mtu, segment.datapath)
         if options.interface_prefix is not None:
@@ -164,6 +167,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         probe=current.probe if current is not None else _probe(subnets, around.pools),
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=options.port,
+        guard=options.guard,
         options=options.typed,
     )
 

@@ -6,7 +6,7 @@ Everything that can be refused about such a port without looking at the switch i
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ovsdriver.domain import desired, internal_ports, tunnels, vlans
+from ovsdriver.domain import desired, guarding, internal_ports, tunnels, vlans
 from ovsdriver.domain.model import Endpoint, Network, PortKind, VlanMode
 from ovsdriver.domain.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import EndpointOptions
@@ -33,6 +33,7 @@ def with_options(
         cvlans=options.cvlans,
         ofport=options.ofport,
         protected=options.protected,
+        guard=options.guard,
         options=options.typed,
     )
     check(made, network, two_tags=two_tags)
@@ -59,6 +60,9 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         desired.own_vlan(network, endpoint) or 0,
         two_tags=two_tags,
     )
+    if desired.guarded(network, endpoint):
+        trunk = desired.vlan_mode(network, endpoint).has_trunks
+        guarding.refuse_unpinnable(endpoint, trunk=trunk)
     if endpoint.port is PortKind.INTERNAL:
         _refuse_unfit_internal(endpoint, network)
 

@@ -52,6 +52,7 @@ class NetworkOptions:
     masquerade: bool | None = None
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of ports that are published without one: at most one of each family."""
+    guard: bool = False
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """As the user typed them, for showing."""
     ignored: tuple[str, ...] = ()
@@ -71,6 +72,7 @@ class EndpointOptions:
     cvlans: tuple[VlanTag, ...] = ()
     ofport: int | None = None
     protected: bool = False
+    guard: bool | None = None
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""

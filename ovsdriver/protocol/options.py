@@ -257,6 +257,16 @@ TABLE: Sequence[Option] = (
         aliases=("com.docker.network.bridge.enable_icc",),
     ),
     Option(
+        name="ovs.guard",
+        scope=Scope.NETWORK,
+        field="guard",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: containers send with the MAC and the addresses that Docker gave them and no "
+        "others, ARP and ND included, and answer neither DHCP nor router solicitations. Not on "
+        "bridges with a controller.",
+    ),
+    Option(
         name="ovs.gateway",
         scope=Scope.NETWORK,
         field="gateways",
@@ -458,6 +468,14 @@ TABLE: Sequence[Option] = (
         default="`false`",
         help="`true`: this container does not talk to others of the bridge that say the same, only "
         "to the rest: the gateway, and containers without it.",
+    ),
+    Option(
+        name="ovs.guard",
+        scope=Scope.ENDPOINT,
+        field="guard",
+        parse=values.flag,
+        default="the network's",
+        help="As for a network. Not with `ovs.trunks`.",
     ),
     Option(
         name="ipam.space",

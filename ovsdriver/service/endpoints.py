@@ -36,6 +36,7 @@ from ovsdriver.errors import (
 from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S, Change
+from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.uplinks import Uplinks
 
@@ -65,6 +66,7 @@ class Endpoints:
         uplinks: Uplinks,
         locks: Locks,
         publisher: Publisher,
+        flows: FlowRules,
         listed: Callable[[EndpointId], bool],
     ) -> None:
         """Join the parts.
@@ -80,6 +82,7 @@ class Endpoints:
         self._uplinks = uplinks
         self._locks = locks
         self._publisher = publisher
+        self._flows = flows
         self._listed = listed
 
     async def create(self, new: NewEndpoint) -> EUI | None:
@@ -112,6 +115,7 @@ class Endpoints:
             endpoint = port_planning.with_options(
                 endpoint, new.options, network, two_tags=self._two_tags()
             )
+            self._flows.check(network, endpoint)
             undo.push_async_callback(self._undone, self._state.forget_endpoint, new.id)
             await self._state.put_endpoint(endpoint)
             # Whoever changes the network looks at the endpoints that are recorded by then.
@@ -162,6 +166,7 @@ class Endpoints:
                 undo.push_async_callback(self._undone, self._links.remove_link, port)
                 undo.push_async_callback(self._undone, self._switch.remove_port, port)
             await self._plug(attachment, fresh=fresh)
+            await self._flows.ensure(network, endpoint)
             await self._relist(network, endpoint)
             undo.pop_all()
         if unpublished:
@@ -334,6 +339,7 @@ class Endpoints:
                 raise UnknownObjectError(f"endpoint {endpoint_id[:12]} was removed meanwhile")
             network = self._network(before.network)
             after = replanning.endpoint(before, wish(before), network, two_tags=self._two_tags())
+            self._flows.check(network, after)
             if after != before:
                 await self._state.put_endpoint(after)
             pending = ""
@@ -367,6 +373,7 @@ class Endpoints:
         elif self._switch.port(port.name) is None:
             return  # vswitchd would make a device in the host's namespace, of no use to anyone
         await self._switch.ensure_port(port)
+        await self._flows.ensure(network, endpoint)
 
     async def attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
         """Return the plumbing of ``endpoint``, with the checksum offload its bridge needs."""
@@ -487,7 +494,10 @@ class Endpoints:
         move out of the sandbox, goes on.
         """
         await self._switch.connected(UNPLUG_WAIT_S)
+        at = self._flows.place(endpoint)
         await self._switch.remove_port(names.port(endpoint))
+        # after the port: it must not send without them
+        await self._flows.remove(endpoint, at)
         network = self._state.network(endpoint.network)
         if network is not None:
             await self._relist(network, endpoint)

@@ -474,4 +474,5 @@ def known_bridge(
             if port.external_ids.get(OWNER_KEY) != owner and not set(port.interfaces) & set(nics)
         ),
         integration=observed.integration,
+        controllers=observed.controllers,
     )

@@ -7,7 +7,8 @@ from ipam.errors import IpamError
 from ipam.service import Ipam
 from ovsdriver.domain import names
 from ovsdriver.errors import DriverError
-from ovsdriver.ports import Firewall, HostNotes, Links, Nics, State, Switch
+from ovsdriver.ports import Firewall, Flows, HostNotes, Links, Nics, State, Switch
+from ovsdriver.service.port_flows import clear
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.uplinks import Uplinks, free_marked
 
@@ -53,6 +54,7 @@ class MarkPurge:
         links: Links,
         nics: Nics,
         firewall: Firewall,
+        flows: Flows,
         unread: str = "",
     ) -> None:
         """Build it.
@@ -63,6 +65,7 @@ class MarkPurge:
             links: the host's links.
             nics: those of them that are uplinks.
             firewall: our table and the accepts that go with it.
+            flows: our OpenFlow rules on bridges.
             unread: why there are no records, as a sentence that names the store.
         """
         self._owner = owner
@@ -70,6 +73,7 @@ class MarkPurge:
         self._links = links
         self._nics = nics
         self._firewall = firewall
+        self._flows = flows
         self._left = (
             (
                 f"the records: {unread}",
@@ -90,6 +94,7 @@ class MarkPurge:
         tally = _Tally()
         try:
             await self._switch.connected(switch_wait_s)
+            await clear(self._switch, self._flows)
             await self._free_uplinks()
             await self._empty_switch(tally)
         except DriverError as error:
@@ -170,10 +175,13 @@ class Purge(MarkPurge):
         links: Links,
         nics: Nics,
         firewall: Firewall,
+        flows: Flows,
         uplinks: Uplinks,
         publisher: Publisher,
     ) -> None:
-        super().__init__(owner=owner, switch=switch, links=links, nics=nics, firewall=firewall)
+        super().__init__(
+            owner=owner, switch=switch, links=links, nics=nics, firewall=firewall, flows=flows
+        )
         self._state = state
         self._notes = notes
         self._ipam = ipam

@@ -19,6 +19,7 @@ from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, State, Switch
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.networks import Networks
+from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.publisher import Publisher
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Reconciler:
         networks: Networks,
         endpoints: Endpoints,
         publisher: Publisher,
+        flows: FlowRules,
         switch: Switch,
         links: Links,
         clock: Callable[[], float] = time.time,
@@ -72,6 +74,7 @@ class Reconciler:
         self._networks = networks
         self._endpoints = endpoints
         self._publisher = publisher
+        self._flows = flows
         self._switch = switch
         self._links = links
         self._clock = clock
@@ -136,6 +139,7 @@ class Reconciler:
                 for repair in difference.repairs:
                     await self._mend(repair, mended, failed)
                 await self._match_offload(mended, failed)
+                await self._match_flows(mended, failed)
             self._report(
                 Repairs(at=self._clock(), mended=tuple(mended), failed=tuple(failed), beyond=beyond)
             )
@@ -242,6 +246,23 @@ class Reconciler:
                 failed.append(f"endpoint {endpoint.id[:12]}: checksum offload: {error}")
         await self._notes.put_note(key, now)
         return before is not None
+
+    async def _match_flows(self, mended: list[str], failed: list[str]) -> None:
+        """Make the flows of ports as they should be; a restart of vswitchd forgets them."""
+        seen = await self._flows.look()
+        mended.extend(seen.mended)
+        failed.extend(seen.failed)
+        for each in seen.differing:
+            endpoint = self._state.endpoint(each)
+            if endpoint is None:
+                continue
+            what = f"endpoint {each[:12]}: flows of its port were not as they should be"
+            try:
+                await self._endpoints.ensure(endpoint)
+            except DriverError as error:
+                failed.append(f"{what}: {error}")
+            else:
+                mended.append(what)
 
     def _report(self, repairs: Repairs) -> None:
         for text in repairs.mended:

@@ -83,6 +83,13 @@ def forge(link: Link, packets: Iterable[tuple[str, str, str, str]], *, port: int
     place.world.run(*_PROGRAM, "forge", name, netns=place.netns, stdin=lines)
 
 
+def send_raw(link: Link, frames: Mapping[str, bytes]) -> None:
+    """Send frames as they are, by label."""
+    place, name = link
+    lines = "".join(f"{label} {frame.hex()}\n" for label, frame in frames.items())
+    place.world.run(*_PROGRAM, "raw", name, netns=place.netns, stdin=lines)
+
+
 @contextmanager
 def receiving(world: World, places: Mapping[str, Place], *, port: int) -> Iterator[Ears]:
     """Take what is delivered to a UDP port in all of ``places`` at once."""

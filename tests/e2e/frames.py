@@ -11,6 +11,9 @@ decimal VLAN id, the outermost first; ``-`` for none) and sends one broadcast fr
 ``frames.py forge LINK`` reads lines of ``LABEL SOURCE DESTINATION MAC PORT`` and sends one UDP
 packet for each in a frame to that MAC, from the source address that it is told.
 
+``frames.py raw LINK`` reads lines of ``LABEL HEX`` and sends each frame as it is, labelled behind
+its end, where switches take it for padding.
+
 ``frames.py receive PORT`` prints ``ready``, then ``LABEL -`` for each labelled UDP packet that the
 kernel delivers here; it runs until it is ended.
 """
@@ -110,6 +113,15 @@ def forge(link: str) -> None:
             wire.send(header + _packet(label, source, destination, int(port)))
 
 
+def raw(link: str) -> None:
+    """Send the frame of each line of standard input."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((link, 0))
+        for line in sys.stdin:
+            label, frame = line.split()
+            wire.send(bytes.fromhex(frame) + _MARK + label.encode() + b"\0")
+
+
 def _packet(label: str, source: str, destination: str, port: int) -> bytes:
     """Return an IP packet behind its EtherType."""
     ends = ip_address(source).packed, ip_address(destination).packed
@@ -154,6 +166,11 @@ def _tag(text: str) -> bytes:
 
 
 if __name__ == "__main__":
-    {"hear": hear, "stacks": stacks, "send": send, "forge": forge, "receive": receive}[sys.argv[1]](
-        sys.argv[2]
-    )
+    {
+        "hear": hear,
+        "stacks": stacks,
+        "send": send,
+        "forge": forge,
+        "raw": raw,
+        "receive": receive,
+    }[sys.argv[1]](sys.argv[2])

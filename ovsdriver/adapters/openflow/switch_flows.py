@@ -1,7 +1,7 @@
 """Flows and meters of single ports, as the services use them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -73,8 +73,12 @@ class OvsFlows:
                 {each.id: each for each in meters if each.id in ids},
             )
 
-    async def differing(self, bridge: str, wanted: Mapping[int, PortFlows]) -> frozenset[int]:
+    async def differing(
+        self, bridge: str, wanted: Callable[[], Mapping[int, PortFlows]]
+    ) -> frozenset[int]:
         """Return the ports whose flows or meters are not ``wanted``, those with too many included.
+
+        What is wanted is asked for after the bridge has said what it has.
 
         Raises:
             As :meth:`ensure`.
@@ -88,11 +92,12 @@ class OvsFlows:
             for one in await self._meters(talk, needed=True):
                 if (port := encoding.metered_port(one.id)) is not None:
                     meters.setdefault(port, set()).add(one)
+        right = wanted()
         return frozenset(
             number
-            for number in {*wanted, *flows, *meters}
-            if flows.get(number, set()) != self._entries(number, wanted.get(number, _NOTHING))
-            or meters.get(number, set()) != _meters_of(number, wanted.get(number, _NOTHING))
+            for number in {*right, *flows, *meters}
+            if flows.get(number, set()) != self._entries(number, right.get(number, _NOTHING))
+            or meters.get(number, set()) != _meters_of(number, right.get(number, _NOTHING))
         )
 
     async def _change(

@@ -24,6 +24,7 @@ from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import Networks
+from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import Purge
@@ -33,6 +34,7 @@ from ovsdriver.service.uplinks import Uplinks
 from tests.builders import FIRST, RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
+from tests.fakes.flows import FakeFlows
 from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks
 from tests.fakes.nics import FakeNics
@@ -83,6 +85,7 @@ class Host:
     nics: FakeNics
     switch: HostSwitch
     firewall: FakeFirewall
+    flows: FakeFlows
     ports: FakeHostPorts
     publisher: Publisher
     engine: FakeEngine
@@ -103,6 +106,7 @@ class Host:
         nics = earlier.nics if earlier else FakeNics(links)
         switch = earlier.switch if earlier else HostSwitch(links)
         firewall = earlier.firewall if earlier else FakeFirewall()
+        flows = earlier.flows if earlier else FakeFlows()
         database = await Database.open(path / "state.db")
         state = await SqliteState.load(database)
         ipam = await Ipam.load(
@@ -141,6 +145,7 @@ class Host:
             publisher=publisher,
             locks=locks,
         )
+        rules_of_ports = FlowRules(state=state, switch=switch, flows=flows)
         endpoints = Endpoints(
             owner=OWNER,
             state=state,
@@ -150,6 +155,7 @@ class Host:
             uplinks=uplinks,
             locks=locks,
             publisher=publisher,
+            flows=rules_of_ports,
             listed=witness.lists,
         )
         return cls(
@@ -158,6 +164,7 @@ class Host:
             nics=nics,
             switch=switch,
             firewall=firewall,
+            flows=flows,
             ports=ports,
             publisher=publisher,
             engine=engine,
@@ -173,6 +180,7 @@ class Host:
                 networks=networks,
                 endpoints=endpoints,
                 publisher=publisher,
+                flows=rules_of_ports,
                 switch=switch,
                 links=links,
                 clock=lambda: 1.0,
@@ -196,6 +204,7 @@ class Host:
                 links=links,
                 nics=nics,
                 firewall=firewall,
+                flows=flows,
                 uplinks=uplinks,
                 publisher=publisher,
             ),

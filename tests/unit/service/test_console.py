@@ -65,6 +65,7 @@ def process(host: Host) -> Process:
             links=host.links,
             nics=host.nics,
             firewall=host.firewall,
+            flows=host.flows,
             unread="the store /s/state.db is corrupt",
         ).run(switch_wait_s=1.0)
 

@@ -302,6 +302,7 @@ async def test_a_purge_without_records_puts_the_host_back_too(host: Host) -> Non
         links=host.links,
         nics=host.nics,
         firewall=host.firewall,
+        flows=host.flows,
         unread="gone",
     ).run(switch_wait_s=1)
     assert purged.failed == ()

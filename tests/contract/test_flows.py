@@ -1,0 +1,151 @@
+"""What every ``Flows`` does: the fake in memory and Open vSwitch side by side."""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from netaddr import EUI, IPNetwork
+
+from ovsdriver.adapters.openflow import OvsFlows
+from ovsdriver.domain import guarding
+from ovsdriver.domain.flows import Flow, Match, Meter, PortFlows, Stage
+from ovsdriver.domain.model import Endpoint, EndpointId, NetworkId
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import Flows
+from tests.fakes.flows import FakeFlows
+from tests.integration.ovs import PrivateOvs, private_ovs
+
+PORT = 3
+GUARD = PortFlows(
+    flows=guarding.guard(
+        Endpoint(
+            id=EndpointId("e" * 64),
+            network=NetworkId("a" * 64),
+            mac=EUI("0a:0f:0a:00:00:02"),
+            addresses=(IPNetwork("10.0.0.2/24"), IPNetwork("fd00::2/64")),
+        )
+    )
+)
+RATE = PortFlows(
+    flows=frozenset({Flow(stage=Stage.RATE, rank=0, metered=True)}),
+    meters=frozenset({Meter(stage=Stage.RATE, rate=1000, burst=100)}),
+)
+GROUPS = PortFlows(
+    flows=frozenset(
+        {Flow(stage=Stage.BROADCAST, rank=0, match=Match(to_group=True), metered=True)}
+    ),
+    meters=frozenset({Meter(stage=Stage.BROADCAST, rate=10, burst=20, packets=True)}),
+)
+
+
+@pytest.fixture(scope="module")
+def ovs() -> Iterator[PrivateOvs]:
+    with private_ovs() as private:
+        private.vsctl("add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev")
+        yield private
+
+
+@pytest.fixture(params=["fake", pytest.param("ovs", marks=[pytest.mark.ovs, pytest.mark.netns])])
+def flows(request: pytest.FixtureRequest) -> Iterator[Flows]:
+    if request.param == "fake":
+        yield FakeFlows()
+        return
+    private: PrivateOvs = request.getfixturevalue("ovs")
+    yield OvsFlows(private.folder, owner="ovsnet")
+    ofctl(private, "del-flows", "cookie=0xcc5ea5f200000000/0xffffffff00000000")
+    ofctl(private, "del-meters")
+
+
+def ofctl(private: PrivateOvs, command: str, *rest: str) -> str:
+    argv = ("ovs-ofctl", "-O", "OpenFlow14", command, f"unix:{private.folder}/br0.mgmt", *rest)
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param(GUARD, id="guard"),
+        pytest.param(RATE, id="rate"),
+        pytest.param(GROUPS, id="broadcasts"),
+    ],
+)
+async def test_what_was_ensured_is_there_and_does_not_differ(
+    flows: Flows, wanted: PortFlows
+) -> None:
+    assert await flows.ensure("br0", PORT, wanted)
+    assert not await flows.ensure("br0", PORT, wanted)
+    assert not await flows.differing("br0", lambda: {PORT: wanted})
+
+
+async def test_one_set_of_flows_takes_the_place_of_another(flows: Flows) -> None:
+    await flows.ensure("br0", PORT, GUARD)
+    assert set(await flows.differing("br0", lambda: {PORT: RATE})) == {PORT}
+    assert await flows.ensure("br0", PORT, RATE)
+    assert not await flows.differing("br0", lambda: {PORT: RATE})
+
+
+async def test_a_meter_changes_its_rate(flows: Flows) -> None:
+    faster = PortFlows(
+        flows=RATE.flows, meters=frozenset({Meter(stage=Stage.RATE, rate=9000, burst=900)})
+    )
+    await flows.ensure("br0", PORT, RATE)
+    assert set(await flows.differing("br0", lambda: {PORT: faster})) == {PORT}
+    await flows.ensure("br0", PORT, faster)
+    assert not await flows.differing("br0", lambda: {PORT: faster})
+
+
+async def test_what_a_port_has_and_nobody_wants_differs_until_it_is_removed(flows: Flows) -> None:
+    await flows.ensure("br0", PORT, RATE)
+    await flows.ensure("br0", PORT + 1, GUARD)
+    assert set(await flows.differing("br0", dict)) == {PORT, PORT + 1}
+    assert await flows.ensure("br0", PORT, PortFlows())
+    assert not await flows.ensure("br0", PORT, PortFlows())
+    assert set(await flows.differing("br0", dict)) == {PORT + 1}
+
+
+async def test_what_is_wanted_and_is_not_there_differs(flows: Flows) -> None:
+    assert set(await flows.differing("br0", lambda: {PORT: GUARD})) == {PORT}
+
+
+@pytest.mark.ovs
+@pytest.mark.netns
+class TestOpenVSwitch:
+    async def test_flows_and_meters_of_others_stay(self, ovs: PrivateOvs) -> None:
+        ofctl(ovs, "add-flow", "cookie=7,priority=5,in_port=3,actions=drop")
+        ofctl(ovs, "add-meter", "meter=5,kbps,band=type=drop,rate=9")
+        flows = OvsFlows(ovs.folder, owner="ovsnet")
+        await flows.ensure("br0", PORT, GUARD)
+        await flows.ensure("br0", PORT, RATE)
+        await flows.ensure("br0", PORT, PortFlows())
+        left = ofctl(ovs, "dump-flows")
+        assert "cookie=0x7" in left
+        assert "NORMAL" in left
+        assert "reg15" not in left
+        assert "meter=5 " in ofctl(ovs, "dump-meters")
+        ofctl(ovs, "del-flows", "cookie=7/-1")
+        ofctl(ovs, "del-meters")
+
+    async def test_a_flow_that_somebody_changed_differs(self, ovs: PrivateOvs) -> None:
+        flows = OvsFlows(ovs.folder, owner="ovsnet")
+        await flows.ensure("br0", PORT, GUARD)
+        ofctl(ovs, "mod-flows", "arp,in_port=3,actions=NORMAL")
+        assert set(await flows.differing("br0", lambda: {PORT: GUARD})) == {PORT}
+        assert await flows.ensure("br0", PORT, GUARD)
+        assert not await flows.differing("br0", lambda: {PORT: GUARD})
+        await flows.ensure("br0", PORT, PortFlows())
+
+    async def test_a_bridge_without_our_version_is_told_from_one_that_is_away(
+        self, ovs: PrivateOvs
+    ) -> None:
+        flows = OvsFlows(ovs.folder, owner="ovsnet")
+        ovs.vsctl("set", "Bridge", "br0", "protocols=OpenFlow10,OpenFlow13")
+        with pytest.raises(Exception, match="add bridge br0 protocols OpenFlow14"):
+            await flows.ensure("br0", PORT, GUARD)
+        ovs.vsctl("clear", "Bridge", "br0", "protocols")
+        with pytest.raises(UnavailableError, match="br9"):
+            await flows.ensure("br9", PORT, GUARD)
+        with (
+            ovs.frozen_vswitchd(),
+            pytest.raises(UnavailableError, match="does not answer for bridge br0"),
+        ):
+            await OvsFlows(ovs.folder, owner="ovsnet", timeout_s=0.2).ensure("br0", PORT, GUARD)

@@ -1,0 +1,109 @@
+"""Guarded containers send as themselves; frames that pretend something else arrive nowhere."""
+
+import time
+
+import pytest
+
+from tests.e2e import ears, forgery
+from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, Bed
+from tests.e2e.stage import Container, Network, Stage
+from tests.e2e.world import until
+
+pytestmark = pytest.mark.docker
+
+DUAL = ("--ipv6", "--subnet", "10.77.1.0/24", "--subnet", "fd00:77:1::/64")
+
+
+def sender(container: Container, network: Network) -> forgery.Sender:
+    said = container.endpoint(network)
+    mac = bytes.fromhex(said["MacAddress"].replace(":", ""))
+    (link,) = container.sees("-6", "address", "show", "eth0")
+    (local,) = (each["local"] for each in link["addr_info"] if each["scope"] == "link")
+    return forgery.Sender(
+        mac=mac,
+        ipv4=said["IPAddress"],
+        ipv6=said["GlobalIPv6Address"],
+        link_local=local,
+    )
+
+
+def arrived(
+    bed: Bed, source: Container, listener: Container, network: Network, label: str
+) -> set[str]:
+    """Return which forged frames of ``source`` reach ``listener``, who must get the honest ones."""
+    me = sender(source, network)
+    frames = forgery.forged(me, "10.77.1.99", "fd00:77:1::99") | forgery.honest(me)
+    named = {f"{label}/{name}": frame for name, frame in frames.items()}
+    with ears.listening(bed, {listener.name: (listener, "eth0")}) as heard:
+        ears.send_raw((source, "eth0"), named)
+        for name in forgery.honest(me):
+            heard.wait_for(f"{label}/{name}", {listener.name})
+        time.sleep(1)  # what is to arrive wrongly may be slower than what arrives rightly
+        names = {each.partition("/")[2] for each in heard.heard(listener.name)}
+    return names - forgery.honest(me).keys()
+
+
+def test_forged_frames_of_a_guarded_container_arrive_nowhere(bed: Bed, stage: Stage) -> None:
+    network = stage.network("lab", *DUAL, "-o", "ovs.guard=true")
+    ann, bob = stage.container("ann", network), stage.container("bob", network)
+    free = stage.container("free", f"name={network.name},driver-opt=ovs.guard=false")
+    address4, address6 = (
+        bob.endpoint(network)["IPAddress"],
+        bob.endpoint(network)["GlobalIPv6Address"],
+    )
+    ann.reaches(address4, "bob")
+    ann.reaches(address6, "bob")
+    ann.reaches(OUTSIDE4, port=OUTSIDE_PORT)
+    all_forged = forgery.forged(sender(ann, network), "10.77.1.99", "fd00:77:1::99").keys()
+    # LLDP is no frame that a switch forwards, guarded or not
+    assert arrived(bed, free, bob, network, "free") | {"lldp"} == set(all_forged)
+    assert arrived(bed, ann, bob, network, "ann") == set()
+
+    bed.vswitchd.stop()
+    bed.start_vswitchd()
+    bridge = ("ovs-ofctl", "-O", "OpenFlow14", "dump-flows", "unix:/run/openvswitch/br-ovsnet.mgmt")
+    until(lambda: "arp_spa" in bed.run(*bridge), "the flows are back", timeout_s=60)
+    ann.reaches(address4, "bob")
+    assert arrived(bed, ann, bob, network, "again") == set()
+
+    bed.ovsnet("set", "ann", "ovs.guard=false")
+    assert "ipv4" in arrived(bed, ann, bob, network, "off")
+    bed.ovsnet("set", "lab/ann", "ovs.guard=true")
+    assert arrived(bed, ann, bob, network, "on") == set()
+
+    bed.docker("rm", "--force", "ann", "bob")
+    until(lambda: "reg15" not in bed.run(*bridge), "no flow of ours is left")
+
+
+def test_flows_of_a_guard_stand_beside_other_peoples_and_go_without_a_trace(
+    bed: Bed, stage: Stage
+) -> None:
+    bed.ovs_vsctl("add-br", "br-lab", "--", "set", "Bridge", "br-lab", "datapath_type=netdev")
+    bridge = "unix:/run/openvswitch/br-lab.mgmt"
+    ofctl = ("ovs-ofctl", "-O", "OpenFlow14")
+    rule = "cookie=0x7,priority=100,udp,tp_dst=4242,actions=drop"
+    bed.run(*ofctl, "add-flow", bridge, rule)
+    before = _flows(bed, bridge)
+    network = stage.network(
+        "lab",
+        *("-o", "ovs.bridge=br-lab", "-o", "ovs.vlan=30", "-o", "ovs.guard=true"),
+        subnet="10.77.1.0/24",
+    )
+    ann, bob = stage.container("ann", network), stage.container("bob", network)
+    ann.reaches(bob.endpoint(network)["IPAddress"], "bob")
+    assert len(_flows(bed, bridge)) > len(before)
+    stage.clear()
+    until(lambda: _flows(bed, bridge) == before, "the bridge's flows are as before")
+
+    bed.ovs_vsctl("set-controller", "br-lab", "tcp:127.0.0.1:6699")
+    refused = bed.docker_refuses(
+        *("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam"),
+        *("-o", "ovs.bridge=br-lab", "-o", "ovs.vlan=30", "-o", "ovs.guard=true", "lab"),
+    )
+    assert "br-lab has a controller" in refused
+    bed.ovs_vsctl("del-br", "br-lab")
+
+
+def _flows(bed: Bed, bridge: str) -> list[str]:
+    said = bed.run("ovs-ofctl", "-O", "OpenFlow14", "--no-stats", "dump-flows", bridge)
+    return sorted(line for line in said.splitlines() if "actions" in line)

@@ -1,0 +1,46 @@
+"""Bridges' flows in memory. tests/contract/test_flows.py holds it to what Open vSwitch does."""
+
+from collections.abc import Callable, Collection, Mapping
+
+from ovsdriver.domain.flows import PortFlows
+from ovsdriver.errors import UnavailableError
+
+
+class FakeFlows:
+    """Fulfils ``ovsdriver.ports.Flows``."""
+
+    def __init__(self) -> None:
+        self.available = True
+        """False: vswitchd does not answer."""
+        self.calls: list[str] = []
+        """Every changing call, as ``ensure br0 5``, in order."""
+        self._ports: dict[tuple[str, int], PortFlows] = {}
+
+    def of(self, bridge: str, number: int) -> PortFlows:
+        """Return what a port has."""
+        return self._ports.get((bridge, number), PortFlows())
+
+    def forget(self) -> None:
+        """Be a vswitchd that was started anew."""
+        self._ports.clear()
+
+    async def ensure(self, bridge: str, number: int, wanted: PortFlows) -> bool:
+        self._answer()
+        self.calls.append(f"ensure {bridge} {number}")
+        before = self.of(bridge, number)
+        self._ports[bridge, number] = wanted
+        if not wanted:
+            del self._ports[bridge, number]
+        return before != wanted
+
+    async def differing(
+        self, bridge: str, wanted: Callable[[], Mapping[int, PortFlows]]
+    ) -> Collection[int]:
+        self._answer()
+        present = {number: each for (name, number), each in self._ports.items() if name == bridge}
+        right = {number: each for number, each in wanted().items() if each}
+        return {number for number in {*present, *right} if present.get(number) != right.get(number)}
+
+    def _answer(self) -> None:
+        if not self.available:
+            raise UnavailableError("ovs-vswitchd does not answer")

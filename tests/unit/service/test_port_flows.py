@@ -1,0 +1,131 @@
+"""Guarded ports: when their flows come, stay and go."""
+
+import pytest
+
+from ovsdriver.domain import names
+from ovsdriver.domain.model import Datapath
+from ovsdriver.domain.observed import ObservedBridge
+from ovsdriver.errors import InvalidOptionError, UnsupportedError
+from ovsdriver.protocol.changes import Wish
+from tests.builders import FIRST, RED
+from tests.unit.service.conftest import Host
+
+
+def number_of(host: Host, endpoint: str = FIRST) -> int:
+    recorded = host.state.endpoint(endpoint)  # type: ignore[arg-type]
+    assert recorded is not None
+    port = host.switch.port(names.port(recorded))
+    assert port is not None
+    assert port.ofport is not None
+    return port.ofport
+
+
+async def stop(host: Host) -> None:
+    await host.endpoints.leave(RED, FIRST)
+    await host.endpoints.delete(RED, FIRST)
+
+
+async def guarded(host: Host) -> int:
+    await host.create_network(said={"ovs.guard": "true"})
+    await host.run_container()
+    return number_of(host)
+
+
+async def test_a_guarded_port_has_flows_while_it_is_plugged_in(host: Host) -> None:
+    number = await guarded(host)
+    assert host.flows.of("br-ovsnet", number).flows
+    await stop(host)
+    assert not host.flows.of("br-ovsnet", number)
+
+
+async def test_no_bridge_is_spoken_to_for_ports_that_ask_for_nothing(host: Host) -> None:
+    host.flows.available = False
+    await host.create_network()
+    await host.run_container()
+    await stop(host)
+    assert host.flows.calls == []
+
+
+async def test_a_container_may_be_let_off_and_another_one_held(host: Host) -> None:
+    await host.create_network(said={"ovs.guard": "true"})
+    await host.run_container(said={"ovs.guard": "false"})
+    assert not host.flows.of("br-ovsnet", number_of(host))
+
+
+async def test_a_vswitchd_that_forgot_the_flows_gets_them_again(host: Host) -> None:
+    await guarded(host)
+    await host.reconciler.reconcile()  # the first one sets the containers' offload right
+    host.flows.forget()
+    repairs = await host.reconciler.reconcile()
+    assert any("flows" in each for each in repairs.mended)
+    assert host.flows.of("br-ovsnet", number_of(host)).flows
+    assert not (await host.reconciler.reconcile()).mended
+
+
+async def test_flows_that_a_killed_process_left_are_removed(host: Host) -> None:
+    number = await guarded(host)
+    left = host.flows.of("br-ovsnet", number)
+    await stop(host)
+    await host.flows.ensure("br-ovsnet", number, left)
+    again = await host.restart()
+    try:
+        repairs = await again.reconciler.reconcile()
+        assert any(f"port {number}" in each for each in repairs.mended)
+        assert not again.flows.of("br-ovsnet", number)
+    finally:
+        await again.stop()
+
+
+async def test_a_port_that_cannot_be_guarded_is_not_plugged_in(host: Host) -> None:
+    await host.create_network(said={"ovs.guard": "true"})
+    host.flows.available = False
+    with pytest.raises(Exception, match="does not answer"):
+        await host.run_container()
+    host.flows.available = True
+    recorded = host.state.endpoint(FIRST)
+    assert recorded is not None
+    assert recorded.sandbox is None
+    assert host.switch.port(names.port(recorded)) is None
+
+
+async def test_a_bridge_with_a_controller_is_refused(host: Host) -> None:
+    host.switch.put_bridge(
+        ObservedBridge(name="br-lab", datapath=Datapath.NETDEV, owned=False, controllers=1)
+    )
+    with pytest.raises(UnsupportedError, match="has a controller"):
+        await host.create_network(
+            said={"ovs.guard": "true", "ovs.bridge": "br-lab", "ovs.vlan": "30"}
+        )
+
+
+async def test_a_single_container_is_not_guarded_where_a_controller_is(host: Host) -> None:
+    host.switch.put_bridge(
+        ObservedBridge(name="br-lab", datapath=Datapath.NETDEV, owned=False, controllers=1)
+    )
+    await host.create_network(said={"ovs.bridge": "br-lab", "ovs.vlan": "30"})
+    with pytest.raises(UnsupportedError, match="has a controller"):
+        await host.run_container(said={"ovs.guard": "true"})
+
+
+async def test_a_guard_is_switched_on_and_off_while_the_container_runs(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    await host.changes.network(RED, Wish(typed={"ovs.guard": "true"}))
+    guarded = number_of(host)
+    assert host.flows.of("br-ovsnet", guarded).flows
+    await host.changes.endpoint(FIRST, Wish(typed={"ovs.guard": "false"}))
+    assert not host.flows.of("br-ovsnet", guarded)
+    assert not host.flows.of("br-ovsnet", number_of(host))
+
+
+async def test_a_trunk_cannot_be_guarded(host: Host) -> None:
+    await host.create_network(said={"ovs.guard": "true"})
+    with pytest.raises(InvalidOptionError, match=r"ovs\.guard=false for this container"):
+        await host.run_container(said={"ovs.trunks": "10"})
+
+
+async def test_a_purge_takes_the_flows_away(host: Host) -> None:
+    number = await guarded(host)
+    await host.purge.run(switch_wait_s=1)
+    assert not host.flows.of("br-ovsnet", number)
+    assert RED not in {each.id for each in host.state.networks()}
