@@ -17,18 +17,21 @@ import json
 import logging
 import socket
 import sys
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from ipam import IpamError
 from ovsdriver.errors import DriverError, InvalidRequestError
 from ovsdriver.logs import REQUEST, event
 from ovsdriver.metrics import Metrics
+from ovsdriver.protocol.any_http import AnyHttp
+from ovsdriver.protocol.connection import CONTENT_TYPE, Answer, PlainConnection
+from ovsdriver.protocol.exchange import Exchange
 from ovsdriver.protocol.fields import Fields
 from ovsdriver.protocol.values import quote
 
@@ -49,9 +52,8 @@ BACKLOG = 1024
 """Calls that the kernel queues while the process is busy; more than a host has containers
 starting at once."""
 
-_HEADERS = {"Content-Type": "application/vnd.docker.plugins.v1.2+json"}
+_HEADERS = {"Content-Type": CONTENT_TYPE}
 _NO_BODY = Fields({})
-_NEVER_S = 10 * 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +65,12 @@ class Call:
     """It needs a body; without one it is a repetition that dockerd has broken."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes
-    outcome: str
-    why: str | None = None
+def _success(reply: Reply) -> Answer:
+    return Answer(200, json.dumps(reply).encode(), "ok")
 
 
-def _success(reply: Reply) -> _Answer:
-    return _Answer(200, json.dumps(reply).encode(), "ok")
-
-
-def _failure(status: int, text: str, outcome: str) -> _Answer:
-    return _Answer(status, json.dumps({"Err": text, "Error": text}).encode(), outcome, text)
+def _failure(status: int, text: str, outcome: str) -> Answer:
+    return Answer(status, json.dumps({"Err": text, "Error": text}).encode(), outcome, text)
 
 
 class PluginServer:
@@ -95,8 +89,10 @@ class PluginServer:
         self._undo_s = undo_s
         self._body_limit = body_limit
         self._numbers = itertools.count(1)
-        self._open: set[asyncio.Task[_Answer]] = set()
-        self._runners: list[web.ServerRunner] = []
+        self._open: set[asyncio.Task[None]] = set()
+        self._listening: list[asyncio.Server] = []
+        self._others: list[AnyHttp] = []
+        self._connections: set[PlainConnection] = set()
         self._draining = False
         metrics.open.set_function(lambda: len(self._open))
 
@@ -106,11 +102,24 @@ class PluginServer:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             return await self._handle(calls, request)
 
-        server = _Listener(handle, request_factory=self._request, unreadable=self._unreadable)
-        runner = web.ServerRunner(server, shutdown_timeout=self._undo_s)
-        await runner.setup()
-        self._runners.append(runner)
-        await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        def serve(name: str, body: bytes, answered: Callable[[Answer], None]) -> None:
+            self._begin(calls, name, body, answered)
+
+        def accepted() -> PlainConnection:
+            connection = PlainConnection(
+                serve,
+                body_limit=self._body_limit,
+                last=lambda: self._draining,
+                others=others,
+                closed=self._connections.discard,
+            )
+            self._connections.add(connection)
+            return connection
+
+        others = AnyHttp(handle, unreadable=self._unreadable, body_limit=self._body_limit)
+        self._others.append(others)
+        loop = asyncio.get_running_loop()
+        self._listening.append(await loop.create_server(accepted, sock=sock, backlog=BACKLOG))
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new connections, finish open calls within ``timeout_s``, then close.
@@ -120,15 +129,17 @@ class PluginServer:
         its body when the next process listens.
         """
         self._draining = True
-        for runner in self._runners:
-            for site in runner.sites:
-                await site.stop()
+        for listening in self._listening:
+            listening.close()
         await self._finish(timeout_s)
         for task in self._open:
             task.cancel()
         await self._finish(self._undo_s)
-        for runner in self._runners:
-            await runner.cleanup()
+        for connection in tuple(self._connections):
+            connection.close()
+        for others in self._others:
+            others.pre_shutdown()
+            await others.shutdown(self._undo_s)
         if self._open:
             event(log, "server.calls-left", level=logging.WARNING, calls=len(self._open))
 
@@ -139,45 +150,43 @@ class PluginServer:
         while self._open and loop.time() < end:
             await asyncio.wait(self._open, timeout=end - loop.time())
 
-    def _request(
+    def _begin(
         self,
-        message: Any,
-        payload: Any,
-        protocol: Any,
-        writer: Any,
-        task: Any,
-    ) -> web.BaseRequest:
-        return web.BaseRequest(
-            message,
-            payload,
-            protocol,
-            writer,
-            task,
-            asyncio.get_running_loop(),
-            client_max_size=self._body_limit,
+        calls: Mapping[str, Call],
+        name: str,
+        body: bytes | web.BaseRequest,
+        answered: Callable[[Answer], None],
+    ) -> None:
+        """Work on a call, and tell its answer to ``answered`` when its time is up at the latest.
+
+        The work is a task of its own, so that neither a caller who has gone away nor a slow undo
+        of what was cut decides when the other one ends.
+        """
+        exchange = Exchange(
+            answered,
+            note=partial(self._note, name if name in calls else "unknown"),
+            too_late=partial(self._too_late, name),
         )
+        context = copy_context()
+        context.run(REQUEST.set, f"{next(self._numbers):x}")
+        task = _started(self._work(calls, name, body, exchange), context)
+        if not task.done():
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+            context.run(exchange.bound, task, self._deadline_s, self._undo_s)
 
     async def _handle(
         self, calls: Mapping[str, Call], request: web.BaseRequest
     ) -> web.StreamResponse:
-        began = time.perf_counter()
-        # aiohttp runs each request in a task of its own, so this ends with the request.
-        REQUEST.set(f"{next(self._numbers):x}")
-        name = request.raw_path[1:]
-        call = calls.get(name)
-        if call is None:
-            answer = _failure(404, f"no such call: {quote(name)}", "unknown")
-        elif request.method != "POST":
-            answer = _failure(405, f"{name}: {request.method} is not POST", "refused")
-        else:
-            answer = await self._bounded(name, self._work(name, call, request))
-        took = time.perf_counter() - began
-        # After the answer, which aiohttp writes before the loop's next turn: Docker does not wait
-        # for our log.
-        asyncio.get_running_loop().call_soon(
-            self._note, name if call is not None else "unknown", answer, took
-        )
-        return self._response(answer)
+        """Work on a call that came in another form than dockerd's."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def answered(given: Answer) -> None:
+            if not answer.done():  # cancelled: the caller has gone away
+                answer.set_result(given)
+
+        self._begin(calls, request.raw_path[1:], request, answered)
+        return self._response(await answer)
 
     def _unreadable(self, why: str) -> web.StreamResponse:
         """Refuse what is not HTTP. The connection is of no more use, but the process is."""
@@ -186,40 +195,32 @@ class PluginServer:
         self._note("unknown", answer, 0.0)
         return self._response(answer, last=True)
 
-    def _response(self, answer: _Answer, *, last: bool = False) -> web.Response:
+    def _response(self, answer: Answer, *, last: bool = False) -> web.Response:
         response = web.Response(body=answer.body, status=answer.status, headers=_HEADERS)
         if last or self._draining:
             response.force_close()
         return response
 
-    async def _bounded(self, name: str, work: Coroutine[Any, Any, _Answer]) -> _Answer:
-        """Return the answer of ``work``, or of its deadline.
+    async def _work(
+        self,
+        calls: Mapping[str, Call],
+        name: str,
+        body: bytes | web.BaseRequest,
+        exchange: Exchange,
+    ) -> None:
+        call = calls.get(name)
+        if call is None:
+            answer = _failure(404, f"no such call: {quote(name)}", "unknown")
+        else:
+            answer = await self._answer(name, call, body)
+        exchange.answer(answer)
 
-        The work is a task of its own, so that neither a caller who has gone away nor a slow undo
-        of what was cut decides when the other one ends.
-        """
-        task = _begin(work)
-        if task.done():
-            return task.result()
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
-        await _end_of(task, self._deadline_s)
-        if not task.done():
-            task.cancel()
-            await _end_of(task, self._undo_s)
-        if task.done() and not task.cancelled():
-            return task.result()  # in time, or in the moment in which it was cut
-        state = "what it began is undone" if task.done() else "what it began is still being undone"
-        return _failure(
-            504,
-            f"{name}: not done within {self._deadline_s:g} s; {state}. Try again, and look at "
-            "`ovsnet status` if that does not end",
-            "timeout",
-        )
-
-    async def _work(self, name: str, call: Call, request: web.BaseRequest) -> _Answer:
+    async def _answer(self, name: str, call: Call, body: bytes | web.BaseRequest) -> Answer:
         try:
-            body = await request.read()
+            if isinstance(body, web.BaseRequest):
+                if body.method != "POST":
+                    return _failure(405, f"{name}: {body.method} is not POST", "refused")
+                body = await body.read()
             return _success(await call.answer(self._arguments(name, call, body)))
         except (DriverError, IpamError) as error:
             outcome = "refused" if error.status < 500 else "failed"
@@ -234,6 +235,15 @@ class PluginServer:
             text = f"{name}: internal error; see the log of ovsnet on this host"
             return _failure(500, text, "crashed")
 
+    def _too_late(self, name: str, *, undone: bool) -> Answer:
+        state = "what it began is undone" if undone else "what it began is still being undone"
+        return _failure(
+            504,
+            f"{name}: not done within {self._deadline_s:g} s; {state}. Try again, and look at "
+            "`ovsnet status` if that does not end",
+            "timeout",
+        )
+
     @staticmethod
     def _arguments(name: str, call: Call, body: bytes) -> Fields:
         if not call.arguments:
@@ -246,7 +256,7 @@ class PluginServer:
             )
         return Fields.parse(body)
 
-    def _note(self, method: str, answer: _Answer, seconds: float) -> None:
+    def _note(self, method: str, answer: Answer, seconds: float) -> None:
         self._metrics.answered(method, answer.outcome, seconds)
         event(
             log,
@@ -259,81 +269,11 @@ class PluginServer:
         )
 
 
-def _begin(work: Coroutine[Any, Any, _Answer]) -> asyncio.Task[_Answer]:
-    """Start ``work`` at once where Python can: most calls end without ever waiting."""
+def _started(work: Coroutine[Any, Any, None], context: Context) -> asyncio.Task[None]:
+    """Start ``work`` at once where Python can: many calls end without ever waiting."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):
-        task = asyncio.Task(work, loop=loop, eager_start=True)
+        task = asyncio.Task(work, loop=loop, eager_start=True, context=context)
     else:
-        task = loop.create_task(work)
+        task = loop.create_task(work, context=context)
     return task
-
-
-async def _end_of(task: asyncio.Task[_Answer], timeout_s: float) -> None:
-    """Wait for the end of ``task``, but not longer; as ``asyncio.wait``, at a third of its cost."""
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not ended.done():
-            ended.set_result(None)
-
-    timer = loop.call_later(timeout_s, wake)
-    task.add_done_callback(wake)
-    try:
-        await ended
-    finally:
-        timer.cancel()
-        task.remove_done_callback(wake)
-
-
-class _Listener(web.Server):
-    """Makes a connection's protocol, as aiohttp does it, but for what is not HTTP."""
-
-    def __init__(
-        self,
-        handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        *,
-        request_factory: Callable[..., web.BaseRequest],
-        unreadable: Callable[[str], web.StreamResponse],
-    ) -> None:
-        super().__init__(handle, request_factory=request_factory)
-        self._unreadable = unreadable
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, asyncio.get_running_loop(), unreadable=self._unreadable)
-
-
-class _Connection(web.RequestHandler):
-    """A connection. What aiohttp cannot parse is one line in our log, and not its traceback."""
-
-    __slots__ = ("_refuse",)
-
-    def __init__(
-        self,
-        manager: _Listener,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        unreadable: Callable[[str], web.StreamResponse],
-    ) -> None:
-        super().__init__(
-            manager,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # what aiohttp's own runners pass
-            auto_decompress=False,
-            keepalive_timeout=_NEVER_S,
-        )
-        self._refuse = unreadable
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer what could not be parsed, or what failed around a call."""
-        if not isinstance(exc, HttpProcessingError):
-            return super().handle_error(request, status, exc, message)
-        # The rest of aiohttp's message shows the bytes in question, with a caret below them.
-        return self._refuse((message or "").partition("\n")[0].rstrip(" :"))
