@@ -27,6 +27,7 @@ from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.adapters.lock import StateLock
 from ovsdriver.adapters.nics import KernelNics
 from ovsdriver.adapters.openflow import OvsFlows
+from ovsdriver.adapters.shapes import KernelShapes
 from ovsdriver.adapters.sqlite import Database
 from ovsdriver.adapters.state import SqliteState
 from ovsdriver.adapters.surroundings import HostSurroundings
@@ -59,6 +60,7 @@ from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import MarkPurge, Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
 from ovsdriver.service.rules import Rules
+from ovsdriver.service.shaper import Shaper
 from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -336,12 +338,14 @@ class _World:
     nics: KernelNics
     engine: DockerEngine
     flows: OvsFlows
+    shapes: KernelShapes
 
     @classmethod
     @asynccontextmanager
     async def of(cls, settings: Settings) -> AsyncIterator["_World"]:
         links = KernelLinks(owner=settings.instance)
         nics = KernelNics()
+        shapes = KernelShapes()
         try:
             yield cls(
                 settings=settings,
@@ -349,9 +353,11 @@ class _World:
                 links=links,
                 nics=nics,
                 engine=DockerEngine(settings.docker),
+                shapes=shapes,
                 flows=OvsFlows(_management_folder(settings.ovsdb), owner=settings.instance),
             )
         finally:
+            await shapes.close()
             await nics.close()
             await links.close()
 
@@ -428,6 +434,7 @@ class _Product:
                 state=state, rules=rules, ports=ports, links=world.links, locks=locks
             )
             witness.on_end(publisher.daemon_ended)
+            shaper = Shaper(state=state, notes=state, shapes=world.shapes)
             networks = Networks(
                 owner=settings.instance,
                 defaults=Defaults(
@@ -451,6 +458,7 @@ class _Product:
                 uplinks=uplinks,
                 rules=rules,
                 publisher=publisher,
+                shaper=shaper,
                 locks=locks,
             )
             flows = FlowRules(state=state, switch=world.switch, flows=world.flows)
@@ -464,6 +472,7 @@ class _Product:
                 locks=locks,
                 publisher=publisher,
                 flows=flows,
+                shaper=shaper,
                 listed=witness.lists,
             )
             reconciler = Reconciler(
@@ -474,6 +483,7 @@ class _Product:
                 endpoints=endpoints,
                 publisher=publisher,
                 flows=flows,
+                shaper=shaper,
                 switch=world.switch,
                 links=world.links,
             )
@@ -519,6 +529,7 @@ class _Product:
                 background=(
                     firewall.run,
                     reconciler.run,
+                    shaper.run,
                     witness.run,
                     Collector(
                         witness=witness,

@@ -32,6 +32,7 @@ from ovsdriver.domain.model import (
     Veth,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.shaping import LinkShape
 from ovsdriver.domain.uplink_notes import Held, NicState
 
 
@@ -208,6 +209,36 @@ class Flows(Protocol):
         Ports that have some and are not in ``wanted`` are among them. ``wanted`` is called after
         the bridge has said what it has. Errors as ``ensure``.
         """
+        ...
+
+
+class Shapes(Protocol):
+    """What the kernel does to what leaves links: rates, delays, losses."""
+
+    async def on_host(self, link: str, shape: LinkShape) -> bool:
+        """Have a link of the host shaped so; False if it is already, or is not there.
+
+        The kernel cannot do it: UnsupportedError. Somebody else shapes it: ConflictError.
+        """
+        ...
+
+    async def inside(self, sandbox: str, mac: EUI, shape: LinkShape) -> bool:
+        """Have the veth with ``mac`` in a sandbox shaped so; False if it is not there (yet).
+
+        Errors as ``on_host``.
+        """
+        ...
+
+    async def observed(self) -> Mapping[str, LinkShape]:
+        """Return what of ours is on links of the host, by name."""
+        ...
+
+    async def can_impair(self) -> bool:
+        """Whether the kernel has netem; found out by making one where nobody is."""
+        ...
+
+    def same(self, one: LinkShape, other: LinkShape) -> bool:
+        """Whether both are one to the kernel, which rounds."""
         ...
 
 

@@ -1,12 +1,13 @@
 """From records to the rows, links and rules there should be. Pure, and the only such place."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from netaddr import IPNetwork
 
 from ovsdriver.domain import guarding, names, uplinks
 from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
-from ovsdriver.domain.flows import Flow, PortFlows
+from ovsdriver.domain.flows import PortFlows
 from ovsdriver.domain.model import (
     Attachment,
     Bridge,
@@ -25,6 +26,7 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
+from ovsdriver.domain.shaping import Shaping, combined
 
 NO_TAG = VlanTag(0)
 
@@ -199,10 +201,15 @@ def guarded(network: Network, endpoint: Endpoint) -> bool:
 
 def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
     """Return the flows and meters of a plugged-in endpoint's port; none if nothing asks for any."""
-    flows: frozenset[Flow] = frozenset()
-    if guarded(network, endpoint):
-        flows |= guarding.guard(endpoint)
-    return PortFlows(flows=flows)
+    metered = shaping(network, endpoint).metered
+    if not guarded(network, endpoint):
+        return metered
+    return replace(metered, flows=metered.flows | guarding.guard(endpoint))
+
+
+def shaping(network: Network, endpoint: Endpoint) -> Shaping:
+    """Return the rates, delay and loss that hold for ``endpoint``."""
+    return combined(network, endpoint)
 
 
 def interface_prefix(network: Network, endpoint: Endpoint, datapath: Datapath) -> str:

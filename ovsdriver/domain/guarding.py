@@ -38,20 +38,23 @@ _DROP, _PASS, _FORBID, _EXCEPT = 0, 4, 8, 12
 exceptions of that."""
 
 
-def refuse_unfit(bridge: str, *, controllers: int) -> None:
-    """Refuse a guard on a bridge where it would not hold.
+def refuse_unfit(bridge: str, *, guard: bool, metered: bool, controllers: int) -> None:
+    """Refuse flows of ours on a bridge where they would not hold.
 
     Args:
         bridge: its name.
+        guard: ports are guarded.
+        metered: what containers send is held to a rate.
         controllers: how many the bridge has.
 
     Raises:
-        UnsupportedError: it has any.
+        UnsupportedError: it has any, and there would be such flows.
     """
-    if controllers:
+    if controllers and (guard or metered):
+        what = "ovs.guard=true" if guard else "ovs.rate and ovs.broadcast"
         raise UnsupportedError(
-            f"ovs.guard=true: bridge {bridge} has a controller, whose flows may pass ours by or "
-            "remove them; leave the option out, or name another bridge with -o ovs.bridge=NAME"
+            f"{what}: bridge {bridge} has a controller, whose flows may pass ours by or remove "
+            "them; leave the option out, or name another bridge with -o ovs.bridge=NAME"
         )
 
 

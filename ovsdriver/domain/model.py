@@ -14,6 +14,7 @@ from typing import NewType
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
+from ovsdriver.domain.shaping import Rate
 
 NetworkId = NewType("NetworkId", str)
 """Docker's: 64 hex digits, or 25 of ``[0-9a-z]`` for swarm networks. Opaque."""
@@ -249,6 +250,16 @@ class Network:
     port: PortKind = PortKind.VETH
     guard: bool = False
     """Its containers send with the MAC and the addresses that they were given, and no others."""
+    rate: Rate | None = None
+    """Of each container; None, as of the following: no limit."""
+    burst: int | None = None
+    """Bytes that may go at once above the rate."""
+    broadcast: int | None = None
+    """Packets/s that a container may send to more than one station; 0: no limit."""
+    delay_us: int | None = None
+    jitter_us: int | None = None
+    loss_ppm: int | None = None
+    """Packets lost of a million, each way."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed after ``-o``, for showing."""
     engine: str = ""
@@ -318,6 +329,16 @@ class Endpoint:
     """It does not talk to other protected ports of its bridge (``ovs.protected``)."""
     guard: bool | None = None
     """Its own; None: the network's."""
+    rate: Rate | None = None
+    """Its own; None, as of the following: the network's."""
+    burst: int | None = None
+    """Bytes that may go at once above the rate."""
+    broadcast: int | None = None
+    """Packets/s that it may send to more than one station; 0: no limit."""
+    delay_us: int | None = None
+    jitter_us: int | None = None
+    loss_ppm: int | None = None
+    """Packets lost of a million, each way."""
     published: tuple[Publication, ...] = ()
     """Ports of the host that lead to it, those that were chosen for it among them."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain import desired, guarding, internal_ports, mode_planning, tunnels, uplinks
+from ovsdriver.domain import (
+    desired,
+    guarding,
+    internal_ports,
+    mode_planning,
+    shaping,
+    tunnels,
+    uplinks,
+)
 from ovsdriver.domain.internal_ports import ETHERNET_MTU
 from ovsdriver.domain.model import (
     Datapath,
@@ -23,11 +31,14 @@ from ovsdriver.domain.model import (
     VlanTag,
 )
 from ovsdriver.domain.observed import ObservedBridge
-from ovsdriver.domain.requests import NetworkOptions, NewNetwork, OfferedSubnet
+from ovsdriver.domain.requests import EndpointOptions, NetworkOptions, NewNetwork, OfferedSubnet
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
 IPV6_MINIMUM_MTU = 1280
 """Bytes; RFC 8200, section 5."""
+
+NO_WISH = EndpointOptions()
+"""An endpoint that leaves all to its network."""
 
 DEFAULT_PREFIX = "eth"
 """Begin of an interface's name in containers, where the user says none."""
@@ -143,8 +154,15 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     mode_planning.refuse_vain(options, modes)
     _refuse_stray_bindings(options, modes, subnets)
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
-    if options.guard and around.bridge is not None:
-        guarding.refuse_unfit(bridge, controllers=around.bridge.controllers)
+    limits = shaping.combined(options, NO_WISH)
+    shaping.check(limits, mtu=mtu, internal=options.port is PortKind.INTERNAL)
+    if around.bridge is not None:
+        guarding.refuse_unfit(
+            bridge,
+            guard=options.guard,
+            metered=bool(limits.metered),
+            controllers=around.bridge.controllers,
+        )
     if options.port is PortKind.INTERNAL:
         internal_ports.refuse_long_frames(mtu, segment.datapath)
         if options.interface_prefix is not None:
@@ -168,6 +186,12 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=options.port,
         guard=options.guard,
+        rate=options.rate,
+        burst=options.burst,
+        broadcast=options.broadcast,
+        delay_us=options.delay_us,
+        jitter_us=options.jitter_us,
+        loss_ppm=options.loss_ppm,
         options=options.typed,
     )
 

@@ -6,7 +6,7 @@ Everything that can be refused about such a port without looking at the switch i
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ovsdriver.domain import desired, guarding, internal_ports, tunnels, vlans
+from ovsdriver.domain import desired, guarding, internal_ports, shaping, tunnels, vlans
 from ovsdriver.domain.model import Endpoint, Network, PortKind, VlanMode
 from ovsdriver.domain.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import EndpointOptions
@@ -34,6 +34,12 @@ def with_options(
         ofport=options.ofport,
         protected=options.protected,
         guard=options.guard,
+        rate=options.rate,
+        burst=options.burst,
+        broadcast=options.broadcast,
+        delay_us=options.delay_us,
+        jitter_us=options.jitter_us,
+        loss_ppm=options.loss_ppm,
         options=options.typed,
     )
     check(made, network, two_tags=two_tags)
@@ -59,6 +65,11 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         endpoint.cvlans,
         desired.own_vlan(network, endpoint) or 0,
         two_tags=two_tags,
+    )
+    shaping.check(
+        desired.shaping(network, endpoint),
+        mtu=desired.mtu(network, endpoint),
+        internal=endpoint.port is PortKind.INTERNAL,
     )
     if desired.guarded(network, endpoint):
         trunk = desired.vlan_mode(network, endpoint).has_trunks

@@ -18,6 +18,7 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
+from ovsdriver.domain.shaping import Rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,12 @@ class NetworkOptions:
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of ports that are published without one: at most one of each family."""
     guard: bool = False
+    rate: Rate | None = None
+    burst: int | None = None
+    broadcast: int | None = None
+    delay_us: int | None = None
+    jitter_us: int | None = None
+    loss_ppm: int | None = None
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """As the user typed them, for showing."""
     ignored: tuple[str, ...] = ()
@@ -73,6 +80,12 @@ class EndpointOptions:
     ofport: int | None = None
     protected: bool = False
     guard: bool | None = None
+    rate: Rate | None = None
+    burst: int | None = None
+    broadcast: int | None = None
+    delay_us: int | None = None
+    jitter_us: int | None = None
+    loss_ppm: int | None = None
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""

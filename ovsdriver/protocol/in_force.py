@@ -12,7 +12,8 @@ from netaddr import EUI
 from ovsdriver.domain import desired, vlans
 from ovsdriver.domain.model import Endpoint, Network
 from ovsdriver.domain.names import mac_text
-from ovsdriver.protocol import options
+from ovsdriver.domain.shaping import Rate
+from ovsdriver.protocol import options, shapes
 from ovsdriver.protocol.options import Scope
 
 
@@ -49,6 +50,18 @@ def _vlan(tag: int | None) -> str | None:
     return None if tag is None else str(tag or "none")
 
 
+def _rate(rate: Rate | None) -> str | None:
+    return None if rate is None else shapes.rate_text(rate)
+
+
+def _time(microseconds: int | None) -> str | None:
+    return shapes.time_text(microseconds) if microseconds else None
+
+
+def _loss(ppm: int | None) -> str | None:
+    return shapes.loss_text(ppm) if ppm else None
+
+
 _ANOTHER_WORD = "ovs.bridge.userspace"
 """For what ``ovs.datapath`` says."""
 
@@ -62,11 +75,22 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
     "uplink": _uplink(lambda uplink: "+".join(uplink.nics)),
     "bond": _uplink(lambda uplink: uplink.bond),
     "lacp": _uplink(lambda uplink: uplink.lacp),
+    "rate": lambda network: _rate(network.rate),
+    "delay_us": lambda network: _time(network.delay_us),
+    "jitter_us": lambda network: _time(network.jitter_us),
+    "loss_ppm": lambda network: _loss(network.loss_ppm),
     "uplink_move": _uplink(lambda uplink: uplink.host is not None),
 }
 
 _FOLLOWING: Mapping[str, Callable[[Network, Endpoint], object]] = {
     "mtu": desired.mtu,
+    "guard": desired.guarded,
+    "rate": lambda network, endpoint: _rate(desired.shaping(network, endpoint).rate),
+    "burst": lambda network, endpoint: desired.shaping(network, endpoint).burst,
+    "broadcast": lambda network, endpoint: desired.shaping(network, endpoint).broadcast,
+    "delay_us": lambda network, endpoint: _time(desired.shaping(network, endpoint).delay_us),
+    "jitter_us": lambda network, endpoint: _time(desired.shaping(network, endpoint).jitter_us),
+    "loss_ppm": lambda network, endpoint: _loss(desired.shaping(network, endpoint).loss_ppm),
     "vlan": lambda network, endpoint: _vlan(desired.own_vlan(network, endpoint)),
     "vlan_mode": desired.vlan_mode,
     "trunks": lambda _, endpoint: vlans.text(endpoint.trunks) or None,

@@ -21,7 +21,7 @@ from netaddr import IPAddress, IPRange
 from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
-from ovsdriver.protocol import values
+from ovsdriver.protocol import shapes, values
 from ovsdriver.protocol.values import quote
 
 
@@ -267,6 +267,56 @@ TABLE: Sequence[Option] = (
         "bridges with a controller.",
     ),
     Option(
+        name="ovs.rate",
+        scope=Scope.NETWORK,
+        field="rate",
+        parse=shapes.rate,
+        default="none",
+        help="Rate of each container, `100mbit`, towards it and from it; two rates, "
+        "`100mbit+20mbit`, say it for each way, and `none` is no limit.",
+    ),
+    Option(
+        name="ovs.burst",
+        scope=Scope.NETWORK,
+        field="burst",
+        parse=shapes.burst,
+        default="what the rate sends in 50 ms",
+        help="How much may go at once above `ovs.rate`: `64kb`.",
+    ),
+    Option(
+        name="ovs.broadcast",
+        scope=Scope.NETWORK,
+        field="broadcast",
+        parse=shapes.broadcast,
+        default="none",
+        help="Packets a second that a container may send to more than one station: broadcasts and "
+        "multicasts.",
+    ),
+    Option(
+        name="ovs.delay",
+        scope=Scope.NETWORK,
+        field="delay_us",
+        parse=shapes.time_us,
+        default="none",
+        help="Time that packets take longer, `20ms`, each way. Needs netem in the kernel.",
+    ),
+    Option(
+        name="ovs.jitter",
+        scope=Scope.NETWORK,
+        field="jitter_us",
+        parse=shapes.time_us,
+        default="none",
+        help="How much `ovs.delay` varies up and down, `5ms`; packets may overtake each other.",
+    ),
+    Option(
+        name="ovs.loss",
+        scope=Scope.NETWORK,
+        field="loss_ppm",
+        parse=shapes.loss_ppm,
+        default="none",
+        help="Part of the packets that is lost, `1%`, each way.",
+    ),
+    Option(
         name="ovs.gateway",
         scope=Scope.NETWORK,
         field="gateways",
@@ -476,6 +526,54 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         default="the network's",
         help="As for a network. Not with `ovs.trunks`.",
+    ),
+    Option(
+        name="ovs.rate",
+        scope=Scope.ENDPOINT,
+        field="rate",
+        parse=shapes.rate,
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.burst",
+        scope=Scope.ENDPOINT,
+        field="burst",
+        parse=shapes.burst,
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.broadcast",
+        scope=Scope.ENDPOINT,
+        field="broadcast",
+        parse=shapes.broadcast,
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.delay",
+        scope=Scope.ENDPOINT,
+        field="delay_us",
+        parse=shapes.time_us,
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.jitter",
+        scope=Scope.ENDPOINT,
+        field="jitter_us",
+        parse=shapes.time_us,
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.loss",
+        scope=Scope.ENDPOINT,
+        field="loss_ppm",
+        parse=shapes.loss_ppm,
+        default="the network's",
+        help="As for a network.",
     ),
     Option(
         name="ipam.space",

@@ -38,6 +38,7 @@ from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks import SWITCH_WAIT_S, Change
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.publisher import Publisher
+from ovsdriver.service.shaper import Shaper
 from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Endpoints:
         locks: Locks,
         publisher: Publisher,
         flows: FlowRules,
+        shaper: Shaper,
         listed: Callable[[EndpointId], bool],
     ) -> None:
         """Join the parts.
@@ -83,6 +85,7 @@ class Endpoints:
         self._locks = locks
         self._publisher = publisher
         self._flows = flows
+        self._shaper = shaper
         self._listed = listed
 
     async def create(self, new: NewEndpoint) -> EUI | None:
@@ -116,6 +119,7 @@ class Endpoints:
                 endpoint, new.options, network, two_tags=self._two_tags()
             )
             self._flows.check(network, endpoint)
+            await self._shaper.check(desired.shaping(network, endpoint))
             undo.push_async_callback(self._undone, self._state.forget_endpoint, new.id)
             await self._state.put_endpoint(endpoint)
             # Whoever changes the network looks at the endpoints that are recorded by then.
@@ -167,6 +171,7 @@ class Endpoints:
                 undo.push_async_callback(self._undone, self._switch.remove_port, port)
             await self._plug(attachment, fresh=fresh)
             await self._flows.ensure(network, endpoint)
+            await self._shaper.ensure(network, endpoint)
             await self._relist(network, endpoint)
             undo.pop_all()
         if unpublished:
@@ -340,6 +345,7 @@ class Endpoints:
             network = self._network(before.network)
             after = replanning.endpoint(before, wish(before), network, two_tags=self._two_tags())
             self._flows.check(network, after)
+            await self._shaper.check(desired.shaping(network, after))
             if after != before:
                 await self._state.put_endpoint(after)
             pending = ""
@@ -374,6 +380,7 @@ class Endpoints:
             return  # vswitchd would make a device in the host's namespace, of no use to anyone
         await self._switch.ensure_port(port)
         await self._flows.ensure(network, endpoint)
+        await self._shaper.ensure(network, endpoint)
 
     async def attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
         """Return the plumbing of ``endpoint``, with the checksum offload its bridge needs."""
@@ -532,6 +539,7 @@ class Endpoints:
         await self._publisher.withdraw(endpoint)
         await self._unplug(endpoint)
         await self._links.remove_link(names.port(endpoint))
+        await self._shaper.forget(endpoint.id)
         if endpoint.releasing:
             await self._release_leases(endpoint)
         await self._state.forget_endpoint(endpoint.id)

@@ -14,6 +14,7 @@ from ovsdriver.domain.model import Datapath, Gateway, Network, NetworkId, Segmen
 from ovsdriver.domain.names import OWNER_KEY, mac_text
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
+from ovsdriver.domain.shaping import combined
 from ovsdriver.errors import (
     ConflictError,
     DriverError,
@@ -26,6 +27,7 @@ from ovsdriver.ports import Links, Route, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.rules import Rules
+from ovsdriver.service.shaper import Shaper
 from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class Networks:
         uplinks: Uplinks,
         rules: Rules,
         publisher: Publisher,
+        shaper: Shaper,
         locks: Locks,
     ) -> None:
         self._owner = owner
@@ -84,6 +87,7 @@ class Networks:
         self._uplinks = uplinks
         self._rules = rules
         self._publisher = publisher
+        self._shaper = shaper
         self._locks = locks
         self._planning = asyncio.Lock()
 
@@ -254,6 +258,7 @@ class Networks:
             ),
             self._defaults,
         )
+        await self._shaper.check(combined(plan, planning.NO_WISH))
         self._refuse_unfit(plan)
         if observed is not None and plan.segment.tag != current.segment.tag:
             self._warn(plan, observed)
@@ -293,6 +298,7 @@ class Networks:
             self._defaults,
             bridge=name,
         )
+        await self._shaper.check(combined(plan, planning.NO_WISH))
         if observed is not None:
             self._warn(plan, observed)
         return plan

@@ -48,8 +48,13 @@ class FlowRules:
     def check(self, network: Network, endpoint: Endpoint) -> None:
         """Refuse an endpoint whose flows would not hold on its bridge: UnsupportedError."""
         bridge = self._switch.bridge(network.segment.bridge)
-        if bridge is not None and desired.guarded(network, endpoint):
-            guarding.refuse_unfit(bridge.name, controllers=bridge.controllers)
+        if bridge is not None:
+            guarding.refuse_unfit(
+                bridge.name,
+                guard=desired.guarded(network, endpoint),
+                metered=bool(desired.shaping(network, endpoint).metered),
+                controllers=bridge.controllers,
+            )
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Make the flows of a plugged-in endpoint's port as its records say.

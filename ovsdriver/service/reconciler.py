@@ -21,6 +21,7 @@ from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.networks import Networks
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.publisher import Publisher
+from ovsdriver.service.shaper import Shaper
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Reconciler:
         endpoints: Endpoints,
         publisher: Publisher,
         flows: FlowRules,
+        shaper: Shaper,
         switch: Switch,
         links: Links,
         clock: Callable[[], float] = time.time,
@@ -75,6 +77,7 @@ class Reconciler:
         self._endpoints = endpoints
         self._publisher = publisher
         self._flows = flows
+        self._shaper = shaper
         self._switch = switch
         self._links = links
         self._clock = clock
@@ -140,6 +143,8 @@ class Reconciler:
                     await self._mend(repair, mended, failed)
                 await self._match_offload(mended, failed)
                 await self._match_flows(mended, failed)
+            for found, all_found in zip(await self._shaper.look(), (mended, failed), strict=True):
+                all_found.extend(found)
             self._report(
                 Repairs(at=self._clock(), mended=tuple(mended), failed=tuple(failed), beyond=beyond)
             )

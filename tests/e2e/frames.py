@@ -21,6 +21,7 @@ kernel delivers here; it runs until it is ended.
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -32,6 +33,7 @@ _EVERY_PROTOCOL = 0x0003
 _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_AUXDATA = 263, 1, 8
 _PROMISCUOUS = 1
 _OUTGOING = 4
+_SO_RCVBUFFORCE = 33
 _VLAN_VALID = 0x10
 _TPID_VALID = 0x40
 _AUXDATA = struct.Struct("=IIIHHHH")
@@ -51,6 +53,7 @@ def _listen(link: str, described: Callable[[bytes, list[tuple[int, int, bytes]]]
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_EVERY_PROTOCOL)) as wire:
         wire.bind((link, _EVERY_PROTOCOL))
         wire.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        wire.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 23)
         membership = struct.pack("iHH8s", socket.if_nametoindex(link), _PROMISCUOUS, 0, b"")
         wire.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
         print("ready", flush=True)  # noqa: T201
@@ -120,6 +123,7 @@ def raw(link: str) -> None:
         for line in sys.stdin:
             label, frame = line.split()
             wire.send(bytes.fromhex(frame) + _MARK + label.encode() + b"\0")
+            time.sleep(0.001)  # sockets on the way hold few frames
 
 
 def _packet(label: str, source: str, destination: str, port: int) -> bytes:

@@ -222,6 +222,15 @@ class FakeLinks:
         link = self._links[name]
         self._links[name] = replace(link, addresses=(*link.addresses, IPNetwork(address)))
 
+    def present(self) -> Mapping[str, ObservedLink]:
+        """Return the host's links, for other fakes of the same kernel."""
+        return self._links
+
+    def index_of(self, name: str) -> int | None:
+        """Return the index of a link of the host; None if it is not there."""
+        link = self._links.get(name)
+        return link.index if link is not None else None
+
     async def _answer(self) -> None:
         await self.gate.wait()
         if self.broken:

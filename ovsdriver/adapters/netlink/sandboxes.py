@@ -70,6 +70,14 @@ def call_inside(path: str, work: Callable[[], T]) -> T:
     return work()
 
 
+def leave_for_new() -> None:
+    """Move the calling thread into a network namespace of its own, which ends with it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"unshare: {os.strerror(number)}")
+
+
 def set_offload(mac: bytes, *, tx: bool) -> bool:
     """Set TX checksum offload of every veth with ``mac`` in the thread's namespace.
 

@@ -30,6 +30,7 @@ from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import Purge
 from ovsdriver.service.reconciler import Reconciler
 from ovsdriver.service.rules import Rules
+from ovsdriver.service.shaper import Shaper
 from ovsdriver.service.uplinks import Uplinks
 from tests.builders import FIRST, RED
 from tests.fakes.engine import FakeEngine
@@ -38,6 +39,7 @@ from tests.fakes.flows import FakeFlows
 from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks
 from tests.fakes.nics import FakeNics
+from tests.fakes.shapes import FakeShapes
 from tests.fakes.switch import FakeSwitch
 
 OWNER = "ovsnet"
@@ -86,6 +88,8 @@ class Host:
     switch: HostSwitch
     firewall: FakeFirewall
     flows: FakeFlows
+    shapes: FakeShapes
+    shaper: Shaper
     ports: FakeHostPorts
     publisher: Publisher
     engine: FakeEngine
@@ -106,6 +110,7 @@ class Host:
         nics = earlier.nics if earlier else FakeNics(links)
         switch = earlier.switch if earlier else HostSwitch(links)
         firewall = earlier.firewall if earlier else FakeFirewall()
+        shapes = earlier.shapes if earlier else FakeShapes(links)
         flows = earlier.flows if earlier else FakeFlows()
         database = await Database.open(path / "state.db")
         state = await SqliteState.load(database)
@@ -132,6 +137,7 @@ class Host:
         publisher = Publisher(state=state, rules=rules, ports=ports, links=links, locks=locks)
         witness.on_end(publisher.daemon_ended)
         await publisher.retake()
+        shaper = Shaper(state=state, notes=state, shapes=shapes)
         networks = Networks(
             owner=OWNER,
             defaults=Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500),
@@ -143,6 +149,7 @@ class Host:
             uplinks=uplinks,
             rules=rules,
             publisher=publisher,
+            shaper=shaper,
             locks=locks,
         )
         rules_of_ports = FlowRules(state=state, switch=switch, flows=flows)
@@ -156,6 +163,7 @@ class Host:
             locks=locks,
             publisher=publisher,
             flows=rules_of_ports,
+            shaper=shaper,
             listed=witness.lists,
         )
         return cls(
@@ -165,6 +173,8 @@ class Host:
             switch=switch,
             firewall=firewall,
             flows=flows,
+            shapes=shapes,
+            shaper=shaper,
             ports=ports,
             publisher=publisher,
             engine=engine,
@@ -181,6 +191,7 @@ class Host:
                 endpoints=endpoints,
                 publisher=publisher,
                 flows=rules_of_ports,
+                shaper=shaper,
                 switch=switch,
                 links=links,
                 clock=lambda: 1.0,

@@ -1,0 +1,91 @@
+"""Rates: what gets through of a burst, each way, with a limit and without."""
+
+import pytest
+
+from tests.e2e import ears
+from tests.e2e.bed import Bed
+from tests.e2e.stage import Container, Network, Stage
+from tests.e2e.world import until
+
+pytestmark = pytest.mark.docker
+
+FRAMES, BYTES = 300, 1400
+BRIDGE = "unix:/run/openvswitch/br-ovsnet.mgmt"
+
+
+def mac(container: Container, network: Network) -> bytes:
+    return bytes.fromhex(container.endpoint(network)["MacAddress"].replace(":", ""))
+
+
+def got_through(
+    bed: Bed, source: Container, sink: Container, network: Network, *, to_all: bool = False
+) -> int:
+    """Return how many frames of a burst arrive; the last of all, slowly sent, is the end of it."""
+    head = (b"\xff" * 6 if to_all else mac(sink, network)) + mac(source, network) + b"\x88\xb5"
+    burst = {f"n{n}": head + bytes(BYTES) for n in range(FRAMES)}
+    with ears.listening(bed, {sink.name: (sink, "eth0")}) as heard:
+        ears.send_raw((source, "eth0"), burst)
+
+        def ended() -> bool:
+            ears.send_raw((source, "eth0"), {"end": head + bytes(46)})
+            return "end" in heard.heard(sink.name)
+
+        until(ended, "the burst has ended")
+        return len(heard.heard(sink.name).keys() - {"end"})
+
+
+def test_a_rate_holds_each_way_and_is_changed_while_the_container_runs(
+    bed: Bed, stage: Stage
+) -> None:
+    network = stage.network("lab", "-o", "ovs.mode=isolated", subnet="10.77.1.0/24")
+    free, peer = stage.container("free", network), stage.container("peer", network)
+    slow = stage.container("slow", "name=lab,driver-opt=ovs.rate=64kbit+64kbit")
+    unlimited = got_through(bed, free, peer, network)
+    towards = got_through(bed, free, slow, network)
+    away = got_through(bed, slow, free, network)
+    assert 0 < towards < unlimited / 2
+    assert 0 < away < unlimited / 2
+    slow.reaches(free.endpoint(network)["IPAddress"], "free")
+
+    bed.ovsnet("set", "slow", "ovs.rate=none+64kbit")
+    until(lambda: got_through(bed, free, slow, network) > 2 * towards, "it is sent more")
+    assert got_through(bed, slow, free, network) < unlimited / 2
+    bed.restart_plugin()
+    assert got_through(bed, slow, free, network) < unlimited / 2
+    bed.ovsnet("set", "slow", "ovs.rate=")
+    # the datapath follows its flows after a moment
+    until(lambda: got_through(bed, slow, free, network) > 2 * away, "it sends more")
+    assert _meters(bed) == []
+    assert '"tbf"' not in bed.run("tc", "-json", "qdisc", "show")
+
+
+def test_broadcasts_have_a_limit_of_their_own(bed: Bed, stage: Stage) -> None:
+    network = stage.network(
+        "lab", "-o", "ovs.mode=isolated", "-o", "ovs.broadcast=20", subnet="10.77.1.0/24"
+    )
+    loud, peer = stage.container("loud", network), stage.container("peer", network)
+    one = got_through(bed, loud, peer, network)
+    all_ = got_through(bed, loud, peer, network, to_all=True)
+    assert 0 < all_ < one / 2
+    bed.docker("rm", "--force", "loud", "peer")
+    until(lambda: _meters(bed) == [], "no meter is left")
+
+
+def test_a_kernel_without_netem_says_so_when_a_delay_is_asked_for(bed: Bed, stage: Stage) -> None:
+    if bed.attempt("tc", "qdisc", "add", "dev", "lo", "root", "netem").code == 0:
+        bed.run("tc", "qdisc", "del", "dev", "lo", "root")
+        network = stage.network("lab", "-o", "ovs.delay=20ms", subnet="10.77.1.0/24")
+        ann, bob = stage.container("ann", network), stage.container("bob", network)
+        until(lambda: "netem" in bed.run("tc", "qdisc", "show", "dev", "eth0", netns=ann.netns), "")
+        ann.reaches(bob.endpoint(network)["IPAddress"], "bob")
+        return
+    refused = bed.docker_refuses(
+        *("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam"),
+        *("-o", "ovs.delay=20ms", "lab"),
+    )
+    assert "modprobe sch_netem" in refused
+
+
+def _meters(bed: Bed) -> list[str]:
+    said = bed.run("ovs-ofctl", "-O", "OpenFlow14", "dump-meters", BRIDGE)
+    return [line for line in said.splitlines() if line.startswith("meter=")]
