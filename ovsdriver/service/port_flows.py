@@ -132,19 +132,23 @@ class FlowRules:
     async def _compare(self, bridge: str) -> tuple[Sequence[EndpointId], Sequence[int]]:
         """Return the endpoints whose flows differ, and the ports of nobody's that have some."""
         owners: dict[int, EndpointId] = {}
+        right: dict[int, PortFlows] = {}
 
         def wanted() -> Mapping[int, PortFlows]:
             # Read after the switch: a handler writes its record before it makes flows.
-            found = {}
             for network in self._state.networks():
                 for endpoint in self._plugged(network):
                     at = self._place(endpoint)
                     if at is not None and at[0] == bridge:
-                        found[at[1]] = desired.port_flows(network, endpoint)
+                        right[at[1]] = desired.port_flows(network, endpoint)
                         owners[at[1]] = endpoint.id
-            return found
+            return right
 
         numbers = await self._flows.differing(bridge, wanted)
+        for number, owner in owners.items():
+            # an earlier process may have made them
+            if number in numbers or right[number]:
+                self._held.setdefault(owner, (bridge, number))
         return (
             [owners[number] for number in sorted(numbers) if number in owners],
             [number for number in sorted(numbers) if number not in owners],

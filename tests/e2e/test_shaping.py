@@ -71,19 +71,33 @@ def test_broadcasts_have_a_limit_of_their_own(bed: Bed, stage: Stage) -> None:
     until(lambda: _meters(bed) == [], "no meter is left")
 
 
-def test_a_kernel_without_netem_says_so_when_a_delay_is_asked_for(bed: Bed, stage: Stage) -> None:
-    if bed.attempt("tc", "qdisc", "add", "dev", "lo", "root", "netem").code == 0:
-        bed.run("tc", "qdisc", "del", "dev", "lo", "root")
-        network = stage.network("lab", "-o", "ovs.delay=20ms", subnet="10.77.1.0/24")
-        ann, bob = stage.container("ann", network), stage.container("bob", network)
-        until(lambda: "netem" in bed.run("tc", "qdisc", "show", "dev", "eth0", netns=ann.netns), "")
-        ann.reaches(bob.endpoint(network)["IPAddress"], "bob")
+def test_a_delay_and_a_loss_are_each_way_or_refused_where_the_kernel_has_no_netem(
+    bed: Bed, stage: Stage
+) -> None:
+    if bed.attempt("tc", "qdisc", "add", "dev", "lo", "root", "netem").code:
+        refused = bed.docker_refuses(
+            *("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam"),
+            *("-o", "ovs.delay=20ms", "lab"),
+        )
+        assert "modprobe sch_netem" in refused
         return
-    refused = bed.docker_refuses(
-        *("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam"),
-        *("-o", "ovs.delay=20ms", "lab"),
-    )
-    assert "modprobe sch_netem" in refused
+    bed.run("tc", "qdisc", "del", "dev", "lo", "root")
+    network = stage.network("lab", "-o", "ovs.mode=isolated", subnet="10.77.1.0/24")
+    near = stage.container("near", network)
+    far = stage.container("far", "name=lab,driver-opt=ovs.delay=50ms,driver-opt=ovs.rate=10mbit")
+    until(lambda: "netem" in bed.run("tc", "qdisc", "show", netns=far.netns), "its end is delayed")
+    address = far.endpoint(network)["IPAddress"]
+    near.reaches(address, "far")
+    said = bed.run("ping", "-n", "-q", "-c", "3", address, netns=near.netns)
+    quickest = float(said.rpartition("=")[2].split("/")[0])
+    assert quickest >= 100  # netem delays each way by at least that
+
+    bed.ovsnet("set", "far", "ovs.loss=100%")
+    assert not near.pings(address, count=3)
+    bed.ovsnet("set", "far", "ovs.loss=", "ovs.delay=")
+    near.reaches(address, "far")
+    assert "netem" not in bed.run("tc", "qdisc", "show", netns=far.netns)
+    assert "netem" not in bed.run("tc", "qdisc", "show")
 
 
 def _meters(bed: Bed) -> list[str]:

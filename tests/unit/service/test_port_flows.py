@@ -76,6 +76,17 @@ async def test_flows_that_a_killed_process_left_are_removed(host: Host) -> None:
         await again.stop()
 
 
+async def test_a_guard_is_lifted_by_a_process_that_did_not_make_it(host: Host) -> None:
+    await guarded(host)
+    again = await host.restart()
+    try:
+        await again.reconciler.reconcile()
+        await again.changes.network(RED, Wish(typed={"ovs.guard": "false"}))
+        assert not await again.flows.differing("br-ovsnet", dict)
+    finally:
+        await again.stop()
+
+
 async def test_a_port_that_cannot_be_guarded_is_not_plugged_in(host: Host) -> None:
     await host.create_network(said={"ovs.guard": "true"})
     host.flows.available = False
