@@ -103,6 +103,15 @@ class Switch(Protocol):
         """
         ...
 
+    async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
+        """Make ports of ours that are there as described, all in one transaction.
+
+        Those that are not there, or are plugged in otherwise, are left to who makes them. Answers
+        when it is committed, False if there was nothing to change. An OpenFlow port number that
+        another port has: ConflictError, and nothing is changed.
+        """
+        ...
+
     async def remove_port(self, name: str) -> bool:
         """Commit the removal of a port of ours; vswitchd is not waited for. False if not there."""
         ...
@@ -178,6 +187,13 @@ class Links(Protocol):
 
     async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
         """Set TX checksum offload of the link with ``mac`` in a sandbox; False if not there."""
+        ...
+
+    async def ensure_mtu(self, veth: Veth, sandbox: str) -> bool:
+        """Give both ends of a pair of ours their MTU, the container's wherever it is by now.
+
+        False, and nothing is changed, if there is no such pair. The bridge's end comes last.
+        """
         ...
 
     async def neighbours(
@@ -370,6 +386,10 @@ class State(Protocol):
 
     async def put_network(self, network: Network) -> None:
         """Write or replace; ConflictError if the segment or a pool is another network's."""
+        ...
+
+    async def put_networks(self, networks: Sequence[Network]) -> None:
+        """Write or replace several, all or none; errors as of :meth:`put_network`."""
         ...
 
     async def forget_network(self, network: NetworkId) -> bool:

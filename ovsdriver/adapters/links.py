@@ -197,6 +197,25 @@ class KernelLinks:
             f"TX offload in sandbox {sandbox}", on_own_thread(enter, name="sandbox")
         )
 
+    async def ensure_mtu(self, veth: Veth, sandbox: str) -> bool:
+        """Set it on the container's end, then on the bridge's: that one tells that both are done.
+
+        The container's end may be in its sandbox, or about to be moved there.
+        """
+        with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
+            async with asyncio.timeout(self._timeout_s):
+                host = await self._thread.call(lambda routes: self._veths.begin_mtu(routes, veth))
+                if host is None:
+                    return False
+                if host.mtu == veth.mtu:
+                    return True
+                await on_own_thread(
+                    lambda: sandboxes.set_mtu(sandbox, veth.mac.packed, host.index, veth.mtu),
+                    name="sandbox",
+                )
+                await self._thread.call(lambda routes: self._veths.end_mtu(routes, veth))
+        return True
+
     async def neighbours(
         self, link: str, addresses: Sequence[IPAddress], *, within_s: float
     ) -> Mapping[IPAddress, EUI]:

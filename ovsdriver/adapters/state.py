@@ -75,13 +75,22 @@ class SqliteState:
 
     async def put_network(self, network: Network) -> None:
         """Write or replace; ConflictError if the segment or a pool is another network's."""
-        record = records.encode(network)
+        await self.put_networks((network,))
+
+    async def put_networks(self, networks: Sequence[Network]) -> None:
+        """Write or replace several, all or none; errors as of :meth:`put_network`."""
+        rows = [(network, records.encode(network)) for network in networks]
 
         def unit(connection: sqlite3.Connection) -> None:
-            _write_segment(connection, network, record)
-            _write_pools(connection, network)
+            for network, record in rows:
+                _write_segment(connection, network, record)
+                _write_pools(connection, network)
 
-        await self._write(unit, lambda _: self._records.put_network(network))
+        def remember(_: None) -> None:
+            for network, _record in rows:
+                self._records.put_network(network)
+
+        await self._write(unit, remember)
 
     async def forget_network(self, network: NetworkId) -> bool:
         """Forget a network and its endpoints; False if it was not known."""

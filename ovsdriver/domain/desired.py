@@ -238,7 +238,7 @@ def gateway(network: Network, *, owner: str) -> Gateway | None:
             bridge=network.segment.bridge,
             tag=network.segment.tag,
             internal=True,
-            mac=names.mac_for(addresses[0], network.segment),
+            mac=names.mac_for_gateway(addresses[0], network.id),
             mtu=network.mtu,
             external_ids=names.gateway_ids(owner, network),
         ),
@@ -251,6 +251,11 @@ def probe(network: Network, *, owner: str) -> Probe | None:
     """Return the port that the segment is asked from; None if nobody asks, or the gateway does."""
     if not network.probe or gateway(network, owner=owner) is not None:
         return None
+    return scout(network, owner=owner)
+
+
+def scout(network: Network, *, owner: str) -> Probe:
+    """Return a port that the segment of any network can be asked from, if only for a moment."""
     return Probe(
         network=network.id,
         port=Port(

@@ -15,6 +15,7 @@ from ovsdriver.domain.model import (
     PortKind,
     Probe,
     UplinkPort,
+    Veth,
     VlanMode,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
@@ -86,7 +87,7 @@ def compare(
         if unfinished:
             finishing.append(Repair(network=network, finish=True, why=unfinished))
             continue
-        expected |= _ports_of_host(network, owner)
+        expected |= _ports_of_host(network)
         why = _network_lacks(network, owner, bridges, ports, links) or _wire_lacks(
             network, wires, ports, links, displaced
         )
@@ -108,7 +109,7 @@ def compare(
                 f"endpoint {endpoint.id[:12]}: {why}; restart the container to give it a new one"
             )
             continue
-        repair = _endpoint_repair(home, endpoint, owner, ports)
+        repair = _endpoint_repair(home, endpoint, owner, ports, links)
         if repair is None:
             continue
         if not repair.finish and home.segment.bridge not in bridges and home.segment.adopted:
@@ -131,9 +132,8 @@ def _unfinished(network: Network, abandoned: Container[NetworkId]) -> str:
     return "Docker has released its pools" if network.id in abandoned else ""
 
 
-def _ports_of_host(network: Network, owner: str) -> set[str]:
-    probe = desired.probe(network, owner=owner)
-    return {names.gateway_link(network.id), *([probe.port.name] if probe else [])}
+def _ports_of_host(network: Network) -> set[str]:
+    return {names.gateway_link(network.id), names.probe_link(network.id)}
 
 
 def _network_lacks(
@@ -145,10 +145,12 @@ def _network_lacks(
 ) -> str:
     if network.segment.bridge not in bridges:
         return f"bridge {network.segment.bridge} is not there"
+    probe = desired.probe(network, owner=owner)
+    if probe is None and names.probe_link(network.id) in ports:
+        return f"port {names.probe_link(network.id)} was left over from a question"
     gateway = desired.gateway(network, owner=owner)
     if gateway is not None:
         return _port_lacks(gateway.port, ports) or _gateway_lacks(gateway, links)
-    probe = desired.probe(network, owner=owner)
     if probe is not None:
         return _port_lacks(probe.port, ports) or _probe_lacks(probe, links)
     return ""
@@ -226,6 +228,7 @@ def _endpoint_repair(
     endpoint: Endpoint,
     owner: str,
     ports: Mapping[str, ObservedPort],
+    links: Mapping[str, ObservedLink],
 ) -> Repair | None:
     if endpoint.ended:
         return Repair(
@@ -239,6 +242,10 @@ def _endpoint_repair(
         )
     wanted = desired.attachment(network, endpoint, owner=owner, tx_offload=True)
     why = _port_lacks(wanted.port, ports)
+    link = links.get(wanted.port.name)
+    if not why and isinstance(wanted.link, Veth) and link and link.mtu != wanted.link.mtu:
+        # The bridge's end is changed last, so it tells of the container's, too.
+        why = f"link {link.name} has MTU {link.mtu}, not {wanted.link.mtu}"
     return Repair(network=network, endpoint=endpoint, why=why) if why else None
 
 

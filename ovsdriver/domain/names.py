@@ -94,6 +94,17 @@ def mac_for(address: IPNetwork, segment: Segment) -> EUI:
     return EUI((0x0E << 40) | int.from_bytes(digest[:5], "big"), dialect=mac_unix_expanded)
 
 
+def mac_for_gateway(address: IPNetwork, network: NetworkId) -> EUI:
+    """Return the MAC of a gateway whose first address is ``address``; as :func:`mac_for`.
+
+    It does not follow the VLAN, so that a network that is moved to another keeps its neighbours.
+    """
+    if address.version == 4:
+        return EUI((0x0A0F << 32) | int(address.ip), dialect=mac_unix_expanded)
+    digest = hashlib.sha256(f"gateway/{network}/{address.ip}".encode()).digest()
+    return EUI((0x0E << 40) | int.from_bytes(digest[:5], "big"), dialect=mac_unix_expanded)
+
+
 def mac_for_endpoint(endpoint: EndpointId) -> EUI:
     """Return the MAC of an endpoint that has no address: ``0e`` and 40 bits of a hash."""
     digest = hashlib.sha256(endpoint.encode()).digest()

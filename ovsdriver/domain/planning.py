@@ -219,7 +219,11 @@ def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: st
             f"make it again (ovs-vsctl add-br {name}) or name another one with -o ovs.bridge=NAME"
         )
     uplink = (
-        around.current.segment.uplink
+        uplinks.rebonded(
+            around.current.segment.uplink,
+            options,
+            [each for each in companions if each is not around.current],
+        )
         if around.current is not None
         else uplinks.choose(
             options, internal=new.internal, bridge=name, networks=around.networks, nics=around.nics
@@ -286,8 +290,14 @@ def _tag(
     *,
     adopted: bool,
 ) -> VlanTag:
+    current = around.current
+    if current is not None and (options.vlan, options.shared) == (
+        current.segment.tag,
+        current.shared,
+    ):
+        return current.segment.tag
     ours: dict[int, Network] = {
-        each.segment.tag: each for each in companions if each is not around.current
+        each.segment.tag: each for each in companions if each is not current
     }
     if options.vlan is not None:
         other = ours.get(options.vlan)

@@ -22,7 +22,6 @@ from ovsdriver.domain.requests import (
 from ovsdriver.errors import DriverError, UnsupportedError
 
 _MODES = frozenset({"mode", "mode4", "mode6"})
-_OF_SEGMENTS = frozenset({"vlan", "shared"})
 _OF_TUNNELS = frozenset({"vlan", "vlan_mode", "cvlans"})
 _OF_WIRES = frozenset({"vlan", "vlan_mode", "mtu"})
 
@@ -59,7 +58,6 @@ def network(
     around = replace(
         around,
         current=current,
-        networks=around.networks if touched.fields & _OF_SEGMENTS else (),
         nics=around.nics if touched.fields & _OF_WIRES else {},
         two_tags=around.two_tags or not touched.fields & _OF_TUNNELS,
     )
@@ -98,7 +96,10 @@ def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> Netw
     anew = set(touched.anew)
     if touched.fields & _MODES:
         anew |= _MODES  # of one family says something of the other, too
+    if "bond" in touched.fields:
+        anew.add("lacp")  # its default follows from that
     segment = current.segment
+    bonded = segment.uplink if segment.uplink is not None and segment.uplink.bond else None
     in_force: dict[str, Any] = {
         "bridge": segment.bridge,
         "vlan": segment.tag,
@@ -106,6 +107,8 @@ def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> Netw
         "mode6": current.mode6,
         "mtu": current.mtu,
         "datapath": segment.datapath,
+        "bond": bonded.bond if bonded is not None else None,
+        "lacp": bonded.lacp if bonded is not None else None,
     }
     return replace(
         options,
@@ -117,8 +120,8 @@ def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> Netw
     )
 
 
-def refuse_unfit(planned: Network, endpoints: Iterable[Endpoint], *, two_tags: bool = True) -> None:
-    """Refuse a network that endpoints of it could not be on.
+def refuse_unfit(current: Network, planned: Network, endpoints: Iterable[Endpoint]) -> None:
+    """Refuse other options of a network that endpoints of it could not be on.
 
     Raises:
         InvalidOptionError, UnsupportedError: one could not, and why.
@@ -127,8 +130,9 @@ def refuse_unfit(planned: Network, endpoints: Iterable[Endpoint], *, two_tags: b
         if each.ended:
             continue
         try:
-            port_planning.check(each, planned, two_tags=two_tags)
+            port_planning.check(each, planned)
             _refuse_unpublished(each, planned)
+            _refuse_reopening((current, each), (planned, each))
         except DriverError as error:
             raise type(error)(f"endpoint {each.id[:12]} of this network: {error}") from error
 
@@ -145,8 +149,7 @@ def endpoint(
     planned = port_planning.with_options(current, options, network, two_tags=two_tags)
     if planned.published:
         _refuse_unpublished(planned, network)
-    if planned.sandbox is not None and planned.port is PortKind.INTERNAL:
-        _refuse_reopening(current, planned, network)
+    _refuse_reopening((network, current), (network, planned))
     return planned
 
 
@@ -186,11 +189,15 @@ def _refuse_unpublished(endpoint: Endpoint, network: Network) -> None:
         )
 
 
-def _refuse_reopening(current: Endpoint, planned: Endpoint, network: Network) -> None:
+def _refuse_reopening(before: tuple[Network, Endpoint], after: tuple[Network, Endpoint]) -> None:
     """Refuse what makes vswitchd open an internal port's device anew, which destroys it."""
+    _, current = before
+    _, planned = after
+    if planned.sandbox is None or planned.port is not PortKind.INTERNAL:
+        return
     for option, differs in (
         ("ovs.ofport", planned.ofport != current.ofport),
-        ("ovs.mtu", desired.mtu(network, planned) != desired.mtu(network, current)),
+        ("ovs.mtu", desired.mtu(*after) != desired.mtu(*before)),
     ):
         if differs:
             raise UnsupportedError(

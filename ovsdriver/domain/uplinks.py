@@ -1,7 +1,7 @@
 """From ``ovs.uplink`` to the uplink of a bridge: which NICs, and may they be taken. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netaddr import EUI, IPNetwork
 
@@ -176,6 +176,55 @@ def choose(
         _refuse_changed_port(options, port)
         return Uplink(nics=options.uplink, given=True)
     return Uplink(nics=options.uplink, bond=bond, lacp=lacp, host=_host(options, found))
+
+
+def rebonded(
+    current: Uplink | None, options: NetworkOptions, companions: Iterable[Network]
+) -> Uplink | None:
+    """Return the uplink of a network that stands, with the bond that ``options`` want.
+
+    Where they want none, what another network of the bridge says holds, else the default.
+
+    Args:
+        current: what it has.
+        options: the network's.
+        companions: the other networks of its bridge.
+
+    Raises:
+        InvalidOptionError: the options contradict each other or the uplink.
+        ConflictError: the port is the administrator's, or another network wants another bond.
+    """
+    if current is None:
+        _refuse_stray(replace(options, uplink_move=False))
+        return None
+    if current.given:
+        if options.bond is not None or options.lacp is not None:
+            raise ConflictError(
+                f"the port of uplink {'+'.join(current.nics)} is not ours, so it stays as it is; "
+                "change it there: ovs-vsctl set port … bond_mode=… lacp=…"
+            )
+        return current
+    said = [
+        (other, name, value)
+        for other in companions
+        if other.segment.uplink is not None and not other.ended
+        for key, value in other.options.items()
+        if (name := key.lower()) in ("ovs.bond", "ovs.lacp")
+    ]
+    wishes = replace(options, uplink=current.nics)
+    for other, name, value in said:
+        own = options.bond if name == "ovs.bond" else options.lacp
+        if own is not None and own.value != value.lower():
+            raise ConflictError(
+                f"{name}={own}: network {other.id[:12]}, which has the same uplink, says "
+                f"{name}={value}; take that back first: ovsnet set {other.id[:12]} {name}="
+            )
+        if name == "ovs.bond":
+            wishes = replace(wishes, bond=BondMode(value.lower()))
+        else:
+            wishes = replace(wishes, lacp=Lacp(value.lower()))
+    bond, lacp = _bonding(wishes)
+    return replace(current, bond=bond, lacp=lacp)
 
 
 def check_given(uplink: Uplink, tag: int, nics: Mapping[str, KnownNic]) -> None:

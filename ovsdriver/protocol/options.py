@@ -335,7 +335,6 @@ TABLE: Sequence[Option] = (
         default="the uplink's, else the configured MTU, 1500",
         help="MTU in bytes, 68 to 65535; at least 1280 with IPv6.",
         aliases=("com.docker.network.driver.mtu", "ovs.bridge.mtu"),
-        fixed="not changed while in use; make another network, or start the container again",
     ),
     Option(
         name="ovs.port",
@@ -369,7 +368,6 @@ TABLE: Sequence[Option] = (
         default="`active-backup` with several NICs",
         help="How the NICs of an uplink share the traffic: `active-backup`, `balance-slb`, or "
         "`balance-tcp`, which needs LACP.",
-        fixed="not changed while in use; make another network, or start the container again",
     ),
     Option(
         name="ovs.lacp",
@@ -378,7 +376,6 @@ TABLE: Sequence[Option] = (
         parse=_lacp,
         default="`off`; `active` with `balance-tcp`",
         help="LACP with the switch beyond a bond: `off`, `passive` or `active`.",
-        fixed="not changed while in use; make another network, or start the container again",
     ),
     Option(
         name="ovs.uplink_move",
@@ -453,7 +450,6 @@ TABLE: Sequence[Option] = (
         default="the network's",
         help="MTU of the container's interface in bytes, at most the network's.",
         aliases=("com.docker.network.driver.mtu",),
-        fixed="not changed while in use; make another network, or start the container again",
     ),
     Option(
         name="ovs.port",

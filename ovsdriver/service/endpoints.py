@@ -375,6 +375,7 @@ class Endpoints:
         link, port = attachment.link, attachment.port
         if isinstance(link, Veth):
             if endpoint.sandbox is not None:
+                await self._links.ensure_mtu(link, endpoint.sandbox)
                 await self._links.ensure_offload(endpoint.sandbox, endpoint.mac, tx=link.tx_offload)
         elif self._switch.port(port.name) is None:
             return  # vswitchd would make a device in the host's namespace, of no use to anyone

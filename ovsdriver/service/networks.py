@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
 from ovsdriver.domain import desired, names, planning, replanning, tunnels, uplinks
-from ovsdriver.domain.model import Datapath, Gateway, Network, NetworkId, Segment
+from ovsdriver.domain.model import Datapath, Gateway, Network, NetworkId, Port, Segment
 from ovsdriver.domain.names import OWNER_KEY, mac_text
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
@@ -168,26 +168,100 @@ class Networks:
             UnavailableError: Open vSwitch, the kernel or the store did not answer, and nothing was
                 changed. What does not answer after the record was changed is in the result.
         """
-        async with self._locks.held(network_id):
+        async with AsyncExitStack() as held:
+            for each in self._concerned(network_id, wish):
+                await held.enter_async_context(self._locks.held(each))
             await self._switch.connected(SWITCH_WAIT_S)
-            before = self._state.network(network_id)
-            if before is None or before.ended or not before.made:
-                raise UnknownObjectError(f"network {network_id[:12]} was removed meanwhile")
+            before = self._standing(network_id)
             async with self._planning:
                 after = await self._replan(before, *wish(before))
+                await self._refuse_answered(before, after)
                 if after != before:
-                    await self._state.put_network(after)
+                    await self._state.put_networks(self._with_wire(after))
             try:
                 # Endpoints that were being made have seen the old record or the new one.
-                self._refuse_unfit(after)
-                await self._ensure(after)
+                self._refuse_unfit(before, after)
+                await self._bring(after)
             except (ConflictError, InvalidOptionError, UnsupportedError):
-                await self._state.put_network(before)
-                await self._ensure(before)
+                await self._state.put_networks(self._with_wire(before))
+                await self._bring(before)
                 raise
             except UnavailableError as error:
                 return Change(before=before, after=after, pending=str(error))
             return Change(before=before, after=after)
+
+    def _standing(self, network_id: NetworkId) -> Network:
+        network = self._state.network(network_id)
+        if network is None or network.ended or not network.made:
+            raise UnknownObjectError(f"network {network_id[:12]} was removed meanwhile")
+        return network
+
+    def _concerned(self, network_id: NetworkId, wish: Wish) -> Sequence[NetworkId]:
+        """Return the networks whose records a wish is about, in the order of their locks."""
+        network = self._standing(network_id)
+        _, touched = wish(network)
+        if not touched.fields & {"bond", "lacp"}:
+            return (network_id,)
+        return sorted({network_id, *(each.id for each in self._on_wire(network))})
+
+    def _on_wire(self, network: Network) -> Sequence[Network]:
+        """Return the networks that have the same uplink."""
+        return [
+            each
+            for each in self._state.networks()
+            if each.segment.bridge == network.segment.bridge
+            and each.segment.uplink is not None
+            and network.segment.uplink is not None
+            and not each.ended
+        ]
+
+    def _with_wire(self, network: Network) -> Sequence[Network]:
+        """Return a network and those whose record of their common uplink changes with it."""
+        uplink = network.segment.uplink
+        others = [
+            replace(each, segment=replace(each.segment, uplink=uplink))
+            for each in self._on_wire(network)
+            if each.id != network.id and each.segment.uplink != uplink
+        ]
+        return (network, *others)
+
+    async def _bring(self, network: Network) -> None:
+        """Make all of a network as its changed record says, its containers' ports at once."""
+        host = desired.gateway(network, owner=self._owner) or desired.probe(
+            network, owner=self._owner
+        )
+        ports = [
+            desired.attachment(network, each, owner=self._owner, tx_offload=True).port
+            for each in self._state.endpoints(network.id)
+            if each.sandbox is not None and not each.ended
+        ]
+        await self._switch.change_ports(
+            [*ports, *([host.port] if host is not None else [])],
+            self._uplinks.wanted(network.segment.bridge),
+        )
+        await self._ensure(network)
+
+    async def _refuse_answered(self, before: Network, after: Network) -> None:
+        """Refuse a VLAN on which somebody has the gateway's address, where others may be.
+
+        Asked from a port for the moment, and while an uplink already lets that VLAN through.
+        """
+        gateway = desired.gateway(after, owner=self._owner)
+        segment = after.segment
+        shared = segment.adopted or segment.uplink is not None
+        if gateway is None or not shared or segment.tag == before.segment.tag:
+            return
+        scout = desired.scout(after, owner=self._owner)
+        wire = self._uplinks.wanted(segment.bridge)
+        async with AsyncExitStack() as undo:
+            if wire is not None:
+                undo.push_async_callback(self._switch.change_ports, (), wire)
+                wider = tuple(sorted({*wire.trunks, segment.tag}))
+                await self._switch.change_ports((), replace(wire, trunks=wider))
+            undo.push_async_callback(self._switch.remove_port, scout.port.name)
+            await self._switch.ensure_port(scout.port)
+            await self._links.ensure_probe(scout)
+            await self._refuse_neighbours(scout.port, gateway)
 
     async def repair(self, network: Network) -> None:
         """Make bridge, rules and gateway as the record says, if it still stands."""
@@ -259,13 +333,13 @@ class Networks:
             self._defaults,
         )
         await self._shaper.check(combined(plan, planning.NO_WISH))
-        self._refuse_unfit(plan)
+        self._refuse_unfit(current, plan)
         if observed is not None and plan.segment.tag != current.segment.tag:
             self._warn(plan, observed)
         return plan
 
-    def _refuse_unfit(self, network: Network) -> None:
-        replanning.refuse_unfit(network, self._state.endpoints(network.id))
+    def _refuse_unfit(self, current: Network, planned: Network) -> None:
+        replanning.refuse_unfit(current, planned, self._state.endpoints(current.id))
 
     def _two_tags(self) -> bool:
         return tunnels.looks_at_two(self._switch.status().other_config)
@@ -377,6 +451,8 @@ class Networks:
         if probe is not None:
             await self._switch.ensure_port(probe.port)
             await self._links.ensure_probe(probe)
+        elif self._switch.port(names.probe_link(network.id)) is not None:
+            await self._switch.remove_port(names.probe_link(network.id))
         gateway = desired.gateway(network, owner=self._owner)
         if gateway is None:
             return
@@ -400,12 +476,15 @@ class Networks:
         await self._links.ensure_gateway(
             Gateway(network=gateway.network, port=gateway.port, addresses=(), mtu=gateway.mtu)
         )
+        await self._refuse_neighbours(gateway.port, gateway)
+
+    async def _refuse_neighbours(self, asking: Port, gateway: Gateway) -> None:
         addresses = [address.ip for address in gateway.addresses]
-        found = await self._links.neighbours(gateway.port.name, addresses, within_s=PROBE_S)
+        found = await self._links.neighbours(asking.name, addresses, within_s=PROBE_S)
         for address, holder in found.items():
             raise ConflictError(
-                f"gateway {address} is in use on bridge {gateway.port.bridge}, VLAN "
-                f"{gateway.port.tag or 'none'}, by {mac_text(holder)}; choose another "
+                f"gateway {address} is in use on bridge {asking.bridge}, VLAN "
+                f"{asking.tag or 'none'}, by {mac_text(holder)}; choose another "
                 "--gateway, or -o ovs.mode=flat to use that one"
             )
 

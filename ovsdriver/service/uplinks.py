@@ -59,7 +59,7 @@ class Uplinks:
                 undoes what was begun with :meth:`release`.
         """
         async with self._lock:
-            wanted = self._wanted(bridge)
+            wanted = self.wanted(bridge)
             if wanted is None:
                 return
             await self._note(wanted)
@@ -74,7 +74,7 @@ class Uplinks:
         vswitchd is not waited for: a network must be removable while a NIC is broken.
         """
         async with self._lock:
-            wanted = self._wanted(bridge)
+            wanted = self.wanted(bridge)
             if wanted is not None:
                 await self._relist(wanted)
             for nic, note in uplink_notes.read(self._notes.notes(), bridge).items():
@@ -88,7 +88,7 @@ class Uplinks:
         makes it.
         """
         async with self._lock:
-            wanted = self._wanted(bridge)
+            wanted = self.wanted(bridge)
             if wanted is not None:
                 await self._relist(wanted)
 
@@ -113,7 +113,8 @@ class Uplinks:
                     found[bridge] = why
         return found
 
-    def _wanted(self, bridge: str) -> UplinkPort | None:
+    def wanted(self, bridge: str) -> UplinkPort | None:
+        """Return the uplink of ``bridge`` as the records want it; None if it has none of ours."""
         networks, endpoints = self._state.networks(), self._state.endpoints()
         return desired.uplink_ports(networks, endpoints, owner=self._owner).get(bridge)
 

@@ -1,6 +1,7 @@
 """What every ``Links`` does: the fake in memory and the kernel's netlink side by side."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -60,6 +61,7 @@ class World(Protocol):
     def move(self, container: str, sandbox: str) -> None: ...
     def tx_offload(self, container: str) -> bool: ...
     def tx_offload_inside(self, sandbox: str, mac: EUI) -> bool: ...
+    def mtu_inside(self, sandbox: str, mac: EUI) -> int: ...
     def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None: ...
 
 
@@ -99,6 +101,9 @@ class FakeWorld:
 
     def tx_offload_inside(self, sandbox: str, mac: EUI) -> bool:
         return self.fake.sandboxes[sandbox].tx_offload[mac]
+
+    def mtu_inside(self, sandbox: str, mac: EUI) -> int:
+        return self.fake.sandboxes[sandbox].mtu[mac]
 
     def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None:
         self.fake.answering[(host, address.ip)] = mac
@@ -148,6 +153,11 @@ class KernelWorld:
 
     def tx_offload_inside(self, sandbox: str, mac: EUI) -> bool:
         return _tx_checksumming(self._sandboxes[sandbox].run("ethtool", "-k", "eth0"))
+
+    def mtu_inside(self, sandbox: str, mac: EUI) -> int:
+        (link,) = json.loads(self._sandboxes[sandbox].run("ip", "-json", "link", "show", "eth0"))
+        assert link["address"] == names.mac_text(mac)
+        return int(link["mtu"])
 
     def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None:
         inside = self._sandboxes[self.sandbox()]
@@ -496,6 +506,48 @@ async def test_the_offload_is_switched_inside_a_sandbox(world: World, tx: bool) 
 async def test_there_is_no_offload_to_switch_in_a_dead_or_empty_sandbox(world: World) -> None:
     for sandbox in (world.sandbox(), world.leftover(), "/no/such/sandbox"):
         assert await world.links.ensure_offload(sandbox, VETH.mac, tx=False) is False
+
+
+@pytest.mark.parametrize("mtu", [1300, 9000])
+async def test_both_ends_of_a_pair_in_use_get_another_mtu(world: World, mtu: int) -> None:
+    await world.links.ensure_veth(VETH)
+    sandbox = world.sandbox()
+    world.move(VETH.container, sandbox)
+
+    assert await world.links.ensure_mtu(replace(VETH, mtu=mtu), sandbox)
+
+    assert world.mtu_inside(sandbox, VETH.mac) == mtu
+    host = (await world.links.links())[VETH.host]
+    assert (host.mtu, host.up) == (mtu, True)
+
+
+async def test_a_pair_that_docker_has_not_moved_yet_gets_another_mtu(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+
+    assert await world.links.ensure_mtu(replace(VETH, mtu=1300), world.sandbox())
+
+    found = await world.links.links()
+    assert (found[VETH.host].mtu, found[VETH.container].mtu) == (1300, 1300)
+
+
+async def test_the_mtu_of_a_pair_whose_other_end_nobody_finds_is_set_on_what_is_there(
+    world: World,
+) -> None:
+    await world.links.ensure_veth(VETH)
+    world.move(VETH.container, world.sandbox())
+
+    assert await world.links.ensure_mtu(replace(VETH, mtu=1300), world.leftover())
+
+    assert (await world.links.links())[VETH.host].mtu == 1300
+
+
+async def test_nobody_elses_link_and_no_link_gets_another_mtu(world: World) -> None:
+    assert not await world.links.ensure_mtu(VETH, world.leftover())
+    await world.links.ensure_veth(replace(VETH, alias=names.alias(OWNER, SECOND)))
+
+    assert not await world.links.ensure_mtu(replace(VETH, mtu=1300), world.leftover())
+
+    assert (await world.links.links())[VETH.host].mtu == 1400
 
 
 @pytest.mark.parametrize("address", ["10.1.0.7/24", "fd00:1::7/64"])

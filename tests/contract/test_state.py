@@ -258,6 +258,35 @@ async def test_a_network_may_not_move_onto_a_taken_segment(state: SqliteState):
     assert state.network(RED) == network(RED, tag=20)
 
 
+async def test_a_network_may_not_move_onto_one_that_shares_nor_stop_to_share(state: SqliteState):
+    await state.put_network(network())
+    await state.put_network(network(RED, shared=True))
+    third = NetworkId("cc" * 32)
+    await state.put_network(network(third, tag=20, shared=True))
+    with pytest.raises(ConflictError, match=BLUE[:12]):
+        await state.put_network(network(RED))
+    await state.put_network(network(tag=30))
+    await state.put_network(network(RED, tag=20, shared=True))
+    with pytest.raises(ConflictError, match=RED[:12]):
+        await state.put_network(network(tag=20))
+    with pytest.raises(ConflictError, match=RED[:12]):
+        await state.put_network(network(third, tag=20))
+    assert state.network(BLUE) == network(tag=30)
+
+
+async def test_several_networks_are_written_together_or_not_at_all(
+    state: SqliteState, store: Store
+):
+    await state.put_networks([network(), network(RED, tag=20)])
+    third = network(NetworkId("cc" * 32), tag=20)
+    with pytest.raises(ConflictError, match=RED[:12]):
+        await state.put_networks([network(mtu=1400), third])
+    assert {each.id: each.mtu for each in state.networks()} == {BLUE: 1500, RED: 1500}
+    await state.put_networks([network(mtu=1400), network(RED, tag=20, mtu=1300)])
+    again = await store.restart()
+    assert {each.id: each.mtu for each in again.networks()} == {BLUE: 1400, RED: 1300}
+
+
 async def test_the_same_tag_on_another_bridge_is_free(state: SqliteState):
     await state.put_network(network())
     await state.put_network(network(RED, bridge="br1"))

@@ -462,6 +462,54 @@ async def test_removing_a_port_twice_succeeds_and_says_so(switch: Switch) -> Non
     assert switch.port("it1") is None
 
 
+async def test_ports_change_together_and_those_that_are_not_there_are_not_made(
+    world: World,
+) -> None:
+    switch = world.switch
+    await switch.ensure_bridge(BRIDGE)
+    trunk = replace(
+        INTERNAL,
+        name="it2",
+        vlan_mode=VlanMode.NATIVE_UNTAGGED,
+        trunks=(VlanTag(8), VlanTag(9)),
+        protected=True,
+    )
+    world.add_foreign_port("brt", "theirs", 7)
+    for name in ("it1", "it2"):
+        await switch.ensure_port(replace(INTERNAL, name=name))
+    await observed(switch, "theirs")
+    await observed(switch, "it2")
+
+    absent = replace(INTERNAL, name="it3")
+    foreign = replace(INTERNAL, name="theirs", tag=VlanTag(5))
+    moved = [replace(INTERNAL, tag=VlanTag(5)), trunk, absent, foreign]
+    assert await switch.change_ports(moved)
+
+    await observed(switch, "it1", tag=5, trunks=())
+    await observed(switch, "it2", tag=7, trunks=(8, 9), vlan_mode="native-untagged", protected=True)
+    theirs = switch.port("theirs")
+    assert theirs is not None
+    assert theirs.tag == 7
+    assert switch.port("it3") is None
+    assert not await switch.change_ports(moved), "nothing is left to change"
+
+
+async def test_of_ports_that_change_together_none_does_if_one_is_refused(world: World) -> None:
+    switch = world.switch
+    await switch.ensure_bridge(BRIDGE)
+    for name in ("it1", "it2"):
+        await switch.ensure_port(replace(INTERNAL, name=name))
+    second = await observed(switch, "it2")
+
+    wrong = replace(INTERNAL, tag=VlanTag(5), ofport=second.ofport)
+    with pytest.raises(ConflictError, match=r"ovs\.ofport"):
+        await switch.change_ports([replace(INTERNAL, name="it2", tag=VlanTag(5)), wrong])
+    with pytest.raises(InvalidOptionError):
+        await switch.change_ports([replace(INTERNAL, tag=VlanTag(4095))])
+
+    assert {each.tag for each in switch.bridges()["brt"].ports} == {7}
+
+
 async def test_one_bridge_alone_comes_without_its_ports(switch: Switch) -> None:
     await switch.ensure_bridge(BRIDGE)
     await switch.ensure_port(INTERNAL)

@@ -76,6 +76,21 @@ async def test_an_uplink_is_narrowed_and_widened(prepared: World, awaited: bool)
     await observed(prepared.switch, "vth1", trunks=(30, 31))
 
 
+async def test_an_uplink_changes_together_with_ports(prepared: World) -> None:
+    switch = prepared.switch
+    port = Port(name="it1", bridge="brt", tag=VlanTag(30), internal=True)
+    await switch.ensure_uplink(BOND)
+    await switch.ensure_port(port)
+    await observed(switch, "bond0", interfaces=("vth1", "vth2"))
+
+    other = replace(BOND, trunks=(VlanTag(0), VlanTag(40)), bond=BondMode.ACTIVE_BACKUP)
+    assert await switch.change_ports([replace(port, tag=VlanTag(40))], other)
+
+    await observed(switch, "bond0", trunks=(0, 40), bond_mode="active-backup", lacp="passive")
+    await observed(switch, "it1", tag=40)
+    assert not await switch.change_ports([], replace(SINGLE, name="vth3", nics=("vth3",)))
+
+
 async def test_a_bond_is_changed_in_place(prepared: World) -> None:
     await prepared.switch.ensure_uplink(BOND)
 

@@ -22,6 +22,7 @@ class FakeSandbox:
     used: bool = True
     """A process is in it."""
     tx_offload: dict[EUI, bool] = field(default_factory=dict)
+    mtu: dict[EUI, int] = field(default_factory=dict)
     taps: dict[str, ObservedLink] = field(default_factory=dict)
     """By the name that they had in the host."""
 
@@ -74,6 +75,7 @@ class FakeLinks:
         if link.peer_index in self._moved:
             sandbox, mac = self._moved.pop(link.peer_index)
             self.sandboxes[sandbox].tx_offload.pop(mac, None)
+            self.sandboxes[sandbox].mtu.pop(mac, None)
 
     def drop_tap(self, name: str) -> None:
         """Let vswitchd delete an internal port's device, wherever that is."""
@@ -101,6 +103,7 @@ class FakeLinks:
             place.taps[container] = link
             return
         place.tx_offload[link.mac] = self.tx_offload.pop(container)
+        place.mtu[link.mac] = link.mtu
         self._moved[link.index] = (sandbox, link.mac)
 
     async def ensure_veth(self, veth: Veth) -> None:
@@ -187,6 +190,21 @@ class FakeLinks:
         if found is None or not found.alive or mac not in found.tx_offload:
             return False
         found.tx_offload[mac] = tx
+        return True
+
+    async def ensure_mtu(self, veth: Veth, sandbox: str) -> bool:
+        await self._answer()
+        host = self._links.get(veth.host)
+        if host is None or host.alias != veth.alias:
+            return False
+        if host.mtu != veth.mtu:
+            container = self._links.get(veth.container)
+            if container is not None:
+                self._links[veth.container] = replace(container, mtu=veth.mtu)
+            place = self.sandboxes.get(sandbox)
+            if place is not None and veth.mac in place.mtu:
+                place.mtu[veth.mac] = veth.mtu
+            self._links[veth.host] = replace(host, mtu=veth.mtu)
         return True
 
     async def neighbours(

@@ -1,7 +1,7 @@
 """A switch in memory. tests/contract/test_switch.py holds it to what Open vSwitch does."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ovsdriver.domain import names
@@ -177,6 +177,39 @@ class FakeSwitch:
             external_ids={**port.external_ids, names.OWNER_KEY: self._owner},
         )
         self._changed(True)
+
+    async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
+        for port in ports:
+            _check(port)
+        self._called("change_ports", " ".join(each.name for each in ports))
+        changed = {}
+        for port in ports:
+            present = self._ports.get(port.name)
+            if present is None or not self._is_ours(present) or present.bridge != port.bridge:
+                continue
+            if present.internal is port.internal:
+                changed[port.name] = replace(
+                    present,
+                    tag=port.tag,
+                    vlan_mode=port.vlan_mode.value,
+                    trunks=port.trunks,
+                    cvlans=port.cvlans,
+                    protected=port.protected,
+                    ofport=self._number(port, present) if port.ofport else present.ofport,
+                )
+        there = self._ports.get(uplink.name) if uplink is not None else None
+        if uplink is not None and there is not None and self._is_ours(there):
+            changed[uplink.name] = replace(
+                there,
+                trunks=uplink.trunks,
+                bond_mode=uplink.bond.value if uplink.bond else "",
+                lacp=uplink.lacp.value if uplink.bond else "",
+            )
+        if all(self._ports[name] == port for name, port in changed.items()):
+            return False
+        self._ports |= changed
+        self._changed(True)
+        return True
 
     async def remove_port(self, name: str) -> bool:
         self._called("remove_port", name)

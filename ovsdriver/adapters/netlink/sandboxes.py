@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ovsdriver.adapters.netlink import ethtool
-from ovsdriver.adapters.netlink.link_messages import all_links
+from ovsdriver.adapters.netlink.link_messages import LinkChange, all_links, change_link
 from ovsdriver.adapters.rtnetlink import RouteSocket
 
 _CLONE_NEWNET = 0x40000000
@@ -89,6 +89,37 @@ def set_offload(mac: bytes, *, tx: bool) -> bool:
     for link in ours:
         if ethtool.tx_checksum(link.name) != tx:
             ethtool.set_tx_checksum(link.name, on=tx)
+    return bool(ours)
+
+
+def set_mtu(path: str, mac: bytes, index: int, mtu: int) -> bool:
+    """Set the MTU of a container's end in the namespace behind ``path``; False if it is not there.
+
+    The calling thread must end with this.
+
+    Args:
+        path: of the sandbox.
+        mac: the end's, as far as the container has not changed it.
+        index: of the other end, in the namespace where that is.
+        mtu: in bytes.
+    """
+    if not is_alive(path):
+        return False
+    return call_inside(path, lambda: _set_mtu(mac, index, mtu))
+
+
+def _set_mtu(mac: bytes, index: int, mtu: int) -> bool:
+    with closing(RouteSocket()) as routes:
+        ends = [
+            each
+            for each in all_links(routes)
+            if each.kind == "veth" and each.lower_elsewhere and each.lower_index == index
+        ]
+        # An end of somebody else's pair may have its other one under that number, elsewhere.
+        ours = [each for each in ends if each.mac == mac] or ends
+        for link in ours:
+            if link.mtu != mtu:
+                change_link(routes, link.index, LinkChange(mtu=mtu))
     return bool(ours)
 
 

@@ -92,6 +92,28 @@ class VethPairs:
             "which (`ip monitor link`) and try again"
         )
 
+    def begin_mtu(self, routes: RouteSocket, veth: Veth) -> Link | None:
+        """Return the bridge's end of a pair; its container's end, if that is here, is put right.
+
+        None if there is no such pair of ours.
+        """
+        host = find_link(routes, veth.host)
+        if host is None or host.group == DYING or host.alias != veth.alias:
+            return None
+        if host.mtu != veth.mtu and host.lower_index is not None and not host.lower_elsewhere:
+            try:
+                change_link(routes, host.lower_index, LinkChange(mtu=veth.mtu))
+            except NetlinkError as error:
+                if error.errno != errno.ENODEV:  # moved in this moment
+                    raise
+        return host
+
+    def end_mtu(self, routes: RouteSocket, veth: Veth) -> None:
+        """Put the bridge's end right."""
+        host = find_link(routes, veth.host)
+        if host is not None and host.alias == veth.alias:
+            self._settle_host(routes, veth, host)
+
     def _finish(self, routes: RouteSocket, veth: Veth) -> None:
         """Set what a pair is not born with; no look at it, since it is known how it was made."""
         if not veth.tx_offload:

@@ -119,6 +119,18 @@ class EnsurePort:
         removal = [mutate(holder, "Bridge", delete("ports", [row]))] if holder else []
         return [*removal, *self._insertion(bridge)]
 
+    def there(self, replica: Replica) -> bool:
+        """Whether the port is ours and plugged in as it should be, so that it can be changed."""
+        bridge = replica.named("Bridge", self._port.bridge)
+        row = replica.named("Port", self._port.name)
+        if bridge is None or row is None:
+            return False
+        if is_local(replica, row) or not is_ours(row, self._owner):
+            return False
+        interface = interface_of(replica, row)
+        in_place = replica.holder("Bridge", "ports", row["_uuid"]) is bridge
+        return in_place and interface is not None and interface["type"] == self._type
+
     @property
     def _type(self) -> str:
         return "internal" if self._port.internal else ""

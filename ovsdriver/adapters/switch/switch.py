@@ -20,6 +20,7 @@ from ovsdriver.adapters.switch.bridges import EnsureBridge, RemoveBridge
 from ovsdriver.adapters.switch.news import News
 from ovsdriver.adapters.switch.ports import EnsurePort, RemovePort, SettleRequest, check_port
 from ovsdriver.adapters.switch.rows import WATCHED, check_name
+from ovsdriver.adapters.switch.together import ChangeTogether
 from ovsdriver.adapters.switch.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.switch.view import SwitchView
 from ovsdriver.domain.model import Bridge, Port, UplinkPort
@@ -239,6 +240,37 @@ class OvsSwitch:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._submit(what, port.name, plan)
+        except TimeoutError as error:
+            raise self._no_database() from error
+
+    async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
+        """Make ports of ours that are there as described, all in one transaction.
+
+        vswitchd is not waited for: it has the ports. Those that are not there, or are plugged in
+        otherwise, are left alone. False if there was nothing to change.
+
+        Raises:
+            ConflictError: a wanted OpenFlow port number is another port's.
+            InvalidOptionError: a VLAN or a number is outside the range; nothing is sent.
+            UnavailableError: the database does not answer.
+        """
+        plans: list[EnsurePort | EnsureUplink] = []
+        for port in ports:
+            check_port(port)
+            device = None if port.internal else self._device_index(port.name)
+            plans.append(
+                EnsurePort(port, owner=self._owner, serial=next(self._serial), device=device)
+            )
+        if uplink is not None:
+            check_uplink(uplink)
+            nics = {nic: self._device_index(nic) for nic in uplink.nics}
+            plans.append(
+                EnsureUplink(uplink, owner=self._owner, serial=next(self._serial), devices=nics)
+            )
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                what = f"{len(plans)} ports together"
+                return await self._submit(what, what, ChangeTogether(plans))
         except TimeoutError as error:
             raise self._no_database() from error
 

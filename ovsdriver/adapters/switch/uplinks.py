@@ -91,6 +91,18 @@ class EnsureUplink:
         removal = [mutate(holder, "Bridge", delete("ports", [row]))] if holder else []
         return [*removal, *self._insertion(bridge)]
 
+    def there(self, replica: Replica) -> bool:
+        """Whether the port is ours and has these NICs, so that it can be changed."""
+        bridge = replica.named("Bridge", self._port.bridge)
+        row = replica.named("Port", self._port.name)
+        if bridge is None or row is None:
+            return False
+        if is_local(replica, row) or not is_ours(row, self._owner):
+            return False
+        nics = {each["name"] for each in interfaces_of(replica, row)}
+        in_place = replica.holder("Bridge", "ports", row["_uuid"]) is bridge
+        return in_place and nics == set(self._port.nics)
+
     def _refuse_used(self, replica: Replica, row: Row | None) -> None:
         for nic in self._port.nics:
             interface = replica.named("Interface", nic)

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from netaddr import IPAddress
+from netaddr import EUI, IPAddress
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Mode, Publication, Transport
+from ovsdriver.domain.model import BondMode, EndpointId, Mode, Publication, Transport
 from ovsdriver.errors import (
     ConflictError,
     InvalidOptionError,
@@ -98,6 +98,121 @@ async def test_the_free_vlan_that_an_emptied_one_takes_is_none_of_its_containers
     lab: Host,
 ) -> None:
     assert (await set_network(lab, ovs__vlan="")).new == {"ovs.vlan": "1"}
+
+
+async def test_ports_gateway_and_uplink_move_in_one_transaction(host: Host) -> None:
+    host.links.add_link("eth1")
+    typed = {"ovs.uplink": "eth1", "ovs.vlan": "10", "ovs.mode": "nat"}
+    await host.create_network(said=typed)
+    await host.run_container(FIRST)
+    before = len(host.switch.calls)
+    await set_network(host, ovs__vlan="30")
+    made = host.switch.calls[before:]
+    together = f"change_ports {names.host_link(EndpointId(FIRST))} {names.gateway_link(RED)}"
+    assert together in made
+    rest = made[made.index(together) + 1 :]
+    uplink = host.switch.port("eth1")
+    assert uplink is not None
+    assert uplink.trunks == (30,)
+    assert not await host.switch.change_ports([], None)
+    assert rest, "the usual operations look at it again"
+    assert not (await host.reconciler.reconcile()).mended
+
+
+async def test_a_vlan_where_somebody_has_the_gateway_s_address_is_refused(host: Host) -> None:
+    host.links.add_link("eth1")
+    typed = {"ovs.uplink": "eth1", "ovs.vlan": "10", "ovs.mode": "nat"}
+    await host.create_network(said=typed)
+    network = host.state.network(RED)
+    assert network is not None
+    scout, gateway = names.probe_link(RED), network.subnets[0].gateway
+    assert gateway is not None
+    host.links.answering[(scout, gateway)] = EUI("02:00:00:00:00:01")
+    with pytest.raises(ConflictError, match=r"VLAN 30, by 02:00:00:00:00:01"):
+        await set_network(host, ovs__vlan="30")
+    assert host.state.network(RED) == network
+    uplink = host.switch.port("eth1")
+    assert uplink is not None
+    assert uplink.trunks == (10,)
+    assert host.switch.port(scout) is None
+    host.links.answering.clear()
+    await set_network(host, ovs__vlan="30")
+    assert host.switch.port(scout) is None
+
+
+async def test_another_mtu_is_that_of_gateway_and_both_ends_of_links(lab: Host) -> None:
+    await set_endpoint(lab, SECOND, ovs__mtu="1350")
+    assert lab.links.sandboxes["/netns/two"].mtu.popitem()[1] == 1350
+    done = await set_network(lab, ovs__mtu="1400")
+    assert (done.old, done.endpoints) == ({"ovs.mtu": "1500"}, (FIRST,))
+    links = await lab.links.links()
+    gateway, host_end = links[names.gateway_link(RED)], links[names.host_link(EndpointId(FIRST))]
+    assert (gateway.mtu, host_end.mtu) == (1400, 1400)
+    assert lab.links.sandboxes["/netns/one"].mtu.popitem()[1] == 1400
+    with pytest.raises(InvalidOptionError, match=r"f2f2f2f2f2f2 .* ovs\.mtu=1350: the network"):
+        await set_network(lab, ovs__mtu="1300")
+    with pytest.raises(InvalidOptionError, match="carries at most 1400"):
+        await set_endpoint(lab, ovs__mtu="1500")
+
+
+async def test_an_mtu_that_was_cut_short_is_mended(
+    lab: Host, failing: Callable[[Any, str], None]
+) -> None:
+    failing(lab.links, "ensure_mtu")
+    done = await set_network(lab, ovs__mtu="1400")
+    assert done.pending == ("endpoint e1e1e1e1e1e1: ensure_mtu did not answer",)
+    (mended,) = (await lab.reconciler.reconcile()).mended
+    assert mended.endswith("has MTU 1500, not 1400")
+    assert lab.links.sandboxes["/netns/one"].mtu.popitem()[1] == 1400
+
+
+async def test_an_internal_port_in_a_container_keeps_number_and_mtu(host: Host) -> None:
+    await host.create_network(said={"ovs.port": "internal"})
+    await host.run_container(FIRST)
+    for change in ({"ovs__ofport": "77"}, {"ovs__mtu": "1400"}):
+        with pytest.raises(UnsupportedError, match="start the container again"):
+            await set_endpoint(host, **change)
+    with pytest.raises(UnsupportedError, match="start the container again"):
+        await set_network(host, ovs__mtu="1400")
+    await set_network(host, ovs__vlan="30", ovs__icc="false")
+    port = host.switch.port(names.internal_link(EndpointId(FIRST)))
+    assert port is not None
+    assert (port.tag, port.protected) == (30, True)
+
+
+async def test_a_bond_is_changed_for_all_networks_of_its_bridge(host: Host) -> None:
+    for nic in ("eth1", "eth2"):
+        host.links.add_link(nic)
+    typed = {"ovs.uplink": "eth1+eth2", "ovs.vlan": "10"}
+    await host.create_network(said=typed)
+    await host.create_network(BLUE, said={"ovs.bridge": "br-eth1", "ovs.vlan": "20"})
+    done = await set_network(host, ovs__bond="balance-tcp")
+    assert done.new == {"ovs.bond": "balance-tcp"}
+    bond = host.switch.port(names.bond_port("br-eth1"))
+    assert bond is not None
+    assert (bond.bond_mode, bond.lacp, bond.trunks) == ("balance-tcp", "active", (10, 20))
+    blue = host.state.network(BLUE)  # type: ignore[arg-type]
+    assert blue is not None
+    assert blue.segment.uplink is not None
+    assert blue.segment.uplink.bond is BondMode.BALANCE_TCP
+    with pytest.raises(ConflictError, match=r"a1a1a1a1a1a1, .* ovsnet set a1a1a1a1a1a1 ovs\.bond="):
+        await set_network(host, BLUE, ovs__bond="balance-slb")
+    await set_network(host, ovs__bond="")
+    await set_network(host, BLUE, ovs__bond="balance-slb", ovs__lacp="passive")
+    bond = host.switch.port(names.bond_port("br-eth1"))
+    assert bond is not None
+    assert (bond.bond_mode, bond.lacp) == ("balance-slb", "passive")
+    assert not (await host.reconciler.reconcile()).mended
+
+
+async def test_a_bond_of_one_nic_of_none_and_of_the_administrator_s_is_refused(host: Host) -> None:
+    host.links.add_link("eth1")
+    await host.create_network(said={"ovs.uplink": "eth1", "ovs.vlan": "10"})
+    with pytest.raises(InvalidOptionError, match="is one NIC"):
+        await set_network(host, ovs__lacp="active")
+    await host.create_network(BLUE)
+    with pytest.raises(InvalidOptionError, match="names none"):
+        await set_network(host, BLUE, ovs__bond="balance-slb")
 
 
 @pytest.mark.parametrize(
