@@ -118,7 +118,7 @@ def _refuse_mtu(endpoint: Endpoint, network: Network) -> None:
     if mtu > network.mtu:
         raise InvalidOptionError(
             f"ovs.mtu={mtu}: the network carries at most {network.mtu} bytes; choose no more, or "
-            "make the network with a larger ovs.mtu"
+            "give the network a larger ovs.mtu first"
         )
 
 

@@ -6,7 +6,8 @@ written first; then the same operations as the handlers' make switch, links and 
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,6 +72,12 @@ class Changes:
         self._networks = networks
         self._endpoints = endpoints
         self._one = asyncio.Lock()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Hold off every change: for who removes things faster than their records."""
+        async with self._one:
+            yield
 
     async def network(self, network_id: NetworkId, wish: Wish) -> Done:
         """Change options of a network, and its containers' ports with it.

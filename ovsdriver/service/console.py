@@ -180,7 +180,7 @@ class Console:
             works = self._works
             if works is None:
                 return await self._purge_unread()
-            async with works.reconciler.paused():
+            async with works.changes.paused(), works.reconciler.paused():
                 return await works.purge.run(switch_wait_s=SWITCH_WAIT_S)
 
     def _require(self) -> Works:

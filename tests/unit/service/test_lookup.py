@@ -7,6 +7,7 @@ from ovsdriver.domain.model import Endpoint, EndpointId, Mode, Network, NetworkI
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import EngineEndpoint, EngineView
 from ovsdriver.service import lookup
+from tests.builders import an_endpoint
 
 LAB = NetworkId("1ab0" * 16)
 DMZ = NetworkId("1ab1" * 16)
@@ -27,6 +28,52 @@ NAMES = {LAB: "lab", DMZ: "", "cafe" * 16: "1ab"}
 )
 def test_a_thing_is_found_by(text: str, found: str):
     assert lookup.find(text, NAMES) == found
+
+
+RED = NetworkId("2ed0" * 16)
+NETWORKS = {LAB: "lab", DMZ: "dmz", RED: ""}
+DB = EndpointId("db00" * 16)
+ENDPOINTS = [
+    (an_endpoint(WEB, network=LAB), "web"),
+    (an_endpoint(DB, network=LAB), "db"),
+    (an_endpoint("db11" * 16, network=DMZ), "db"),
+    (an_endpoint("e400" * 16, network=RED), "lab"),
+    (an_endpoint("e500" * 16, network=RED), ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param("dmz", lookup.Target(network=DMZ), id="a network"),
+        pytest.param("2ed0", lookup.Target(network=RED), id="the begin of a network's id"),
+        pytest.param("web", lookup.Target(network=LAB, endpoint=WEB), id="a container"),
+        pytest.param("3eb", lookup.Target(network=LAB, endpoint=WEB), id="the begin of one's id"),
+        pytest.param("lab/db", lookup.Target(network=LAB, endpoint=DB), id="one of two networks"),
+        pytest.param("1ab0/db00", lookup.Target(network=LAB, endpoint=DB), id="both by ids"),
+    ],
+)
+def test_a_network_or_a_container_is_found_by(text: str, found: lookup.Target) -> None:
+    assert lookup.target(text, NETWORKS, ENDPOINTS) == found
+
+
+@pytest.mark.parametrize("text", ["", "/", "lab/", "nobody", "lab/nobody", "nobody/db", "dmz/web"])
+def test_what_is_neither_network_nor_container_is_refused(text: str) -> None:
+    with pytest.raises(UnknownObjectError, match=r"ovsnet (network|endpoint) ls"):
+        lookup.target(text, NETWORKS, ENDPOINTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "ways"),
+    [
+        pytest.param("db", "lab/db00db00db00, dmz/db11db11db11", id="on two networks"),
+        pytest.param("lab", "1ab01ab01ab0, 2ed02ed02ed0/e400e400e400", id="a network and another"),
+        pytest.param("e", "2ed02ed02ed0/e400e400e400, 2ed02ed02ed0/e500e500e500", id="ids"),
+    ],
+)
+def test_what_fits_several_is_refused_with_what_to_type(text: str, ways: str) -> None:
+    with pytest.raises(ConflictError, match=f"fits several: {ways}; type one of these"):
+        lookup.target(text, NETWORKS, ENDPOINTS)
 
 
 @pytest.mark.parametrize("text", ["", "labs", "2", "LAB"])

@@ -1,0 +1,83 @@
+"""``ovsnet set`` by the names that Docker tells."""
+
+import asyncio
+
+import pytest
+
+from ovsdriver.domain.model import EndpointId
+from ovsdriver.errors import UnavailableError, UnknownObjectError
+from ovsdriver.protocol.changes import Wish
+from ovsdriver.service.change_console import (
+    AffectedContainer,
+    ChangeConsole,
+    Changed,
+    ChangedOption,
+)
+from tests.builders import FIRST, RED
+from tests.unit.service.conftest import Host
+
+OFF = Wish(typed={"ovs.icc": "false"})
+
+
+@pytest.fixture
+async def desk(host: Host) -> ChangeConsole:
+    await host.create_network(said={"ovs.vlan": "10"})
+    await host.run_container(FIRST)
+    host.engine.add_network(RED, "lab")
+    host.engine.add_endpoint(EndpointId(FIRST), RED, "web")
+    made = ChangeConsole(engine=host.engine, degraded=lambda: "")
+    made.ready(state=host.state, changes=host.changes)
+    return made
+
+
+async def test_a_network_is_changed_by_its_name_and_says_whom_it_is_about(
+    desk: ChangeConsole,
+) -> None:
+    assert await desk.change("lab", OFF) == Changed(
+        kind="network",
+        id=RED,
+        name="lab",
+        network=RED,
+        options=(ChangedOption(option="ovs.icc", old="true", new="false"),),
+        containers=(AffectedContainer(endpoint=FIRST, container="web"),),
+        pending=(),
+    )
+
+
+async def test_a_container_is_changed_by_its_name(desk: ChangeConsole) -> None:
+    done = await desk.change("lab/web", Wish(typed={"ovs.vlan": "20", "ovs.protected": ""}))
+    assert (done.kind, done.id, done.name, done.network) == ("endpoint", FIRST, "web", RED)
+    assert done.options == (
+        ChangedOption(option="ovs.vlan", old="10", new="20"),
+        ChangedOption(option="ovs.protected", old="false", new="false"),
+    )
+
+
+async def test_without_docker_ids_do(host: Host, desk: ChangeConsole) -> None:
+    host.engine.up = False
+    with pytest.raises(UnknownObjectError, match="Docker does not answer"):
+        await desk.change("lab", OFF)
+    done = await desk.change(RED[:12], OFF)
+    assert (done.name, done.containers[0].container) == ("", "")
+
+
+async def test_before_the_store_is_open_nothing_is_changed(host: Host) -> None:
+    desk = ChangeConsole(engine=host.engine, degraded=lambda: "the store is corrupt")
+    with pytest.raises(UnavailableError, match="the store is corrupt"):
+        await desk.change("lab", OFF)
+
+
+async def test_changes_wait_for_each_other_and_for_a_purge(host: Host, desk: ChangeConsole) -> None:
+    async with host.changes.paused():
+        waiting = [
+            asyncio.create_task(desk.change("lab", Wish(typed={"ovs.vlan": tag})))
+            for tag in ("20", "30")
+        ]
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not any(each.done() for each in waiting)
+    done = await asyncio.gather(*waiting)
+    assert [(each.options[0].old, each.options[0].new) for each in done] == [
+        ("10", "20"),
+        ("20", "30"),
+    ]
