@@ -170,7 +170,12 @@ def affected(
 
 
 def _plumbing(network: Network, endpoint: Endpoint, owner: str) -> object:
-    return desired.attachment(network, endpoint, owner=owner, tx_offload=True)
+    attachment = desired.attachment(network, endpoint, owner=owner, tx_offload=True)
+    return (
+        attachment,
+        desired.port_flows(network, endpoint),
+        desired.shaping(network, endpoint),
+    )
 
 
 def _refuse_unpublished(endpoint: Endpoint, network: Network) -> None:

@@ -1,6 +1,7 @@
 """The value of each option that is in force, as a user would type it. Pure.
 
-Most options have the name of their attribute in the record; the others are listed here.
+Most options have the name of their attribute in the record, and an endpoint that has none of its
+own has its network's; the others are listed here.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,10 +33,15 @@ def of_endpoint(network: Network, endpoint: Endpoint) -> Mapping[str, str | None
         row.name: _text(
             _FOLLOWING[row.field](network, endpoint)
             if row.field in _FOLLOWING
-            else getattr(endpoint, row.field)
+            else _own_or_networks(row.field, network, endpoint)
         )
         for row in options.rows(Scope.ENDPOINT)
     }
+
+
+def _own_or_networks(name: str, network: Network, endpoint: Endpoint) -> object:
+    own = getattr(endpoint, name)
+    return getattr(network, name, None) if own is None else own
 
 
 def _attribute(name: str) -> Callable[[Network], object]:
@@ -83,8 +89,6 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
 }
 
 _FOLLOWING: Mapping[str, Callable[[Network, Endpoint], object]] = {
-    "mtu": desired.mtu,
-    "guard": desired.guarded,
     "rate": lambda network, endpoint: _rate(desired.shaping(network, endpoint).rate),
     "burst": lambda network, endpoint: desired.shaping(network, endpoint).burst,
     "broadcast": lambda network, endpoint: desired.shaping(network, endpoint).broadcast,

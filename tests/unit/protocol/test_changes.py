@@ -68,26 +68,29 @@ def test_values_are_as_a_user_would_type_them() -> None:
             bindings=(IPAddress("10.0.0.1"), IPAddress("fd00::1")),
         )
     )
-    assert {name: values[name] for name in values if name.startswith("ovs.")} == {
-        "ovs.bridge": "br-ovsnet",
-        "ovs.vlan": "none",
-        "ovs.vlan_mode": "dot1q-tunnel",
-        "ovs.cvlans": "5-6",
-        "ovs.shared": "false",
-        "ovs.space": "ovsnet",
-        "ovs.mode": "nat",
-        "ovs.isolate": "false",
-        "ovs.icc": "true",
-        "ovs.gateway": "10.1.0.1",
-        "ovs.mtu": "1500",
-        "ovs.port": "veth",
-        "ovs.uplink": "eth1+eth2",
-        "ovs.bond": "balance-slb",
-        "ovs.lacp": "passive",
-        "ovs.uplink_move": "false",
-        "ovs.datapath": "netdev",
-        "ovs.ifprefix": "eth",
-    }
+    assert (
+        values.items()
+        >= {
+            "ovs.bridge": "br-ovsnet",
+            "ovs.vlan": "none",
+            "ovs.vlan_mode": "dot1q-tunnel",
+            "ovs.cvlans": "5-6",
+            "ovs.shared": "false",
+            "ovs.space": "ovsnet",
+            "ovs.mode": "nat",
+            "ovs.isolate": "false",
+            "ovs.icc": "true",
+            "ovs.gateway": "10.1.0.1",
+            "ovs.mtu": "1500",
+            "ovs.port": "veth",
+            "ovs.uplink": "eth1+eth2",
+            "ovs.bond": "balance-slb",
+            "ovs.lacp": "passive",
+            "ovs.uplink_move": "false",
+            "ovs.datapath": "netdev",
+            "ovs.ifprefix": "eth",
+        }.items()
+    )
     docker = "com.docker.network.bridge."
     assert values[f"{docker}gateway_mode_ipv4"] == "nat"
     assert values[f"{docker}gateway_mode_ipv6"] == "routed"
