@@ -30,7 +30,7 @@ from ipam.model import (
     Usage,
 )
 from ipam.service import Ipam, Surroundings
-from ipam.store import Contents, Holders, LeaseStore, StoredPool
+from ipam.store import Contents, LeaseStore, StoredPool
 
 __all__ = [
     "DEFAULT_SPACE",
@@ -40,7 +40,6 @@ __all__ = [
     "Contents",
     "DefaultPool",
     "ExhaustedError",
-    "Holders",
     "InvalidNameError",
     "InvalidPoolError",
     "InvalidReservationError",

@@ -1,7 +1,7 @@
 """One pool in memory: who may have which address next, and what is on its way."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ class Ledger:
     first: int
     """The subnet's first address."""
     gateway: Lease | None = None
+    auxiliary: int = 0
+    """How many leases are of the kind AUX."""
     pending: dict[int, Lease] = field(default_factory=dict)
     """By offset: on their way into the store."""
     leaving: dict[int, asyncio.Future[None]] = field(default_factory=dict)
@@ -72,7 +74,15 @@ class Ledger:
         )
         memories = Memories(capacity=addresses.capacity)
         resting = Resting(pool.quarantine_s)
-        return cls(pool, addresses, memories, first, gateway=stored.gateway, resting=resting)
+        return cls(
+            pool,
+            addresses,
+            memories,
+            first,
+            gateway=stored.gateway,
+            auxiliary=stored.auxiliary,
+            resting=resting,
+        )
 
     @property
     def usage(self) -> Usage:
@@ -92,6 +102,17 @@ class Ledger:
     def held(self) -> int:
         """How many addresses have a holder, or are on their way to one."""
         return self.addresses.held - len(self.trying)
+
+    def counts(self) -> Mapping[LeaseKind, int]:
+        """How many addresses of each kind are held, or are on their way to a holder."""
+        coming = [lease.kind for lease in self.pending.values()]
+        gateways = int(self.gateway is not None) + coming.count(LeaseKind.GATEWAY)
+        auxiliary = self.auxiliary + coming.count(LeaseKind.AUX)
+        return {
+            LeaseKind.ENDPOINT: self.held - gateways - auxiliary,
+            LeaseKind.GATEWAY: gateways,
+            LeaseKind.AUX: auxiliary,
+        }
 
     def offset(self, address: IPAddress) -> int | None:
         """Return an address's distance from the subnet's first; None if it lies outside."""
@@ -218,6 +239,7 @@ class Ledger:
             self._unbar(offset)
         if lease is not None and lease.kind is LeaseKind.GATEWAY:
             self.gateway = lease
+        self.auxiliary += lease is not None and lease.kind is LeaseKind.AUX
 
     def end(self, offset: int, lease: Lease, now: float) -> Changes:
         """Free an address.
@@ -227,6 +249,7 @@ class Ledger:
         self.addresses.put_back(offset)
         if lease.kind is LeaseKind.GATEWAY:
             self.gateway = None
+        self.auxiliary -= lease.kind is LeaseKind.AUX
         rests = lease.kind is LeaseKind.ENDPOINT and self.pool.quarantine_s > 0
         if rests:
             self._rest(offset, now)

@@ -151,6 +151,8 @@ class Occupied:
     network: IPNetwork
     why: str
     """For the error text: ``route via eth0``, ``name server``."""
+    firm: bool = True
+    """False: passed over only while there is another subnet."""
 
 
 class SpaceLimit(Protocol):

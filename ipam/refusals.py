@@ -1,6 +1,7 @@
 """The sentences for what is refused: what, why, and what to type instead."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from netaddr import IPAddress, IPNetwork
@@ -15,13 +16,22 @@ from ipam.errors import (
     UnknownPoolError,
 )
 from ipam.model import Lease, LeaseKind, Occupied, Pool, PoolId, Reservation, Usage
-from ipam.store import Holders
 
+_KEPT = "--aux-address or ovs.gateway"
 _WHO = {
     LeaseKind.ENDPOINT: ("a container", "containers"),
     LeaseKind.GATEWAY: ("the gateway", "gateways"),
-    LeaseKind.AUX: ("--aux-address", "--aux-address"),
+    LeaseKind.AUX: (_KEPT, _KEPT),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holders:
+    """Who holds the addresses of a pool, in short."""
+
+    counts: Mapping[LeaseKind, int]
+    names: Sequence[str] = ()
+    """A few of the containers'."""
 
 
 def unknown_pool(pool: PoolId) -> UnknownPoolError:
@@ -32,15 +42,16 @@ def unknown_pool(pool: PoolId) -> UnknownPoolError:
     )
 
 
-def overlap(subnet: IPNetwork, other: Pool, *, leaving: bool) -> OverlapError:
-    """The subnet meets another pool of its space."""
+def overlap(subnet: IPNetwork, other: Pool, *, leaving: bool, network: str = "") -> OverlapError:
+    """The subnet meets another pool of its space, that of ``network`` if its name is known."""
     if leaving:
         return OverlapError(
             f"subnet {subnet} overlaps {other.subnet}, which is just being released; try again"
         )
+    of = f"network {network}, " if network else ""
     return OverlapError(
         f"subnet {subnet} overlaps {other.subnet} in address space {other.space} "
-        f"(pool {other.id}, since {_time(other.created)}); choose another --subnet, or, for a "
+        f"({of}pool {other.id}, since {_time(other.created)}); choose another --subnet, or, for a "
         "network that is isolated from the other one, another space with --ipam-opt ipam.space=NAME"
     )
 
@@ -98,9 +109,24 @@ def _usable(pool: Pool) -> str:
 
 
 def taken(
-    address: IPAddress, pool: Pool, *, wanted_as: LeaseKind, holder: Lease | None
+    address: IPAddress,
+    pool: Pool,
+    *,
+    wanted_as: LeaseKind,
+    holder: Lease | None,
+    container: str = "",
+    auxiliary: bool | None = None,
 ) -> AddressError:
-    """A wanted address that someone has."""
+    """A wanted address that someone has.
+
+    Args:
+        address: the address.
+        pool: its pool.
+        wanted_as: what it was asked for as.
+        holder: who has it; None: nobody for certain at this moment.
+        container: the holder's name, where it is known from elsewhere.
+        auxiliary: whether its network keeps it without an endpoint; None: not known.
+    """
     if holder is None:
         return AddressError(
             f"address {address} of {pool.subnet} is just being given to someone or released; "
@@ -117,14 +143,17 @@ def taken(
         return AddressError(
             f"address {address} is the gateway of {pool.subnet} since {since}{chosen}; {advice}"
         )
-    if holder.kind is LeaseKind.AUX:
+    if holder.kind is LeaseKind.AUX or auxiliary:
+        what = "as an --aux-address" if auxiliary else f"for its network ({_KEPT})"
         return AddressError(
-            f"address {address} of {pool.subnet} is kept back as an --aux-address since {since}; "
-            "choose another one"
+            f"address {address} of {pool.subnet} is kept back {what} since {since}; choose "
+            "another one"
         )
     # An --aux-address looks like a container's --ip when it is asked for.
-    unnamed = "a container or as an --aux-address" if holder.wanted else "a container"
-    who = f"container {holder.name}" if holder.name else unnamed
+    unclear = holder.wanted and auxiliary is None
+    unnamed = "a container or as an --aux-address" if unclear else "a container"
+    name = holder.name or container
+    who = f"container {name}" if name else unnamed
     return AddressError(
         f"address {address} of {pool.subnet} is held by {who} since {since}; "
         "choose another one, or remove that container first"
@@ -204,7 +233,7 @@ def limited(pool: Pool, holders: Holders) -> LimitError:
     """A pool holds as many addresses as it may."""
     return LimitError(
         f"subnet {pool.subnet} may hold {_number(pool.limit or 0, 'address', 'addresses')} at once "
-        f"(ipam.limit): {_held_by(holders)}; remove containers, or create the network with a "
+        f"(ipam.limit): {_held_by(pool, holders)}; remove containers, or create the network with a "
         "larger ipam.limit"
     )
 
@@ -249,20 +278,20 @@ def full(
         kept += f", {usage.resting} not given again yet"
         advice = f"try again in {max(1, round(rests_s))} s, {advice}"
     return ExhaustedError(
-        f"{where} {_held_by(holders)}{kept}; {advice}, or create a network with a larger subnet"
+        f"{where} {_held_by(pool, holders)}{kept}; {advice}, or create a network with a larger "
+        "subnet"
     )
 
 
-def _held_by(holders: Holders) -> str:
+def _held_by(pool: Pool, holders: Holders) -> str:
     phrases: list[str] = []
     for kind, who in _WHO.items():
         if count := holders.counts.get(kind, 0):
             verb = "" if phrases else "is held " if count == 1 else "are held "
             names = _few(holders.names, count) if kind is LeaseKind.ENDPOINT else ""
             phrases.append(f"{count} {verb}by {who[count > 1]}{names}")
-    return (
-        " and ".join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:]))) or "all are on the way"
-    )
+    listed = " and ".join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:])))
+    return f"{listed} (`ovsnet ipam leases {pool.subnet}`)"
 
 
 def _few(names: Sequence[str], count: int) -> str:

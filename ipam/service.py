@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from netaddr import IPAddress, IPNetwork
 
 from ipam import checks, refusals
-from ipam.errors import ExhaustedError, InvalidPoolError, StoreError
+from ipam.errors import AddressError, ExhaustedError, InvalidPoolError, StoreError
 from ipam.ledger import Changes, Ledger, remembered
 from ipam.model import (
     AddressRequest,
@@ -38,6 +38,7 @@ from ipam.model import (
     SpaceLimit,
     Usage,
 )
+from ipam.naming import Naming, Nobody
 from ipam.probing import Prober, Probing
 from ipam.reserving import Reserving
 from ipam.spaces import Spaces
@@ -53,6 +54,9 @@ _POOL_ID_CHARACTERS = 64
 
 _RECENT = 4096
 """Leases remembered in memory: a container's CreateEndpoint follows its RequestAddress."""
+
+_NAMED = 5
+"""Holders that a refusal names."""
 
 NO_LIMITS: Mapping[str, SpaceLimit] = MappingProxyType({})
 
@@ -75,6 +79,7 @@ class Ipam:
         spaces: Spaces,
         surroundings: Surroundings,
         prober: Prober | None,
+        naming: Naming,
         clock: Callable[[], float],
         epoch: int,
         reservations: Sequence[Reservation],
@@ -84,6 +89,7 @@ class Ipam:
         self._spaces = spaces
         self._surroundings = surroundings
         self._clock = clock
+        self._naming = naming
         self._probing = Probing(prober, clock=clock) if prober is not None else None
         self._epoch = epoch
         self._pool_numbers = count(1)
@@ -106,6 +112,7 @@ class Ipam:
         exclude: Sequence[IPNetwork] = (),
         limits: Mapping[str, SpaceLimit] = NO_LIMITS,
         prober: Prober | None = None,
+        naming: Naming | None = None,
     ) -> "Ipam":
         """Return the IPAM as the store remembers it.
 
@@ -117,6 +124,7 @@ class Ipam:
             exclude: never given out by automatic choice.
             limits: by space.
             prober: asked for the pools that want it; None: nobody is.
+            naming: knows more of who holds addresses than requests tell; None: nobody does.
 
         Raises:
             InvalidPoolError: a default pool makes no sense.
@@ -130,6 +138,7 @@ class Ipam:
             spaces=Spaces(defaults=defaults, exclude=exclude, limits=limits),
             surroundings=surroundings,
             prober=prober,
+            naming=naming or Nobody(),
             clock=clock,
             epoch=contents.epoch,
             reservations=contents.reservations,
@@ -286,8 +295,7 @@ class Ipam:
             if ledger.closing is not None:
                 raise refusals.unknown_pool(request.pool)
             if ledger.pool.limit is not None and ledger.held >= ledger.pool.limit:
-                holders = await self._store.holders(ledger.pool.id, names=5)
-                raise refusals.limited(ledger.pool, holders)
+                raise refusals.limited(ledger.pool, await self._holders(ledger))
             self._spaces.check_addresses(ledger.pool.space)
             lease = Lease(
                 pool=request.pool,
@@ -390,7 +398,12 @@ class Ipam:
         other = self._spaces.overlapping(space, subnet)
         if other is not None:
             ledger = self._pools.get(other.id)
-            raise refusals.overlap(subnet, other, leaving=bool(ledger and ledger.closing))
+            raise refusals.overlap(
+                subnet,
+                other,
+                leaving=bool(ledger and ledger.closing),
+                network=self._naming.network(other),
+            )
 
     async def _pick(self, ledger: Ledger, request: AddressRequest) -> int:
         """Return a free offset; it is free when this returns, and the caller takes it at once."""
@@ -418,7 +431,7 @@ class Ipam:
         await _left(ledger, offset)
         if ledger.addresses.holds(offset):
             holder = ledger.pending.get(offset) or await self.lease(ledger.pool.id, address)
-            raise refusals.taken(address, ledger.pool, wanted_as=request.kind, holder=holder)
+            raise self._taken(ledger.pool, address, request.kind, holder)
         keeper = ledger.reserved.get(offset)
         # An engine that sends no names is believed: somebody typed the address.
         asked_by = request.name or (keeper.name if keeper else "")
@@ -431,17 +444,50 @@ class Ipam:
         return offset
 
     async def _full(self, ledger: Ledger, kind: LeaseKind) -> ExhaustedError:
-        holders = await self._store.holders(ledger.pool.id, names=5)
         pool = ledger.pool
         everywhere = kind is LeaseKind.GATEWAY or (pool.window is None and not pool.excluded)
         return refusals.full(
             pool,
             window=None if kind is LeaseKind.GATEWAY else pool.window,
             addresses=ledger.addresses.capacity if everywhere else ledger.addresses.dynamic,
-            holders=holders,
+            holders=await self._holders(ledger),
             usage=ledger.usage,
             rests_s=ledger.rests_s(self._clock()),
         )
+
+    def _taken(
+        self, pool: Pool, address: IPAddress, wanted_as: LeaseKind, holder: Lease | None
+    ) -> AddressError:
+        kept = self._naming.auxiliary(pool)
+        return refusals.taken(
+            address,
+            pool,
+            wanted_as=wanted_as,
+            holder=holder,
+            container="" if holder is None else self._naming.container(pool, holder),
+            auxiliary=None if kept is None else address in kept,
+        )
+
+    async def _holders(self, ledger: Ledger) -> refusals.Holders:
+        """Return who holds a pool's addresses; it costs the same however many these are."""
+        pool = ledger.pool
+        names = dict.fromkeys(await self._store.names(pool.id, most=_NAMED))
+        for address, name in self._naming.containers(pool):
+            if len(names) == _NAMED:
+                break
+            offset = ledger.offset(address)
+            if offset is not None and ledger.holds(offset):
+                names[name] = None
+        counts = dict(ledger.counts())
+        # Docker asks for an --aux-address as for a container's; its network tells them apart.
+        kept = 0
+        for address in self._naming.auxiliary(pool) or ():
+            offset = ledger.offset(address)
+            gateway = ledger.gateway is not None and ledger.gateway.address == address
+            kept += offset is not None and ledger.holds(offset) and not gateway
+        counts[LeaseKind.ENDPOINT] -= kept
+        counts[LeaseKind.AUX] += kept
+        return refusals.Holders(counts=counts, names=tuple(names))
 
     def _new_id(self, space: str, subnet: IPNetwork) -> PoolId:
         rest = f"/{subnet}/{self._epoch}.{next(self._pool_numbers)}"

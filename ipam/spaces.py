@@ -83,7 +83,7 @@ class Spaces:
         """Return the next free subnet of the default pools; ExhaustedError if none is left.
 
         A route counts even where it covers a whole default pool, as a VPN's may; only a default
-        route does not, which every host has.
+        route does not, which every host has. What is not ``firm`` counts while there is a choice.
         """
         family = request.family
         sources = [
@@ -97,11 +97,13 @@ class Spaces:
             if each.network.version == family and each.network.prefixlen > 0
         ]
         subnets = self._subnets.get((request.space, family)) or Subnets()
-        avoid = Runs(block(each.network) for each in avoided)
-        picked = subnets.pick(sources, avoid=avoid, prefix=request.prefix)
-        if picked is not None:
-            return IPNetwork(f"{IPAddress(picked[0], family)}/{picked[1]}")
-        avoided.sort(key=lambda each: int(each.network.prefixlen))
+        firm = [each for each in avoided if each.firm]
+        for among in (avoided, firm):
+            avoid = Runs(block(each.network) for each in among)
+            picked = subnets.pick(sources, avoid=avoid, prefix=request.prefix)
+            if picked is not None:
+                return IPNetwork(f"{IPAddress(picked[0], family)}/{picked[1]}")
+        firm.sort(key=lambda each: int(each.network.prefixlen))
         raise refusals.no_subnet_left(
             self.bases(family),
             family=family,
@@ -110,7 +112,7 @@ class Spaces:
             pools=len(subnets),
             blockers=[
                 each
-                for each in avoided
+                for each in firm
                 if any(_meet(block(each.network), (one.first, one.last)) for one in sources)
                 # a pool's own network makes a route of it, and the pools are counted already
                 and not subnets.covers(block(each.network))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from netaddr import IPAddress
 
-from ipam.model import Lease, LeaseKind, Memory, Pool, PoolId, Reservation
+from ipam.model import Lease, Memory, Pool, PoolId, Reservation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,8 @@ class StoredPool:
     taken: Mapping[int, int] = field(default_factory=dict)
     """Offsets of the held addresses from the subnet's first, packed by :func:`ipam.bitmap.pack`."""
     gateway: Lease | None = None
+    auxiliary: int = 0
+    """How many leases are of the kind :attr:`~ipam.model.LeaseKind.AUX`."""
     memories: Sequence[Memory] = ()
     """Of addresses that were free when they were noted, the oldest first."""
 
@@ -34,15 +36,6 @@ class Contents:
     """A number that no earlier or other reader got, 1 or more: serials and ids begin with it."""
     pools: Sequence[StoredPool] = ()
     reservations: Sequence[Reservation] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holders:
-    """Who holds the addresses of a pool, in short."""
-
-    counts: Mapping[LeaseKind, int]
-    names: Sequence[str] = ()
-    """A few of those who have a name."""
 
 
 class LeaseStore(Protocol):
@@ -108,6 +101,9 @@ class LeaseStore(Protocol):
         """Return leases by ascending address: those above ``after``, at most ``limit``."""
         ...
 
-    async def holders(self, pool: PoolId, *, names: int) -> Holders:
-        """Count the leases of a pool by kind, and return up to ``names`` names."""
+    async def names(self, pool: PoolId, *, most: int) -> Sequence[str]:
+        """Return a few names that a pool's leases have, the lowest addresses first.
+
+        It looks at a bounded number of leases only: it may return fewer than there are.
+        """
         ...

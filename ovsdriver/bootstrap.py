@@ -53,6 +53,7 @@ from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.console import Console, Works
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.prober import SegmentProber
@@ -406,6 +407,7 @@ class _Product:
             database = await Database.open(settings.state_dir / storefile.NAME)
             stack.push_async_callback(database.close)
             state = await SqliteState.load(database)
+            witness = Witness(world.engine)
             ipam = await Ipam.load(
                 SqliteLeases(database),
                 defaults=settings.pools,
@@ -414,11 +416,11 @@ class _Product:
                 surroundings=HostSurroundings(world.links),
                 clock=time.time,
                 prober=SegmentProber(owner=settings.instance, state=state, links=world.links),
+                naming=Naming(state=state, witness=witness),
             )
             stack.push_async_callback(ipam.close)
             firewall = await stack.enter_async_context(_firewall(settings, state))
             locks = Locks()
-            witness = Witness(world.engine)
             uplinks = Uplinks(
                 owner=settings.instance,
                 state=state,

@@ -31,7 +31,7 @@ from ovsdriver.domain.model import (
     UplinkPort,
     Veth,
 )
-from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort, RouteKind
 from ovsdriver.domain.shaping import LinkShape
 from ovsdriver.domain.uplink_notes import Held, NicState
 
@@ -119,10 +119,11 @@ class Switch(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A unicast route of the host, of any table."""
+    """A route of the host, of any table."""
 
     destination: IPNetwork
     """``0.0.0.0/0`` or ``::/0`` for a default route."""
+    kind: RouteKind = RouteKind.UNICAST
     link: str = ""
     table: int = 254
     gateway: IPAddress | None = None
@@ -168,6 +169,14 @@ class Links(Protocol):
 
     async def routes(self) -> Sequence[Route]:
         """Return every unicast route of both families and all tables but local."""
+        ...
+
+    async def taken(self) -> Sequence[Route]:
+        """Return what of the address space the host has spoken for: every route of both families.
+
+        Of all tables and of every :class:`RouteKind`, so the host's own addresses are in it, and
+        what it throws away, for instance the aggregates that a routing daemon announces.
+        """
         ...
 
     async def tso(self, tap: str) -> bool:

@@ -9,9 +9,7 @@ from netaddr import IPAddress
 
 from ipam import (
     Contents,
-    Holders,
     Lease,
-    LeaseKind,
     Memory,
     Pool,
     PoolId,
@@ -73,8 +71,12 @@ _LEASES = """
     FROM ipam_lease WHERE pool = ? AND (offset_high, offset) > (?, ?)
     ORDER BY offset_high, offset LIMIT ?
 """
-_COUNTS = "SELECT kind, count(*) FROM ipam_lease WHERE pool = ? GROUP BY kind"
-_NAMES = "SELECT name FROM ipam_lease WHERE pool = ? AND name <> '' LIMIT ?"
+_AUXILIARY = "SELECT pool, count(*) FROM ipam_lease WHERE kind = 'aux' GROUP BY pool"
+_NAMES = """
+    SELECT name FROM (
+        SELECT name FROM ipam_lease WHERE pool = ? ORDER BY offset_high, offset LIMIT 1000
+    ) WHERE name <> '' LIMIT ?
+"""
 
 _MEMORIES = """
     SELECT pool, offset_high, offset, name, wanted, since FROM ipam_memory ORDER BY since
@@ -238,17 +240,16 @@ class SqliteLeases:
             place = (key.number, page[-1][0], page[-1][1])
         return found
 
-    async def holders(self, pool: PoolId, *, names: int) -> Holders:
-        """Count the leases of a pool by kind, and return up to ``names`` names."""
+    async def names(self, pool: PoolId, *, most: int) -> Sequence[str]:
+        """Return a few names that a pool's leases have, the lowest addresses first.
+
+        It looks at a bounded number of leases only: it may return fewer than there are.
+        """
         key = self._keys.get(pool)
         if key is None:
-            return Holders(counts={})
-        counts = await self._read(lambda c: c.execute(_COUNTS, (key.number,)).fetchall())
-        named = await self._read(lambda c: c.execute(_NAMES, (key.number, names)).fetchall())
-        return Holders(
-            counts={LeaseKind(kind): count for kind, count in counts},
-            names=[name for (name,) in named],
-        )
+            return ()
+        named = await self._read(lambda c: c.execute(_NAMES, (key.number, most)).fetchall())
+        return [name for (name,) in named]
 
     async def _write(self, unit: Unit[T]) -> T:
         try:
@@ -275,6 +276,7 @@ def stored_pools(connection: sqlite3.Connection) -> list[tuple[Key, StoredPool]]
     gateways = {}
     for number, *row in connection.execute(_GATEWAYS):
         gateways[number] = lease_of(pools[number].id, keys[number], row)
+    auxiliary = dict(connection.execute(_AUXILIARY))
     memories: dict[int, list[Memory]] = {}
     for number, *row in connection.execute(_MEMORIES):
         memories.setdefault(number, []).append(memory_of(keys[number], row))
@@ -285,6 +287,7 @@ def stored_pools(connection: sqlite3.Connection) -> list[tuple[Key, StoredPool]]
                 pool=pools[number],
                 taken=pack(_offsets(connection, number)),
                 gateway=gateways.get(number),
+                auxiliary=auxiliary.get(number, 0),
                 memories=memories.get(number, ()),
             ),
         )

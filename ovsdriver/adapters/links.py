@@ -11,7 +11,12 @@ from typing import TypeVar
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
 from ovsdriver.adapters.netlink import ethtool, sandboxes
-from ovsdriver.adapters.netlink.address_messages import addresses, unicast_routes
+from ovsdriver.adapters.netlink.address_messages import (
+    NextHop,
+    addresses,
+    all_routes,
+    unicast_routes,
+)
 from ovsdriver.adapters.netlink.gateways import Gateways
 from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, all_links, find_link
 from ovsdriver.adapters.netlink.neighbours import Inquiry
@@ -133,21 +138,11 @@ class KernelLinks:
 
     async def routes(self) -> Sequence[Route]:
         """Return every unicast route; one for each way of a multipath route."""
+        return await self._netlink("reading routes", lambda r: _routes(unicast_routes(r)))
 
-        def read(routes: RouteSocket) -> Sequence[Route]:
-            hops = unicast_routes(routes)
-            names = {hop.index: _link_name(hop.index) for hop in hops}
-            return tuple(
-                Route(
-                    destination=hop.destination,
-                    link=names[hop.index],
-                    table=hop.table,
-                    gateway=hop.gateway,
-                )
-                for hop in hops
-            )
-
-        return await self._netlink("reading routes", read)
+    async def taken(self) -> Sequence[Route]:
+        """Return every route of every kind; one for each way of a multipath route."""
+        return await self._netlink("reading routes", lambda r: _routes(all_routes(r)))
 
     async def tso(self, tap: str) -> bool:
         """Tell from the segmentation offload of a tap: vswitchd sets it when it opens the tap.
@@ -264,6 +259,20 @@ class KernelLinks:
     def _translated(self, what: str) -> Iterator[None]:
         with translated(what, self._timeout_s):
             yield
+
+
+def _routes(hops: Sequence[NextHop]) -> Sequence[Route]:
+    names = {hop.index: _link_name(hop.index) for hop in hops}
+    return tuple(
+        Route(
+            destination=hop.destination,
+            kind=hop.kind,
+            link=names[hop.index],
+            table=hop.table,
+            gateway=hop.gateway,
+        )
+        for hop in hops
+    )
 
 
 def _link_name(index: int) -> str:

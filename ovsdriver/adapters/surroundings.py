@@ -1,4 +1,4 @@
-"""What of the address space this host uses already: its routes and its name servers."""
+"""What of the address space this host uses already: routes, own addresses, name servers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,7 +7,9 @@ from pathlib import Path
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from ipam import Occupied
-from ovsdriver.ports import Links
+from ipam.runs import Runs, block
+from ovsdriver.domain.observed import RouteKind
+from ovsdriver.ports import Links, Route
 
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 """The second one has the servers behind systemd-resolved's stub."""
@@ -23,17 +25,33 @@ class HostSurroundings:
     async def occupied(self, family: int) -> Sequence[Occupied]:
         """Return every route but the default ones, and every name server, of ``family``.
 
+        A route that leads nowhere is no use of its destination by itself: many hosts throw away all
+        of 10.0.0.0/8 but what they know better. An own address in a subnet that the host is
+        connected to is left out, being there already.
+
         Raises:
             UnavailableError: the kernel did not answer.
         """
         routes = [
-            Occupied(network=route.destination, why=f"route via {route.link or route.gateway}")
-            for route in await self._links.routes()
+            route
+            for route in await self._links.taken()
             if route.destination.version == family and route.destination.prefixlen
         ]
+        connected = Runs(
+            block(route.destination) for route in routes if route.kind is not RouteKind.LOCAL
+        )
         servers = await asyncio.to_thread(self._name_servers)
         return [
-            *routes,
+            *(
+                Occupied(
+                    network=route.destination,
+                    why=_why(route),
+                    firm=route.kind in (RouteKind.UNICAST, RouteKind.LOCAL),
+                )
+                for route in routes
+                if route.kind is not RouteKind.LOCAL
+                or connected.end_of_overlap(*block(route.destination)) is None
+            ),
             *(
                 Occupied(network=IPNetwork(server), why="name server")
                 for server in servers
@@ -56,3 +74,11 @@ class HostSurroundings:
                     except AddrFormatError:
                         continue  # the resolver ignores such a line too
         return tuple(found)
+
+
+def _why(route: Route) -> str:
+    if route.kind is RouteKind.UNICAST:
+        return f"route via {route.link or route.gateway}"
+    if route.kind is RouteKind.LOCAL:
+        return f"address of {route.link or 'this host'}"
+    return f"{route.kind.value} route"

@@ -2,10 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain.model import NO_OPTIONS, Datapath
+
+
+class RouteKind(StrEnum):
+    """What becomes of packets for a route's destination, in ``ip``'s words."""
+
+    UNICAST = "unicast"
+    LOCAL = "local"
+    BLACKHOLE = "blackhole"
+    UNREACHABLE = "unreachable"
+    PROHIBIT = "prohibit"
+    THROW = "throw"
+    """Looked up in the next table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,10 @@ Here are our own networks; ``foreign_pools.py`` has the pools that other drivers
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from netaddr import IPAddress
 
@@ -34,11 +36,21 @@ _AGAIN_S = 0.5
 """Pause before a daemon that ended, or is not there, is looked for again."""
 
 
+class Seen(NamedTuple):
+    """What Docker said, and when it was asked."""
+
+    view: EngineView
+    at: float
+    """Seconds since the epoch."""
+
+
 class Witness:
     """What Docker said last; forgotten the moment its daemon ends."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
+        self._clock = clock
+        self._seen: Seen | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._view: EngineView | None = None
         self._answers = False
@@ -55,23 +67,28 @@ class Witness:
         """Whether the daemon that runs now listed ``endpoint`` when it was last read."""
         return self._view is not None and endpoint in self._view.endpoints
 
+    def seen(self) -> Seen | None:
+        """Return what the daemon that runs now said last, while it is read anew as well."""
+        return self._seen
+
     async def read(self) -> EngineView:
         """Read and remember; UnavailableError if the daemon does not answer."""
-        self._view = None
+        self._view, at = None, self._clock()
         self._view = await self._engine.read()
+        self._seen = Seen(self._view, at)
         return self._view
 
-    def _seen(self) -> None:
+    def _answered(self) -> None:
         self._answers = True
 
     async def run(self) -> None:
         """Notice the daemon's end, until cancelled."""
         while True:
             try:
-                await self._engine.until_gone(self._seen)
+                await self._engine.until_gone(self._answered)
             except UnavailableError:
                 log.debug("docker.not-there")
-            self._view = None
+            self._view = self._seen = None
             answered, self._answers = self._answers, False
             for callback in self._callbacks if answered else ():
                 callback()

@@ -283,16 +283,23 @@ async def test_leases_are_read_in_parts(store):
     assert list(await store.leases(PoolId("nonsense"))) == []
 
 
-async def test_holders_are_counted_by_kind_with_a_few_names(store):
+async def test_a_few_names_are_told_the_lowest_addresses_first(store):
     await store.add_pool(POOL)
-    for number in range(1, 6):
+    for number in (9, 3, 1, 4, 2):
         await store.add_lease(at(f"10.40.5.{number}", number, name=f"web{number}"))
-    await store.add_lease(at("10.40.5.9", 9, name=""))
-    await store.add_lease(at("10.40.0.1", 10, name="", kind=LeaseKind.GATEWAY))
-    holders = await store.holders(POOL.id, names=3)
-    assert dict(holders.counts) == {LeaseKind.ENDPOINT: 6, LeaseKind.GATEWAY: 1}
-    assert list(holders.names) == ["web1", "web2", "web3"]
-    assert dict((await store.holders(PoolId("nonsense"), names=3)).counts) == {}
+    await store.add_lease(at("10.40.5.0", 10, name=""))
+    assert list(await store.names(POOL.id, most=3)) == ["web1", "web2", "web3"]
+    assert list(await store.names(POOL.id, most=9)) == ["web1", "web2", "web3", "web4", "web9"]
+    assert list(await store.names(PoolId("nonsense"), most=3)) == []
+
+
+async def test_a_load_tells_how_many_addresses_are_kept_without_an_endpoint(store, reopen):
+    await store.add_pool(POOL)
+    await store.add_pool(POOL6)
+    for number, kind in enumerate((*LeaseKind, LeaseKind.AUX), start=1):
+        await store.add_lease(at(f"10.40.5.{number}", number, kind=kind))
+    contents = await (await reopen()).load()
+    assert [each.auxiliary for each in contents.pools] == [2, 0]
 
 
 async def sqlite_store(path: Path) -> tuple[Database, SqliteLeases]:
@@ -321,7 +328,7 @@ async def test_a_closed_file_is_an_error_of_the_store(tmp_path):
         store.remove_lease(POOL.id, LEASE.address),
         store.lease(POOL.id, LEASE.address),
         store.leases(POOL.id),
-        store.holders(POOL.id, names=3),
+        store.names(POOL.id, most=3),
         store.remember(POOL.id, memories=[], forget=[LEASE.address]),
         store.remove_pool(POOL.id),
     ):

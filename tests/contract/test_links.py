@@ -14,6 +14,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.domain import desired, names
 from ovsdriver.domain.model import Gateway, Mode, Probe, Tap, Veth
+from ovsdriver.domain.observed import RouteKind
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Route
 from tests.builders import FIRST, SECOND, a_network, a_subnet
@@ -55,6 +56,7 @@ class World(Protocol):
     def make_tap(self, name: str) -> None: ...
     def give_address(self, link: str, address: str) -> None: ...
     def add_route(self, destination: str, link: str) -> None: ...
+    def throw_away(self, destination: str, kind: RouteKind) -> None: ...
     def sandbox(self) -> str: ...
     def enter(self, sandbox: str) -> None: ...
     def leftover(self) -> str: ...
@@ -81,6 +83,9 @@ class FakeWorld:
 
     def add_route(self, destination: str, link: str) -> None:
         self.fake.add_route(Route(destination=IPNetwork(destination), link=link))
+
+    def throw_away(self, destination: str, kind: RouteKind) -> None:
+        self.fake.add_route(Route(destination=IPNetwork(destination), kind=kind))
 
     def sandbox(self) -> str:
         self.fake.sandboxes["/sandbox"] = FakeSandbox(used=False)
@@ -128,6 +133,9 @@ class KernelWorld:
     def add_route(self, destination: str, link: str) -> None:
         run("ip", "link", "set", link, "up")
         run("ip", "route", "add", destination, "dev", link)
+
+    def throw_away(self, destination: str, kind: RouteKind) -> None:
+        run("ip", "route", "add", kind.value, destination, "table", "77")
 
     def sandbox(self) -> str:
         made = self._undo.enter_context(Sandbox())
@@ -473,6 +481,26 @@ async def test_a_route_of_the_administrators_is_seen(world: World) -> None:
     world.add_route("192.0.2.0/24", "lan")
 
     assert Route(destination=IPNetwork("192.0.2.0/24"), link="lan") in await world.links.routes()
+
+
+@pytest.mark.parametrize("kind", [k for k in RouteKind if k.name not in ("UNICAST", "LOCAL")])
+async def test_what_the_host_throws_away_is_taken_and_no_route(
+    world: World, kind: RouteKind
+) -> None:
+    world.make_link("lan")
+    world.add_route("192.0.2.0/24", "lan")
+    world.give_address("lan", "198.51.100.7/32")
+    world.throw_away("203.0.113.0/24", kind)
+
+    routes = {str(each.destination) for each in await world.links.routes()}
+    taken = {(str(each.destination), each.kind, each.link) for each in await world.links.taken()}
+
+    assert "203.0.113.0/24" not in routes
+    assert taken >= {
+        ("192.0.2.0/24", RouteKind.UNICAST, "lan"),
+        ("198.51.100.7/32", RouteKind.LOCAL, "lan"),
+        ("203.0.113.0/24", kind, ""),
+    }
 
 
 async def test_a_live_sandbox_is_told_from_a_leftover(world: World) -> None:

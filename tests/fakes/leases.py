@@ -1,14 +1,12 @@
 """A lease store in memory; tests/contract/test_lease_store.py holds it to the real one."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 
 from netaddr import IPAddress
 
 from ipam import (
     Contents,
-    Holders,
     Lease,
     LeaseKind,
     Memory,
@@ -55,6 +53,9 @@ class FakeLeaseStore:
                             if lease.kind is LeaseKind.GATEWAY
                         ),
                         None,
+                    ),
+                    auxiliary=sum(
+                        lease.kind is LeaseKind.AUX for lease in self.held[pool.id].values()
                     ),
                     memories=sorted(
                         self.memories.get(pool.id, {}).values(), key=lambda each: each.since
@@ -147,12 +148,9 @@ class FakeLeaseStore:
         above = -1 if after is None else int(after)
         return [leases[each] for each in sorted(leases) if each > above][:limit]
 
-    async def holders(self, pool: PoolId, *, names: int) -> Holders:
-        leases = self.held.get(pool, {}).values()
-        return Holders(
-            counts=Counter(lease.kind for lease in leases),
-            names=[lease.name for lease in leases if lease.name][:names],
-        )
+    async def names(self, pool: PoolId, *, most: int) -> Sequence[str]:
+        leases = self.held.get(pool, {})
+        return [leases[each].name for each in sorted(leases) if leases[each].name][:most]
 
     def _write(self) -> None:
         if self.broken:

@@ -9,7 +9,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain import names
 from ovsdriver.domain.model import Gateway, Port, Probe, Tap, Veth
-from ovsdriver.domain.observed import ObservedLink
+from ovsdriver.domain.observed import ObservedLink, RouteKind
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route
 
@@ -163,7 +163,17 @@ class FakeLinks:
             for link in self._links.values()
             for address in link.addresses
         ]
-        return (*self._routes, *connected)
+        unicast = (each for each in self._routes if each.kind is RouteKind.UNICAST)
+        return (*unicast, *connected)
+
+    async def taken(self) -> Sequence[Route]:
+        others = (each for each in self._routes if each.kind is not RouteKind.UNICAST)
+        own = (
+            Route(destination=IPNetwork(address.ip), kind=RouteKind.LOCAL, link=link.name)
+            for link in self._links.values()
+            for address in link.addresses
+        )
+        return (*await self.routes(), *others, *own)
 
     async def tso(self, tap: str) -> bool:
         await self._answer()

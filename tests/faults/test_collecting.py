@@ -117,6 +117,37 @@ def test_a_pool_with_addresses_that_docker_does_not_know_is_left_to_people(
     assert pools(bed) == []
 
 
+@pytest.mark.parametrize("driver", ["ovsnet", "bridge"])
+def test_who_holds_addresses_is_told_by_the_names_that_docker_told_last(
+    bed: Bed, stage: Stage, driver: str
+) -> None:
+    """This engine tells no names when it asks for addresses."""
+    aux = ("--aux-address", "printer=10.77.1.6")
+    network = stage.network("lab", *aux, subnet="10.77.1.0/29", driver=driver)
+    for name in ("ann", "bob"):
+        stage.container(name, network)
+
+    def said(*how: str) -> str:
+        text = bed.docker_refuses(*stage.run_command("cat", network, *how))
+        bed.docker("rm", "cat")
+        return text
+
+    until(
+        lambda: "is held by container ann since" in said("--ip", "10.77.1.2"), "the name is known"
+    )
+    assert "10.77.1.6 of 10.77.1.0/29 is kept back as an --aux-address" in said("--ip", "10.77.1.6")
+    for name in ("dan", "eve"):
+        stage.container(name, network)
+    full = (
+        "of its 6 addresses 4 are held by containers (ann, bob, dan, eve), 1 by the gateway and 1 "
+        "by --aux-address or ovs.gateway (`ovsnet ipam leases 10.77.1.0/29`); remove containers"
+    )
+    until(lambda: full in said(), lambda: f"the names are known: {said()}")
+    create = ("network", "create", "--driver", driver, "--ipam-driver", "ovsipam")
+    text = bed.docker_refuses(*create, "--subnet", "10.77.0.0/16", "wide")
+    assert "overlaps 10.77.1.0/29 in address space ovsnet (network lab, pool " in text
+
+
 def test_the_pool_of_a_bridge_is_not_released_by_hand_while_docker_has_it(
     bed: Bed, stage: Stage
 ) -> None:

@@ -10,6 +10,7 @@ from pyroute2 import IPRoute
 
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.domain import names
+from ovsdriver.domain.observed import RouteKind
 from tests.integration.netns import Sandbox, described, own_namespace, run
 
 pytestmark = pytest.mark.netns
@@ -149,6 +150,22 @@ def shown_routes(version: int) -> Iterator[tuple[str, str, int, str]]:
         for hop in each.get("nexthops", [each]):
             gateway = hop.get("gateway") or hop.get("via", {}).get("host", "")
             yield destination, hop["dev"], number, gateway
+
+
+async def test_what_is_taken_is_all_that_ip_shows_of_the_known_kinds(links: KernelLinks) -> None:
+    found = {(str(each.destination), each.kind.value, each.link) for each in await links.taken()}
+
+    shown = set()
+    for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
+        for each in described("ip", "-json", f"-{version}", "route", "show", "table", "all"):
+            destination = str(IPNetwork(default if each["dst"] == "default" else each["dst"]))
+            for hop in each.get("nexthops", [each]):
+                shown.add((destination, each.get("type", "unicast"), hop.get("dev", "")))
+    assert found == {each for each in shown if each[1] in set(RouteKind)}
+    assert ("10.66.0.0/16", "blackhole", "") in found
+    assert ("fd66::/16", "unreachable", "lo") in found
+    assert ("10.1.0.9/32", "local", "lan") in found
+    assert ("fd00:1::1/128", "local", "lan") in found
 
 
 async def test_hundreds_of_links_and_routes_are_read_whole(links: KernelLinks) -> None:

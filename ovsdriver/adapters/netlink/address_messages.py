@@ -19,6 +19,7 @@ from ovsdriver.adapters.rtnetlink import (
     read_u32,
     u32,
 )
+from ovsdriver.domain.observed import RouteKind
 
 _RTM_NEWADDR = 20
 _RTM_DELADDR = 21
@@ -38,6 +39,15 @@ _RTA_MULTIPATH = 9
 _RTA_TABLE = 15
 _RTA_VIA = 18
 _RTN_UNICAST = 1
+_KINDS = {
+    _RTN_UNICAST: RouteKind.UNICAST,
+    2: RouteKind.LOCAL,
+    6: RouteKind.BLACKHOLE,
+    7: RouteKind.UNREACHABLE,
+    8: RouteKind.PROHIBIT,
+    9: RouteKind.THROW,
+}
+"""Not those of broadcast, anycast and multicast addresses: each comes with a unicast route."""
 _RTM_F_CLONED = 0x200
 _RT_TABLE_LOCAL = 255
 
@@ -61,9 +71,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextHop:
-    """One way that a unicast route leads; a multipath route has several."""
+    """One way that a route leads; a multipath route has several."""
 
     destination: IPNetwork
+    kind: RouteKind
     table: int
     index: int
     """Of the link it leaves by; 0 for none."""
@@ -96,15 +107,22 @@ def remove_address(routes: RouteSocket, index: int, address: IPNetwork) -> None:
     routes.change(_RTM_DELADDR, body)
 
 
+def all_routes(routes: RouteSocket) -> list[NextHop]:
+    """Return the ways of every route, both families, all tables, of the kinds that are known."""
+    return [
+        hop
+        for family in _BITS
+        for message in routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+        for hop in _read_route(message)
+    ]
+
+
 def unicast_routes(routes: RouteSocket) -> list[NextHop]:
     """Return the ways of every unicast route, both families, all tables but local."""
     return [
         hop
-        for family in _BITS
-        for message in routes.dump(
-            _RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, _RTN_UNICAST, 0)
-        )
-        for hop in _read_route(message)
+        for hop in all_routes(routes)
+        if hop.kind is RouteKind.UNICAST and hop.table != _RT_TABLE_LOCAL
     ]
 
 
@@ -125,13 +143,14 @@ def _read_route(message: bytes) -> Iterator[NextHop]:
     values = attributes(message, _RTMSG.size)
     if _RTA_TABLE in values:  # numbers over 255 are told only here
         table = read_u32(values[_RTA_TABLE])
-    if kind != _RTN_UNICAST or table == _RT_TABLE_LOCAL or flags & _RTM_F_CLONED:
+    if kind not in _KINDS or flags & _RTM_F_CLONED:
         return
     packed = values.get(_RTA_DST, bytes(_BITS[family] // 8))
     destination = _network(packed, prefix_length, family)
     for hop in _hops(values):
         yield NextHop(
             destination=destination,
+            kind=_KINDS[kind],
             table=table,
             index=read_u32(hop[_RTA_OIF]) if _RTA_OIF in hop else 0,
             gateway=_gateway(hop),

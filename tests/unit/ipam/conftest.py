@@ -31,8 +31,8 @@ class Host:
         self.uses: list[Occupied] = []
         self.asked = 0
 
-    def use(self, network: str, why: str) -> None:
-        self.uses.append(Occupied(network=IPNetwork(network), why=why))
+    def use(self, network: str, why: str, *, firm: bool = True) -> None:
+        self.uses.append(Occupied(network=IPNetwork(network), why=why, firm=firm))
 
     async def occupied(self, family: int) -> Sequence[Occupied]:
         self.asked += 1

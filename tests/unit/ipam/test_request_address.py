@@ -191,7 +191,7 @@ async def test_an_aux_address_is_kept_from_containers_and_from_a_second_name(ipa
     pool = await new_pool(ipam, "10.40.0.0/24")
     await lease(ipam, pool, "10.40.0.1", kind=LeaseKind.AUX)
     for kind in LeaseKind:
-        with pytest.raises(AddressError, match="kept back as an --aux-address"):
+        with pytest.raises(AddressError, match="kept back for its network"):
             await lease(ipam, pool, "10.40.0.1", kind=kind)
     assert await given(ipam, pool) == "10.40.0.2"
 
@@ -222,8 +222,8 @@ async def test_a_full_pool_tells_how_many_addresses_there_are_who_has_them_and_w
         await lease(ipam, pool)
     assert str(refusal.value) == (
         "subnet 10.40.0.0/29 is full: of its 6 addresses 4 are held by containers (web, db, cache "
-        "and 1 more), 1 by the gateway and 1 by --aux-address; remove containers, or create a "
-        "network with a larger subnet"
+        "and 1 more), 1 by the gateway and 1 by --aux-address or ovs.gateway (`ovsnet ipam leases "
+        "10.40.0.0/29`); remove containers, or create a network with a larger subnet"
     )
 
 
@@ -236,8 +236,9 @@ async def test_a_full_window_says_that_addresses_outside_of_it_can_be_named(ipam
         await lease(ipam, pool)
     assert str(refusal.value) == (
         "range 10.40.0.128/31 of subnet 10.40.0.0/24, 2 addresses, is full: in the subnet 2 are "
-        "held by containers and 1 by the gateway; name a free address outside of the range with "
-        "--ip, remove containers, or create a network with a larger subnet"
+        "held by containers and 1 by the gateway (`ovsnet ipam leases 10.40.0.0/24`); name a free "
+        "address outside of the range with --ip, remove containers, or create a network with a "
+        "larger subnet"
     )
     assert await given(ipam, pool, address="10.40.0.2") == "10.40.0.2"
 

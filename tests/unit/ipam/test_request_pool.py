@@ -185,6 +185,19 @@ async def test_a_covering_route_is_avoided_while_something_else_is_left(ipam, ho
     assert await subnets(ipam, automatic(), 1) == ["10.128.0.0/25"]
 
 
+async def test_what_the_host_throws_away_is_avoided_while_something_else_is_left(ipam, host):
+    host.use("172.24.0.0/24", "blackhole route", firm=False)
+    host.use("172.24.1.0/24", "route via eth0")
+    assert await subnets(ipam, automatic(), 2) == ["172.24.2.0/24", "172.24.3.0/24"]
+    host.use("0.0.0.0/1", "blackhole route", firm=False)
+    host.use("10.128.0.0/22", "route via eth1")
+    assert await subnets(ipam, automatic(), 1) == ["172.24.0.0/24"]
+    with pytest.raises(ExhaustedError) as refusal:
+        await ipam.request_pool(automatic())
+    assert "10.128.0.0/22 (route via eth1)" in str(refusal.value)
+    assert "blackhole" not in str(refusal.value)
+
+
 async def test_when_a_covering_route_leaves_nothing_the_refusal_names_it(ipam, host):
     host.use("0.0.0.0/1", "route via tun0")
     host.use("128.0.0.0/1", "route via tun0")

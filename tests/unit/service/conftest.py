@@ -23,6 +23,7 @@ from ovsdriver.service.changes import Changes
 from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import Networks
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.prober import SegmentProber
@@ -114,6 +115,8 @@ class Host:
         flows = earlier.flows if earlier else FakeFlows()
         database = await Database.open(path / "state.db")
         state = await SqliteState.load(database)
+        engine = earlier.engine if earlier else FakeEngine()
+        witness = Witness(engine)
         ipam = await Ipam.load(
             SqliteLeases(database),
             defaults=[
@@ -123,10 +126,9 @@ class Host:
             surroundings=HostSurroundings(links, resolvers=()),
             clock=lambda: 1.0,
             prober=SegmentProber(owner=OWNER, state=state, links=links),
+            naming=Naming(state=state, witness=witness),
         )
         locks = Locks()
-        engine = earlier.engine if earlier else FakeEngine()
-        witness = Witness(engine)
         uplinks = Uplinks(
             owner=OWNER, state=state, notes=state, switch=switch, links=links, nics=nics
         )

@@ -1,6 +1,7 @@
 """A file that an earlier ovsnet wrote is brought up to date and keeps all that was in it.
 
-``files/schema-N.db`` was written by the release with that schema, by its own code.
+``files/schema-N.db`` was written by the ovsnet with that schema, by its own code: schema 3's is
+schema 2's, opened and added to.
 """
 
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam import AddressRequest, Ipam, LeaseKind, Reservation
+from ipam import AddressRequest, ExhaustedError, Ipam, LeaseKind, LimitError, Reservation
 from ovsdriver.adapters import storefile
 from ovsdriver.adapters.leases import SqliteLeases
 from ovsdriver.adapters.sqlite import Database
@@ -18,16 +19,25 @@ from tests.unit.ipam.conftest import Host
 
 OLD = sorted((Path(__file__).parent / "files").glob("schema-*.db"))
 
-RELEASED = 1_790_000_029.0
+RELEASED = 1_790_000_120.0
 """About when the last address in the file was."""
 
 
 @pytest.fixture(params=OLD, ids=lambda each: each.stem)
-async def database(request, tmp_path):
-    shutil.copyfile(request.param, tmp_path / "state.db")
+def old(request) -> Path:
+    return request.param
+
+
+@pytest.fixture
+async def database(old, tmp_path):
+    shutil.copyfile(old, tmp_path / "state.db")
     database = await Database.open(tmp_path / "state.db")
     yield database
     await database.close()
+
+
+def schema(old: Path) -> int:
+    return int(old.stem.removeprefix("schema-"))
 
 
 async def load(database) -> Ipam:
@@ -39,14 +49,15 @@ async def load(database) -> Ipam:
 async def test_its_schema_is_the_newest(database):
     version = await database.read(lambda c: c.execute("PRAGMA user_version").fetchone()[0])
     assert version == len(storefile.migrations())
-    assert len(OLD) == len(storefile.migrations()) - 2  # there was no release with the first
+    # there was nothing written with the first, and the newest is not old
+    assert list(map(schema, OLD)) == list(range(2, version))
 
 
 async def test_its_pools_and_leases_are_there(database):
     ipam = await load(database)
     assert {
         str(pool.subnet): [(str(each.address), each.kind.value, each.name) for each in leases]
-        for pool in ipam.pools()
+        for pool in ipam.pools()[:3]
         for leases in [await ipam.leases(pool.id)]
     } == {
         "10.20.0.0/24": [
@@ -65,7 +76,7 @@ async def test_its_pools_and_leases_are_there(database):
             ("172.24.0.4", "endpoint", ""),
         ],
     }
-    window, _, team = ipam.pools()
+    window, _, team = ipam.pools()[:3]
     assert (window.window, window.space) == (IPNetwork("10.20.0.128/25"), "ovsnet")
     assert (team.space, team.automatic) == ("team1", True)
     assert (window.excluded, window.quarantine_s, window.limit, window.probe) == (
@@ -86,6 +97,40 @@ async def test_its_names_and_wanted_addresses_are_remembered(database):
     assert lease.kind is LeaseKind.ENDPOINT
 
 
+async def test_its_options_quarantines_and_reservations_are_there(database, old):
+    ipam = await load(database)
+    if schema(old) < 3:
+        assert len(ipam.pools()) == 3
+        assert ipam.reservations() == ()
+        return
+    pool = ipam.pools()[3]
+    assert [(each.first, each.last) for each in pool.excluded] == [(0x0A150002, 0x0A150004)]
+    assert (pool.quarantine_s, pool.limit, pool.probe) == (3600, 9, True)
+    usage = ipam.usage(pool.id)
+    assert (usage.held, usage.reserved, usage.resting) == (2, 1, 1)
+    kinds = [(str(each.address), each.kind.value) for each in await ipam.leases(pool.id)]
+    assert kinds == [("10.21.0.1", "gateway"), ("10.21.0.200", "aux")]
+    given = [
+        await ipam.request_address(AddressRequest(pool=pool.id, name=n)) for n in ("x", "mail")
+    ]
+    assert [str(each.address) for each in given] == ["10.21.0.6", "10.21.0.9"]
+    assert [(e.space, str(e.address), e.name, e.note) for e in ipam.reservations()] == [
+        ("ovsnet", "10.21.0.9", "mail", "in the firewall"),
+        ("team1", "10.99.0.1", "", ""),
+    ]
+
+
+async def test_who_holds_addresses_is_counted_by_kind(database, old):
+    ipam = await load(database)
+    for _ in range(256):
+        try:
+            await ipam.request_address(AddressRequest(pool=ipam.pools()[-1].id))
+        except (ExhaustedError, LimitError) as error:
+            refusal = str(error)
+    auxiliary = "1 by the gateway and 1 by --aux" if schema(old) > 2 else "and 1 by the gateway ("
+    assert auxiliary in refusal
+
+
 async def test_its_networks_and_endpoints_are_there(database):
     state = await SqliteState.load(database)
     (network,) = state.networks()
@@ -98,7 +143,7 @@ async def test_its_networks_and_endpoints_are_there(database):
 
 async def test_what_is_new_can_be_written_to_it(database):
     ipam = await load(database)
-    web = Reservation(space="team1", address=IPAddress("172.24.0.9"), name="web")
+    web = Reservation(space="team2", address=IPAddress("172.24.0.9"), name="web")
     await ipam.reserve([web])
     again = await load(database)
-    assert [each.name for each in again.reservations()] == ["web"]
+    assert again.reservations()[-1].name == "web"
