@@ -111,7 +111,7 @@ def leases(settings: Settings, which: str, as_json: bool) -> None:
     \b
     Examples:
       ovsnet ipam leases lab
-      ovsnet ipam leases | grep 10.128.0.7
+      ovsnet ipam leases | grep 172.24.0.7
     """
     daemon = Daemon(settings)
     there = daemon.pools(which)
@@ -143,9 +143,9 @@ def release(
 
     \b
     Examples:
-      ovsnet ipam release 10.128.0.7
+      ovsnet ipam release 172.24.0.7
       ovsnet ipam release 10.0.0.5 --network team1 --force
-      ovsnet ipam release ovsnet/10.128.4.0/24/3.7
+      ovsnet ipam release ovsnet/172.24.4.0/24/3.7
     """
     if what.count("/") > 1:  # an address has none, a subnet one
         if pool or network:
@@ -181,12 +181,16 @@ def _network(pool: dict[str, Any]) -> str | Text:
     return str(pool["network_name"]) or show.short(pool["network"] or "-")
 
 
+_OF_POOL = {"pool": "id", "space": "space", "subnet": "subnet"}
+"""What is said of a lease's pool beside it."""
+
+
 def _lease(daemon: Daemon, pool: dict[str, Any]) -> Iterator[dict[str, Any]]:
     after: str | None = ""
     while after is not None:
         page = daemon.leases(pool["id"], after=after, limit=PAGE)
         for each in page["leases"]:
-            yield {"pool": pool["id"], "subnet": pool["subnet"]} | each
+            yield {name: pool[of] for name, of in _OF_POOL.items()} | each
         after = page["next"]
 
 
@@ -206,13 +210,18 @@ def _print_rows(rows: Iterator[dict[str, Any]], pools: list[dict[str, Any]]) -> 
     # The widths are known before the rows are, so that these may be printed as they come.
     subnet = max((len(each["subnet"]) for each in pools), default=0)
     address = 39 if any(":" in each["subnet"] for each in pools) else 15
-    layout = f"{{:{address}}}   {{:8}}   {{:19}}   {{:{subnet}}}   {{}}"
-    click.secho(layout.format("ADDRESS", "KIND", "SINCE (UTC)", "SUBNET", "HOLDER"), bold=True)
+    spaces = {each["space"] for each in pools}
+    # Only where it tells something: the same subnet may be in several.
+    space = max(5, *map(len, spaces)) if len(spaces) > 1 else 0
+    of_space = f"{{:{space}}}   " if space else "{:.0}"
+    layout = f"{{:{address}}}   {{:8}}   {{:19}}   {{:{subnet}}}   {of_space}{{}}"
+    heads = ("ADDRESS", "KIND", "SINCE (UTC)", "SUBNET", "SPACE", "HOLDER")
+    click.secho(layout.format(*heads), bold=True)
     for each in rows:
         click.echo(
             layout.format(
                 *(each["address"], "aux" if each["auxiliary"] else each["kind"]),
-                *(_time(each["created"]), each["subnet"], _who(each)),
+                *(_time(each["created"]), each["subnet"], each["space"], _who(each)),
             )
         )
 

@@ -63,9 +63,9 @@ def reserve(
     Examples:
       ovsnet ipam reserve
       ovsnet ipam reserve --network lab
-      ovsnet ipam reserve 10.128.0.7 --name web --note "in the firewall's rules"
+      ovsnet ipam reserve 172.24.0.7 --name web --note "in the firewall's rules"
       ovsnet ipam reserve --name web --network lab
-      ovsnet ipam reserve --remove 10.128.0.7
+      ovsnet ipam reserve --remove 172.24.0.7
       ovsnet ipam reserve --file /etc/ovsnet/reservations --prune --dry-run
 
     A file has one reservation a line, ADDRESS [NAME] [# NOTE]; a line `space NAME` says where
@@ -73,8 +73,8 @@ def reserve(
     --prune it is the whole truth about the spaces that it names, and about `ovsnet`.
 
     \b
-      10.128.0.7   web     # in the firewall's rules
-      10.128.0.8           # for who says --ip
+      172.24.0.7   web     # in the firewall's rules
+      172.24.0.8           # for who says --ip
       space team1
       10.0.0.5     db
     """
@@ -163,6 +163,8 @@ def _reserve(daemon: Daemon, said: Mapping[str, Any], *, as_json: bool) -> None:
     how = {"added": "reserved ", "changed": "changed: ", "same": "nothing to do: "}[made["outcome"]]
     is_ = "" if made["outcome"] == "added" else "is reserved "
     show.line(f"{how}{kept['address']} of space {kept['space']} {is_}{_for(kept['name'])}")
+    if kept["pool"] is None:
+        show.line("no network has that address now; it counts as soon as one of that space does")
     if kept["holder"] and kept["holder"] != f"container {kept['name']}":
         show.line(f"{kept['holder']} has it now, and keeps it until it is released")
 

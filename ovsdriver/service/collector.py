@@ -4,7 +4,8 @@ Collecting needs proof. The sandbox must be dead, and Docker, having answered si
 must not list the endpoint in two readings a minute apart. While Docker does not answer, nothing
 is collected. An address that any endpoint in Docker has is never collected, whatever its network.
 
-Here are our own networks; ``foreign_pools.py`` has the pools that other drivers use.
+Here are endpoints and addresses of our own networks; ``lost_networks.py`` has these networks
+themselves, and ``foreign_pools.py`` the pools that other drivers use.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Engine, EngineView, Links, State
 from ovsdriver.service.claims import Claims, listed_addresses
 from ovsdriver.service.endpoints import Endpoints
-from ovsdriver.service.foreign_pools import ForeignPools
+from ovsdriver.service.foreign_pools import ForeignPools, leases_of
+from ovsdriver.service.lost_networks import LostNetworks
 from ovsdriver.service.networks import Networks
 
 log = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ class Collector:
         endpoints: Endpoints,
         interval_s: float = INTERVAL_S,
         foreign_pools: ForeignPools | None = None,
+        lost_networks: LostNetworks | None = None,
     ) -> None:
         """Build it.
 
@@ -121,6 +124,7 @@ class Collector:
             endpoints: ends what is collected.
             interval_s: between two readings.
             foreign_pools: None: one with its own patience.
+            lost_networks: None: one with its own patience.
         """
         self._witness = witness
         self._state = state
@@ -130,6 +134,9 @@ class Collector:
         self._endpoints = endpoints
         self._interval_s = interval_s
         self._foreign_pools = foreign_pools or ForeignPools(state=state, ipam=ipam, links=links)
+        self._lost_networks = lost_networks or LostNetworks(
+            state=state, ipam=ipam, networks=networks
+        )
         self._endpoint_suspects: set[EndpointId] = set()
         self._lease_suspects: set[Lease] = set()
 
@@ -173,6 +180,7 @@ class Collector:
                     },
                 )
         self._lease_suspects = leases
+        await self._lost_networks.collect(view)
         await self._foreign_pools.collect(view, Claims(view, self._state.networks()), listed)
 
     async def _forgotten(self, view: EngineView) -> AsyncIterator[Endpoint]:
@@ -195,7 +203,7 @@ class Collector:
                     continue
                 if self._ipam.usage(subnet.pool).held <= len(serials):
                     continue
-                for lease in await self._ipam.leases(subnet.pool):
+                async for lease in leases_of(self._ipam, subnet.pool):
                     if (
                         lease.kind is LeaseKind.ENDPOINT
                         and lease.serial not in serials

@@ -23,10 +23,8 @@ to whom ``ovsnet status`` names it.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from netaddr import IPAddress
 
@@ -35,10 +33,9 @@ from ipam.service import Ipam
 from ovsdriver.domain import names
 from ovsdriver.ports import EngineView, Links, State
 from ovsdriver.service.claims import Claims
+from ovsdriver.service.doubts import Doubts
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LEASE_PATIENCE_S = 120.0
 LEASE_READINGS = 2
@@ -48,50 +45,6 @@ POOL_READINGS = 3
 
 _PAGE = 1000
 """Leases read at once: a pool may have many, and commits wait meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Doubt:
-    since: float
-    last: float
-    readings: int
-
-
-class Doubts(Generic[T]):
-    """What several readings agree on, and since when."""
-
-    def __init__(self, *, patience_s: float, readings: int, apart_s: float) -> None:
-        """Doubt nothing yet.
-
-        Args:
-            patience_s: from the first reading to the last, at least.
-            readings: how many have to agree, at least.
-            apart_s: one that comes earlier after another is not counted.
-        """
-        self._patience_s = patience_s
-        self._readings = readings
-        self._apart_s = apart_s
-        self._doubts: dict[T, _Doubt] = {}
-
-    def look(self, now: float, doubtful: Iterable[T]) -> Sequence[T]:
-        """Note a reading, which clears what is not in it; return what is certain by now."""
-        self._doubts = {each: self._noted(now, self._doubts.get(each)) for each in doubtful}
-        return tuple(
-            each
-            for each, doubt in self._doubts.items()
-            if doubt.readings >= self._readings and now - doubt.since >= self._patience_s
-        )
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self._doubts.clear()
-
-    def _noted(self, now: float, earlier: _Doubt | None) -> _Doubt:
-        if earlier is None:
-            return _Doubt(since=now, last=now, readings=1)
-        if now - earlier.last < self._apart_s:
-            return earlier
-        return _Doubt(since=earlier.since, last=now, readings=earlier.readings + 1)
 
 
 class ForeignPools:
@@ -149,23 +102,13 @@ class ForeignPools:
             claim = claims.certain(pool)
             if claim is None:
                 continue
-            async for lease in self._leases_of(pool):
+            async for lease in leases_of(self._ipam, pool.id):
                 if (
                     lease.kind is LeaseKind.ENDPOINT
                     and lease.address not in listed
                     and lease.address not in claim.kept
                 ):
                     yield lease
-
-    async def _leases_of(self, pool: Pool) -> AsyncIterator[Lease]:
-        after: IPAddress | None = None
-        while True:
-            page = await self._ipam.leases(pool.id, after=after, limit=_PAGE)
-            for lease in page:
-                yield lease
-            if len(page) < _PAGE:
-                return
-            after = page[-1].address
 
     async def _empty(self, claims: Claims) -> AsyncIterator[PoolId]:
         """Give the pools that nobody in Docker has and that no endpoint has an address of."""
@@ -224,3 +167,15 @@ class ForeignPools:
                 f"readings over {POOL_PATIENCE_S:.0f} s",
             },
         )
+
+
+async def leases_of(ipam: Ipam, pool: PoolId) -> AsyncIterator[Lease]:
+    """Give a pool's leases by ascending address, read page by page."""
+    after: IPAddress | None = None
+    while True:
+        page = await ipam.leases(pool, after=after, limit=_PAGE)
+        for lease in page:
+            yield lease
+        if len(page) < _PAGE:
+            return
+        after = page[-1].address

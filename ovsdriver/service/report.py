@@ -358,7 +358,7 @@ def warnings(scene: Scene) -> tuple[str, ...]:
             short = network.id[:12]
             found.append(
                 f"network {short} is not known to Docker any more; `ovsnet network rm {short}` "
-                "removes it here"
+                "removes it here, and without endpoints it goes by itself after ten minutes"
             )
     found += [
         f"endpoint {each.id[:12]} asked for published ports ({', '.join(each.unpublished)}), which "

@@ -160,8 +160,26 @@ def test_the_pool_of_a_bridge_is_not_released_by_hand_while_docker_has_it(
     assert pools(bed) == [pool]
 
 
+def test_a_network_that_docker_forgot_goes_with_its_pool_and_its_bridge(
+    bed: Bed, stage: Stage
+) -> None:
+    """As of a dockerd that was killed before it had our answer to CreateNetwork."""
+    pool_without_network(bed, "10.96.0.0/24")
+    data = [{"AddressSpace": "ovsnet", "Pool": "10.96.0.0/24", "Gateway": "10.96.0.1/24"}]
+    made = {"NetworkID": "f0" * 32, "Options": {}, "IPv4Data": data, "IPv6Data": []}
+    assert bed.post("ovsnet", "NetworkDriver.CreateNetwork", json.dumps(made)) == "{}"
+    assert "br-ovsnet" in bed.ovs_vsctl("list-br")
+    until(lambda: "f0f0f0f0f0f0" in bed.ovsnet("status"), "status names the network")
+    until(lambda: pools(bed) == [], "the network is collected", timeout_s=60)
+    until(lambda: "br-ovsnet" not in bed.ovs_vsctl("list-br"), "its bridge is gone")
+    (line,) = collected(bed, "network.collected")
+    assert "f0f0f0f0f0f0" in line
+    assert "subnets=10.96.0.0/24" in line
+    assert "Docker does not list it and nothing is attached to it" in line
+
+
 def test_an_empty_network_keeps_its_pool(bed: Bed, stage: Stage) -> None:
-    for driver, options in DRIVERS.items():
+    for driver, options in {"ovsnet": (), **DRIVERS}.items():
         stage.network(f"of-{driver}", *options, driver=driver)
     kept = pools(bed)
     orphan = pool_without_network(bed, "10.99.0.0/24")

@@ -127,12 +127,24 @@ def test_leases_say_who_holds_them_page_by_page(
     assert rows[0][2:4] == ["2023-11-14", "22:13:20"]
 
 
+def test_leases_of_several_spaces_say_which(shell: Shell, host: Case):
+    lines = shell("ipam", "leases").stdout.splitlines()
+    assert lines[0].split() == ["ADDRESS", "KIND", "SINCE", "(UTC)", "SUBNET", "SPACE", "HOLDER"]
+    assert [(row[0], row[-2]) for row in map(str.split, lines[1:])] == [
+        *(("10.1.0.1", "s"), ("10.1.0.2", "s"), ("10.1.0.3", "s"), ("10.1.0.4", "s")),
+        *(("10.1.0.2", "t"), ("10.1.0.9", "t")),
+    ]
+    assert lines[0].index("SPACE") == lines[1].index(" s ") + 1
+    assert "SPACE" not in shell("ipam", "leases", "lab").stdout
+
+
 def test_leases_in_json_are_one_list_over_all_pools(shell: Shell, host: Case):
     found = shell.json("ipam", "leases")
     assert [each["address"] for each in found] == [
         *("10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.2", "10.1.0.9")
     ]
     assert (found[1]["endpoint"], found[1]["container"]) == (FIRST, "web")
+    assert [each["space"] for each in found] == [*"sssstt"]
     assert shell.json("ipam", "leases", "fd00:1::/64") == []
 
 

@@ -76,7 +76,10 @@ def refused(shell: Shell, *words: str, stdin: str = "", code: int = 1) -> str:
 def test_a_reservation_is_shown_with_its_network_and_holder(shell: Shell, host: Case):
     words = ("10.1.0.2", "--network", "lab", "--name", "web", "--note", "in the rules")
     assert typed(shell, *words) == "reserved 10.1.0.2 of space s for container web\n"
-    typed(shell, "10.9.0.9")
+    assert typed(shell, "10.9.0.9").splitlines() == [
+        "reserved 10.9.0.9 of space ovsnet for who asks for it by address",
+        "no network has that address now; it counts as soon as one of that space does",
+    ]
     heading, other, web_ = typed(shell).splitlines()
     assert heading.split()[:4] == ["ADDRESS", "SPACE", "CONTAINER", "NETWORK"]
     assert web_.split()[:6] == ["10.1.0.2", "s", "web", "lab", "container", "web"]
