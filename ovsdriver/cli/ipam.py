@@ -1,6 +1,7 @@
 """``ovsnet ipam pools | leases | release``."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +36,8 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
     """List pools with range, network and how full they are.
 
     POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id. A pool that no
-    network has, neither here nor in Docker, is an orphan; `ovsnet ipam release` frees it. Pools
+    network has, neither here nor in Docker, is an orphan; `ovsnet ipam release` frees it. HELD is
+    of all addresses of the subnet, FREE those that are left for containers that name none. Pools
     with reserved addresses, with resting ones, which are free and not chosen for a while, or with
     options of their own make further columns.
 
@@ -51,7 +53,7 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
     further = [(heading, shown) for heading, shown in _FURTHER if any(map(shown, there))]
     show.table(
         (
-            *("SUBNET", "SPACE", "RANGE", "NETWORK", "HELD", "USED"),
+            *("SUBNET", "SPACE", "RANGE", "NETWORK", "HELD", "USED", "FREE"),
             *(heading for heading, _ in further),
             *("CHOSEN", "POOL ID"),
         ),
@@ -62,7 +64,8 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
                 each["window"] or "-",
                 _network(each),
                 f"{each['held']}/{_count(each['capacity'])}",
-                _used(each["held"], each["capacity"]),
+                _used(each["held"], each["capacity"], each["free"]),
+                _count(each["free"]),
                 *(shown(each) or "-" for _, shown in further),
                 "automatic" if each["automatic"] else "typed",
                 each["id"],
@@ -236,12 +239,13 @@ def _time(epoch_s: float) -> str:
 
 
 def _count(addresses: int) -> str:
-    return str(addresses) if addresses < _COUNTED else f"2^{(addresses + 2).bit_length() - 1}"
+    # the power of two that it is nearly, a few addresses being held
+    return str(addresses) if addresses < _COUNTED else f"2^{math.log2(addresses):.0f}"
 
 
-def _used(held: int, capacity: int) -> Text:
+def _used(held: int, capacity: int, free: int) -> Text:
     # Neither empty while one is held nor full while one is free.
     filled = min(-(-held * _BAR // capacity), _BAR - (held < capacity))
     percent = held * 100 // capacity
-    style = "red" if percent >= 90 else "yellow" if percent >= 70 else "green"
+    style = "red" if percent >= 90 or not free else "yellow" if percent >= 70 else "green"
     return Text(f"[{'#' * filled}{'.' * (_BAR - filled)}] {percent}%", style=style)

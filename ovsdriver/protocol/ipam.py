@@ -66,7 +66,7 @@ def pool_request(body: Fields, spaces: Spaces) -> tuple[PoolRequest, tuple[str, 
             subnet=subnet,
             window=window,
             family=family,
-            prefix=wanted.prefix and wanted.prefix[family == 6],
+            prefix=_prefix(wanted.prefix, family, named=subnet is not None),
             excluded=wanted.excluded,
             quarantine_s=wanted.quarantine_s,
             limit=wanted.limit,
@@ -74,6 +74,18 @@ def pool_request(body: Fields, spaces: Spaces) -> tuple[PoolRequest, tuple[str, 
         ),
         wanted.ignored,
     )
+
+
+def _prefix(wanted: tuple[int, int] | None, family: int, *, named: bool) -> int | None:
+    """Return the prefix length that is wished for a subnet; None: none is.
+
+    One length may be typed on a network of which one family has a named subnet. It is about the
+    other one then, if a subnet of this family is never that large, or never that small.
+    """
+    if wanted is None:
+        return None
+    prefix = wanted[family == 6]
+    return None if named and (prefix > 32) != (family == 6) else prefix
 
 
 def _space(asked: str, wanted: str | None, spaces: Spaces) -> str:

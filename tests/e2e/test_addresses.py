@@ -290,7 +290,7 @@ def test_the_tables_show_what_docker_shows(bed: Bed, stage: Stage, driver: str) 
     assert set(kinds.values()) == {"endpoint"}
     assert [each["address"] for each in shown() if each["auxiliary"]] == ["10.77.1.65"]
     row = next(line for line in bed.ovsnet("ipam", "pools").splitlines() if "10.77.1.0/24" in line)
-    for shown in ("10.77.1.64/28", "lab", "4/254", "[#.........] 1%", "typed", pool["id"]):
+    for shown in ("10.77.1.64/28", "lab", "4/254", "[#.........] 1%   14", "typed", pool["id"]):
         assert shown in row
     table = bed.ovsnet("ipam", "leases", "lab").splitlines()
     assert table[0].split() == ["ADDRESS", "KIND", "SINCE", "(UTC)", "SUBNET", "HOLDER"]

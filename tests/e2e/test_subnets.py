@@ -163,6 +163,11 @@ def test_a_network_may_name_the_size_of_its_automatic_subnet(
     both = ("--ipv6", "--ipam-opt", "ipam.prefix=26,72")
     dual = stage.network("dual", *both, driver=driver)
     assert (dual.subnet(), dual.subnet(6)) == ("172.24.0.192/26", "fd00:24:0:0:100::/72")
+    six_named = stage.network("six", "--ipv6", "--subnet", "fd00:77::/64", *size, driver=driver)
+    assert six_named.subnet() == "172.24.3.0/26"
+    four_named = ("--ipv6", "--ipam-opt", "ipam.prefix=72")
+    mixed = stage.network("mixed", *four_named, subnet="10.77.2.0/24", driver=driver)
+    assert mixed.subnet(6) == "fd00:24:0:0:200::/72"
     contradiction = ("--subnet", "10.77.1.0/24", *size)
     assert "ipam.prefix=26 contradicts subnet 10.77.1.0/24" in refusal(bed, *contradiction)
 

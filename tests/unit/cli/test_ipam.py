@@ -96,11 +96,11 @@ def host(case: Case, serve: Callable[[web.Application], Process]) -> Iterator[Ca
 def test_pools_show_range_network_and_how_full_they_are(shell: Shell, host: Case):
     heading, lab, other, six = shell("ipam", "pools").stdout.splitlines()
     assert heading.split()[:3] == ["SUBNET", "SPACE", "RANGE"]
-    assert lab.split()[:8] == [
-        *("10.1.0.0/24", "s", "10.1.0.0/25", "lab", "4/254", "[#.........]", "1%", "typed")
+    assert lab.split()[:9] == [
+        *("10.1.0.0/24", "s", "10.1.0.0/25", "lab", "4/254", "[#.........]", "1%", "123", "typed")
     ]
     assert other.split()[3] == "(orphan)"
-    assert six.split()[4:7] == ["0/2^64", "[..........]", "0%"]
+    assert six.split()[4:8] == ["0/2^64", "[..........]", "0%", "2^64"]
 
 
 @pytest.mark.parametrize(

@@ -406,8 +406,8 @@ def test_pools_show_what_is_reserved_where_something_is(shell: Shell, host: Case
     assert "RESERVED" not in shell("ipam", "pools").stdout
     typed(shell, "10.1.0.9", "--space", "s")
     heading, lab, other, _ = shell("ipam", "pools").stdout.splitlines()
-    assert heading.split()[4:8] == ["HELD", "USED", "RESERVED", "CHOSEN"]
-    assert (lab.split()[7], other.split()[7]) == ("1", "-")
+    assert heading.split()[4:9] == ["HELD", "USED", "FREE", "RESERVED", "CHOSEN"]
+    assert (lab.split()[8], other.split()[8]) == ("1", "-")
 
 
 class Optioned(Case):
@@ -438,9 +438,9 @@ def test_pools_show_their_options_and_what_rests(
     with serve(Optioned(tmp_path / "state.db").application()):
         heading, *_, optioned = shell("ipam", "pools").stdout.splitlines()
         found = shell.json("ipam", "pools", "10.3.0.0/24")[0]
-    assert heading.split()[6:9] == ["RESTING", "OPTIONS", "CHOSEN"]
-    assert optioned.split()[7:12] == [
-        *("1", "exclude=10.3.0.10-10.3.0.20,10.3.0.5", "quarantine=2h", "limit=5", "probe")
+    assert heading.split()[6:10] == ["FREE", "RESTING", "OPTIONS", "CHOSEN"]
+    assert optioned.split()[7:13] == [
+        *("5", "1", "exclude=10.3.0.10-10.3.0.20,10.3.0.5", "quarantine=2h", "limit=5", "probe")
     ]
     assert (found["resting"], found["reserved"], found["free"]) == (1, 0, 5)
     assert found["excluded"] == ["10.3.0.10-10.3.0.20", "10.3.0.5"]

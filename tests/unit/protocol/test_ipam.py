@@ -91,7 +91,20 @@ def test_each_family_has_its_own_prefix_length_where_two_are_named(text, four, s
     options = {"ipam.prefix": text}
     assert pool_request(Options=options, V6=False).prefix == four
     assert pool_request(Options=options, V6=True).prefix == six
-    assert pool_request(Options=options, Pool="fd00::/64").prefix == six
+
+
+@pytest.mark.parametrize(
+    ("subnet", "text", "prefix"),
+    [
+        ("fd00::/64", "26", None),
+        ("10.0.0.0/24", "72", None),
+        ("10.0.0.0/24", "26", 26),
+        ("fd00::/64", "72", 72),
+        ("fd00::/64", "26,72", 72),
+    ],
+)
+def test_a_length_for_the_other_family_is_none_for_a_named_subnet(subnet, text, prefix):
+    assert pool_request(Options={"ipam.prefix": text}, Pool=subnet).prefix == prefix
 
 
 def test_other_peoples_options_are_named():
