@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from netaddr import IPAddress, IPNetwork
 from rich.text import Text
 
 from ovsdriver.cli import ipam_reserve, ipam_store, show
 from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.flags import JSON, settings_of
-from ovsdriver.cli.outcome import EXIT_CODES
+from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
+from ovsdriver.protocol import values
 
 PAGE = 1000
 """Leases asked for at once."""
@@ -102,24 +104,32 @@ _FURTHER: Sequence[tuple[str, Callable[[dict[str, Any]], str]]] = (
 
 
 @command.command(name="leases", epilog=EXIT_CODES, short_help="List held addresses and holders.")
-@click.argument("which", metavar="[POOL|NETWORK]", default="")
+@click.argument("which", metavar="[POOL|NETWORK|ADDRESS]", default="")
 @settings_of("run_dir")
 @JSON
 def leases(settings: Settings, which: str, as_json: bool) -> None:
     """List held addresses, who holds them and since when.
 
     POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id; without one, all
-    pools are listed. Read page by page: what changes meanwhile may or may not be in it.
+    pools are listed. An ADDRESS may have a holder in each space. Read page by page: what changes
+    meanwhile may or may not be in it.
 
     \b
     Examples:
       ovsnet ipam leases lab
-      ovsnet ipam leases | grep 172.24.0.7
+      ovsnet ipam leases 172.24.0.7
     """
     daemon = Daemon(settings)
-    there = daemon.pools(which)
-    found = (_lease(daemon, each) for each in there)
-    rows = (lease for of_pool in found for lease in of_pool)
+    try:
+        address = values.address(which)
+    except ValueError:
+        there = daemon.pools(which)
+        rows: Iterator[dict[str, Any]] = (
+            lease for pool in there for lease in _leases(daemon, pool)
+        )
+    else:
+        there = [each for each in daemon.pools("") if address in IPNetwork(each["subnet"])]
+        rows = iter(_holders(daemon, address, there))
     if as_json:
         _print_json(rows)
     else:
@@ -188,13 +198,33 @@ _OF_POOL = {"pool": "id", "space": "space", "subnet": "subnet"}
 """What is said of a lease's pool beside it."""
 
 
-def _lease(daemon: Daemon, pool: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _leases(daemon: Daemon, pool: dict[str, Any]) -> Iterator[dict[str, Any]]:
     after: str | None = ""
     while after is not None:
         page = daemon.leases(pool["id"], after=after, limit=PAGE)
         for each in page["leases"]:
-            yield {name: pool[of] for name, of in _OF_POOL.items()} | each
+            yield _of_pool(pool, each)
         after = page["next"]
+
+
+def _holders(
+    daemon: Daemon, address: IPAddress, pools: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the leases of one address, of which each pool has at most one."""
+    if not pools:
+        raise Refusal(f"no pool here has the address {address}; `ovsnet ipam pools` lists them")
+    found = []
+    for pool in pools:
+        page = daemon.leases(pool["id"], after=str(address - 1), limit=1)
+        found += [_of_pool(pool, e) for e in page["leases"] if e["address"] == str(address)]
+    if not found:
+        subnets = ", ".join(f"{each['subnet']} of space {each['space']}" for each in pools)
+        raise Refusal(f"nobody holds {address} of {subnets}")
+    return found
+
+
+def _of_pool(pool: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
+    return {name: pool[of] for name, of in _OF_POOL.items()} | lease
 
 
 def _print_json(rows: Iterator[dict[str, Any]]) -> None:

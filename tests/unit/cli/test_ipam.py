@@ -138,6 +138,35 @@ def test_leases_of_several_spaces_say_which(shell: Shell, host: Case):
     assert "SPACE" not in shell("ipam", "leases", "lab").stdout
 
 
+def test_who_holds_one_address_is_told_in_each_space(shell: Shell, host: Case):
+    lines = shell("ipam", "leases", "10.1.0.2").stdout.splitlines()
+    assert [(row[0], row[-2]) for row in map(str.split, lines[1:])] == [
+        ("10.1.0.2", "s"),
+        ("10.1.0.2", "t"),
+    ]
+    (ghost,) = shell.json("ipam", "leases", "10.1.0.3")
+    assert (ghost["address"], ghost["name"], ghost["space"]) == ("10.1.0.3", "ghost", "s")
+    assert [each["kind"] for each in shell.json("ipam", "leases", "10.1.0.1")] == ["gateway"]
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("10.1.0.0", "nobody holds 10.1.0.0 of 10.1.0.0/24 of space s, 10.1.0.0/24 of space t"),
+        ("10.1.0.255", "nobody holds 10.1.0.255 of"),
+        ("fd00:1::", "nobody holds fd00:1:: of fd00:1::/64 of space s"),
+        ("10.9.0.1", "no pool here has the address 10.9.0.1; `ovsnet ipam pools` lists them"),
+        ("10.1.0", "'10.1.0' is neither a pool nor a network with pools here"),
+    ],
+)
+def test_an_address_that_nobody_holds_is_a_sentence(
+    shell: Shell, host: Case, address: str, sentence: str
+):
+    result = shell("ipam", "leases", address)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert sentence in result.stderr
+
+
 def test_leases_in_json_are_one_list_over_all_pools(shell: Shell, host: Case):
     found = shell.json("ipam", "leases")
     assert [each["address"] for each in found] == [
