@@ -453,8 +453,8 @@ class EngineSubnet:
     """``--ipam-opt``."""
     local: bool = True
     """Of scope ``local``; swarm's networks have addresses that no daemon alone lists."""
-    kept: frozenset[IPAddress] = frozenset()
-    """The gateway, as far as Docker shows it, and ``--aux-address``."""
+    kept: Mapping[IPAddress, str] = field(default_factory=dict)
+    """The gateway, as far as Docker shows it, and every ``--aux-address`` with its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

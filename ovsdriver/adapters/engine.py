@@ -176,7 +176,7 @@ def _subnets(network: Mapping[str, Any]) -> Iterable[EngineSubnet]:
     for each in ipam.get("Config") or ():
         # A gateway that the user did not type is shown with its prefix length, or not at all
         # (moby, daemon/network.go, buildIPAMResources).
-        kept = (each.get("Gateway"), *(each.get("AuxiliaryAddresses") or {}).values())
+        named = (("", each.get("Gateway")), *(each.get("AuxiliaryAddresses") or {}).items())
         if each.get("Subnet"):
             yield EngineSubnet(
                 network=NetworkId(network["Id"]),
@@ -184,7 +184,7 @@ def _subnets(network: Mapping[str, Any]) -> Iterable[EngineSubnet]:
                 ipam=ipam["Driver"],
                 options=ipam.get("Options") or {},
                 local=network["Scope"] == "local",
-                kept=frozenset(_addresses(*kept)),
+                kept={found: name for name, text in named for found in _addresses(text)},
             )
 
 

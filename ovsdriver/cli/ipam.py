@@ -260,6 +260,8 @@ def _print_rows(rows: Iterator[dict[str, Any]], pools: list[dict[str, Any]]) -> 
 
 
 def _who(lease: dict[str, Any]) -> str:
+    if lease["auxiliary"]:
+        return str(lease["auxiliary_name"] or "-")
     endpoint = f"endpoint {show.short(lease['endpoint'])}" if lease["endpoint"] else "-"
     return str(lease["container"] or lease["name"] or endpoint)
 

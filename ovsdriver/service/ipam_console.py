@@ -70,7 +70,7 @@ class IpamConsole:
         bound = state.network_of_pool(PoolId(pool))
         owners = _owners(state, bound)
         claim = _claim(state, bound, known, view)
-        listed, kept = reports.holders(view, claim), reports.auxiliary(bound, claim)
+        listed, kept = reports.holders(view, claim), reports.auxiliary(bound, claim, view)
         return reports.LeasePage(
             leases=tuple(
                 reports.lease_use(
@@ -105,7 +105,7 @@ class IpamConsole:
         bound = state.network_of_pool(pool)
         owners = _owners(state, bound)
         claim = _claim(state, bound, ipam.pool(pool), view)
-        listed, kept = reports.holders(view, claim), reports.auxiliary(bound, claim)
+        listed, kept = reports.holders(view, claim), reports.auxiliary(bound, claim, view)
         found = {}
         for address in addresses:
             lease = await ipam.lease(pool, address)
@@ -141,7 +141,7 @@ class IpamConsole:
         endpoint = _owner(state, bound, lease)
         claim = _claim(state, bound, ipam.pool(lease.pool), view)
         listed = reports.holders(view, claim).get(address)
-        kept = reports.auxiliary(bound, claim)
+        kept = reports.auxiliary(bound, claim, view)
         use = reports.lease_use(lease, endpoint, view, listed, kept)
         age_s = self._clock() - lease.created
         refusal = reports.refusal(use, bound, endpoint, age_s=age_s, claim=claim)

@@ -3,8 +3,9 @@
 The dataclasses are the admin socket's JSON, member by member.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from netaddr import IPAddress, IPRange
 
@@ -80,6 +81,8 @@ class LeaseUse:
     """That endpoint's container as Docker tells it now; empty if it is not known."""
     auxiliary: bool
     """Kept by its network without an endpoint, whatever the kind that it was asked for as."""
+    auxiliary_name: str = ""
+    """What the user called it in ``--aux-address``; empty if it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,14 +183,24 @@ def holders(view: EngineView | None, claim: EngineSubnet | None) -> Mapping[obje
     return {address: each for each in there for address in each.addresses}
 
 
-def auxiliary(network: Network | None, claim: EngineSubnet | None) -> Set[IPAddress]:
+def auxiliary(
+    network: Network | None, claim: EngineSubnet | None, view: EngineView | None
+) -> Mapping[IPAddress, str]:
     """Return the addresses of a pool's network that are kept without an endpoint.
 
     RequestAddress does not tell an ``--aux-address`` from a container's ``--ip``; the network does.
+    Docker knows their names.
     """
-    if network is not None:
-        return {address for subnet in network.subnets for address in subnet.auxiliary}
-    return frozenset() if claim is None else claim.kept
+    if network is None:
+        return {} if claim is None else claim.kept
+    names = {
+        address: name
+        for subnet in (() if view is None else view.subnets)
+        if subnet.network == network.id
+        for address, name in subnet.kept.items()
+    }
+    kept = (address for subnet in network.subnets for address in subnet.auxiliary)
+    return {address: names.get(address, "") for address in kept}
 
 
 def lease_use(
@@ -195,7 +208,7 @@ def lease_use(
     endpoint: Endpoint | None,
     view: EngineView | None,
     listed: EngineEndpoint | None = None,
-    kept: Set[IPAddress] = frozenset(),
+    kept: Mapping[IPAddress, str] = MappingProxyType({}),
 ) -> LeaseUse:
     """Return who holds an address.
 
@@ -210,6 +223,7 @@ def lease_use(
         listed = None if view is None else view.endpoints.get(endpoint.id)
     has_it = endpoint or listed
     gateway = lease.kind is LeaseKind.GATEWAY
+    auxiliary = has_it is None and not gateway and lease.address in kept
     return LeaseUse(
         address=str(lease.address),
         kind=lease.kind.value,
@@ -219,7 +233,8 @@ def lease_use(
         created=lease.created,
         endpoint=_id(has_it),
         container="" if listed is None else listed.container,
-        auxiliary=has_it is None and not gateway and lease.address in kept,
+        auxiliary=auxiliary,
+        auxiliary_name=kept[lease.address] if auxiliary else "",
     )
 
 
@@ -300,7 +315,7 @@ def holder(use: LeaseUse) -> str:
     if use.kind == LeaseKind.GATEWAY:
         return "the gateway"
     if use.kind == LeaseKind.AUX or use.auxiliary:
-        return "--aux-address"
+        return f"--aux-address {use.auxiliary_name}".rstrip()
     if use.container or use.name:
         return f"container {use.container or use.name}"
     if use.endpoint is not None:

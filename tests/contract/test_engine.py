@@ -222,9 +222,9 @@ async def test_networks_of_ipam_plugins_have_their_subnets(rig: Rig):
         cidr=IPNetwork("10.1.0.0/24"),
         ipam="ovsipam",
         options={"ipam.space": "blue"},
-        kept=frozenset(map(IPAddress, kept)),
+        kept={IPAddress(each): f"host{each}" * (each != kept[0]) for each in kept},
     )
-    assert (two.cidr, two.kept) == (IPNetwork("fd00:1::/64"), frozenset())
+    assert (two.cidr, two.kept) == (IPNetwork("fd00:1::/64"), {})
     rig.world.remove_network(LAB)
     assert (await rig.engine.read()).subnets == ()
 
@@ -324,7 +324,7 @@ async def test_a_gateway_that_docker_shows_with_its_prefix_length_is_read(daemon
     daemon.add_network(LAB, "lab")
     daemon.add_subnet(LAB, "fd00:1::7/64", kept=("fd00:1::1/64",))
     (subnet,) = (await DockerEngine(f"unix://{daemon.path}").read()).subnets
-    assert subnet.kept == {IPAddress("fd00:1::1")}
+    assert subnet.kept == {IPAddress("fd00:1::1"): ""}
     assert str(subnet.cidr) == "fd00:1::/64"
 
 

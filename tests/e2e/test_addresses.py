@@ -73,7 +73,7 @@ def test_an_ipv6_range_is_a_window_and_what_is_typed_may_lie_outside(
     assert re.search(r"fd00:77::5 of fd00:77::/64 is (held|kept) .*as an --aux-address since", said)
     by_hand = bed.try_ovsnet("ipam", "release", "fd00:77::5")
     assert "fd00:77::5 is kept for network" in by_hand.err
-    assert "(--aux-address)" in by_hand.err
+    assert "(--aux-address a)" in by_hand.err
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -298,6 +298,7 @@ def test_the_tables_show_what_docker_shows(bed: Bed, stage: Stage, driver: str) 
     assert rows["10.77.1.9"][-1] == "bob"
     assert rows[ann.address(network)][-1] == "ann"
     assert (rows["10.77.1.9"][1], rows["10.77.1.65"][1]) == ("endpoint", "aux")
+    assert rows["10.77.1.65"][-1] == "printer"
     assert rows["10.77.1.9"][2].startswith("20")
 
 

@@ -47,7 +47,10 @@ class FakeEngine:
                 ipam=ipam,
                 options=options or {},
                 local=scope == "local",
-                kept=frozenset(map(IPAddress, kept)),
+                kept={
+                    IPAddress(each): f"host{each}" if number else ""
+                    for number, each in enumerate(kept)
+                },
             )
         )
 

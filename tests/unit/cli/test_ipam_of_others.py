@@ -64,13 +64,16 @@ def test_leases_of_another_drivers_network_name_their_containers(shell: Shell, h
     two, nine = shell.json("ipam", "leases", "dockers")
     assert (nine["address"], nine["container"], nine["endpoint"]) == ("10.1.0.9", "db", SECOND)
     assert (two["address"], two["container"], two["endpoint"]) == ("10.1.0.2", "", None)
+    assert (two["auxiliary"], two["auxiliary_name"]) == (True, "host10.1.0.2")
+    row = shell("ipam", "leases", "dockers").stdout.splitlines()[1].split()
+    assert (row[1], row[-1]) == ("aux", "host10.1.0.2")
 
 
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
         ("10.1.0.9", "is held by container db"),
-        ("10.1.0.2", "(--aux-address)"),
+        ("10.1.0.2", "(--aux-address host10.1.0.2)"),
     ],
 )
 def test_addresses_that_docker_needs_are_released_by_force_only(

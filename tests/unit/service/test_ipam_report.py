@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from ipam import Lease, LeaseKind, PoolId
 from ovsdriver.domain.model import Network
+from ovsdriver.ports import EngineSubnet, EngineView
 from ovsdriver.service import ipam_report as reports
 from tests.builders import a_network, a_subnet, an_endpoint
 
@@ -26,7 +27,7 @@ def a_lease(address: IPAddress) -> Lease:
 
 
 def test_an_auxiliary_address_is_kept_for_its_network(network: Network) -> None:
-    kept = reports.auxiliary(network, None)
+    kept = reports.auxiliary(network, None, None)
     use = reports.lease_use(a_lease(PRINTER), None, None, kept=kept)
     assert (use.kind, use.auxiliary) == ("endpoint", True)
     assert reports.holder(use) == "--aux-address"
@@ -36,8 +37,23 @@ def test_an_auxiliary_address_is_kept_for_its_network(network: Network) -> None:
     assert "`docker network rm` releases it with its network" in said
 
 
+def test_docker_knows_what_an_auxiliary_address_is_called(network: Network) -> None:
+    listed = EngineSubnet(
+        network=network.id,
+        cidr=IPNetwork("10.1.0.0/24"),
+        ipam="ovsipam",
+        kept={IPAddress("10.1.0.1"): "", PRINTER: "printer"},
+    )
+    view = EngineView(id="ENGINE", version="26", networks={}, endpoints={}, subnets=(listed,))
+    kept = reports.auxiliary(network, None, view)
+    assert kept == {PRINTER: "printer"}
+    use = reports.lease_use(a_lease(PRINTER), None, view, kept=kept)
+    assert use.auxiliary_name == "printer"
+    assert reports.holder(use) == "--aux-address printer"
+
+
 def test_an_address_that_no_endpoint_has_any_more_is_not_kept(network: Network) -> None:
-    kept = reports.auxiliary(network, None)
+    kept = reports.auxiliary(network, None, None)
     use = reports.lease_use(a_lease(IPAddress("10.1.0.41")), None, None, kept=kept)
     assert not use.auxiliary
     assert reports.holder(use) == "nobody that is known here"
@@ -45,10 +61,10 @@ def test_an_address_that_no_endpoint_has_any_more_is_not_kept(network: Network) 
 
 
 def test_an_address_that_an_endpoint_has_is_the_endpoint_s(network: Network) -> None:
-    kept = reports.auxiliary(network, None)
+    kept = reports.auxiliary(network, None, None)
     use = reports.lease_use(a_lease(PRINTER), an_endpoint(), None, kept=kept)
     assert not use.auxiliary
 
 
 def test_a_pool_without_a_network_keeps_nothing() -> None:
-    assert reports.auxiliary(None, None) == frozenset()
+    assert reports.auxiliary(None, None, None) == {}

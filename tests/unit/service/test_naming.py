@@ -61,7 +61,7 @@ async def test_a_container_of_another_driver_is_named_while_it_is_the_lease_of_t
     await witness.read()
     assert naming.container(pool, lease) == "web"
     assert list(naming.containers(pool)) == [(IPAddress("10.77.1.9"), "web")]
-    assert naming.auxiliary(pool) == {IPAddress("10.77.1.1"), IPAddress("10.77.1.8")}
+    assert set(naming.auxiliary(pool) or ()) == {IPAddress("10.77.1.1"), IPAddress("10.77.1.8")}
     host.engine.add_subnet(NetworkId("d1" * 32), "10.77.1.0/24")
     await witness.read()
     assert naming.container(pool, lease) == "", "either network may have the pool"
