@@ -53,6 +53,7 @@ from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.console import Console, Works
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.port_flows import FlowRules
@@ -437,6 +438,14 @@ class _Product:
             )
             witness.on_end(publisher.daemon_ended)
             shaper = Shaper(state=state, notes=state, shapes=world.shapes)
+            mirrors = Mirrors(
+                owner=settings.instance,
+                state=state,
+                notes=state,
+                switch=world.switch,
+                links=world.links,
+                nics=world.nics,
+            )
             networks = Networks(
                 owner=settings.instance,
                 defaults=Defaults(
@@ -461,6 +470,7 @@ class _Product:
                 rules=rules,
                 publisher=publisher,
                 shaper=shaper,
+                mirrors=mirrors,
                 locks=locks,
             )
             flows = FlowRules(state=state, switch=world.switch, flows=world.flows)
@@ -475,6 +485,7 @@ class _Product:
                 publisher=publisher,
                 flows=flows,
                 shaper=shaper,
+                mirrors=mirrors,
                 listed=witness.lists,
             )
             reconciler = Reconciler(
@@ -486,6 +497,7 @@ class _Product:
                 publisher=publisher,
                 flows=flows,
                 shaper=shaper,
+                mirrors=mirrors,
                 switch=world.switch,
                 links=world.links,
             )
@@ -510,6 +522,7 @@ class _Product:
                         firewall=firewall,
                         flows=world.flows,
                         uplinks=uplinks,
+                        mirrors=mirrors,
                         publisher=publisher,
                     ),
                     publisher=publisher,

@@ -14,6 +14,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import PoolId
 from ovsdriver.domain.firewall import FirewallPlan
 from ovsdriver.domain.flows import PortFlows
+from ovsdriver.domain.mirroring import Mirror
 from ovsdriver.domain.model import (
     NO_OPTIONS,
     Bridge,
@@ -100,6 +101,14 @@ class Switch(Protocol):
         Not ``awaited``: when it is committed. A port of that name that is not ours, a NIC that is
         in another one: ConflictError. vswitchd reports an error or does not answer in time:
         UnavailableError, and the rows are removed again.
+        """
+        ...
+
+    async def ensure_mirrors(self, bridge: str, mirrors: Sequence[Mirror]) -> bool:
+        """Make the mirrors of ours on a bridge exactly these; False if they already were.
+
+        Somebody else's mirror leads to one of their ports, or has its name: ConflictError. No
+        such bridge or port: UnavailableError.
         """
         ...
 

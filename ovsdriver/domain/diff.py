@@ -119,7 +119,9 @@ def compare(
         f"port {port.name} on bridge {port.bridge} carries our mark and has no record; if no "
         f"container uses it, remove it: ovs-vsctl del-port {port.bridge} {port.name}"
         for port in ports.values()
-        if port.external_ids.get(names.OWNER_KEY) == owner and port.name not in expected
+        if port.external_ids.get(names.OWNER_KEY) == owner
+        and port.name not in expected
+        and port.external_ids.get(names.PURPOSE_KEY) != names.MIRROR  # settled with the mirrors
     )
     return Difference(repairs=(*finishing, *making), beyond=tuple(beyond), lost=lost)
 

@@ -111,6 +111,37 @@ class Lacp(StrEnum):
     ACTIVE = "active"
 
 
+class MirrorKind(StrEnum):
+    """Where copies of packets are led (``ovs.mirror``)."""
+
+    SINK = "sink"
+    """To a container that asks for them, by a word."""
+    NIC = "nic"
+    GRE = "gre"
+    ERSPAN = "erspan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorTarget:
+    """Where copies of packets are led; one of the following."""
+
+    kind: MirrorKind
+    sink: str = ""
+    """``ovs.sink`` of the container that gets them."""
+    nic: str = ""
+    remote: IPAddress | None = None
+    """The host that gets them in GRE or ERSPAN packets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """What Open vSwitch wraps the frames in that leave by a port of its own making."""
+
+    kind: str
+    """``Interface.type``: ``gre`` or ``erspan``."""
+    remote: IPAddress
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPlace:
     """A bridge's own port as the host's place on the wire, with what its NIC had."""
@@ -250,6 +281,8 @@ class Network:
     port: PortKind = PortKind.VETH
     guard: bool = False
     """Its containers send with the MAC and the addresses that they were given, and no others."""
+    mirror: MirrorTarget | None = None
+    """Where copies of everything in its VLAN are led."""
     rate: Rate | None = None
     """Of each container; None, as of the following: no limit."""
     burst: int | None = None
@@ -329,6 +362,10 @@ class Endpoint:
     """It does not talk to other protected ports of its bridge (``ovs.protected``)."""
     guard: bool | None = None
     """Its own; None: the network's."""
+    mirror: MirrorTarget | None = None
+    """Where copies of what it sends and gets are led."""
+    sink: str | None = None
+    """It gets copies that are led to this word, and nothing else."""
     rate: Rate | None = None
     """Its own; None, as of the following: the network's."""
     burst: int | None = None
@@ -386,6 +423,8 @@ class Port:
     """OpenFlow port number, 1 to 65279; None: any."""
     protected: bool = False
     """It does not talk to other protected ports of its bridge."""
+    tunnel: Tunnel | None = None
+    """It leads to another host, and has no device."""
     mac: EUI | None = None
     """For internal ports in the host's namespace, which vswitchd gives this address."""
     mtu: int | None = None

@@ -8,7 +8,7 @@ a port still looks first whose it is.
 import hashlib
 from collections.abc import Mapping
 
-from netaddr import EUI, IPNetwork, mac_unix_expanded
+from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
 from ovsdriver.domain.model import (
     Endpoint,
@@ -26,7 +26,10 @@ ENDPOINT_KEY = "ovsnet-endpoint"
 ADDRESS_KEY = "ovsnet-address"
 PURPOSE_KEY = "ovsnet-purpose"
 """``probe`` on a port that addresses are asked from: nobody would know it from its name; and
-``uplink`` on one that joins NICs to a bridge."""
+``uplink`` on one that joins NICs to a bridge; and :data:`MIRROR`."""
+
+MIRROR = "mirror"
+"""Purpose of a port that mirrors lead to."""
 
 _ID_DIGITS = 12
 
@@ -75,6 +78,22 @@ def bond_port(bridge: str) -> str:
 def uplink_bridge(nic: str) -> str:
     """Return the name of the bridge that is made for an uplink: ``br-`` and the NIC's."""
     return f"br-{nic[-_ID_DIGITS:]}"
+
+
+def network_mirror(network: NetworkId) -> str:
+    """Return the name of the mirror of a network; no device has it."""
+    return f"ovm-n{network[:_ID_DIGITS]}"
+
+
+def endpoint_mirror(endpoint: EndpointId) -> str:
+    """Return the name of the mirror of an endpoint; no device has it."""
+    return f"ovm-e{endpoint[:_ID_DIGITS]}"
+
+
+def mirror_tunnel(bridge: str, kind: str, remote: IPAddress) -> str:
+    """Return the name of the port by which a bridge's mirrors reach another host."""
+    text = f"{bridge}/{kind}/{remote}"
+    return f"ovx{hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS]}"
 
 
 def mac_text(mac: EUI) -> str:
@@ -145,6 +164,19 @@ def probe_ids(owner: str, network: Network) -> Mapping[str, str]:
 def uplink_ids(owner: str) -> Mapping[str, str]:
     """Return the ``external_ids`` of an uplink's Port and Interfaces; it is of no one network."""
     return {OWNER_KEY: owner, PURPOSE_KEY: "uplink"}
+
+
+def mirror_ids(
+    owner: str, network: NetworkId, endpoint: EndpointId | None = None
+) -> Mapping[str, str]:
+    """Return the ``external_ids`` of a Mirror."""
+    ids = {OWNER_KEY: owner, NETWORK_KEY: str(network)}
+    return ids if endpoint is None else {**ids, ENDPOINT_KEY: str(endpoint)}
+
+
+def mirror_output_ids(owner: str) -> Mapping[str, str]:
+    """Return the ``external_ids`` of a port that mirrors lead to, but for containers'."""
+    return {OWNER_KEY: owner, PURPOSE_KEY: MIRROR}
 
 
 def endpoint_ids(owner: str, endpoint: Endpoint) -> Mapping[str, str]:

@@ -47,6 +47,20 @@ class ObservedPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedMirror:
+    """A mirror of ours as the switch has it."""
+
+    name: str
+    output: str = ""
+    """Name of a port; empty: that is gone."""
+    vlans: tuple[int, ...] = ()
+    everything: bool = False
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedBridge:
     """A bridge as the switch has it, ours or not."""
 
@@ -60,6 +74,8 @@ class ObservedBridge:
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ports: tuple[ObservedPort, ...] = ()
     """Without the bridge's own local port."""
+    mirrors: tuple[ObservedMirror, ...] = ()
+    """Those with our mark."""
     local_tag: int | None = None
     """Of its own local port."""
 

@@ -186,6 +186,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=options.port,
         guard=options.guard,
+        mirror=options.mirror,
         rate=options.rate,
         burst=options.burst,
         broadcast=options.broadcast,

@@ -34,6 +34,8 @@ def with_options(
         ofport=options.ofport,
         protected=options.protected,
         guard=options.guard,
+        mirror=options.mirror,
+        sink=options.sink,
         rate=options.rate,
         burst=options.burst,
         broadcast=options.broadcast,
@@ -71,6 +73,11 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         mtu=desired.mtu(network, endpoint),
         internal=endpoint.port is PortKind.INTERNAL,
     )
+    if endpoint.sink is not None and endpoint.mirror is not None:
+        raise InvalidOptionError(
+            "ovs.sink and ovs.mirror contradict each other: a container that gets copies of "
+            "others' packets has none of its own there; leave one of them out"
+        )
     if desired.guarded(network, endpoint):
         trunk = desired.vlan_mode(network, endpoint).has_trunks
         guarding.refuse_unpinnable(endpoint, trunk=trunk)

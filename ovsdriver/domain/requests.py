@@ -11,6 +11,7 @@ from ovsdriver.domain.model import (
     Datapath,
     EndpointId,
     Lacp,
+    MirrorTarget,
     Mode,
     NetworkId,
     PortKind,
@@ -54,6 +55,7 @@ class NetworkOptions:
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of ports that are published without one: at most one of each family."""
     guard: bool = False
+    mirror: MirrorTarget | None = None
     rate: Rate | None = None
     burst: int | None = None
     broadcast: int | None = None
@@ -80,6 +82,8 @@ class EndpointOptions:
     ofport: int | None = None
     protected: bool = False
     guard: bool | None = None
+    mirror: MirrorTarget | None = None
+    sink: str | None = None
     rate: Rate | None = None
     burst: int | None = None
     broadcast: int | None = None

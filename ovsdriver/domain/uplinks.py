@@ -31,6 +31,8 @@ class NicPort:
     trunks: tuple[int, ...] = ()
     vlan_mode: str = ""
     internal: bool = False
+    mirror: bool = False
+    """Mirrors of ours lead to it."""
 
     def carries(self, tag: int) -> bool:
         """Whether frames of VLAN ``tag`` cross it (0: those without a tag)."""
@@ -103,6 +105,7 @@ def _port(nic: str, bridges: Mapping[str, ObservedBridge], owner: str) -> NicPor
                     trunks=port.trunks,
                     vlan_mode=port.vlan_mode,
                     internal=port.internal,
+                    mirror=port.external_ids.get(names.PURPOSE_KEY) == names.MIRROR,
                 )
     return None
 
@@ -330,6 +333,11 @@ def _nic(
         what = "a container's link"
     if what is not None:
         raise UnsupportedError(f"ovs.uplink={name}: this is {what}, not a NIC; name a NIC")
+    if nic.port is not None and nic.port.mirror:
+        raise ConflictError(
+            f"ovs.uplink={name}: mirrors lead to it (ovs.mirror=nic:{name}), and such a port takes "
+            "nothing else; name another NIC"
+        )
     if nic.port is not None and nic.port.bridge != bridge:
         raise ConflictError(
             f"ovs.uplink={name}: it is a port of bridge {nic.port.bridge}; use that bridge with "

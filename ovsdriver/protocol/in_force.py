@@ -11,10 +11,10 @@ from typing import Any
 from netaddr import EUI
 
 from ovsdriver.domain import desired, vlans
-from ovsdriver.domain.model import Endpoint, Network
+from ovsdriver.domain.model import Endpoint, MirrorTarget, Network
 from ovsdriver.domain.names import mac_text
 from ovsdriver.domain.shaping import Rate
-from ovsdriver.protocol import options, shapes
+from ovsdriver.protocol import mirror_target, options, shapes
 from ovsdriver.protocol.options import Scope
 
 
@@ -56,6 +56,10 @@ def _vlan(tag: int | None) -> str | None:
     return None if tag is None else str(tag or "none")
 
 
+def _mirror(target: MirrorTarget | None) -> str | None:
+    return None if target is None else mirror_target.text(target)
+
+
 def _rate(rate: Rate | None) -> str | None:
     return None if rate is None else shapes.rate_text(rate)
 
@@ -81,6 +85,7 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
     "uplink": _uplink(lambda uplink: "+".join(uplink.nics)),
     "bond": _uplink(lambda uplink: uplink.bond),
     "lacp": _uplink(lambda uplink: uplink.lacp),
+    "mirror": lambda network: _mirror(network.mirror),
     "rate": lambda network: _rate(network.rate),
     "delay_us": lambda network: _time(network.delay_us),
     "jitter_us": lambda network: _time(network.jitter_us),
@@ -89,6 +94,7 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
 }
 
 _FOLLOWING: Mapping[str, Callable[[Network, Endpoint], object]] = {
+    "mirror": lambda _, endpoint: _mirror(endpoint.mirror),
     "rate": lambda network, endpoint: _rate(desired.shaping(network, endpoint).rate),
     "burst": lambda network, endpoint: desired.shaping(network, endpoint).burst,
     "broadcast": lambda network, endpoint: desired.shaping(network, endpoint).broadcast,

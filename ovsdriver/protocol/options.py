@@ -21,7 +21,7 @@ from netaddr import IPAddress, IPRange
 from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
-from ovsdriver.protocol import shapes, values
+from ovsdriver.protocol import mirror_target, shapes, values
 from ovsdriver.protocol.values import quote
 
 
@@ -317,6 +317,16 @@ TABLE: Sequence[Option] = (
         help="Part of the packets that is lost, `1%`, each way.",
     ),
     Option(
+        name="ovs.mirror",
+        scope=Scope.NETWORK,
+        field="mirror",
+        parse=mirror_target.parse,
+        default="none",
+        help="Where copies of all packets in the network's VLAN are led: `sink:WORD`, a container "
+        "of the same bridge with `ovs.sink=WORD`; `nic:eth2`, a NIC of this host; `gre:ADDRESS` or "
+        "`erspan:ADDRESS`, another host.",
+    ),
+    Option(
         name="ovs.gateway",
         scope=Scope.NETWORK,
         field="gateways",
@@ -570,6 +580,23 @@ TABLE: Sequence[Option] = (
         parse=shapes.loss_ppm,
         default="the network's",
         help="As for a network.",
+    ),
+    Option(
+        name="ovs.mirror",
+        scope=Scope.ENDPOINT,
+        field="mirror",
+        parse=mirror_target.parse,
+        default="none",
+        help="Where copies of what this container sends and gets are led, as for a network.",
+    ),
+    Option(
+        name="ovs.sink",
+        scope=Scope.ENDPOINT,
+        field="sink",
+        parse=values.label,
+        default="none",
+        help="This container gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing "
+        "else on this interface: it should be on another network as well.",
     ),
     Option(
         name="ipam.space",

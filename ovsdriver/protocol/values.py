@@ -26,6 +26,7 @@ T = TypeVar("T")
 _SHOWN = 80
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
 _SPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_LABEL = _SPACE
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,11}")
 _PREFIXED = re.compile(r"([^/]+)/([0-9]{1,3})")
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)?")
@@ -236,6 +237,16 @@ def interface_prefix(text: str) -> str:
         raise ValueError(
             f"{quote(text)} cannot begin an interface's name; use at most 12 letters, digits, "
             "`-` and `_`, a letter first: Docker appends a number, and 15 bytes is the most"
+        )
+    return text
+
+
+def label(text: str) -> str:
+    """Read a word that a person chose to call something by."""
+    if not _LABEL.fullmatch(text):
+        raise ValueError(
+            f"{quote(text)} cannot be used here; use 1 to 63 letters, digits, `-`, `_` and `.`, a "
+            "letter or digit first"
         )
     return text
 

@@ -35,6 +35,7 @@ from ovsdriver.errors import (
 )
 from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.networks import SWITCH_WAIT_S, Change
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.publisher import Publisher
@@ -69,6 +70,7 @@ class Endpoints:
         publisher: Publisher,
         flows: FlowRules,
         shaper: Shaper,
+        mirrors: Mirrors,
         listed: Callable[[EndpointId], bool],
     ) -> None:
         """Join the parts.
@@ -86,6 +88,7 @@ class Endpoints:
         self._publisher = publisher
         self._flows = flows
         self._shaper = shaper
+        self._mirrors = mirrors
         self._listed = listed
 
     async def create(self, new: NewEndpoint) -> EUI | None:
@@ -118,8 +121,7 @@ class Endpoints:
             endpoint = port_planning.with_options(
                 endpoint, new.options, network, two_tags=self._two_tags()
             )
-            self._flows.check(network, endpoint)
-            await self._shaper.check(desired.shaping(network, endpoint))
+            await self._check(network, endpoint)
             undo.push_async_callback(self._undone, self._state.forget_endpoint, new.id)
             await self._state.put_endpoint(endpoint)
             # Whoever changes the network looks at the endpoints that are recorded by then.
@@ -172,6 +174,7 @@ class Endpoints:
             await self._plug(attachment, fresh=fresh)
             await self._flows.ensure(network, endpoint)
             await self._shaper.ensure(network, endpoint)
+            await self._mirrors.follow(network, endpoint)
             await self._relist(network, endpoint)
             undo.pop_all()
         if unpublished:
@@ -344,8 +347,7 @@ class Endpoints:
                 raise UnknownObjectError(f"endpoint {endpoint_id[:12]} was removed meanwhile")
             network = self._network(before.network)
             after = replanning.endpoint(before, wish(before), network, two_tags=self._two_tags())
-            self._flows.check(network, after)
-            await self._shaper.check(desired.shaping(network, after))
+            await self._check(network, after)
             if after != before:
                 await self._state.put_endpoint(after)
             pending = ""
@@ -382,6 +384,7 @@ class Endpoints:
         await self._switch.ensure_port(port)
         await self._flows.ensure(network, endpoint)
         await self._shaper.ensure(network, endpoint)
+        await self._mirrors.follow(network, endpoint)
 
     async def attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
         """Return the plumbing of ``endpoint``, with the checksum offload its bridge needs."""
@@ -440,6 +443,12 @@ class Endpoints:
         if self._datapath(network) is Datapath.SYSTEM:
             return True
         return await self._links.tso(network.segment.bridge)
+
+    async def _check(self, network: Network, endpoint: Endpoint) -> None:
+        """Refuse what this host cannot do, as far as only trying or looking tells."""
+        self._flows.check(network, endpoint)
+        await self._shaper.check(desired.shaping(network, endpoint))
+        await self._mirrors.check(endpoint.mirror, network.segment.bridge, self._datapath(network))
 
     def _two_tags(self) -> bool:
         switch = self._switch.status()
@@ -508,6 +517,7 @@ class Endpoints:
         await self._flows.remove(endpoint, at)
         network = self._state.network(endpoint.network)
         if network is not None:
+            await self._mirrors.follow(network, endpoint)
             await self._relist(network, endpoint)
 
     async def _name_free(self, link: str) -> None:

@@ -25,6 +25,7 @@ from ovsdriver.errors import (
 )
 from ovsdriver.ports import Links, Route, State, Switch
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.rules import Rules
 from ovsdriver.service.shaper import Shaper
@@ -75,6 +76,7 @@ class Networks:
         rules: Rules,
         publisher: Publisher,
         shaper: Shaper,
+        mirrors: Mirrors,
         locks: Locks,
     ) -> None:
         self._owner = owner
@@ -88,6 +90,7 @@ class Networks:
         self._rules = rules
         self._publisher = publisher
         self._shaper = shaper
+        self._mirrors = mirrors
         self._locks = locks
         self._planning = asyncio.Lock()
 
@@ -332,7 +335,7 @@ class Networks:
             ),
             self._defaults,
         )
-        await self._shaper.check(combined(plan, planning.NO_WISH))
+        await self._check(plan)
         self._refuse_unfit(current, plan)
         if observed is not None and plan.segment.tag != current.segment.tag:
             self._warn(plan, observed)
@@ -372,10 +375,15 @@ class Networks:
             self._defaults,
             bridge=name,
         )
-        await self._shaper.check(combined(plan, planning.NO_WISH))
+        await self._check(plan)
         if observed is not None:
             self._warn(plan, observed)
         return plan
+
+    async def _check(self, plan: Network) -> None:
+        """Refuse what this host cannot do, as far as only trying or looking tells."""
+        await self._shaper.check(combined(plan, planning.NO_WISH))
+        await self._mirrors.check(plan.mirror, plan.segment.bridge, plan.segment.datapath)
 
     def _known_nics(
         self, nics: Sequence[str], links: Mapping[str, ObservedLink], routes: Sequence[Route]
@@ -447,6 +455,8 @@ class Networks:
         else:
             # a container's list may have named this VLAN when no network had it
             await self._uplinks.relist(network.segment.bridge)
+        if network.mirror is not None or self._mirrors.known(network.segment.bridge):
+            await self._mirrors.settle(network.segment.bridge)
         probe = desired.probe(network, owner=self._owner)
         if probe is not None:
             await self._switch.ensure_port(probe.port)
@@ -516,6 +526,8 @@ class Networks:
         for of_host in (gateway, desired.probe(network, owner=self._owner)):
             if of_host is not None:
                 await self._switch.remove_port(of_host.port.name)
+        if self._mirrors.known(network.segment.bridge):
+            await self._mirrors.settle(network.segment.bridge)
         await self._remove_bridge(network)
         await self._state.forget_network(network.id)
         if gateway is not None:

@@ -101,6 +101,9 @@ class FlowRules:
 
     async def look(self) -> Seen:
         """Compare every bridge that has flows of ours, or may have some of an earlier process."""
+        for each in tuple(self._held):
+            if self._state.endpoint(each) is None:  # it went with its network
+                del self._held[each]
         differing: list[EndpointId] = []
         mended: list[str] = []
         failed: list[str] = []

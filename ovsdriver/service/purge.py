@@ -8,6 +8,7 @@ from ipam.service import Ipam
 from ovsdriver.domain import names
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Firewall, Flows, HostNotes, Links, Nics, State, Switch
+from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.port_flows import clear
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.uplinks import Uplinks, free_marked
@@ -97,6 +98,7 @@ class MarkPurge:
             await clear(self._switch, self._flows)
             await self._free_uplinks()
             await self._empty_switch(tally)
+            await self._free_mirrors()
         except DriverError as error:
             tally.failed.append(str(error))
         try:
@@ -137,6 +139,8 @@ class MarkPurge:
 
     async def _empty_switch(self, tally: _Tally) -> None:
         for bridge in self._switch.bridges().values():
+            if bridge.mirrors:
+                await self._switch.ensure_mirrors(bridge.name, ())
             for port in bridge.ports:
                 if port.external_ids.get(names.OWNER_KEY) != self._owner:
                     continue
@@ -156,6 +160,9 @@ class MarkPurge:
     async def _free_uplinks(self) -> None:
         """Take NICs out of bridges; how they were before is not known here."""
         await free_marked(self._owner, self._switch, self._nics)
+
+    async def _free_mirrors(self) -> None:
+        """Make NICs that mirrors led to as they were, which is not known here."""
 
     async def _forget(self, tally: _Tally) -> None:
         """Remove the records, of which there are none here."""
@@ -177,6 +184,7 @@ class Purge(MarkPurge):
         firewall: Firewall,
         flows: Flows,
         uplinks: Uplinks,
+        mirrors: Mirrors,
         publisher: Publisher,
     ) -> None:
         super().__init__(
@@ -187,9 +195,13 @@ class Purge(MarkPurge):
         self._ipam = ipam
         self._publisher = publisher
         self._uplinks = uplinks
+        self._mirrors = mirrors
 
     async def _free_uplinks(self) -> None:
         await self._uplinks.release_all()
+
+    async def _free_mirrors(self) -> None:
+        await self._mirrors.release_all()
 
     async def _forget(self, tally: _Tally) -> None:
         for network in self._state.networks():

@@ -18,6 +18,7 @@ from ovsdriver.domain.model import Datapath, EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, State, Switch
 from ovsdriver.service.endpoints import Endpoints
+from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.networks import Networks
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.publisher import Publisher
@@ -64,6 +65,7 @@ class Reconciler:
         publisher: Publisher,
         flows: FlowRules,
         shaper: Shaper,
+        mirrors: Mirrors,
         switch: Switch,
         links: Links,
         clock: Callable[[], float] = time.time,
@@ -78,6 +80,7 @@ class Reconciler:
         self._publisher = publisher
         self._flows = flows
         self._shaper = shaper
+        self._mirrors = mirrors
         self._switch = switch
         self._links = links
         self._clock = clock
@@ -128,6 +131,7 @@ class Reconciler:
         async with self._looking:
             mended: list[str] = []
             failed: list[str] = []
+            waiting: list[str] = []
             beyond: tuple[str, ...] = ()
             try:
                 if await self._networks.ensure_firewall():
@@ -143,6 +147,10 @@ class Reconciler:
                     await self._mend(repair, mended, failed)
                 await self._match_offload(mended, failed)
                 await self._match_flows(mended, failed)
+            mirrors = await self._mirrors.look()
+            for found, all_found in zip(mirrors, (mended, failed, waiting), strict=True):
+                all_found.extend(found)
+            beyond = (*beyond, *waiting)
             for found, all_found in zip(await self._shaper.look(), (mended, failed), strict=True):
                 all_found.extend(found)
             self._report(

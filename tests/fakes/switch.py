@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ovsdriver.domain import names
+from ovsdriver.domain.mirroring import Mirror
 from ovsdriver.domain.model import Bridge, Datapath, Port, UplinkPort
-from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.observed import ObservedBridge, ObservedMirror, ObservedPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import SwitchStatus
 
@@ -27,6 +28,9 @@ class FakeSwitch:
         self._bridges: dict[str, ObservedBridge] = {}
         self._ports: dict[str, ObservedPort] = {}
         self._callbacks: list[Callable[[], None]] = []
+        self.mirrored_by_others: set[str] = set()
+        """Ports that mirrors of somebody else lead to."""
+        self._mirrors: dict[str, tuple[Mirror, ...]] = {}
         self._numbers = iter(range(1, 1 << 16))
 
     def put_bridge(self, bridge: ObservedBridge) -> None:
@@ -66,7 +70,7 @@ class FakeSwitch:
             return {}
         return {
             name: replace(
-                bridge,
+                self._mirrored(bridge),
                 ports=tuple(
                     sorted(
                         (port for port in self._ports.values() if port.bridge == name),
@@ -78,7 +82,25 @@ class FakeSwitch:
         }
 
     def bridge(self, name: str) -> ObservedBridge | None:
-        return self._bridges.get(name) if self.available else None
+        bridge = self._bridges.get(name) if self.available else None
+        return self._mirrored(bridge) if bridge is not None else None
+
+    def _mirrored(self, bridge: ObservedBridge) -> ObservedBridge:
+        return replace(
+            bridge, mirrors=tuple(map(self._observed, self._mirrors.get(bridge.name, ())))
+        )
+
+    def _observed(self, mirror: Mirror) -> ObservedMirror:
+        ports = (mirror.port,) if mirror.port in self._ports and mirror.port else ()
+        return ObservedMirror(
+            name=mirror.name,
+            output=mirror.output if mirror.output in self._ports else "",
+            vlans=() if mirror.vlan is None else (mirror.vlan,),
+            everything=mirror.port is None,
+            sources=ports,
+            destinations=ports,
+            external_ids={**mirror.external_ids, names.OWNER_KEY: self._owner},
+        )
 
     def port(self, name: str) -> ObservedPort | None:
         return self._ports.get(name) if self.available else None
@@ -178,6 +200,25 @@ class FakeSwitch:
         )
         self._changed(True)
 
+    async def ensure_mirrors(self, bridge: str, mirrors: Sequence[Mirror]) -> bool:
+        self._called("ensure_mirrors", bridge)
+        if bridge not in self._bridges:
+            if not mirrors:
+                return False
+            raise UnavailableError(f"no bridge {bridge}")
+        for each in mirrors:
+            for port in (each.output, *([each.port] if each.port else [])):
+                if port not in self._ports:
+                    raise UnavailableError(f"no port {port}")
+            if each.output in self.mirrored_by_others:
+                raise ConflictError(f"a mirror of others leads to {each.output}")
+        before = self._mirrors.get(bridge, ())
+        self._mirrors[bridge] = tuple(sorted(mirrors, key=lambda each: each.name))
+        if set(map(_mirror_text, before)) == set(map(_mirror_text, mirrors)):
+            return False
+        self._changed(True)
+        return True
+
     async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
         for port in ports:
             _check(port)
@@ -260,8 +301,13 @@ def foreign_bridge(name: str, datapath: Datapath = Datapath.NETDEV) -> ObservedB
     return ObservedBridge(name=name, datapath=datapath, owned=False)
 
 
+def _mirror_text(mirror: Mirror) -> str:
+    return f"{mirror.name} {mirror.output} {mirror.vlan} {mirror.port}"
+
+
 def _check(port: Port) -> None:
-    if port.tag is not None and not 0 <= port.tag <= 4094:
+    highest = 4095 if port.external_ids.get(names.PURPOSE_KEY) == names.MIRROR else 4094
+    if port.tag is not None and not 0 <= port.tag <= highest:
         raise InvalidOptionError(f"port {port.name}: VLAN tag {port.tag} is not 0 to 4094")
     says_tag, says_trunks = port.tag is not None, bool(port.trunks)
     if (says_tag, says_trunks) != (port.vlan_mode.has_tag, port.vlan_mode.has_trunks):

@@ -24,6 +24,7 @@ from ovsdriver.adapters.switch.rows import (
     update,
 )
 from ovsdriver.domain import names
+from ovsdriver.domain.mirroring import NOBODYS_TAG
 from ovsdriver.domain.model import Port, VlanMode
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 
@@ -64,8 +65,13 @@ def _check_tag(port: Port) -> None:
     if not port.vlan_mode.has_tag:
         if tag is not None:
             raise InvalidOptionError(f"port {port.name}: a trunk has no VLAN tag ({tag!r})")
-    elif not isinstance(tag, int) or isinstance(tag, bool) or not 0 <= tag <= 4094:
+    elif not isinstance(tag, int) or isinstance(tag, bool) or not 0 <= tag <= _highest_tag(port):
         raise InvalidOptionError(f"port {port.name}: VLAN tag {tag!r} is not one of 0 to 4094")
+
+
+def _highest_tag(port: Port) -> int:
+    leads_away = port.external_ids.get(names.PURPOSE_KEY) == names.MIRROR
+    return NOBODYS_TAG if leads_away else NOBODYS_TAG - 1
 
 
 class EnsurePort:
@@ -84,7 +90,7 @@ class EnsurePort:
         self._port = port
         self._owner = owner
         self._serial = serial
-        self._device = None if port.internal else device
+        self._device = None if port.internal or port.tunnel is not None else device
         self.made = False
         """Rows were inserted by this plan."""
 
@@ -133,7 +139,8 @@ class EnsurePort:
 
     @property
     def _type(self) -> str:
-        return "internal" if self._port.internal else ""
+        tunnel = self._port.tunnel
+        return tunnel.kind if tunnel is not None else "internal" if self._port.internal else ""
 
     def _taken(self, by: str) -> ConflictError:
         name = self._port.name
@@ -150,6 +157,13 @@ class EnsurePort:
         if port.mtu is not None:
             columns["mtu_request"] = port.mtu
         return columns
+
+    def _options(self) -> dict[str, str]:
+        tunnel = self._port.tunnel
+        if tunnel is None:
+            return {}
+        session = {"erspan_ver": "1", "key": "1"} if tunnel.kind == "erspan" else {}
+        return {"remote_ip": str(tunnel.remote), **session}
 
     def _wanted_port(self) -> dict[str, Any]:
         port = self._port
@@ -200,6 +214,8 @@ class EnsurePort:
         }
         if port.ofport is not None:
             interface["ofport_request"] = port.ofport
+        if options := self._options():
+            interface["options"] = to_map(options)
         row = {
             "name": port.name,
             "interfaces": ["named-uuid", interface_name],
@@ -223,12 +239,13 @@ class EnsurePort:
             *add_ids(row, "Port", ids),
             *update(interface, "Interface", self._replug(replica, interface)),
             *add_ids(interface, "Interface", {**ids, **self._device_ids()}),
+            *add_pairs(interface, "Interface", "options", self._options()),
         ]
 
     def _replug(self, replica: Replica, interface: Row) -> dict[str, Any]:
         """Return the Interface's columns, its device opened anew if need be."""
         wanted = self._wanted_interface()
-        if self._port.moves:
+        if self._port.moves or self._port.tunnel is not None:
             return wanted  # opened anew it would be gone from its container
         return wanted | reopening(replica, interface, self._device, number=self._port.ofport)
 

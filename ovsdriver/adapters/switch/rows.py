@@ -26,6 +26,7 @@ WATCHED: Mapping[str, Sequence[str]] = {
         "datapath_type",
         "fail_mode",
         "controller",
+        "mirrors",
         "other_config",
         "external_ids",
     ),
@@ -42,6 +43,15 @@ WATCHED: Mapping[str, Sequence[str]] = {
         "other_config",
         "external_ids",
     ),
+    "Mirror": (
+        "name",
+        "select_all",
+        "select_src_port",
+        "select_dst_port",
+        "select_vlan",
+        "output_port",
+        "external_ids",
+    ),
     "Interface": (
         "name",
         "type",
@@ -51,6 +61,7 @@ WATCHED: Mapping[str, Sequence[str]] = {
         "error",
         "mac",
         "mtu_request",
+        "options",
         "external_ids",
     ),
 }

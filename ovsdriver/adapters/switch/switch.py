@@ -17,12 +17,14 @@ from ovsdriver.adapters.ovsdb import (
     Row,
 )
 from ovsdriver.adapters.switch.bridges import EnsureBridge, RemoveBridge
+from ovsdriver.adapters.switch.mirrors import EnsureMirrors
 from ovsdriver.adapters.switch.news import News
 from ovsdriver.adapters.switch.ports import EnsurePort, RemovePort, SettleRequest, check_port
 from ovsdriver.adapters.switch.rows import WATCHED, check_name
 from ovsdriver.adapters.switch.together import ChangeTogether
 from ovsdriver.adapters.switch.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.switch.view import SwitchView
+from ovsdriver.domain.mirroring import Mirror
 from ovsdriver.domain.model import Bridge, Port, UplinkPort
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
@@ -240,6 +242,20 @@ class OvsSwitch:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._submit(what, port.name, plan)
+        except TimeoutError as error:
+            raise self._no_database() from error
+
+    async def ensure_mirrors(self, bridge: str, mirrors: Sequence[Mirror]) -> bool:
+        """Make the mirrors of ours on a bridge exactly these; False if they already were.
+
+        Raises:
+            ConflictError: somebody else's mirror leads to one of their ports, or has its name.
+            UnavailableError: the database does not answer, or there is no such bridge or port.
+        """
+        plan = EnsureMirrors(bridge, mirrors, owner=self._owner, serial=next(self._serial))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._submit(f"mirrors of bridge {bridge}", bridge, plan)
         except TimeoutError as error:
             raise self._no_database() from error
 

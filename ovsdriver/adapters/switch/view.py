@@ -1,6 +1,6 @@
 """The replica's rows as the services see them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from ovsdriver.adapters.ovsdb import Replica, Row
@@ -11,7 +11,7 @@ from ovsdriver.adapters.switch.rows import (
     interfaces_of,
     is_ours,
 )
-from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.observed import ObservedBridge, ObservedMirror, ObservedPort
 
 
 class SwitchView:
@@ -58,8 +58,29 @@ class SwitchView:
             integration=row["name"] == integration_bridge(self._replica),
             external_ids=MappingProxyType(row["external_ids"]),
             ports=ports,
+            mirrors=self._mirrors(row),
             local_tag=local["tag"] if local is not None else None,
         )
+
+    def _mirrors(self, bridge: Row) -> tuple[ObservedMirror, ...]:
+        rows = (self._replica.row("Mirror", uuid) for uuid in bridge["mirrors"])
+        ours = [row for row in rows if row and is_ours(row, self._owner)]
+        return tuple(
+            ObservedMirror(
+                name=row["name"],
+                output=next(iter(self._port_names([row["output_port"]])), ""),
+                vlans=tuple(sorted(row["select_vlan"])),
+                everything=row["select_all"],
+                sources=self._port_names(row["select_src_port"]),
+                destinations=self._port_names(row["select_dst_port"]),
+                external_ids=MappingProxyType(row["external_ids"]),
+            )
+            for row in sorted(ours, key=lambda row: str(row["name"]))
+        )
+
+    def _port_names(self, uuids: Iterable[str | None]) -> tuple[str, ...]:
+        rows = (self._replica.row("Port", uuid) for uuid in uuids if uuid is not None)
+        return tuple(sorted(row["name"] for row in rows if row))
 
     def _ports_of(self, bridge: Row) -> tuple[ObservedPort, ...]:
         rows = (self._replica.row("Port", uuid) for uuid in bridge["ports"])

@@ -23,6 +23,7 @@ from ovsdriver.service.changes import Changes
 from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.endpoints import Endpoints
 from ovsdriver.service.locks import Locks
+from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import Networks
 from ovsdriver.service.port_flows import FlowRules
@@ -91,6 +92,7 @@ class Host:
     flows: FakeFlows
     shapes: FakeShapes
     shaper: Shaper
+    mirrors: Mirrors
     ports: FakeHostPorts
     publisher: Publisher
     engine: FakeEngine
@@ -140,6 +142,14 @@ class Host:
         witness.on_end(publisher.daemon_ended)
         await publisher.retake()
         shaper = Shaper(state=state, notes=state, shapes=shapes)
+        mirrors = Mirrors(
+            owner=OWNER,
+            state=state,
+            notes=state,
+            switch=switch,
+            links=links,
+            nics=nics,
+        )
         networks = Networks(
             owner=OWNER,
             defaults=Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500),
@@ -152,6 +162,7 @@ class Host:
             rules=rules,
             publisher=publisher,
             shaper=shaper,
+            mirrors=mirrors,
             locks=locks,
         )
         rules_of_ports = FlowRules(state=state, switch=switch, flows=flows)
@@ -166,6 +177,7 @@ class Host:
             publisher=publisher,
             flows=rules_of_ports,
             shaper=shaper,
+            mirrors=mirrors,
             listed=witness.lists,
         )
         return cls(
@@ -177,6 +189,7 @@ class Host:
             flows=flows,
             shapes=shapes,
             shaper=shaper,
+            mirrors=mirrors,
             ports=ports,
             publisher=publisher,
             engine=engine,
@@ -194,6 +207,7 @@ class Host:
                 publisher=publisher,
                 flows=rules_of_ports,
                 shaper=shaper,
+                mirrors=mirrors,
                 switch=switch,
                 links=links,
                 clock=lambda: 1.0,
@@ -219,6 +233,7 @@ class Host:
                 firewall=firewall,
                 flows=flows,
                 uplinks=uplinks,
+                mirrors=mirrors,
                 publisher=publisher,
             ),
             changes=Changes(owner=OWNER, state=state, networks=networks, endpoints=endpoints),
