@@ -1,6 +1,6 @@
 """Read other people's chains: from libnftables' JSON, and from what ``iptables -S`` prints."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ovsdriver.adapters.docker_user import ACCEPT, CHAIN, Listing
@@ -57,15 +57,35 @@ def from_nft(chain: Object, rules: Mapping[str, Sequence[Object]]) -> ForeignCha
     )
 
 
-def targets(rules: Iterable[Object]) -> set[str]:
+def named_maps(rules: Iterable[Object]) -> set[str]:
+    """Return the names of the verdict maps that ``rules`` look in."""
+    return {body["data"][1:] for body in _vmaps(rules) if isinstance(body["data"], str)}
+
+
+def spelled_out(rules: Iterable[Object], maps: Mapping[str, Sequence[Any]]) -> list[Object]:
+    """Return ``rules`` with the pairs of ``maps`` in the place of the maps' names."""
+
+    def spelled(part: Object) -> Object:
+        match part:
+            case {"vmap": {"data": str(name)} as body}:
+                return {"vmap": {**body, "data": {"set": list(maps.get(name[1:], ()))}}}
+            case _:
+                return part
+
+    return [{**rule, "expr": [spelled(each) for each in rule.get("expr", ())]} for rule in rules]
+
+
+def targets(rules: Sequence[Object]) -> set[str]:
     """Return the names of the chains that ``rules`` jump or go to."""
-    return {
-        part[word]["target"]
-        for rule in rules
-        for part in rule.get("expr", ())
-        for word in ("jump", "goto")
-        if word in part
-    }
+    verdicts = [part for rule in rules for part in rule.get("expr", ())]
+    for body in _vmaps(rules):
+        if isinstance(body["data"], dict):
+            verdicts += [verdict for _, verdict in body["data"].get("set", ())]
+    return {part[word]["target"] for part in verdicts for word in ("jump", "goto") if word in part}
+
+
+def _vmaps(rules: Iterable[Object]) -> Iterator[Object]:
+    return (part["vmap"] for rule in rules for part in rule.get("expr", ()) if "vmap" in part)
 
 
 def from_iptables(program: str, listing: Listing, *, assume_ours: bool) -> ForeignChain:

@@ -450,7 +450,9 @@ def _rules_below(nft: Nft, chain: Object) -> dict[str, list[Object]]:
     waiting = {str(chain["name"])}
     while waiting:
         name = waiting.pop()
-        found[name] = nft.list_rules({**chain, "name": name})
+        rules = nft.list_rules({**chain, "name": name})
+        maps = {each: nft.list_map(chain, each) for each in chain_readers.named_maps(rules)}
+        found[name] = chain_readers.spelled_out(rules, maps)
         waiting |= chain_readers.targets(found[name]) - found.keys()
     return found
 

@@ -94,9 +94,17 @@ class Nft:
 
     def list_rules(self, chain: Object) -> list[Object]:
         """Return the rules of a chain; none if it is gone."""
-        where = {key: chain[key] for key in ("family", "table", "name")}
+        return _inner("rule", self._list("chain", chain, chain["name"]))
+
+    def list_map(self, chain: Object, name: str) -> list[Any]:
+        """Return the pairs of a named map of the chain's table; none if it is gone."""
+        found = _inner("map", self._list("map", chain, name))
+        return [pair for each in found for pair in each.get("elem", ())]
+
+    def _list(self, kind: str, beside: Object, name: str) -> list[Object]:
+        where = {"family": beside["family"], "table": beside["table"], "name": name}
         try:
-            return _inner("rule", self.run([{"list": {"chain": where}}]))
+            return self.run([{"list": {kind: where}}])
         except NftError as error:
             if _ABSENT in str(error):
                 return []

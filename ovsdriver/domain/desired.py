@@ -121,7 +121,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: 
             bridge=network.segment.bridge,
             tag=own_vlan(network, endpoint),
             vlan_mode=vlan_mode(network, endpoint),
-            trunks=endpoint.trunks,
+            trunks=trunks(network, endpoint),
             cvlans=cvlans(network, endpoint),
             internal=internal,
             moves=internal,
@@ -169,9 +169,16 @@ def vlan_mode(network: Network, endpoint: Endpoint) -> VlanMode:
     """
     if endpoint.vlan_mode is not None:
         return endpoint.vlan_mode
-    if endpoint.trunks:
+    if endpoint.trunks or network.trunks:
         return VlanMode.NATIVE_UNTAGGED
     return network.segment.vlan_mode
+
+
+def trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
+    """Return the VLANs that an endpoint sees tagged: its own list, else its network's."""
+    if endpoint.trunks or not vlan_mode(network, endpoint).has_trunks:
+        return endpoint.trunks
+    return network.trunks
 
 
 def cvlans(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
@@ -191,7 +198,7 @@ def own_vlan(network: Network, endpoint: Endpoint) -> VlanTag | None:
 def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
     """Return every VLAN that ``endpoint`` takes part in; 0 for the segment without a tag."""
     own = own_vlan(network, endpoint)
-    return frozenset((*endpoint.trunks, *(() if own is None else (own,))))
+    return frozenset((*trunks(network, endpoint), *(() if own is None else (own,))))
 
 
 def guarded(network: Network, endpoint: Endpoint) -> bool:

@@ -276,6 +276,8 @@ class Network:
     """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of published ports that name none, at most one of each family; none: all."""
+    trunks: tuple[VlanTag, ...] = ()
+    """VLANs that its containers see tagged, ascending, but those that list theirs."""
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
     port: PortKind = PortKind.VETH
@@ -353,7 +355,7 @@ class Endpoint:
     vlan_mode: VlanMode | None = None
     """Its own; None: what follows from its trunks and the network (``desired.vlan_mode``)."""
     trunks: tuple[VlanTag, ...] = ()
-    """VLANs that it sees tagged, ascending; none unless the user listed them (``ovs.trunks``)."""
+    """VLANs that it sees tagged, ascending, as the user listed them; see ``desired.trunks``."""
     cvlans: tuple[VlanTag, ...] = ()
     """Of :attr:`VlanMode.DOT1Q_TUNNEL`: as ``Segment.cvlans``; none: the network's."""
     ofport: int | None = None

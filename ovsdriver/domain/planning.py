@@ -17,6 +17,7 @@ from ovsdriver.domain import (
     shaping,
     tunnels,
     uplinks,
+    vlans,
 )
 from ovsdriver.domain.internal_ports import ETHERNET_MTU
 from ovsdriver.domain.model import (
@@ -182,6 +183,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         isolate=bool(options.isolate),
         icc=options.icc,
         bindings=options.bindings,
+        trunks=options.trunks,
         probe=current.probe if current is not None else _probe(subnets, around.pools),
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=options.port,
@@ -243,6 +245,7 @@ def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: st
         mtu = min(uplink.host.mtu, ETHERNET_MTU)
         uplink = replace(uplink, host=replace(uplink.host, mtu=mtu))
     tunnels.check(options.vlan_mode, options.cvlans, tag, two_tags=around.two_tags)
+    _refuse_contradicted_trunks(options)
     return Segment(
         bridge=name,
         tag=tag,
@@ -252,6 +255,15 @@ def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: st
         tunnel=options.vlan_mode is VlanMode.DOT1Q_TUNNEL,
         cvlans=options.cvlans,
     )
+
+
+def _refuse_contradicted_trunks(options: NetworkOptions) -> None:
+    if options.trunks and options.vlan_mode is not None:
+        raise InvalidOptionError(
+            f"ovs.trunks={vlans.text(options.trunks)} and ovs.vlan_mode={options.vlan_mode} "
+            "contradict each other: containers of this network see the listed VLANs beside its own "
+            "(native-untagged); leave one of them out, or say both of single containers"
+        )
 
 
 def _datapath(
@@ -323,7 +335,7 @@ def _tag(
         )
     here = around.bridge
     foreign = here.tags if here else frozenset()
-    carried = _carried(companions, around.endpoints)
+    carried = _carried(companions, around.endpoints) | set(options.trunks)
     first, last = defaults.ranges.get(name, defaults.vlans)
     for tag in range(first, last + 1):
         if tag not in ours and tag not in foreign and tag not in carried:
@@ -336,12 +348,12 @@ def _tag(
 
 
 def _carried(companions: Sequence[Network], endpoints: Sequence[Endpoint]) -> frozenset[int]:
-    """Return the VLANs that containers were let into by name on one bridge.
+    """Return the VLANs that networks and containers were let into by name on one bridge.
 
     A network that does not say its VLAN must not come to be one that a trunk sees already.
     """
     homes = {network.id: network for network in companions}
-    return frozenset(
+    return frozenset(vlan for network in companions for vlan in network.trunks) | frozenset(
         vlan
         for each in endpoints
         if not each.ended and each.network in homes

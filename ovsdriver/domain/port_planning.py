@@ -130,7 +130,7 @@ def _refuse_mtu(endpoint: Endpoint, network: Network) -> None:
 
 
 def _refuse_contradictions(endpoint: Endpoint, network: Network) -> None:
-    mode, trunks = desired.vlan_mode(network, endpoint), endpoint.trunks
+    mode, trunks = desired.vlan_mode(network, endpoint), desired.trunks(network, endpoint)
     if trunks and not mode.has_trunks:
         raise InvalidOptionError(
             f"ovs.trunks={vlans.text(trunks)} and ovs.vlan_mode={mode} contradict each other: an "

@@ -50,6 +50,7 @@ class NetworkOptions:
     vlan_mode: VlanMode | None = None
     """``access`` or ``dot1q-tunnel``; the others are of single containers."""
     cvlans: tuple[VlanTag, ...] = ()
+    trunks: tuple[VlanTag, ...] = ()
     interface_prefix: str | None = None
     masquerade: bool | None = None
     bindings: tuple[IPAddress, ...] = ()

@@ -23,7 +23,7 @@ def of_network(network: Network) -> Mapping[str, str | None]:
     return {
         row.name: _text(_NETWORK.get(row.field, _attribute(row.field))(network))
         for row in options.rows(Scope.NETWORK)
-        if row.name != _ANOTHER_WORD
+        if row.name not in _OTHER_WORDS
     }
 
 
@@ -72,12 +72,13 @@ def _loss(ppm: int | None) -> str | None:
     return shapes.loss_text(ppm) if ppm else None
 
 
-_ANOTHER_WORD = "ovs.bridge.userspace"
-"""For what ``ovs.datapath`` says."""
+_OTHER_WORDS = frozenset({"ovs.bridge.userspace", "ovs.bridge.add_ports"})
+"""For what ``ovs.datapath`` and ``ovs.uplink`` say."""
 
 _NETWORK: Mapping[str, Callable[[Network], object]] = {
     "vlan": lambda network: _vlan(network.segment.tag),
     "cvlans": lambda network: vlans.text(network.segment.cvlans) or None,
+    "trunks": lambda network: vlans.text(network.trunks) or None,
     "space": lambda network: next((each.space for each in network.subnets), None),
     "mode4": lambda network: network.mode_of(4),
     "mode6": lambda network: network.mode_of(6),
@@ -103,7 +104,7 @@ _FOLLOWING: Mapping[str, Callable[[Network, Endpoint], object]] = {
     "loss_ppm": lambda network, endpoint: _loss(desired.shaping(network, endpoint).loss_ppm),
     "vlan": lambda network, endpoint: _vlan(desired.own_vlan(network, endpoint)),
     "vlan_mode": desired.vlan_mode,
-    "trunks": lambda _, endpoint: vlans.text(endpoint.trunks) or None,
+    "trunks": lambda network, endpoint: vlans.text(desired.trunks(network, endpoint)) or None,
     "cvlans": lambda network, endpoint: vlans.text(desired.cvlans(network, endpoint)) or None,
 }
 

@@ -11,6 +11,7 @@ not know is refused, with two exceptions that are listed in ``ignored`` instead:
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -126,6 +127,16 @@ def _userspace(text: str) -> Datapath:
     return Datapath.NETDEV if values.flag(text) else Datapath.SYSTEM
 
 
+def _added_port(text: str) -> tuple[str, ...]:
+    if "/" in text or "," in text:
+        first = re.split("[/,]", text)[0]
+        raise ValueError(
+            f"{quote(text)} is more than one NIC's name; write ovs.uplink={first}, "
+            "or with a plus sign between several as a bond, and leave port numbers out"
+        )
+    return values.nics(text)
+
+
 def _prefix(text: str) -> tuple[int, int]:
     # Docker sends the options with each subnet of a network, whatever its family.
     four, comma, six = text.partition(",")
@@ -190,6 +201,16 @@ TABLE: Sequence[Option] = (
         default="all",
         help="With `ovs.vlan_mode=dot1q-tunnel`: the tags that containers may use, `10,20-30`. "
         "Frames without a tag may travel always.",
+    ),
+    Option(
+        name="ovs.trunks",
+        scope=Scope.NETWORK,
+        field="trunks",
+        parse=values.vlans,
+        default="none",
+        help="VLANs that the network's containers see tagged beside its own, `10,20-30`, unless "
+        "they have an `ovs.trunks` or `ovs.vlan_mode` of their own. For a router's network, where "
+        "Compose is older than 2.27.1 and drops options of single containers.",
     ),
     Option(
         name="ovs.shared",
@@ -367,6 +388,17 @@ TABLE: Sequence[Option] = (
         help="NIC that leads from the bridge to the wire, as a trunk of the VLANs in use and no "
         "others; several as a bond, `eth1+eth2`. Without `ovs.bridge`, the bridge that has it, "
         "else one that is made for it, `br-eth1`.",
+        aliases=("ovs.bridge.bind_interface",),
+        fixed="a NIC may carry the host and other networks; make another network with it and "
+        "connect the containers to that",
+    ),
+    Option(
+        name="ovs.bridge.add_ports",
+        scope=Scope.NETWORK,
+        field="uplink",
+        parse=_added_port,
+        default="see `ovs.uplink`",
+        help="dovesnap's word for one NIC, without an OpenFlow port number: `ovs.uplink`.",
         fixed="a NIC may carry the host and other networks; make another network with it and "
         "connect the containers to that",
     ),
@@ -668,8 +700,6 @@ _DOVESNAP = frozenset(
     f"ovs.bridge.{name}"
     for name in (
         "add_copro_ports",
-        "add_ports",
-        "bind_interface",
         "controller",
         "default_acl",
         "dhcp",

@@ -411,7 +411,8 @@ class Endpoints:
 
     def _tell_vlans(self, network: Network, endpoint: Endpoint) -> None:
         """Say in the log when a container is let into other VLANs than its network's."""
-        if not endpoint.trunks and endpoint.vlan in (None, network.segment.tag):
+        trunks = desired.trunks(network, endpoint)
+        if not trunks and endpoint.vlan in (None, network.segment.tag):
             return
         carried = desired.carried(network, endpoint)
         own = desired.own_vlan(network, endpoint)

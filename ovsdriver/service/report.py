@@ -538,7 +538,7 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         vlan=desired.own_vlan(network, endpoint),
         vlan_mode=desired.vlan_mode(network, endpoint).value,
         cvlans=desired.cvlans(network, endpoint),
-        trunks=endpoint.trunks,
+        trunks=desired.trunks(network, endpoint),
         trunked_networks=tuple(
             each.id
             for each in port_planning.others_carried(endpoint, network, scene.state.networks())

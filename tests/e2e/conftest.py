@@ -11,7 +11,7 @@ from tests.e2e.stage import Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 
-SETTINGS = 'spaces = ["blue"]\n'
+SETTINGS = 'spaces = ["blue", "team2"]\n'
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,13 @@ class Far:
     It is a bridge of the same Open vSwitch, and shares nothing else with what is tested.
     """
 
-    def __init__(self, bed: Bed) -> None:
+    def __init__(self, bed: Bed, nics: tuple[str, ...] = NICS) -> None:
         self._bed = bed
+        self._nics = nics
         self._servers: list[Program] = []
         self._spaces: list[str] = []
         bed.ovs_vsctl("add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev")
-        for nic in NICS:
+        for nic in nics:
             self.wire(nic)
 
     def wire(self, nic: str) -> None:
@@ -68,6 +69,13 @@ class Far:
         self._servers.append(server)
         return Place(bed, name, netns)
 
+    def bond(self, lacp: str) -> None:
+        """Take the wires for one, as a switch does for a host with a bond."""
+        ends = [self.end(nic) for nic in self._nics]
+        removed = [part for end in ends for part in ("--", "del-port", BRIDGE, end)]
+        bonded = ("--", "add-bond", BRIDGE, "wires", *ends, "bond_mode=balance-tcp")
+        self._bed.ovs_vsctl(*removed[1:], *bonded, f"lacp={lacp}")
+
     def silence(self, name: str) -> None:
         """Unplug a host, without a trace for who is at the other end of the wire."""
         self._bed.ovs_vsctl("del-port", BRIDGE, f"p-{name}")
@@ -77,7 +85,7 @@ class Far:
         for server in self._servers:
             server.stop()
         self._bed.ovs_vsctl("--if-exists", "del-br", BRIDGE)
-        for nic in NICS:
+        for nic in self._nics:
             self._bed.attempt("ip", "link", "del", nic)
         for name in self._spaces:
             self._bed.attempt("ip", "link", "del", f"p-{name}")
@@ -88,9 +96,9 @@ class Far:
 
 
 @contextmanager
-def beyond(bed: Bed) -> Iterator[Far]:
-    """Give the bed two NICs with a switch beyond them."""
-    far = Far(bed)
+def beyond(bed: Bed, *nics: str) -> Iterator[Far]:
+    """Give the bed NICs with a switch beyond them; two, if none is named."""
+    far = Far(bed, nics or NICS)
     try:
         yield far
     finally:

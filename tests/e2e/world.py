@@ -212,6 +212,15 @@ class World:
         self.run("ip", "-n", name, "link", "set", "lo", "up")
         return f"/run/netns/{name}"
 
+    def wire_to(self, other: "World", nic: str) -> None:
+        """Give both worlds a NIC of this name, the two ends of one wire."""
+        pair = ("ip", "link", "add", nic, "type", "veth", "peer", "name", nic)
+        # from outside of both, where the pids of both are known
+        inside = ("nsenter", "-t", str(self._init), "-n", "--")
+        subprocess.run((*inside, *pair, "netns", str(other._init)), check=True)
+        for world in (self, other):
+            world.run("ethtool", "-K", nic, "tx", "off")
+
 
 class Program:
     """A daemon inside a world."""

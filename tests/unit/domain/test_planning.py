@@ -327,6 +327,19 @@ def test_a_chosen_vlan_is_none_that_a_container_was_let_into() -> None:
         planned(new_network(RED, V4), replace(DEFAULTS, vlans=(1, 4)), **around)
 
 
+def test_a_chosen_vlan_is_none_that_a_network_lets_its_containers_into() -> None:
+    stick = a_network(BLUE, segment=a_segment(tag=1), subnets=(), trunks=(VlanTag(2), VlanTag(4)))
+    assert planned(new_network(RED, V4), networks=(stick,)).segment.tag == 3
+    made = planned(new_network(RED, V4, trunks=(VlanTag(1), VlanTag(3))))
+    assert (made.segment.tag, made.trunks) == (2, (1, 3))
+
+
+@pytest.mark.parametrize("mode", [VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL])
+def test_trunks_of_a_network_leave_it_no_mode(mode: VlanMode) -> None:
+    with pytest.raises(InvalidOptionError, match=r"ovs\.trunks=2 and ovs\.vlan_mode=.* contradict"):
+        planned(new_network(RED, V4, vlan=VlanTag(9), trunks=(VlanTag(2),), vlan_mode=mode))
+
+
 def test_internal_ports_of_a_network_are_refused_what_they_cannot_do() -> None:
     inner: dict[str, Any] = {"port": PortKind.INTERNAL, "mode": Mode.ISOLATED}
     with pytest.raises(UnsupportedError, match=r"ovs\.mtu=9000 with ovs\.port=internal"):

@@ -73,6 +73,25 @@ def test_options_say_which_vlans_a_port_carries(
 
 
 @pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param({}, (100, "native-untagged", (10, 20)), id="the network's"),
+        pytest.param({"trunks": tags(30)}, (100, "native-untagged", (30,)), id="a list of its own"),
+        pytest.param({"vlan": VlanTag(7)}, (7, "native-untagged", (10, 20)), id="another VLAN"),
+        pytest.param({"vlan_mode": VlanMode.ACCESS}, (100, "access", ()), id="access"),
+        pytest.param({"vlan_mode": VlanMode.TRUNK}, (None, "trunk", (10, 20)), id="trunk"),
+    ],
+)
+def test_a_containers_trunks_are_its_networks_unless_it_says_others(
+    options: dict[str, Any], expected: tuple[int | None, str, tuple[int, ...]]
+) -> None:
+    stick = replace(HOME, trunks=tags(10, 20))
+    made = planned(stick, **options)
+    assert port(made, stick) == expected
+    assert desired.carried(stick, made) == {*expected[2], expected[0]} - {None}
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         pytest.param(

@@ -9,6 +9,8 @@ from ovsdriver.adapters.chain_readers import (
     forward_chains,
     from_iptables,
     from_nft,
+    named_maps,
+    spelled_out,
     targets,
 )
 from ovsdriver.adapters.docker_user import Listing
@@ -206,6 +208,26 @@ def test_jumps_of_nftables_are_followed() -> None:
     assert targets([jump]) == {"deny"}
     found = from_nft(chain, {"forward": [jump], "deny": [{"expr": [DROP]}]})
     assert "deny" in drops(found, OUT)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "policy", "dropped"),
+    [
+        pytest.param([["docker0", {"jump": {"target": "deny"}}]], "accept", False, id="others"),
+        pytest.param([["docker0", {"jump": {"target": "deny"}}]], "drop", True, id="policy"),
+        pytest.param([["ovg*", {"jump": {"target": "deny"}}]], "accept", True, id="ours"),
+        pytest.param([["ovg*", ACCEPT]], "drop", False, id="accepted"),
+        pytest.param([], "drop", True, id="empty, or gone"),
+    ],
+)
+def test_named_verdict_maps_are_looked_in(pairs: list[Any], policy: str, dropped: bool) -> None:
+    chain = {"family": "ip", "table": "t", "name": "forward", "policy": policy}
+    rules = [{"expr": [{"vmap": {"key": meta("iifname"), "data": "@jumps"}}]}, {"expr": []}]
+    assert named_maps(rules) == {"jumps"}
+    spelled = spelled_out(rules, {"jumps": pairs})
+    assert targets(spelled) == {"deny" for _, verdict in pairs if "jump" in verdict}
+    found = from_nft(chain, {"forward": spelled, "deny": [{"expr": [DROP]}]})
+    assert bool(drops(found, OUT)) is dropped
 
 
 def test_only_routed_packets_at_the_forward_hook_and_only_chains_of_others_matter() -> None:

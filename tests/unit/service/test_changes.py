@@ -221,9 +221,9 @@ async def test_a_bond_of_one_nic_of_none_and_of_the_administrator_s_is_refused(h
         pytest.param({"ovs__ic": "false"}, InvalidOptionError, "did you mean", id="unknown"),
         pytest.param({"com.example.x": "1"}, InvalidOptionError, "no option of", id="a label"),
         pytest.param(
-            {"ovs__trunks": "5"},
+            {"ovs__ofport": "5"},
             InvalidOptionError,
-            "write ovsnet set NETWORK/CONTAINER ovs.trunks=",
+            "write ovsnet set NETWORK/CONTAINER ovs.ofport=",
             id="of an endpoint",
         ),
         pytest.param({"ipam__limit": "5"}, UnsupportedError, "pool", id="of the IPAM"),
