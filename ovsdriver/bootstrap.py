@@ -30,6 +30,7 @@ from ovsdriver.adapters.openflow import OvsFlows
 from ovsdriver.adapters.shapes import KernelShapes
 from ovsdriver.adapters.sqlite import Database
 from ovsdriver.adapters.state import SqliteState
+from ovsdriver.adapters.supervisor import Supervisor
 from ovsdriver.adapters.surroundings import HostSurroundings
 from ovsdriver.adapters.switch import OvsSwitch
 from ovsdriver.config import Settings
@@ -68,7 +69,8 @@ from ovsdriver.service.uplinks import Uplinks
 log = logging.getLogger(__name__)
 
 DRAIN_S = 4.0
-"""For open calls at the end: a restart within 5 s is hidden by Docker's own retries."""
+"""For open calls at the end: a restart within 5 s is hidden by Docker's own retries. Where systemd
+keeps the sockets new calls wait in them, and open ones have their whole deadline."""
 
 FILES = 65_536
 """Open at once, if the hard limit allows; what starts us may have left the soft one at 1,024."""
@@ -139,17 +141,22 @@ async def _serve(settings: Settings, fault: str) -> int:
             in_force=in_force,
         )
         server = PluginServer(metrics=metrics, deadline_s=settings.deadline_s)
-        await _listen(settings, server, backend, console, stack)
+        kept = await _listen(settings, server, backend, console, stack)
         await _listen_admin(settings, console, stack)
         event(log, "process.listening", version=__version__, pid=os.getpid())
         # Ended before what they work on is closed.
         tasks = await stack.enter_async_context(_Tasks())
+        supervisor = Supervisor(os.environ)
+        # Before the store is open: dockerd waits for this, and may as well wait for its answers.
+        await supervisor.ready()
+        tasks.start(supervisor.run(lambda: backend.degraded or "serving"))
         tasks.start(world.switch.run())
         if not fault:
             tasks.start(store.open(console, tasks), lasting=False)
         ended = await tasks.until(stopping)
         event(log, "process.stopping", why="a part failed" if ended else "asked to")
-        await server.drain(DRAIN_S)
+        await supervisor.stopping()
+        await server.drain(settings.deadline_s if kept else DRAIN_S)
         return 1 if ended else 0
 
 
@@ -272,10 +279,11 @@ async def _listen(
     backend: methods.Backend,
     console: Console,
     stack: AsyncExitStack,
-) -> None:
+) -> bool:
     """Answer on the plugin sockets, before anything slow is begun.
 
-    One that cannot be made does not keep the others from their work.
+    One that cannot be made does not keep the others from their work. True if all of them are
+    systemd's, which keeps them when we end.
     """
     sockets.prepare(settings.plugin_dir, sockets.PLUGIN_DIR_MODE)
     passed = sockets.passed_by_systemd(os.environ)
@@ -286,6 +294,7 @@ async def _listen(
     for space in settings.spaces:
         tables[f"ovsipam-{space}"] = methods.ipam_only(backend, methods.named_spaces(space))
     faults: list[DriverError] = []
+    kept = True
     for name, calls in tables.items():
         try:
             listening = sockets.listen(settings.plugin_dir / f"{name}.sock", passed)
@@ -293,11 +302,14 @@ async def _listen(
             faults.append(error)
             continue
         stack.callback(listening.remove)
-        await server.listen(listening.sock, calls)
+        leave = None if listening.adopted else listening.remove
+        await server.listen(listening.sock, calls, leave=leave)
+        kept = kept and listening.adopted
     if len(faults) == len(tables):
         raise faults[0]
     for each in faults:
         _go_without(console, each)
+    return kept
 
 
 async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitStack) -> None:

@@ -1,6 +1,5 @@
 """``ovsnet ipam pools | leases | release``."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -233,9 +232,9 @@ def _print_json(rows: Iterator[dict[str, Any]]) -> None:
     if first is None:
         click.echo("[]")
         return
-    click.echo(f"[\n{json.dumps(first, ensure_ascii=False)}", nl=False)
+    click.echo(f"[\n{show.json_text(first)}", nl=False)
     for each in rows:
-        click.echo(f",\n{json.dumps(each, ensure_ascii=False)}", nl=False)
+        click.echo(f",\n{show.json_text(each)}", nl=False)
     click.echo("\n]")
 
 
@@ -261,9 +260,9 @@ def _print_rows(rows: Iterator[dict[str, Any]], pools: list[dict[str, Any]]) -> 
 
 def _who(lease: dict[str, Any]) -> str:
     if lease["auxiliary"]:
-        return str(lease["auxiliary_name"] or "-")
+        return values.printable(lease["auxiliary_name"] or "-")
     endpoint = f"endpoint {show.short(lease['endpoint'])}" if lease["endpoint"] else "-"
-    return str(lease["container"] or lease["name"] or endpoint)
+    return values.printable(lease["container"] or lease["name"] or endpoint)
 
 
 def _time(epoch_s: float) -> str:

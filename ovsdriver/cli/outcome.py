@@ -9,6 +9,7 @@ import click
 
 from ipam import IpamError
 from ovsdriver.errors import DriverError
+from ovsdriver.protocol.values import printable
 
 
 class Exit(IntEnum):
@@ -45,7 +46,9 @@ class Refusal(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it."""
-        click.echo(f"ovsnet: {self.format_message()}", err=True, file=file)
+        # Line by line: a refused file has several.
+        text = "\n".join(map(printable, self.format_message().split("\n")))
+        click.echo(f"ovsnet: {text}", err=True, file=file)
 
 
 @contextmanager

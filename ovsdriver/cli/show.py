@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ovsdriver.domain import vlans
 from ovsdriver.protocol import options
+from ovsdriver.protocol.values import printable
 
 ID_DIGITS = 12
 
@@ -19,7 +20,18 @@ _UNLIMITED = 10_000
 
 def as_json(value: object) -> None:
     """Print ``value`` as JSON, for ``--json``."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Return ``value`` as JSON that a terminal shows as it is."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if text.replace("\n", "").isprintable():
+        return text
+    # Only inside of texts can there be others, but for the ends of lines.
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+    )
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
@@ -28,16 +40,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
     for column in columns:
         made.add_column(column, no_wrap=True)
     for row in rows:
-        made.add_row(*(each if isinstance(each, Text) else Text(each) for each in row))
+        made.add_row(*map(_cell, row))
     _print(made, whole=True)
 
 
 def facts(rows: Iterable[tuple[str, str | Text]]) -> None:
     """Print names and values, one a line."""
-    grid(
-        (Text(name, style="bold"), value if isinstance(value, Text) else Text(value))
-        for name, value in rows
-    )
+    grid((Text(name, style="bold"), _cell(value)) for name, value in rows)
 
 
 def grid(rows: Iterable[Sequence[Text]]) -> None:
@@ -48,13 +57,20 @@ def grid(rows: Iterable[Sequence[Text]]) -> None:
         made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
     for each in lines:
-        made.add_row(*each)
+        made.add_row(*map(_cell, each))
     _print(made)
 
 
 def line(text: str | Text = "") -> None:
     """Print a line."""
-    _print(text if isinstance(text, Text) else Text(text))
+    _print(_cell(text))
+
+
+def _cell(text: str | Text) -> Text:
+    """Return what is shown of ``text``, in which there may be words of anybody's."""
+    if isinstance(text, str):
+        return Text(printable(text))
+    return text if text.plain.isprintable() else Text(printable(text.plain), style=text.style)
 
 
 def short(identifier: str) -> str:

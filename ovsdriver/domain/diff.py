@@ -1,5 +1,6 @@
 """From records and what is observed to the repairs there are to make. Pure."""
 
+import shlex
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -117,7 +118,8 @@ def compare(
         (finishing if repair.finish else making).append(repair)
     beyond.extend(
         f"port {port.name} on bridge {port.bridge} carries our mark and has no record; if no "
-        f"container uses it, remove it: ovs-vsctl del-port {port.bridge} {port.name}"
+        "container uses it, remove it: "
+        f"ovs-vsctl del-port {shlex.quote(port.bridge)} {shlex.quote(port.name)}"
         for port in ports.values()
         if port.external_ids.get(names.OWNER_KEY) == owner
         and port.name not in expected

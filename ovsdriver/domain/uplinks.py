@@ -1,5 +1,6 @@
 """From ``ovs.uplink`` to the uplink of a bridge: which NICs, and may they be taken. Pure."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -242,8 +243,8 @@ def check_given(uplink: Uplink, tag: int, nics: Mapping[str, KnownNic]) -> None:
         return
     raise ConflictError(
         f"port {port.name} on bridge {port.bridge}, which is not ours, does not carry VLAN "
-        f"{tag or 'none'}; let it: ovs-vsctl add port {port.name} trunks {tag}, or choose another "
-        "-o ovs.vlan="
+        f"{tag or 'none'}; let it: ovs-vsctl add port {shlex.quote(port.name)} trunks {tag}, "
+        "or choose another -o ovs.vlan="
     )
 
 
@@ -341,7 +342,8 @@ def _nic(
     if nic.port is not None and nic.port.bridge != bridge:
         raise ConflictError(
             f"ovs.uplink={name}: it is a port of bridge {nic.port.bridge}; use that bridge with "
-            f"-o ovs.bridge={nic.port.bridge}, or free it: ovs-vsctl del-port {nic.port.name}"
+            f"-o ovs.bridge={shlex.quote(nic.port.bridge)}, or free it: "
+            f"ovs-vsctl del-port {shlex.quote(nic.port.name)}"
         )
     if nic.master:
         raise ConflictError(

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
+
+from ovsdriver.protocol.site import stop_reading
 
 _NEVER_S = 10 * 365 * 86400.0
 
@@ -31,13 +33,24 @@ class AnyHttp(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of one more connection."""
-        return _Connection(self, asyncio.get_running_loop(), unreadable=self._unreadable)
+        return OtherConnection(self, asyncio.get_running_loop(), unreadable=self._unreadable)
+
+    def open(self) -> list["OtherConnection"]:
+        """Return the connections that are not closed."""
+        return [
+            each
+            for each in self.connections
+            if isinstance(each, OtherConnection) and each.transport is not None
+        ]
 
 
-class _Connection(web.RequestHandler):
-    """A connection. What aiohttp cannot parse is one line in our log, and not its traceback."""
+class OtherConnection(web.RequestHandler):
+    """A connection. What aiohttp cannot parse is one line in our log, and not its traceback.
 
-    __slots__ = ("_refuse",)
+    It was begun by a first request.
+    """
+
+    __slots__ = ("_last", "_refuse")
 
     def __init__(
         self,
@@ -54,6 +67,30 @@ class _Connection(web.RequestHandler):
             keepalive_timeout=_NEVER_S,
         )
         self._refuse = unreadable
+        self._last: StreamReader | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request; one may be there that was not read yet."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def retire(self) -> None:
+        """Read no more than what was sent already, if it is idle."""
+        if self.idle and isinstance(self.transport, asyncio.Transport):
+            stop_reading(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and note the body of the last request."""
+        super().data_received(data)
+        if self._messages:
+            self._last = self._messages[-1][1]
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # what asyncio asks for
+        """Close, after the answer if there is one to give: its caller may still listen."""
+        if self.idle or (self._last is not None and not self._last.is_eof()):
+            return False
+        self.close()  # after the answer
+        return True
 
     def handle_error(
         self,

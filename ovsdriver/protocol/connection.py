@@ -17,6 +17,8 @@ from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Protocol, cast
 
+from ovsdriver.protocol.site import UNUSED_S, stop_reading
+
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
 
 _OTHER = rb"(?:(?:Host|User-Agent|Accept|Accept-Encoding|Content-Type): [ -~]*\r\n)*"
@@ -59,13 +61,16 @@ class PlainConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answering",
+        "_began",
         "_body_limit",
         "_closed",
+        "_ended",
         "_held",
         "_last",
         "_others",
         "_serve",
         "_transport",
+        "_used",
     )
 
     def __init__(
@@ -94,6 +99,9 @@ class PlainConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answering = False
         self._held = b""
+        self._began = time.monotonic()
+        self._used = False
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to listen."""
@@ -108,6 +116,24 @@ class PlainConnection(asyncio.Protocol):
         """Close, after what was answered is sent."""
         if self._transport is not None:
             self._transport.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request; one may be there that was not read yet."""
+        return self._transport is not None and not self._answering
+
+    def retire(self) -> None:
+        """Read no more than what was sent already, if it is idle."""
+        # One whose first request is on its way would lose it: the caller takes a connection that
+        # fails at once for a server that is down.
+        fresh = not self._used and time.monotonic() < self._began + UNUSED_S
+        if self._transport is not None and self.idle and not fresh:
+            stop_reading(self._transport)
+
+    def eof_received(self) -> bool:
+        """Close, after the answer if there is one to give: its caller may still listen."""
+        self._ended = True
+        return self._answering
 
     def pause_writing(self) -> None:
         """Read nothing more from who does not read our answers."""
@@ -124,6 +150,7 @@ class PlainConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        self._used = True
         if self._answering:
             # Nobody who waits for an answer sends more; it is looked at after that.
             self._held += data
@@ -145,7 +172,7 @@ class PlainConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        last = self._last()
+        last = self._ended or self._last()
         transport.write(_head(answer, last=last) + answer.body)
         if last:
             transport.close()

@@ -21,6 +21,7 @@ T = TypeVar("T")
 TEXT_LENGTH = 4096
 """Longest text of a member; the longest that Docker sends is a path."""
 
+_NAME = re.compile(r"[0-9A-Za-z_.:/[\]-]{1,80}")
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,63}")
 _KINDS: Mapping[type, str] = {
     str: "a text",
@@ -74,7 +75,9 @@ class Fields:
 
     def refusal(self, name: str, sentence: object) -> InvalidRequestError:
         """Return the error that says ``sentence`` of member ``name``."""
-        return InvalidRequestError(f"{self._path}{name}: {sentence}")
+        # The names of an object whose keys are data are the caller's.
+        shown = name if _NAME.fullmatch(name) else quote(name)
+        return InvalidRequestError(f"{self._path}{shown}: {sentence}")
 
     def items(self) -> Iterator[tuple[str, object]]:
         """Iterate over all members, of objects whose keys are data."""

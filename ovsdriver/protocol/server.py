@@ -8,7 +8,8 @@ What dockerd's client asks for (moby, pkg/plugins/client.go and transport/http.g
   drop the error;
 - connections are never closed by us while idle: dockerd may just be reusing one, and then sends
   its request again *without the body*;
-- a call whose caller has gone away is finished all the same: dockerd acts on what it asked for.
+- a call whose caller has gone away is finished all the same: dockerd acts on what it asked for;
+- a call that has reached us is answered, also while we end; see ``PluginServer.drain``.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -33,7 +34,8 @@ from ovsdriver.protocol.any_http import AnyHttp
 from ovsdriver.protocol.connection import CONTENT_TYPE, Answer, PlainConnection
 from ovsdriver.protocol.exchange import Exchange
 from ovsdriver.protocol.fields import Fields
-from ovsdriver.protocol.values import quote
+from ovsdriver.protocol.site import Site
+from ovsdriver.protocol.values import printable, quote
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,10 @@ starting at once."""
 _HEADERS = {"Content-Type": CONTENT_TYPE}
 _NO_BODY = Fields({})
 
+_AGAIN_S = 0.1
+"""For a caller who could not send on an idle connection to make another one."""
+_STEP_S = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -70,7 +76,21 @@ def _success(reply: Reply) -> Answer:
 
 
 def _failure(status: int, text: str, outcome: str) -> Answer:
+    text = printable(text)
     return Answer(status, json.dumps({"Err": text, "Error": text}).encode(), outcome, text)
+
+
+class _Retiring(Protocol):
+    """A connection, of either kind."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request; one may be there that was not read yet."""
+        ...
+
+    def retire(self) -> None:
+        """Read no more than what was sent already, if it is idle."""
+        ...
 
 
 class PluginServer:
@@ -90,14 +110,27 @@ class PluginServer:
         self._body_limit = body_limit
         self._numbers = itertools.count(1)
         self._open: set[asyncio.Task[None]] = set()
-        self._listening: list[asyncio.Server] = []
+        self._sites: list[Site] = []
         self._others: list[AnyHttp] = []
         self._connections: set[PlainConnection] = set()
         self._draining = False
         metrics.open.set_function(lambda: len(self._open))
 
-    async def listen(self, sock: socket.socket, calls: Mapping[str, Call]) -> None:
-        """Answer ``calls`` on a bound socket from now on; closing it becomes our task."""
+    async def listen(
+        self,
+        sock: socket.socket,
+        calls: Mapping[str, Call],
+        *,
+        leave: Callable[[], object] | None = None,
+    ) -> None:
+        """Answer ``calls`` on a bound socket from now on; closing it becomes our task.
+
+        Args:
+            sock: bound and listening, or only bound.
+            calls: what can be called, by name.
+            leave: takes the socket's name away, so that nobody connects any more. None if
+                whoever comes next answers on this very socket: connections wait in it for him.
+        """
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             return await self._handle(calls, request)
@@ -119,19 +152,33 @@ class PluginServer:
         others = AnyHttp(handle, unreadable=self._unreadable, body_limit=self._body_limit)
         self._others.append(others)
         loop = asyncio.get_running_loop()
-        self._listening.append(await loop.create_server(accepted, sock=sock, backlog=BACKLOG))
+        server = await loop.create_server(accepted, sock=sock, backlog=BACKLOG)
+        self._sites.append(Site(sock, server, leave))
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new connections, finish open calls within ``timeout_s``, then close.
+        """Take no more calls, finish those that have come within ``timeout_s``, then close.
 
-        Calls that come meanwhile on connections that are open are served too, and their
-        connections closed with the answer: the next call is then refused, and comes again with
-        its body when the next process listens.
+        A call that was cut off comes again from dockerd without its body, and is lost; one that
+        was not taken comes again with it. So from an idle connection nothing is read any more,
+        in one step of the kernel's: what was sent before is there and is answered, and what
+        comes afterwards is not sent at all; dockerd's client then connects anew (net/http,
+        transport.go, ``nothingWrittenError``). That is why a socket that ends with us is left
+        only after the idle connections.
         """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
         self._draining = True
-        for listening in self._listening:
-            listening.close()
-        await self._finish(timeout_s)
+        for each in self._sites:
+            if each.leave is None:
+                await each.stop()
+        await self._retire(end, lambda each: each.idle)
+        if any(each.leave is not None for each in self._sites):
+            await asyncio.sleep(_AGAIN_S)
+        for each in self._sites:
+            await each.end(BACKLOG)
+        self._sites.clear()
+        await self._retire(end, lambda _: True)
+        await self._finish(end - loop.time())
         for task in self._open:
             task.cancel()
         await self._finish(self._undo_s)
@@ -142,6 +189,19 @@ class PluginServer:
             await others.shutdown(self._undo_s)
         if self._open:
             event(log, "server.calls-left", level=logging.WARNING, calls=len(self._open))
+
+    async def _retire(self, end: float, wanted: Callable[[_Retiring], bool]) -> None:
+        """Read nothing more from idle connections until no ``wanted`` one is left, or ``end``."""
+        loop = asyncio.get_running_loop()
+        while True:
+            # First, so that what was accepted just now is a connection.
+            await asyncio.sleep(_STEP_S)
+            left: list[_Retiring] = [*self._connections]
+            left += [each for others in self._others for each in others.open()]
+            for each in left:
+                each.retire()
+            if loop.time() >= end or not any(map(wanted, left)):
+                return
 
     async def _finish(self, timeout_s: float) -> None:
         """Wait until no call is open, those included that come while we wait."""

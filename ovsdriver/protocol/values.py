@@ -24,6 +24,7 @@ from ovsdriver.domain.model import VlanTag
 T = TypeVar("T")
 
 _SHOWN = 80
+_LINK = re.compile(r"[\w.+][\w.+-]*")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
 _SPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LABEL = _SPACE
@@ -54,15 +55,20 @@ TRUE_AND_FALSE: Mapping[str, bool] = {
 def quote(text: str) -> str:
     """Return ``text`` in quotes for an error: on one line, printable, cut where it is long."""
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    body = "".join(
-        f"\\{char}"
-        if char in '"\\'
-        else char
-        if char.isprintable()
-        else char.encode("unicode_escape").decode("ascii")
-        for char in shown
+    return '"' + printable("".join(f"\\{each}" if each in '"\\' else each for each in shown)) + '"'
+
+
+def printable(text: str) -> str:
+    """Return ``text`` as one line that a terminal shows as it is, whoever's words are in it.
+
+    What would end the line, move the cursor, or hide or turn text is written as an escape.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
     )
-    return f'"{body}"'
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -211,12 +217,15 @@ def mtu(text: str) -> int:
 
 
 def link_name(text: str, *, what: str = "a bridge") -> str:
-    """Read the name of ``what``: what the kernel takes as the name of a link."""
+    """Read the name of ``what``: of those that the kernel takes, what needs no quotes in a shell.
+
+    We name links in what we tell people to type.
+    """
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > LINK_NAME_BYTES:
         raise ValueError(f"{quote(text)} has {size} bytes; {what}'s name has at most 15")
-    # The kernel refuses these (net/core/dev.c, dev_valid_name), and `%` numbers a name there.
-    if not text or text in {".", ".."} or not text.isprintable() or set(text) & set("/: %"):
+    # The kernel refuses `.`, `..`, `/`, `:` and spaces (net/core/dev.c, dev_valid_name).
+    if text in {".", ".."} or not _LINK.fullmatch(text):
         raise ValueError(
             f"{quote(text)} cannot be {what}'s name; use letters, digits, `-`, `_` and `.`"
         )

@@ -395,7 +395,7 @@ def pool_refusal(
     if network is not None:
         short = network.id[: lookup.SHOWN_DIGITS]
         name = "" if view is None else view.networks.get(network.id, "")
-        how = f"`docker network rm {name or short}`"
+        how = f"`docker network rm {lookup.typed(name, short)}`"
         if view is not None and network.id not in view.networks:
             how = f"Docker does not list that any more, so `ovsnet network rm {short}`"
         return f"{which} is that of network {name or short}; {how} releases it{_FORCE}"
@@ -410,7 +410,7 @@ def pool_refusal(
         name = view.networks.get(claimant) or claimant[: lookup.SHOWN_DIGITS]
         return (
             f"{which} may be that of network {name}, which Docker still has; type "
-            f"`docker network rm {name}`, which releases it{_FORCE}"
+            f"`docker network rm {lookup.typed(name, claimant)}`, which releases it{_FORCE}"
         )
     if age_s < SETTLING_S:
         return (

@@ -1,11 +1,14 @@
 """Find what a person means, and say why a network may not be removed. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import EngineView
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 SHOWN_DIGITS = 12
 """As ``docker ps`` shows ids."""
@@ -99,6 +102,14 @@ def _way(found: Target, networks: Mapping[NetworkId, str]) -> str:
     return f"{network}/{found.endpoint[:SHOWN_DIGITS]}"
 
 
+def typed(name: str, identifier: str) -> str:
+    """Return what to type for a network: its name where a shell takes that as it is, else its id.
+
+    Docker takes nearly everything for a network's name, and what we tell is pasted.
+    """
+    return name if _PLAIN.fullmatch(name) else identifier[:SHOWN_DIGITS]
+
+
 def refusal(network: Network, endpoints: Iterable[Endpoint], view: EngineView | None) -> str | None:
     """Return why ``network`` may not be removed behind Docker's back, None if it may.
 
@@ -117,8 +128,8 @@ def refusal(network: Network, endpoints: Iterable[Endpoint], view: EngineView | 
     if network.id in view.networks:
         known_as = view.networks[network.id]
         return (
-            f"Docker still has network {known_as} ({name}); type `docker network rm {known_as}`, "
-            f"which removes it here too{force}"
+            f"Docker still has network {known_as} ({name}); type `docker network rm "
+            f"{typed(known_as, name)}`, which removes it here too{force}"
         )
     if network.engine and network.engine != view.id:
         return (

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Process:
         self.state_dir = home / "state"
         self.log = home / "log"
         self.running: subprocess.Popen[bytes] | None = None
+        self.passed: list[socket.socket] = []
+        """Listening sockets that the process gets from its parent, as systemd passes them."""
 
     @property
     def store(self) -> Path:
@@ -58,17 +60,29 @@ class Process:
         return [word for name in names for word in (f"--{name}", str(known[name]))]
 
     def start(self, *, wait: bool = True) -> None:
+        descriptors = [sock.fileno() for sock in self.passed]
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
                 [
+                    *self._passing(descriptors),
                     *("nsenter", f"--net={self.netns}", sys.executable, "-m", "ovsdriver", "serve"),
                     *("--config", str(self.config), "--docker", f"unix://{self.home}/docker.sock"),
                     *self.flags("plugin-dir", "run-dir", "state-dir", "ovsdb"),
                 ],
                 stderr=log,
+                pass_fds=descriptors,
             )
         if wait:
             self.until(lambda: "process.listening" in self.said(), "it listens")
+
+    @staticmethod
+    def _passing(descriptors: Sequence[int]) -> list[str]:
+        """Return what puts descriptors from 3 on, and says for whom (sd_listen_fds(3))."""
+        if not descriptors:
+            return []
+        moved = " ".join(f"{3 + at}<&{each}" for at, each in enumerate(descriptors))
+        said = f"LISTEN_PID=$$ LISTEN_FDS={len(descriptors)}"
+        return ["bash", "-c", f'exec {moved}; {said} exec "$@"', "passing"]
 
     def stop(self) -> int:
         assert self.running is not None

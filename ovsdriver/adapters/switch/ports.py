@@ -3,6 +3,7 @@
 A plan is asked between two transactions, perhaps several times (see ``ovsdb.commit``).
 """
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -146,7 +147,7 @@ class EnsurePort:
         name = self._port.name
         return ConflictError(
             f"Open vSwitch has {by} with the name {name} already, which we do not touch; "
-            f"look at it with: ovs-vsctl list Port {name}"
+            f"look at it with: ovs-vsctl list Port {shlex.quote(name)}"
         )
 
     def _wanted_interface(self) -> dict[str, Any]:

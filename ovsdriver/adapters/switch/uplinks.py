@@ -1,5 +1,6 @@
 """Uplinks as plans: NICs of the host as a port of a bridge, a trunk of the VLANs in use. Pure."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,7 +78,7 @@ class EnsureUplink:
         if row is not None and (is_local(replica, row) or not is_ours(row, self._owner)):
             raise ConflictError(
                 f"Open vSwitch has a port {port.name} already that is not ours to change; look at "
-                f"it with: ovs-vsctl list Port {port.name}"
+                f"it with: ovs-vsctl list Port {shlex.quote(port.name)}"
             )
         self._refuse_used(replica, row)
         if row is None:
@@ -112,7 +113,7 @@ class EnsureUplink:
             if holder is not None and holder is not row:
                 raise ConflictError(
                     f"NIC {nic} is in port {holder['name']} of Open vSwitch already; free it with: "
-                    f"ovs-vsctl del-port {holder['name']}"
+                    f"ovs-vsctl del-port {shlex.quote(holder['name'])}"
                 )
 
     def _columns(self) -> dict[str, Any]:

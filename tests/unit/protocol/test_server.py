@@ -3,8 +3,8 @@ import gzip
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,12 +19,62 @@ from ipam import IpamError
 from ovsdriver.errors import ConflictError, DriverError
 from ovsdriver.logs import REQUEST, event
 from ovsdriver.metrics import Metrics
-from ovsdriver.protocol import methods
+from ovsdriver.protocol import methods, server
+from ovsdriver.protocol.any_http import OtherConnection
+from ovsdriver.protocol.connection import PlainConnection
 from ovsdriver.protocol.fields import Fields
 from ovsdriver.protocol.server import Call, PluginServer
 from tests.unit.wire.conversation import Connection, Plugin, connect, plugin
 
 PLACE = {"NetworkID": "n", "EndpointID": "e"}
+
+
+REQUEST_BYTES = b"POST /Test.Call HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+OTHER_BYTES = REQUEST_BYTES.replace(b"Host: x", b"Host: x\r\nX-Not-Of: dockerd")
+"""The same in a form that aiohttp reads for us."""
+
+either_form = pytest.mark.parametrize(
+    "request_bytes",
+    [pytest.param(REQUEST_BYTES, id="dockerd"), pytest.param(OTHER_BYTES, id="other")],
+)
+
+
+async def yes(_: Fields) -> dict[str, object]:
+    return {}
+
+
+@contextmanager
+def raw(path: Path) -> Iterator[socket.socket]:
+    """A connection that the test itself sends on, at once and without the loop's help."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as sock:
+        sock.connect(str(path))
+        sock.setblocking(False)
+        yield sock
+
+
+@asynccontextmanager
+async def kept(path: Path, request: bytes = REQUEST_BYTES) -> AsyncIterator[socket.socket]:
+    """One that has had a call already, and is idle."""
+    with raw(path) as sock:
+        sock.sendall(request)
+        assert await received(sock)
+        yield sock
+
+
+@asynccontextmanager
+async def unused(path: Path) -> AsyncIterator[socket.socket]:
+    """One that has been accepted, and has had no call."""
+    with raw(path) as sock:
+        async with kept(path):  # they are accepted in the order in which they came
+            pass
+        yield sock
+
+
+async def received(sock: socket.socket) -> bytes:
+    async with asyncio.timeout(60):
+        return await asyncio.get_running_loop().sock_recv(sock, 65536)
 
 
 class OneCall:
@@ -48,13 +98,18 @@ class OneCall:
 
 @asynccontextmanager
 async def one_call(
-    folder: Path, answer: Callable[[Fields], Awaitable[Any]], *, drain_s: float = 30, **limits: Any
+    folder: Path,
+    answer: Callable[[Fields], Awaitable[Any]],
+    *,
+    drain_s: float = 30,
+    leave: Callable[[], object] | None = None,
+    **limits: Any,
 ):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.bind(str(folder / "one.sock"))
     metrics = Metrics()
     server = PluginServer(metrics=metrics, **limits)
-    await server.listen(sock, {"Test.Call": Call(answer)})
+    await server.listen(sock, {"Test.Call": Call(answer)}, leave=leave)
     try:
         yield OneCall(folder / "one.sock", server, metrics)
     finally:
@@ -401,7 +456,36 @@ async def test_draining_finishes_open_calls_and_takes_no_new_connections(tmp_pat
         await idle.close()
 
 
-async def test_a_call_on_an_open_connection_is_served_while_we_drain(tmp_path: Path):
+@either_form
+async def test_a_call_that_is_sent_in_the_last_moment_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_bytes: bytes
+):
+    kind: type[PlainConnection | OtherConnection] = (
+        PlainConnection if request_bytes is REQUEST_BYTES else OtherConnection
+    )
+    retire = kind.retire
+
+    def last_moment(self: Any) -> None:
+        if not sent:
+            sent.append(caller.send(request_bytes))
+        retire(self)
+
+    sent: list[int] = []
+    async with one_call(tmp_path, yes) as served, kept(served.path, request_bytes) as caller:
+        monkeypatch.setattr(kind, "retire", last_moment)
+        await served.server.drain(30)
+        assert sent == [len(request_bytes)]
+        answer = await received(caller)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"Connection: close" in answer
+        assert await received(caller) == b""
+
+
+@either_form
+async def test_an_idle_connection_takes_nothing_more_while_we_drain(
+    tmp_path: Path, request_bytes: bytes
+):
+    """Not a byte: what dockerd's client could not send at all, it sends again on another one."""
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(body: Fields):
@@ -410,21 +494,98 @@ async def test_a_call_on_an_open_connection_is_served_while_we_drain(tmp_path: P
             await go_on.wait()
         return {}
 
-    async with one_call(tmp_path, slow) as served:
-        other = await served.connect()
+    async with one_call(tmp_path, slow) as served, kept(served.path, request_bytes) as idle:
         call = asyncio.create_task(served.post({"wait": True}))
         async with asyncio.timeout(60):
             await begun.wait()
             drain = asyncio.create_task(served.server.drain(30))
-            await asyncio.sleep(0.05)
-            answer = await other.post("Test.Call", {"wait": False})
-            assert answer.status == 200
-            assert answer.headers["connection"] == "close"
-            assert await other.ended()
+            assert await received(idle) == b""
+            with pytest.raises(BrokenPipeError):
+                idle.send(request_bytes)
             go_on.set()
-            await call
+            assert (await call).status == 200
             await drain
-        await other.close()
+
+
+async def test_the_first_call_of_a_new_connection_is_answered_while_we_drain(tmp_path: Path):
+    async with one_call(tmp_path, yes) as served, unused(served.path) as caller:
+        drain = asyncio.create_task(served.server.drain(30))
+        await asyncio.sleep(5 * server._STEP_S)
+        caller.sendall(REQUEST_BYTES)
+        assert (await received(caller)).startswith(b"HTTP/1.1 200 ")
+        await drain
+
+
+async def test_a_connection_that_its_caller_keeps_in_store_does_not_hold_up_the_end(
+    tmp_path: Path,
+):
+    async with one_call(tmp_path, yes) as served, unused(served.path) as caller:
+        await served.server.drain(3600)
+        assert await received(caller) == b""
+
+
+async def test_a_socket_that_ends_with_us_is_left_after_its_idle_connections(tmp_path: Path):
+    """Whoever cannot send on one of those connects anew, and must still find somebody."""
+    left: list[str] = []
+
+    async def answer(body: Fields):
+        left.append("answer")
+        return {}
+
+    def leave() -> None:
+        left.append("left")
+        with raw(tmp_path / "one.sock") as late:
+            late.sendall(REQUEST_BYTES)
+            lasting.append(late.dup())
+
+    lasting: list[socket.socket] = []
+    async with one_call(tmp_path, answer, leave=leave) as served, kept(served.path) as idle:
+        left.clear()
+        with raw(served.path) as early:
+            early.sendall(REQUEST_BYTES)  # is not accepted when the end begins
+            await served.server.drain(30)
+            assert (await received(early)).startswith(b"HTTP/1.1 200 ")
+        assert await received(idle) == b""
+    with closing(lasting.pop()) as late:  # nor is this one when the name is taken away
+        assert (await received(late)).startswith(b"HTTP/1.1 200 ")
+    assert left == ["answer", "left", "answer"]
+
+
+async def test_on_a_socket_that_stays_the_next_process_answers(tmp_path: Path):
+    path = tmp_path / "stays.sock"
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as sock:
+        sock.bind(str(path))
+        first, second = (PluginServer(metrics=Metrics()) for _ in range(2))
+        await first.listen(sock.dup(), {"Test.Call": Call(yes)})
+        async with kept(path) as caller:
+            await first.drain(30)
+            with raw(path) as next_caller:
+                next_caller.sendall(REQUEST_BYTES)
+                await second.listen(sock.dup(), {"Test.Call": Call(yes)})
+                assert (await received(next_caller)).startswith(b"HTTP/1.1 200 ")
+            assert await received(caller) == b""
+        await second.drain(30)
+
+
+@either_form
+async def test_a_caller_that_ends_its_side_gets_its_answer(tmp_path: Path, request_bytes: bytes):
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Fields):
+        begun.set()
+        await go_on.wait()
+        return {}
+
+    async with one_call(tmp_path, slow) as served:
+        with raw(served.path) as caller:
+            caller.sendall(request_bytes)
+            caller.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(60):
+                await begun.wait()
+            await asyncio.sleep(0.05)
+            go_on.set()
+            assert (await received(caller)).startswith(b"HTTP/1.1 200 ")
+            assert await received(caller) == b""
 
 
 async def test_draining_is_bounded_and_lets_cut_calls_undo(tmp_path: Path):

@@ -54,12 +54,22 @@ def test_a_bridge_name_is_what_the_kernel_takes(text):
         ("a\x00b", "cannot be"),
         ("a:b", "cannot be"),
         ("br%d", "cannot be"),
+        ("br\x1b[2J", "cannot be"),
+        ("br0\n", "cannot be"),
+        ("-br0", "cannot be"),
+        ("br0;reboot", "cannot be"),
+        ("$(reboot)", "cannot be"),
+        ("`reboot`", "cannot be"),
+        ("br'0", "cannot be"),
+        ('br"0', "cannot be"),
+        ("br*", "cannot be"),
+        ("@br0", "cannot be"),
         (".", "cannot be"),
         ("..", "cannot be"),
         ("", "cannot be"),
     ],
 )
-def test_a_bridge_name_that_the_kernel_refuses_is_refused_here(text, words):
+def test_a_bridge_name_that_the_kernel_or_a_shell_takes_for_more_is_refused(text, words):
     with pytest.raises(ValueError, match=words):
         values.link_name(text)
 

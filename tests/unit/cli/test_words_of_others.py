@@ -1,0 +1,113 @@
+"""Names and texts that others chose, as Docker's users and the owners of bridges, on a terminal."""
+
+import json
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+
+from ovsdriver.cli import show
+from ovsdriver.cli.outcome import Refusal
+from ovsdriver.errors import ConflictError
+from ovsdriver.service.purge import Purged
+from ovsdriver.service.report import PublishedReport, RepairReport, Report, UplinkReport
+from tests.unit.cli.conftest import Desk, Shell
+from tests.unit.cli.test_networks import LAB, WEB, endpoint, network
+
+HOSTILE = (
+    "lab\x1b[2J\x1b]0;title\x07\r\nroot# \x9b31m\u202e\u2028 [red]x[/red] {0} %s $(reboot) ' \" \\"
+)
+
+KEPT = frozenset(
+    {"id", "network", "version", "cidr", "gateway", "state", "addresses", "host", "vlan_mode"}
+)
+"""Fields that are read, and not only shown."""
+
+
+def hostile(record: Any) -> Any:
+    """Return a report with hostile words wherever it has words."""
+    changed = {}
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if each.name in KEPT:
+            continue
+        if isinstance(value, str):
+            changed[each.name] = HOSTILE
+        elif is_dataclass(value):
+            changed[each.name] = hostile(value)
+        elif isinstance(value, dict):
+            changed[each.name] = {HOSTILE: HOSTILE}
+        elif isinstance(value, tuple) and all(isinstance(item, str) for item in value):
+            changed[each.name] = (HOSTILE, HOSTILE)
+    return replace(record, **changed)
+
+
+@pytest.fixture
+def desk(desk: Desk) -> Desk:
+    uplink = UplinkReport(
+        nics=("eth1",),
+        port="eth1",
+        ours=True,
+        bond="",
+        lacp="",
+        vlans=(1,),
+        host=False,
+        fault="x",
+    )
+    published = PublishedReport(
+        protocol="tcp",
+        host="0.0.0.0",
+        host_port=80,
+        address="10.1.0.2",
+        port=80,
+        reserved=True,
+    )
+    desk.there = Report(
+        networks=(replace(hostile(network("lab", LAB)), uplink=hostile(uplink)),),
+        endpoints=(replace(hostile(endpoint("web", WEB)), fault=HOSTILE, published=(published,)),),
+    )
+    desk.now = replace(
+        hostile(desk.now),
+        repairs=RepairReport(mended=(HOSTILE,), failed=(HOSTILE,), beyond=(HOSTILE,)),
+        warnings=(HOSTILE,),
+    )
+    desk.purged = Purged(networks=(HOSTILE,), failed=(HOSTILE,))
+    desk.refusals[HOSTILE] = ConflictError(f"network {HOSTILE} is in use")
+    return desk
+
+
+COMMANDS = (
+    ("status",),
+    ("network", "ls"),
+    ("network", "show", LAB),
+    ("network", "rm", HOSTILE),
+    ("network", "show", HOSTILE),
+    ("endpoint", "ls"),
+    ("endpoint", "show", WEB),
+    ("endpoint", "show", HOSTILE),
+    ("ports",),
+    ("purge", "--yes"),
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: "-".join(words)[:20])
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
+def test_no_command_lets_them_at_the_terminal(
+    shell: Shell, desk: Desk, words: tuple[str, ...], more: tuple[str, ...]
+):
+    result = shell(*words, *more)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    for line in (result.stdout + result.stderr).split("\n"):
+        assert line.isprintable(), line
+    assert "reboot" in result.stdout + result.stderr, "they are shown all the same"
+    assert "[red]x[/red]" in result.stdout + result.stderr, "and are no markup"
+
+
+def test_json_has_the_very_words(shell: Shell, desk: Desk):
+    assert shell.json("network", "show", LAB)["name"] == HOSTILE
+    assert json.loads(show.json_text([HOSTILE, "ü", "\ud800"])) == [HOSTILE, "ü", "\ud800"]
+
+
+def test_a_refusal_of_several_lines_stays_one(capsys: pytest.CaptureFixture[str]):
+    Refusal(f"line 1: {HOSTILE!r}\nline 2: \x1b[2J").show()
+    assert capsys.readouterr().err.split("\n")[1:] == ["line 2: \\x1b[2J", ""]
