@@ -57,6 +57,7 @@ from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
+from ovsdriver.service.planner import Planner
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.publisher import Publisher
@@ -458,7 +459,7 @@ class _Product:
                 links=world.links,
                 nics=world.nics,
             )
-            networks = Networks(
+            planner = Planner(
                 owner=settings.instance,
                 defaults=Defaults(
                     bridge=settings.bridge,
@@ -478,10 +479,19 @@ class _Product:
                 ipam=ipam,
                 switch=world.switch,
                 links=world.links,
+                shaper=shaper,
+                mirrors=mirrors,
+            )
+            networks = Networks(
+                owner=settings.instance,
+                planner=planner,
+                state=state,
+                ipam=ipam,
+                switch=world.switch,
+                links=world.links,
                 uplinks=uplinks,
                 rules=rules,
                 publisher=publisher,
-                shaper=shaper,
                 mirrors=mirrors,
                 locks=locks,
             )

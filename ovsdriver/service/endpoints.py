@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
@@ -355,7 +355,8 @@ class Endpoints:
                 await self._follow(network, before, after)
             except (ConflictError, InvalidOptionError, UnsupportedError):
                 await self._state.put_endpoint(before)
-                await self._follow(network, after, before)
+                with suppress(DriverError):  # the reconciler goes on from the record
+                    await self._follow(network, after, before)
                 raise
             except UnavailableError as error:
                 pending = str(error)

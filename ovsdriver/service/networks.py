@@ -9,12 +9,10 @@ from typing import Generic, TypeVar
 
 from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
-from ovsdriver.domain import desired, names, planning, replanning, tunnels, uplinks
-from ovsdriver.domain.model import Datapath, Gateway, Network, NetworkId, Port, Segment
-from ovsdriver.domain.names import OWNER_KEY, mac_text
-from ovsdriver.domain.observed import ObservedBridge, ObservedLink
+from ovsdriver.domain import desired, names, replanning
+from ovsdriver.domain.model import Gateway, Network, NetworkId, Port, Segment
+from ovsdriver.domain.names import mac_text
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
-from ovsdriver.domain.shaping import combined
 from ovsdriver.errors import (
     ConflictError,
     DriverError,
@@ -23,21 +21,18 @@ from ovsdriver.errors import (
     UnknownObjectError,
     UnsupportedError,
 )
-from ovsdriver.ports import Links, Route, State, Switch
+from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
+from ovsdriver.service.planner import Planner
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.rules import Rules
-from ovsdriver.service.shaper import Shaper
 from ovsdriver.service.uplinks import Uplinks
 
 log = logging.getLogger(__name__)
 
 SWITCH_WAIT_S = 5.0
 """How long a call waits for Open vSwitch to (re)appear before it says so."""
-
-_SWITCH_KINDS = frozenset({"tun", "openvswitch"})
-"""Kinds of links that a bridge of Open vSwitch leaves behind when its database is lost."""
 
 PROBE_S = 1.0
 """How long the gateway addresses are asked for on a segment that others may use."""
@@ -66,8 +61,7 @@ class Networks:
         self,
         *,
         owner: str,
-        defaults: planning.Defaults,
-        kernel_datapath: Callable[[], bool],
+        planner: Planner,
         state: State,
         ipam: Ipam,
         switch: Switch,
@@ -75,13 +69,11 @@ class Networks:
         uplinks: Uplinks,
         rules: Rules,
         publisher: Publisher,
-        shaper: Shaper,
         mirrors: Mirrors,
         locks: Locks,
     ) -> None:
         self._owner = owner
-        self._defaults = defaults
-        self._kernel_datapath = kernel_datapath
+        self._planner = planner
         self._state = state
         self._ipam = ipam
         self._switch = switch
@@ -89,30 +81,13 @@ class Networks:
         self._uplinks = uplinks
         self._rules = rules
         self._publisher = publisher
-        self._shaper = shaper
         self._mirrors = mirrors
         self._locks = locks
         self._planning = asyncio.Lock()
 
     def gateway_skips(self, options: NetworkOptions, internal: bool) -> bool:
-        """Whether a network with these options needs no gateway address from its IPAM.
-
-        Asked by engine 28 and newer, before any address is requested; a gateway that the user
-        typed is requested all the same.
-        """
-        if internal or options.mode is not None:
-            return internal or not options.mode or not options.mode.has_gateway
-        if options.uplink:
-            return True
-        name = self._bridge_name(options)
-        bridge = self._switch.bridge(name)
-        companions = [each for each in self._state.networks() if each.segment.bridge == name]
-        return uplinks.uplinked(companions) is not None or (bridge is not None and not bridge.owned)
-
-    def _bridge_name(self, options: NetworkOptions) -> str:
-        return planning.bridge_name(
-            options, self._defaults, self._state.networks(), self._switch.bridges()
-        )
+        """Whether a network with these options needs no gateway address from its IPAM."""
+        return self._planner.gateway_skips(options, internal)
 
     async def create(self, new: NewNetwork) -> None:
         """Record the network and make its bridge, gateway and rules; nothing stays if one fails.
@@ -133,7 +108,7 @@ class Networks:
                 await self._remove(known)
             # One plan at a time: two networks must not choose the same tag.
             async with self._planning:
-                network = await self._plan(new)
+                network = await self._planner.plan(new)
                 undo.push_async_callback(self._undo, network)
                 await self._state.put_network(network)
             await self._reserve_routers(network)
@@ -177,17 +152,17 @@ class Networks:
             await self._switch.connected(SWITCH_WAIT_S)
             before = self._standing(network_id)
             async with self._planning:
-                after = await self._replan(before, *wish(before))
+                after = await self._planner.replan(before, *wish(before))
                 await self._refuse_answered(before, after)
                 if after != before:
                     await self._state.put_networks(self._with_wire(after))
             try:
                 # Endpoints that were being made have seen the old record or the new one.
-                self._refuse_unfit(before, after)
+                replanning.refuse_unfit(before, after, self._state.endpoints(network_id))
                 await self._bring(after)
             except (ConflictError, InvalidOptionError, UnsupportedError):
                 await self._state.put_networks(self._with_wire(before))
-                await self._bring(before)
+                await self._bring_back(before)
                 raise
             except UnavailableError as error:
                 return Change(before=before, after=after, pending=str(error))
@@ -243,6 +218,13 @@ class Networks:
             self._uplinks.wanted(network.segment.bridge),
         )
         await self._ensure(network)
+
+    async def _bring_back(self, network: Network) -> None:
+        try:
+            await self._bring(network)
+        except DriverError as error:
+            # Its record is as it was, and the reconciler goes on from there.
+            log.warning("network.undo-deferred", extra={"network": network.id, "why": str(error)})
 
     async def _refuse_answered(self, before: Network, after: Network) -> None:
         """Refuse a VLAN on which somebody has the gateway's address, where others may be.
@@ -309,134 +291,6 @@ class Networks:
                 current.ended or not current.made or self.abandoned(current)
             ):
                 await self._remove(current)
-
-    async def _replan(
-        self, current: Network, options: NetworkOptions, changes: replanning.Touched
-    ) -> Network:
-        name = current.segment.bridge
-        observed = self._switch.bridges().get(name)
-        nics = current.segment.uplink.nics if current.segment.uplink is not None else ()
-        links = await self._links.links()
-        routes = await self._links.routes() if nics else ()
-        plan = replanning.network(
-            current,
-            options,
-            changes,
-            planning.Surroundings(
-                networks=[each for each in self._state.networks() if each.id != current.id],
-                pools=(),
-                bridge=known_bridge(observed, self._owner, nics) if observed else None,
-                routes=(),
-                datapaths=self._datapaths(),
-                endpoints=self._state.endpoints(),
-                wire_mtu=_wire_mtu(observed, links) if observed else None,
-                two_tags=self._two_tags(),
-                nics=self._known_nics(nics, links, routes),
-            ),
-            self._defaults,
-        )
-        await self._check(plan)
-        self._refuse_unfit(current, plan)
-        if observed is not None and plan.segment.tag != current.segment.tag:
-            self._warn(plan, observed)
-        return plan
-
-    def _refuse_unfit(self, current: Network, planned: Network) -> None:
-        replanning.refuse_unfit(current, planned, self._state.endpoints(current.id))
-
-    def _two_tags(self) -> bool:
-        return tunnels.looks_at_two(self._switch.status().other_config)
-
-    async def _plan(self, new: NewNetwork) -> Network:
-        name = self._bridge_name(new.options)
-        observed = self._switch.bridges().get(name)
-        companions = [each for each in self._state.networks() if each.segment.bridge == name]
-        shared = uplinks.uplinked(companions)
-        nics = new.options.uplink or (shared.nics if shared is not None else ())
-        mode = new.options.mode
-        needs_routes = nics or (not new.internal and (mode is None or mode.has_gateway))
-        routes = await self._links.routes() if needs_routes else ()
-        needs_links = nics or observed is None or not observed.owned
-        links = await self._links.links() if needs_links else {}
-        plan = planning.plan(
-            new,
-            planning.Surroundings(
-                networks=self._state.networks(),
-                pools=self._waiting_pools(new),
-                bridge=known_bridge(observed, self._owner, nics) if observed else None,
-                routes=[planning.HostRoute(destination=r.destination, link=r.link) for r in routes],
-                datapaths=self._datapaths(),
-                endpoints=self._state.endpoints(),
-                wire_mtu=_wire_mtu(observed, links) if observed else None,
-                ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
-                two_tags=self._two_tags(),
-                nics=self._known_nics(nics, links, routes),
-            ),
-            self._defaults,
-            bridge=name,
-        )
-        await self._check(plan)
-        if observed is not None:
-            self._warn(plan, observed)
-        return plan
-
-    async def _check(self, plan: Network) -> None:
-        """Refuse what this host cannot do, as far as only trying or looking tells."""
-        await self._shaper.check(combined(plan, planning.NO_WISH))
-        await self._mirrors.check(plan.mirror, plan.segment.bridge, plan.segment.datapath)
-
-    def _known_nics(
-        self, nics: Sequence[str], links: Mapping[str, ObservedLink], routes: Sequence[Route]
-    ) -> Mapping[str, uplinks.KnownNic]:
-        through = [(each.destination, each.link) for each in routes]
-        bridges = self._switch.bridges()
-        found = {
-            nic: uplinks.known_nic(nic, links, through, bridges, owner=self._owner) for nic in nics
-        }
-        return {nic: known for nic, known in found.items() if known is not None}
-
-    def _datapaths(self) -> Sequence[str]:
-        offered = self._switch.status().datapath_types
-        if Datapath.SYSTEM in offered and not self._kernel_datapath():
-            return tuple(each for each in offered if each != Datapath.SYSTEM)
-        return offered
-
-    def _waiting_pools(self, new: NewNetwork) -> Sequence[planning.KnownPool]:
-        wanted = {subnet.cidr.cidr for subnet in new.subnets}
-        found = []
-        for pool in self._ipam.pools():
-            if pool.subnet in wanted and self._state.network_of_pool(pool.id) is None:
-                gateway = self._ipam.gateway(pool.id)
-                found.append(
-                    planning.KnownPool(
-                        id=pool.id,
-                        space=pool.space,
-                        subnet=pool.subnet,
-                        gateway=gateway.address if gateway else None,
-                        gateway_typed=gateway is not None and gateway.wanted,
-                        probe=pool.probe,
-                    )
-                )
-        return found
-
-    def _warn(self, network: Network, observed: ObservedBridge) -> None:
-        segment = network.segment
-        if not segment.adopted:
-            return
-        if observed.controllers or observed.fail_mode == "secure":
-            log.warning(
-                "bridge.has-controller",
-                extra={
-                    "bridge": segment.bridge,
-                    "why": "VLAN tags act only through the NORMAL action; "
-                    "flows of its controller decide what reaches our ports",
-                },
-            )
-        if segment.tag in known_bridge(observed, self._owner).tags:
-            log.info(
-                "segment.joined",
-                extra={"network": network.id, "bridge": segment.bridge, "vlan": segment.tag},
-            )
 
     async def _reserve_routers(self, network: Network) -> None:
         """Hold the address of a router that is not us (``ovs.gateway``), so that nobody gets it."""
@@ -549,27 +403,3 @@ class Networks:
             elif others and segment.uplink is not None and segment.uplink.host is not None:
                 # of those that stay, none may need the host on the bridge any more
                 await self._ensure_bridge(segment)
-
-
-def _wire_mtu(bridge: ObservedBridge, links: Mapping[str, ObservedLink]) -> int | None:
-    """Return the smallest MTU among an adopted bridge's ports: what all on it can receive."""
-    found = [links[port.name].mtu for port in bridge.ports if port.name in links]
-    return min((mtu for mtu in found if mtu), default=None) if not bridge.owned else None
-
-
-def known_bridge(
-    observed: ObservedBridge, owner: str, nics: Sequence[str] = ()
-) -> planning.KnownBridge:
-    """Return what planning needs to know of a bridge; ``nics`` are those of the uplink."""
-    return planning.KnownBridge(
-        name=observed.name,
-        owned=observed.owned,
-        datapath=observed.datapath,
-        tags=planning.foreign_tags(
-            (port.tag, port.trunks)
-            for port in observed.ports
-            if port.external_ids.get(OWNER_KEY) != owner and not set(port.interfaces) & set(nics)
-        ),
-        integration=observed.integration,
-        controllers=observed.controllers,
-    )

@@ -26,6 +26,7 @@ from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import Networks
+from ovsdriver.service.planner import Planner
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.publisher import Publisher
@@ -150,7 +151,7 @@ class Host:
             links=links,
             nics=nics,
         )
-        networks = Networks(
+        planner = Planner(
             owner=OWNER,
             defaults=Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500),
             kernel_datapath=lambda: False,
@@ -158,10 +159,19 @@ class Host:
             ipam=ipam,
             switch=switch,
             links=links,
+            shaper=shaper,
+            mirrors=mirrors,
+        )
+        networks = Networks(
+            owner=OWNER,
+            planner=planner,
+            state=state,
+            ipam=ipam,
+            switch=switch,
+            links=links,
             uplinks=uplinks,
             rules=rules,
             publisher=publisher,
-            shaper=shaper,
             mirrors=mirrors,
             locks=locks,
         )

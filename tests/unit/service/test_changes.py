@@ -1,5 +1,6 @@
 """Other options for what stands: the record first, then switch, links and rules."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -351,3 +352,83 @@ async def test_the_same_again_changes_nothing(lab: Host) -> None:
     await set_network(lab, ovs__icc="false")
     done = await set_network(lab, ovs__icc="false")
     assert (done.old, done.new, done.endpoints) == (done.new, {"ovs.icc": "false"}, ())
+
+
+class Gate:
+    """Holds the next call of a method until it is opened."""
+
+    def __init__(self, target: Any, method: str) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+        working = getattr(target, method)
+
+        async def held(*args: Any, **kwargs: Any) -> Any:
+            setattr(target, method, working)
+            self.reached.set()
+            await self.open.wait()
+            return await working(*args, **kwargs)
+
+        setattr(target, method, held)
+
+
+async def test_a_join_that_began_before_the_change_ends_in_the_new_vlan(lab: Host) -> None:
+    third = "3c" * 32
+    await lab.create_endpoint(third)
+    gate = Gate(lab.links, "ensure_veth")
+    joining = asyncio.create_task(lab.endpoints.join(RED, EndpointId(third), "/netns/three"))
+    await gate.reached.wait()
+    following = Gate(lab.endpoints, "ensure")
+    changing = asyncio.create_task(set_network(lab, ovs__vlan="30"))
+    await following.reached.wait()
+    following.open.set()
+    gate.open.set()
+    await asyncio.gather(joining, changing)
+    assert port(lab, third).tag == 30
+
+
+async def test_an_endpoint_that_does_not_fit_the_network_any_more_is_not_made(lab: Host) -> None:
+    third = "3c" * 32
+    gate = Gate(lab.ipam, "lease")
+    making = asyncio.create_task(lab.create_endpoint(third, said={"ovs.mtu": "1450"}))
+    await gate.reached.wait()
+    await set_network(lab, ovs__mtu="1400")
+    gate.open.set()
+    with pytest.raises(InvalidOptionError, match="the network carries at most 1400"):
+        await making
+    assert lab.state.endpoint(EndpointId(third)) is None
+
+
+async def test_an_endpoint_that_came_in_between_stands_against_the_change(lab: Host) -> None:
+    before = lab.state.network(RED)
+    gate = Gate(lab.state, "put_networks")
+    changing = asyncio.create_task(set_network(lab, ovs__mtu="1400"))
+    await gate.reached.wait()
+    await lab.create_endpoint("3c" * 32, said={"ovs.mtu": "1450"})
+    gate.open.set()
+    with pytest.raises(InvalidOptionError, match="the network carries at most 1400"):
+        await changing
+    assert lab.state.network(RED) == before
+    links = await lab.links.links()
+    assert links[names.gateway_link(RED)].mtu == 1500
+
+
+@pytest.mark.parametrize("also", [False, True])
+async def test_what_is_refused_half_way_is_put_back(
+    lab: Host, failing: Callable[[Any, str], None], also: bool
+) -> None:
+    before = lab.state.network(RED)
+    working = lab.firewall.ensure
+
+    async def refusing(plan: Any) -> bool:
+        lab.firewall.ensure = working  # type: ignore[method-assign]
+        if also:
+            failing(lab.switch, "change_ports")
+        raise ConflictError("a table of that name is somebody else's")
+
+    lab.firewall.ensure = refusing  # type: ignore[method-assign]
+    with pytest.raises(ConflictError, match="somebody else"):
+        await set_network(lab, ovs__vlan="30", ovs__mode="routed")
+    assert lab.state.network(RED) == before
+    await lab.reconciler.reconcile()
+    assert port(lab).tag == 10
+    assert [each.mode for each in lab.firewall.plan.gateways] == [Mode.NAT]
