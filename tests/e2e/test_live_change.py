@@ -235,7 +235,7 @@ def test_what_is_for_later_containers_and_what_is_refused(
         (("ovs.bridge=br-lab",), "make another network"),
         (("ovs.icc=false", "ovs.ic=true"), "did you mean `ovs.icc`"),
         (("ovs.mode=flat",), "only nat and routed change"),
-        (("ovs.trunks=5",), "write ovsnet set NETWORK/CONTAINER ovs.trunks="),
+        (("ovs.protected=true",), "write ovsnet set NETWORK/CONTAINER ovs.protected="),
         (("ipam.limit=5",), "the pool was made with it"),
         (("ovs.vlan=4095",), "4095"),
     ):
