@@ -65,4 +65,4 @@ def _print(changed: dict[str, Any]) -> None:
     )
     about = [each["container"] or show.short(each["endpoint"]) for each in changed["containers"]]
     show.line()
-    show.line(f"In force for: {', '.join(about) or 'no running container'}")
+    show.line(f"In force for: {', '.join(about)}" if about else "No running container is affected.")

@@ -35,6 +35,11 @@ class Daemon:
         """Return everything there is."""
         return self._ask("GET", "/state", READ_S)
 
+    def in_force(self, object_id: str) -> dict[str, str | None]:
+        """Return the value of every option of a network or an endpoint."""
+        answer = self._ask("GET", f"/in-force/{quote(object_id, safe='')}", READ_S)
+        return dict(answer["values"])
+
     def remove_network(self, name: str, *, force: bool) -> dict[str, Any]:
         """Remove a network by name or id."""
         path = f"/networks/{quote(name, safe='')}{'?force=true' if force else ''}"

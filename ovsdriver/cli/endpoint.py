@@ -76,9 +76,12 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
       ovsnet endpoint show web
       ovsnet endpoint show 9d41 --json
     """
-    there = Daemon(settings).state()["endpoints"]
+    daemon = Daemon(settings)
+    there = daemon.state()["endpoints"]
     found = [each for each in there if each["container"] == name]
     found = found or [chosen(name, there, kind="endpoint")]
+    for each in found:
+        each["in_force"] = daemon.in_force(each["id"])
     if as_json:
         show.as_json(found)
         return

@@ -81,8 +81,10 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
       ovsnet network show lab
       ovsnet network show 3f2a --json
     """
-    state = Daemon(settings).state()
+    daemon = Daemon(settings)
+    state = daemon.state()
     network = chosen(name, state["networks"], kind="network")
+    network["in_force"] = daemon.in_force(network["id"])
     endpoints = [each for each in state["endpoints"] if each["network"] == network["id"]]
     if as_json:
         show.as_json(network | {"attached": endpoints})

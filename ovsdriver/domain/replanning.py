@@ -123,18 +123,25 @@ def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> Netw
 def refuse_unfit(current: Network, planned: Network, endpoints: Iterable[Endpoint]) -> None:
     """Refuse other options of a network that endpoints of it could not be on.
 
+    Not for what one of them is refused for on the network as it is, too.
+
     Raises:
         InvalidOptionError, UnsupportedError: one could not, and why.
     """
     for each in endpoints:
-        if each.ended:
-            continue
-        try:
-            port_planning.check(each, planned)
-            _refuse_unpublished(each, planned)
-            _refuse_reopening((current, each), (planned, each))
-        except DriverError as error:
-            raise type(error)(f"endpoint {each.id[:12]} of this network: {error}") from error
+        refusal = None if each.ended else _refusal(current, planned, each)
+        if refusal is not None and str(refusal) != str(_refusal(current, current, each)):
+            raise type(refusal)(f"endpoint {each.id[:12]} of this network: {refusal}")
+
+
+def _refusal(current: Network, planned: Network, endpoint: Endpoint) -> DriverError | None:
+    try:
+        port_planning.check(endpoint, planned)
+        _refuse_unpublished(endpoint, planned)
+        _refuse_reopening((current, endpoint), (planned, endpoint))
+    except DriverError as error:
+        return error
+    return None
 
 
 def endpoint(

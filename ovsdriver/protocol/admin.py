@@ -7,7 +7,7 @@ may be looked up, and 404 means what it says.
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol, TypeVar
 
@@ -46,6 +46,10 @@ class Console(Protocol):
         """Return everything there is; UnavailableError while the store cannot be read."""
         ...
 
+    def in_force(self, object_id: str) -> Mapping[str, str | None]:
+        """Return the value of every option of a network or an endpoint. Immediate."""
+        ...
+
     async def remove_network(self, name: str, *, force: bool) -> str:
         """Remove a network and what belongs to it; returns its id.
 
@@ -74,6 +78,7 @@ def application(console: Console, *more: web.RouteDef) -> web.Application:
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_get("/status", pages.status)
     app.router.add_get("/state", pages.state)
+    app.router.add_get("/in-force/{id}", pages.in_force)
     app.router.add_delete("/networks/{name}", pages.remove_network)
     app.router.add_post("/purge", pages.purge)
     return app
@@ -95,6 +100,9 @@ class _Pages:
 
     async def state(self, _request: web.Request) -> web.Response:
         return await _answer(await _bounded(self._console.report(), READ_S))
+
+    async def in_force(self, request: web.Request) -> web.Response:
+        return web.json_response({"values": self._console.in_force(request.match_info["id"])})
 
     async def remove_network(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

@@ -2,13 +2,14 @@
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from ipam.service import Ipam
 from ovsdriver import __version__
-from ovsdriver.domain.model import NetworkId
+from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, EngineView, Firewall, State, Switch
@@ -28,6 +29,18 @@ PURGING = (
     "that has ended"
 )
 """What Docker's calls are told meanwhile."""
+
+
+class InForce(Protocol):
+    """The options' values of records, by name, as a user would type them; None: there is none."""
+
+    def of_network(self, network: Network) -> Mapping[str, str | None]:
+        """Return those of a network."""
+        ...
+
+    def of_endpoint(self, network: Network, endpoint: Endpoint) -> Mapping[str, str | None]:
+        """Return those of an endpoint, its own or those that it follows."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +70,7 @@ class Console:
         degraded: Callable[[], str],
         closed: Callable[[str], AbstractAsyncContextManager[None]],
         purge_unread: Callable[[], Awaitable[Purged]],
-        in_force: reports.InForce = reports.NOTHING_SAID,
+        in_force: InForce,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Build it.
@@ -145,6 +158,22 @@ class Console:
             raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
         return reports.report(scene)
 
+    def in_force(self, object_id: str) -> Mapping[str, str | None]:
+        """Return the value of every option of a network or an endpoint, by its whole id.
+
+        Raises:
+            UnknownObjectError: there is none such.
+            UnavailableError: the store is not open.
+        """
+        state = self._require().state
+        endpoint = state.endpoint(EndpointId(object_id))
+        network = state.network(NetworkId(object_id) if endpoint is None else endpoint.network)
+        if network is None:
+            raise UnknownObjectError(f"{object_id[:12]} is not known here any more")
+        if endpoint is None:
+            return self._in_force.of_network(network)
+        return self._in_force.of_endpoint(network, endpoint)
+
     async def remove_network(self, name: str, *, force: bool) -> str:
         """Remove a network that Docker does not know any more, or any with ``force``.
 
@@ -209,7 +238,6 @@ class Console:
             held=works.publisher.held(),
             view=view,
             lost=works.reconciler.lost,
-            in_force=self._in_force,
             now=self._clock(),
         )
 

@@ -7,7 +7,6 @@ made at any time. The dataclasses are the admin socket's JSON, member by member.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ipam.model import Pool, PoolId
 from ovsdriver.domain import desired, names, port_planning, tunnels, vlans
@@ -16,30 +15,6 @@ from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
 from ovsdriver.service.claims import Claims
 from ovsdriver.service.ipam_report import SETTLING_S
-
-
-class InForce(Protocol):
-    """The options' values of records, by name, as a user would type them; None: there is none."""
-
-    def of_network(self, network: Network) -> Mapping[str, str | None]:
-        """Return those of a network."""
-        ...
-
-    def of_endpoint(self, network: Network, endpoint: Endpoint) -> Mapping[str, str | None]:
-        """Return those of an endpoint, its own or those that it follows."""
-        ...
-
-
-class _NothingSaid:
-    def of_network(self, network: Network) -> Mapping[str, str | None]:  # noqa: ARG002
-        return {}
-
-    def of_endpoint(self, network: Network, endpoint: Endpoint) -> Mapping[str, str | None]:  # noqa: ARG002
-        return {}
-
-
-NOTHING_SAID: InForce = _NothingSaid()
-"""For who does not ask for values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +33,6 @@ class Scene:
     """Docker's last answer; None: none yet."""
     lost: Mapping[EndpointId, str] = field(default_factory=dict)
     """Endpoints that were found cut off for good, with the reason."""
-    in_force: InForce = NOTHING_SAID
     now: float = math.inf
     """Seconds since the epoch: what was made just now may still become something."""
 
@@ -128,8 +102,6 @@ class NetworkReport:
     """Those tags; empty: all."""
     endpoints: int
     options: Mapping[str, str]
-    in_force: Mapping[str, str | None] = field(default_factory=dict)
-    """Value of every option, those that were not typed as well."""
     engine: str
 
 
@@ -182,8 +154,6 @@ class EndpointReport:
     sandbox: str | None
     published: tuple[PublishedReport, ...] = ()
     options: Mapping[str, str]
-    in_force: Mapping[str, str | None] = field(default_factory=dict)
-    """Value of every option, the endpoint's own or the network's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -454,7 +424,6 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
         cvlans=network.segment.cvlans,
         endpoints=len(scene.state.endpoints(network.id)),
         options=dict(network.options),
-        in_force=scene.in_force.of_network(network),
         engine=network.engine,
     )
 
@@ -560,7 +529,6 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
             for each in endpoint.published
         ),
         options=dict(endpoint.options),
-        in_force=scene.in_force.of_endpoint(network, endpoint),
     )
 
 

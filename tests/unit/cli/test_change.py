@@ -16,6 +16,7 @@ class ChangeDesk:
     def __init__(self) -> None:
         self.wishes: list[tuple[str, dict[str, str]]] = []
         self.pending: tuple[str, ...] = ()
+        self.containers = (AffectedContainer(endpoint="cd" * 32, container="web"),)
 
     async def change(self, target: str, wish: Wish) -> Changed:
         self.wishes.append((target, dict(wish.typed)))
@@ -30,7 +31,7 @@ class ChangeDesk:
                 ChangedOption(option=name, old=None, new=text or None)
                 for name, text in wish.typed.items()
             ),
-            containers=(AffectedContainer(endpoint="cd" * 32, container="web"),),
+            containers=self.containers,
             pending=self.pending,
         )
 
@@ -96,6 +97,11 @@ def test_what_is_not_in_force_yet_is_said(shell: Shell, changes: ChangeDesk):
     assert done.exit_code == 1
     assert "recorded, but not all of it is in force yet" in done.stderr
     assert "Open vSwitch did not answer" in done.stderr
+
+
+def test_who_is_not_concerned_is_not_named(shell: Shell, changes: ChangeDesk):
+    changes.containers = ()
+    assert "No running container is affected." in shell("set", "lab", "ovs.ifprefix=x").stdout
 
 
 def test_help_has_examples(shell: Shell):

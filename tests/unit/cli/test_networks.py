@@ -146,6 +146,17 @@ def test_the_port_that_addresses_are_asked_from_is_shown_where_there_is_one(
     assert "ovp1ab01ab01ab0" in text
 
 
+def test_what_is_in_force_is_shown_as_far_as_it_can_be_changed(shell: Shell, desk: Desk):
+    for command in (("network", "show", LAB), ("endpoint", "show", WEB)):
+        (line,) = [each for each in shell(*command).stdout.splitlines() if "In force" in each]
+        assert "ovs.bridge" not in line
+        assert "ovs.rate" not in line
+    assert "ovs.icc=false" in shell("network", "show", LAB).stdout
+    shown = shell.json("network", "show", LAB)
+    assert shown["in_force"] == {"ovs.icc": "false", "ovs.bridge": "br-lab", "ovs.rate": None}
+    assert shell.json("endpoint", "show", WEB)[0]["in_force"]["ovs.icc"] == "false"
+
+
 def test_a_shown_network_has_its_endpoints_in_json(shell: Shell, desk: Desk):
     shown = shell.json("network", "show", "lab")
     assert shown["name"] == "lab"

@@ -10,9 +10,10 @@ from aiohttp import web
 
 from ipam.errors import StoreError
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
-from ovsdriver.protocol import admin
+from ovsdriver.protocol import admin, admin_changes
 from ovsdriver.service.report import PoolReport, Report
 from tests.unit.cli.conftest import Desk
+from tests.unit.cli.test_change import ChangeDesk
 
 
 @pytest.fixture
@@ -21,8 +22,15 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-async def client(desk: Desk, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    runner = web.AppRunner(admin.application(desk))
+def changes() -> ChangeDesk:
+    return ChangeDesk()
+
+
+@pytest.fixture
+async def client(
+    desk: Desk, changes: ChangeDesk, tmp_path: Path
+) -> AsyncIterator[aiohttp.ClientSession]:
+    runner = web.AppRunner(admin.application(desk, *admin_changes.routes(changes)))
     await runner.setup()
     await web.UnixSite(runner, tmp_path / "admin.sock").start()
     connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
@@ -150,3 +158,37 @@ async def test_an_answer_that_takes_too_long_is_given_up(
     async with client.get("/state") as answer:
         assert answer.status == 504
         assert "/state: no answer in time" in (await answer.json())["error"]
+
+
+async def test_options_are_changed_by_name(client: aiohttp.ClientSession, changes: ChangeDesk):
+    body = {"target": "lab", "options": {"ovs.icc": "false", "ovs.mtu": ""}}
+    async with client.post("/set", json=body) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["options"][0] == {
+            "option": "ovs.icc",
+            "old": None,
+            "new": "false",
+        }
+    assert changes.wishes == [("lab", {"ovs.icc": "false", "ovs.mtu": ""})]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"target": "lab"}, 400, "options: missing"),
+        ({"options": {"ovs.icc": "x"}}, 400, "target"),
+        ({"target": "lab", "options": {"ovs.icc": 1}}, 400, "ovs.icc"),
+        ({"target": "taken", "options": {"ovs.vlan": "5"}}, 409, "carries another network"),
+    ],
+)
+async def test_a_change_that_says_too_little_or_is_refused_changes_nothing(
+    client: aiohttp.ClientSession, body: dict[str, object], status: int, words: str
+):
+    async with client.post("/set", json=body) as answer:
+        assert answer.status == status
+        assert words in (await answer.json())["error"]
+
+
+async def test_the_values_in_force_are_told(client: aiohttp.ClientSession):
+    async with client.get("/in-force/" + "ab" * 32) as answer:
+        assert (await answer.json())["values"]["ovs.icc"] == "false"

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from ipam.errors import StoreError
-from ovsdriver.errors import UnavailableError
+from ovsdriver.errors import UnavailableError, UnknownObjectError
 from ovsdriver.metrics import Metrics
-from ovsdriver.protocol import methods
+from ovsdriver.protocol import in_force, methods
 from ovsdriver.protocol.fields import Fields
 from ovsdriver.service.console import PURGING, Console, Works
 from ovsdriver.service.purge import MarkPurge, Purged
+from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
 
 REQUEST_POOL = {"Pool": "10.77.0.0/24"}
@@ -77,6 +78,7 @@ def process(host: Host) -> Process:
         degraded=lambda: backend.degraded,
         closed=backend.closed,
         purge_unread=purge_unread,
+        in_force=in_force,
     )
     return Process(host=host, backend=backend, console=console)
 
@@ -196,3 +198,17 @@ async def test_a_firewall_that_does_not_answer_is_a_warning(
 async def test_a_fault_of_the_process_is_among_the_warnings(process: Process) -> None:
     process.console.warn("/run/x.sock cannot be made")
     assert "/run/x.sock cannot be made" in (await process.console.status()).warnings
+
+
+async def test_what_is_in_force_is_told_of_networks_and_endpoints(
+    host: Host, process: Process
+) -> None:
+    with pytest.raises(UnavailableError):
+        process.console.in_force(RED)
+    process.ready()
+    await host.create_network(said={"ovs.vlan": "10"})
+    await host.create_endpoint(FIRST, said={"ovs.vlan": "20"})
+    assert process.console.in_force(RED)["ovs.vlan"] == "10"
+    assert process.console.in_force(FIRST)["ovs.vlan"] == "20"
+    with pytest.raises(UnknownObjectError, match="b2b2b2b2b2b2 is not known here"):
+        process.console.in_force(BLUE)
