@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain import guarding, names, uplinks
+from ovsdriver.domain import features, guarding, names, uplinks
 from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
 from ovsdriver.domain.flows import PortFlows
 from ovsdriver.domain.model import (
@@ -38,12 +38,14 @@ def bridge(segment: Segment, networks: Iterable[Network] = (), *, owner: str) ->
     """
     if segment.adopted:
         return None
-    uplink = uplinks.uplinked(each for each in networks if each.segment.bridge == segment.bridge)
+    here = [n for n in networks if n.segment.bridge == segment.bridge and not n.ended]
+    uplink = uplinks.uplinked(here)
     return Bridge(
         name=segment.bridge,
         datapath=segment.datapath,
         owned=True,
         host=uplink.host if uplink is not None else None,
+        features=features.combined(each.features for each in here),
         external_ids=names.bridge_ids(owner),
     )
 

@@ -89,8 +89,10 @@ def compare(
             finishing.append(Repair(network=network, finish=True, why=unfinished))
             continue
         expected |= _ports_of_host(network)
-        why = _network_lacks(network, owner, bridges, ports, links) or _wire_lacks(
-            network, wires, ports, links, displaced
+        why = (
+            _network_lacks(network, owner, bridges, ports, links)
+            or _bridge_lacks(network, by_id.values(), owner, bridges)
+            or _wire_lacks(network, wires, ports, links, displaced)
         )
         if why and network.segment.adopted and network.segment.bridge not in bridges:
             beyond.append(
@@ -158,6 +160,19 @@ def _network_lacks(
     if probe is not None:
         return _port_lacks(probe.port, ports) or _probe_lacks(probe, links)
     return ""
+
+
+def _bridge_lacks(
+    network: Network,
+    networks: Iterable[Network],
+    owner: str,
+    bridges: Mapping[str, ObservedBridge],
+) -> str:
+    wanted = desired.bridge(network.segment, networks, owner=owner)
+    observed = bridges.get(network.segment.bridge)
+    if wanted is None or observed is None or wanted.features.fulfilled_by(observed.features):
+        return ""
+    return f"bridge {wanted.name} has other features than its networks ask for"
 
 
 def _wire_lacks(

@@ -14,6 +14,7 @@ from typing import NewType
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
+from ovsdriver.domain.features import NOTHING, Features
 from ovsdriver.domain.shaping import Rate
 
 NetworkId = NewType("NetworkId", str)
@@ -283,6 +284,8 @@ class Network:
     port: PortKind = PortKind.VETH
     guard: bool = False
     """Its containers send with the MAC and the addresses that they were given, and no others."""
+    features: Features = NOTHING
+    """What its bridge is to do besides; the same on all networks of a bridge that say it."""
     mirror: MirrorTarget | None = None
     """Where copies of everything in its VLAN are led."""
     rate: Rate | None = None
@@ -394,6 +397,7 @@ class Bridge:
     """It carries our mark. Ownership is by the mark, never by the name."""
     host: HostPlace | None = None
     """The host is on its own port, in the segment without a tag; else nobody is."""
+    features: Features = NOTHING
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
 
 

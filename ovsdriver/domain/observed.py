@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from netaddr import EUI, IPNetwork
 
+from ovsdriver.domain.features import NOTHING, Features
 from ovsdriver.domain.model import NO_OPTIONS, Datapath
 
 
@@ -74,6 +75,8 @@ class ObservedBridge:
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ports: tuple[ObservedPort, ...] = ()
     """Without the bridge's own local port."""
+    features: Features = NOTHING
+    """Those that we have set."""
     mirrors: tuple[ObservedMirror, ...] = ()
     """Those with our mark."""
     local_tag: int | None = None

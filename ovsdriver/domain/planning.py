@@ -11,6 +11,7 @@ from netaddr import IPAddress, IPNetwork
 from ipam import PoolId
 from ovsdriver.domain import (
     desired,
+    features,
     guarding,
     internal_ports,
     mode_planning,
@@ -155,6 +156,16 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     mode_planning.refuse_vain(options, modes)
     _refuse_stray_bindings(options, modes, subnets)
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
+    features.refuse_unfit(
+        options.features,
+        bridge=bridge,
+        adopted=segment.adopted,
+        sharers=[
+            each
+            for each in around.networks
+            if each.segment.bridge == bridge and not each.ended and each.id != new.id
+        ],
+    )
     limits = shaping.combined(options, NO_WISH)
     shaping.check(limits, mtu=mtu, internal=options.port is PortKind.INTERNAL)
     if around.bridge is not None:
@@ -189,6 +200,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         port=options.port,
         guard=options.guard,
         mirror=options.mirror,
+        features=options.features,
         rate=options.rate,
         burst=options.burst,
         broadcast=options.broadcast,

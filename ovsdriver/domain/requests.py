@@ -1,10 +1,11 @@
 """What a caller asks of the services, and what they answer: parsed, checked, without JSON."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from netaddr import EUI, IPAddress, IPNetwork
 
+from ovsdriver.domain.features import Exporter, FailMode, Features
 from ovsdriver.domain.model import (
     NO_OPTIONS,
     BondMode,
@@ -56,6 +57,15 @@ class NetworkOptions:
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of ports that are published without one: at most one of each family."""
     guard: bool = False
+    rstp: bool | None = None
+    mcast: bool | None = None
+    control_frames: bool | None = None
+    fail_mode: FailMode | None = None
+    protocols: tuple[str, ...] = ()
+    controllers: tuple[str, ...] = ()
+    sflow: Exporter | None = None
+    netflow: Exporter | None = None
+    ipfix: Exporter | None = None
     mirror: MirrorTarget | None = None
     rate: Rate | None = None
     burst: int | None = None
@@ -67,6 +77,11 @@ class NetworkOptions:
     """As the user typed them, for showing."""
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""
+
+    @property
+    def features(self) -> Features:
+        """Return what of them is about the bridge."""
+        return Features(**{each.name: getattr(self, each.name) for each in fields(Features)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,16 @@ from ovsdriver.domain import desired, vlans
 from ovsdriver.domain.model import Endpoint, MirrorTarget, Network
 from ovsdriver.domain.names import mac_text
 from ovsdriver.domain.shaping import Rate
-from ovsdriver.protocol import mirror_target, options, shapes
+from ovsdriver.protocol import bridge_words, mirror_target, options, shapes
 from ovsdriver.protocol.options import Scope
 
 
 def of_network(network: Network) -> Mapping[str, str | None]:
     """Return the values of a network by the option's name; None where there is none."""
     return {
-        row.name: _text(_NETWORK.get(row.field, _attribute(row.field))(network))
+        row.name: _text(_FEATURES[row.field](getattr(network.features, row.field)))
+        if row.field in _FEATURES
+        else _text(_NETWORK.get(row.field, _attribute(row.field))(network))
         for row in options.rows(Scope.NETWORK)
         if row.name not in _OTHER_WORDS
     }
@@ -92,6 +94,18 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
     "jitter_us": lambda network: _time(network.jitter_us),
     "loss_ppm": lambda network: _loss(network.loss_ppm),
     "uplink_move": _uplink(lambda uplink: uplink.host is not None),
+}
+
+_FEATURES: Mapping[str, Callable[[Any], object]] = {
+    "rstp": lambda value: value,
+    "mcast": lambda value: value,
+    "control_frames": lambda value: {True: "forward", False: "drop"}.get(value),
+    "fail_mode": lambda value: value,
+    "protocols": lambda value: "+".join(value) or None,
+    "controllers": lambda value: "+".join(value) or None,
+    "sflow": lambda value: value and bridge_words.exporter_text(value),
+    "netflow": lambda value: value and bridge_words.exporter_text(value),
+    "ipfix": lambda value: value and bridge_words.exporter_text(value),
 }
 
 _FOLLOWING: Mapping[str, Callable[[Network, Endpoint], object]] = {

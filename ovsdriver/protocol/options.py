@@ -22,7 +22,7 @@ from netaddr import IPAddress, IPRange
 from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
-from ovsdriver.protocol import mirror_target, shapes, values
+from ovsdriver.protocol import bridge_words, mirror_target, shapes, values
 from ovsdriver.protocol.values import quote
 
 
@@ -346,6 +346,82 @@ TABLE: Sequence[Option] = (
         help="Where copies of all packets in the network's VLAN are led: `sink:WORD`, a container "
         "of the same bridge with `ovs.sink=WORD`; `nic:eth2`, a NIC of this host; `gre:ADDRESS` or "
         "`erspan:ADDRESS`, another host.",
+    ),
+    Option(
+        name="ovs.rstp",
+        scope=Scope.NETWORK,
+        field="rstp",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: the bridge speaks RSTP, so that loops of bridges do no harm. It and the "
+        "following are of a bridge of ours, and the same on all of its networks that say them.",
+        fixed="a bridge keeps it as long as it stands; make another network on another bridge",
+    ),
+    Option(
+        name="ovs.mcast",
+        scope=Scope.NETWORK,
+        field="mcast",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: multicasts go to who listens to them (IGMP, MLD snooping), and not to all.",
+    ),
+    Option(
+        name="ovs.control_frames",
+        scope=Scope.NETWORK,
+        field="control_frames",
+        parse=bridge_words.control_frames,
+        default="`drop`",
+        help="`forward`: LLDP, LACP and BPDUs pass between containers, as over a wire; `drop`: "
+        "they end at the bridge.",
+    ),
+    Option(
+        name="ovs.controller",
+        scope=Scope.NETWORK,
+        field="controllers",
+        parse=bridge_words.controllers,
+        default="none",
+        help="OpenFlow controller of the bridge, `tcp:192.0.2.9:6653`; several with `+`.",
+    ),
+    Option(
+        name="ovs.failmode",
+        scope=Scope.NETWORK,
+        field="fail_mode",
+        parse=bridge_words.fail_mode,
+        default="`standalone`",
+        help="What the bridge does without its controller: `standalone`, it switches by itself; "
+        "`secure`, nothing.",
+    ),
+    Option(
+        name="ovs.protocols",
+        scope=Scope.NETWORK,
+        field="protocols",
+        parse=bridge_words.protocols,
+        default="all",
+        help="Versions of OpenFlow that the bridge speaks, `OpenFlow13+OpenFlow14`.",
+    ),
+    Option(
+        name="ovs.sflow",
+        scope=Scope.NETWORK,
+        field="sflow",
+        parse=bridge_words.sflow,
+        default="none",
+        help="Collector of sFlow samples, `192.0.2.9:6343`; with `/64`, of one of 64 packets.",
+    ),
+    Option(
+        name="ovs.netflow",
+        scope=Scope.NETWORK,
+        field="netflow",
+        parse=bridge_words.netflow,
+        default="none",
+        help="Collector of NetFlow records, `192.0.2.9:2055`.",
+    ),
+    Option(
+        name="ovs.ipfix",
+        scope=Scope.NETWORK,
+        field="ipfix",
+        parse=bridge_words.ipfix,
+        default="none",
+        help="Collector of IPFIX records, `192.0.2.9:4739`; with `/64`, of one of 64 packets.",
     ),
     Option(
         name="ovs.gateway",

@@ -400,6 +400,9 @@ class Networks:
             )
             if not segment.adopted and not others:
                 await self._switch.remove_bridge(segment.bridge)
-            elif others and segment.uplink is not None and segment.uplink.host is not None:
-                # of those that stay, none may need the host on the bridge any more
+            elif others and (
+                network.features.said()
+                or (segment.uplink is not None and segment.uplink.host is not None)
+            ):
+                # those that stay may need less of the bridge than it did
                 await self._ensure_bridge(segment)

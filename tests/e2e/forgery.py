@@ -53,13 +53,18 @@ def honest(me: Sender) -> dict[str, bytes]:
     }
 
 
-def _ipv4(mac: bytes, source: str, payload: bytes) -> bytes:
+def ipv4_packet(source: str, destination: str, payload: bytes | None = None) -> bytes:
+    """Return a UDP packet behind its EtherType."""
+    payload = _udp(9, 9) if payload is None else payload
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, 64, 17, 0)
-    head += ip_address(source).packed + b"\xff" * 4
+    head += ip_address(source).packed + ip_address(destination).packed
     total = sum(struct.unpack("!10H", head))
     total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-    head = head[:10] + struct.pack("!H", total) + head[12:]
-    return (EVERYBODY + mac + struct.pack("!H", 0x0800) + head + payload).ljust(60, b"\0")
+    return struct.pack("!H", 0x0800) + head[:10] + struct.pack("!H", total) + head[12:] + payload
+
+
+def _ipv4(mac: bytes, source: str, payload: bytes) -> bytes:
+    return (EVERYBODY + mac + ipv4_packet(source, "255.255.255.255", payload)).ljust(60, b"\0")
 
 
 def _ipv6(mac: bytes, source: str, protocol: int, payload: bytes) -> bytes:

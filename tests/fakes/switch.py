@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ovsdriver.domain import names
+from ovsdriver.domain.features import Features
 from ovsdriver.domain.mirroring import Mirror
 from ovsdriver.domain.model import Bridge, Datapath, Port, UplinkPort
 from ovsdriver.domain.observed import ObservedBridge, ObservedMirror, ObservedPort
@@ -85,6 +86,12 @@ class FakeSwitch:
         bridge = self._bridges.get(name) if self.available else None
         return self._mirrored(bridge) if bridge is not None else None
 
+    def _kept(self, bridge: Bridge) -> Features:
+        """Return the features that a bridge then has: RSTP is not switched off."""
+        before = self._bridges.get(bridge.name)
+        stays = before is not None and before.features.rstp
+        return replace(bridge.features, rstp=True) if stays else bridge.features
+
     def _mirrored(self, bridge: ObservedBridge) -> ObservedBridge:
         return replace(
             bridge, mirrors=tuple(map(self._observed, self._mirrors.get(bridge.name, ())))
@@ -123,7 +130,9 @@ class FakeSwitch:
             name=bridge.name,
             datapath=bridge.datapath,
             owned=True,
-            fail_mode="standalone",
+            fail_mode=bridge.features.fail_mode or "standalone",
+            controllers=len(bridge.features.controllers),
+            features=self._kept(bridge),
             local_tag=4095 if bridge.host is None else 0,
             external_ids={**bridge.external_ids, names.OWNER_KEY: self._owner},
         )

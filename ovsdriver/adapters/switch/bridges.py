@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.switch.features import config, corrected, inserted, marks
 from ovsdriver.adapters.switch.rows import (
     add_ids,
     datapath_of,
@@ -17,6 +18,7 @@ from ovsdriver.adapters.switch.rows import (
     where,
 )
 from ovsdriver.domain import names
+from ovsdriver.domain.features import FailMode
 from ovsdriver.domain.model import Bridge
 from ovsdriver.errors import ConflictError
 
@@ -74,7 +76,7 @@ class EnsureBridge:
         return self._corrections(replica, row)
 
     def _wanted(self) -> dict[str, Any]:
-        return {"datapath_type": self._bridge.datapath.value, "fail_mode": "standalone"}
+        return {"datapath_type": self._bridge.datapath.value}
 
     def _ids(self) -> dict[str, str]:
         return {**self._bridge.external_ids, names.OWNER_KEY: self._owner}
@@ -97,15 +99,20 @@ class EnsureBridge:
 
     def _insertion(self, replica: Replica) -> list[Operation]:
         bridge_name = f"bridge{self._serial}"
+        features = self._bridge.features
+        others, columns = inserted(features, self._owner, self._serial)
         row = {
             "name": self._bridge.name,
-            "external_ids": to_map(self._ids() | self._mark()),
+            "external_ids": to_map(self._ids() | self._mark() | marks(features)),
             "ports": ["named-uuid", f"port{self._serial}"],
-            "other_config": to_map(self._hardware()),
+            "other_config": to_map(self._hardware() | config(features)),
+            "fail_mode": FailMode.STANDALONE.value,
             **self._wanted(),
+            **columns,
         }
         return [
             *self._local_port(),
+            *others,
             insert("Bridge", row, bridge_name),
             self._enter(replica, ["named-uuid", bridge_name]),
         ]
@@ -139,6 +146,7 @@ class EnsureBridge:
             *update(row, "Bridge", self._wanted()),
             *add_ids(row, "Bridge", self._ids()),
             *self._settle_hardware(row),
+            *corrected(replica, row, self._bridge.features, self._owner, self._serial),
         ]
         local = replica.named("Port", self._bridge.name)
         if local is None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from ovsdriver.adapters.ovsdb import Replica, Row
+from ovsdriver.adapters.switch import features
 from ovsdriver.adapters.switch.rows import (
     NO_TAG,
     datapath_of,
@@ -58,6 +59,7 @@ class SwitchView:
             integration=row["name"] == integration_bridge(self._replica),
             external_ids=MappingProxyType(row["external_ids"]),
             ports=ports,
+            features=features.observed(self._replica, row),
             mirrors=self._mirrors(row),
             local_tag=local["tag"] if local is not None else None,
         )
