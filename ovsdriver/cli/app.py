@@ -4,6 +4,7 @@ import click
 
 from ovsdriver import __version__
 from ovsdriver.cli import (
+    capture,
     change,
     check,
     endpoint,
@@ -14,6 +15,7 @@ from ovsdriver.cli import (
     purge,
     serve,
     status,
+    trace,
 )
 from ovsdriver.cli.outcome import EXIT_CODES
 
@@ -48,6 +50,8 @@ def command() -> None:
       ovsnet endpoint ls                   containers with address, MAC and port
       ovsnet ports                         published ports, and what they lead to
       ovsnet set lab ovs.icc=false         change options while containers are connected
+      ovsnet trace web db tcp/5432         why two containers do or do not talk
+      ovsnet capture web -w web.pcap       the packets of a container or a network
       ovsnet ipam leases                   who holds which address, and since when
       ovsnet options                       what can be typed after -o and --ipam-opt
 
@@ -64,6 +68,8 @@ for _each in (
     endpoint.command,
     ports.command,
     change.command,
+    trace.command,
+    capture.command,
     ipam.command,
     options.command,
     purge.command,

@@ -1,0 +1,132 @@
+"""The sentence that matters: why two containers do or do not talk."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from netaddr import IPNetwork
+
+from ovsdriver.domain import tracing
+from ovsdriver.domain.tracing import Bridged, End, Inside, Question
+
+INSIDE = Inside(
+    up=True,
+    addresses=tuple(map(IPNetwork, ("10.0.0.2/24", "10.0.0.3/24", "10.1.0.3/24"))),
+    way=IPNetwork("10.0.0.0/24"),
+    through_this=True,
+)
+WEB = End(
+    name="web",
+    network="lab",
+    network_id="a" * 64,
+    state="attached",
+    fault="",
+    addresses=(IPNetwork("10.0.0.2/24"),),
+    bridge="br-ovsnet",
+    vlan=10,
+    mode="nat",
+    isolate=False,
+    icc=True,
+    protected=False,
+    sink=False,
+    inside=INSIDE,
+)
+DB = replace(WEB, name="db", addresses=(IPNetwork("10.0.0.3/24"),))
+AWAY = replace(
+    DB, network="other", network_id="b" * 64, vlan=20, addresses=(IPNetwork("10.1.0.3/24"),)
+)
+PING = Question()
+FORWARDED = Bridged(actions="2")
+
+
+def told(a: End, b: End, asked: Question = PING, bridged: Bridged | None = FORWARDED) -> str:
+    return tracing.verdict(a, b, asked, tracing.trace(a, b, asked, bridged))
+
+
+def test_nothing_stands_against_two_containers_of_one_network() -> None:
+    steps = tracing.trace(WEB, DB, Question(), FORWARDED)
+    assert all(step.well for step in steps)
+    assert "web reaches db (icmp)" in told(WEB, DB)
+    assert any("datapath actions: 2" in step.text for step in steps)
+
+
+def inside(**changes: Any) -> Inside:
+    return replace(INSIDE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "bridged", "why"),
+    [
+        pytest.param(replace(WEB, state="created"), DB, None, "is not plugged in", id="stopped"),
+        pytest.param(
+            replace(WEB, state="broken", fault="no such device"),
+            DB,
+            None,
+            "no such device",
+            id="broken",
+        ),
+        pytest.param(WEB, replace(DB, sink=True), None, "mirrored packets", id="a sink"),
+        pytest.param(
+            WEB,
+            replace(DB, addresses=(IPNetwork("fd00::3/64"),)),
+            None,
+            "web has IPv4 and db IPv6",
+            id="no common family",
+        ),
+        pytest.param(
+            replace(WEB, inside=inside(up=False)), DB, None, "of web on lab is down", id="down"
+        ),
+        pytest.param(
+            WEB, replace(DB, inside=inside(addresses=())), None, "10.0.0.3/24 inside", id="lost"
+        ),
+        pytest.param(
+            replace(WEB, inside=inside(way=None)), DB, None, "no route to 10.0.0.3", id="no route"
+        ),
+        pytest.param(
+            replace(WEB, icc=False), replace(DB, icc=False), None, "ovs.icc=true", id="no icc"
+        ),
+        pytest.param(
+            replace(WEB, protected=True),
+            replace(DB, protected=True),
+            None,
+            "ovs.protected=false",
+            id="protected",
+        ),
+        pytest.param(WEB, replace(DB, vlan=11), None, "ovs.vlan=", id="another VLAN"),
+        pytest.param(WEB, DB, Bridged(actions="drop"), "br-ovsnet drops it", id="a flow"),
+        pytest.param(WEB, AWAY, None, "docker network connect other web", id="two networks"),
+        pytest.param(
+            replace(WEB, mode="routed", isolate=True),
+            replace(AWAY, mode="routed"),
+            None,
+            "ovs.isolate",
+            id="isolated",
+        ),
+    ],
+)
+def test_the_first_thing_that_stands_against_it_is_told(
+    a: End, b: End, bridged: Bridged | None, why: str
+) -> None:
+    said = told(a, b, bridged=bridged)
+    assert said.startswith("web does not reach db (icmp): ")
+    assert why in said
+
+
+def test_routed_networks_reach_each_other() -> None:
+    assert "web reaches db" in told(replace(WEB, mode="routed"), replace(AWAY, mode="routed"))
+
+
+def test_flat_networks_meet_beyond_the_host() -> None:
+    a, b = replace(WEB, mode="flat"), replace(AWAY, mode="flat")
+    assert any("beyond this host" in s.text for s in tracing.trace(a, b, Question(), None))
+
+
+@pytest.mark.parametrize(("listens", "reaches"), [(True, True), (False, False), (None, True)])
+def test_somebody_must_listen_on_a_port(listens: bool | None, reaches: bool) -> None:
+    asked = Question(protocol="tcp", port=5432)
+    said = told(WEB, replace(DB, inside=inside(listens=listens)), asked)
+    assert said.startswith("web reaches" if reaches else "web does not reach db (tcp/5432): nobody")
+
+
+def test_what_cannot_be_looked_into_does_not_stand_against_it() -> None:
+    assert "web reaches db" in told(replace(WEB, inside=None), replace(DB, inside=None))
