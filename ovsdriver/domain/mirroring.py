@@ -59,7 +59,11 @@ def mirroring(
         for each in endpoints
         if each.network in homes and each.sandbox is not None and not each.ended
     ]
-    sinks = {each.sink: names.port(each) for each in reversed(plugged) if each.sink}
+    sinks = {
+        word: names.port(each)
+        for each in reversed(plugged)
+        if (word := sink(homes[each.network], each))
+    }
     mirrors: list[Mirror] = []
     outputs: dict[str, Port] = {}
     waiting: list[str] = []
@@ -106,6 +110,11 @@ def mirroring(
         outputs=tuple(outputs.values()),
         waiting=tuple(waiting),
     )
+
+
+def sink(network: Network, endpoint: Endpoint) -> str | None:
+    """Return the word whose copies ``endpoint`` gets; None if it gets none."""
+    return endpoint.sink or network.sink
 
 
 def _output(target: MirrorTarget, bridge: str, owner: str) -> Port | None:

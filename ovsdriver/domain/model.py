@@ -288,6 +288,8 @@ class Network:
     """What its bridge is to do besides; the same on all networks of a bridge that say it."""
     mirror: MirrorTarget | None = None
     """Where copies of everything in its VLAN are led."""
+    sink: str | None = None
+    """Its containers get copies that are led to this word, and nothing else."""
     rate: Rate | None = None
     """Of each container; None, as of the following: no limit."""
     burst: int | None = None
@@ -370,7 +372,7 @@ class Endpoint:
     mirror: MirrorTarget | None = None
     """Where copies of what it sends and gets are led."""
     sink: str | None = None
-    """It gets copies that are led to this word, and nothing else."""
+    """It gets copies that are led to this word, and nothing else; None: as its network."""
     rate: Rate | None = None
     """Its own; None, as of the following: the network's."""
     burst: int | None = None

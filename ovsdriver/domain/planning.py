@@ -200,6 +200,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         port=options.port,
         guard=options.guard,
         mirror=options.mirror,
+        sink=options.sink,
         features=options.features,
         rate=options.rate,
         burst=options.burst,

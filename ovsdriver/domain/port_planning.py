@@ -6,7 +6,7 @@ Everything that can be refused about such a port without looking at the switch i
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ovsdriver.domain import desired, guarding, internal_ports, shaping, tunnels, vlans
+from ovsdriver.domain import desired, guarding, internal_ports, mirroring, shaping, tunnels, vlans
 from ovsdriver.domain.model import Endpoint, Network, PortKind, VlanMode
 from ovsdriver.domain.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import EndpointOptions
@@ -73,7 +73,7 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         mtu=desired.mtu(network, endpoint),
         internal=endpoint.port is PortKind.INTERNAL,
     )
-    if endpoint.sink is not None and endpoint.mirror is not None:
+    if mirroring.sink(network, endpoint) and endpoint.mirror is not None:
         raise InvalidOptionError(
             "ovs.sink and ovs.mirror contradict each other: a container that gets copies of "
             "others' packets has none of its own there; leave one of them out"

@@ -57,6 +57,7 @@ class NetworkOptions:
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of ports that are published without one: at most one of each family."""
     guard: bool = False
+    sink: str | None = None
     rstp: bool | None = None
     mcast: bool | None = None
     control_frames: bool | None = None

@@ -424,6 +424,15 @@ TABLE: Sequence[Option] = (
         help="Collector of IPFIX records, `192.0.2.9:4739`; with `/64`, of one of 64 packets.",
     ),
     Option(
+        name="ovs.sink",
+        scope=Scope.NETWORK,
+        field="sink",
+        parse=values.label,
+        default="none",
+        help="Of the network's containers the one that is there gets the copies that "
+        "`ovs.mirror=sink:WORD` leads here, and nothing else from this network.",
+    ),
+    Option(
         name="ovs.gateway",
         scope=Scope.NETWORK,
         field="gateways",
@@ -702,7 +711,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="sink",
         parse=values.label,
-        default="none",
+        default="the network's",
         help="This container gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing "
         "else on this interface: it should be on another network as well.",
     ),

@@ -59,13 +59,15 @@ class Mirrors:
         """Whether a bridge has anything of mirrors of ours."""
         return self._has_any(bridge)
 
-    def concerns(self, endpoint: Endpoint) -> bool:
+    def concerns(self, network: Network, endpoint: Endpoint) -> bool:
         """Whether an endpoint has, or had, a part in mirrors."""
-        return bool(endpoint.mirror or endpoint.sink) or endpoint.id in self._concerned
+        if endpoint.id in self._concerned:
+            return True
+        return bool(endpoint.mirror or mirroring.sink(network, endpoint))
 
     async def follow(self, network: Network, endpoint: Endpoint) -> None:
         """Settle the mirrors of an endpoint's bridge if it has a part in them."""
-        if not self.concerns(endpoint):
+        if not self.concerns(network, endpoint):
             return
         self._concerned.add(endpoint.id)
         await self.settle(network.segment.bridge)

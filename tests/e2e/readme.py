@@ -24,6 +24,7 @@ IMAGES = {
     "nginx": ["sh", "-c", image.SERVE],
     "alpine": ["sh"],
     "busybox": ["sh"],
+    "nicolaka/netshoot": ["sh"],
 }
 """What README's images run by themselves. ``nginx`` serves its host name."""
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.docker
 DUAL = ("--ipv6", "--subnet", "10.77.1.0/24", "--subnet", "fd00:77:1::/64")
 
 
-def sender(container: Container, network: Network) -> forgery.Sender:
+def sender(container: Container, network: Network | str) -> forgery.Sender:
     said = container.endpoint(network)
     mac = bytes.fromhex(said["MacAddress"].replace(":", ""))
     (link,) = container.sees("-6", "address", "show", "eth0")
@@ -28,7 +28,7 @@ def sender(container: Container, network: Network) -> forgery.Sender:
 
 
 def arrived(
-    bed: Bed, source: Container, listener: Container, network: Network, label: str
+    bed: Bed, source: Container, listener: Container, network: Network | str, label: str
 ) -> set[str]:
     """Return which forged frames of ``source`` reach ``listener``, who must get the honest ones."""
     me = sender(source, network)

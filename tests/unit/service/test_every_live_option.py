@@ -64,6 +64,7 @@ EXAMPLES: Mapping[Scope, Mapping[str, Example]] = {
         "ovs.sflow": Example("192.0.2.9/64"),
         "ovs.netflow": Example("192.0.2.9"),
         "ovs.ipfix": Example("192.0.2.9"),
+        "ovs.sink": Example("ids"),
         "ovs.mtu": Example("1400"),
         "ovs.bond": Example("balance-slb", first=BOND),
         "ovs.lacp": Example("passive", first=BOND),
