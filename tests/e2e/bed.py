@@ -21,6 +21,9 @@ WAN4 = "192.0.2.1"
 WAN6 = "2001:db8:ffff::1"
 OUTSIDE_PORT = 8080
 
+DATAPATH = "system" if Path("/sys/module/openvswitch").is_dir() else "netdev"
+"""Open vSwitch's datapath that bridges get here: the kernel's own if it has one."""
+
 _PROGRAM = Path(sys.executable).parent / "ovsnet"
 
 

@@ -31,6 +31,7 @@ def all_is_well(network: Network, a: Container, b: Container) -> None:
     a.reaches(OUTSIDE6, who=WAN6, port=OUTSIDE_PORT)
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_containers_keep_talking_while_the_plugin_is_away(
     bed: Bed, stage: Stage, end: Signals
@@ -45,6 +46,7 @@ def test_containers_keep_talking_while_the_plugin_is_away(
     all_is_well(network, a, c)
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_containers_of_before_a_restart_of_the_plugin_are_stopped_cleanly(
     bed: Bed, stage: Stage, end: Signals
@@ -98,6 +100,7 @@ def test_a_clean_end_of_the_plugin_says_so_with_its_code(bed: Bed) -> None:
     bed.start_plugin()
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_traffic_is_back_after_a_restart_of_vswitchd(bed: Bed, stage: Stage, end: Signals) -> None:
     network, a, b = pair(stage)
@@ -107,6 +110,7 @@ def test_traffic_is_back_after_a_restart_of_vswitchd(bed: Bed, stage: Stage, end
     all_is_well(network, a, b)
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_traffic_is_back_after_a_restart_of_ovsdb_server(
     bed: Bed, stage: Stage, end: Signals
@@ -120,6 +124,7 @@ def test_traffic_is_back_after_a_restart_of_ovsdb_server(
     all_is_well(network, a, c)
 
 
+@pytest.mark.kernel
 def test_containers_are_plugged_in_again_when_the_database_is_lost(bed: Bed, stage: Stage) -> None:
     network, a, b = pair(stage)
     bed.vswitchd.stop()
@@ -130,6 +135,7 @@ def test_containers_are_plugged_in_again_when_the_database_is_lost(bed: Bed, sta
     all_is_well(network, a, b)
 
 
+@pytest.mark.kernel
 def test_a_port_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -> None:
     network, a, b = pair(stage)
     for port in bed.ovs_vsctl("list-ports", "br-ovsnet").split():
@@ -138,6 +144,7 @@ def test_a_port_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -
     all_is_well(network, a, b)
 
 
+@pytest.mark.kernel
 def test_a_bridge_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -> None:
     network, a, b = pair(stage)
     bed.ovs_vsctl("del-br", "br-ovsnet")
@@ -239,6 +246,7 @@ def test_a_nat_network_without_any_forwarding_docker_protects_the_host(
     assert not place.pings(OUTSIDE4, count=2), "the host does not route for others"
 
 
+@pytest.mark.kernel
 def test_endpoints_of_a_docker_that_was_killed_are_ended_by_the_release_of_their_addresses(
     bed: Bed, stage: Stage
 ) -> None:
@@ -275,6 +283,7 @@ def test_containers_come_back_with_a_docker_that_was_restarted(
     assert bed.ovs_vsctl("list-br") == ""
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_live_restore_keeps_containers_talking_without_docker(
     make_bed: Callable[..., Bed], end: Signals
@@ -294,6 +303,7 @@ def test_live_restore_keeps_containers_talking_without_docker(
     assert bed.ovs_vsctl("list-br") == ""
 
 
+@pytest.mark.kernel
 def test_everything_is_rebuilt_after_a_reboot(make_bed: Callable[..., Bed]) -> None:
     bed = make_bed()
     stage = Stage(bed)
