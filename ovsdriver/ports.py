@@ -287,6 +287,10 @@ class Nics(Protocol):
         """Set a NIC up, with the host silent on it; UnavailableError if there is none such."""
         ...
 
+    async def let_go(self, nic: str) -> None:
+        """Wait, a moment at most, until the switch has let go of a NIC that has just left it."""
+        ...
+
     async def give_back(self, nic: str, before: NicState) -> bool:
         """Make a NIC as it was; False if there is no such link any more."""
         ...

@@ -17,6 +17,10 @@ from ovsdriver.errors import UnavailableError
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
+_LOOK_S = 0.02
+_LOOKS = 100
+"""vswitchd lets go of a NIC within some 10 ms; one that is not there never does."""
+
 T = TypeVar("T")
 
 
@@ -45,6 +49,19 @@ class KernelNics:
             raise UnavailableError(
                 f"NIC {nic} is not there; `ip -brief link` lists those of this host"
             )
+
+    async def let_go(self, nic: str) -> None:
+        """Wait for the switch to let go of a NIC that has just left it, a moment at most.
+
+        vswitchd's last act on a NIC of the userspace datapath is to write flags as it remembers
+        them, "up" among them, without the promiscuous one: who sets the NIC down before is undone.
+        """
+        for _ in range(_LOOKS):
+            if not await self._netlink(
+                f"reading {nic}", lambda routes: self._nics.promiscuous(routes, nic)
+            ):
+                return
+            await asyncio.sleep(_LOOK_S)
 
     async def give_back(self, nic: str, before: NicState) -> bool:
         """Make a NIC as it was; False if there is no such link any more."""

@@ -381,6 +381,7 @@ TABLE: Sequence[Option] = (
         parse=bridge_words.controllers,
         default="none",
         help="OpenFlow controller of the bridge, `tcp:192.0.2.9:6653`; several with `+`.",
+        aliases=("ovs.bridge.controller",),
     ),
     Option(
         name="ovs.failmode",
@@ -785,7 +786,6 @@ _DOVESNAP = frozenset(
     f"ovs.bridge.{name}"
     for name in (
         "add_copro_ports",
-        "controller",
         "default_acl",
         "dhcp",
         "dpid",

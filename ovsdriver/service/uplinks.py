@@ -224,6 +224,7 @@ class Uplinks:
             if keep is None or port != keep.name:
                 await self._switch.remove_port(port)
         held = await self._of_host(nic, note)
+        await self._nics.let_go(nic)
         await self._nics.give_back(nic, note.before)
         if held:
             self._say_refused(nic, await self._nics.move(held, source=note.bridge, target=nic))
@@ -268,6 +269,7 @@ async def free_marked(owner: str, switch: Switch, nics: Nics) -> None:
             held = await nics.held(bridge.name) if bridge.owned else Held()
             await switch.remove_port(port.name)
             for nic in port.interfaces:
+                await nics.let_go(nic)
                 now = await nics.state(nic)
                 if now is not None:
                     ipv6 = None if now.disable_ipv6 is None else 0

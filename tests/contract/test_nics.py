@@ -1,5 +1,6 @@
 """What every ``Nics`` does: the fake in memory and the kernel's netlink side by side."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Protocol
@@ -115,6 +116,24 @@ async def test_a_nic_is_given_back_as_it_was(world: World, up: bool) -> None:
     assert await world.nics.give_back("eth1", before) is True
 
     assert await world.nics.state("eth1") == before
+
+
+@pytest.mark.netns
+async def test_a_nic_that_the_switch_has_not_let_go_of_is_waited_for_a_moment() -> None:
+    with own_namespace():
+        nics = KernelNics(timeout_s=10)
+        KernelWorld(nics).make("eth1", up=True)
+        await nics.let_go("eth1")  # nothing holds it
+        await nics.let_go("eth9")  # nor what is not there
+        run("ip", "link", "set", "eth1", "promisc", "on")
+        waiting = asyncio.create_task(nics.let_go("eth1"))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        run("ip", "link", "set", "eth1", "promisc", "off")
+        await waiting
+        run("ip", "link", "set", "eth1", "promisc", "on")
+        await nics.let_go("eth1")  # a switch that is away does not hold anybody up
+        await nics.close()
 
 
 async def test_what_was_off_before_stays_off(world: World) -> None:

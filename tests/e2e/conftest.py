@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e import snapshot
 from tests.e2e.bed import Bed
+from tests.e2e.modern import ModernEngine
 from tests.e2e.stage import Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
@@ -44,6 +45,14 @@ def stage(bed: Bed) -> Iterator[Stage]:
     stage = Stage(bed)
     yield stage
     stage.clear()
+
+
+@pytest.fixture
+def engine(bed: Bed) -> Iterator[ModernEngine]:
+    """An engine of version 29 in the place of the bed's own, as far as a plugin sees it."""
+    engine = ModernEngine(bed)
+    yield engine
+    engine.clear()
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ def take(bed: Bed) -> Snapshot:
     """Return the state of the switch, the links, the leases, the firewall and the rest."""
     return {
         "switch": sorted(_switch(bed)),
+        "flows": sorted(_flows(bed)),
         "links": sorted(_links(bed)),
         "routes": sorted(_routes(bed)),
         "settings": sorted(_settings(bed)),
@@ -74,6 +75,13 @@ def _switch(bed: Bed) -> Iterator[str]:
             r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda m: names.get(m[0], "?"), text
         )
         yield f"{caption}: {text}"
+
+
+def _flows(bed: Bed) -> Iterator[str]:
+    for bridge in bed.ovs_vsctl("list-br").split():
+        for what in (("--no-stats", "dump-flows"), ("dump-groups",), ("dump-meters",)):
+            said = bed.run("ovs-ofctl", "--timeout=20", "-O", "OpenFlow13", *what, bridge)
+            yield from (f"{bridge} {line.strip()}" for line in said.splitlines() if "=" in line)
 
 
 def _links(bed: Bed) -> Iterator[str]:

@@ -103,12 +103,15 @@ def test_a_port_of_one_address_is_not_a_port_of_others(
         *("--publish", f"{WAN4}:8080:80", "--publish", f"[{WAN6}]:8080:80"),
         *("--publish", "127.0.0.1:8081:80", "--publish", "[::1]:8081:80"),
     )
-    server(stage, "bob", one, "--publish", "127.0.0.1:8080:80")
+    server(stage, "bob", one, "--publish", "127.0.0.1:8080:80", "--publish", "127.0.0.1::81/udp")
     hears(outside, f"ann {OUTSIDE4}", "tcp", WAN4, 8080)
     hears(outside, f"ann {OUTSIDE6}", "tcp", WAN6, 8080)
     hears(host, f"bob {gateway}", "tcp", "127.0.0.1", 8080)
     hears(host, f"ann {gateway}", "tcp", "127.0.0.1", 8081)
     hears(host, f"ann {one.gateway(6)}", "tcp", "::1", 8081)
+    (chosen,) = (each for each in ports(bed) if each["protocol"] == "udp")
+    assert (chosen["host"], chosen["host_port"] > 32767) == ("127.0.0.1", True)
+    hears(host, f"bob {gateway}", "udp", "127.0.0.1", chosen["host_port"])
     assert not host.hears("tcp", "::1", 8080)
     for address in (WAN4, WAN6):
         assert not outside.hears("tcp", address, 8081)
@@ -193,7 +196,13 @@ def test_published_ports_survive_our_death(
     before = ports(bed)
     bed.plugin.stop(SIGKILL)
     hears(outside, f"ann {OUTSIDE4}", "tcp", WAN4, 8080)
-    bed.start_plugin()
+    bind = (sys.executable, "-c", "import socket; socket.create_server(('', 8080))")
+    assert bed.attempt(*bind).code == 0, "the port is nobody's while we are away"
+    bed.plugin.start()
+    harmless = ("ovsipam", "IpamDriver.ReleasePool", '{"PoolID": "ovsnet/none"}')
+    until(lambda: bed.post(*harmless), "a call that needs the records is answered")
+    assert "in use" in bed.attempt(*bind).err, "and is held before the first call is answered"
+    bed.wait_for_plugin()
     until(lambda: ports(bed) == before, "the same ports are published")
     assert bed.attempt("ss", "-Htan", "sport = :8080").out
     hears(host, f"ann {one.gateway(6)}", "tcp", "::1", 8080)

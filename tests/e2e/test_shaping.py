@@ -59,6 +59,19 @@ def test_a_rate_holds_each_way_and_is_changed_while_the_container_runs(
     assert '"tbf"' not in bed.run("tc", "-json", "qdisc", "show")
 
 
+def test_what_may_go_at_once_is_the_networks_or_the_containers_own(bed: Bed, stage: Stage) -> None:
+    limits = ("-o", "ovs.rate=64kbit+64kbit", "-o", "ovs.burst=16kb", "-o", "ovs.mode=isolated")
+    network = stage.network("lab", *limits, subnet="10.77.1.0/24")
+    free = stage.container("free", "name=lab,driver-opt=ovs.rate=none")
+    slow = stage.container("slow", network)
+    large = ",".join(f"driver-opt={each}" for each in ("ovs.burst=1mb", "ovs.broadcast=20"))
+    ready = stage.container("ready", f"name=lab,{large}")
+    towards, away = got_through(bed, free, slow, network), got_through(bed, slow, free, network)
+    assert got_through(bed, free, ready, network) > 2 * towards > 0
+    assert got_through(bed, ready, free, network) > 2 * away > 0
+    assert 0 < got_through(bed, ready, free, network, to_all=True) < FRAMES / 2
+
+
 def test_broadcasts_have_a_limit_of_their_own(bed: Bed, stage: Stage) -> None:
     network = stage.network(
         "lab", "-o", "ovs.mode=isolated", "-o", "ovs.broadcast=20", subnet="10.77.1.0/24"
@@ -77,7 +90,7 @@ def test_a_delay_and_a_loss_are_each_way_or_refused_where_the_kernel_has_no_nete
     if bed.attempt("tc", "qdisc", "add", "dev", "lo", "root", "netem").code:
         refused = bed.docker_refuses(
             *("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam"),
-            *("-o", "ovs.delay=20ms", "lab"),
+            *("-o", "ovs.delay=20ms", "-o", "ovs.jitter=2ms", "lab"),
         )
         assert "modprobe sch_netem" in refused
         return
@@ -92,9 +105,11 @@ def test_a_delay_and_a_loss_are_each_way_or_refused_where_the_kernel_has_no_nete
     quickest = float(said.rpartition("=")[2].split("/")[0])
     assert quickest >= 100  # netem delays each way by at least that
 
+    bed.ovsnet("set", "far", "ovs.jitter=5ms")
+    near.reaches(address, "far")
     bed.ovsnet("set", "far", "ovs.loss=100%")
     assert not near.pings(address, count=3)
-    bed.ovsnet("set", "far", "ovs.loss=", "ovs.delay=")
+    bed.ovsnet("set", "far", "ovs.loss=", "ovs.jitter=", "ovs.delay=")
     near.reaches(address, "far")
     assert "netem" not in bed.run("tc", "qdisc", "show", netns=far.netns)
     assert "netem" not in bed.run("tc", "qdisc", "show")

@@ -156,6 +156,7 @@ def test_a_controller_says_what_a_bridge_does(bed: Bed, stage: Stage) -> None:
         "lab",
         *options(mode="isolated", controller="tcp:127.0.0.1:6653", failmode="secure"),
         *options(protocols="OpenFlow13+OpenFlow14"),
+        *("-o", "ovs.bridge.controller=tcp:127.0.0.1:6653"),  # dovesnap's word for the same
         subnet="10.77.1.0/24",
     )
     ann, bob = stage.container("ann", lab), stage.container("bob", lab)

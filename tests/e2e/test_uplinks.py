@@ -120,6 +120,61 @@ def test_a_bond_outlives_the_wire_that_it_uses(bed: Bed, far: Far, stage: Stage)
         until(lambda: ann.pings(LAN30), f"ann reaches lan30 with {wire}")
 
 
+@pytest.mark.parametrize("lacp", ["active", "passive"])
+def test_a_bond_agrees_by_lacp_with_the_switch_beyond(
+    bed: Bed, far: Far, stage: Stage, lacp: str
+) -> None:
+    lan = far.host("lan30", f"{LAN30}/24", tag=30)
+    far.bond("active")
+    options = ("-o", "ovs.bond=balance-tcp", "-o", f"ovs.lacp={lacp}")
+    one = on_eth1(stage, "one", "30", *options, uplink="eth1+eth2")
+    ann = stage.container("ann", one)
+    (port,) = (each for each in bed.ovs_vsctl("list-ports", "br-eth1").split() if "ovu" in each)
+
+    def agreed() -> str:
+        control = ("ovs-appctl", "-t", "/run/openvswitch/vswitchd.ctl")
+        return bed.run(*control, "lacp/show", port)
+
+    until(
+        lambda: agreed().count("current attached") == 2,
+        lambda: f"both NICs are agreed on\n{agreed()}",
+        timeout_s=60,
+    )
+    ann.reaches(LAN30, who="lan30")
+    assert f"balance-tcp, LACP {lacp}, ours" in bed.ovsnet("network", "show", "one")
+    for wire in ("wire1", "wire2"):
+        bed.ip("link", "set", wire, "down")
+        until(lambda: lan.pings(ann.address(one)), f"lan30 reaches ann without {wire}")
+        bed.ip("link", "set", wire, "up")
+        until(lambda: lan.pings(ann.address(one)), f"lan30 reaches ann with {wire}")
+
+
+def test_without_lacp_beyond_a_bond_that_needs_it_carries_nothing(
+    bed: Bed, far: Far, stage: Stage
+) -> None:
+    far.host("lan30", f"{LAN30}/24", tag=30)
+    create = ("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam")
+    off = ("-o", "ovs.uplink=eth1+eth2", "-o", "ovs.vlan=30", "-o", "ovs.lacp=off")
+    said = bed.docker_refuses(*create, *off, "-o", "ovs.bond=balance-tcp", "lan")
+    assert "ovs.lacp" in said
+    one = on_eth1(stage, "one", "30", "-o", "ovs.lacp=active", uplink="eth1+eth2")
+    stage.container("ann", one).never_reaches(LAN30)
+
+
+def test_the_router_on_the_wire_is_the_way_out(bed: Bed, far: Far, stage: Stage) -> None:
+    router = far.host("router", f"{LAN30}/24", "fd00:30::30/64", tag=30)
+    beyond4, beyond6 = "203.0.113.5", "2001:db8:77::5"
+    for address in (beyond4, beyond6):
+        bed.ip("address", "add", address, "dev", "lo", netns=router.netns)
+    six = ("--ipv6", "--subnet", "fd00:30::/64")
+    gateways = ("-o", f"ovs.gateway={LAN30},fd00:30::30")
+    one = on_eth1(stage, "one", "30", *six, *gateways)
+    ann = stage.container("ann", one)
+    for address in (beyond4, beyond6):
+        ann.reaches(address, who="router")
+    assert LAN30 not in {stage.container(name, one).address(one) for name in ("bob", "cat")}
+
+
 def test_a_nic_that_the_host_needs_is_refused_and_goes_on_working(
     bed: Bed, far: Far, stage: Stage, host: Place
 ) -> None:

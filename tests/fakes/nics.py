@@ -48,6 +48,9 @@ class FakeNics:
         )
         self._links.set_link(nic, up=True)
 
+    async def let_go(self, nic: str) -> None:
+        pass
+
     async def give_back(self, nic: str, before: NicState) -> bool:
         if nic not in await self._links.links():
             return False

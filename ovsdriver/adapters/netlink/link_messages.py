@@ -26,6 +26,7 @@ from ovsdriver.adapters.rtnetlink import (
 
 IFF_UP = 0x1
 IFF_NOARP = 0x80
+IFF_PROMISC = 0x100
 
 _RTM_NEWLINK = 16
 _RTM_DELLINK = 17

@@ -8,6 +8,7 @@ which is somebody else's, the way back.
 
 from ovsdriver.adapters.netlink.link_messages import (
     IFF_NOARP,
+    IFF_PROMISC,
     IFF_UP,
     Link,
     LinkChange,
@@ -53,6 +54,11 @@ class UplinkNics:
             LinkChange(set_flags=_FLAGS & ~link.flags, rp_filter=None if link.rp_filter else 1),
         )
         return True
+
+    def promiscuous(self, routes: RouteSocket, name: str) -> bool:
+        """Whether a program has set a NIC to take every frame, as vswitchd does in userspace."""
+        link = find_link(routes, name)
+        return link is not None and bool(link.flags & IFF_PROMISC)
 
     def give_back(self, routes: RouteSocket, name: str, before: NicState) -> bool:
         """Make a NIC as it was before; False if there is no such link (any more)."""

@@ -163,6 +163,12 @@ def test_every_ipam_option_arrives_in_its_field():
         ("ovs.bridge.userspace", "false", "datapath", Datapath.SYSTEM),
         ("ovs.bridge.bind_interface", "eth1", "uplink", ("eth1",)),
         ("ovs.bridge.add_ports", "eth1", "uplink", ("eth1",)),
+        (
+            "ovs.bridge.controller",
+            "tcp:127.0.0.1:6653,tcp:127.0.0.1:6654",
+            "controllers",
+            ("tcp:127.0.0.1:6653", "tcp:127.0.0.1:6654"),
+        ),
     ],
 )
 def test_names_of_docker_and_dovesnap_mean_the_same(alias, text, field, value):
@@ -291,7 +297,7 @@ def test_ports_of_dovesnap_that_are_no_uplink_are_refused_with_what_to_type(text
     assert "write ovs.uplink=eth1, or" in network_refusal({"ovs.bridge.add_ports": text})
 
 
-@pytest.mark.parametrize("key", ["ovs.bridge.dpid", "ovs.bridge.controller", "ovs.bridge.dhcp"])
+@pytest.mark.parametrize("key", ["ovs.bridge.dpid", "ovs.bridge.lbport", "ovs.bridge.dhcp"])
 def test_what_only_dovesnap_can_do_is_refused_by_that_name(key):
     assert network_refusal({key: "1"}) == (
         f"{key}: an option of dovesnap's, not of ovsnet's; leave it out"

@@ -1,0 +1,220 @@
+"""Every option, and every other name of one, is typed in a test that looks at traffic.
+
+A new row of the table fails here until it has its line: the end-to-end test that shows what the
+option does to frames, packets or addresses, and types it.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from ovsdriver.protocol import options
+from ovsdriver.protocol.options import Scope
+
+TESTS = Path(__file__).parents[2]
+README = TESTS.parent / "README.md"
+_COMPOSE = re.compile(r"^```yaml\n# ([\w-]+\.yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PRODUCT = "com.docker.network"
+N, E, I = Scope.NETWORK, Scope.ENDPOINT, Scope.IPAM  # noqa: E741
+
+_BRIDGES = "e2e/test_bridges.py::test_a_container_on_an_adopted_bridge_is_on_the_vlan_of_the_wire"
+_DOCKER = "e2e/test_words.py::test_a_network_may_be_told_in_the_words_of_docker_s_bridge_driver"
+_DOVESNAP = "e2e/test_words.py::test_a_network_may_be_told_in_the_words_of_dovesnap"
+_NICS = "e2e/test_words.py::test_a_nic_may_be_told_in_the_words_of_dovesnap"
+_TWO_TAGS = "e2e/test_uplinks.py::test_customers_tags_travel_inside_of_the_networks_own"
+_TWICE = "e2e/test_modes.py::test_networks_with_the_same_subnet_do_not_see_each_other"
+_BURST = "e2e/test_shaping.py::test_what_may_go_at_once_is_the_networks_or_the_containers_own"
+_NETEM = (
+    "e2e/test_shaping.py::"
+    "test_a_delay_and_a_loss_are_each_way_or_refused_where_the_kernel_has_no_netem"
+)
+_MIRROR = (
+    "e2e/test_mirrors.py::test_a_network_and_a_container_are_mirrored_to_a_container_that_looks"
+)
+_FEATURES = (
+    "e2e/test_switch_features.py::"
+    "test_rstp_snooping_and_control_frames_are_a_bridges_and_change_live"
+)
+_CONTROLLER = "e2e/test_switch_features.py::test_a_controller_says_what_a_bridge_does"
+_RECORDS = "e2e/test_switch_features.py::test_samples_and_records_of_traffic_reach_a_collector"
+_GUARD = "e2e/test_guard.py::test_forged_frames_of_a_guarded_container_arrive_nowhere"
+_INTERNAL = "e2e/test_port_kinds.py::test_internal_ports_carry_what_veths_carry"
+_TRUNKS = "e2e/test_port_kinds.py::test_routers_see_the_listed_vlans_and_no_others"
+
+PUT_IN_FRONT = {"e2e/test_addresses.py": "ipam.", "e2e/test_switch_features.py": "ovs."}
+"""Some tests put the begin of options in front by themselves."""
+
+TYPED_IN: dict[tuple[Scope, str], str] = {
+    (N, "ovs.bridge"): _BRIDGES,
+    (N, f"{PRODUCT}.bridge.name"): _DOCKER,
+    (N, "ovs.bridge.name"): _DOVESNAP,
+    (N, "ovs.vlan"): _BRIDGES,
+    (N, "ovs.bridge.vlan"): _DOVESNAP,
+    (N, "ovs.vlan_mode"): _TWO_TAGS,
+    (N, "ovs.cvlans"): _TWO_TAGS,
+    (N, "ovs.trunks"): "e2e/test_labs.py::test_a_router_on_a_stick",
+    (N, "ovs.shared"): "e2e/test_modes.py::test_two_networks_share_a_segment_only_if_told_so",
+    (N, "ovs.space"): _TWICE,
+    (N, "ovs.mode"): (
+        "e2e/test_more_modes.py::test_a_routed_network_and_the_outside_see_each_other_as_they_are"
+    ),
+    (N, "ovs.bridge.mode"): _DOVESNAP,
+    (N, f"{PRODUCT}.bridge.gateway_mode_ipv4"): _DOCKER,
+    (N, f"{PRODUCT}.bridge.gateway_mode_ipv6"): (
+        "e2e/test_more_modes.py::test_a_network_may_be_nat_for_ipv4_and_routed_for_ipv6"
+    ),
+    (N, "ovs.isolate"): (
+        "e2e/test_more_modes.py::test_only_routed_networks_that_are_not_isolated_reach_each_other"
+    ),
+    (N, "ovs.icc"): (
+        "e2e/test_more_modes.py::"
+        "test_containers_that_are_kept_apart_reach_the_gateway_and_not_each_other"
+    ),
+    (N, f"{PRODUCT}.bridge.enable_icc"): _DOCKER,
+    (N, "ovs.guard"): _GUARD,
+    (N, "ovs.rate"): _BURST,
+    (N, "ovs.burst"): _BURST,
+    (N, "ovs.broadcast"): "e2e/test_shaping.py::test_broadcasts_have_a_limit_of_their_own",
+    (N, "ovs.delay"): _NETEM,
+    (N, "ovs.jitter"): _NETEM,
+    (N, "ovs.loss"): _NETEM,
+    (N, "ovs.mirror"): _MIRROR,
+    (N, "ovs.sink"): "e2e/test_more_labs.py::test_an_ids_sees_what_a_network_carries",
+    (N, "ovs.rstp"): _FEATURES,
+    (N, "ovs.mcast"): _FEATURES,
+    (N, "ovs.control_frames"): _FEATURES,
+    (N, "ovs.controller"): _CONTROLLER,
+    (N, "ovs.bridge.controller"): _CONTROLLER,
+    (N, "ovs.failmode"): _CONTROLLER,
+    (N, "ovs.protocols"): _CONTROLLER,
+    (N, "ovs.sflow"): _RECORDS,
+    (N, "ovs.netflow"): _RECORDS,
+    (N, "ovs.ipfix"): _RECORDS,
+    (N, "ovs.gateway"): "e2e/test_uplinks.py::test_the_router_on_the_wire_is_the_way_out",
+    (N, "ovs.mtu"): "e2e/test_containers.py::test_the_mtu_of_a_network_is_on_both_ends",
+    (N, f"{PRODUCT}.driver.mtu"): _DOCKER,
+    (N, "ovs.bridge.mtu"): _DOVESNAP,
+    (N, "ovs.port"): _INTERNAL,
+    (N, "ovs.uplink"): (
+        "e2e/test_uplinks.py::test_containers_share_a_nic_and_each_is_on_its_own_vlan_of_the_wire"
+    ),
+    (N, "ovs.bridge.bind_interface"): _NICS,
+    (N, "ovs.bridge.add_ports"): _NICS,
+    (N, "ovs.bond"): "e2e/test_uplinks.py::test_a_bond_outlives_the_wire_that_it_uses",
+    (N, "ovs.lacp"): "e2e/test_uplinks.py::test_a_bond_agrees_by_lacp_with_the_switch_beyond",
+    (N, "ovs.uplink_move"): "e2e/test_uplinks.py::test_the_host_moves_to_the_bridge_and_back",
+    (N, "ovs.datapath"): (
+        "e2e/test_words.py::test_a_datapath_may_be_said_and_is_refused_where_there_is_none"
+    ),
+    (N, "ovs.bridge.userspace"): _DOVESNAP,
+    (N, "ovs.ifprefix"): _INTERNAL,
+    (N, f"{PRODUCT}.container_iface_prefix"): _DOCKER,
+    (N, f"{PRODUCT}.bridge.enable_ip_masquerade"): (
+        "e2e/test_isolation.py::test_without_masquerade_the_outside_sees_the_containers_address"
+    ),
+    (N, f"{PRODUCT}.bridge.host_binding_ipv4"): (
+        "e2e/test_published.py::test_a_network_may_say_where_its_ports_are_published"
+    ),
+    (E, "ovs.mac"): _INTERNAL,
+    (E, "ovs.mtu"): _INTERNAL,
+    (E, f"{PRODUCT}.driver.mtu"): _DOCKER,
+    (E, "ovs.port"): _INTERNAL,
+    (E, "ovs.vlan"): (
+        "e2e/test_port_kinds.py::"
+        "test_a_container_in_another_vlan_talks_there_and_not_on_its_network"
+    ),
+    (E, "ovs.trunks"): _TRUNKS,
+    (E, "ovs.vlan_mode"): _TRUNKS,
+    (E, "ovs.cvlans"): _TWO_TAGS,
+    (E, "ovs.guard"): _GUARD,
+    (E, "ovs.rate"): (
+        "e2e/test_shaping.py::test_a_rate_holds_each_way_and_is_changed_while_the_container_runs"
+    ),
+    (E, "ovs.burst"): _BURST,
+    (E, "ovs.broadcast"): _BURST,
+    (E, "ovs.delay"): _NETEM,
+    (E, "ovs.jitter"): _NETEM,
+    (E, "ovs.loss"): _NETEM,
+    (E, "ovs.mirror"): _MIRROR,
+    (E, "ovs.sink"): _MIRROR,
+    (E, "ovs.ofport"): (
+        "e2e/test_port_kinds.py::test_an_openflow_port_is_the_one_that_was_asked_for"
+    ),
+    (E, "ovs.protected"): (
+        "e2e/test_port_kinds.py::test_protected_ports_talk_to_the_gateway_and_not_to_each_other"
+    ),
+    (I, "ipam.space"): _TWICE,
+    (I, "ipam.prefix"): (
+        "e2e/test_subnets.py::test_a_network_may_name_the_size_of_its_automatic_subnet"
+    ),
+    (I, "ipam.exclude"): (
+        "e2e/test_addresses.py::test_excluded_addresses_are_given_only_to_who_asks"
+    ),
+    (I, "ipam.quarantine"): (
+        "e2e/test_addresses.py::test_an_address_in_quarantine_is_not_chosen_but_may_be_asked_for"
+    ),
+    (I, "ipam.limit"): (
+        "e2e/test_addresses.py::test_a_limit_of_a_network_holds_for_each_of_its_subnets"
+    ),
+    (I, "ipam.probe"): (
+        "e2e/test_probe.py::"
+        "test_an_address_that_somebody_on_the_vlan_has_is_passed_over_and_logged_with_his_mac"
+    ),
+}
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_every_option_has_a_test_and_every_test_an_option(scope: Scope) -> None:
+    names = {name for row in options.rows(scope) for name in (row.name, *row.aliases)}
+    listed = {name for of, name in TYPED_IN if of is scope}
+    assert sorted(names - listed) == [], "name its test in TYPED_IN of this file"
+    assert sorted(listed - names) == [], "there is no such option any more"
+
+
+@pytest.mark.parametrize(("scope", "name"), list(TYPED_IN))
+def test_the_test_of_an_option_types_it(scope: Scope, name: str) -> None:
+    path, _, test = TYPED_IN[scope, name].partition("::")
+    definitions = _definitions(TESTS / path)
+    assert test in definitions, f"{path} has no {test}"
+    text = "\n".join(_reached(test, definitions))
+    if "readme.up(" in text:
+        text += "".join(
+            each for file, each in _COMPOSE.findall(README.read_text("utf-8")) if file in text
+        )
+    words = {name, name.removeprefix(PUT_IN_FRONT.get(path, " "))}
+    typed = "|".join(map(re.escape, words))
+    assert re.search(rf"(?<![\w.])({typed})(?![\w.])", text), f"{test} does not type {name}"
+
+
+@cache
+def _definitions(path: Path) -> dict[str, ast.stmt]:
+    """Return functions and constants of a module by name."""
+    found: dict[str, ast.stmt] = {}
+    for statement in ast.parse(path.read_text("utf-8")).body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found[name] = statement
+            case ast.Assign(targets=targets):
+                for target in targets:
+                    found |= {n.id: statement for n in ast.walk(target) if isinstance(n, ast.Name)}
+    return found
+
+
+def _reached(test: str, definitions: dict[str, ast.stmt]) -> Iterator[str]:
+    """Yield the text of a test and of all in its module that it uses."""
+    seen: set[str] = set()
+    waiting = [test]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in definitions:
+            continue
+        seen.add(name)
+        yield ast.unparse(definitions[name])
+        for node in ast.walk(definitions[name]):
+            match node:
+                case ast.Name(id=used) | ast.arg(arg=used):
+                    waiting.append(used)
