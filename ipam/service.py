@@ -255,6 +255,21 @@ class Ipam:
         )
         return pool
 
+    async def would_give(self, request: PoolRequest) -> IPNetwork:
+        """Return the subnet that :meth:`request_pool` would give now, and take none.
+
+        Errors as there.
+        """
+        checks.space(request.space)
+        checks.wishes(request)
+        if request.subnet is not None:
+            checks.subnet(request, request.subnet)
+            self._check_overlap(request.space, request.subnet)
+            return request.subnet
+        checks.automatic(request, self._spaces.bases(request.family))
+        occupied = await self._surroundings.occupied(request.family)
+        return self._spaces.choose(request, occupied)
+
     async def release_pool(self, pool: PoolId) -> bool:
         """Release a pool and all of its addresses; False if it is not there.
 

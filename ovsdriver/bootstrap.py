@@ -43,6 +43,7 @@ from ovsdriver.protocol import (
     admin,
     admin_changes,
     admin_ipam,
+    admin_plans,
     admin_reservations,
     in_force,
     methods,
@@ -59,6 +60,7 @@ from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.planner import Planner
 from ovsdriver.service.port_flows import FlowRules
+from ovsdriver.service.previewer import Previewer
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import MarkPurge, Purge, Purged
@@ -331,6 +333,7 @@ async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitSt
         *admin_ipam.routes(console.addresses),
         *admin_reservations.routes(console.reservations),
         *admin_changes.routes(console.changes),
+        *admin_plans.routes(console.plans),
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -482,9 +485,19 @@ class _Product:
                 shaper=shaper,
                 mirrors=mirrors,
             )
+            previewer = Previewer(
+                owner=settings.instance,
+                state=state,
+                ipam=ipam,
+                switch=world.switch,
+                firewall=firewall,
+                planner=planner,
+                outside_bridges=settings.outside_bridges,
+            )
             networks = Networks(
                 owner=settings.instance,
                 planner=planner,
+                previewer=previewer,
                 state=state,
                 ipam=ipam,
                 switch=world.switch,
@@ -550,6 +563,7 @@ class _Product:
                     publisher=publisher,
                     reconciler=reconciler,
                     firewall=firewall,
+                    previewer=previewer,
                     changes=Changes(
                         owner=settings.instance,
                         state=state,

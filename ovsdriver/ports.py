@@ -319,6 +319,10 @@ class Firewall(Protocol):
         """Make the table exactly ``plan``, atomically; False if it already was."""
         ...
 
+    def preview(self, before: FirewallPlan, after: FirewallPlan) -> Sequence[str]:
+        """Return what comes to our table from one plan to another, one object a line."""
+        ...
+
     async def cut(self, published: Collection[Publication]) -> None:
         """Have the kernel forget the connections to published ports.
 

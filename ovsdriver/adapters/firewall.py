@@ -6,6 +6,7 @@ background. Both belong to the network namespace of the thread that runs the loo
 """
 
 import asyncio
+import json
 import logging
 import socket
 import threading
@@ -127,6 +128,13 @@ class HostFirewall:
                 self._done = covers
         self._ask_for_accepts(wanted=bool(self._plan.gateways))
         return changed
+
+    def preview(self, before: FirewallPlan, after: FirewallPlan) -> Sequence[str]:
+        """Return the objects of libnftables that come; of sets, the new elements alone."""
+        old, new = (nft_rules.render(each, table=self._instance) for each in (before, after))
+        known = {json.dumps(each, sort_keys=True) for each in old}
+        lines = [json.dumps(each, sort_keys=True) for each in new]
+        return [each for each in lines if each not in known]
 
     async def cut(self, published: Collection[Publication]) -> None:
         """Have the kernel forget the connections to published ports.

@@ -11,6 +11,7 @@ from ovsdriver.cli import (
     ipam,
     network,
     options,
+    plan,
     ports,
     purge,
     serve,
@@ -50,6 +51,7 @@ def command() -> None:
       ovsnet endpoint ls                   containers with address, MAC and port
       ovsnet ports                         published ports, and what they lead to
       ovsnet set lab ovs.icc=false         change options while containers are connected
+      ovsnet plan -o ovs.vlan=30           what a network would make
       ovsnet trace web db tcp/5432         why two containers do or do not talk
       ovsnet capture web -w web.pcap       the packets of a container or a network
       ovsnet ipam leases                   who holds which address, and since when
@@ -68,6 +70,7 @@ for _each in (
     endpoint.command,
     ports.command,
     change.command,
+    plan.command,
     trace.command,
     capture.command,
     ipam.command,

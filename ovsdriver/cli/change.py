@@ -34,7 +34,7 @@ def command(settings: Settings, target: str, options: tuple[str, ...], as_json: 
       ovsnet set router ovs.trunks=
       ovsnet set lab ovs.icc=true --json
     """
-    changed = Daemon(settings).change(target, _typed(options))
+    changed = Daemon(settings).change(target, typed(options))
     if as_json:
         show.as_json(changed)
     else:
@@ -46,16 +46,17 @@ def command(settings: Settings, target: str, options: tuple[str, ...], as_json: 
         )
 
 
-def _typed(options: tuple[str, ...]) -> dict[str, str]:
-    typed: dict[str, str] = {}
+def typed(options: tuple[str, ...]) -> dict[str, str]:
+    """Return what ``OPTION=VALUE`` words say; UsageError if one is no such, or said twice."""
+    found: dict[str, str] = {}
     for each in options:
         key, equals, value = each.partition("=")
         if not equals or not key:
             raise click.UsageError(f"{each!r}: write OPTION=VALUE, or OPTION= for the default")
-        if typed.get(key, value) != value:
-            raise click.UsageError(f"{key} is said twice, with {typed[key]!r} and {value!r}")
-        typed[key] = value
-    return typed
+        if found.get(key, value) != value:
+            raise click.UsageError(f"{key} is said twice, with {found[key]!r} and {value!r}")
+        found[key] = value
+    return found
 
 
 def _print(changed: dict[str, Any]) -> None:

@@ -49,6 +49,10 @@ class Daemon:
         """Change options of a network or a container."""
         return self._ask("POST", "/set", CHANGE_S, {"target": target, "options": options})
 
+    def plan(self, wish: Mapping[str, object]) -> dict[str, Any]:
+        """Return what a network would make."""
+        return self._ask("POST", "/plan", READ_S, wish)
+
     def purge(self) -> dict[str, Any]:
         """Remove everything with our mark."""
         return self._ask("POST", "/purge", CHANGE_S)

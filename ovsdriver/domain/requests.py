@@ -57,6 +57,8 @@ class NetworkOptions:
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of ports that are published without one: at most one of each family."""
     guard: bool = False
+    dry_run: bool = False
+    """Make nothing, and say what would be made."""
     sink: str | None = None
     rstp: bool | None = None
     mcast: bool | None = None

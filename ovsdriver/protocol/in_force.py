@@ -88,6 +88,7 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
     "uplink": _uplink(lambda uplink: "+".join(uplink.nics)),
     "bond": _uplink(lambda uplink: uplink.bond),
     "lacp": _uplink(lambda uplink: uplink.lacp),
+    "dry_run": lambda _: None,  # no network comes of one
     "mirror": lambda network: _mirror(network.mirror),
     "rate": lambda network: _rate(network.rate),
     "delay_us": lambda network: _time(network.delay_us),

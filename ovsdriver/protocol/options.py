@@ -434,6 +434,15 @@ TABLE: Sequence[Option] = (
         "`ovs.mirror=sink:WORD` leads here, and nothing else from this network.",
     ),
     Option(
+        name="ovs.dry_run",
+        scope=Scope.NETWORK,
+        field="dry_run",
+        parse=values.flag,
+        default="`false`",
+        help="`true`: nothing is made; the refusal tells what would be. `ovsnet plan` tells more.",
+        fixed="it is for `docker network create` alone",
+    ),
+    Option(
         name="ovs.gateway",
         scope=Scope.NETWORK,
         field="gateways",

@@ -19,6 +19,7 @@ from ovsdriver.service.change_console import ChangeConsole
 from ovsdriver.service.changes import Changes
 from ovsdriver.service.ipam_console import IpamConsole
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
+from ovsdriver.service.previewer import PlanConsole, Previewer
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
@@ -55,6 +56,7 @@ class Works:
     firewall: Firewall
     publisher: Publisher
     changes: Changes
+    previewer: Previewer
 
 
 class Console:
@@ -100,6 +102,7 @@ class Console:
         self.addresses = IpamConsole(engine=engine, degraded=degraded, clock=clock)
         self.reservations = ReservationConsole(addresses=self.addresses, degraded=degraded)
         self.changes = ChangeConsole(engine=engine, degraded=degraded)
+        self.plans = PlanConsole(degraded=degraded)
         self._faults: list[str] = []
 
     def warn(self, sentence: str) -> None:
@@ -112,6 +115,7 @@ class Console:
         self.addresses.ready(state=works.state, ipam=works.ipam)
         self.reservations.ready(ipam=works.ipam)
         self.changes.ready(state=works.state, changes=works.changes)
+        self.plans.ready(works.previewer)
 
     def degraded(self) -> str:
         """Return why only a part of the work is done; empty if all is well."""

@@ -25,6 +25,7 @@ from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.planner import Planner
+from ovsdriver.service.previewer import Previewer
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.rules import Rules
 from ovsdriver.service.uplinks import Uplinks
@@ -62,6 +63,7 @@ class Networks:
         *,
         owner: str,
         planner: Planner,
+        previewer: Previewer,
         state: State,
         ipam: Ipam,
         switch: Switch,
@@ -74,6 +76,7 @@ class Networks:
     ) -> None:
         self._owner = owner
         self._planner = planner
+        self._previewer = previewer
         self._state = state
         self._ipam = ipam
         self._switch = switch
@@ -109,6 +112,8 @@ class Networks:
             # One plan at a time: two networks must not choose the same tag.
             async with self._planning:
                 network = await self._planner.plan(new)
+                if new.options.dry_run:
+                    raise UnsupportedError(self._previewer.of(network).sentence)
                 undo.push_async_callback(self._undo, network)
                 await self._state.put_network(network)
             await self._reserve_routers(network)

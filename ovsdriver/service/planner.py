@@ -67,8 +67,13 @@ class Planner:
             options, self._defaults, self._state.networks(), self._switch.bridges()
         )
 
-    async def plan(self, new: NewNetwork) -> Network:
-        """Return the record of a network to make; errors as ``planning.plan``."""
+    async def plan(
+        self, new: NewNetwork, *, pools: Sequence[planning.KnownPool] | None = None
+    ) -> Network:
+        """Return the record of a network to make; errors as ``planning.plan``.
+
+        ``pools`` are taken for those that wait for it, where there are none yet.
+        """
         name = self._bridge_name(new.options)
         observed = self._switch.bridges().get(name)
         companions = [each for each in self._state.networks() if each.segment.bridge == name]
@@ -81,15 +86,33 @@ class Planner:
         links = await self._links.links() if needs_links else {}
         around = replace(
             self._around(observed, links, routes, nics),
-            pools=self._waiting_pools(new),
+            pools=self._waiting_pools(new) if pools is None else pools,
             routes=[planning.HostRoute(destination=r.destination, link=r.link) for r in routes],
             ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
         )
         plan = planning.plan(new, around, self._defaults, bridge=name)
         await self._check(plan)
-        if observed is not None:
-            self._warn(plan, observed)
+        self._tell(plan)
         return plan
+
+    def warnings(self, network: Network) -> Sequence[str]:
+        """Return what is to be said of a network on somebody else's bridge, a sentence each."""
+        segment = network.segment
+        observed = self._switch.bridges().get(segment.bridge)
+        if observed is None or not segment.adopted:
+            return ()
+        found = []
+        if observed.controllers or observed.fail_mode == "secure":
+            found.append(
+                f"bridge {segment.bridge}: VLAN tags act only through the NORMAL action; flows of "
+                "its controller decide what reaches our ports"
+            )
+        if segment.tag in _known_bridge(observed, self._owner).tags:
+            found.append(
+                f"bridge {segment.bridge}: VLAN {segment.tag or 'none'} is in use there by ports "
+                "that are not ours; the network joins it"
+            )
+        return found
 
     async def replan(
         self, current: Network, options: NetworkOptions, touched: replanning.Touched
@@ -110,8 +133,8 @@ class Planner:
         plan = replanning.network(current, options, touched, around, self._defaults)
         await self._check(plan)
         replanning.refuse_unfit(current, plan, self._state.endpoints(current.id))
-        if observed is not None and plan.segment.tag != current.segment.tag:
-            self._warn(plan, observed)
+        if plan.segment.tag != current.segment.tag:
+            self._tell(plan)
         return plan
 
     async def _check(self, plan: Network) -> None:
@@ -173,24 +196,9 @@ class Planner:
                 )
         return found
 
-    def _warn(self, network: Network, observed: ObservedBridge) -> None:
-        segment = network.segment
-        if not segment.adopted:
-            return
-        if observed.controllers or observed.fail_mode == "secure":
-            log.warning(
-                "bridge.has-controller",
-                extra={
-                    "bridge": segment.bridge,
-                    "why": "VLAN tags act only through the NORMAL action; "
-                    "flows of its controller decide what reaches our ports",
-                },
-            )
-        if segment.tag in _known_bridge(observed, self._owner).tags:
-            log.info(
-                "segment.joined",
-                extra={"network": network.id, "bridge": segment.bridge, "vlan": segment.tag},
-            )
+    def _tell(self, network: Network) -> None:
+        for each in self.warnings(network):
+            log.warning("network.warning", extra={"network": network.id, "why": each})
 
 
 def _wire_mtu(bridge: ObservedBridge, links: Mapping[str, ObservedLink]) -> int | None:

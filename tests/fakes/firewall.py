@@ -45,6 +45,9 @@ class FakeFirewall:
         self.plan = wanted
         return changed
 
+    def preview(self, before: FirewallPlan, after: FirewallPlan) -> Sequence[str]:
+        return [str(each) for each in after.gateways if each not in before.gateways]
+
     async def cut(self, published: Collection[Publication]) -> None:
         self.cuts.extend(published)
 

@@ -28,6 +28,7 @@ from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import Networks
 from ovsdriver.service.planner import Planner
 from ovsdriver.service.port_flows import FlowRules
+from ovsdriver.service.previewer import Previewer
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import Purge
@@ -94,6 +95,7 @@ class Host:
     shapes: FakeShapes
     shaper: Shaper
     mirrors: Mirrors
+    previewer: Previewer
     ports: FakeHostPorts
     publisher: Publisher
     engine: FakeEngine
@@ -162,9 +164,18 @@ class Host:
             shaper=shaper,
             mirrors=mirrors,
         )
+        previewer = Previewer(
+            owner=OWNER,
+            state=state,
+            ipam=ipam,
+            switch=switch,
+            firewall=firewall,
+            planner=planner,
+        )
         networks = Networks(
             owner=OWNER,
             planner=planner,
+            previewer=previewer,
             state=state,
             ipam=ipam,
             switch=switch,
@@ -200,6 +211,7 @@ class Host:
             shapes=shapes,
             shaper=shaper,
             mirrors=mirrors,
+            previewer=previewer,
             ports=ports,
             publisher=publisher,
             engine=engine,
