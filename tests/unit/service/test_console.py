@@ -43,6 +43,7 @@ class Process:
                 firewall=host.firewall,
                 publisher=host.publisher,
                 changes=host.changes,
+                previewer=host.previewer,
             )
         )
         self.backend.ready(
