@@ -83,6 +83,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.jitter"): _NETEM,
     (N, "ovs.loss"): _NETEM,
     (N, "ovs.mirror"): _MIRROR,
+    (N, "ovs.dry_run"): "e2e/test_plan.py::test_a_plan_names_what_is_then_made_and_makes_nothing",
     (N, "ovs.sink"): "e2e/test_more_labs.py::test_an_ids_sees_what_a_network_carries",
     (N, "ovs.rstp"): _FEATURES,
     (N, "ovs.mcast"): _FEATURES,
