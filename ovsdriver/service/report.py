@@ -341,6 +341,11 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         f"{held} of its addresses held; `ovsnet ipam release {each.id}` frees it"
         for each, held in _orphan_pools(scene)
     ]
+    found += [
+        f"pool {each.subnet} of space {each.space} has ipam.probe, and its network is not of the "
+        "driver ovsnet, so nobody is asked before an address is given"
+        for each in _unasked_pools(scene)
+    ]
     found += _uplink_warnings(scene)
     tunnelled = [each.id[:12] for each in networks if each.segment.tunnel and not each.ended]
     state = scene.switch.status()
@@ -380,6 +385,15 @@ def _orphan_pools(scene: Scene) -> Iterator[tuple[Pool, int]]:
         unbound = scene.state.network_of_pool(pool.id) is None
         if unbound and scene.now - pool.created >= SETTLING_S and not claims.possible(pool):
             yield pool, scene.leases.get(pool.id, 0)
+
+
+def _unasked_pools(scene: Scene) -> Iterator[Pool]:
+    """Give the pools that want the segment to be asked and have another driver's network."""
+    claims = None if scene.view is None else Claims(scene.view, scene.state.networks())
+    for pool in scene.pools:
+        unbound = pool.probe and scene.state.network_of_pool(pool.id) is None
+        if unbound and claims is not None and claims.certain(pool):
+            yield pool
 
 
 def _orphan(network: Network, view: EngineView | None) -> bool:

@@ -325,6 +325,18 @@ async def test_a_pool_that_docker_forgot_is_a_warning_with_what_to_type(scene: S
     assert report.warnings(replace(scene, view=replace(VIEW, subnets=(there,)))) == ()
 
 
+async def test_a_probe_that_asks_nobody_is_a_warning(scene: Scene):
+    subnet = IPNetwork("10.9.0.0/24")
+    asking = Pool(id=PoolId("ovsnet/1"), space="ovsnet", subnet=subnet, probe=True)
+    bound = Pool(id=POOL, space="lab", subnet=IPNetwork("10.1.0.0/24"), probe=True)
+    there = EngineSubnet(network=FLAT, cidr=subnet, ipam="ovsipam")
+    scene = replace(scene, pools=(bound, asking), view=replace(VIEW, subnets=(there,)), leases={})
+    (text,) = report.warnings(scene)
+    assert "10.9.0.0/24 of space ovsnet has ipam.probe, and its network is not of the" in text
+    assert report.warnings(replace(scene, pools=(bound, replace(asking, probe=False)))) == ()
+    assert report.warnings(replace(scene, view=None)) == ()
+
+
 async def test_a_pool_is_no_warning_while_it_may_still_become_a_network(scene: Scene):
     pool = Pool(id=PoolId("p"), space="s", subnet=IPNetwork("10.9.0.0/24"), created=1000.0)
     scene = replace(scene, pools=(pool,))
