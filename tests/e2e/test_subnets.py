@@ -236,6 +236,21 @@ def test_a_network_of_several_subnets_is_one_network(bed: Bed, stage: Stage) -> 
     assert f"{taken} is the gateway of {second}" in text
 
 
+def test_a_subnet_that_is_refused_leaves_nothing_of_the_one_before_it(
+    bed: Bed, stage: Stage
+) -> None:
+    """Docker releases the other subnet then, but not the gateway that it had taken of it."""
+    stage.network("one", subnet="10.77.2.0/24")
+    before = pools(bed)
+    for second, said in (
+        (("--subnet", "10.77.2.0/25"), "10.77.2.0/25 overlaps 10.77.2.0/24"),
+        (("--ipv6", "--subnet", "fe80::/64"), "fe80::/10 is for link-local addresses"),
+    ):
+        assert said in refusal(bed, "--subnet", "10.77.1.0/24", *second)
+        assert pools(bed) == before
+    assert stage.network("two", subnet="10.77.1.0/24").gateway() == "10.77.1.1"
+
+
 def test_a_macvlan_network_has_several_subnets_as_well(bed: Bed, stage: Stage) -> None:
     more = (*MACVLAN, "--subnet", "10.77.2.0/24")
     network = stage.network("two", *more, subnet="10.77.1.0/24", driver="macvlan")
