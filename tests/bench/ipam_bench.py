@@ -1,6 +1,6 @@
 """How fast addresses are given durably, and how fast and how large a start is.
 
-    python -m tests.bench.ipam_bench [--quick] [--dir DIR] [--json FILE]
+    python -m tests.bench.ipam_bench [--quick] [--rounds N] [--dir DIR] [--json FILE]
 
 As root, in the folder of the tree. Prints tables and asserts nothing. An allocation is counted when
 its answer is there, so when it is on the disk. The cases take turns, in process and through
@@ -129,20 +129,23 @@ class Bench:
             await each.stop()
 
 
-async def run(folder: Path, *, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
+async def run(
+    folder: Path, *, quick: bool, rounds: int, say: Callable[[str], None]
+) -> dict[str, Any]:
     about = machine(folder)
     with ExitStack() as stack:
         bench = Bench(folder, stack, say)
         prepared = await bench.prepare(quick)
         bench.measure_starts(prepared)
         await bench.open(prepared)
-        for each in range(rounds := 3 if quick else 9):
+        for each in range(rounds):
             say(f"round {each + 1} of {rounds}")
             await bench.round()
         await bench.close()
     every = [each.case for each in prepared]
     return {
         "machine": about,
+        "rounds": rounds,
         "disk_ms": median(bench.disk_ms),
         "noise": quantiles(bench.loop_ms, n=100)[98] / median(bench.loop_ms),
         "in_process": _rows(every, [each.measured for each in bench.in_process]),
@@ -169,6 +172,7 @@ def _rows(every: list[Case], measured: list[Measured]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="up to 10^5 leases, fewer rounds")
+    parser.add_argument("--rounds", type=int, metavar="N", help="(default: 9, or 3 if quick)")
     parser.add_argument("--dir", type=Path, help="where to write (default: the temporary folder)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     arguments = parser.parse_args()
@@ -176,7 +180,12 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ipam-", dir=arguments.dir))
     try:
         result = asyncio.run(
-            run(folder, quick=arguments.quick, say=lambda text: print(text, file=sys.stderr))
+            run(
+                folder,
+                quick=arguments.quick,
+                rounds=arguments.rounds or (3 if arguments.quick else 9),
+                say=lambda text: print(text, file=sys.stderr),
+            )
         )
     finally:
         shutil.rmtree(folder)

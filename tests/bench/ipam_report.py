@@ -14,6 +14,7 @@ def show(result: dict[str, Any]) -> None:
     print(
         f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f} before, Python "
         f"{about['python']}, SQLite {about['sqlite']}, Linux {about['kernel']}. "
+        f"{result['rounds']} rounds. "
         f"Disk: a write of 4 kB and its fdatasync take {result['disk_ms']:.2f} ms. "
         f"Noise: the p99 of a fixed piece of work is {result['noise']:.1f} x its p50"
         f"{'; others were at work, run it again' if result['noise'] > _NOISY else ''}.\n"
