@@ -134,9 +134,7 @@ class Collector:
         self._endpoints = endpoints
         self._interval_s = interval_s
         self._foreign_pools = foreign_pools or ForeignPools(state=state, ipam=ipam, links=links)
-        self._lost_networks = lost_networks or LostNetworks(
-            state=state, ipam=ipam, networks=networks
-        )
+        self._lost_networks = lost_networks or LostNetworks(state=state, networks=networks)
         self._endpoint_suspects: set[EndpointId] = set()
         self._lease_suspects: set[Lease] = set()
 

@@ -197,9 +197,6 @@ class Console:
         if refusal and not force:
             raise ConflictError(refusal)
         await works.networks.delete(network.id)
-        for subnet in network.subnets:
-            if subnet.pool is not None:
-                await works.ipam.release_pool(subnet.pool)
         return network.id
 
     async def purge(self) -> Purged:

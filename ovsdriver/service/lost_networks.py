@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable
 
-from ipam.service import Ipam
 from ovsdriver.domain.model import Network, NetworkId
 from ovsdriver.ports import EngineView, State
 from ovsdriver.service.doubts import Doubts
@@ -35,12 +34,10 @@ class LostNetworks:
         self,
         *,
         state: State,
-        ipam: Ipam,
         networks: Networks,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
-        self._ipam = ipam
         self._networks = networks
         self._clock = clock
         self._engine = ""
@@ -72,10 +69,6 @@ class LostNetworks:
     async def _remove(self, network: Network) -> None:
         if not await self._networks.delete(network.id):
             return
-        # Docker will not release them either.
-        for subnet in network.subnets:
-            if subnet.pool is not None:
-                await self._ipam.release_pool(subnet.pool)
         log.warning(
             "network.collected",
             extra={

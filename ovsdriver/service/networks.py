@@ -131,11 +131,18 @@ class Networks:
         )
 
     async def delete(self, network_id: NetworkId) -> bool:
-        """Remove a network with all of its endpoints; False if it is not known."""
+        """Remove a network with all of its endpoints and pools; False if it is not known.
+
+        Docker releases the pools before, and does not hear if that failed. They go first: what is
+        left of a network without them is removed without being asked.
+        """
         async with self._locks.held(network_id):
             network = self._state.network(network_id)
             if network is None:
                 return False
+            for subnet in network.subnets:
+                if subnet.pool is not None:
+                    await self._ipam.release_pool(subnet.pool)
             await self._remove(network)
         log.info("network.deleted", extra={"network": network_id})
         return True

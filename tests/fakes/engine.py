@@ -64,6 +64,12 @@ class FakeEngine:
             addresses=tuple(IPNetwork(each).ip for each in addresses),
         )
 
+    def forget(self) -> None:
+        """Let there be nothing."""
+        self._networks.clear()
+        self._endpoints.clear()
+        self._subnets.clear()
+
     def remove_endpoint(self, endpoint: EndpointId) -> None:
         del self._endpoints[endpoint]
 

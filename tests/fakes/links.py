@@ -89,6 +89,14 @@ class FakeLinks:
         self._links[name] = self.sandboxes[sandbox].taps.pop(name)
         self._tso[name] = None
 
+    def end_sandbox(self, sandbox: str) -> None:
+        """Let a namespace end, with the links in it and the other ends of those."""
+        self.sandboxes[sandbox].alive = False
+        self.sandboxes[sandbox].taps.clear()
+        for link in list(self._links.values()):
+            if link.kind == "veth" and self._moved.get(link.peer_index or 0, ("",))[0] == sandbox:
+                self.drop_link(link.name)
+
     def add_route(self, route: Route) -> None:
         """Let the administrator add a route."""
         self._routes.append(route)

@@ -31,7 +31,7 @@ class Watch:
             networks=host.networks,
             endpoints=host.endpoints,
             lost_networks=LostNetworks(
-                state=host.state, ipam=host.ipam, networks=host.networks, clock=lambda: self.now
+                state=host.state, networks=host.networks, clock=lambda: self.now
             ),
         )
 

@@ -1,0 +1,25 @@
+"""The awaits at which something may change that outlasts the process: what is worth a kill."""
+
+from inspect import iscoroutinefunction
+
+from ipam.store import LeaseStore
+from ovsdriver import ports
+
+READING = frozenset(
+    {"connected", "links", "routes", "taken", "tso", "sandbox_alive", "sandbox_used", "neighbours"}
+    | {"state", "held", "boot", "findings", "observed", "can_impair", "differing"}
+    | {"load", "lease", "leases", "holders", "names"}
+)
+"""Awaits that change nothing: the world is the same at the next one."""
+
+STORE = (ports.State, ports.HostNotes, LeaseStore)
+WORLD = (
+    *(ports.Switch, ports.Links, ports.Flows, ports.Shapes, ports.Nics),
+    *(ports.Firewall, ports.HostPorts),
+)
+
+
+def changing(port: type) -> list[str]:
+    """Return the calls of a port that may change something, by their names."""
+    members = vars(port).items()
+    return [name for name, each in members if iscoroutinefunction(each) and name not in READING]
