@@ -7,6 +7,7 @@ its answer is there, so when it is on the disk. The cases take turns, in process
 HTTP, so that what else the machine does hits all of them alike, and beside them run yardsticks:
 the disk (a write and its fdatasync), a fixed piece of work, the client against a server of
 nothing but sockets, and the HTTP library without us. DIR should be on the disk that is meant.
+SIGTERM ends it after the round that it is in, with what it has by then.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -138,14 +140,18 @@ async def run(
         prepared = await bench.prepare(quick)
         bench.measure_starts(prepared)
         await bench.open(prepared)
-        for each in range(rounds):
-            say(f"round {each + 1} of {rounds}")
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+        done = 0
+        while done < rounds and not (done and ended.is_set()):
+            say(f"round {done + 1} of {rounds}")
             await bench.round()
+            done += 1
         await bench.close()
     every = [each.case for each in prepared]
     return {
         "machine": about,
-        "rounds": rounds,
+        "rounds": done,
         "disk_ms": median(bench.disk_ms),
         "noise": quantiles(bench.loop_ms, n=100)[98] / median(bench.loop_ms),
         "in_process": _rows(every, [each.measured for each in bench.in_process]),
