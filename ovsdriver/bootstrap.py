@@ -49,11 +49,13 @@ from ovsdriver.protocol import (
     methods,
     sockets,
 )
+from ovsdriver.protocol.changes import Wish
 from ovsdriver.protocol.server import Call, PluginServer
 from ovsdriver.service.changes import Changes
 from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.console import Console, Works
 from ovsdriver.service.endpoints import Endpoints
+from ovsdriver.service.kept_options import KeptOptions
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.naming import Naming
@@ -540,6 +542,17 @@ class _Product:
             # that one which runs has.
             await publisher.retake()
             world.switch.on_change(reconciler.poke)
+            changes = Changes(
+                owner=settings.instance, state=state, networks=networks, endpoints=endpoints
+            )
+            kept_options = KeptOptions(
+                state=state,
+                notes=state,
+                engine=world.engine,
+                changes=changes,
+                wish=lambda typed: Wish(typed=typed),
+            )
+            world.switch.on_change(kept_options.poke)
             firewall.on_loss(reconciler.poke)
             yield cls(
                 works=Works(
@@ -564,12 +577,8 @@ class _Product:
                     reconciler=reconciler,
                     firewall=firewall,
                     previewer=previewer,
-                    changes=Changes(
-                        owner=settings.instance,
-                        state=state,
-                        networks=networks,
-                        endpoints=endpoints,
-                    ),
+                    changes=changes,
+                    kept=kept_options,
                 ),
                 services=methods.Services(
                     networks=networks,
@@ -578,6 +587,7 @@ class _Product:
                     daemon_answers=witness.answers,
                 ),
                 background=(
+                    kept_options.run,
                     firewall.run,
                     reconciler.run,
                     shaper.run,

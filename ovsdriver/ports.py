@@ -455,6 +455,8 @@ class EngineEndpoint:
     network: NetworkId
     container: str
     """The container's name."""
+    container_id: str = ""
+    """Empty for an endpoint without a container."""
     addresses: tuple[IPAddress, ...] = ()
 
 
@@ -486,6 +488,8 @@ class EngineView:
     endpoints: Mapping[EndpointId, EngineEndpoint]
     subnets: tuple[EngineSubnet, ...] = ()
     """Of networks that have one of their own: those that others are only modelled on have none."""
+    containers: frozenset[str] = frozenset()
+    """Ids of all containers, those that do not run as well."""
 
 
 class Engine(Protocol):

@@ -145,6 +145,7 @@ async def _view(session: aiohttp.ClientSession) -> EngineView:
         networks={NetworkId(each["Id"]): str(each["Name"]) for each in networks},
         endpoints=endpoints,
         subnets=tuple(subnet for each in details for subnet in _subnets(each)),
+        containers=frozenset(each["Id"] for each in containers),
     )
 
 
@@ -198,11 +199,12 @@ def _of_networks(details: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoin
         for container, each in (network.get("Containers") or {}).items():
             # An endpoint without a container has ``ep-`` and its own id for one (moby,
             # daemon/network.go, buildContainerAttachments).
-            name = "" if container.startswith("ep-") else each.get("Name", "")
+            named = not container.startswith("ep-")
             yield EngineEndpoint(
                 endpoint=EndpointId(each["EndpointID"]),
                 network=NetworkId(network["Id"]),
-                container=name,
+                container=each.get("Name", "") if named else "",
+                container_id=container if named else "",
                 addresses=_addresses(each.get("IPv4Address"), each.get("IPv6Address")),
             )
 
@@ -217,5 +219,6 @@ def _of_containers(containers: Iterable[Mapping[str, Any]]) -> Iterable[EngineEn
                     endpoint=EndpointId(each["EndpointID"]),
                     network=NetworkId(each["NetworkID"]),
                     container=names[0].removeprefix("/"),
+                    container_id=container["Id"],
                     addresses=_addresses(each.get("IPAddress"), each.get("GlobalIPv6Address")),
                 )

@@ -386,7 +386,9 @@ class Endpoint:
     published: tuple[Publication, ...] = ()
     """Ports of the host that lead to it, those that were chosen for it among them."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
-    """What the user typed as driver options of the endpoint, for showing."""
+    """What the user typed as driver options of the endpoint, and `ovsnet set` since."""
+    asked: Mapping[str, str] | None = None
+    """Those of Docker alone, where `ovsnet set` has been at it; see ``kept``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,6 +154,8 @@ def endpoint(
             stands against it.
     """
     planned = port_planning.with_options(current, options, network, two_tags=two_tags)
+    if planned.options != current.options and current.asked is None:
+        planned = replace(planned, asked=current.options)
     if planned.published:
         _refuse_unpublished(planned, network)
     _refuse_reopening((network, current), (network, planned))

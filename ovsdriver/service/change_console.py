@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ovsdriver.domain.model import EndpointId
 from ovsdriver.errors import UnavailableError, UnknownObjectError
 from ovsdriver.ports import Engine, EngineView, State
 from ovsdriver.service import lookup
 from ovsdriver.service.changes import Changes, Done, Wish
+from ovsdriver.service.kept_options import KeptOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +59,11 @@ class ChangeConsole:
         """
         self._engine = engine
         self._degraded = degraded
-        self._parts: tuple[State, Changes] | None = None
+        self._parts: tuple[State, Changes, KeptOptions] | None = None
 
-    def ready(self, *, state: State, changes: Changes) -> None:
+    def ready(self, *, state: State, changes: Changes, kept: KeptOptions) -> None:
         """Answer from now on."""
-        self._parts = state, changes
+        self._parts = state, changes, kept
 
     async def change(self, target: str, wish: Wish) -> Changed:
         """Change options of the network or the container that ``target`` means.
@@ -74,12 +76,13 @@ class ChangeConsole:
         """
         if self._parts is None:
             raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
-        state, changes = self._parts
+        state, changes, kept = self._parts
         view = await self._view()
         found = self._found(target, state, view)
         if found.endpoint is not None:
             done = await changes.endpoint(found.endpoint, wish)
             name = _container(view, found.endpoint)
+            await kept.note(found.endpoint, _container_id(view, found.endpoint))
         else:
             done = await changes.network(found.network, wish)
             name = view.networks.get(found.network, "") if view is not None else ""
@@ -121,10 +124,14 @@ class ChangeConsole:
             return None
 
 
-def _container(view: EngineView | None, endpoint: str) -> str:
-    if view is None:
-        return ""
-    return next((each.container for key, each in view.endpoints.items() if key == endpoint), "")
+def _container(view: EngineView | None, endpoint: EndpointId) -> str:
+    listed = view.endpoints.get(endpoint) if view is not None else None
+    return listed.container if listed is not None else ""
+
+
+def _container_id(view: EngineView | None, endpoint: EndpointId) -> str:
+    listed = view.endpoints.get(endpoint) if view is not None else None
+    return listed.container_id if listed is not None else ""
 
 
 def _options(done: Done) -> tuple[ChangedOption, ...]:

@@ -18,6 +18,7 @@ from ovsdriver.service import report as reports
 from ovsdriver.service.change_console import ChangeConsole
 from ovsdriver.service.changes import Changes
 from ovsdriver.service.ipam_console import IpamConsole
+from ovsdriver.service.kept_options import KeptOptions
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.previewer import PlanConsole, Previewer
 from ovsdriver.service.publisher import Publisher
@@ -57,6 +58,7 @@ class Works:
     publisher: Publisher
     changes: Changes
     previewer: Previewer
+    kept: KeptOptions
 
 
 class Console:
@@ -114,7 +116,7 @@ class Console:
         self._works = works
         self.addresses.ready(state=works.state, ipam=works.ipam)
         self.reservations.ready(ipam=works.ipam)
-        self.changes.ready(state=works.state, changes=works.changes)
+        self.changes.ready(state=works.state, changes=works.changes, kept=works.kept)
         self.plans.ready(works.previewer)
 
     def degraded(self) -> str:

@@ -112,6 +112,9 @@ class Daemon:
             }
         )
 
+    def remove_container(self, container: str) -> None:
+        self.containers = [each for each in self.containers if each["Id"] != container * 8]
+
     def remove_endpoint(self, endpoint: str) -> None:
         for network in self.networks.values():
             network["Containers"] = {
@@ -195,10 +198,16 @@ async def test_endpoints_have_their_container_and_network(rig: Rig):
     rig.world.add_network(LAB, "lab")
     rig.world.add_endpoint(WEB, LAB, "web")
     rig.world.add_endpoint(DB, LAB, "db")
-    assert (await rig.engine.read()).endpoints == {
-        WEB: EngineEndpoint(endpoint=WEB, network=LAB, container="web"),
-        DB: EngineEndpoint(endpoint=DB, network=LAB, container="db"),
+    view = await rig.engine.read()
+    web, db = "web" * 8, "db" * 8
+    assert view.endpoints == {
+        WEB: EngineEndpoint(endpoint=WEB, network=LAB, container="web", container_id=web),
+        DB: EngineEndpoint(endpoint=DB, network=LAB, container="db", container_id=db),
     }
+    rig.world.remove_endpoint(DB)
+    assert (await rig.engine.read()).containers == view.containers == {web, db}
+    rig.world.remove_container("db")
+    assert (await rig.engine.read()).containers == {web}
 
 
 async def test_endpoints_have_their_addresses_once(rig: Rig):

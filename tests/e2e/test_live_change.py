@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e import ears, stream
 from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
-from tests.e2e.stage import Stage
+from tests.e2e.stage import Container, Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 
@@ -150,6 +150,41 @@ def test_a_container_becomes_a_router_and_an_ordinary_one_again(bed: Bed, stage:
         assert heard.heard("router")["last"] == {"-"}
         assert heard.hearers("shut") == heard.hearers("no") == set()
     router.reaches(a.address(home), who="ann")
+
+
+def test_a_container_keeps_its_changes_until_it_is_removed(bed: Bed, stage: Stage) -> None:
+    closed = ("-o", "ovs.mode=isolated")
+    stage.network("red", *closed, "-o", "ovs.vlan=100", subnet="10.77.1.0/24")
+    stage.network("blue", *closed, "-o", "ovs.vlan=110", subnet="10.77.2.0/24")
+    web = stage.container("web", "name=red,driver-opt=ovs.protected=true")
+    change(bed, "web", "ovs.vlan=110", "ovs.protected=")
+    other = stage.container("other", "blue")
+    with ears.listening(bed, {"other": (other, "eth0")}) as heard:
+        ears.send((web, "eth0"), [("first", "-")])
+        heard.wait_for("first", {"other"})
+
+    def is_as_changed() -> bool:
+        values = shown(bed, "endpoint", "web")["in_force"]
+        return (values["ovs.vlan"], values["ovs.protected"]) == ("110", "false")
+
+    bed.docker("restart", "--time", "0", "web")
+    until(is_as_changed, "the container's changes are there after its restart")
+    bed.dockerd.stop()
+    bed.plugin.stop()
+    bed.start_plugin()
+    bed.start_docker()
+    bed.docker("start", "web")
+    until(is_as_changed, "and after a restart of everything")
+    with ears.listening(bed, {"other": (Container(bed, "web"), "eth0")}) as heard:
+        bed.docker("start", "other")
+        ears.send((Container(bed, "other"), "eth0"), [("again", "-")])
+        heard.wait_for("again", {"other"})
+
+    bed.docker("rm", "--force", "web")
+    again = stage.container("web", "name=red,driver-opt=ovs.protected=true")
+    until(lambda: shown(bed, "endpoint", "web")["state"] == "attached", "it is another container")
+    assert shown(bed, "endpoint", "web")["in_force"]["ovs.vlan"] == "100"
+    assert again.running
 
 
 def mtu(place: Place, link: str = "eth0") -> int:

@@ -21,6 +21,7 @@ class FakeEngine:
         self._networks: dict[NetworkId, str] = {}
         self._endpoints: dict[EndpointId, EngineEndpoint] = {}
         self._subnets: list[EngineSubnet] = []
+        self._containers: set[str] = set()
 
     def add_network(self, network: NetworkId, name: str) -> None:
         self._networks[network] = name
@@ -57,10 +58,12 @@ class FakeEngine:
     def add_endpoint(
         self, endpoint: EndpointId, network: NetworkId, container: str, *addresses: str
     ) -> None:
+        self._containers.add(container * 8)
         self._endpoints[endpoint] = EngineEndpoint(
             endpoint=endpoint,
             network=network,
             container=container,
+            container_id=container * 8,
             addresses=tuple(IPNetwork(each).ip for each in addresses),
         )
 
@@ -72,6 +75,9 @@ class FakeEngine:
 
     def remove_endpoint(self, endpoint: EndpointId) -> None:
         del self._endpoints[endpoint]
+
+    def remove_container(self, container: str) -> None:
+        self._containers.discard(container * 8)
 
     def end(self) -> None:
         """Let the daemon end."""
@@ -98,4 +104,5 @@ class FakeEngine:
             networks=dict(self._networks),
             endpoints=dict(self._endpoints),
             subnets=tuple(self._subnets),
+            containers=frozenset(self._containers),
         )

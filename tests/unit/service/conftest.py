@@ -19,9 +19,11 @@ from ovsdriver.domain.model import NO_OPTIONS, Bridge, EndpointId, NetworkId, Po
 from ovsdriver.domain.planning import Defaults
 from ovsdriver.domain.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet
 from ovsdriver.protocol import options as typed
+from ovsdriver.protocol.changes import Wish
 from ovsdriver.service.changes import Changes
 from ovsdriver.service.collector import Collector, Witness
 from ovsdriver.service.endpoints import Endpoints
+from ovsdriver.service.kept_options import KeptOptions
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.naming import Naming
@@ -109,6 +111,7 @@ class Host:
     collector: Collector
     purge: Purge
     changes: Changes
+    kept: KeptOptions
 
     @classmethod
     async def start(cls, path: Path, earlier: "Host | None" = None) -> "Host":
@@ -201,6 +204,7 @@ class Host:
             mirrors=mirrors,
             listed=witness.lists,
         )
+        changes = Changes(owner=OWNER, state=state, networks=networks, endpoints=endpoints)
         return cls(
             path=path,
             links=links,
@@ -258,7 +262,15 @@ class Host:
                 mirrors=mirrors,
                 publisher=publisher,
             ),
-            changes=Changes(owner=OWNER, state=state, networks=networks, endpoints=endpoints),
+            changes=changes,
+            kept=KeptOptions(
+                state=state,
+                notes=state,
+                engine=engine,
+                changes=changes,
+                wish=lambda typed: Wish(typed=typed),
+                settle_s=0.0,
+            ),
         )
 
     async def stop(self) -> None:

@@ -26,7 +26,7 @@ async def desk(host: Host) -> ChangeConsole:
     host.engine.add_network(RED, "lab")
     host.engine.add_endpoint(EndpointId(FIRST), RED, "web")
     made = ChangeConsole(engine=host.engine, degraded=lambda: "")
-    made.ready(state=host.state, changes=host.changes)
+    made.ready(state=host.state, changes=host.changes, kept=host.kept)
     return made
 
 

@@ -44,6 +44,7 @@ class Process:
                 publisher=host.publisher,
                 changes=host.changes,
                 previewer=host.previewer,
+                kept=host.kept,
             )
         )
         self.backend.ready(
