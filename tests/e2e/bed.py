@@ -41,6 +41,7 @@ class Bed(World):
         settings: str = "",
         docker_settings: Mapping[str, object] | None = None,
         plugin: Sequence[str] = (),
+        docker: bool = True,
     ) -> None:
         """Describe a bed.
 
@@ -48,8 +49,10 @@ class Bed(World):
             settings: content of our configuration file.
             docker_settings: content of dockerd's.
             plugin: another command than ``ovsnet serve …``.
+            docker: without, only the test itself speaks to our process.
         """
         super().__init__()
+        self.has_docker = docker
         self.settings = self.home / "ovsnet.toml"
         self.settings.write_text(settings)
         self.state_dir = self.home / "state"
@@ -98,8 +101,9 @@ class Bed(World):
             self._add_outside()
             self.start_switch()
             self.start_plugin()
-            self.start_docker()
-            self.run("docker", "import", "-", image.NAME, stdin=image.archive())
+            if self.has_docker:
+                self.start_docker()
+                self.run("docker", "import", "-", image.NAME, stdin=image.archive())
         except BaseException:
             print(self.logs())  # noqa: T201
             self.close()
@@ -187,6 +191,10 @@ class Bed(World):
     def start_docker(self) -> None:
         """Start dockerd and wait until its API answers."""
         self.dockerd.start()
+        self.wait_for_docker()
+
+    def wait_for_docker(self) -> None:
+        """Wait until dockerd's API answers."""
         until(
             lambda: self.attempt("docker", "version").code == 0 or not self.dockerd.running,
             lambda: f"dockerd answers\n{self.dockerd.said()}",

@@ -27,8 +27,8 @@ class Wire:
         """Do a call and return its answer; ``None``: with an empty body."""
         socket_path = self._bed.outer_path(f"{PLUGIN_DIR}/{self._driver}.sock")
         text = b"" if body is None else json.dumps(body).encode()
-        answer: dict[str, Any] = _answer(socket_path, "POST", f"/{name}", text)
-        return answer
+        found: dict[str, Any] = answer(socket_path, "POST", f"/{name}", text)
+        return found
 
     def activate(self) -> None:
         """Do what a dockerd does that begins to use the driver."""
@@ -92,19 +92,20 @@ class Wire:
 
 def pools(bed: Bed) -> list[dict[str, Any]]:
     """Return what ``ovsnet ipam pools --json`` prints, without starting a program."""
-    found = _answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", "/ipam/pools")
+    found = answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", "/ipam/pools")
     listed: list[dict[str, Any]] = found["pools"]
     return listed
 
 
 def leases(bed: Bed, pool: str) -> list[dict[str, Any]]:
     """Return what ``ovsnet ipam leases --json`` prints of a pool, at most a page of it."""
-    page = _answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", f"/ipam/leases?pool={pool}")
+    page = answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", f"/ipam/leases?pool={pool}")
     listed: list[dict[str, Any]] = page["leases"]
     return listed
 
 
-def _answer(path: Path, method: str, target: str, body: bytes | None = None) -> Any:
+def answer(path: Path, method: str, target: str, body: bytes | None = None) -> Any:
+    """Ask on a unix socket and return the JSON of the answer, whatever its status."""
     connection = _Connection(path)
     try:
         connection.request(method, target, body)

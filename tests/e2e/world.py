@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from signal import SIGTERM, Signals
+from signal import SIGCONT, SIGTERM, Signals
 from typing import Self
 
 # /run is the world's own, so every program finds its default paths and none of the machine's.
@@ -228,7 +228,7 @@ class Program:
     def __init__(self, world: World, name: str, *argv: str, netns: str | None = None) -> None:
         self._world = world
         self._name = name
-        self._argv = argv
+        self.command = argv
         self._netns = netns
         self._outer: subprocess.Popen[bytes] | None = None
         self.log = world.home / f"{name}.log"
@@ -246,13 +246,15 @@ class Program:
         note = self._world.home / f"{self._name}.pid"
         note.unlink(missing_ok=True)
         said = ("sh", "-c", 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec "$@"', str(note))
-        self._outer = self._world.start(*said, *self._argv, netns=self._netns, log=self.log)
+        self._outer = self._world.start(*said, *self.command, netns=self._netns, log=self.log)
         until(lambda: note.exists() or not self.running, f"{self._name} has started")
         self.pid = int(note.read_text())
 
     def signal(self, number: Signals) -> None:
         """Send a signal."""
         self._world.run("kill", f"-{number.value}", str(self.pid))
+        if number is SIGCONT and self._outer is not None:
+            self._outer.send_signal(number)  # nsenter stopped with it, and does not see it go on
 
     def wait(self, timeout_s: float = 30) -> int:
         """Wait for its end and return its code; killed by a signal: 128 and the signal's number."""

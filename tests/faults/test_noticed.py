@@ -6,29 +6,13 @@ from signal import SIGKILL, SIGTERM, Signals
 
 import pytest
 
-from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
-from tests.e2e.stage import Container, Network, Stage
+from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
+from tests.e2e.stage import Container, Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
+from tests.faults.pair import ENDS, all_is_well, pair
 
 pytestmark = pytest.mark.docker
-
-ENDS = [pytest.param(SIGTERM, id="SIGTERM"), pytest.param(SIGKILL, id="SIGKILL")]
-
-
-def pair(stage: Stage) -> tuple[Network, Container, Container]:
-    """Run two containers on a nat network."""
-    network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
-    return network, stage.container("ann", network), stage.container("bob", network)
-
-
-def all_is_well(network: Network, a: Container, b: Container) -> None:
-    """Assert that two containers reach each other and the outside."""
-    for family in (4, 6):
-        a.reaches(b.address(network, family), who=b.name)
-        b.reaches(a.address(network, family), who=a.name)
-    a.reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
-    a.reaches(OUTSIDE6, who=WAN6, port=OUTSIDE_PORT)
 
 
 @pytest.mark.kernel
@@ -98,58 +82,6 @@ def test_a_network_made_before_a_restart_of_the_plugin_is_removed_cleanly(
 def test_a_clean_end_of_the_plugin_says_so_with_its_code(bed: Bed) -> None:
     assert bed.plugin.stop(SIGTERM) == 0
     bed.start_plugin()
-
-
-@pytest.mark.kernel
-@pytest.mark.parametrize("end", ENDS)
-def test_traffic_is_back_after_a_restart_of_vswitchd(bed: Bed, stage: Stage, end: Signals) -> None:
-    network, a, b = pair(stage)
-    all_is_well(network, a, b)
-    bed.vswitchd.stop(end)
-    bed.start_vswitchd()
-    all_is_well(network, a, b)
-
-
-@pytest.mark.kernel
-@pytest.mark.parametrize("end", ENDS)
-def test_traffic_is_back_after_a_restart_of_ovsdb_server(
-    bed: Bed, stage: Stage, end: Signals
-) -> None:
-    network, a, b = pair(stage)
-    bed.ovsdb.stop(end)
-    bed.start_ovsdb()
-    until(lambda: a.pings(b.address(network)), "vswitchd is connected again", timeout_s=60)
-    all_is_well(network, a, b)
-    c = stage.container("cat", network)
-    all_is_well(network, a, c)
-
-
-@pytest.mark.kernel
-def test_containers_are_plugged_in_again_when_the_database_is_lost(bed: Bed, stage: Stage) -> None:
-    network, a, b = pair(stage)
-    bed.vswitchd.stop()
-    bed.ovsdb.stop()
-    (bed.home / "conf.db").unlink()
-    bed.start_switch()
-    until(lambda: a.pings(b.address(network)), "ann and bob are plugged in again", timeout_s=60)
-    all_is_well(network, a, b)
-
-
-@pytest.mark.kernel
-def test_a_port_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -> None:
-    network, a, b = pair(stage)
-    for port in bed.ovs_vsctl("list-ports", "br-ovsnet").split():
-        bed.ovs_vsctl("del-port", "br-ovsnet", port)
-    until(lambda: a.pings(b.address(network)), "ann and bob are plugged in again", timeout_s=60)
-    all_is_well(network, a, b)
-
-
-@pytest.mark.kernel
-def test_a_bridge_that_was_removed_by_hand_is_made_again(bed: Bed, stage: Stage) -> None:
-    network, a, b = pair(stage)
-    bed.ovs_vsctl("del-br", "br-ovsnet")
-    until(lambda: a.pings(b.address(network)), "ann and bob are plugged in again", timeout_s=60)
-    all_is_well(network, a, b)
 
 
 def our_table(bed: Bed) -> str:
@@ -265,24 +197,6 @@ def test_endpoints_of_a_docker_that_was_killed_are_ended_by_the_release_of_their
     all_is_well(network, c, d)
 
 
-def test_containers_come_back_with_a_docker_that_was_restarted(
-    make_bed: Callable[..., Bed],
-) -> None:
-    bed = make_bed()
-    stage = Stage(bed)
-    network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
-    a = stage.container("ann", network, "--restart", "always")
-    b = stage.container("bob", network, "--restart", "always")
-    all_is_well(network, a, b)
-    bed.dockerd.stop()
-    assert "Error shutting down http server" not in bed.dockerd.said(), "it waited for a client"
-    bed.start_docker()
-    until(lambda: a.running and b.running, "Docker has started ann and bob again")
-    all_is_well(network, a, b)
-    stage.clear()
-    assert bed.ovs_vsctl("list-br") == ""
-
-
 @pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_live_restore_keeps_containers_talking_without_docker(
@@ -298,35 +212,6 @@ def test_live_restore_keeps_containers_talking_without_docker(
     bed.restart_plugin(SIGKILL)
     places[0].reaches(address, who="bob")
     bed.start_docker()
-    all_is_well(network, a, b)
-    stage.clear()
-    assert bed.ovs_vsctl("list-br") == ""
-
-
-@pytest.mark.kernel
-def test_everything_is_rebuilt_after_a_reboot(make_bed: Callable[..., Bed]) -> None:
-    bed = make_bed()
-    stage = Stage(bed)
-    network = stage.network("one", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
-    a = stage.container("ann", network, "--restart", "always")
-    b = stage.container("bob", network, "--restart", "always")
-    all_is_well(network, a, b)
-    # the power fails: every process is gone, and all links but those of the hardware
-    for pid in (str(a.pid), str(b.pid)):
-        bed.run("kill", "-9", pid)
-    for program in (bed.dockerd, bed.plugin, bed.vswitchd, bed.ovsdb):
-        program.stop(SIGKILL)
-    bed.attempt("pkill", "-9", "containerd")
-    bed.run("sh", "-c", "ip -br link show type veth | grep ^ov | cut -d@ -f1 | xargs -rn1 ip l del")
-    bed.attempt("ip", "link", "del", "br-ovsnet")
-    bed.run("sh", "-c", "ip -br link | grep ^ovg | cut -d' ' -f1 | xargs -rn1 ip link del")
-    bed.nft("flush", "ruleset")
-    bed.run("sh", "-c", "umount --lazy /run/docker/netns/*")
-    bed.run("sh", "-c", "rm -rf /run/docker* /run/ovsnet /run/openvswitch /run/containerd")
-    bed.start_switch()
-    bed.start_plugin()
-    bed.start_docker()
-    until(lambda: a.running and b.running, "Docker has started ann and bob again", timeout_s=60)
     all_is_well(network, a, b)
     stage.clear()
     assert bed.ovs_vsctl("list-br") == ""

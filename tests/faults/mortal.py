@@ -1,0 +1,221 @@
+"""Our process, mortal: it is killed at one numbered point of one call. Arguments as ``ovsnet``'s.
+
+A point is the moment before the process does something that outlasts it, or asks somebody to:
+
+- each await of a port by the call's own task that may change something (a record, a row, a link,
+  a rule, a lease);
+- inside of the adapters each message that changes something in the kernel (a link, an address, a
+  switch in ``/proc/sys``, a transaction of nftables, an offload), on whatever thread that is;
+- a transaction of OVSDB that is committed, before vswitchd has acted on it;
+- the answer.
+
+So between two points the world outside does not change on behalf of the call, and killing the
+process at each of them is killing it at every moment that makes a difference. Nothing of this is
+in the product: its classes are wrapped here, by name, and a name that is not there any more fails.
+
+Two files in the folder that ``MORTAL`` names: ``doom`` says ``CALL NUMBER`` and is read when such a
+call begins; ``points`` gets the name of each point of the last such call, a line each.
+"""
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from ipam.store import LeaseStore
+from ovsdriver import ports
+from ovsdriver.adapters import host_network, rtnetlink
+from ovsdriver.adapters.conntrack import Conntrack
+from ovsdriver.adapters.firewall import HostFirewall
+from ovsdriver.adapters.host_ports import KernelHostPorts
+from ovsdriver.adapters.leases import SqliteLeases
+from ovsdriver.adapters.links import KernelLinks
+from ovsdriver.adapters.netlink import ethtool, sysctls
+from ovsdriver.adapters.nft import Nft
+from ovsdriver.adapters.nics import KernelNics
+from ovsdriver.adapters.openflow.switch_flows import OvsFlows
+from ovsdriver.adapters.ovsdb.commit import GroupCommit
+from ovsdriver.adapters.shapes import KernelShapes
+from ovsdriver.adapters.state import SqliteState
+from ovsdriver.adapters.switch import OvsSwitch
+from ovsdriver.protocol.server import PluginServer
+from ovsdriver.service.reconciler import Reconciler
+from tests.faults.points import changing
+
+FOLDER = Path(os.environ.get("MORTAL", "/nowhere"))
+
+
+class Doomed:
+    """A call that is counted, and ends the process at its point."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self._name = name
+        self._number = number
+        self.passed = 0
+        self._points = (FOLDER / "points").open("w", buffering=1)
+
+    def reach(self, name: str) -> None:
+        """Be at the next point."""
+        self.passed += 1
+        self._points.write(f"{name}\n")
+        if self.passed == self._number:
+            os.kill(os.getpid(), signal.SIGKILL)
+            signal.pause()  # a thread may get that far
+
+    def again(self) -> None:
+        """Have the next call of the name counted in place of this one."""
+        (FOLDER / "doom").write_text(f"{self._name} {self._number}")
+
+
+CALL: ContextVar[Doomed | None] = ContextVar("CALL", default=None)
+
+
+def reach(name: str) -> None:
+    """Be at a point of the call that this is done for, if it is one that counts."""
+    call = CALL.get()
+    if call is not None:
+        call.reach(name)
+
+
+ADAPTERS: tuple[tuple[type, type], ...] = (
+    (SqliteState, ports.State),
+    (SqliteState, ports.HostNotes),
+    (SqliteLeases, LeaseStore),
+    (OvsSwitch, ports.Switch),
+    (KernelLinks, ports.Links),
+    (OvsFlows, ports.Flows),
+    (KernelShapes, ports.Shapes),
+    (KernelNics, ports.Nics),
+    (HostFirewall, ports.Firewall),
+    (KernelHostPorts, ports.HostPorts),
+)
+"""What the services await."""
+
+ACTS: tuple[tuple[Any, str], ...] = (
+    (rtnetlink.NetlinkSocket, "change"),
+    (sysctls.Sysctls, "write"),
+    (host_network.Sysctls, "write"),
+    (ethtool, "set_tx_checksum"),
+    (Conntrack, "cut"),
+)
+"""What changes the kernel, inside of the adapters."""
+
+
+def wrap() -> None:
+    """Put a point before each of them."""
+    for kind, port in ADAPTERS:
+        for name in changing(port):
+            setattr(kind, name, _awaited(f"{kind.__name__}.{name}", getattr(kind, name)))
+    for place, name in ACTS:
+        what = f"{place.__name__.rpartition('.')[2]}.{name}"
+        setattr(place, name, _called(what, getattr(place, name)))
+    Nft.run = _transaction(Nft.run)
+    GroupCommit.submit = _submitted(GroupCommit.submit)
+    ThreadPoolExecutor.submit = _in_context(ThreadPoolExecutor.submit)
+    Reconciler.reconcile = _counted_looks(Reconciler.reconcile)
+    PluginServer._answer = _counted(PluginServer._answer)
+
+
+def _awaited(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(method)
+    async def reached(*arguments: Any, **named: Any) -> Any:
+        reach(name)
+        return await method(*arguments, **named)
+
+    return reached
+
+
+def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def reached(*arguments: Any, **named: Any) -> Any:
+        reach(name)
+        return function(*arguments, **named)
+
+    return reached
+
+
+def _transaction(run: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(run)
+    def reached(self: Nft, commands: Any) -> Any:
+        if not all("list" in each for each in commands):
+            reach("Nft.run")
+        return run(self, commands)
+
+    return reached
+
+
+def _submitted(submit: Callable[..., Any]) -> Callable[..., Any]:
+    """Have the call reach a point when its transaction was answered, and vswitchd was not."""
+
+    @wraps(submit)
+    def reached(*arguments: Any, **named: Any) -> Any:
+        future = submit(*arguments, **named)
+        future.add_done_callback(lambda _: reach("OVSDB committed"))
+        return future
+
+    return reached
+
+
+def _in_context(submit: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a thread know which call it works for."""
+
+    @wraps(submit)
+    def carried(self: ThreadPoolExecutor, work: Callable[..., Any], /, *arguments: Any) -> Any:
+        return submit(self, copy_context().run, work, *arguments)
+
+    return carried
+
+
+def _counted(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(answer)
+    async def counted(self: PluginServer, name: str, *rest: Any) -> Any:
+        call = doomed(name)
+        if call is None:
+            return await answer(self, name, *rest)
+        CALL.set(call)  # of this task alone
+        found = await answer(self, name, *rest)
+        reach("answer")
+        CALL.set(None)
+        return found
+
+    return counted
+
+
+def _counted_looks(reconcile: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Count a look of the reconciler as a call of its name, the first that has something to do."""
+
+    @wraps(reconcile)
+    async def counted(self: Reconciler) -> Any:
+        call = doomed("reconcile")
+        if call is None:
+            return await reconcile(self)
+        CALL.set(call)
+        try:
+            return await reconcile(self)
+        finally:
+            CALL.set(None)
+            if not call.passed:
+                call.again()
+
+    return counted
+
+
+def doomed(name: str) -> Doomed | None:
+    """Return the counter of a call of that name, if it was asked for; it is then used up."""
+    doom = FOLDER / "doom"
+    call, _, number = doom.read_text().partition(" ") if doom.exists() else ("", "", "")
+    if call != name:
+        return None
+    doom.unlink()
+    return Doomed(name, int(number))
+
+
+if __name__ == "__main__":
+    from tests.faults.hasty import be_hasty
+
+    wrap()
+    be_hasty()

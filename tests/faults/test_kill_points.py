@@ -1,0 +1,157 @@
+"""Our process is killed at every point of every call; what Docker does next leaves all as it was.
+
+And of a repair, which the next process does again. Here everything is real but dockerd; with fakes
+for what is beyond the process, ``tests/unit/service/test_killed.py`` does the same at every await.
+Compared are records, leases, Open vSwitch, flows, links, firewall, sockets, settings. A network
+with a container stands beside, and nothing of it may change.
+
+``TESTS_FAULTS=all`` plays every scene with every way to go on; else the first, and of the points
+every third. ``tests/run points`` plays all.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e import snapshot
+from tests.e2e.bed import PLUGIN_DIR, Bed
+from tests.e2e.wire import answer
+from tests.e2e.world import until
+from tests.faults.haste import hurried
+from tests.faults.lives import PHASES, SCENES, WAYS, Life, play
+from tests.faults.mortal_bed import MortalBed
+from tests.faults.played import Container, Network, PlayedDocker, Subnet, api
+from tests.faults.sandboxes import Sandboxes
+
+pytestmark = pytest.mark.docker
+
+ALL = os.environ.get("TESTS_FAULTS", "") == "all"
+EVERY = 1 if ALL else 3
+
+
+@dataclass
+class Stand:
+    """The bed, and who speaks to it."""
+
+    bed: MortalBed
+    docker: PlayedDocker
+    dies: bool
+
+
+@pytest.fixture(scope="module")
+def mortal_bed() -> Iterator[MortalBed]:
+    with MortalBed(docker=False) as bed:
+        bed.ovs_vsctl("add-br", "br-phys", "--", "set", "Bridge", "br-phys", "datapath_type=netdev")
+        bed.run("ip", "link", "add", "nic0", "type", "veth", "peer", "name", "wire0")
+        bed.run("ip", "link", "set", "wire0", "up")
+        yield bed
+
+
+@pytest.fixture(params=WAYS if ALL else ["docker-goes-on"])
+def stand(mortal_bed: MortalBed, request: pytest.FixtureRequest) -> Iterator[Stand]:
+    bed = mortal_bed
+    if not bed.plugin.running:
+        bed.start_plugin()
+    engine, dies = WAYS[request.param]
+    docker = PlayedDocker(played_line(bed), Sandboxes(bed), engine, bed.come_back)
+    with api(docker, bed.outer_path("/run/docker.sock")):
+        network = Network(docker.new_id(), [Subnet("10.78.9.0/24"), Subnet("fd00:78:9::/64")])
+        docker.create_network(network)
+        beside = Container("beside", network, ports=[(8079, 80)])
+        docker.start(beside)
+        yield Stand(bed, docker, dies)
+        docker.stop(beside)
+        docker.remove_network(network)
+        with hurried(bed):
+            until(lambda: bed.ovs_vsctl("list-br") == "br-phys", "our bridge is gone")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("scene", SCENES if ALL else ["nat"])
+def test_killed_at_any_point_of_any_call_it_leaves_all_as_it_was(
+    stand: Stand, scene: str, phase: str
+) -> None:
+    bed = stand.bed
+    kept: list[snapshot.Snapshot] = []
+    kills = play(
+        Life(stand.docker, SCENES[scene]),
+        stand.docker,
+        bed,
+        phase,
+        dies=stand.dies,
+        every=EVERY,
+        reference=lambda: kept.append(taken(bed)),
+        as_it_was=lambda _, what: as_it_was(bed, kept[0], what),
+    )
+    assert kills > 0
+
+
+DAMAGES: Mapping[str, Callable[[Bed], object]] = {
+    "bridge": lambda bed: bed.ovs_vsctl("--no-wait", "del-br", "br-ovsnet"),
+    "rules": lambda bed: bed.nft("delete", "table", "inet", "ovsnet"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES if ALL else ["bridge"])
+def test_killed_at_any_point_of_a_repair_it_mends_all_the_next_time(
+    stand: Stand, damage: str
+) -> None:
+    bed = stand.bed
+    life = Life(stand.docker, SCENES["nat"])
+    life.started()
+    reference = taken(bed)
+
+    def whole() -> bool:
+        return not snapshot.difference(reference, taken(bed))
+
+    number = 1
+    while True:
+        bed.doom("reconcile", number)
+        DAMAGES[damage](bed)
+        until(lambda: not bed.plugin.running or whole(), "it mends, or dies")
+        if bed.plugin.running:
+            break
+        bed.come_back()
+        as_it_was(bed, reference, f"killed in a repair at point {number}")
+        number += EVERY
+    bed.doom("none", 1)
+    life.removed()
+    assert number > EVERY
+
+
+def taken(bed: Bed) -> snapshot.Snapshot:
+    """Return all that is there, but what depends on whether Docker was read meanwhile."""
+    found = dict(snapshot.take(bed))
+    found["records"] = [
+        line.replace('"engine":"PLAYED"', '"engine":""')
+        for line in found["records"]
+        if not line.startswith("ipam_memory")  # who had a free address by name
+    ]
+    return found
+
+
+def as_it_was(bed: MortalBed, reference: snapshot.Snapshot, what: str) -> None:
+    """Wait until all is so; the bound is generous, so that only a fault ever meets it."""
+    last: list[str] = []
+
+    def so() -> bool:
+        last[:] = [snapshot.difference(reference, taken(bed))]
+        return not last[0]
+
+    with hurried(bed):
+        until(so, lambda: f"all is as it was, {what}, before {bed.points()[-1]}:\n{last[0]}")
+
+
+def played_line(bed: Bed) -> Callable[[str, bytes], dict[str, object]]:
+    """Return what calls the plugin of a bed; OSError or HTTPException if a call is cut off."""
+
+    def ask(name: str, body: bytes) -> dict[str, object]:
+        driver = "ovsnet" if name.startswith("NetworkDriver") else "ovsipam"
+        found: dict[str, object] = answer(
+            bed.outer_path(f"{PLUGIN_DIR}/{driver}.sock"), "POST", f"/{name}", body
+        )
+        return found
+
+    return ask
