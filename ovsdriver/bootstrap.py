@@ -27,6 +27,7 @@ from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.adapters.lock import StateLock
 from ovsdriver.adapters.nics import KernelNics
 from ovsdriver.adapters.openflow import OvsFlows
+from ovsdriver.adapters.sandboxes import KernelSandboxes
 from ovsdriver.adapters.shapes import KernelShapes
 from ovsdriver.adapters.sqlite import Database
 from ovsdriver.adapters.state import SqliteState
@@ -66,8 +67,10 @@ from ovsdriver.service.previewer import Previewer
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import MarkPurge, Purge, Purged
+from ovsdriver.service.reattacher import Reattacher
 from ovsdriver.service.reconciler import Reconciler
 from ovsdriver.service.rules import Rules
+from ovsdriver.service.sandbox_watch import SandboxWatch
 from ovsdriver.service.shaper import Shaper
 from ovsdriver.service.uplinks import Uplinks
 
@@ -517,14 +520,17 @@ class _Product:
                 ipam=ipam,
                 switch=world.switch,
                 links=world.links,
+                networks=networks,
                 uplinks=uplinks,
                 locks=locks,
                 publisher=publisher,
                 flows=flows,
                 shaper=shaper,
                 mirrors=mirrors,
+                reattacher=Reattacher(memory=state, sandboxes=KernelSandboxes()),
                 listed=witness.lists,
             )
+            watch = SandboxWatch(state=state, endpoints=endpoints)
             reconciler = Reconciler(
                 owner=settings.instance,
                 state=state,
@@ -537,6 +543,15 @@ class _Product:
                 mirrors=mirrors,
                 switch=world.switch,
                 links=world.links,
+                watch=watch,
+            )
+            collector = Collector(
+                witness=witness,
+                state=state,
+                ipam=ipam,
+                links=world.links,
+                networks=networks,
+                endpoints=endpoints,
             )
             # Before a call is served: a container that is started meanwhile must not get a port
             # that one which runs has.
@@ -554,6 +569,7 @@ class _Product:
             )
             world.switch.on_change(kept_options.poke)
             firewall.on_loss(reconciler.poke)
+            watch.on_missing(reconciler.poke)
             yield cls(
                 works=Works(
                     state=state,
@@ -575,6 +591,8 @@ class _Product:
                     ),
                     publisher=publisher,
                     reconciler=reconciler,
+                    watch=watch,
+                    collector=collector,
                     firewall=firewall,
                     previewer=previewer,
                     changes=changes,
@@ -591,15 +609,9 @@ class _Product:
                     firewall.run,
                     reconciler.run,
                     shaper.run,
+                    watch.run,
                     witness.run,
-                    Collector(
-                        witness=witness,
-                        state=state,
-                        ipam=ipam,
-                        links=world.links,
-                        networks=networks,
-                        endpoints=endpoints,
-                    ).run,
+                    collector.run,
                 ),
             )
 

@@ -14,6 +14,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import PoolId
 from ovsdriver.domain.firewall import FirewallPlan
 from ovsdriver.domain.flows import PortFlows
+from ovsdriver.domain.held import Held
 from ovsdriver.domain.mirroring import Mirror
 from ovsdriver.domain.model import (
     NO_OPTIONS,
@@ -33,8 +34,9 @@ from ovsdriver.domain.model import (
     Veth,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort, RouteKind
+from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.domain.shaping import LinkShape
-from ovsdriver.domain.uplink_notes import Held, NicState
+from ovsdriver.domain.uplink_notes import NicState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +278,37 @@ class Shapes(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenLink:
+    """An endpoint's link as it was seen in its sandbox."""
+
+    link: SandboxLink
+    attached: bool
+    """It leads to the switch; else it is what is left of one."""
+
+
+class Sandboxes(Protocol):
+    """Links inside of containers' network namespaces, through netlink, off the loop."""
+
+    async def look(
+        self, sandbox: str, link: Veth | Tap, noted: SandboxLink | None = None
+    ) -> SeenLink | None:
+        """Return the container's end of a link; None if it is not there, or the sandbox is dead.
+
+        What is left of a pair whose other end is gone is known by what was ``noted`` of it.
+        """
+        ...
+
+    async def restore(self, sandbox: str, link: Veth | Tap, wanted: SandboxLink) -> Sequence[str]:
+        """Put the device that is in the host's namespace there, as ``wanted``, and announce it.
+
+        What is left of an earlier one is deleted. Returns what the kernel did not take, in words.
+        Another interface has the name: ConflictError. There is no device to put there, or the
+        sandbox is dead: UnavailableError.
+        """
+        ...
+
+
 class Nics(Protocol):
     """NICs that become uplinks, through netlink, off the loop."""
 
@@ -321,6 +354,10 @@ class Firewall(Protocol):
 
     def preview(self, before: FirewallPlan, after: FirewallPlan) -> Sequence[str]:
         """Return what comes to our table from one plan to another, one object a line."""
+        ...
+
+    async def differs(self, plan: FirewallPlan) -> bool:
+        """Whether :meth:`ensure` would change anything; changes nothing."""
         ...
 
     async def cut(self, published: Collection[Publication]) -> None:
@@ -428,6 +465,21 @@ class State(Protocol):
 
     async def forget_endpoint(self, endpoint: EndpointId) -> bool:
         """Forget an endpoint."""
+        ...
+
+
+class SandboxMemory(Protocol):
+    """What endpoints' links were like inside of their containers, durably.
+
+    An endpoint that is forgotten is forgotten here too.
+    """
+
+    def sandbox_link(self, endpoint: EndpointId) -> SandboxLink | None:
+        """Return what was noted last."""
+        ...
+
+    async def put_sandbox_link(self, endpoint: EndpointId, link: SandboxLink) -> None:
+        """Write or replace; nothing happens for an endpoint that is forgotten by now."""
         ...
 
 

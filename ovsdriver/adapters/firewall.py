@@ -136,6 +136,23 @@ class HostFirewall:
         lines = [json.dumps(each, sort_keys=True) for each in new]
         return [each for each in lines if each not in known]
 
+    async def differs(self, plan: FirewallPlan) -> bool:
+        """Whether :meth:`ensure` would change anything, but for accepts in other people's chains.
+
+        Raises:
+            UnavailableError: nftables, netlink or /proc/sys did not answer.
+        """
+        async with self._lock:
+            try:
+                seen = await self._on_thread(self._observe, plan, dict(self._notes.notes()))
+                decision = forwarding.decide(seen.wanted, seen.switches)
+                return decision.writes or not await self._on_thread(
+                    self._is_written, plan, seen, decision.guard
+                )
+            finally:
+                # What was seen has not been put right, so it is not what may be relied on.
+                self._host_from = self._table_from = -_LOOK_S
+
     async def cut(self, published: Collection[Publication]) -> None:
         """Have the kernel forget the connections to published ports.
 
@@ -378,15 +395,22 @@ class HostFirewall:
             gateways=gateways,
         )
 
-    def _write_table(self, plan: FirewallPlan, seen: "_Seen", guard: Guard) -> bool:
+    def _is_written(self, plan: FirewallPlan, seen: "_Seen", guard: Guard) -> bool:
         _, table, _ = self._open()
-        objects = nft_rules.render(
+        return table.stands(self._rendered(plan, seen, guard))
+
+    def _rendered(self, plan: FirewallPlan, seen: "_Seen", guard: Guard) -> Sequence[Object]:
+        return nft_rules.render(
             plan,
             table=self._instance,
             outside=seen.outside,
             guard=guard,
             bridges=seen.bridges,
         )
+
+    def _write_table(self, plan: FirewallPlan, seen: "_Seen", guard: Guard) -> bool:
+        _, table, _ = self._open()
+        objects = self._rendered(plan, seen, guard)
         trusted = self._is_fresh(self._table_from)
         if not trusted:
             # Before the look: what changes during it is heard of, and not trusted again.

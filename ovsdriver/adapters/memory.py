@@ -7,6 +7,7 @@ from netaddr import IPAddress
 
 from ipam import PoolId
 from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.domain.sandbox_link import SandboxLink
 
 K = TypeVar("K")
 
@@ -20,6 +21,7 @@ class Records:
     def __init__(self) -> None:
         self.networks: dict[NetworkId, Network] = {}
         self.endpoints: dict[EndpointId, Endpoint] = {}
+        self.sandbox_links: dict[EndpointId, SandboxLink] = {}
         self._pools: dict[PoolId, NetworkId] = {}
         self._of_network: dict[NetworkId, dict[EndpointId, Endpoint]] = {}
         self._at_address: dict[_AddressKey, dict[EndpointId, Endpoint]] = {}
@@ -60,14 +62,23 @@ class Records:
 
     def put_endpoint(self, endpoint: Endpoint) -> None:
         """Add or replace."""
-        self.forget_endpoint(endpoint.id)
+        self._drop_endpoint(endpoint.id)
         self.endpoints[endpoint.id] = endpoint
         self._of_network.setdefault(endpoint.network, {})[endpoint.id] = endpoint
         for key in _address_keys(endpoint):
             self._at_address.setdefault(key, {})[endpoint.id] = endpoint
 
     def forget_endpoint(self, endpoint: EndpointId) -> None:
-        """Drop it, if it is there."""
+        """Drop it and what was noted of its link, if it is there."""
+        self._drop_endpoint(endpoint)
+        self.sandbox_links.pop(endpoint, None)
+
+    def put_sandbox_link(self, endpoint: EndpointId, link: SandboxLink) -> None:
+        """Add or replace what was noted of the link of an endpoint that is there."""
+        if endpoint in self.endpoints:
+            self.sandbox_links[endpoint] = link
+
+    def _drop_endpoint(self, endpoint: EndpointId) -> None:
         old = self.endpoints.pop(endpoint, None)
         if old is None:
             return

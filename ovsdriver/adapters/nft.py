@@ -165,6 +165,13 @@ class Table:
             "is written; 'nft monitor' shows by whom"
         )
 
+    def stands(self, objects: Sequence[Object]) -> bool:
+        """Whether the table is exactly ``objects``, or absent if there are none."""
+        wanted, standing = comparable(objects), self.standing()
+        if not wanted or standing is None:
+            return not wanted and standing is None
+        return self._is_right(standing, wanted)
+
     def _is_right(self, standing: list[Object], wanted: list[Object]) -> bool:
         if standing == wanted:
             self._wanted, self._written = wanted, standing

@@ -12,7 +12,8 @@ from ovsdriver.adapters.netlink.refusals import translated
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
 from ovsdriver.adapters.rtnetlink import RouteSocket
-from ovsdriver.domain.uplink_notes import Held, NicState
+from ovsdriver.domain.held import Held
+from ovsdriver.domain.uplink_notes import NicState
 from ovsdriver.errors import UnavailableError
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")

@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from itertools import islice
 
 # linux/netlink.h
 NLM_F_EXCL = 0x200
@@ -134,35 +135,48 @@ class NetlinkSocket:
                 return None
             raise
 
-    def dump(self, kind: int, body: bytes) -> list[bytes]:
-        """Ask for all objects of a kind.
+    def dump(self, kind: int, body: bytes, *, most: int | None = None) -> list[bytes]:
+        """Ask for all objects of a kind, or for the first ones.
 
         A dump that the kernel marks as interrupted by a change is asked for again, a few times;
         under steady change the last one is taken. What was there all the time is in it.
+
+        Args:
+            kind: of message.
+            body: of the question.
+            most: how many are wanted, of what others may make without end.
         """
         found: list[bytes] = []
         for _ in range(_DUMP_TRIES):
             self.reads += 1
             self._interrupted = False
-            found = self._exchange(kind, body, _NLM_F_DUMP)
+            found = self._exchange(kind, body, _NLM_F_DUMP, most=most)
             if not self._interrupted:
                 break
         return found
 
-    def _exchange(self, kind: int, body: bytes, flags: int) -> list[bytes]:
-        """Send one request and return the messages of its reply up to the closing one."""
+    def _exchange(
+        self, kind: int, body: bytes, flags: int, *, most: int | None = None
+    ) -> list[bytes]:
+        """Send one request and return the messages of its reply up to the closing one.
+
+        Of more than ``most`` the first ones, and the socket is replaced: it may hold the rest.
+        """
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         header = _HEADER.pack(
             _HEADER.size + len(body), kind, flags | _NLM_F_REQUEST, self._sequence, 0
         )
         try:
             self._socket.send(header + body)
-            return list(self._replies())
+            found = list(islice(self._replies(), None if most is None else most + 1))
         except NetlinkError:
             raise
         except OSError:
             self._reopen()
             raise
+        if most is not None and len(found) > most:
+            self._reopen()
+        return found[:most]
 
     def _replies(self) -> Iterator[bytes]:
         while True:

@@ -8,6 +8,7 @@ returns, also when the caller of that call was cancelled meanwhile.
 import sqlite3
 from asyncio import Future, shield
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -18,13 +19,14 @@ from ovsdriver.adapters import records
 from ovsdriver.adapters.memory import Records
 from ovsdriver.adapters.sqlite import Database, Unit
 from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 
 T = TypeVar("T")
 
 
 class SqliteState:
-    """The ports ``State`` and ``HostNotes``."""
+    """The ports ``State``, ``SandboxMemory`` and ``HostNotes``."""
 
     def __init__(self, database: Database) -> None:
         """Use :meth:`load`."""
@@ -41,11 +43,16 @@ class SqliteState:
                 nothing can be given out safely: that row may hold a VLAN.
         """
         state = cls(database)
-        networks, endpoints, notes = await database.read(_everything)
+        networks, endpoints, sandbox_links, notes = await database.read(_everything)
         for key, text in networks:
             state._records.put_network(_decoded(Network, "network", key, text))
         for key, text in endpoints:
             state._records.put_endpoint(_decoded(Endpoint, "endpoint", key, text))
+        for key, text in sandbox_links:
+            # What cannot be read is looked at again: nothing is given out by it.
+            with suppress(records.UnreadableError):
+                link = records.decode(SandboxLink, text)
+                state._records.put_sandbox_link(EndpointId(key), link)
         state._notes.update(notes)
         return state
 
@@ -129,6 +136,29 @@ class SqliteState:
 
         return await self._write(unit, lambda _: self._records.forget_endpoint(endpoint))
 
+    def sandbox_link(self, endpoint: EndpointId) -> SandboxLink | None:
+        """Return what an endpoint's link was like when it was noted last."""
+        return self._records.sandbox_links.get(endpoint)
+
+    async def put_sandbox_link(self, endpoint: EndpointId, link: SandboxLink) -> None:
+        """Write or replace; nothing happens for an endpoint that is forgotten by now."""
+        record = records.encode(link)
+
+        def unit(connection: sqlite3.Connection) -> bool:
+            found = connection.execute(
+                "INSERT INTO sandbox_link (endpoint, record) "
+                "SELECT id, ? FROM endpoint WHERE id = ? "
+                "ON CONFLICT (endpoint) DO UPDATE SET record = excluded.record",
+                (record, endpoint),
+            )
+            return found.rowcount > 0
+
+        def remember(known: bool) -> None:
+            if known:
+                self._records.put_sandbox_link(endpoint, link)
+
+        await self._write(unit, remember)
+
     def notes(self) -> Mapping[str, str]:
         """Return all notes."""
         return MappingProxyType(dict(self._notes))
@@ -167,12 +197,16 @@ class SqliteState:
 
 def _everything(
     connection: sqlite3.Connection,
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]], list[tuple[str, str]]]:
-    return (
-        connection.execute("SELECT id, record FROM network").fetchall(),
-        connection.execute("SELECT id, record FROM endpoint").fetchall(),
-        connection.execute("SELECT key, value FROM note").fetchall(),
-    )
+) -> Sequence[list[tuple[str, str]]]:
+    return [
+        connection.execute(question).fetchall()
+        for question in (
+            "SELECT id, record FROM network",
+            "SELECT id, record FROM endpoint",
+            "SELECT endpoint, record FROM sandbox_link",
+            "SELECT key, value FROM note",
+        )
+    ]
 
 
 def _decoded(kind: type[T], word: str, key: str, text: str) -> T:

@@ -14,6 +14,7 @@ from ovsdriver.cli import (
     plan,
     ports,
     purge,
+    reconcile,
     serve,
     status,
     trace,
@@ -47,6 +48,7 @@ def command() -> None:
     \b
     Afterwards:
       ovsnet status                        is all well?
+      ovsnet reconcile --dry-run           is all as recorded? without it: mend what is not
       ovsnet network ls                    networks with bridge, VLAN and subnets
       ovsnet endpoint ls                   containers with address, MAC and port
       ovsnet ports                         published ports, and what they lead to
@@ -66,6 +68,7 @@ for _each in (
     serve.command,
     check.command,
     status.command,
+    reconcile.command,
     network.command,
     endpoint.command,
     ports.command,

@@ -53,6 +53,11 @@ class Daemon:
         """Return what a network would make."""
         return self._ask("POST", "/plan", READ_S, wish)
 
+    def reconcile(self, *, dry_run: bool) -> dict[str, Any]:
+        """Look at everything now, and mend it or not."""
+        query = "?dry_run=true" if dry_run else ""
+        return self._ask("POST", f"/reconcile{query}", CHANGE_S)
+
     def purge(self) -> dict[str, Any]:
         """Remove everything with our mark."""
         return self._ask("POST", "/purge", CHANGE_S)

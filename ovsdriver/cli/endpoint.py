@@ -111,6 +111,7 @@ def _print(endpoint: dict[str, Any]) -> None:
             ("Port", _port(endpoint)),
             *_lets_into(endpoint),
             ("Published", _published(endpoint) or "-"),
+            ("Interface", endpoint["interface"] or "-"),
             ("Sandbox", endpoint["sandbox"] or "-"),
             ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
             ("In force", show.in_force(endpoint["in_force"], Scope.ENDPOINT)),

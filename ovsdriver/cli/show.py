@@ -73,6 +73,16 @@ def _cell(text: str | Text) -> Text:
     return text if text.plain.isprintable() else Text(printable(text.plain), style=text.style)
 
 
+def listed(title: str, texts: Iterable[str], *, style: str = "") -> None:
+    """Print texts below their title, after an empty line; nothing if there are none."""
+    lines = list(texts)
+    if lines:
+        line()
+        line(Text(title, style="bold"))
+        for text in lines:
+            line(Text(f"  {text}", style=style))
+
+
 def short(identifier: str) -> str:
     """Return an id as docker shows it."""
     return identifier[:ID_DIGITS]

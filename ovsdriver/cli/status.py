@@ -13,6 +13,9 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.config import Settings
 
+_SHOWN = 10
+"""Repairs that are listed."""
+
 
 @click.command(name="status", epilog=EXIT_CODES)
 @settings_of("run_dir", salvaged=True)
@@ -69,10 +72,11 @@ def _print(status: dict[str, Any]) -> None:
         ]
     )
     repairs = status["repairs"]
-    _list("Mended at the last look:", repairs["mended"], style="green")
-    _list("Could not be mended:", repairs["failed"], style="red")
-    _list("Not ours to mend:", repairs["beyond"], style="yellow")
-    _list("Warnings:", status["warnings"], style="yellow")
+    show.listed("Mended lately:", _lately(repairs["lately"]), style="green")
+    show.listed("Could not be mended:", repairs["failed"], style="red")
+    show.listed("Not ours to mend:", repairs["beyond"], style="yellow")
+    show.listed("Removed if Docker goes on not listing it:", repairs["doubted"], style="yellow")
+    show.listed("Warnings:", status["warnings"], style="yellow")
 
 
 def _switch(switch: dict[str, Any]) -> Text:
@@ -104,6 +108,13 @@ def _counts(counts: dict[str, int] | None) -> Text:
     )
 
 
+def _lately(repairs: list[dict[str, Any]]) -> Iterable[str]:
+    for each in repairs[:_SHOWN]:
+        yield f"{show.duration(time.time() - each['at'])} ago: {each['what']}"
+    if len(repairs) > _SHOWN:
+        yield f"and {len(repairs) - _SHOWN} more (--json)"
+
+
 def _look(repairs: dict[str, Any]) -> Text:
     if not repairs["at"]:
         return Text("none yet")
@@ -113,12 +124,3 @@ def _look(repairs: dict[str, Any]) -> Text:
     if repairs["mended"]:
         return Text(f"{ago} ago, {len(repairs['mended'])} mended")
     return Text(f"{ago} ago, nothing to mend")
-
-
-def _list(title: str, texts: Iterable[str], *, style: str) -> None:
-    lines = list(texts)
-    if lines:
-        show.line()
-        show.line(Text(title, style="bold"))
-        for text in lines:
-            show.line(Text(f"  {text}", style=style))

@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from ovsdriver.domain import desired, names, uplink_diff, vlans
 from ovsdriver.domain.model import (
+    Attachment,
     Endpoint,
     EndpointId,
     Gateway,
@@ -38,6 +39,8 @@ class Repair:
     endpoint: Endpoint | None = None
     finish: bool = False
     """Remove what was ended or unplugged; else make what should be there."""
+    lost: bool = False
+    """The container's interface is gone or leads nowhere, and is to be made again in there."""
     why: str
 
     @property
@@ -53,10 +56,8 @@ class Difference:
     """What is not as the records say."""
 
     repairs: tuple[Repair, ...] = ()
-    beyond: tuple[str, ...] = field(default=())
+    beyond: tuple[str, ...] = ()
     """What we see and may not or cannot mend, one sentence each."""
-    lost: Mapping[EndpointId, str] = field(default_factory=dict)
-    """Endpoints that only a new start of their container helps, with the reason; ``beyond`` too."""
 
 
 def compare(
@@ -68,10 +69,23 @@ def compare(
     links: Mapping[str, ObservedLink],
     abandoned: Container[NetworkId] = (),
     displaced: Mapping[str, str] = MappingProxyType({}),
+    restoring: Container[EndpointId] = (),
+    missing: Container[EndpointId] = (),
 ) -> Difference:
     """Compare the records with the switch and the host's links.
 
     Networks come before endpoints in the result, and removals before what may need their place.
+
+    Args:
+        networks: all records.
+        endpoints: all records.
+        owner: whose mark is ours.
+        bridges: what the switch has.
+        links: what the host has.
+        abandoned: networks that Docker has let go of.
+        displaced: bridges whose host is not where it was moved to, with what is wrong.
+        restoring: endpoints whose link was being put back into its container.
+        missing: those whose container, when it was last looked into, had no live link of ours.
     """
     ports = {port.name: port for bridge in bridges.values() for port in bridge.ports}
     endpoints = tuple(endpoints)
@@ -82,7 +96,6 @@ def compare(
     wires = dict(desired.uplink_ports(by_id.values(), endpoints, owner=owner))
     expected = {port.name for port in wires.values()}
     beyond.extend(uplink_diff.beyond(by_id.values(), wires, bridges, links))
-    lost: dict[EndpointId, str] = {}
     for network in by_id.values():
         unfinished = _unfinished(network, abandoned)
         if unfinished:
@@ -106,13 +119,12 @@ def compare(
         if home is None or _unfinished(home, abandoned):
             continue
         expected.add(names.port(endpoint))
-        if why := _lost(home, endpoint, owner, ports, links):
-            lost[endpoint.id] = why
-            beyond.append(
-                f"endpoint {endpoint.id[:12]}: {why}; restart the container to give it a new one"
-            )
-            continue
-        repair = _endpoint_repair(home, endpoint, owner, ports, links)
+        why = _cut_short(endpoint, restoring) or _lost(home, endpoint, owner, ports, links, missing)
+        repair = (
+            Repair(network=home, endpoint=endpoint, lost=True, why=why)
+            if why and not endpoint.ended and endpoint.sandbox is not None
+            else _endpoint_repair(home, endpoint, owner, ports, links)
+        )
         if repair is None:
             continue
         if not repair.finish and home.segment.bridge not in bridges and home.segment.adopted:
@@ -127,7 +139,7 @@ def compare(
         and port.name not in expected
         and port.external_ids.get(names.PURPOSE_KEY) != names.MIRROR  # settled with the mirrors
     )
-    return Difference(repairs=(*finishing, *making), beyond=tuple(beyond), lost=lost)
+    return Difference(repairs=(*finishing, *making), beyond=tuple(beyond))
 
 
 def _unfinished(network: Network, abandoned: Container[NetworkId]) -> str:
@@ -216,22 +228,32 @@ def _device_lacks(what: str, wanted: Gateway | Probe, link: ObservedLink | None)
     return "" if link.up else f"{what} {name} is down"
 
 
+def _cut_short(endpoint: Endpoint, restoring: Container[EndpointId]) -> str:
+    if endpoint.id not in restoring:
+        return ""
+    return "its link was being put back into its container when that was cut short"
+
+
 def _lost(
     network: Network,
     endpoint: Endpoint,
     owner: str,
     ports: Mapping[str, ObservedPort],
     links: Mapping[str, ObservedLink],
+    missing: Container[EndpointId],
 ) -> str:
-    """Return what of a container's link is gone for good; empty if nothing is."""
-    if endpoint.ended or endpoint.sandbox is None:
-        return ""
+    """Return what of a container's link is gone; empty if nothing is."""
     name = names.port(endpoint)
     link, port = links.get(name), ports.get(name)
     if endpoint.port is not PortKind.INTERNAL:
+        if (
+            link is not None
+            and endpoint.id in missing
+            and names.container_link(endpoint.id) in links
+        ):
+            return f"its link {name} is not in its container"
         return f"its link {name} is gone" if link is None else ""
     if port is None or port.bridge != network.segment.bridge:
-        # To make it again would be to make a device in the host's namespace.
         return f"its internal port {name} was removed, and with it the container's interface"
     if link is not None and link.alias != names.alias(owner, endpoint.id):
         # The device that we settled has our mark, before it goes and after it comes back.
@@ -239,6 +261,8 @@ def _lost(
             f"ovs-vswitchd has made a new device {name} (it was restarted, or lost its database), "
             "so the container's interface leads nowhere"
         )
+    if link is None and endpoint.id in missing:
+        return f"the device of its internal port {name} is gone from the container"
     return ""
 
 
@@ -260,12 +284,18 @@ def _endpoint_repair(
             network=network, endpoint=endpoint, finish=True, why="its port outlived its container"
         )
     wanted = desired.attachment(network, endpoint, owner=owner, tx_offload=True)
-    why = _port_lacks(wanted.port, ports)
+    why = _port_lacks(wanted.port, ports) or _plug_lacks(wanted, links)
     link = links.get(wanted.port.name)
     if not why and isinstance(wanted.link, Veth) and link and link.mtu != wanted.link.mtu:
         # The bridge's end is changed last, so it tells of the container's, too.
         why = f"link {link.name} has MTU {link.mtu}, not {wanted.link.mtu}"
     return Repair(network=network, endpoint=endpoint, why=why) if why else None
+
+
+def _plug_lacks(wanted: Attachment, links: Mapping[str, ObservedLink]) -> str:
+    """Return what the bridge's end of a veth pair lacks."""
+    link = links.get(wanted.port.name) if isinstance(wanted.link, Veth) else None
+    return f"its link {link.name} is down" if link is not None and not link.up else ""
 
 
 def _port_lacks(wanted: Port, ports: Mapping[str, ObservedPort]) -> str:

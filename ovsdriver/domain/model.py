@@ -304,6 +304,8 @@ class Network:
     """What the user typed after ``-o``, for showing."""
     engine: str = ""
     """``/info`` ID of the dockerd that made it, empty if not known (yet)."""
+    unused: bool = False
+    """It never had an endpoint. False also for one of an ovsnet that did not note that."""
     made: bool = False
     """CreateNetwork got to its end; without it, what there is of the network is removed."""
     ended: bool = False

@@ -6,10 +6,12 @@ program that wrote them.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork
+
+from ovsdriver.domain.held import Held, HeldAddress, HeldRoute
 
 PREFIX = "uplink:"
 """Before the NIC's name in the key of a note."""
@@ -28,67 +30,12 @@ class NicState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldAddress:
-    """An address of the host on a link."""
-
-    address: IPNetwork
-    permanent: bool
-    """It has no lifetime; those that DHCP and routers give mostly have."""
-    message: str
-    """All of it, as the kernel describes it, in hexadecimal digits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldRoute:
-    """A route of the host through a link, but for those that come and go with an address."""
-
-    text: str
-    """For people, and to tell routes apart: destination, gateway, table and metric."""
-    gateway: IPAddress | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What the host has on a link."""
-
-    addresses: tuple[HeldAddress, ...] = ()
-    routes: tuple[HeldRoute, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.addresses or self.routes)
-
-    def with_newer(self, other: "Held") -> "Held":
-        """Return both; where both have the same thing, as ``other`` describes it."""
-        addresses = {str(each.address): each for each in (*self.addresses, *other.addresses)}
-        routes = {each.text: each for each in (*self.routes, *other.routes)}
-        return Held(addresses=tuple(addresses.values()), routes=tuple(routes.values()))
-
-    def lasting(self) -> "Held":
-        """Return it without the addresses that DHCP or a router gave for a time."""
-        return replace(self, addresses=tuple(each for each in self.addresses if each.permanent))
-
-    def lacks(self, there: "Held") -> tuple[str, ...]:
-        """Return the addresses that ``there`` does not have."""
-        present = {str(each.address) for each in there.addresses}
-        return tuple(
-            str(each.address) for each in self.addresses if str(each.address) not in present
-        )
-
-    @property
-    def gateways(self) -> tuple[IPAddress, ...]:
-        """The routers that default routes lead to."""
-        found = [each.gateway for each in self.routes if each.text.startswith("default ")]
-        return tuple(dict.fromkeys(each for each in found if each is not None))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NicNote:
     """One NIC that we have taken."""
 
     bridge: str
     before: NicState
-    held: Held = Held()
+    held: Held = field(default_factory=Held)
     """What of the host is moved from it to the bridge's own port, in whole or so far."""
     local: NicState | None = None
     """How the bridge's own port was before that."""

@@ -18,7 +18,7 @@ from ovsdriver.errors import DriverError, UnknownObjectError
 from ovsdriver.logs import event
 from ovsdriver.metrics import CONTENT_TYPE
 from ovsdriver.service.purge import Purged
-from ovsdriver.service.report import Report, Status
+from ovsdriver.service.report import RepairReport, Report, Status
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ READ_S = 15.0
 """For an answer that is read from memory, and for Docker, which has 10 s to tell its names."""
 
 CHANGE_S = 120.0
-"""For removing: every port of a large purge waits for the switch."""
+"""For removing and mending: every port of a large purge waits for the switch."""
 
 
 class Console(Protocol):
@@ -60,6 +60,10 @@ class Console(Protocol):
         """
         ...
 
+    async def reconcile(self, *, dry_run: bool) -> RepairReport:
+        """Look at everything now and mend it, or only say what would be mended."""
+        ...
+
     async def purge(self) -> Purged:
         """Remove everything with our mark."""
         ...
@@ -80,6 +84,7 @@ def application(console: Console, *more: web.RouteDef) -> web.Application:
     app.router.add_get("/state", pages.state)
     app.router.add_get("/in-force/{id}", pages.in_force)
     app.router.add_delete("/networks/{name}", pages.remove_network)
+    app.router.add_post("/reconcile", pages.reconcile)
     app.router.add_post("/purge", pages.purge)
     return app
 
@@ -110,6 +115,11 @@ class _Pages:
         removed = await _bounded(self._console.remove_network(name, force=force), CHANGE_S)
         event(log, "admin.network-removed", network=removed, forced=force)
         return web.json_response({"removed": removed})
+
+    async def reconcile(self, request: web.Request) -> web.Response:
+        dry_run = request.query.get("dry_run", "").lower() in ("1", "true")
+        found = await _bounded(self._console.reconcile(dry_run=dry_run), CHANGE_S)
+        return await _answer(found)
 
     async def purge(self, _request: web.Request) -> web.Response:
         return await _answer(await _bounded(self._console.purge(), CHANGE_S))

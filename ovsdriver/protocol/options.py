@@ -469,8 +469,8 @@ TABLE: Sequence[Option] = (
         parse=_port,
         default="`veth`",
         help="What plugs containers into the bridge: `veth`, or `internal`, a port whose device "
-        "Open vSwitch makes. That is faster on the userspace datapath, but does not survive a "
-        "restart of ovs-vswitchd there.",
+        "Open vSwitch makes. That is faster on the userspace datapath; a restart of "
+        "ovs-vswitchd there interrupts it until the device in the container has been replaced.",
         fixed="it would take the containers' interfaces away; make another network, or give "
         "single containers ovs.port at their next start",
     ),

@@ -11,7 +11,7 @@ themselves, and ``foreign_pools.py`` the pools that other drivers use.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -137,6 +137,17 @@ class Collector:
         self._lost_networks = lost_networks or LostNetworks(state=state, networks=networks)
         self._endpoint_suspects: set[EndpointId] = set()
         self._lease_suspects: set[Lease] = set()
+
+    def doubted(self) -> Sequence[str]:
+        """Return what is removed if Docker goes on not listing it, a phrase each."""
+        return (
+            *(
+                f"endpoint {each[:12]}, whose container has ended"
+                for each in self._endpoint_suspects
+            ),
+            *(f"address {each.address}, which no endpoint has" for each in self._lease_suspects),
+            *(f"network {each[:12]}, without endpoints" for each in self._lost_networks.doubted()),
+        )
 
     async def run(self) -> None:
         """Look every ``interval_s``, until cancelled."""

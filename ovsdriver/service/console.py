@@ -17,6 +17,7 @@ from ovsdriver.service import lookup
 from ovsdriver.service import report as reports
 from ovsdriver.service.change_console import ChangeConsole
 from ovsdriver.service.changes import Changes
+from ovsdriver.service.collector import Collector
 from ovsdriver.service.ipam_console import IpamConsole
 from ovsdriver.service.kept_options import KeptOptions
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
@@ -25,6 +26,7 @@ from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import Purge, Purged
 from ovsdriver.service.reconciler import Reconciler
 from ovsdriver.service.reservation_console import ReservationConsole
+from ovsdriver.service.sandbox_watch import SandboxWatch
 
 PURGING = (
     "everything that ovsnet made on this host is being removed (`ovsnet purge`); try again when "
@@ -54,6 +56,8 @@ class Works:
     networks: Networks
     purge: Purge
     reconciler: Reconciler
+    watch: SandboxWatch
+    collector: Collector
     firewall: Firewall
     publisher: Publisher
     changes: Changes
@@ -135,8 +139,13 @@ class Console:
         repairs = reports.RepairReport()
         findings: Sequence[str] = ()
         if self._works is not None:
-            last = self._works.reconciler.last
-            repairs = reports.RepairReport(**asdict(last))
+            reconciler = self._works.reconciler
+            lately = (reports.MendedReport(at=m.at, what=m.what) for m in reconciler.lately)
+            repairs = reports.RepairReport(
+                **asdict(reconciler.last),
+                lately=tuple(lately),
+                doubted=tuple(self._works.collector.doubted()),
+            )
             findings = await _findings(self._works.firewall)
         return reports.Status(
             version=__version__,
@@ -201,6 +210,19 @@ class Console:
         await works.networks.delete(network.id)
         return network.id
 
+    async def reconcile(self, *, dry_run: bool) -> reports.RepairReport:
+        """Look at everything now, into every container too, and mend it unless ``dry_run``.
+
+        Raises:
+            UnavailableError: the store is not open.
+        """
+        works = self._require()
+        await works.watch.look()
+        reconciler = works.reconciler
+        repairs = await (reconciler.look() if dry_run else reconciler.reconcile())
+        doubted = works.collector.doubted()
+        return reports.RepairReport(**asdict(repairs), doubted=tuple(doubted))
+
     async def purge(self) -> Purged:
         """Remove everything with our mark, while nobody makes anything.
 
@@ -241,6 +263,7 @@ class Console:
             held=works.publisher.held(),
             view=view,
             lost=works.reconciler.lost,
+            interfaces=works.watch.interfaces(),
             now=self._clock(),
         )
 

@@ -39,6 +39,10 @@ class Doubts(Generic[T]):
             if doubt.readings >= self._readings and now - doubt.since >= self._patience_s
         )
 
+    def doubted(self) -> Sequence[T]:
+        """Return what the last reading was about."""
+        return tuple(self._doubts)
+
     def clear(self) -> None:
         """Begin anew."""
         self._doubts.clear()

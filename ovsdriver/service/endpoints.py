@@ -36,9 +36,10 @@ from ovsdriver.errors import (
 from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
-from ovsdriver.service.networks import SWITCH_WAIT_S, Change
+from ovsdriver.service.networks import SWITCH_WAIT_S, Change, Networks
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.publisher import Publisher
+from ovsdriver.service.reattacher import Reattacher
 from ovsdriver.service.shaper import Shaper
 from ovsdriver.service.uplinks import Uplinks
 
@@ -65,12 +66,14 @@ class Endpoints:
         ipam: Ipam,
         switch: Switch,
         links: Links,
+        networks: Networks,
         uplinks: Uplinks,
         locks: Locks,
         publisher: Publisher,
         flows: FlowRules,
         shaper: Shaper,
         mirrors: Mirrors,
+        reattacher: Reattacher,
         listed: Callable[[EndpointId], bool],
     ) -> None:
         """Join the parts.
@@ -83,13 +86,20 @@ class Endpoints:
         self._ipam = ipam
         self._switch = switch
         self._links = links
+        self._networks = networks
         self._uplinks = uplinks
         self._locks = locks
         self._publisher = publisher
         self._flows = flows
         self._shaper = shaper
         self._mirrors = mirrors
+        self._reattacher = reattacher
         self._listed = listed
+        self._callbacks: list[Callable[[str], None]] = []
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback`` with the sandbox that Docker changes after a call that has ended."""
+        self._callbacks.append(callback)
 
     async def create(self, new: NewEndpoint) -> EUI | None:
         """Record an endpoint; returns the MAC we chose, None if Docker sent one.
@@ -102,6 +112,8 @@ class Endpoints:
             InvalidOptionError: options contradict each other, the network or ``--mac-address``.
             UnsupportedError: the bridge cannot do what they ask for.
         """
+        if self._network(new.network).unused:
+            await self._networks.note_use(new.network)
         async with self._locks.held(new.id), AsyncExitStack() as undo:
             network = self._network(new.network)
             known = self._state.endpoint(new.id)
@@ -177,6 +189,7 @@ class Endpoints:
             await self._mirrors.follow(network, endpoint)
             await self._relist(network, endpoint)
             undo.pop_all()
+        self._changed(sandbox)
         if unpublished:
             log.warning(
                 "ports.not-published",
@@ -210,6 +223,8 @@ class Endpoints:
                 await self._unplug(endpoint)
             if endpoint.port is PortKind.INTERNAL:
                 await self._name_free(names.port(endpoint))
+        if endpoint.sandbox is not None:
+            self._changed(endpoint.sandbox)  # other networks' routes may move
 
     async def delete(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
         """Remove the port if Leave did not, the link and the record."""
@@ -297,7 +312,7 @@ class Endpoints:
                 await self._publisher.withdraw(endpoint)
 
     async def ensure(self, endpoint: Endpoint) -> None:
-        """Plug a recorded endpoint in again if it has a sandbox and its link is there.
+        """Plug a recorded endpoint in again if it has a sandbox; a lost link is made again, too.
 
         The same steps as Join's, for the reconciler. Under the endpoint's lock, and looks at the
         record again first.
@@ -309,7 +324,68 @@ class Endpoints:
                 return
             if network is None or network.ended:
                 return
+            attachment = await self.attachment(network, current)
+
+            async def plug(moved: bool) -> None:
+                # a device that is not in the container may be opened anew
+                port = replace(attachment.port, moves=attachment.port.moves and moved)
+                await self._plug(replace(attachment, port=port), fresh=not moved)
+                if isinstance(attachment.link, Veth):
+                    # vswitchd, when it closed the old device of that name, may have set the new
+                    # one down: it writes back flags that it had seen before (measured with 3.5)
+                    await self._links.ensure_veth(attachment.link)
+                await self._flows.ensure(network, current)
+
+            if await self._lost(current, attachment):
+                if not await self._alive(current):
+                    raise UnavailableError(f"its sandbox {current.sandbox} is gone")
+                await self._reattacher.put_back(
+                    network,
+                    current,
+                    attachment,
+                    prefix=desired.interface_prefix(network, current, self._datapath(network)),
+                    plug=plug,
+                )
             await self._replug(network, current)
+            if isinstance(attachment.link, Veth):  # its host's end, after the MTU of both
+                await self._links.ensure_veth(attachment.link)
+        self._changed(current.sandbox)
+
+    async def ensure_offload(self, endpoint: Endpoint) -> None:
+        """Give the container's end the checksum offload that its bridge needs by now."""
+        async with self._locks.held(endpoint.id):
+            current = self._state.endpoint(endpoint.id)
+            network = self._state.network(endpoint.network)
+            if current is not None and network is not None and not current.ended:
+                await self._settle_offload(current, await self.attachment(network, current))
+
+    async def note(self, endpoint_id: EndpointId) -> bool | None:
+        """Look at an endpoint's link in its sandbox, and remember what it is like there.
+
+        Returns whether it leads to the switch; None if there is nothing to be seen (yet).
+        """
+        async with self._locks.held(endpoint_id):
+            endpoint = self._state.endpoint(endpoint_id)
+            if endpoint is None or endpoint.sandbox is None or endpoint.ended:
+                return None
+            network = self._state.network(endpoint.network)
+            if network is None:
+                return None
+            known = self._reattacher.interface(endpoint)
+            # its names are all that matters here
+            attachment = desired.attachment(network, endpoint, owner=self._owner, tx_offload=True)
+            seen = await self._reattacher.note(endpoint, attachment)
+            if seen is not None:
+                return seen.attached
+            return False if known and await self._alive(endpoint) else None
+
+    def interface(self, endpoint: Endpoint) -> str:
+        """Return the name of an endpoint's link in its sandbox; empty until it was seen there."""
+        return self._reattacher.interface(endpoint)
+
+    def restoring(self, endpoint: Endpoint) -> bool:
+        """Whether its link was being put back into its container when that was cut short."""
+        return self._reattacher.restoring(endpoint)
 
     async def finish(self, endpoint: Endpoint) -> None:
         """Remove what a call that was cut short has left of an ended or unplugged endpoint."""
@@ -368,6 +444,7 @@ class Endpoints:
         if after.sandbox is None:
             return
         await self._replug(network, after)
+        self._changed(after.sandbox)
         carried = desired.carried(network, before) | desired.carried(network, after)
         if network.segment.uplink is not None and carried - {network.segment.tag}:
             await self._uplinks.relist(network.segment.bridge)
@@ -379,7 +456,7 @@ class Endpoints:
         if isinstance(link, Veth):
             if endpoint.sandbox is not None:
                 await self._links.ensure_mtu(link, endpoint.sandbox)
-                await self._links.ensure_offload(endpoint.sandbox, endpoint.mac, tx=link.tx_offload)
+            await self._settle_offload(endpoint, attachment)
         elif self._switch.port(port.name) is None:
             return  # vswitchd would make a device in the host's namespace, of no use to anyone
         await self._switch.ensure_port(port)
@@ -409,6 +486,34 @@ class Endpoints:
         # In a Join that comes again Docker may have moved it already.
         if fresh or port.name in await self._links.links():
             await self._links.ensure_tap(link)
+
+    async def _lost(self, endpoint: Endpoint, attachment: Attachment) -> bool:
+        """Whether a joined endpoint's device is gone from its container, or leads nowhere."""
+        if self._reattacher.restoring(endpoint):
+            return True
+        name, links = attachment.port.name, await self._links.links()
+        there = links.get(name)
+        if isinstance(attachment.link, Veth):
+            # the other end is here where it was made for a container that had one already
+            known = self._reattacher.interface(endpoint)
+            return there is None or bool(known and attachment.link.container in links)
+        if there is not None:  # with our mark it is the one that Docker has yet to move
+            return there.alias != attachment.link.alias
+        port = self._switch.port(name)
+        if port is None or port.bridge != attachment.port.bridge:
+            return True
+        seen = await self._reattacher.note(endpoint, attachment)
+        return seen is None or not seen.attached
+
+    async def _settle_offload(self, endpoint: Endpoint, attachment: Attachment) -> None:
+        if endpoint.sandbox is not None and isinstance(attachment.link, Veth):
+            await self._links.ensure_offload(
+                endpoint.sandbox, endpoint.mac, tx=attachment.link.tx_offload
+            )
+
+    def _changed(self, sandbox: str) -> None:
+        for callback in self._callbacks:
+            callback(sandbox)
 
     def _tell_vlans(self, network: Network, endpoint: Endpoint) -> None:
         """Say in the log when a container is let into other VLANs than its network's."""

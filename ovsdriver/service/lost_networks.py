@@ -5,12 +5,13 @@ releases of its pools, and a dockerd that is killed in CreateNetwork forgets wha
 
 A network is removed if nothing is attached to it here, and the daemon that it is of, alone and in
 three readings over ten minutes, does not list it. One that no daemon ever listed may be removed on
-the word of any. Networks of swarm are left to people: a node lists them only while it has tasks.
+the word of any, if nothing was ever attached to it: else a daemon that we could not read has it.
+Networks of swarm are left to people: a node lists them only while it has tasks.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ovsdriver.domain.model import Network, NetworkId
 from ovsdriver.ports import EngineView, State
@@ -56,12 +57,16 @@ class LostNetworks:
             if network is not None and self._lost(network, view):
                 await self._remove(network)
 
+    def doubted(self) -> Sequence[NetworkId]:
+        """Return the networks that the last reading did not list."""
+        return self._doubts.doubted()
+
     def _lost(self, network: Network, view: EngineView) -> bool:
         return (
             network.made
             and not network.ended
             and network.id not in view.networks
-            and network.engine in ("", view.id)
+            and (network.engine == view.id or (network.unused and not network.engine))
             and len(network.id) == _LOCAL_ID_DIGITS
             and not self._state.endpoints(network.id)
         )

@@ -98,6 +98,19 @@ class Mirrors:
             await self._give_back(bridge, keep=wanted.nics)
         return bool(changed or missing or strays)
 
+    def differing(self) -> Sequence[str]:
+        """Return what :meth:`look` would mend, as sentences; changes nothing."""
+        return [_differ(bridge) for bridge in self._switch.bridges() if self._differs(bridge)]
+
+    def _differs(self, bridge: str) -> bool:
+        wanted, observed = self._wanted(bridge), self._switch.bridges().get(bridge)
+        if observed is None:
+            return False
+        there = {(each.name, each.output, each.sources) for each in observed.mirrors}
+        return self._outputs(bridge) != {each.name for each in wanted.outputs} or there != {
+            (m.name, m.output, (m.port,) if m.port else ()) for m in wanted.mirrors
+        }
+
     async def look(self) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
         """Settle every bridge; return what was mended, what failed and who waits, as sentences."""
         mended: list[str] = []
@@ -110,7 +123,7 @@ class Mirrors:
                 continue
             try:
                 if await self.settle(bridge):
-                    mended.append(f"bridge {bridge}: mirrors were not as they should be")
+                    mended.append(_differ(bridge))
             except DriverError as error:
                 failed.append(f"bridge {bridge}: mirrors: {error}")
         return mended, failed, waiting
@@ -209,3 +222,7 @@ class Mirrors:
             f"{target.remote} by none of these; put the host on a bridge with "
             "ovs.uplink_move=true, use the kernel's datapath, or a mirror to a NIC"
         )
+
+
+def _differ(bridge: str) -> str:
+    return f"bridge {bridge}: mirrors were not as they should be"

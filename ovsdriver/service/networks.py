@@ -111,7 +111,7 @@ class Networks:
                 await self._remove(known)
             # One plan at a time: two networks must not choose the same tag.
             async with self._planning:
-                network = await self._planner.plan(new)
+                network = replace(await self._planner.plan(new), unused=True)
                 if new.options.dry_run:
                     raise UnsupportedError(self._previewer.of(network).sentence)
                 undo.push_async_callback(self._undo, network)
@@ -274,6 +274,13 @@ class Networks:
             if current is not None and current.made and not current.ended and not current.engine:
                 await self._state.put_network(replace(current, engine=engine))
 
+    async def note_use(self, network_id: NetworkId) -> None:
+        """Note that a network has an endpoint: from now on it is not removed for want of one."""
+        async with self._locks.held(network_id):
+            current = self._state.network(network_id)
+            if current is not None and current.unused and not current.ended:
+                await self._state.put_network(replace(current, unused=False))
+
     def abandoned(self, network: Network) -> bool:
         """Whether Docker has let go of a network without our hearing of it.
 
@@ -294,6 +301,10 @@ class Networks:
     async def ensure_firewall(self) -> bool:
         """Make the host's rules as all records say; False if they already were."""
         return await self._rules.ensure()
+
+    async def firewall_differs(self) -> bool:
+        """Whether :meth:`ensure_firewall` would change anything; changes nothing."""
+        return await self._rules.differ()
 
     async def finish(self, network: Network) -> None:
         """Remove a network whose making or deletion was cut short, or that was abandoned."""

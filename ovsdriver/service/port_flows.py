@@ -21,8 +21,8 @@ class Seen:
 
     differing: Sequence[EndpointId] = ()
     """Endpoints whose flows are not as they should be."""
-    mended: Sequence[str] = ()
-    """What nobody's port had was removed; a sentence each."""
+    strays: Sequence[str] = ()
+    """What nobody's port had, and was removed unless nothing was to be; a sentence each."""
     failed: Sequence[str] = ()
 
 
@@ -99,26 +99,31 @@ class FlowRules:
                 "flows.removal-deferred", extra={"endpoint": endpoint.id, "why": str(error)}
             )
 
-    async def look(self) -> Seen:
-        """Compare every bridge that has flows of ours, or may have some of an earlier process."""
+    async def look(self, *, mend: bool = True) -> Seen:
+        """Compare every bridge that has flows of ours, or may have some of an earlier process.
+
+        What is of nobody's port is removed, if that may be mended.
+        """
         for each in tuple(self._held):
             if self._state.endpoint(each) is None:  # it went with its network
                 del self._held[each]
         differing: list[EndpointId] = []
-        mended: list[str] = []
+        found: list[str] = []
         failed: list[str] = []
         for bridge in self._bridges():
             try:
                 ours, strays = await self._compare(bridge)
                 differing.extend(ours)
                 for number in strays:
-                    await self._flows.ensure(bridge, number, _NOTHING)
-                    mended.append(f"bridge {bridge}: flows of ours for port {number} were left")
+                    if mend:
+                        await self._flows.ensure(bridge, number, _NOTHING)
+                    found.append(f"bridge {bridge}: flows of ours for port {number} were left")
             except DriverError as error:
                 failed.append(f"bridge {bridge}: flows: {error}")
             else:
-                self._searched.add(bridge)
-        return Seen(differing=differing, mended=mended, failed=failed)
+                if mend:
+                    self._searched.add(bridge)
+        return Seen(differing=differing, strays=found, failed=failed)
 
     def _bridges(self) -> Sequence[str]:
         networks = self._state.networks()

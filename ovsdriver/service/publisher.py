@@ -6,7 +6,7 @@ the records. What is held and in no record is let go by the next look at everyth
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
@@ -128,22 +128,28 @@ class Publisher:
         """
         mended: list[str] = []
         failed: list[str] = []
-        for endpoint in self._state.endpoints():
-            missing = [p for p in endpoint.published if p.at not in self._ports.held()]
-            if not missing or endpoint.ended or not await self._alive(endpoint):
-                continue
-            for each in missing:
-                try:
-                    if await self._retake(endpoint.id, each):
-                        mended.append(f"host port {_text(each)} was not reserved")
-                except DriverError as error:
-                    failed.append(
-                        f"host port {_text(each)}, published for endpoint {endpoint.id[:12]}: "
-                        f"{error}"
-                    )
+        async for endpoint, each in self._unheld():
+            try:
+                if await self._retake(endpoint.id, each):
+                    mended.append(f"host port {_text(each)} was not reserved")
+            except DriverError as error:
+                failed.append(
+                    f"host port {_text(each)}, published for endpoint {endpoint.id[:12]}: {error}"
+                )
         for port in self._claims.strays():
             await self._ports.release(port)
         return Retaken(mended=tuple(mended), failed=tuple(failed))
+
+    async def unheld(self) -> Sequence[str]:
+        """Return what :meth:`retake` would hold, a phrase each; changes nothing."""
+        return [f"host port {_text(each)} is not reserved" async for _, each in self._unheld()]
+
+    async def _unheld(self) -> AsyncIterator[tuple[Endpoint, Publication]]:
+        for endpoint in self._state.endpoints():
+            missing = [p for p in endpoint.published if p.at not in self._ports.held()]
+            if missing and not endpoint.ended and await self._alive(endpoint):
+                for each in missing:
+                    yield endpoint, each
 
     async def release_all(self) -> None:
         """Let go of every port: nothing is published any more, and no record says so."""

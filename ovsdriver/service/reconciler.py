@@ -8,8 +8,9 @@ network or endpoint and looks at the record again.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from ipam.errors import IpamError
@@ -22,6 +23,7 @@ from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.networks import Networks
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.publisher import Publisher
+from ovsdriver.service.sandbox_watch import SandboxWatch
 from ovsdriver.service.shaper import Shaper
 
 log = logging.getLogger(__name__)
@@ -32,20 +34,36 @@ INTERVAL_S = 30.0
 CONNECT_S = 2.0
 """How long a look waits for Open vSwitch before it goes without."""
 
+LATELY = 50
+"""How many repairs are remembered for people."""
+
 SETTLE_S = 0.5
 """Changes come in bursts (our own among them): one look serves all of a burst."""
 
+
+_TABLE = "firewall: our table was not as it should be"
 
 _TSO = "tso:"
 """Key of the note, before a bridge's name: what the containers' offload was last set for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """Something that was put right."""
+
+    at: float
+    """Seconds since the epoch."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repairs:
-    """What the last look found."""
+    """What a look has found, and what came of it."""
 
     at: float = 0.0
     """Seconds since the epoch; 0: no look yet."""
+    found: tuple[str, ...] = ()
+    """What was not as recorded, and is ours to mend."""
     mended: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
@@ -68,6 +86,7 @@ class Reconciler:
         mirrors: Mirrors,
         switch: Switch,
         links: Links,
+        watch: SandboxWatch,
         clock: Callable[[], float] = time.time,
         interval_s: float = INTERVAL_S,
         settle_s: float = SETTLE_S,
@@ -83,18 +102,25 @@ class Reconciler:
         self._mirrors = mirrors
         self._switch = switch
         self._links = links
+        self._watch = watch
         self._clock = clock
         self._interval_s = interval_s
         self._settle_s = settle_s
         self._poked = asyncio.Event()
         self._looking = asyncio.Lock()
         self._last = Repairs()
-        self._lost: Mapping[EndpointId, str] = {}
+        self._lately: deque[Mended] = deque(maxlen=LATELY)
+        self._lost: dict[EndpointId, str] = {}
 
     @property
     def lost(self) -> Mapping[EndpointId, str]:
-        """Endpoints whose containers the last look found cut off for good, with the reason."""
+        """Endpoints whose containers the last look found cut off and could not help, and why."""
         return self._lost
+
+    @property
+    def lately(self) -> Sequence[Mended]:
+        """What was mended last, the newest first: a look that mends is soon followed by another."""
+        return tuple(self._lately)
 
     @property
     def last(self) -> Repairs:
@@ -135,14 +161,14 @@ class Reconciler:
             beyond: tuple[str, ...] = ()
             try:
                 if await self._networks.ensure_firewall():
-                    mended.append("firewall: our table was not as it should be")
+                    mended.append(_TABLE)
             except DriverError as error:
                 failed.append(f"firewall: {error}")
             await self._retake(mended, failed)
             if await self._connected(failed):
                 difference = await self._difference()
                 beyond = difference.beyond
-                self._lost = difference.lost
+                self._lost = {}
                 for repair in difference.repairs:
                     await self._mend(repair, mended, failed)
                 await self._match_offload(mended, failed)
@@ -154,9 +180,47 @@ class Reconciler:
             for found, all_found in zip(await self._shaper.look(), (mended, failed), strict=True):
                 all_found.extend(found)
             self._report(
-                Repairs(at=self._clock(), mended=tuple(mended), failed=tuple(failed), beyond=beyond)
+                Repairs(
+                    at=self._clock(),
+                    found=(*mended, *failed),
+                    mended=tuple(mended),
+                    failed=tuple(failed),
+                    beyond=beyond,
+                )
             )
         return self._last
+
+    async def look(self) -> Repairs:
+        """Say what :meth:`reconcile` would mend now, and mend nothing."""
+        async with self._looking:
+            found: list[str] = []
+            failed: list[str] = []
+            beyond: tuple[str, ...] = ()
+            try:
+                if await self._networks.firewall_differs():
+                    found.append(_TABLE)
+                found.extend(await self._publisher.unheld())
+            except DriverError as error:
+                failed.append(str(error))
+            if await self._connected(failed):
+                difference = await self._difference()
+                found.extend(f"{each.subject}: {each.why}" for each in difference.repairs)
+                beyond = difference.beyond
+                for bridge in self._switched():
+                    with suppress(DriverError):  # as long as nobody holds the bridge, none differs
+                        if await self._tso_differs(bridge):
+                            found.append(_offload(bridge))
+                flows = await self._flows.look(mend=False)
+                found.extend((*flows.strays, *map(_flows, flows.differing)))
+                failed.extend(flows.failed)
+            found.extend(self._mirrors.differing())
+            try:
+                found.extend(await self._shaper.differing())
+            except DriverError as error:
+                failed.append(f"shaping: {error}")
+            return Repairs(
+                at=self._clock(), found=tuple(found), failed=tuple(failed), beyond=beyond
+            )
 
     async def _retake(self, mended: list[str], failed: list[str]) -> None:
         """Hold the published ports that somebody else had when we wanted them."""
@@ -191,7 +255,6 @@ class Reconciler:
         return Difference(
             repairs=tuple(each for each in second.repairs if (each.subject, each.why) in seen),
             beyond=tuple(each for each in second.beyond if each in first.beyond),
-            lost={each: why for each, why in second.lost.items() if first.lost.get(each) == why},
         )
 
     async def _compare(self) -> Difference:
@@ -200,16 +263,33 @@ class Reconciler:
         ):
             return Difference()
         links = await self._links.links()
-        networks = self._state.networks()
-        return compare(
+        networks, endpoints = self._state.networks(), self._state.endpoints()
+        found = compare(
             networks,
-            self._state.endpoints(),
+            endpoints,
             owner=self._owner,
             bridges=self._switch.bridges(),
             links=links,
             abandoned={each.id for each in networks if self._networks.abandoned(each)},
             displaced=await self._networks.displaced(),
+            restoring={each.id for each in endpoints if self._endpoints.restoring(each)},
+            missing=self._watch.missing,
         )
+        return await self._without_dead(found)
+
+    async def _without_dead(self, found: Difference) -> Difference:
+        """Leave what was lost with its container to whom is told of the container's end."""
+        repairs, beyond = [], list(found.beyond)
+        for repair in found.repairs:
+            sandbox = repair.endpoint.sandbox if repair.endpoint is not None else None
+            if not repair.lost or (sandbox and await self._links.sandbox_alive(sandbox)):
+                repairs.append(repair)
+            else:
+                beyond.append(
+                    f"{repair.subject}: {repair.why}, and its container has ended, which Docker "
+                    "has not told; it is removed when Docker does not list it any more"
+                )
+        return Difference(repairs=tuple(repairs), beyond=tuple(beyond))
 
     async def _mend(self, repair: Repair, mended: list[str], failed: list[str]) -> None:
         try:
@@ -218,12 +298,15 @@ class Reconciler:
                     await self._endpoints.finish(repair.endpoint)
                 else:
                     await self._endpoints.ensure(repair.endpoint)
+                    self._watch.restored(repair.endpoint.id)
             elif repair.finish:
                 await self._networks.finish(repair.network)
             else:
                 await self._networks.repair(repair.network)
         except (DriverError, IpamError) as error:
             failed.append(f"{repair.subject}: {repair.why}: {error}")
+            if repair.endpoint is not None and repair.lost:
+                self._lost[repair.endpoint.id] = f"{repair.why}: {error}"
         else:
             mended.append(f"{repair.subject}: {repair.why}")
 
@@ -233,18 +316,32 @@ class Reconciler:
         for note in [key for key in self._notes.notes() if key.startswith(_TSO)]:
             if note.removeprefix(_TSO) not in bridges:
                 await self._notes.forget_note(note)
-        for bridge in sorted(bridges):
-            observed = self._switch.bridge(bridge)
-            if observed is None or observed.datapath is not Datapath.NETDEV:
-                continue
+        for bridge in self._switched():
             try:
                 if await self._follow_tso(bridge, failed):
-                    mended.append(f"bridge {bridge}: checksum offload follows its userspace TSO")
+                    mended.append(_offload(bridge))
             except DriverError as error:
                 failed.append(f"bridge {bridge}: checksum offload: {error}")
 
+    def _switched(self) -> Sequence[str]:
+        """Return our networks' bridges on which vswitchd itself switches."""
+        names = sorted({network.segment.bridge for network in self._state.networks()})
+        found = ((name, self._switch.bridge(name)) for name in names)
+        return [
+            name
+            for name, bridge in found
+            if bridge is not None and bridge.datapath is Datapath.NETDEV
+        ]
+
+    async def _tso_differs(self, bridge: str) -> bool:
+        before = self._notes.notes().get(f"{_TSO}{bridge}")
+        return before is not None and before != await self._tso(bridge)
+
+    async def _tso(self, bridge: str) -> str:
+        return "on" if await self._links.tso(bridge) else "off"
+
     async def _follow_tso(self, bridge: str, failed: list[str]) -> bool:
-        now = "on" if await self._links.tso(bridge) else "off"
+        now = await self._tso(bridge)
         key = f"{_TSO}{bridge}"
         before = self._notes.notes().get(key)
         if before == now:
@@ -254,7 +351,7 @@ class Reconciler:
             if network is None or network.segment.bridge != bridge:
                 continue
             try:
-                await self._endpoints.ensure(endpoint)
+                await self._endpoints.ensure_offload(endpoint)
             except DriverError as error:
                 failed.append(f"endpoint {endpoint.id[:12]}: checksum offload: {error}")
         await self._notes.put_note(key, now)
@@ -263,13 +360,13 @@ class Reconciler:
     async def _match_flows(self, mended: list[str], failed: list[str]) -> None:
         """Make the flows of ports as they should be; a restart of vswitchd forgets them."""
         seen = await self._flows.look()
-        mended.extend(seen.mended)
+        mended.extend(seen.strays)
         failed.extend(seen.failed)
         for each in seen.differing:
             endpoint = self._state.endpoint(each)
             if endpoint is None:
                 continue
-            what = f"endpoint {each[:12]}: flows of its port were not as they should be"
+            what = _flows(each)
             try:
                 await self._endpoints.ensure(endpoint)
             except DriverError as error:
@@ -280,7 +377,16 @@ class Reconciler:
     def _report(self, repairs: Repairs) -> None:
         for text in repairs.mended:
             log.info("reconcile.mended", extra={"what": text})
+            self._lately.appendleft(Mended(at=repairs.at, what=text))
         for text in (*repairs.failed, *repairs.beyond):
             if text not in (*self._last.failed, *self._last.beyond):
                 log.warning("reconcile.left", extra={"what": text})
         self._last = repairs
+
+
+def _offload(bridge: str) -> str:
+    return f"bridge {bridge}: checksum offload follows its userspace TSO"
+
+
+def _flows(endpoint: EndpointId) -> str:
+    return f"endpoint {endpoint[:12]}: flows of its port were not as they should be"

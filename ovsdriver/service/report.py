@@ -32,7 +32,9 @@ class Scene:
     view: EngineView | None = None
     """Docker's last answer; None: none yet."""
     lost: Mapping[EndpointId, str] = field(default_factory=dict)
-    """Endpoints that were found cut off for good, with the reason."""
+    """Endpoints that were found cut off and could not be helped, with the reason."""
+    interfaces: Mapping[EndpointId, str] = field(default_factory=dict)
+    """Names of the interfaces in the containers, where they were seen."""
     now: float = math.inf
     """Seconds since the epoch: what was made just now may still become something."""
 
@@ -152,6 +154,8 @@ class EndpointReport:
     port_kind: str = "veth"
     ofport: int | None
     sandbox: str | None
+    interface: str = ""
+    """Its name in the container; empty until it was seen there."""
     published: tuple[PublishedReport, ...] = ()
     options: Mapping[str, str]
 
@@ -213,15 +217,30 @@ class DockerReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MendedReport:
+    """Something that was put right."""
+
+    at: float
+    """Seconds since the epoch."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairReport:
-    """The last look at everything."""
+    """A look at everything, the last one unless it was asked for."""
 
     at: float = 0.0
     """Seconds since the epoch; 0: no look yet."""
+    found: tuple[str, ...] = ()
+    """Not as recorded; then mended or failed, unless nothing was to be done."""
     mended: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
     """Seen, and not ours to mend."""
+    lately: tuple[MendedReport, ...] = ()
+    """What earlier looks mended, the newest first."""
+    doubted: tuple[str, ...] = ()
+    """What is removed if Docker goes on not listing it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -531,6 +550,7 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         port_kind=endpoint.port.value,
         ofport=None if port is None else port.ofport,
         sandbox=endpoint.sandbox,
+        interface=scene.interfaces.get(endpoint.id, ""),
         published=tuple(
             PublishedReport(
                 protocol=each.protocol.word,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection
 
 from ovsdriver.domain import desired
+from ovsdriver.domain.firewall import FirewallPlan
 from ovsdriver.domain.model import Publication
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Firewall, State
@@ -23,12 +24,17 @@ class Rules:
 
     async def ensure(self) -> bool:
         """Make the host's rules as all records say; False if they already were."""
-        return await self._firewall.ensure(
-            desired.firewall(
-                self._state.networks(),
-                self._state.endpoints(),
-                outside_bridges=self._outside_bridges,
-            )
+        return await self._firewall.ensure(self._plan())
+
+    async def differ(self) -> bool:
+        """Whether :meth:`ensure` would change anything; changes nothing."""
+        return await self._firewall.differs(self._plan())
+
+    def _plan(self) -> FirewallPlan:
+        return desired.firewall(
+            self._state.networks(),
+            self._state.endpoints(),
+            outside_bridges=self._outside_bridges,
         )
 
     async def cut(self, published: Collection[Publication]) -> None:

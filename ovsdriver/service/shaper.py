@@ -98,7 +98,7 @@ class Shaper:
                 continue
             wanted = desired.shaping(network, endpoint)
             right = self._shapes.same(observed.get(names.port(endpoint), _NOTHING), wanted.towards)
-            what = f"endpoint {each[:12]}: its link was not shaped as it should be"
+            what = _unlike(each)
             try:
                 if not right:
                     await self._shapes.on_host(names.port(endpoint), wanted.towards)
@@ -108,6 +108,27 @@ class Shaper:
             except DriverError as error:
                 failed.append(f"{what}: {error}")
         return mended, failed
+
+    async def differing(self) -> Sequence[str]:
+        """Return which links of the host :meth:`look` would put right, as sentences.
+
+        Raises:
+            UnavailableError: the kernel did not answer.
+        """
+        noted = {EndpointId(k.removeprefix(_NOTE)) for k in self._notes.notes() if _ours(k)}
+        observed = await self._shapes.observed() if noted else {}
+        return [
+            _unlike(endpoint.id)
+            for network in self._state.networks()
+            for endpoint in self._state.endpoints(network.id)
+            if endpoint.id in noted
+            and endpoint.sandbox is not None
+            and endpoint.id not in self._moving
+            and not self._shapes.same(
+                observed.get(names.port(endpoint), _NOTHING),
+                desired.shaping(network, endpoint).towards,
+            )
+        ]
 
     def _is_time_to_go_inside(self) -> bool:
         """Whether sandboxes are entered in this look: that costs a thread each."""
@@ -157,3 +178,7 @@ class Shaper:
 
 def _ours(key: str) -> bool:
     return key.startswith(_NOTE)
+
+
+def _unlike(endpoint: EndpointId) -> str:
+    return f"endpoint {endpoint[:12]}: its link was not shaped as it should be"

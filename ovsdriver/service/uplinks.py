@@ -8,8 +8,9 @@ from dataclasses import replace
 from netaddr import IPAddress
 
 from ovsdriver.domain import desired, names, uplink_notes
+from ovsdriver.domain.held import Held
 from ovsdriver.domain.model import UplinkPort
-from ovsdriver.domain.uplink_notes import Held, NicNote, NicState
+from ovsdriver.domain.uplink_notes import NicNote, NicState
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, Nics, State, Switch
 

@@ -94,6 +94,20 @@ async def test_ensuring_another_plan_changes_something_once(
     assert not await world.firewall.ensure(other)
 
 
+async def test_what_would_be_changed_is_told_and_not_changed(world: World) -> None:
+    assert not await world.firewall.differs(FirewallPlan())
+    assert await world.firewall.differs(plan(1))
+    assert not world.stands()
+    await world.firewall.ensure(plan(1))
+    assert not await world.firewall.differs(plan(1))
+    assert await world.firewall.differs(plan(1, 2))
+    assert await world.firewall.differs(FirewallPlan())
+    world.lose()
+    assert await world.firewall.differs(plan(1))
+    assert not world.stands()
+    assert await world.firewall.ensure(plan(1)), "what only looks has not settled it"
+
+
 async def test_without_gateways_nothing_stands(world: World) -> None:
     assert not await world.firewall.ensure(FirewallPlan())
     assert not world.stands()

@@ -9,7 +9,8 @@ import pytest
 from netaddr import IPAddress
 
 from ovsdriver.adapters.nics import KernelNics
-from ovsdriver.domain.uplink_notes import Held, NicState
+from ovsdriver.domain.held import Held
+from ovsdriver.domain.uplink_notes import NicState
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Nics
 from tests.fakes.links import FakeLinks

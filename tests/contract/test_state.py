@@ -1,4 +1,4 @@
-"""The ports State and HostNotes, and that what they acknowledged is there after a restart."""
+"""The ports State, SandboxMemory and HostNotes: what they acknowledged outlives a restart."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from ipam import PoolId
 from ovsdriver.adapters import records
 from ovsdriver.adapters.sqlite import Database
 from ovsdriver.adapters.state import SqliteState
+from ovsdriver.domain.held import Held, HeldAddress, HeldRoute
 from ovsdriver.domain.model import (
     Datapath,
     Endpoint,
@@ -28,6 +29,7 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
+from ovsdriver.domain.sandbox_link import SandboxLink, UpperLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 
 BLUE = NetworkId("b1" * 32)
@@ -341,6 +343,73 @@ async def test_the_one_that_lives_is_found_at_an_address_that_was_given_again(st
     assert state.endpoint_at(BLUE, address) == endpoint(DB)
     await state.forget_endpoint(DB)
     assert state.endpoint_at(BLUE, address) == endpoint(WEB, ended=True)
+
+
+LINK = SandboxLink(
+    sandbox="/run/docker/netns/1",
+    name="eth0",
+    index=7,
+    mac=EUI("0a:0f:0a:01:00:02"),
+    mtu=1400,
+    held=Held(
+        addresses=(HeldAddress(address=IPNetwork("fd00::2/64"), permanent=True, message="0a"),),
+        routes=(HeldRoute(text="default", gateway=IPAddress("fd00::1"), message="0b"),),
+    ),
+    neighbours=("0c",),
+    settings={"ipv6/conf/disable_ipv6": "0"},
+    uppers=(
+        UpperLink(
+            name="eth0.5",
+            index=8,
+            mac=EUI("0a:0f:0a:01:00:02"),
+            mtu=1400,
+            up=False,
+            master="br0",
+            lower="eth0",
+            kind="vlan",
+            data="0d",
+        ),
+    ),
+    gateways=(IPAddress("10.0.0.1"),),
+    on_link=(IPNetwork("10.0.1.0/24"),),
+    restoring=True,
+)
+
+
+async def test_what_a_container_sees_is_there_after_a_restart_until_its_endpoint_is_forgotten(
+    state: SqliteState, store: Store
+):
+    await state.put_network(network())
+    await state.put_endpoint(endpoint(WEB))
+    assert state.sandbox_link(WEB) is None
+    await state.put_sandbox_link(WEB, replace(LINK, mtu=1500))
+    await state.put_sandbox_link(WEB, LINK)
+    await state.put_endpoint(endpoint(WEB, ended=True))
+    assert state.sandbox_link(WEB) == LINK
+    again = await store.restart()
+    assert again.sandbox_link(WEB) == LINK
+    await again.forget_endpoint(WEB)
+    assert again.sandbox_link(WEB) is None
+    await again.put_sandbox_link(WEB, LINK)  # came too late
+    assert again.sandbox_link(WEB) is None
+    last = await store.restart()
+    await last.put_endpoint(endpoint(WEB))
+    assert last.sandbox_link(WEB) is None
+
+
+async def test_what_a_container_sees_is_seen_anew_if_it_cannot_be_read(
+    state: SqliteState, store: Store
+):
+    await state.put_network(network())
+    await state.put_endpoint(endpoint(WEB))
+    await state.put_sandbox_link(WEB, LINK)
+    await store.database.close()
+    with closing(sqlite3.connect(store.path)) as other:
+        other.execute("UPDATE sandbox_link SET record = '{}'")
+        other.commit()
+    again = await store.start()
+    assert again.endpoint(WEB) == endpoint(WEB)
+    assert again.sandbox_link(WEB) is None
 
 
 async def test_nobody_reads_what_is_not_on_the_disk(state: SqliteState, store: Store):

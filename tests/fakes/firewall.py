@@ -39,14 +39,15 @@ class FakeFirewall:
         self._callbacks: list[Callable[[], None]] = []
 
     async def ensure(self, plan: FirewallPlan) -> bool:
-        # without gateways there is no table, whatever else the plan says
-        wanted = plan if plan.gateways else FirewallPlan()
-        changed = self.plan != wanted
-        self.plan = wanted
+        changed = await self.differs(plan)
+        self.plan = _table(plan)
         return changed
 
     def preview(self, before: FirewallPlan, after: FirewallPlan) -> Sequence[str]:
         return [str(each) for each in after.gateways if each not in before.gateways]
+
+    async def differs(self, plan: FirewallPlan) -> bool:
+        return self.plan != _table(plan)
 
     async def cut(self, published: Collection[Publication]) -> None:
         self.cuts.extend(published)
@@ -65,3 +66,8 @@ class FakeFirewall:
         self.plan = FirewallPlan()
         for callback in self._callbacks:
             callback()
+
+
+def _table(plan: FirewallPlan) -> FirewallPlan:
+    # without gateways there is no table, whatever else the plan says
+    return plan if plan.gateways else FirewallPlan()

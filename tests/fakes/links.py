@@ -10,8 +10,21 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ovsdriver.domain import names
 from ovsdriver.domain.model import Gateway, Port, Probe, Tap, Veth
 from ovsdriver.domain.observed import ObservedLink, RouteKind
+from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
-from ovsdriver.ports import Route
+from ovsdriver.ports import Route, SeenLink
+
+
+@dataclass
+class FakeInside:
+    """A link in a sandbox."""
+
+    link: SandboxLink
+    port: str
+    """Name of the host's end; for a tap, the name that it had in the host."""
+    alias: str = ""
+    carrier: bool = True
+    """For a tap: vswitchd holds it."""
 
 
 @dataclass
@@ -25,10 +38,23 @@ class FakeSandbox:
     mtu: dict[EUI, int] = field(default_factory=dict)
     taps: dict[str, ObservedLink] = field(default_factory=dict)
     """By the name that they had in the host."""
+    links: dict[str, FakeInside] = field(default_factory=dict)
+    """By the name that they have inside."""
+
+    def drop(self, port: str) -> None:
+        """Let a link disappear with its other end, or with its port."""
+        self.taps.pop(port, None)
+        self.links = {name: each for name, each in self.links.items() if each.port != port}
+
+    def next_name(self, prefix: str = "eth") -> str:
+        """Return the first free name."""
+        return next(f"{prefix}{n}" for n in range(100) if f"{prefix}{n}" not in self.links)
 
 
 class FakeLinks:
-    """The port ``Links``. Tests play the kernel, Docker and vswitchd through its other methods.
+    """The ports ``Links`` and ``Sandboxes``.
+
+    Tests play the kernel, Docker and vswitchd through its other methods.
 
     ``broken`` is the text of the error that every call raises while it is set. While ``gate`` is
     cleared, calls wait, as when the kernel is busy.
@@ -45,6 +71,8 @@ class FakeLinks:
         """Every inquiry: link, addresses and time."""
         self.tx_offload: dict[str, bool] = {}
         """Of veth ends in the host's namespace."""
+        self.announced: list[tuple[str, str]] = []
+        """Links that were announced in their sandbox: its path and the link's name."""
         self._owner = owner
         self._links: dict[str, ObservedLink] = {}
         self._moved: dict[int, tuple[str, EUI]] = {}
@@ -60,8 +88,11 @@ class FakeLinks:
 
     def add_tap(self, name: str, *, tso: bool | None = None) -> None:
         """Let vswitchd make an internal port's device; ``tso=None``: it does not hold it now."""
-        self.add_link(name, kind="tun")
+        self.add_link(name, kind="tun", carrier=True)
         self._tso[name] = tso
+        for sandbox in self.sandboxes.values():
+            for each in sandbox.links.values():
+                each.carrier = each.carrier and each.port != name
 
     def drop_link(self, name: str) -> None:
         """Let a link disappear, and a veth's other end with it."""
@@ -76,17 +107,19 @@ class FakeLinks:
             sandbox, mac = self._moved.pop(link.peer_index)
             self.sandboxes[sandbox].tx_offload.pop(mac, None)
             self.sandboxes[sandbox].mtu.pop(mac, None)
+            self.sandboxes[sandbox].drop(name)
 
     def drop_tap(self, name: str) -> None:
         """Let vswitchd delete an internal port's device, wherever that is."""
         if name in self._links:
             self.drop_link(name)
         for sandbox in self.sandboxes.values():
-            sandbox.taps.pop(name, None)
+            sandbox.drop(name)
 
     def move_back(self, name: str, sandbox: str) -> None:
         """Let Docker move a tap out of a sandbox."""
-        self._links[name] = self.sandboxes[sandbox].taps.pop(name)
+        self._links[name] = self.sandboxes[sandbox].taps[name]
+        self.sandboxes[sandbox].drop(name)
         self._tso[name] = None
 
     def end_sandbox(self, sandbox: str) -> None:
@@ -97,6 +130,20 @@ class FakeLinks:
             if link.kind == "veth" and self._moved.get(link.peer_index or 0, ("",))[0] == sandbox:
                 self.drop_link(link.name)
 
+    def let_go(self, name: str) -> None:
+        """Let vswitchd be killed: the device stays, and leads nowhere."""
+        if name in self._links:
+            self.set_link(name, carrier=False)
+            self._tso[name] = None
+        for sandbox in self.sandboxes.values():
+            for each in sandbox.links.values():
+                each.carrier = each.carrier and each.port != name
+
+    def add_inside(self, sandbox: str, name: str) -> None:
+        """Let somebody in a container make a link."""
+        link = SandboxLink(sandbox=sandbox, name=name, index=self._next(), mac=EUI(1), mtu=1500)
+        self.sandboxes[sandbox].links[name] = FakeInside(link=link, port="")
+
     def add_route(self, route: Route) -> None:
         """Let the administrator add a route."""
         self._routes.append(route)
@@ -106,13 +153,97 @@ class FakeLinks:
         link = self._links.pop(container)
         assert link.mac is not None
         place = self.sandboxes.setdefault(sandbox, FakeSandbox())
+        name = place.next_name()
+        inside = SandboxLink(
+            sandbox=sandbox, name=name, index=link.index, mac=link.mac, mtu=link.mtu
+        )
+        self._put_inside(container, link, inside)
+
+    def _put_inside(self, source: str, link: ObservedLink, inside: SandboxLink) -> None:
+        place = self.sandboxes[inside.sandbox]
+        port = source
         if link.kind == "tun":
-            self._tso.pop(container)
-            place.taps[container] = link
-            return
-        place.tx_offload[link.mac] = self.tx_offload.pop(container)
-        place.mtu[link.mac] = link.mtu
-        self._moved[link.index] = (sandbox, link.mac)
+            self._tso.pop(source)
+            place.taps[source] = link
+        else:
+            assert link.mac is not None
+            place.tx_offload[link.mac] = self.tx_offload.pop(source)
+            place.mtu[link.mac] = inside.mtu
+            port = next(e.name for e in self._links.values() if e.peer_index == link.index)
+            if inside.index != link.index:
+                self._links[port] = replace(self._links[port], peer_index=inside.index)
+            self._moved[inside.index] = (inside.sandbox, link.mac)
+        place.links[inside.name] = FakeInside(link=inside, port=port, alias=link.alias)
+
+    def set_inside(self, sandbox: str, name: str, **changes: Any) -> None:
+        """Let Docker, or somebody in the container, change a link there."""
+        inside = self.sandboxes[sandbox].links[name]
+        inside.link = replace(inside.link, **changes)
+
+    async def look(
+        self, sandbox: str, link: Veth | Tap, noted: SandboxLink | None = None
+    ) -> SeenLink | None:
+        await self._answer()
+        found = self._inside(sandbox, link, noted)
+        return None if found is None else SeenLink(link=found[0].link, attached=found[1])
+
+    async def restore(self, sandbox: str, link: Veth | Tap, wanted: SandboxLink) -> Sequence[str]:
+        await self._answer()
+        place = self.sandboxes.get(sandbox)
+        if place is None or not place.alive:
+            raise UnavailableError(f"sandbox {sandbox} is gone")
+        found = self._inside(sandbox, link, wanted)
+        if found is None or not found[1]:
+            self._move_in(place, link, wanted, old=found[0] if found else None)
+        else:
+            kept = found[0].link
+            del place.links[kept.name]
+            found[0].link = self._settled(place, wanted, kept.index)
+            place.links[found[0].link.name] = found[0]
+        self.announced.append((sandbox, self._inside(sandbox, link, wanted)[0].link.name))  # type: ignore[index]
+        return ()
+
+    def _move_in(
+        self, place: FakeSandbox, link: Veth | Tap, wanted: SandboxLink, *, old: FakeInside | None
+    ) -> None:
+        source = link.name if isinstance(link, Tap) else link.container
+        device = self._links.get(source)
+        if device is None:
+            raise UnavailableError(f"link {source} is not there, so there is nothing to put back")
+        if isinstance(link, Tap) and not device.carrier:
+            raise UnavailableError(f"no process holds link {source}")
+        taken = place.links.get(wanted.name)
+        if taken is not None and taken is not old:
+            raise ConflictError(f"{wanted.name} is another interface by now")
+        if old is not None:
+            del place.links[old.link.name]
+        del self._links[source]
+        inside = self._settled(place, wanted, wanted.index or device.index)
+        self._put_inside(source, device, inside)
+
+    def _settled(self, place: FakeSandbox, wanted: SandboxLink, index: int) -> SandboxLink:
+        prefix, any_number, _ = wanted.name.partition("%d")
+        name = place.next_name(prefix) if any_number else wanted.name
+        return replace(wanted, name=name, index=index, gateways=(), on_link=(), restoring=False)
+
+    def _inside(
+        self, sandbox: str, link: Veth | Tap, noted: SandboxLink | None
+    ) -> tuple[FakeInside, bool] | None:
+        place = self.sandboxes.get(sandbox)
+        if place is None or not place.alive:
+            return None
+        if isinstance(link, Tap):
+            marked = [each for each in place.links.values() if each.alias == link.alias]
+            marked.sort(key=lambda each: not each.carrier)
+            return next(((each, each.carrier) for each in marked), None)
+        host = self._links.get(link.host)
+        for each in place.links.values():
+            if host is not None and each.link.index == host.peer_index:
+                return each, True
+        for each in place.links.values():
+            if noted is not None and noted.index and each.link.index == noted.index:
+                return each, False
+        return None
 
     async def ensure_veth(self, veth: Veth) -> None:
         await self._answer()
@@ -222,6 +353,9 @@ class FakeLinks:
             place = self.sandboxes.get(sandbox)
             if place is not None and veth.mac in place.mtu:
                 place.mtu[veth.mac] = veth.mtu
+                for each in place.links.values():
+                    if each.port == veth.host:
+                        each.link = replace(each.link, mtu=veth.mtu)
             self._links[veth.host] = replace(host, mtu=veth.mtu)
         return True
 

@@ -3,6 +3,7 @@
 Numbers are those of linux/if_addr.h and linux/rtnetlink.h.
 """
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.rtnetlink import (
     NLM_F_CREATE,
+    NLM_F_EXCL,
     NLM_F_REPLACE,
+    NetlinkError,
     RouteSocket,
     attribute,
     attributes,
@@ -24,6 +27,7 @@ from ovsdriver.domain.observed import RouteKind
 _RTM_NEWADDR = 20
 _RTM_DELADDR = 21
 _RTM_GETADDR = 22
+_RTM_NEWROUTE = 24
 _RTM_GETROUTE = 26
 
 _IFA_ADDRESS = 1
@@ -48,6 +52,9 @@ _KINDS = {
     9: RouteKind.THROW,
 }
 """Not those of broadcast, anycast and multicast addresses: each comes with a unicast route."""
+_RTPROT_BOOT = 3
+_RT_SCOPE_LINK = 253
+_RT_TABLE_MAIN = 254
 _RTM_F_CLONED = 0x200
 _RT_TABLE_LOCAL = 255
 
@@ -115,6 +122,26 @@ def all_routes(routes: RouteSocket) -> list[NextHop]:
         for message in routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
         for hop in _read_route(message)
     ]
+
+
+def add_route(
+    routes: RouteSocket, index: int, destination: IPNetwork, gateway: IPAddress | None = None
+) -> bool:
+    """Add a route to the main table; False if there is one to the same place."""
+    family = _FAMILIES[destination.version]
+    scope = _RT_SCOPE_LINK if gateway is None and family == socket.AF_INET else _RT_SCOPE_UNIVERSE
+    length = destination.prefixlen
+    body = _RTMSG.pack(family, length, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0)
+    body += attribute(_RTA_DST, destination.network.packed) if length else b""
+    body += u32(_RTA_OIF, index)
+    body += attribute(_RTA_GATEWAY, gateway.packed) if gateway is not None else b""
+    try:
+        routes.change(_RTM_NEWROUTE, body, flags=NLM_F_CREATE | NLM_F_EXCL)
+    except NetlinkError as error:
+        if error.errno != errno.EEXIST:
+            raise
+        return False
+    return True
 
 
 def unicast_routes(routes: RouteSocket) -> list[NextHop]:

@@ -9,9 +9,11 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from netaddr import IPAddress, IPNetwork
 
+from ovsdriver.adapters.netlink.address_messages import add_address
 from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, LinkChange, change_link
 from ovsdriver.adapters.rtnetlink import (
     NLM_F_CREATE,
@@ -26,7 +28,7 @@ from ovsdriver.adapters.rtnetlink import (
     text,
     u32,
 )
-from ovsdriver.domain.uplink_notes import Held, HeldAddress, HeldRoute
+from ovsdriver.domain.held import Held, HeldAddress, HeldRoute
 
 # linux/rtnetlink.h, linux/if_addr.h
 _NLM_F_APPEND = 0x800
@@ -74,15 +76,20 @@ _BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
 _NOT_THERE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
 
 
-def held(routes: RouteSocket, link: Link) -> Held:
-    """Return what the host has on a link; without link-local addresses of IPv6, which all have."""
-    addresses = routes.dump(_RTM_GETADDR, _IFADDR.pack(socket.AF_UNSPEC, 0, 0, 0, link.index))
+def held(routes: RouteSocket, link: Link, *, most: int | None = None) -> Held:
+    """Return what the host has on a link; without link-local addresses of IPv6, which all have.
+
+    With ``most``, that is of as many addresses and routes at most, which for routes are those of
+    all links. The kernel gives default routes first.
+    """
+    asked = _IFADDR.pack(socket.AF_UNSPEC, 0, 0, 0, link.index)
+    addresses = routes.dump(_RTM_GETADDR, asked, most=most)
     return Held(
         addresses=tuple(_read_address(each) for each in addresses if _counts(each, link.index)),
         routes=tuple(
             found
             for family in _BITS
-            for message in routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, *[0] * 8))
+            for message in routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, *[0] * 8), most=most)
             if (found := _read_route(message, link.index)) is not None
         ),
     )
@@ -94,7 +101,6 @@ def move(routes: RouteSocket, what: Held, *, source: Link | None, target: Link) 
     Repeatable, also where an earlier call was cut short: what is gone or there already is passed
     over. Returns the routes that the kernel did not take, each with its reason.
     """
-    refused = []
     if source is not None:
         for route in what.routes:
             _unless_gone(routes, _RTM_DELROUTE, _route_on(route, source.index, target.index))
@@ -102,22 +108,53 @@ def move(routes: RouteSocket, what: Held, *, source: Link | None, target: Link) 
             _unless_gone(routes, _RTM_DELADDR, _address_off(address, source.index))
     if not target.flags & IFF_UP:
         change_link(routes, target.index, LinkChange(set_flags=IFF_UP))
+    put_addresses(routes, what, target)
+    return put_routes(routes, what, target, elsewhere=source.index if source else None)
+
+
+def put_addresses(routes: RouteSocket, what: Held, target: Link) -> None:
+    """Put addresses on a link; what is there already is no matter."""
     for address in what.addresses:
-        body = _address_on(address, target)
-        routes.change(_RTM_NEWADDR, body, flags=NLM_F_CREATE | NLM_F_REPLACE)
+        if address.message:
+            body = _address_on(address, target)
+            routes.change(_RTM_NEWADDR, body, flags=NLM_F_CREATE | NLM_F_REPLACE)
+        else:
+            add_address(routes, target.index, address.address)
+
+
+def put_routes(
+    routes: RouteSocket, what: Held, target: Link, *, elsewhere: int | None
+) -> tuple[str, ...]:
+    """Put routes on a link that is up, and return those that the kernel did not take.
+
+    ``elsewhere`` is the index of the link that they were on.
+    """
+    refused = []
     # a gateway must be on a link by the time that somebody names it
     for route in sorted(what.routes, key=lambda each: each.gateway is not None):
         try:
             # appended: a route of others to the same place is neither replaced nor in the way
             routes.change(
                 _RTM_NEWROUTE,
-                _route_on(route, target.index, source.index if source else None),
+                _route_on(route, target.index, elsewhere),
                 flags=NLM_F_CREATE | _NLM_F_APPEND,
             )
         except NetlinkError as error:
             if error.errno != errno.EEXIST:
                 refused.append(f"{route.text}: {error.strerror}")
     return tuple(refused)
+
+
+def steady(what: Held, link: Link) -> Held:
+    """Return what is on ``link`` without what changes by itself, such as times of last use."""
+    return Held(
+        addresses=tuple(
+            replace(each, message=_address_on(each, link).hex()) for each in what.addresses
+        ),
+        routes=tuple(
+            replace(each, message=_route_on(each, link.index, None).hex()) for each in what.routes
+        ),
+    )
 
 
 def _counts(message: bytes, index: int) -> bool:

@@ -42,9 +42,11 @@ _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
 _IFLA_AF_SPEC = 26
 _IFLA_GROUP = 27
+_IFLA_NET_NS_FD = 28
 _IFLA_EXT_MASK = 29
 _IFLA_CARRIER = 33
 _IFLA_LINK_NETNSID = 37
+_IFLA_NEW_IFINDEX = 49
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _VETH_INFO_PEER = 1
@@ -81,6 +83,8 @@ class Link:
     """Of the bridge, bond or datapath that it is a port of."""
     families: bytes
     """Settings of the address families, read on demand."""
+    data: bytes = b""
+    """What belongs to the kind."""
 
     @property
     def rp_filter(self) -> int:
@@ -100,11 +104,13 @@ class Link:
     def read(cls, message: bytes) -> Self:
         """Read the body of an RTM_NEWLINK message."""
         _, _, index, flags, _ = _IFINFO.unpack_from(message)
-        kind = ""
+        kind, data = "", b""
         values: dict[int, bytes] = {}
         for key, value in each_attribute(message, _IFINFO.size):
             if key == _IFLA_LINKINFO:
-                kind = read_text(attributes(value).get(_IFLA_INFO_KIND, b""))
+                info = attributes(value)
+                kind = read_text(info.get(_IFLA_INFO_KIND, b""))
+                data = info.get(_IFLA_INFO_DATA, b"")
             else:
                 values[key] = value
         return cls(
@@ -121,12 +127,14 @@ class Link:
             lower_elsewhere=_IFLA_LINK_NETNSID in values,
             master_index=read_u32(values[_IFLA_MASTER]) if _IFLA_MASTER in values else None,
             families=values.get(_IFLA_AF_SPEC, b""),
+            data=data,
         )
 
 
-def all_links(routes: RouteSocket) -> list[Link]:
-    """Return every link of the namespace."""
-    messages = routes.dump(_RTM_GETLINK, _ifinfo() + u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS))
+def all_links(routes: RouteSocket, *, most: int | None = None) -> list[Link]:
+    """Return every link of the namespace, or the first ones."""
+    asked = _ifinfo() + u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+    messages = routes.dump(_RTM_GETLINK, asked, most=most)
     return [Link.read(message) for message in messages]
 
 
@@ -168,6 +176,26 @@ def new_veth(
     return True
 
 
+def new_upper(
+    routes: RouteSocket, name: str, lower: int, *, kind: str, data: bytes, mac: bytes, index: int
+) -> bool:
+    """Make a link on top of another, down, with ``index`` if that is free; False if name is taken.
+
+    ``data`` is what belongs to the kind.
+    """
+    free = index and find_link_by_index(routes, index) is None
+    body = _ifinfo(index if free else 0) + text(_IFLA_IFNAME, name) + u32(_IFLA_LINK, lower)
+    info = attribute(_IFLA_INFO_KIND, kind.encode()) + nest(_IFLA_INFO_DATA, data)
+    body += _address(mac) + nest(_IFLA_LINKINFO, info)
+    try:
+        routes.change(_RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
+    except NetlinkError as error:
+        if error.errno != errno.EEXIST:
+            raise
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkChange:
     """What to change of a link; None and 0 leave a property as it is."""
@@ -180,6 +208,7 @@ class LinkChange:
     alias: str | None = None
     group: int | None = None
     rp_filter: int | None = None
+    master_index: int | None = None
 
     def __bool__(self) -> bool:
         return self != NO_CHANGE
@@ -208,10 +237,38 @@ def change_link(routes: RouteSocket, link: int | str, change: LinkChange) -> Non
         body += text(_IFLA_IFALIAS, change.alias)
     if change.group is not None:
         body += u32(_IFLA_GROUP, change.group)
+    if change.master_index is not None:
+        body += u32(_IFLA_MASTER, change.master_index)
     if change.rp_filter is not None:
         setting = u32(_IPV4_DEVCONF_RP_FILTER, change.rp_filter)
         body += nest(_IFLA_AF_SPEC, nest(socket.AF_INET, nest(_IFLA_INET_CONF, setting)))
     routes.change(_RTM_SETLINK, body)
+
+
+def move_link(routes: RouteSocket, index: int, namespace: int, *, wanted_index: int = 0) -> None:
+    """Move a link into another namespace, given by a handle of it; it is down afterwards.
+
+    It gets ``wanted_index`` there, unless that is 0 or taken, or the kernel is older than 5.13.
+    """
+    body = _ifinfo(index) + u32(_IFLA_NET_NS_FD, namespace)
+    if wanted_index:
+        try:
+            routes.change(_RTM_SETLINK, body + u32(_IFLA_NEW_IFINDEX, wanted_index))
+        except NetlinkError as error:
+            if error.errno != errno.EBUSY:
+                raise
+        else:
+            return
+    routes.change(_RTM_SETLINK, body)
+
+
+def delete_link(routes: RouteSocket, index: int) -> None:
+    """Delete a link; one that is gone already is no matter."""
+    try:
+        routes.change(_RTM_DELLINK, _ifinfo(index))
+    except NetlinkError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def delete_group(routes: RouteSocket, group: int) -> None:

@@ -176,7 +176,7 @@ class NdQuestion:
         group = _SOLICITED_NODE + target[13:]
         body = _ND.pack(_NEIGHBOUR_SOLICITATION, 0, 0, 0, target)
         pseudo = bytes(16) + group + struct.pack("!II", len(body), _ICMPV6)
-        checksum = _internet_checksum(pseudo + body)
+        checksum = internet_checksum(pseudo + body)
         body = _ND.pack(_NEIGHBOUR_SOLICITATION, 0, checksum, 0, target)
         # a hop limit of 255 proves that no router was passed (RFC 4861, 7.1.1)
         header = _IPV6.pack(6 << 28, len(body), _ICMPV6, 255, bytes(16), group)
@@ -201,7 +201,8 @@ class NdQuestion:
         return target, frame[6:12]
 
 
-def _internet_checksum(data: bytes) -> int:
+def internet_checksum(data: bytes) -> int:
+    """Return the checksum of ICMPv6 (RFC 1071)."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

@@ -16,7 +16,7 @@ from ovsdriver.errors import DriverError
 from ovsdriver.metrics import Metrics
 from ovsdriver.protocol import admin
 from ovsdriver.service.purge import Purged
-from ovsdriver.service.report import Report, Status
+from ovsdriver.service.report import RepairReport, Report, Status
 
 WELL = Status(version="0.1.0", pid=4711, started=1000.0, uptime_s=3725.0)
 
@@ -31,6 +31,9 @@ class Desk:
         self.refusals: dict[str, Exception] = {}
         self.removed: list[tuple[str, bool]] = []
         self.purges = 0
+        self.repairs = RepairReport(at=1000.0)
+        self.looks: list[bool] = []
+        """One for each look; whether it was to mend nothing."""
 
     def degraded(self) -> str:
         return self.now.degraded
@@ -49,6 +52,10 @@ class Desk:
             raise self.refusals[name]
         self.removed.append((name, force))
         return name * 16
+
+    async def reconcile(self, *, dry_run: bool) -> RepairReport:
+        self.looks.append(dry_run)
+        return self.repairs
 
     async def purge(self) -> Purged:
         self.purges += 1

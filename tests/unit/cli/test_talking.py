@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from ovsdriver.config import Settings
 from ovsdriver.service.report import (
     Counts,
     DockerReport,
+    MendedReport,
     RepairReport,
     SwitchReport,
 )
@@ -96,19 +98,27 @@ def test_status_in_json_has_every_member(shell: Shell, desk: Desk):
     assert status["running"] is True
     assert status["pid"] == 4711
     assert status["counts"] == {"networks": 2, "endpoints": 1, "pools": 3, "leases": 5}
-    assert status["repairs"] == {"at": 1000.0, "mended": [], "failed": [], "beyond": []}
+    parts: dict[str, list[str]] = {"found": [], "mended": [], "failed": [], "beyond": []}
+    assert status["repairs"] == {"at": 1000.0, **parts, "lately": [], "doubted": []}
 
 
 def test_status_shows_repairs_and_warnings(shell: Shell, desk: Desk):
     desk.now = replace(
         HEALTHY,
-        repairs=RepairReport(at=1000.0, mended=("port A",), failed=("port B",), beyond=("port C",)),
+        repairs=RepairReport(
+            at=1000.0,
+            failed=("port B",),
+            beyond=("port C",),
+            lately=tuple(MendedReport(at=time.time() - 65, what=f"port A{n}") for n in range(12)),
+        ),
         warnings=("look at D",),
     )
     result = shell("status")
     assert result.exit_code == 0
-    for text in ("port A", "port B", "port C", "look at D", "1 could not be mended"):
+    for text in ("port B", "port C", "look at D", "1 could not be mended", "and 2 more"):
         assert text in result.stdout
+    assert "1 min 5 s ago: port A9\n" in result.stdout
+    assert "port A10" not in result.stdout
 
 
 def test_status_of_a_degraded_process_fails_and_says_why(shell: Shell, desk: Desk):

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from ovsdriver.domain.diff import Difference, compare
 from ovsdriver.domain.model import (
     Datapath,
     Endpoint,
+    EndpointId,
     Mode,
     Network,
     NetworkId,
@@ -58,6 +59,8 @@ def difference(
     network: Network | None = None,
     bridges: Mapping[str, ObservedBridge] | None = None,
     found: Mapping[str, ObservedLink] | None = None,
+    restoring: Collection[str] = (),
+    missing: Collection[str] = (),
 ) -> Difference:
     return compare(
         [network or a_network()],
@@ -65,6 +68,8 @@ def difference(
         owner=OWNER,
         bridges=the_bridge(a_port(GATEWAY), a_port(HOST)) if bridges is None else bridges,
         links=links(a_link(GATEWAY, "10.1.0.1/24"), a_link(HOST)) if found is None else found,
+        restoring=set(map(EndpointId, restoring)),
+        missing=set(map(EndpointId, missing)),
     )
 
 
@@ -102,10 +107,33 @@ def test_a_port_that_vswitchd_could_not_take_is_repaired() -> None:
     assert "no such device" in difference(JOINED, bridges=broken).repairs[0].why
 
 
-def test_a_lost_link_is_reported_since_only_a_restart_gives_a_new_one() -> None:
-    seen = difference(JOINED, found=links(a_link(GATEWAY, "10.1.0.1/24")))
-    assert seen.repairs == ()
-    assert "restart the container" in seen.beyond[0]
+def test_a_lost_link_is_to_be_made_again() -> None:
+    (repair,) = difference(JOINED, found=links(a_link(GATEWAY, "10.1.0.1/24"))).repairs
+    assert (repair.lost, repair.why) == (True, f"its link {HOST} is gone")
+
+
+def test_a_link_that_is_down_or_not_in_its_container_is_repaired() -> None:
+    gateway, other_end = a_link(GATEWAY, "10.1.0.1/24"), a_link(names.container_link(FIRST))
+    (repair,) = difference(JOINED, found=links(gateway, a_link(HOST, up=False))).repairs
+    assert (repair.lost, repair.why) == (False, f"its link {HOST} is down")
+    made = links(gateway, a_link(HOST), other_end)  # as Join does, before Docker moves it
+    assert difference(JOINED, found=made) == Difference()
+    (repair,) = difference(JOINED, found=made, missing={FIRST}).repairs
+    assert (repair.lost, repair.why) == (True, f"its link {HOST} is not in its container")
+    assert difference(JOINED, missing={FIRST}) == Difference()  # somebody moved it on
+
+
+def test_a_lost_link_of_an_endpoint_that_ended_or_left_is_of_no_matter() -> None:
+    without = links(a_link(GATEWAY, "10.1.0.1/24"))
+    for endpoint in (replace(JOINED, ended=True), replace(JOINED, sandbox=None)):
+        assert not any(each.lost for each in difference(endpoint, found=without).repairs)
+
+
+def test_what_was_cut_short_is_gone_on_with_though_all_seems_well() -> None:
+    (repair,) = difference(JOINED, restoring={FIRST}).repairs
+    assert repair.lost
+    assert "was cut short" in repair.why
+    assert difference(replace(JOINED, sandbox=None), restoring={FIRST}).repairs[0].finish
 
 
 INNER = an_endpoint(sandbox="/var/run/docker/netns/1234", port=PortKind.INTERNAL)
@@ -113,7 +141,10 @@ TAP = names.internal_link(FIRST)
 
 
 def inner_difference(
-    port: dict[str, Any] | None = None, link: ObservedLink | None = None, **endpoint: Any
+    port: dict[str, Any] | None = None,
+    link: ObservedLink | None = None,
+    missing: Collection[str] = (),
+    **endpoint: Any,
 ) -> Difference:
     """Compare an internal port whose device is in its container."""
     marks = {"external_ids": names.endpoint_ids(OWNER, INNER), "ifindex": 0, "internal": True}
@@ -122,6 +153,7 @@ def inner_difference(
         replace(INNER, **endpoint),
         bridges=the_bridge(a_port(GATEWAY), *there),
         found=links(a_link(GATEWAY, "10.1.0.1/24"), *([link] if link else [])),
+        missing=missing,
     )
 
 
@@ -134,19 +166,25 @@ def test_an_internal_port_before_docker_moves_its_device_needs_nothing() -> None
     assert inner_difference({"ifindex": 7}, settled) == Difference()
 
 
-def test_a_device_that_vswitchd_made_anew_is_reported_and_not_touched() -> None:
-    seen = inner_difference({"ifindex": 9, "tag": 5}, a_link(TAP))
-    assert seen.repairs == ()
-    assert "made a new device" in seen.lost[FIRST]
-    assert seen.beyond == (
-        f"endpoint {FIRST[:12]}: {seen.lost[FIRST]}; restart the container to give it a new one",
-    )
+def test_a_device_that_vswitchd_made_anew_is_to_be_put_into_the_container() -> None:
+    (repair,) = inner_difference({"ifindex": 9, "tag": 5}, a_link(TAP)).repairs
+    assert repair.lost
+    assert "made a new device" in repair.why
 
 
-def test_an_internal_port_that_was_removed_is_not_made_again_in_the_host() -> None:
-    seen = inner_difference(None)
-    assert seen.repairs == ()
-    assert "was removed" in seen.lost[FIRST]
+def test_an_internal_port_that_was_removed_is_to_be_made_again() -> None:
+    for port in (None, {"bridge": "other"}):
+        (repair,) = inner_difference(port).repairs
+        assert repair.lost
+        assert "was removed" in repair.why
+
+
+def test_a_device_that_is_neither_here_nor_in_its_container_is_to_be_made_again() -> None:
+    (repair,) = inner_difference({}, missing={FIRST}).repairs
+    assert repair.lost
+    assert "is gone from the container" in repair.why
+    settled = replace(a_link(TAP), alias=names.alias(OWNER, FIRST))
+    assert inner_difference({"ifindex": 7}, settled, missing={FIRST}) == Difference()
 
 
 def test_vlans_of_an_internal_port_are_repaired_and_its_number_is_left() -> None:

@@ -213,7 +213,7 @@ def _observed(endpoint: Endpoint) -> ObservedPort:
 
 def _repairs(endpoint: Endpoint, there: ObservedPort) -> list[str]:
     bridge = ObservedBridge(name="br-ovsnet", datapath=Datapath.NETDEV, owned=True, ports=(there,))
-    link = ObservedLink(name=names.host_link(FIRST), index=1, mtu=1500)
+    link = ObservedLink(name=names.host_link(FIRST), index=1, mtu=1500, up=True)
     seen = compare(
         [replace(HOME, subnets=())],
         [endpoint],

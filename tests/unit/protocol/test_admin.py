@@ -128,6 +128,21 @@ async def test_a_purge_is_posted_and_never_fetched(client: aiohttp.ClientSession
     assert desk.purges == 1
 
 
+@pytest.mark.parametrize(
+    ("query", "dry"),
+    [("", False), ("?dry_run=true", True), ("?dry_run=1", True), ("?dry_run=no", False)],
+)
+async def test_a_look_is_posted_and_may_be_dry(
+    client: aiohttp.ClientSession, desk: Desk, query: str, dry: bool
+):
+    async with client.get(f"/reconcile{query}") as answer:
+        assert answer.status == 405
+    assert desk.looks == []
+    async with client.post(f"/reconcile{query}") as answer:
+        assert (await answer.json())["at"] == 1000.0
+    assert desk.looks == [dry]
+
+
 async def test_an_unknown_page_is_a_sentence(client: aiohttp.ClientSession):
     async with client.get("/nothing") as answer:
         assert answer.status == 404

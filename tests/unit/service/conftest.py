@@ -34,8 +34,10 @@ from ovsdriver.service.previewer import Previewer
 from ovsdriver.service.prober import SegmentProber
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.purge import Purge
+from ovsdriver.service.reattacher import Reattacher
 from ovsdriver.service.reconciler import Reconciler
 from ovsdriver.service.rules import Rules
+from ovsdriver.service.sandbox_watch import SandboxWatch
 from ovsdriver.service.shaper import Shaper
 from ovsdriver.service.uplinks import Uplinks
 from tests.builders import FIRST, RED
@@ -107,6 +109,7 @@ class Host:
     networks: Networks
     endpoints: Endpoints
     reconciler: Reconciler
+    watch: SandboxWatch
     witness: Witness
     collector: Collector
     purge: Purge
@@ -196,15 +199,18 @@ class Host:
             ipam=ipam,
             switch=switch,
             links=links,
+            networks=networks,
             uplinks=uplinks,
             locks=locks,
             publisher=publisher,
             flows=rules_of_ports,
             shaper=shaper,
             mirrors=mirrors,
+            reattacher=Reattacher(memory=state, sandboxes=links),
             listed=witness.lists,
         )
         changes = Changes(owner=OWNER, state=state, networks=networks, endpoints=endpoints)
+        watch = SandboxWatch(state=state, endpoints=endpoints)
         return cls(
             path=path,
             links=links,
@@ -236,9 +242,11 @@ class Host:
                 mirrors=mirrors,
                 switch=switch,
                 links=links,
+                watch=watch,
                 clock=lambda: 1.0,
                 settle_s=0.0,
             ),
+            watch=watch,
             witness=witness,
             collector=Collector(
                 witness=witness,

@@ -1,13 +1,16 @@
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from ipam import AddressRequest
+from ovsdriver.domain.model import NetworkId
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.service.collector import Collector
-from tests.builders import FIRST, RED
+from tests.builders import FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 
 SANDBOX = "/netns/one"
@@ -181,3 +184,19 @@ async def test_the_collector_looks_again_and_again_also_after_docker_was_away(ho
     looking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await looking
+
+
+async def test_use_is_noted_once_before_the_endpoint_is_there(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network()
+    failing(host.state, "put_network")
+    with pytest.raises(UnavailableError):
+        await host.create_endpoint()
+    assert host.state.endpoints() == ()
+    await host.run_container(FIRST)
+    failing(host.state, "put_network")
+    await host.run_container(SECOND, sandbox="/netns/two")  # nothing to be noted any more
+    network = host.state.network(NetworkId(RED))
+    assert network is not None
+    assert not network.unused

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ipam.errors import StoreError
+from ovsdriver.domain import names
+from ovsdriver.domain.model import EndpointId
 from ovsdriver.errors import UnavailableError, UnknownObjectError
 from ovsdriver.metrics import Metrics
 from ovsdriver.protocol import in_force, methods
@@ -40,6 +42,8 @@ class Process:
                 networks=host.networks,
                 purge=host.purge,
                 reconciler=host.reconciler,
+                watch=host.watch,
+                collector=host.collector,
                 firewall=host.firewall,
                 publisher=host.publisher,
                 changes=host.changes,
@@ -214,3 +218,46 @@ async def test_what_is_in_force_is_told_of_networks_and_endpoints(
     assert process.console.in_force(FIRST)["ovs.vlan"] == "20"
     with pytest.raises(UnknownObjectError, match="b2b2b2b2b2b2 is not known here"):
         process.console.in_force(BLUE)
+
+
+async def test_a_dry_look_mends_nothing_and_a_real_one_all_of_the_same(
+    host: Host, process: Process
+) -> None:
+    with pytest.raises(UnavailableError):
+        await process.console.reconcile(dry_run=True)
+    process.ready()
+    await host.create_network()
+    await host.run_container()
+    await host.reconciler.reconcile()
+    assert (await process.console.reconcile(dry_run=True)).found == ()
+    assert host.state.sandbox_link(EndpointId(FIRST)) is not None
+    (endpoint,) = (await process.console.report()).endpoints
+    assert endpoint.interface == "eth0"
+
+    host.firewall.lose()
+    host.links.drop_link(names.host_link(FIRST))
+    host.switch.drop_port(names.gateway_link(RED))
+    host.links.drop_link("br-ovsnet")
+    host.links.add_tap("br-ovsnet", tso=True)
+    calls = list(host.switch.calls)
+    dry = await process.console.reconcile(dry_run=True)
+    assert len(dry.found) == 4
+    assert (dry.mended, dry.failed) == ((), ())
+    assert host.switch.calls == calls
+    assert host.firewall.plan.gateways == ()
+
+    real = await process.console.reconcile(dry_run=False)
+    assert sorted(real.mended) == sorted(real.found) == sorted(dry.found)
+    assert (await process.console.reconcile(dry_run=True)).found == ()
+    status = await process.console.status()
+    assert sorted(each.what for each in status.repairs.lately) == sorted(dry.found)
+
+
+async def test_a_dry_look_without_open_vswitch_says_what_it_could_not_see(
+    host: Host, process: Process
+) -> None:
+    process.ready()
+    await host.create_network()
+    host.switch.available = False
+    dry = await process.console.reconcile(dry_run=True)
+    assert "bridges and ports wait" in dry.failed[0]

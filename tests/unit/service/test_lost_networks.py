@@ -72,6 +72,22 @@ async def test_a_network_that_no_daemon_ever_listed_goes_too(watch: Watch, host:
     assert host.state.networks() == ()
 
 
+async def test_a_network_that_was_used_stays_if_no_daemon_was_seen_to_have_it(
+    watch: Watch, host: Host
+) -> None:
+    await host.run_container()
+    await host.endpoints.leave(RED, FIRST)
+    await host.endpoints.delete(RED, FIRST)
+    await watch.look(20)
+    assert host.state.network(RED) is not None
+    assert watch.collector.doubted() == ()
+
+
+async def test_what_is_in_doubt_is_told(watch: Watch) -> None:
+    await watch.look()
+    assert watch.collector.doubted() == ("network a1a1a1a1a1a1, without endpoints",)
+
+
 async def test_readings_that_follow_each_other_at_once_prove_nothing(
     watch: Watch, host: Host
 ) -> None:

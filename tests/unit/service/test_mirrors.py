@@ -95,7 +95,9 @@ async def test_what_somebody_removed_comes_back_and_what_is_left_goes(host: Host
     await host.create_network(said={"ovs.mirror": "sink:ids"})
     await host.reconciler.reconcile()
     await host.switch.ensure_mirrors("br-ovsnet", ())
+    dry = await host.reconciler.look()
     repairs = await host.reconciler.reconcile()
+    assert repairs.mended == dry.found
     assert any("mirrors" in each for each in repairs.mended)
     assert len(mirrors(host)) == 1
     assert not (await host.reconciler.reconcile()).mended

@@ -56,8 +56,10 @@ async def test_a_vswitchd_that_forgot_the_flows_gets_them_again(host: Host) -> N
     await guarded(host)
     await host.reconciler.reconcile()  # the first one sets the containers' offload right
     host.flows.forget()
+    dry = await host.reconciler.look()
     repairs = await host.reconciler.reconcile()
     assert any("flows" in each for each in repairs.mended)
+    assert repairs.mended == dry.found
     assert host.flows.of("br-ovsnet", number_of(host)).flows
     assert not (await host.reconciler.reconcile()).mended
 
@@ -69,8 +71,11 @@ async def test_flows_that_a_killed_process_left_are_removed(host: Host) -> None:
     await host.flows.ensure("br-ovsnet", number, left)
     again = await host.restart()
     try:
+        dry = await again.reconciler.look()
+        assert again.flows.of("br-ovsnet", number)
         repairs = await again.reconciler.reconcile()
         assert any(f"port {number}" in each for each in repairs.mended)
+        assert repairs.mended == dry.found
         assert not again.flows.of("br-ovsnet", number)
     finally:
         await again.stop()

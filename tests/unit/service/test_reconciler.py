@@ -3,7 +3,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from netaddr import EUI
 
 from ovsdriver.domain import names
@@ -178,43 +177,6 @@ async def test_nothing_is_looked_at_while_it_is_paused(host: Host) -> None:
         await asyncio.sleep(0.02)
         assert not looking.done()
     await looking
-
-
-async def test_a_device_that_vswitchd_made_anew_is_told_once_and_left(
-    host: Host, caplog: pytest.LogCaptureFixture
-) -> None:
-    tap = names.internal_link(FIRST)
-    await host.create_network(port=PortKind.INTERNAL)
-    await host.run_container()
-    assert (await host.reconciler.reconcile()).beyond == ()
-    host.links.add_tap(tap)
-    before = list(host.switch.calls)
-    found = await host.reconciler.reconcile()
-    await host.reconciler.reconcile()
-    assert (found.mended, found.failed) == ((), ())
-    assert "made a new device" in host.reconciler.lost[FIRST]
-    assert host.switch.calls == before
-    told = [each for each in caplog.records if each.message == "reconcile.left"]
-    assert len(told) == 1
-    await host.endpoints.leave(RED, FIRST)
-    await host.endpoints.delete(RED, FIRST)
-    await host.reconciler.reconcile()
-    assert host.reconciler.lost == {}
-
-
-async def test_an_internal_port_that_was_deleted_is_not_made_again(host: Host) -> None:
-    tap = names.internal_link(FIRST)
-    await host.create_network(port=PortKind.INTERNAL)
-    await host.run_container()
-    host.switch.drop_port(tap)
-    found = await host.reconciler.reconcile()
-    assert host.switch.port(tap) is None
-    assert tap not in await host.links.links()
-    assert "restart the container" in found.beyond[0]
-    host.links.drop_link("br-ovsnet")
-    host.links.add_tap("br-ovsnet", tso=True)
-    await host.reconciler.reconcile()  # offload follows the switch, for every endpoint
-    assert host.switch.port(tap) is None
 
 
 async def test_the_vlan_of_an_internal_port_is_put_right(host: Host) -> None:

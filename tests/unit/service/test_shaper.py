@@ -101,7 +101,9 @@ async def test_what_somebody_took_away_comes_back(host: Host) -> None:
     await host.run_container()
     await host.reconciler.reconcile()
     host.shapes.forget()
+    dry = await host.reconciler.look()
     repairs = await host.reconciler.reconcile()
+    assert repairs.mended == dry.found
     assert any("shaped" in each for each in repairs.mended)
     assert host.shapes.of(link(host)).rate == 10_000_000
     assert not (await host.reconciler.reconcile()).mended

@@ -8,8 +8,8 @@ import pytest
 from netaddr import EUI, IPAddress
 
 from ovsdriver.domain import uplink_notes
+from ovsdriver.domain.held import Held
 from ovsdriver.domain.model import HostPlace, Mode, VlanTag
-from ovsdriver.domain.uplink_notes import Held
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from tests.builders import BLUE, RED
 from tests.fakes.switch import foreign_bridge

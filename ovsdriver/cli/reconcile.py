@@ -1,0 +1,49 @@
+"""``ovsnet reconcile``."""
+
+import click
+
+from ovsdriver.cli import show
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.outcome import EXIT_CODES, Exit
+from ovsdriver.config import Settings
+
+
+@click.command(
+    name="reconcile",
+    epilog=EXIT_CODES,
+    short_help="Look at everything now and mend what is not as recorded.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be mended, and mend nothing.")
+@settings_of("run_dir")
+@JSON
+@click.pass_context
+def command(ctx: click.Context, settings: Settings, dry_run: bool, as_json: bool) -> None:
+    """Look at everything now and mend what is not as recorded.
+
+    Bridges, ports, gateways, rules, published ports, and the interfaces inside of running
+    containers. ovsnet does the same by itself at its start, whenever something of ours changes,
+    and every 30 s; inside of containers every 5 minutes.
+
+    \b
+    Examples:
+      ovsnet reconcile --dry-run
+      ovsnet reconcile
+      ovsnet reconcile --dry-run --json | jq .found
+    """
+    repairs = Daemon(settings).reconcile(dry_run=dry_run)
+    if as_json:
+        show.as_json(repairs)
+    else:
+        if not any(repairs[key] for key in ("found", "failed", "beyond")):
+            show.line("all is as recorded, nothing to mend")
+        show.listed("Would be mended:", repairs["found"] if dry_run else ())
+        show.listed("Mended:", repairs["mended"], style="green")
+        show.listed(
+            "Could not be looked at:" if dry_run else "Could not be mended:",
+            repairs["failed"],
+            style="red",
+        )
+        show.listed("Not ours to mend:", repairs["beyond"], style="yellow")
+        show.listed("Removed if Docker goes on not listing it:", repairs["doubted"], style="yellow")
+    ctx.exit(Exit.REFUSED if repairs["failed"] else Exit.OK)

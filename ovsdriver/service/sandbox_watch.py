@@ -1,0 +1,167 @@
+"""When to look into which sandbox.
+
+Docker moves a link into its container after all calls to us, and changes routes with other
+networks' calls: the default route of one network moves when another is connected. So sandboxes are
+looked at a moment after each such call, and from time to time, for what people change in there.
+"""
+
+import asyncio
+import logging
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ovsdriver.domain.model import Endpoint, EndpointId
+from ovsdriver.errors import DriverError
+from ovsdriver.ports import State
+from ovsdriver.service.endpoints import Endpoints
+
+log = logging.getLogger(__name__)
+
+AFTER_S = (1.0, 10.0)
+"""After a call that changes a sandbox: the first serves what is quick, the second all the rest."""
+
+AGAIN_S = 300.0
+"""For what nobody tells us of. A look costs 3 ms of a processor."""
+
+_AT_ONCE = 8
+"""Looks, each of which has a thread for as long as it takes."""
+
+GATHER_S = 0.2
+"""Each turn costs a walk over all endpoints."""
+
+
+class SandboxWatch:
+    """Looks at sandboxes when it is time, one after the other, in the background."""
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        endpoints: Endpoints,
+        clock: Callable[[], float] = time.monotonic,
+        after_s: Sequence[float] = AFTER_S,
+        again_s: float = AGAIN_S,
+        gather_s: float = GATHER_S,
+    ) -> None:
+        """Build it.
+
+        Args:
+            state: our endpoints.
+            endpoints: looks, and notes what it sees.
+            clock: seconds, of any origin.
+            after_s: between a call and the looks for its sake.
+            again_s: between two looks at the same endpoint at most, but for how long they take.
+            gather_s: looks that come due one after the other within it are made together.
+        """
+        self._state = state
+        self._endpoints = endpoints
+        self._callbacks: list[Callable[[], None]] = []
+        self._clock = clock
+        self._after_s = after_s
+        self._again_s = again_s
+        self._gather_s = gather_s
+        self._due: list[tuple[float, str]] = []
+        self._looked: dict[EndpointId, float] = {}
+        self._missing: set[EndpointId] = set()
+        self._woken = asyncio.Event()
+        self._looking = asyncio.Lock()
+        endpoints.on_change(self.soon)
+
+    def on_missing(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when something is missing that was there."""
+        self._callbacks.append(callback)
+
+    @property
+    def missing(self) -> frozenset[EndpointId]:
+        """Endpoints whose link the last look into their sandbox did not find, or found dead."""
+        return frozenset(self._missing)
+
+    def interfaces(self) -> Mapping[EndpointId, str]:
+        """Return the names of the interfaces in the containers, where they were seen."""
+        found = {each.id: self._endpoints.interface(each) for each in self._state.endpoints()}
+        return {each: name for each, name in found.items() if name}
+
+    def restored(self, endpoint: EndpointId) -> None:
+        """Take back that something is missing: it was put there."""
+        self._missing.discard(endpoint)
+
+    def soon(self, sandbox: str) -> None:
+        """Look at all that is in a sandbox, in a moment and again later."""
+        now = self._clock()
+        self._due += [(now + pause, sandbox) for pause in self._after_s]
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Look whenever it is time, until cancelled."""
+        while True:
+            self._woken.clear()
+            await self.turn()
+            try:
+                async with asyncio.timeout(self._pause()):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(self._gather_s)
+
+    async def turn(self) -> None:
+        """Look at what is due."""
+        await self.look(self._due_now())
+
+    async def look(self, endpoints: Iterable[Endpoint] | None = None) -> None:
+        """Look at some endpoints, or at all of them, and note what is seen."""
+        async with self._looking:
+            every = tuple(self._state.endpoints() if endpoints is None else endpoints)
+            for first in range(0, len(every), _AT_ONCE):
+                # what they note shares a commit
+                await asyncio.gather(*map(self._look, every[first : first + _AT_ONCE]))
+            self._forget()
+
+    async def _look(self, endpoint: Endpoint) -> None:
+        self._looked[endpoint.id] = self._clock()
+        try:
+            there = await self._endpoints.note(endpoint.id)
+        except DriverError as error:
+            log.debug("sandbox.no-look", extra={"endpoint": endpoint.id, "why": str(error)})
+            return
+        if there is not False:
+            self._missing.discard(endpoint.id)
+        elif endpoint.id not in self._missing:
+            self._missing.add(endpoint.id)
+            for callback in self._callbacks:
+                callback()
+
+    def _due_now(self) -> Sequence[Endpoint]:
+        now = self._clock()
+        due = {sandbox for at, sandbox in self._due if at <= now}
+        self._due = [(at, sandbox) for at, sandbox in self._due if at > now]
+        soon = {sandbox for _, sandbox in self._due}
+        return [
+            each
+            for each in self._state.endpoints()
+            if each.sandbox is not None
+            and (
+                each.sandbox in due
+                or (each.sandbox not in soon and now - self._last(each, now) >= self._again_s)
+            )
+        ]
+
+    def _last(self, endpoint: Endpoint, now: float) -> float:
+        """Return when an endpoint was looked at.
+
+        For the looks of an earlier process some time is made up, another one for each.
+        """
+        if endpoint.id not in self._looked:
+            spread = zlib.crc32(endpoint.id.encode()) / 2**32
+            ago = spread * self._again_s if self._endpoints.interface(endpoint) else self._again_s
+            self._looked[endpoint.id] = now - ago
+        return self._looked[endpoint.id]
+
+    def _pause(self) -> float:
+        now = self._clock()
+        return max(0.0, min([self._again_s / 10, *(at - now for at, _ in self._due)]))
+
+    def _forget(self) -> None:
+        known = {each.id for each in self._state.endpoints() if each.sandbox is not None}
+        self._looked = {each: at for each, at in self._looked.items() if each in known}
+        self._missing &= known
