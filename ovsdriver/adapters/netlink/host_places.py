@@ -149,7 +149,8 @@ def steady(what: Held, link: Link) -> Held:
     """Return what is on ``link`` without what changes by itself, such as times of last use."""
     return Held(
         addresses=tuple(
-            replace(each, message=_address_on(each, link).hex()) for each in what.addresses
+            replace(each, message=_address_on(each, link, timeless=each.permanent).hex())
+            for each in what.addresses
         ),
         routes=tuple(
             replace(each, message=_route_on(each, link.index, None).hex()) for each in what.routes
@@ -187,7 +188,8 @@ def _address_off(address: HeldAddress, index: int) -> bytes:
     return body
 
 
-def _address_on(address: HeldAddress, link: Link) -> bytes:
+def _address_on(address: HeldAddress, link: Link, *, timeless: bool = False) -> bytes:
+    """Return an address for ``link``; ``timeless``: without when it was made, and lifetimes."""
     message = bytes.fromhex(address.message)
     family, length, _, scope, _ = _IFADDR.unpack_from(message)
     body = _IFADDR.pack(family, length, 0, scope, link.index)
@@ -199,7 +201,7 @@ def _address_on(address: HeldAddress, link: Link) -> bytes:
             body += text(_IFA_LABEL, f"{link.name}{colon}{alias}"[:15]) if colon else b""
         elif kind == _IFA_FLAGS:
             flags = read_u32(value) & _IFA_F_ASKED_FOR
-        else:
+        elif not (timeless and kind == _IFA_CACHEINFO):
             body += attribute(kind, value)
     # nobody else has it: the same host had it a moment before
     flags |= _IFA_F_NODAD if family == socket.AF_INET6 else 0
