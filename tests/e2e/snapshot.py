@@ -37,7 +37,7 @@ def take(bed: Bed) -> Snapshot:
         "sockets": sorted(_sockets(bed)),
         "firewall": _firewall(bed),
         "records": sorted(_records(bed)),
-        "docker": sorted(_docker(bed)),
+        "docker": sorted(_docker(bed)) if bed.has_docker else [],
         "processes": sorted(bed.run("ps", "-A", "-o", "comm=").split()),
         "namespaces": sorted(bed.run("ls", "/run/netns").split()),
     }
