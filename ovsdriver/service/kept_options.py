@@ -97,6 +97,7 @@ class KeptOptions:
 
         Docker is asked only if something depends on it.
         """
+        await self._forget_gone_networks()
         notes = self._kept()
         concerned = self._concerned(notes)
         if not concerned and (self._tidied or not notes):
@@ -113,6 +114,11 @@ class KeptOptions:
                 await self._settle(each, kept.key(each.network, container))
         return done
 
+    async def _forget_gone_networks(self) -> None:
+        for key in self._kept():
+            if self._state.network(kept.place(key)[0]) is None:
+                await self._notes.forget_note(key)
+
     def _kept(self) -> Mapping[str, str]:
         return {k: v for k, v in self._notes.notes().items() if k.startswith(kept.PREFIX)}
 
@@ -123,6 +129,7 @@ class KeptOptions:
         for known in (self._containers, self._refused):
             for gone in known.keys() - {each.id for each in standing}:
                 del known[gone]
+                self._tidied = False  # its container may be gone as well
         return [
             each
             for each in standing
