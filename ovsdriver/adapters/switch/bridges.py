@@ -76,7 +76,8 @@ class EnsureBridge:
         return self._corrections(replica, row)
 
     def _wanted(self) -> dict[str, Any]:
-        return {"datapath_type": self._bridge.datapath.value}
+        fail_mode = self._bridge.features.fail_mode or FailMode.STANDALONE
+        return {"datapath_type": self._bridge.datapath.value, "fail_mode": fail_mode.value}
 
     def _ids(self) -> dict[str, str]:
         return {**self._bridge.external_ids, names.OWNER_KEY: self._owner}
@@ -106,7 +107,6 @@ class EnsureBridge:
             "external_ids": to_map(self._ids() | self._mark() | marks(features)),
             "ports": ["named-uuid", f"port{self._serial}"],
             "other_config": to_map(self._hardware() | config(features)),
-            "fail_mode": FailMode.STANDALONE.value,
             **self._wanted(),
             **columns,
         }

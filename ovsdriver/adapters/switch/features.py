@@ -127,6 +127,8 @@ def _changed_columns(bridge: Row, features: Features) -> dict[str, Any]:
         if name not in said and name not in noted:
             continue
         value = _plain(said[name]) if name in said else default
+        if name == "fail_mode":
+            continue  # a bridge of ours has one always
         if name == "rstp" and not value:
             continue  # see Features.fulfilled_by
         if bridge[column] != value:
