@@ -1,0 +1,80 @@
+"""``ovsnet plan``, over the real admin page."""
+
+from collections.abc import Callable
+
+import pytest
+from aiohttp import web
+from netaddr import IPAddress, IPNetwork
+
+from ovsdriver.domain.model import Datapath, Mode, Network, NetworkId, Segment, Subnet, VlanTag
+from ovsdriver.domain.preview import HostLink, Preview, Row
+from ovsdriver.errors import ConflictError
+from ovsdriver.protocol import admin, admin_plans
+from ovsdriver.service.previewer import Wish
+from tests.unit.cli.conftest import Desk, Process, Shell
+
+
+class PlanDesk:
+    def __init__(self) -> None:
+        self.wishes: list[Wish] = []
+
+    async def plan(self, wish: Wish) -> Preview:
+        self.wishes.append(wish)
+        if wish.options.vlan == 5:
+            raise ConflictError("VLAN 5 carries another network; choose another")
+        network = Network(
+            id=NetworkId("0" * 64),
+            segment=Segment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
+            mode=Mode.NAT,
+            subnets=(Subnet(cidr=IPNetwork("10.0.0.0/24"), gateway=IPAddress("10.0.0.1")),),
+        )
+        return Preview(
+            network=network,
+            rows=(Row(table="Bridge", name="br-ovsnet", columns={"tag": None}, there=False),),
+            links=(HostLink(name="ovg0", what="gateway", mtu=1500, addresses=("10.0.0.1/24",)),),
+            rules=("{}",),
+            warnings=("mind the step",),
+        )
+
+
+@pytest.fixture
+def plans(serve: Callable[[web.Application], Process]):
+    desk = PlanDesk()
+    with serve(admin.application(Desk(), *admin_plans.routes(desk))):
+        yield desk
+
+
+def test_a_plan_is_shown_with_its_warnings(shell: Shell, plans: PlanDesk):
+    done = shell("plan", "-o", "ovs.vlan=7", "--subnet", "10.0.0.0/24", "--gateway", "10.0.0.1")
+    assert done.exit_code == 0
+    for part in ("br-ovsnet (ours)", "10.0.0.0/24 (gateway 10.0.0.1)", "ovg0", "mind the step"):
+        assert part in done.stdout
+    assert done.stdout.rstrip().endswith("Nothing was made.")
+    (wish,) = plans.wishes
+    assert (wish.options.vlan, wish.subnets, wish.gateways) == (
+        7,
+        (IPNetwork("10.0.0.0/24"),),
+        (IPAddress("10.0.0.1"),),
+    )
+
+
+def test_a_program_gets_all_of_a_plan(shell: Shell, plans: PlanDesk):
+    plan = shell.json("plan", "--ipv6", "--internal")
+    assert (plan["bridge"], plan["vlan"], plan["rows"][0]["there"]) == ("br-ovsnet", 7, False)
+    assert (plans.wishes[0].ipv6, plans.wishes[0].internal) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("-o", "ovs.vlan=5"), "choose another"),
+        (("-o", "ovs.vlna=5"), "ovs.vlan"),
+        (("--subnet", "nonsense"), "10.0.0.0/24"),
+    ],
+)
+def test_what_would_be_refused_is_refused(
+    shell: Shell, plans: PlanDesk, words: tuple[str, ...], why: str
+):
+    done = shell("plan", *words)
+    assert done.exit_code == 1
+    assert why in done.stderr
