@@ -38,7 +38,7 @@ class HostSurroundings:
             if route.destination.version == family and route.destination.prefixlen
         ]
         connected = Runs(
-            block(route.destination) for route in routes if route.kind is not RouteKind.LOCAL
+            block(route.destination) for route in routes if route.kind is RouteKind.UNICAST
         )
         servers = await asyncio.to_thread(self._name_servers)
         return [

@@ -18,6 +18,7 @@ class Routes:
                 ("192.0.2.7/32", RouteKind.LOCAL, "eth0"),
                 ("203.0.113.9/32", RouteKind.LOCAL, "lo"),
                 ("10.0.0.0/8", RouteKind.BLACKHOLE, ""),
+                ("10.5.5.5/32", RouteKind.LOCAL, "lo"),
                 ("2001:db8::/64", RouteKind.UNICAST, "eth0"),
                 ("2001:db8::7/128", RouteKind.LOCAL, "eth0"),
                 ("::/0", RouteKind.UNREACHABLE, "lo"),
@@ -35,6 +36,7 @@ async def test_routes_own_addresses_and_name_servers_of_a_family_are_occupied(
         ("192.0.2.0/24", "route via eth0", True),
         ("203.0.113.9/32", "address of lo", True),
         ("10.0.0.0/8", "blackhole route", False),
+        ("10.5.5.5/32", "address of lo", True),
         ("198.51.100.7/32", "name server", True),
     ]
     assert [str(o.network) for o in await around.occupied(6)] == ["2001:db8::/64", "fe80::1/128"]
