@@ -23,11 +23,19 @@ def change(bed: Bed, target: str, *options: str) -> Any:
 
 def refused(bed: Bed, target: str, *options: str) -> str:
     """Change options, which must be refused, and return the sentence."""
-    before = bed.ovsnet("network", "ls", "--json"), bed.ovsnet("endpoint", "ls", "--json")
+    before = standing(bed)
     result = bed.try_ovsnet("set", target, *options)
     assert (result.code, result.out) == (1, ""), result
-    assert before == (bed.ovsnet("network", "ls", "--json"), bed.ovsnet("endpoint", "ls", "--json"))
+    assert before == standing(bed)
     return result.err
+
+
+def standing(bed: Bed) -> Any:
+    """Return networks and endpoints as ``ovsnet`` lists them; names of interfaces come later."""
+    endpoints = json.loads(bed.ovsnet("endpoint", "ls", "--json"))
+    for each in endpoints:
+        del each["interface"]
+    return bed.ovsnet("network", "ls", "--json"), endpoints
 
 
 def shown(bed: Bed, kind: str, name: str) -> Any:
@@ -112,6 +120,7 @@ def test_a_network_moves_to_another_vlan_and_its_connections_go_on(bed: Bed, sta
     a.reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
 
 
+@pytest.mark.unproven
 def test_a_container_becomes_a_router_and_an_ordinary_one_again(bed: Bed, stage: Stage) -> None:
     closed = ("-o", "ovs.mode=isolated")
     home = stage.network("home", *closed, "-o", "ovs.vlan=100", subnet="10.77.1.0/24")
