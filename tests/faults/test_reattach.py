@@ -91,10 +91,11 @@ def test_a_deleted_pair_is_put_back_into_its_running_container(bed: Bed, stage: 
     changed_by_its_people(a)
     bed.ovsnet("reconcile")  # which looks into it as well
     before, d = sees(a), Container(bed, "dan")
+    links = {network: each["port"] for network, each in endpoints(bed, "ann").items()}
 
     def delete(*networks: str) -> None:
         for network in networks:
-            bed.ip("link", "del", endpoints(bed, "ann")[network]["port"])
+            bed.ip("link", "del", links[network])
 
     with ExitStack() as undo:
         sessions = [

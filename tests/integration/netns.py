@@ -42,9 +42,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
 
 
-def run(*command: str, check: bool = True, timeout_s: float = _TIMEOUT_S) -> str:
+def run(
+    *command: str, check: bool = True, timeout_s: float = _TIMEOUT_S, stdin: str | None = None
+) -> str:
     """Run a program in the namespace of the calling thread and return its output."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=timeout_s
+    )
     if check and done.returncode:
         raise AssertionError(
             f"{' '.join(command)}: {done.returncode}: {done.stderr or done.stdout}"
@@ -85,9 +89,9 @@ class Sandbox:
             os.close(self._handle)
             self._handle = -1
 
-    def run(self, *command: str, check: bool = True, timeout_s: float = _TIMEOUT_S) -> str:
-        """Run a program inside."""
-        return run("nsenter", f"--net={self.path}", *command, check=check, timeout_s=timeout_s)
+    def run(self, *command: str, **options: Any) -> str:
+        """Run a program inside; options as those of the function."""
+        return run("nsenter", f"--net={self.path}", *command, **options)
 
     def described(self, *command: str) -> Any:
         """Run a program that prints JSON inside."""

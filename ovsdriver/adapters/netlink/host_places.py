@@ -114,12 +114,23 @@ def move(routes: RouteSocket, what: Held, *, source: Link | None, target: Link) 
 
 def put_addresses(routes: RouteSocket, what: Held, target: Link) -> None:
     """Put addresses on a link; what is there already is no matter."""
-    for address in what.addresses:
+    for address in oldest_first(what):
         if address.message:
             body = _address_on(address, target)
             routes.change(_RTM_NEWADDR, body, flags=NLM_F_CREATE | NLM_F_REPLACE)
         else:
             add_address(routes, target.index, address.address)
+
+
+def oldest_first(what: Held) -> tuple[HeldAddress, ...]:
+    """Return addresses in an order that gives the kernel's own again.
+
+    It puts a new IPv6 address before the others (net/ipv6/addrconf.c, ipv6_link_dev_addr), and
+    where no rule prefers one as a source it takes the first.
+    """
+    ipv4 = (each for each in what.addresses if each.address.version == 4)
+    ipv6 = (each for each in reversed(what.addresses) if each.address.version == 6)
+    return (*ipv4, *ipv6)
 
 
 def put_routes(

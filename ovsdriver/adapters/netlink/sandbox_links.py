@@ -201,7 +201,7 @@ def _settle(here: RouteSocket, link: Link, wanted: LinkState) -> list[str]:
                 change_link(here, link.index, change)
     # before it is up: an address that nobody wants must not appear for a moment
     refused += _put_settings(link.name, wanted.settings)
-    for address in wanted.held.addresses:
+    for address in host_places.oldest_first(wanted.held):
         with _noted(refused, f"{address.address} on {link.name}"):
             host_places.put_addresses(here, Held(addresses=(address,)), link)
     if not wanted.up:
