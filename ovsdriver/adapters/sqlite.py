@@ -1,6 +1,6 @@
 """One SQLite file, one writer thread, one durable commit for everything that waits.
 
-A unit is a function of the connection. Units run on the writer thread, each in its own savepoint;
+A unit is a function of the connection. Units run on the writer thread, each as if it were alone;
 all that arrived while the last commit was on its way to the disk share the next one. So a lone
 write costs one fsync and fifty at once cost one fsync too.
 
@@ -27,7 +27,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 Unit = Callable[[sqlite3.Connection], T]
-"""Runs on the writer thread. Statements only: no BEGIN, COMMIT or savepoint of its own."""
+"""Runs on the writer thread. Statements only: no BEGIN, COMMIT or savepoint of its own, and nothing
+that would be wrong a second time, for what it did may be undone and done again."""
 
 CLOSE_S = 10.0
 
@@ -188,7 +189,7 @@ class Database:
         connection = self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._run(connection, unit) for unit, _ in batch]
+            outcomes = self._run_all(connection, batch)
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - it belongs to the waiting coroutines
             if connection.in_transaction:
@@ -197,6 +198,22 @@ class Database:
         else:
             self.commits += 1
         self._loop.call_soon_threadsafe(self._committed, batch, outcomes)
+
+    def _run_all(
+        self, connection: sqlite3.Connection, batch: list[tuple[Unit[Any], asyncio.Future[Any]]]
+    ) -> list[Any]:
+        """Run a batch as it is; only if a unit raises, each again in a savepoint of its own.
+
+        That is seldom, and two savepoint statements cost as much as what is between them.
+        """
+        try:
+            return [unit(connection) for unit, _ in batch]
+        except Exception:
+            if not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            return [self._run(connection, unit) for unit, _ in batch]
 
     def _run(self, connection: sqlite3.Connection, unit: Unit[Any]) -> Any:
         """Return what ``unit`` returned or raised; raise if the whole transaction is lost."""
