@@ -39,6 +39,21 @@ def pack(members: Iterable[int]) -> dict[int, int]:
     return words
 
 
+def fill(words: dict[int, int], first: int, last: int) -> None:
+    """Put ``first`` to ``last``, both included, into words as :func:`pack` makes them.
+
+    The cost is that of the words, not of the members.
+    """
+    low, high = first >> WORD_SHIFT, last >> WORD_SHIFT
+    for number in range(low, high + 1):
+        word = _FULL
+        if number == low:
+            word &= _FULL << (first & _LAST)
+        if number == high:
+            word &= (2 << (last & _LAST)) - 1
+        words[number] = _FULL if word == _FULL else words.get(number, 0) | word
+
+
 _DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 

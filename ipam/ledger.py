@@ -195,6 +195,8 @@ class Ledger:
 
     def wake(self, now: float) -> None:
         """End what is over: quarantines, and memories of names that are too old."""
+        if not self.resting and not self.contested and not self.memories.named:
+            return  # as in most pools
         rested = self.resting.wake(now) if self.resting else []
         for offset in (*rested, *(self.contested.wake(now) if self.contested else ())):
             self._unbar(offset)

@@ -46,6 +46,11 @@ class Memories:
     def __contains__(self, offset: int) -> bool:
         return offset in self._wanted or offset in self._named
 
+    @property
+    def named(self) -> bool:
+        """Whether a name is remembered without which its address would be anybody's."""
+        return bool(self._named)
+
     def of_name(self, name: str) -> int | None:
         """Return the address that ``name`` had last, if it is free."""
         return self._of_name.get(name)

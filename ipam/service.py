@@ -14,11 +14,11 @@ to its end in a task of its own, and what was asked for and is wanted no more is
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 from netaddr import IPAddress, IPNetwork
 
@@ -321,8 +321,7 @@ class Ipam:
                 serial=next(self._serials),
                 created=self._clock(),
             )
-            adding = self._add_lease(ledger, offset, lease)
-            if await self._tasks.to_its_end(adding, undo=partial(self._give_back, lease)):
+            if await self._add_lease(ledger, offset, lease):
                 return lease
             # Another user of the store has it. It stays taken here, and the next one is tried.
 
@@ -553,26 +552,46 @@ class Ipam:
             decided.set_result(None)
         return removed
 
-    def _add_lease(self, ledger: Ledger, offset: int, lease: Lease) -> Coroutine[Any, Any, bool]:
-        """Take the address now, and return what brings the lease into the store."""
+    async def _add_lease(self, ledger: Ledger, offset: int, lease: Lease) -> bool:
+        """Take the address now, and bring the lease into the store.
+
+        It is given back if the caller is cancelled meanwhile.
+        """
         note = ledger.begin(offset, lease)
         self._spaces.hold(ledger.pool.space, 1)
+        stored = self._store.add_lease(lease)
+        settled: asyncio.Future[bool] = stored.get_loop().create_future()
 
-        async def adding() -> bool:
-            try:
-                added = await self._store.add_lease(lease)
-            except BaseException:
+        def settle(_: asyncio.Future[bool]) -> None:
+            error = stored.exception()
+            if error is not None:
                 ledger.fail(offset, note)
                 self._count(ledger, -1)
-                raise
+                if not settled.done():
+                    settled.set_exception(error)
+                return
+            added = stored.result()
             ledger.succeed(offset, lease if added else None)
             if added:
                 self._know(offset, lease)
             if note is not None and not remembered(lease):
                 self._remember(ledger, Changes([], [lease.address]))
-            return added
+            if not settled.done():
+                settled.set_result(added)
 
-        return adding()
+        stored.add_done_callback(settle)
+        self._tasks.watch(stored)
+        try:
+            return await settled
+        except asyncio.CancelledError:
+            self._tasks.in_background(self._unwanted(stored, lease))
+            raise
+
+    async def _unwanted(self, stored: asyncio.Future[bool], lease: Lease) -> None:
+        """Give back what nobody waits for any more, once it is in the store."""
+        await asyncio.wait([stored])
+        if stored.result():
+            await self._give_back(lease)
 
     async def _give_back(self, lease: Lease) -> None:
         await self.release_address(lease.pool, lease.address, serial=lease.serial)

@@ -5,6 +5,7 @@ nothing but one thing: an address has at most one holder, whoever asks first. Ev
 chosen is chosen above.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -58,8 +59,12 @@ class LeaseStore(Protocol):
         """Drop a pool and all its leases; False if it is not there."""
         ...
 
-    async def add_lease(self, lease: Lease) -> bool:
-        """Keep a new lease; False if the address has a holder. StoreError without its pool."""
+    def add_lease(self, lease: Lease) -> asyncio.Future[bool]:
+        """Keep a new lease; False if the address has a holder. StoreError without its pool.
+
+        It goes on whether somebody waits or not. A future and no coroutine: a task for each of
+        thousands a second would cost as much as all the rest.
+        """
         ...
 
     async def remove_lease(

@@ -18,7 +18,7 @@ class Tasks:
     """The tasks of one IPAM: none is lost, and all have ended before the store is closed."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
     async def ended(self) -> None:
         """Wait until none is left, those that these begin included."""
@@ -36,14 +36,18 @@ class Tasks:
             self.in_background(_ended(task, undo))
             raise
 
+    def watch(self, work: asyncio.Future[Any]) -> None:
+        """Count work as unended that goes on by itself."""
+        self._tasks.add(work)
+        work.add_done_callback(self._tasks.discard)
+
     def in_background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do ``work``, for which nobody waits; what it cannot do is logged."""
         self._own(_logged(work))
 
     def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.watch(task)
         return task
 
 

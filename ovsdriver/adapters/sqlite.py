@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ovsdriver.adapters import storefile
 from ovsdriver.errors import UnavailableError
@@ -29,6 +29,14 @@ log = logging.getLogger(__name__)
 Unit = Callable[[sqlite3.Connection], T]
 """Runs on the writer thread. Statements only: no BEGIN, COMMIT or savepoint of its own, and nothing
 that would be wrong a second time, for what it did may be undone and done again."""
+
+AsError = Callable[[Exception], Exception]
+
+
+def same(error: Exception) -> Exception:
+    """Return an error as it is."""
+    return error
+
 
 CLOSE_S = 10.0
 
@@ -45,7 +53,7 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._waiting: list[tuple[Unit[Any], asyncio.Future[Any]]] = []
+        self._waiting: list[_Waiting] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._ended = asyncio.Event()
@@ -92,17 +100,19 @@ class Database:
         """
         return await asyncio.shield(self.submit(unit))
 
-    def submit(self, unit: Unit[T]) -> asyncio.Future[T]:
+    def submit(self, unit: Unit[T], *, as_error: AsError = same) -> asyncio.Future[T]:
         """Queue ``unit`` and return the future of its result, as :meth:`write` describes it.
+
+        ``as_error`` turns what :meth:`write` raises into what the future's user understands.
 
         Futures of a commit are resolved in the order in which the units were run. Callbacks added
         to one therefore see the commits in their order, also when nobody waits any more.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         if self._closed:
-            future.set_exception(_closed(self._path))
+            future.set_exception(as_error(_closed(self._path)))
             return future
-        self._waiting.append((unit, future))
+        self._waiting.append(_Waiting(unit, future, as_error))
         if self._idle.is_set():
             self._idle.clear()
             # Not at once: what else becomes runnable in this turn of the loop shares the commit.
@@ -141,11 +151,9 @@ class Database:
         batch, self._waiting = self._waiting, []
         self._jobs.put(partial(self._commit, batch))
 
-    def _committed(
-        self, batch: list[tuple[Unit[Any], asyncio.Future[Any]]], outcomes: list[Any]
-    ) -> None:
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            _settle(future, outcome)
+    def _committed(self, batch: list["_Waiting"], outcomes: list[Any]) -> None:
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            _settle(waiting.future, outcome, waiting.as_error)
         # Behind the callers that were just woken, so that what they write next comes along.
         self._loop.call_soon(self._next)
 
@@ -185,7 +193,7 @@ class Database:
         assert self._connection is not None  # noqa: S101 - open() hands out no other
         return self._connection
 
-    def _commit(self, batch: list[tuple[Unit[Any], asyncio.Future[Any]]]) -> None:
+    def _commit(self, batch: list["_Waiting"]) -> None:
         connection = self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -199,21 +207,19 @@ class Database:
             self.commits += 1
         self._loop.call_soon_threadsafe(self._committed, batch, outcomes)
 
-    def _run_all(
-        self, connection: sqlite3.Connection, batch: list[tuple[Unit[Any], asyncio.Future[Any]]]
-    ) -> list[Any]:
+    def _run_all(self, connection: sqlite3.Connection, batch: list["_Waiting"]) -> list[Any]:
         """Run a batch as it is; only if a unit raises, each again in a savepoint of its own.
 
         That is seldom, and two savepoint statements cost as much as what is between them.
         """
         try:
-            return [unit(connection) for unit, _ in batch]
+            return [each.unit(connection) for each in batch]
         except Exception:
             if not connection.in_transaction:
                 raise
             connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
-            return [self._run(connection, unit) for unit, _ in batch]
+            return [self._run(connection, each.unit) for each in batch]
 
     def _run(self, connection: sqlite3.Connection, unit: Unit[Any]) -> Any:
         """Return what ``unit`` returned or raised; raise if the whole transaction is lost."""
@@ -240,6 +246,14 @@ class Database:
         return error
 
 
+class _Waiting(NamedTuple):
+    """A unit that is to share the next commit."""
+
+    unit: Unit[Any]
+    future: asyncio.Future[Any]
+    as_error: AsError
+
+
 class _Raised:
     """An exception on its way to the caller."""
 
@@ -247,11 +261,11 @@ class _Raised:
         self.error = error
 
 
-def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+def _settle(future: asyncio.Future[Any], outcome: Any, as_error: AsError = same) -> None:
     if future.done():  # cancelled by who holds it
         return
     if isinstance(outcome, _Raised):
-        future.set_exception(outcome.error)
+        future.set_exception(as_error(outcome.error))
     else:
         future.set_result(outcome)
 

@@ -1,6 +1,7 @@
 """What every lease store does: the one of the tests and the one of the product."""
 
 import asyncio
+import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -217,11 +218,15 @@ async def test_removing_a_lease_by_its_serial_spares_another_one(store):
 
 async def test_writes_take_effect_in_the_order_in_which_they_were_called(store, reopen):
     await store.add_pool(POOL)
+
+    async def add(lease: Lease) -> bool:
+        return await store.add_lease(lease)
+
     outcomes = await asyncio.gather(
-        store.add_lease(LEASE),
+        add(LEASE),
         store.remove_lease(POOL.id, LEASE.address),
-        store.add_lease(replace(LEASE, serial=2)),
-        store.add_lease(replace(LEASE, serial=3)),
+        add(replace(LEASE, serial=2)),
+        add(replace(LEASE, serial=3)),
         store.remove_pool(POOL.id),
         store.add_pool(POOL),
     )
@@ -343,6 +348,25 @@ async def test_what_a_constraint_refuses_is_an_error_of_the_store(tmp_path):
     with pytest.raises(StoreError, match="UNIQUE"):
         await store.add_lease(at("10.40.0.2", 2, kind=LeaseKind.GATEWAY))
     assert await store.lease(POOL.id, IPAddress("10.40.0.2")) is None
+    await database.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_what_is_taken_is_read_in_pieces_with_and_without_gaps(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr("ovsdriver.adapters.leases._PIECE", 16)
+    choose = random.Random(seed)  # noqa: S311 - the same again for the same seed
+    offsets = set(range(1, 100)) | {choose.randrange(100, 2000) for _ in range(60)}
+    offsets |= set(range(1000, 1000 + choose.randrange(16, 600))) | {(1 << 70) + 3, 1 << 63}
+    database, store = await sqlite_store(tmp_path / "state.db")
+    await store.add_pool(POOL6)
+    first = POOL6.subnet.first
+    leases = [
+        replace(LEASE, pool=POOL6.id, address=IPAddress(first + each), serial=serial)
+        for serial, each in enumerate(sorted(offsets, key=lambda _: choose.random()), start=1)
+    ]
+    assert all(await asyncio.gather(*map(store.add_lease, leases)))
+    contents = await store.load()
+    assert taken(contents, POOL6) == [str(IPAddress(first + each)) for each in sorted(offsets)]
     await database.close()
 
 

@@ -83,14 +83,22 @@ class FakeLeaseStore:
         await self.gate.wait()
         return removed is not None
 
-    async def add_lease(self, lease: Lease) -> bool:
-        self._write()
-        if lease.pool not in self.held:
-            raise StoreError(f"no pool {lease.pool}")
+    def add_lease(self, lease: Lease) -> asyncio.Future[bool]:
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        try:
+            self._write()
+            if lease.pool not in self.held:
+                raise StoreError(f"no pool {lease.pool}")
+        except StoreError as error:
+            done.set_exception(error)
+            return done
         leases = self.held[lease.pool]
         added = int(lease.address) not in leases
         if added:
             leases[int(lease.address)] = lease
+        return asyncio.ensure_future(self._through_the_gate(added))
+
+    async def _through_the_gate(self, added: bool) -> bool:
         await self.gate.wait()
         return added
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipam.bitmap import WORD_BITS, Bitmap, pack
+from ipam.bitmap import WORD_BITS, Bitmap, fill, pack
 
 FULL_WORD = range(WORD_BITS)
 FULL_SECOND_LEVEL = range(WORD_BITS * WORD_BITS)
@@ -89,6 +89,15 @@ def test_packing_and_reading_back_gives_the_same_members(members):
     bitmap = Bitmap(pack(sorted(members)))
     assert list(bitmap) == sorted(members)
     assert len(bitmap) == len(members)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * WORD_BITS), st.integers(0, 2 * WORD_BITS))))
+def test_runs_fill_words_as_their_members_do(runs):
+    words, members = {}, set()
+    for first, length in runs:
+        fill(words, first, first + length)
+        members |= set(range(first, first + length + 1))
+    assert words == pack(sorted(members))
 
 
 @given(
