@@ -61,6 +61,7 @@ from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.naming import Naming
 from ovsdriver.service.networks import SWITCH_WAIT_S, Networks
+from ovsdriver.service.origins import Origins
 from ovsdriver.service.planner import Planner
 from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.previewer import Previewer
@@ -553,6 +554,7 @@ class _Product:
                 networks=networks,
                 endpoints=endpoints,
             )
+            origins = Origins(engine=world.engine, state=state, networks=networks)
             # Before a call is served: a container that is started meanwhile must not get a port
             # that one which runs has.
             await publisher.retake()
@@ -612,6 +614,7 @@ class _Product:
                     watch.run,
                     witness.run,
                     collector.run,
+                    origins.run,
                 ),
             )
 

@@ -66,6 +66,14 @@ class DockerEngine:
             async with asyncio.timeout(self._timeout_s), self._session() as session:
                 return await _view(session)
 
+    async def list_networks(self) -> tuple[str, frozenset[NetworkId]]:
+        """Read ids alone; UnavailableError if dockerd does not answer."""
+        with self._translated():
+            async with asyncio.timeout(self._timeout_s), self._session() as session:
+                info = await _get(session, "/info")
+                networks = await _get(session, "/networks")
+                return str(info["ID"]), frozenset(NetworkId(each["Id"]) for each in networks)
+
     async def until_gone(self, answered: Callable[[], None]) -> None:
         """Hold an idle connection to the daemon until that closes it.
 

@@ -87,6 +87,11 @@ class Networks:
         self._mirrors = mirrors
         self._locks = locks
         self._planning = asyncio.Lock()
+        self._on_made: list[Callable[[], None]] = []
+
+    def on_made(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when a network was made."""
+        self._on_made.append(callback)
 
     def gateway_skips(self, options: NetworkOptions, internal: bool) -> bool:
         """Whether a network with these options needs no gateway address from its IPAM."""
@@ -120,6 +125,8 @@ class Networks:
             await self._ensure(network)
             await self._state.put_network(replace(network, made=True))
             undo.pop_all()
+        for callback in self._on_made:
+            callback()
         log.info(
             "network.created",
             extra={

@@ -252,10 +252,17 @@ async def test_an_endpoint_that_ended_is_not_listed(rig: Rig):
     assert (await rig.engine.read()).endpoints == {}
 
 
+async def test_networks_alone_are_listed_with_their_daemon(rig: Rig):
+    rig.world.add_network(LAB, "lab")
+    view = await rig.engine.read()
+    assert await rig.engine.list_networks() == (view.id, {LAB})
+
+
 async def test_a_daemon_that_is_not_there_is_a_sentence(rig: Rig):
     await rig.stop()
-    with pytest.raises(UnavailableError, match=r"is dockerd running\?"):
-        await rig.engine.read()
+    for read in (rig.engine.read, rig.engine.list_networks):
+        with pytest.raises(UnavailableError, match=r"is dockerd running\?"):
+            await read()
 
 
 async def test_the_end_of_the_daemon_is_noticed_and_its_absence_is_a_sentence(rig: Rig):

@@ -95,6 +95,10 @@ class FakeEngine:
         answered()
         await self._gone.wait()
 
+    async def list_networks(self) -> tuple[str, frozenset[NetworkId]]:
+        view = await self.read()
+        return view.id, frozenset(view.networks)
+
     async def read(self) -> EngineView:
         if not self.up:
             raise UnavailableError("Docker cannot be reached; is dockerd running?")

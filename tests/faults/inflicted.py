@@ -35,7 +35,7 @@ NO_STORE = r"is locked by another process; nothing was changed|the disk is full"
 
 NO_DAEMON = (
     r"Cannot connect to the Docker daemon|error during connect|EOF|connection reset"
-    r"|read unix|is not running|context canceled|no such network|not found"
+    r"|read unix|is not running|context canceled|no such network|not found|database not open"
 )
 
 REBOOTED = f"{NO_DAEMON}|{CUT_AND_FORGOTTEN}|{AWAY}|{NO_SWITCH}"

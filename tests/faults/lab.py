@@ -82,8 +82,10 @@ def standing(bed: Bed) -> Iterator[Lab]:
     )
     yield Lab(bed, one, ann, bob)
     stage.clear()
-    # its rules, if somebody flushed them, come back with it
+    # its rules, if somebody flushed them, come back with it; the policy that drops what is
+    # forwarded only if it is dockerd that switches forwarding on
     bed.dockerd.stop()
+    bed.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
     bed.start_docker()
     last: list[str] = []
 
