@@ -171,7 +171,7 @@ class SqliteLeases:
             lease.name,
             lease.created,
         )
-        return self._database.submit(
+        return self._database.write(
             lambda c: c.execute(_ADD_LEASE, values).rowcount > 0, as_error=_store_error
         )
 
@@ -271,9 +271,9 @@ class SqliteLeases:
         return [name for (name,) in named]
 
     async def _write(self, unit: Unit[T]) -> T:
-        # Not write(), whose shield costs a tenth of an allocation: the future is ours alone,
-        # and a cancelled one does not take the unit back either.
-        return await self._database.submit(unit, as_error=_store_error)
+        # Nothing shields the future: it is ours alone, and one that is cancelled does not take the
+        # unit back either.
+        return await self._database.write(unit, as_error=_store_error)
 
     async def _read(self, unit: Unit[T]) -> T:
         try:
@@ -282,7 +282,7 @@ class SqliteLeases:
             raise StoreError(str(error)) from error
 
 
-def _store_error(error: Exception) -> Exception:
+def _store_error(error: BaseException) -> BaseException:
     """Return what the file says as an error of the store; mistakes of ours stay what they are."""
     if not isinstance(error, UnavailableError | sqlite3.IntegrityError):
         return error

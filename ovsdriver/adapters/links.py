@@ -35,6 +35,9 @@ from ovsdriver.ports import Route
 
 _LOOK_AGAIN_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 """Pauses while a device is waited for; the last one repeats."""
+_TSO_FOR_S = 0.5
+"""How long the answer of a tap counts for new pairs, so that fifty at once ask once. A vswitchd
+that is started the other way meanwhile is noticed by who compares at each look at everything."""
 _ASKING_AT_ONCE = 64
 """Each inquiry for neighbours holds a thread and a packet socket or two for up to its time."""
 
@@ -59,6 +62,7 @@ class KernelLinks:
         self._veths = VethPairs(self._sysctls)
         self._gateways = Gateways(self._sysctls)
         self._probes = Probes(self._sysctls)
+        self._tso: dict[str, tuple[bool, float]] = {}
         self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
 
     @property
@@ -84,7 +88,7 @@ class KernelLinks:
         """Make the pair or put it right, after an earlier one of that name is gone."""
         with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
             async with asyncio.timeout(self._timeout_s):
-                while not await self._thread.call(lambda routes: self._veths.ensure(routes, veth)):
+                while not await self._thread.call(lambda routes: self._ensure_veth(routes, veth)):
                     await asyncio.wrap_future(self._reaper.gone(veth.host))
 
     async def ensure_tap(self, tap: Tap) -> None:
@@ -157,17 +161,7 @@ class KernelLinks:
         no tap: in the kernel datapath the kernel does this work.
         """
 
-        def look(routes: RouteSocket) -> bool:
-            link = find_link(routes, tap)
-            if link is None:
-                raise UnavailableError(f"link {tap}: not there; is ovs-vswitchd running?")
-            if link.kind != "tun":
-                return False
-            if not link.carrier:
-                raise UnavailableError(f"link {tap}: no process holds it; start ovs-vswitchd")
-            return ethtool.tcp_segmentation(tap)
-
-        return await self._netlink(f"reading offloads of {tap}", look)
+        return await self._netlink(f"reading offloads of {tap}", lambda routes: _tso(routes, tap))
 
     async def sandbox_alive(self, path: str) -> bool:
         """Tell by the file system that ``path`` is on."""
@@ -234,6 +228,17 @@ class KernelLinks:
                     ) from error
         return {address: _eui(mac) for address, mac in inquiry.found.copy().items()}
 
+    def _ensure_veth(self, routes: RouteSocket, veth: Veth) -> bool:
+        tx_offload = veth.tx_offload and (not veth.tso_of or self._recent_tso(routes, veth.tso_of))
+        return self._veths.ensure(routes, veth, tx_offload=tx_offload)
+
+    def _recent_tso(self, routes: RouteSocket, tap: str) -> bool:
+        answer, until = self._tso.get(tap, (False, 0.0))
+        if time.monotonic() >= until:
+            answer = _tso(routes, tap)
+            self._tso[tap] = answer, time.monotonic() + _TSO_FOR_S
+        return answer
+
     async def _settle(self, what: str, name: str, work: Callable[[RouteSocket], bool]) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._timeout_s
@@ -273,6 +278,17 @@ def _routes(hops: Sequence[NextHop]) -> Sequence[Route]:
         )
         for hop in hops
     )
+
+
+def _tso(routes: RouteSocket, tap: str) -> bool:
+    link = find_link(routes, tap)
+    if link is None:
+        raise UnavailableError(f"link {tap}: not there; is ovs-vswitchd running?")
+    if link.kind != "tun":
+        return False
+    if not link.carrier:
+        raise UnavailableError(f"link {tap}: no process holds it; start ovs-vswitchd")
+    return ethtool.tcp_segmentation(tap)
 
 
 def _link_name(index: int) -> str:

@@ -10,15 +10,14 @@ Everything here that is not the writer thread's belongs to the event loop, so th
 import asyncio
 import logging
 import sqlite3
-import threading
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ovsdriver.adapters import storefile
+from ovsdriver.adapters.worker import Raised, Worker, settle
 from ovsdriver.errors import UnavailableError
 from ovsdriver.logs import event
 
@@ -30,10 +29,10 @@ Unit = Callable[[sqlite3.Connection], T]
 """Runs on the writer thread. Statements only: no BEGIN, COMMIT or savepoint of its own, and nothing
 that would be wrong a second time, for what it did may be undone and done again."""
 
-AsError = Callable[[Exception], Exception]
+AsError = Callable[[BaseException], BaseException]
 
 
-def same(error: Exception) -> Exception:
+def same(error: BaseException) -> BaseException:
     """Return an error as it is."""
     return error
 
@@ -44,6 +43,14 @@ BUSY_TIMEOUT_S = 2.0
 """How long a commit waits for another process that holds the file's write lock."""
 
 
+@dataclass(slots=True)
+class _Write(Generic[T]):
+    unit: Unit[T]
+    done: asyncio.Future[T]
+    then: Callable[[T], object] | None
+    as_error: AsError
+
+
 class Database:
     """The store's file. Made by :meth:`open`, used on the loop that opened it."""
 
@@ -52,15 +59,14 @@ class Database:
         self._path = path
         self._busy_timeout_s = busy_timeout_s
         self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._waiting: list[_Waiting] = []
+        self._writer = Worker("store")
+        self._waiting: list[_Write[Any]] = []
         self._idle = asyncio.Event()
         self._idle.set()
-        self._ended = asyncio.Event()
         self._closed = False
+        self._ended: asyncio.Future[None] | None = None
         self._connection: sqlite3.Connection | None = None
         """The writer thread's, from :meth:`_connect` on."""
-        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self.commits = 0
         """Commits since the start: what tests count instead of milliseconds."""
 
@@ -73,12 +79,11 @@ class Database:
                 file is left as it is.
         """
         database = cls(path, busy_timeout_s=busy_timeout_s)
-        database._thread.start()
         try:
             await database._call(database._connect)
         except BaseException:
             database._closed = True
-            database._jobs.put(None)
+            database._end()
             raise
         return database
 
@@ -87,32 +92,35 @@ class Database:
         """Where the file is."""
         return self._path
 
-    async def write(self, unit: Unit[T]) -> T:
-        """Run ``unit`` and return its result once that is on the disk.
+    def write(
+        self,
+        unit: Unit[T],
+        then: Callable[[T], object] | None = None,
+        *,
+        as_error: AsError = same,
+    ) -> asyncio.Future[T]:
+        """Queue ``unit``; the future has its result once that is on the disk.
 
-        A unit that raises is undone alone, and its exception is raised here; the units that share
-        its commit are not touched. A caller that is cancelled does not take the unit back: it
-        may be committed.
+        A unit that raises is undone alone, and its exception is the future's; the units that share
+        its commit are not touched. Who cancels the future does not take the unit back: it may be
+        committed.
+
+        Args:
+            unit: what to do.
+            then: called on the loop with the result of a unit that is on the disk, also when
+                nobody waits any more; in the order of the units, and before any of their callers
+                goes on.
+            as_error: turns what is raised into what the future's user understands.
 
         Raises:
             UnavailableError: the file did not take it; nothing of the unit is kept.
             sqlite3.IntegrityError: a constraint refused it; the adapter finds the words.
         """
-        return await asyncio.shield(self.submit(unit))
-
-    def submit(self, unit: Unit[T], *, as_error: AsError = same) -> asyncio.Future[T]:
-        """Queue ``unit`` and return the future of its result, as :meth:`write` describes it.
-
-        ``as_error`` turns what :meth:`write` raises into what the future's user understands.
-
-        Futures of a commit are resolved in the order in which the units were run. Callbacks added
-        to one therefore see the commits in their order, also when nobody waits any more.
-        """
         future: asyncio.Future[T] = self._loop.create_future()
         if self._closed:
             future.set_exception(as_error(_closed(self._path)))
             return future
-        self._waiting.append(_Waiting(unit, future, as_error))
+        self._waiting.append(_Write(unit, future, then, as_error))
         if self._idle.is_set():
             self._idle.clear()
             # Not at once: what else becomes runnable in this turn of the loop shares the commit.
@@ -139,21 +147,31 @@ class Database:
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._idle.wait()
-                self._jobs.put(None)
-                await self._ended.wait()
+                await asyncio.shield(self._end())
         except TimeoutError:
             event(log, "store.given-up", level=logging.ERROR, path=self._path, after_s=CLOSE_S)
-            self._jobs.put(None)
+            self._end()
 
     # On the loop
 
+    def _end(self) -> asyncio.Future[None]:
+        if self._ended is None:
+            self._ended = self._writer.call(self._disconnect)
+            self._writer.end()
+        return self._ended
+
     def _flush(self) -> None:
         batch, self._waiting = self._waiting, []
-        self._jobs.put(partial(self._commit, batch))
+        self._writer.do(partial(self._commit, batch))
 
-    def _committed(self, batch: list["_Waiting"], outcomes: list[Any]) -> None:
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            _settle(waiting.future, outcome, waiting.as_error)
+    def _committed(self, batch: list[_Write[Any]], outcomes: list[Any]) -> None:
+        for write, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Raised):
+                settle(write.done, Raised(write.as_error(outcome.error)))
+                continue
+            if write.then is not None:
+                write.then(outcome)
+            settle(write.done, outcome)
         # Behind the callers that were just woken, so that what they write next comes along.
         self._loop.call_soon(self._next)
 
@@ -164,36 +182,29 @@ class Database:
             self._idle.set()
 
     def _call(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = self._loop.create_future()
-
-        def job() -> None:
+        def work() -> T:
             try:
-                outcome: Any = function()
-            except Exception as error:  # noqa: BLE001 - it belongs to the waiting coroutine
-                outcome = _Raised(self._translated(error))
-            self._loop.call_soon_threadsafe(_settle, future, outcome)
+                return function()
+            except (sqlite3.Error, OSError) as error:
+                translated = self._translated(error)
+                raise translated from translated.__cause__
 
-        self._jobs.put(job)
-        return future
+        return self._writer.call(work)
 
     # On the writer thread
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-        if self._connection is not None:
-            self._connection.close()
-        with suppress(RuntimeError):  # given up, and the loop has ended since
-            self._loop.call_soon_threadsafe(self._ended.set)
-
     def _connect(self) -> None:
         self._connection = storefile.connect(self._path, busy_timeout_s=self._busy_timeout_s)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def _opened(self) -> sqlite3.Connection:
         assert self._connection is not None  # noqa: S101 - open() hands out no other
         return self._connection
 
-    def _commit(self, batch: list["_Waiting"]) -> None:
+    def _commit(self, batch: list[_Write[Any]]) -> None:
         connection = self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -202,12 +213,12 @@ class Database:
         except Exception as error:  # noqa: BLE001 - it belongs to the waiting coroutines
             if connection.in_transaction:
                 connection.rollback()
-            outcomes = [_Raised(self._translated(error)) for _ in batch]
+            outcomes = [Raised(self._translated(error)) for _ in batch]
         else:
             self.commits += 1
-        self._loop.call_soon_threadsafe(self._committed, batch, outcomes)
+        self._writer.tell(self._committed, batch, outcomes)
 
-    def _run_all(self, connection: sqlite3.Connection, batch: list["_Waiting"]) -> list[Any]:
+    def _run_all(self, connection: sqlite3.Connection, batch: list[_Write[Any]]) -> list[Any]:
         """Run a batch as it is; only if a unit raises, each again in a savepoint of its own.
 
         That is seldom, and two savepoint statements cost as much as what is between them.
@@ -232,7 +243,7 @@ class Database:
                 # (sqlite.org/lang_transaction.html): the units before this one are gone as well.
                 raise
             connection.execute("ROLLBACK TO unit")
-            result = _Raised(self._translated(error))
+            result = Raised(self._translated(error))
         connection.execute("RELEASE unit")
         return result
 
@@ -244,30 +255,6 @@ class Database:
             translated.__cause__ = error
             return translated
         return error
-
-
-class _Waiting(NamedTuple):
-    """A unit that is to share the next commit."""
-
-    unit: Unit[Any]
-    future: asyncio.Future[Any]
-    as_error: AsError
-
-
-class _Raised:
-    """An exception on its way to the caller."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-def _settle(future: asyncio.Future[Any], outcome: Any, as_error: AsError = same) -> None:
-    if future.done():  # cancelled by who holds it
-        return
-    if isinstance(outcome, _Raised):
-        future.set_exception(as_error(outcome.error))
-    else:
-        future.set_result(outcome)
 
 
 def _closed(path: Path) -> UnavailableError:

@@ -6,8 +6,7 @@ returns, also when the caller of that call was cancelled meanwhile.
 """
 
 import sqlite3
-from asyncio import Future, shield
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import TypeVar
@@ -17,7 +16,7 @@ from netaddr import IPAddress
 from ipam import PoolId
 from ovsdriver.adapters import records
 from ovsdriver.adapters.memory import Records
-from ovsdriver.adapters.sqlite import Database, Unit
+from ovsdriver.adapters.sqlite import Database
 from ovsdriver.domain.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
@@ -97,7 +96,7 @@ class SqliteState:
             for network, _record in rows:
                 self._records.put_network(network)
 
-        await self._write(unit, remember)
+        await self._database.write(unit, remember)
 
     async def forget_network(self, network: NetworkId) -> bool:
         """Forget a network and its endpoints; False if it was not known."""
@@ -106,7 +105,7 @@ class SqliteState:
             # Its pools and endpoints go by ON DELETE CASCADE.
             return connection.execute("DELETE FROM network WHERE id = ?", (network,)).rowcount > 0
 
-        return await self._write(unit, lambda _: self._records.forget_network(network))
+        return await self._database.write(unit, lambda _: self._records.forget_network(network))
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
         """Write or replace; UnknownObjectError if its network was forgotten meanwhile."""
@@ -126,7 +125,7 @@ class SqliteState:
                     "endpoint; look at it with `ovsnet network ls`"
                 ) from error
 
-        await self._write(unit, lambda _: self._records.put_endpoint(endpoint))
+        await self._database.write(unit, lambda _: self._records.put_endpoint(endpoint))
 
     async def forget_endpoint(self, endpoint: EndpointId) -> bool:
         """Forget an endpoint; False if it was not known."""
@@ -134,7 +133,7 @@ class SqliteState:
         def unit(connection: sqlite3.Connection) -> bool:
             return connection.execute("DELETE FROM endpoint WHERE id = ?", (endpoint,)).rowcount > 0
 
-        return await self._write(unit, lambda _: self._records.forget_endpoint(endpoint))
+        return await self._database.write(unit, lambda _: self._records.forget_endpoint(endpoint))
 
     def sandbox_link(self, endpoint: EndpointId) -> SandboxLink | None:
         """Return what an endpoint's link was like when it was noted last."""
@@ -157,7 +156,7 @@ class SqliteState:
             if known:
                 self._records.put_sandbox_link(endpoint, link)
 
-        await self._write(unit, remember)
+        await self._database.write(unit, remember)
 
     def notes(self) -> Mapping[str, str]:
         """Return all notes."""
@@ -173,7 +172,7 @@ class SqliteState:
                 (key, value),
             )
 
-        await self._write(unit, lambda _: self._notes.update({key: value}))
+        await self._database.write(unit, lambda _: self._notes.update({key: value}))
 
     async def forget_note(self, key: str) -> bool:
         """Forget one; False if it was not known."""
@@ -181,18 +180,7 @@ class SqliteState:
         def unit(connection: sqlite3.Connection) -> bool:
             return connection.execute("DELETE FROM note WHERE key = ?", (key,)).rowcount > 0
 
-        return await self._write(unit, lambda _: self._notes.pop(key, None))
-
-    async def _write(self, unit: Unit[T], remember: Callable[[T], object]) -> T:
-        future = self._database.submit(unit)
-
-        def committed(done: Future[T]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                remember(done.result())
-
-        # Added before the waiting below, so it runs before the caller goes on.
-        future.add_done_callback(committed)
-        return await shield(future)
+        return await self._database.write(unit, lambda _: self._notes.pop(key, None))
 
 
 def _everything(

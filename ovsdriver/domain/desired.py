@@ -104,19 +104,25 @@ def _listed_by_containers(
     return found
 
 
-def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: bool) -> Attachment:
+def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str = "") -> Attachment:
     """Return the plumbing that puts ``endpoint`` on ``network``.
 
     The same records always give the same names, so a restarted daemon finds what an earlier
     one made.
+
+    Args:
+        network: the endpoint's.
+        endpoint: the record.
+        owner: our mark.
+        tso_of: the tap of a userspace bridge; empty on the kernel's datapath, which finishes
+            checksums by itself. The userspace one does only with TSO on; without it TCP between
+            containers does not move a byte (measured with Open vSwitch 3.5).
     """
     internal = endpoint.port is PortKind.INTERNAL
     return Attachment(
         endpoint=endpoint.id,
         link=(
-            _tap(network, endpoint, owner)
-            if internal
-            else _veth(network, endpoint, owner, tx_offload=tx_offload)
+            _tap(network, endpoint, owner) if internal else _veth(network, endpoint, owner, tso_of)
         ),
         port=Port(
             name=names.port(endpoint),
@@ -136,13 +142,14 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tx_offload: 
     )
 
 
-def _veth(network: Network, endpoint: Endpoint, owner: str, *, tx_offload: bool) -> Veth:
+def _veth(network: Network, endpoint: Endpoint, owner: str, tso_of: str) -> Veth:
     return Veth(
         host=names.host_link(endpoint.id),
         container=names.container_link(endpoint.id),
         mac=endpoint.mac,
         mtu=mtu(network, endpoint),
-        tx_offload=tx_offload,
+        tx_offload=True,
+        tso_of=tso_of,
         alias=names.alias(owner, endpoint.id),
     )
 

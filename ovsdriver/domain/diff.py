@@ -283,7 +283,7 @@ def _endpoint_repair(
         return Repair(
             network=network, endpoint=endpoint, finish=True, why="its port outlived its container"
         )
-    wanted = desired.attachment(network, endpoint, owner=owner, tx_offload=True)
+    wanted = desired.attachment(network, endpoint, owner=owner)
     why = _port_lacks(wanted.port, ports) or _plug_lacks(wanted, links)
     link = links.get(wanted.port.name)
     if not why and isinstance(wanted.link, Veth) and link and link.mtu != wanted.link.mtu:

@@ -473,6 +473,8 @@ class Veth:
     mtu: int
     tx_offload: bool
     """False: TX checksum offload of the container's end is off (userspace datapath)."""
+    tso_of: str = ""
+    """The userspace bridge's own tap: ``tx_offload`` is off as well if this one has no TSO."""
     alias: str
     """Our mark, in the host end's ``ifalias``."""
 

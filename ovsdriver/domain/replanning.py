@@ -179,7 +179,7 @@ def affected(
 
 
 def _plumbing(network: Network, endpoint: Endpoint, owner: str) -> object:
-    attachment = desired.attachment(network, endpoint, owner=owner, tx_offload=True)
+    attachment = desired.attachment(network, endpoint, owner=owner)
     return (
         attachment,
         desired.port_flows(network, endpoint),

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from itertools import chain
@@ -177,13 +177,18 @@ class Endpoints:
             if fresh:
                 undo.push_async_callback(self._undone, self._state.put_endpoint, earlier)
             endpoint = replace(earlier, sandbox=sandbox, unpublished=unpublished)
-            await self._state.put_endpoint(endpoint)
-            attachment = await self.attachment(network, endpoint)
+            attachment = self._attachment(network, endpoint)
             if fresh:
                 port = attachment.port.name
                 undo.push_async_callback(self._undone, self._links.remove_link, port)
                 undo.push_async_callback(self._undone, self._switch.remove_port, port)
-            await self._plug(attachment, fresh=fresh)
+            recording = self._state.put_endpoint(endpoint)
+            if isinstance(attachment.link, Veth):
+                await self._veth_while(attachment.link, recording)
+                await self._switch.ensure_port(attachment.port)
+            else:
+                await recording
+                await self._plug(attachment, fresh=fresh)
             await self._flows.ensure(network, endpoint)
             await self._shaper.ensure(network, endpoint)
             await self._mirrors.follow(network, endpoint)
@@ -324,7 +329,7 @@ class Endpoints:
                 return
             if network is None or network.ended:
                 return
-            attachment = await self.attachment(network, current)
+            attachment = self._attachment(network, current)
 
             async def plug(moved: bool) -> None:
                 # a device that is not in the container may be opened anew
@@ -357,7 +362,7 @@ class Endpoints:
             current = self._state.endpoint(endpoint.id)
             network = self._state.network(endpoint.network)
             if current is not None and network is not None and not current.ended:
-                await self._settle_offload(current, await self.attachment(network, current))
+                await self._settle_offload(current, self._attachment(network, current))
 
     async def note(self, endpoint_id: EndpointId) -> bool | None:
         """Look at an endpoint's link in its sandbox, and remember what it is like there.
@@ -373,7 +378,7 @@ class Endpoints:
                 return None
             known = self._reattacher.interface(endpoint)
             # its names are all that matters here
-            attachment = desired.attachment(network, endpoint, owner=self._owner, tx_offload=True)
+            attachment = desired.attachment(network, endpoint, owner=self._owner)
             seen = await self._reattacher.note(endpoint, attachment)
             if seen is not None:
                 return seen.attached
@@ -451,11 +456,11 @@ class Endpoints:
 
     async def _replug(self, network: Network, endpoint: Endpoint) -> None:
         """Make the port of an endpoint in a sandbox as the records say; its link is there."""
-        attachment = await self.attachment(network, endpoint)
-        link, port = attachment.link, attachment.port
-        if isinstance(link, Veth):
+        attachment = self._attachment(network, endpoint)
+        port = attachment.port
+        if isinstance(attachment.link, Veth):
             if endpoint.sandbox is not None:
-                await self._links.ensure_mtu(link, endpoint.sandbox)
+                await self._links.ensure_mtu(attachment.link, endpoint.sandbox)
             await self._settle_offload(endpoint, attachment)
         elif self._switch.port(port.name) is None:
             return  # vswitchd would make a device in the host's namespace, of no use to anyone
@@ -464,10 +469,17 @@ class Endpoints:
         await self._shaper.ensure(network, endpoint)
         await self._mirrors.follow(network, endpoint)
 
-    async def attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
-        """Return the plumbing of ``endpoint``, with the checksum offload its bridge needs."""
-        tx_offload = endpoint.port is not PortKind.VETH or await self._tx_offload(network)
-        return desired.attachment(network, endpoint, owner=self._owner, tx_offload=tx_offload)
+    async def _veth_while(self, link: Veth, recording: Coroutine[None, None, None]) -> None:
+        """Make a pair while the sandbox of its endpoint is being recorded.
+
+        What a crash leaves of it goes with the endpoint, which is in the records since its
+        creation; the port, which would be plugged in again, comes after the sandbox is there too.
+        """
+        recorded = asyncio.ensure_future(recording)
+        try:
+            await self._links.ensure_veth(link)
+        finally:
+            await recorded
 
     async def _plug(self, attachment: Attachment, *, fresh: bool) -> None:
         """Make link and port; the device of an internal port comes with the port."""
@@ -506,10 +518,16 @@ class Endpoints:
         return seen is None or not seen.attached
 
     async def _settle_offload(self, endpoint: Endpoint, attachment: Attachment) -> None:
-        if endpoint.sandbox is not None and isinstance(attachment.link, Veth):
-            await self._links.ensure_offload(
-                endpoint.sandbox, endpoint.mac, tx=attachment.link.tx_offload
-            )
+        link = attachment.link
+        if endpoint.sandbox is not None and isinstance(link, Veth):
+            tx = link.tx_offload and (not link.tso_of or await self._links.tso(link.tso_of))
+            await self._links.ensure_offload(endpoint.sandbox, endpoint.mac, tx=tx)
+
+    def _attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
+        """Return the plumbing of ``endpoint``."""
+        return desired.attachment(
+            network, endpoint, owner=self._owner, tso_of=self._tso_of(network)
+        )
 
     def _changed(self, sandbox: str) -> None:
         for callback in self._callbacks:
@@ -541,15 +559,9 @@ class Endpoints:
             },
         )
 
-    async def _tx_offload(self, network: Network) -> bool:
-        """Whether the container's end may leave checksums to the switch.
-
-        The kernel's datapath finishes them. The userspace one does only with TSO on; without it
-        TCP between containers does not move a byte (measured with Open vSwitch 3.5).
-        """
-        if self._datapath(network) is Datapath.SYSTEM:
-            return True
-        return await self._links.tso(network.segment.bridge)
+    def _tso_of(self, network: Network) -> str:
+        """Return the tap that tells whether containers may leave checksums to the switch."""
+        return "" if self._datapath(network) is Datapath.SYSTEM else network.segment.bridge
 
     async def _check(self, network: Network, endpoint: Endpoint) -> None:
         """Refuse what this host cannot do, as far as only trying or looking tells."""

@@ -228,7 +228,7 @@ class Networks:
             network, owner=self._owner
         )
         ports = [
-            desired.attachment(network, each, owner=self._owner, tx_offload=True).port
+            desired.attachment(network, each, owner=self._owner).port
             for each in self._state.endpoints(network.id)
             if each.sandbox is not None and not each.ended
         ]

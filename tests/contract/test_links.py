@@ -218,6 +218,23 @@ async def test_the_containers_end_is_born_with_the_wanted_offload(
     assert world.tx_offload(VETH.container) is tx_offload
 
 
+async def test_the_offload_is_off_behind_a_bridge_without_tso(world: World) -> None:
+    world.make_link("br0")  # no tap of a vswitchd with TSO
+
+    await world.links.ensure_veth(replace(VETH, tx_offload=True, tso_of="br0"))
+
+    assert world.tx_offload(VETH.container) is False
+
+
+async def test_no_pair_is_made_while_nobody_tells_of_tso(world: World) -> None:
+    world.make_tap("br0")
+
+    with pytest.raises(UnavailableError, match="no process holds it"):
+        await world.links.ensure_veth(replace(VETH, tx_offload=True, tso_of="br0"))
+
+    assert VETH.host not in await world.links.links()
+
+
 async def test_ensuring_a_pair_twice_leaves_it_as_it_was(world: World) -> None:
     await world.links.ensure_veth(VETH)
     before = await world.links.links()

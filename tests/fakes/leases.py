@@ -84,15 +84,13 @@ class FakeLeaseStore:
         return removed is not None
 
     def add_lease(self, lease: Lease) -> asyncio.Future[bool]:
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         try:
             self._write()
-            if lease.pool not in self.held:
-                raise StoreError(f"no pool {lease.pool}")
-        except StoreError as error:
-            done.set_exception(error)
+            leases = self.held[lease.pool]
+        except (StoreError, KeyError) as error:
+            done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            done.set_exception(StoreError(str(error)))
             return done
-        leases = self.held[lease.pool]
         added = int(lease.address) not in leases
         if added:
             leases[int(lease.address)] = lease

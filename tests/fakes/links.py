@@ -247,6 +247,7 @@ class FakeLinks:
 
     async def ensure_veth(self, veth: Veth) -> None:
         await self._answer()
+        tx_offload = veth.tx_offload and (not veth.tso_of or self._tso_of(veth.tso_of))
         host = self._links.get(veth.host)
         if host is None:
             if veth.container in self._links:
@@ -264,7 +265,7 @@ class FakeLinks:
         container = self._links.get(veth.container)
         if container is not None:
             self._links[veth.container] = replace(container, mtu=veth.mtu, mac=veth.mac)
-            self.tx_offload[veth.container] = veth.tx_offload
+            self.tx_offload[veth.container] = tx_offload
 
     async def ensure_tap(self, tap: Tap) -> None:
         await self._answer()
@@ -316,14 +317,7 @@ class FakeLinks:
 
     async def tso(self, tap: str) -> bool:
         await self._answer()
-        if tap not in self._links:
-            raise UnavailableError(f"link {tap}: not there")
-        if self._links[tap].kind != "tun":
-            return False
-        found = self._tso[tap]
-        if found is None:
-            raise UnavailableError(f"link {tap}: no process holds it")
-        return found
+        return self._tso_of(tap)
 
     async def sandbox_alive(self, path: str) -> bool:
         await self._answer()
@@ -400,6 +394,16 @@ class FakeLinks:
         """Return the index of a link of the host; None if it is not there."""
         link = self._links.get(name)
         return link.index if link is not None else None
+
+    def _tso_of(self, tap: str) -> bool:
+        if tap not in self._links:
+            raise UnavailableError(f"link {tap}: not there")
+        if self._links[tap].kind != "tun":
+            return False
+        found = self._tso[tap]
+        if found is None:
+            raise UnavailableError(f"link {tap}: no process holds it")
+        return found
 
     async def _answer(self) -> None:
         await self.gate.wait()

@@ -3,10 +3,11 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 from ovsdriver.adapters.rtnetlink import RouteSocket
+from ovsdriver.adapters.worker import Worker
 
 T = TypeVar("T")
 
@@ -14,21 +15,21 @@ T = TypeVar("T")
 class NetlinkThread:
     """One thread with one rtnetlink socket; what it is given is done in order, one by one.
 
-    The thread is born at the first call, as a child of the caller's thread, and is therefore in
-    that thread's network namespace.
+    It is in the network namespace of the thread that makes the first call.
     """
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netlink")
+        self._worker = Worker("netlink")
         self._routes: RouteSocket | None = None
 
-    async def call(self, work: Callable[[RouteSocket], T]) -> T:
+    def call(self, work: Callable[[RouteSocket], T]) -> asyncio.Future[T]:
         """Do ``work`` on the thread. Cancelled before its turn, it is not done at all."""
-        return await asyncio.wrap_future(self._executor.submit(self._with_socket, work))
+        return self._worker.call(lambda: self._with_socket(work))
 
     def close(self) -> None:
         """Finish what was given and close the socket; blocks."""
-        self._executor.shutdown()
+        self._worker.end()
+        self._worker.join()
         if self._routes is not None:
             self._routes.close()
             self._routes = None

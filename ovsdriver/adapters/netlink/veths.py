@@ -56,8 +56,10 @@ class VethPairs:
         self.offload_changes = 0
         """How many times an offload was switched, for tests that count."""
 
-    def ensure(self, routes: RouteSocket, veth: Veth) -> bool:
+    def ensure(self, routes: RouteSocket, veth: Veth, *, tx_offload: bool) -> bool:
         """Make the pair or put it right; False if one of that name is still to be deleted.
+
+        ``tx_offload`` is that of the container's end, for all that ``veth`` says of it.
 
         Raises ConflictError if either name is taken by a link that is not ours.
         """
@@ -71,14 +73,14 @@ class VethPairs:
                 group=NEWBORN,
             )
             if made:
-                self._finish(routes, veth)
+                self._finish(routes, veth, tx_offload=tx_offload)
                 return True
             host = find_link(routes, veth.host)
             if host is not None:
                 if host.group == DYING:
                     return False
                 _check_ours(host, veth)
-                self._settle_container(routes, veth, host)
+                self._settle_container(routes, veth, host, tx_offload=tx_offload)
                 self._settle_host(routes, veth, host)
                 return True
             if find_link(routes, veth.container) is not None:
@@ -114,15 +116,17 @@ class VethPairs:
         if host is not None and host.alias == veth.alias:
             self._settle_host(routes, veth, host)
 
-    def _finish(self, routes: RouteSocket, veth: Veth) -> None:
+    def _finish(self, routes: RouteSocket, veth: Veth, *, tx_offload: bool) -> None:
         """Set what a pair is not born with; no look at it, since it is known how it was made."""
-        if not veth.tx_offload:
-            self._set_offload(veth)
+        if not tx_offload:
+            self._set_offload(veth, on=False)
         self._silence_ipv6(veth.host)
         change = LinkChange(set_flags=_HOST_FLAGS, alias=veth.alias, group=0, rp_filter=1)
         change_link(routes, veth.host, change)
 
-    def _settle_container(self, routes: RouteSocket, veth: Veth, host: Link) -> None:
+    def _settle_container(
+        self, routes: RouteSocket, veth: Veth, host: Link, *, tx_offload: bool
+    ) -> None:
         """Put the container's end right as long as it is in our namespace."""
         if host.lower_index is None or host.lower_elsewhere:
             return
@@ -136,8 +140,8 @@ class VethPairs:
         )
         if change:
             change_link(routes, container.index, change)
-        if ethtool.tx_checksum(veth.container) != veth.tx_offload:
-            self._set_offload(veth)
+        if ethtool.tx_checksum(veth.container) != tx_offload:
+            self._set_offload(veth, on=tx_offload)
 
     def _settle_host(self, routes: RouteSocket, veth: Veth, host: Link) -> None:
         """Put the host's end right; its mark comes last and says that all is done."""
@@ -156,8 +160,8 @@ class VethPairs:
         if change:
             change_link(routes, host.index, change)
 
-    def _set_offload(self, veth: Veth) -> None:
-        ethtool.set_tx_checksum(veth.container, on=veth.tx_offload)
+    def _set_offload(self, veth: Veth, *, on: bool) -> None:
+        ethtool.set_tx_checksum(veth.container, on=on)
         self.offload_changes += 1
 
     def _silence_ipv6(self, link: str) -> None:

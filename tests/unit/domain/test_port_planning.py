@@ -38,7 +38,7 @@ def planned(network: Network = HOME, **options: Any) -> Endpoint:
 
 
 def port(endpoint: Endpoint, network: Network = HOME) -> tuple[int | None, str, tuple[int, ...]]:
-    made = desired.attachment(network, endpoint, owner=OWNER, tx_offload=False).port
+    made = desired.attachment(network, endpoint, owner=OWNER).port
     return made.tag, made.vlan_mode.value, made.trunks
 
 
@@ -133,12 +133,12 @@ def test_the_kind_of_port_is_the_networks_unless_the_container_says_another() ->
 
 def test_an_internal_port_is_a_tap_that_moves_and_a_veth_is_not() -> None:
     inner = planned(port=PortKind.INTERNAL)
-    made = desired.attachment(HOME, inner, owner=OWNER, tx_offload=True)
+    made = desired.attachment(HOME, inner, owner=OWNER)
     assert isinstance(made.link, Tap)
     assert made.source == made.link.name == made.port.name == names.internal_link(FIRST)
     assert (made.port.internal, made.port.moves) == (True, True)
     assert (made.port.mac, made.port.mtu) == (None, 1500)
-    veth = desired.attachment(HOME, planned(), owner=OWNER, tx_offload=True)
+    veth = desired.attachment(HOME, planned(), owner=OWNER)
     assert isinstance(veth.link, Veth)
     assert (veth.source, veth.port.moves) == (names.container_link(FIRST), False)
 
@@ -197,7 +197,7 @@ def test_a_changed_record_is_a_changed_port_which_the_reconciler_makes() -> None
 
 
 def _observed(endpoint: Endpoint) -> ObservedPort:
-    made = desired.attachment(HOME, endpoint, owner=OWNER, tx_offload=False).port
+    made = desired.attachment(HOME, endpoint, owner=OWNER).port
     return ObservedPort(
         name=made.name,
         bridge=made.bridge,

@@ -79,7 +79,7 @@ def test_two_tags_are_looked_at_as_open_vswitch_is_set(limit: str | None, two: b
 def test_containers_of_a_tunnel_have_tunnel_ports() -> None:
     network = a_network(segment=a_segment(tunnel=True, cvlans=CUSTOMERS), mode=Mode.FLAT)
     endpoint = with_options(an_endpoint(), EndpointOptions(), network)
-    port = desired.attachment(network, endpoint, owner="ovsnet", tx_offload=True).port
+    port = desired.attachment(network, endpoint, owner="ovsnet").port
     assert (port.vlan_mode, port.tag, port.trunks, port.cvlans) == (TUNNEL, 1, (), CUSTOMERS)
 
 

@@ -190,9 +190,7 @@ async def test_an_endpoint_whose_address_was_given_anew_is_ended(host: Host) -> 
     assert host.switch.port(HOST) is None
 
 
-@pytest.mark.parametrize(
-    ("part", "method"), [("links", "ensure_veth"), ("switch", "ensure_port"), ("links", "tso")]
-)
+@pytest.mark.parametrize(("part", "method"), [("links", "ensure_veth"), ("switch", "ensure_port")])
 async def test_a_join_that_fails_leaves_no_port_and_no_link(
     host: Host, failing: Callable[[Any, str], None], part: str, method: str
 ) -> None:
@@ -207,6 +205,31 @@ async def test_a_join_that_fails_leaves_no_port_and_no_link(
     assert endpoint is not None
     assert endpoint.sandbox is None
     assert (await host.endpoints.join(RED, FIRST, SANDBOX)).source == CONTAINER
+
+
+async def test_a_join_that_cannot_be_recorded_leaves_no_port_and_no_link(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    failing(host.state, "put_endpoint")
+    with pytest.raises(UnavailableError):
+        await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert host.switch.port(HOST) is None
+    assert links_of(await host.links.links()) == set()
+    assert (await host.endpoints.join(RED, FIRST, SANDBOX)).source == CONTAINER
+
+
+async def test_a_join_is_refused_while_nobody_tells_whether_the_switch_finishes_checksums(
+    host: Host,
+) -> None:
+    await host.create_network()
+    await host.create_endpoint()
+    host.links.drop_link("br-ovsnet")
+    host.links.add_tap("br-ovsnet", tso=None)
+    with pytest.raises(UnavailableError, match="no process holds it"):
+        await host.endpoints.join(RED, FIRST, SANDBOX)
+    assert links_of(await host.links.links()) == set()
 
 
 async def test_only_gateways_of_the_endpoint_s_own_families_are_told(host: Host) -> None:

@@ -89,9 +89,7 @@ async def scene(state: SqliteState) -> Scene:
     assert gateway is not None
     await switch.ensure_bridge(bridge)
     await switch.ensure_port(gateway.port)
-    await switch.ensure_port(
-        desired.attachment(NETWORK, ENDPOINT, owner=OWNER, tx_offload=False).port
-    )
+    await switch.ensure_port(desired.attachment(NETWORK, ENDPOINT, owner=OWNER).port)
     return Scene(owner=OWNER, state=state, switch=switch, view=VIEW)
 
 
@@ -174,7 +172,7 @@ async def test_what_a_trunk_carries_is_reported_with_the_networks_it_lets_into(
 async def test_a_device_in_a_container_is_not_taken_for_gone(scene: Scene, state: SqliteState):
     inner = replace(ENDPOINT, port=PortKind.INTERNAL)
     await state.put_endpoint(inner)
-    port = desired.attachment(NETWORK, inner, owner=OWNER, tx_offload=True).port
+    port = desired.attachment(NETWORK, inner, owner=OWNER).port
     await scene.switch.ensure_port(port)
     put(scene, replace(port_of(scene, port.name), ifindex=0))
     assert report.report(scene).endpoints[0].state == "attached"

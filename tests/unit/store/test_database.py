@@ -145,7 +145,7 @@ async def test_a_file_locked_by_another_process_is_a_sentence_and_passes(databas
 
 
 async def test_a_cancelled_caller_does_not_take_its_unit_back(database: Database):
-    caller = asyncio.create_task(database.write(put("a")))
+    caller = database.write(put("a"))
     await asyncio.sleep(0)
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -154,13 +154,28 @@ async def test_a_cancelled_caller_does_not_take_its_unit_back(database: Database
     assert keys_on_disk(database.path) == {"a"}
 
 
-async def test_callbacks_see_the_commits_in_their_order(database: Database):
+async def test_what_follows_a_commit_comes_in_order_and_before_the_callers(database: Database):
     seen: list[str] = []
-    futures = [database.submit(put(f"{n:02}")) for n in range(20)]
-    for future in futures:
-        future.add_done_callback(lambda done: seen.append(done.result()))
-    await asyncio.wait(futures)
-    assert seen == [f"{n:02}" for n in range(20)]
+
+    async def caller(number: int) -> None:
+        await database.write(put(f"{number:02}"), lambda key: seen.append(f"kept {key}"))
+        seen.append(f"told {number:02}")
+
+    await asyncio.gather(*(caller(number) for number in range(20)))
+    assert seen == [f"{what} {n:02}" for what in ("kept", "told") for n in range(20)]
+
+
+async def test_what_follows_a_commit_comes_without_a_caller_but_not_after_a_refusal(
+    database: Database,
+):
+    kept: list[str] = []
+    first = database.write(put("a"), kept.append)
+    refused = database.write(put("a"), kept.append)
+    first.cancel()
+    with pytest.raises(sqlite3.IntegrityError):
+        await refused
+    assert kept == ["a"]
+    assert keys_on_disk(database.path) == {"a"}
 
 
 async def test_reading_sees_what_was_written(database: Database):
@@ -174,7 +189,7 @@ async def test_a_mistake_in_a_reading_unit_reaches_its_caller(database: Database
 
 
 async def test_closing_commits_what_waits_and_refuses_what_comes_later(database: Database):
-    early = [asyncio.ensure_future(database.write(put(f"{n}"))) for n in range(5)]
+    early = [database.write(put(f"{n}")) for n in range(5)]
     await asyncio.sleep(0)
     await database.close()
     assert [await each for each in early] == ["0", "1", "2", "3", "4"]
@@ -190,7 +205,7 @@ async def test_a_disk_that_does_not_answer_is_given_up_at_the_end(
 ):
     monkeypatch.setattr("ovsdriver.adapters.sqlite.CLOSE_S", 0.05)
     released = threading.Event()
-    hanging = asyncio.ensure_future(database.write(lambda _: released.wait(60)))
+    hanging = database.write(lambda _: released.wait(60))
     await asyncio.sleep(0)
     await database.close()
     assert "store.given-up" in caplog.text
