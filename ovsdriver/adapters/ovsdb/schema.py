@@ -7,7 +7,7 @@ the caller before anything is sent.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import ovs.db.error
 from ovs.db.data import Datum
@@ -15,6 +15,9 @@ from ovs.db.schema import DbSchema
 from ovs.db.types import BaseType, Type, UuidType
 
 from ovsdriver.adapters.ovsdb.errors import RefusedError
+from ovsdriver.adapters.ovsdb.fitting import Fits, plainly
+
+_SOME_UUID = UUID(int=0)
 
 Operation = Mapping[str, Any]
 """One operation of ``transact``, as RFC 7047 section 5.2 writes it."""
@@ -30,6 +33,7 @@ class Schema:
             RefusedError: it is not a schema.
         """
         self.json = json
+        self._kinds: dict[tuple[str, str, str], tuple[Type, Fits]] = {}
         try:
             self._tables = DbSchema.from_json(dict(json)).tables
         except ovs.db.error.Error as error:
@@ -49,41 +53,45 @@ class Schema:
             RefusedError: names the first that does not fit.
         """
         # python-ovs accepts ["named-uuid", …] only with a table of names that is not empty
-        symbols = {str(each.get("uuid-name", "")): uuid4() for each in operations}
+        symbols = {str(each.get("uuid-name", "")): _SOME_UUID for each in operations}
         for operation in operations:
             table = self._tables.get(operation["table"])
             if table is None:
                 raise RefusedError("unknown table", operation["table"])
             for name, value in operation.get("row", {}).items():
-                self._check_value(table, name, value, symbols)
+                self._fit(table, name, "", value, symbols)
             for name, mutator, value in operation.get("mutations", ()):
                 if mutator in ("insert", "delete"):
-                    self._check_members(table, name, mutator, value, symbols)
+                    self._fit(table, name, mutator, value, symbols)
 
-    def _check_value(self, table: Any, name: str, value: Any, symbols: dict[str, Any]) -> None:
-        column = table.columns.get(name)
-        if column is None:
-            raise RefusedError("unknown column", f"{name} of {table.name}")
-        self._fit(column.type, value, symbols, what=f"{table.name}.{name}")
-
-    def _check_members(
-        self, table: Any, name: str, mutator: str, value: Any, symbols: dict[str, Any]
+    def _fit(
+        self, table: Any, name: str, mutator: str, value: Any, symbols: dict[str, UUID]
     ) -> None:
+        if mutator == "delete" and isinstance(value, list) and value[:1] == ["set"]:
+            mutator = "delete keys"
+        kind, fits = self._kind(table, name, mutator)
+        if fits(value, symbols):
+            return
+        try:
+            Datum.from_json(kind, value, symbols)
+        except ovs.db.error.Error as error:
+            raise RefusedError("constraint violation", f"{table.name}.{name}: {error}") from error
+
+    def _kind(self, table: Any, name: str, mutator: str) -> tuple[Type, Fits]:
+        """Return the type of what is written to a column, or put into it, or taken from it."""
+        known = self._kinds.get((table.name, name, mutator))
+        if known is not None:
+            return known
         column = table.columns.get(name)
         if column is None:
             raise RefusedError("unknown column", f"{name} of {table.name}")
         kind = column.type
-        if mutator == "delete" and kind.is_map() and value[0] == "set":
+        if mutator == "delete keys" and kind.is_map():
             kind = Type(kind.key, None, 0, kind.n_max)  # keys alone: RFC 7047, section 5.1
-        else:
+        elif mutator:
             kind = Type(kind.key, kind.value, 0, kind.n_max)
-        self._fit(kind, value, symbols, what=f"{table.name}.{name}")
-
-    def _fit(self, kind: Type, value: Any, symbols: dict[str, Any], *, what: str) -> None:
-        try:
-            Datum.from_json(kind, value, symbols)
-        except ovs.db.error.Error as error:
-            raise RefusedError("constraint violation", f"{what}: {error}") from error
+        known = self._kinds[table.name, name, mutator] = kind, plainly(kind)
+        return known
 
 
 class Column:
