@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Self
 from ovs.jsonrpc import Message
 
 from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, RefusedError
-from ovsdriver.adapters.ovsdb.framing import Splitter, decode
+from ovsdriver.adapters.ovsdb.framing import Splitter, decode, whole
 from ovsdriver.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -181,6 +181,10 @@ class Connection:
             if not data:
                 raise ConnectionLostError("the server closed the connection")
             probed = False
+            if splitter.empty:
+                messages, data = whole(data)
+                for message in messages:
+                    self._take(message)
             for text in splitter.feed(data):
                 self._take(await decode(text))
 

@@ -27,6 +27,28 @@ _OUTER_LEVELS = 4
 """Levels decoded member by member: message, result or params, tables, rows by uuid."""
 
 
+def whole(data: bytes) -> tuple[list[Any], bytes]:
+    """Return the objects that ``data`` begins with, decoded, and what follows the last whole one.
+
+    For what begins with an object: nearly all that the server sends is one, or a few, in one piece.
+    """
+    if len(data) >= _LARGE:
+        return [], data
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:  # cut within a character
+        return [], data
+    found: list[Any] = []
+    at = 0
+    while text[at : at + 1] == "{":
+        try:
+            value, at = _DECODER.raw_decode(text, at)
+        except json.JSONDecodeError:
+            break
+        found.append(value)
+    return found, text[at:].encode()
+
+
 class Splitter:
     """Finds where one JSON object ends. Each byte is looked at once, however chunks are cut."""
 
@@ -34,6 +56,11 @@ class Splitter:
         self._parts: list[bytes] = []
         self._depth = 0
         self._in_string = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is kept: what comes next begins an object."""
+        return not self._parts
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the texts that ``data`` completes, each one JSON object.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovsdriver.adapters.ovsdb.framing import Splitter, decode
+from ovsdriver.adapters.ovsdb.framing import Splitter, decode, whole
 
 TEXT = st.text(st.sampled_from('{}[]"\\ü€😀\n ab:,'), max_size=8)
 VALUES = st.recursive(
@@ -40,11 +40,31 @@ def test_objects_are_found_however_the_stream_is_cut(
     objects: list[Any], sizes: list[int], ascii_only: bool, between: bytes
 ) -> None:
     texts = [json.dumps(each, ensure_ascii=ascii_only).encode() for each in objects]
+    chunks = cut(between.join(texts), sizes)
     splitter = Splitter()
 
-    found = [text for chunk in cut(between.join(texts), sizes) for text in splitter.feed(chunk)]
+    found = [text for chunk in chunks for text in splitter.feed(chunk)]
 
     assert [json.loads(text) for text in found] == objects
+    assert read(chunks) == objects
+
+
+def read(chunks: list[bytes]) -> list[Any]:
+    """Read a stream as a connection does: what is whole at once, the rest piece by piece."""
+    splitter, found = Splitter(), []
+    for chunk in chunks:
+        if splitter.empty:
+            values, chunk = whole(chunk)
+            found += values
+        found += [json.loads(text) for text in splitter.feed(chunk)]
+    return found
+
+
+def test_what_is_whole_is_decoded_at_once_and_the_rest_given_back() -> None:
+    assert whole(b'{"a":1}{"b":"}"}') == ([{"a": 1}, {"b": "}"}], b"")
+    assert whole(b'{"a":1}{"b":') == ([{"a": 1}], b'{"b":')
+    assert whole('{"a":"ü"}'.encode()[:-3]) == ([], '{"a":"ü"}'.encode()[:-3])
+    assert whole(b'["a"]') == ([], b'["a"]')
 
 
 def test_an_object_is_given_out_as_soon_as_its_last_byte_is_there() -> None:
