@@ -74,8 +74,12 @@ class Switch(Protocol):
         """Return one port, of any bridge."""
         ...
 
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` on the loop after a (re)connect and whenever rows of ours change."""
+    def on_change(self, callback: Callable[[Collection[EndpointId] | None], None]) -> None:
+        """Call ``callback`` on the loop after a (re)connect and whenever rows of ours change.
+
+        With endpoints: their ports came or went, or vswitchd has taken them, and nothing else is
+        different. With None: anything may be.
+        """
         ...
 
     async def connected(self, timeout_s: float) -> None:

@@ -142,6 +142,12 @@ def compare(
     return Difference(repairs=(*finishing, *making), beyond=tuple(beyond))
 
 
+def amiss(network: Network, endpoint: Endpoint, port: ObservedPort | None, *, owner: str) -> bool:
+    """Whether :func:`compare` would have an endpoint mended, as far as the switch tells."""
+    ports = {port.name: port} if port is not None else {}
+    return _endpoint_repair(network, endpoint, owner, ports, {}) is not None
+
+
 def _unfinished(network: Network, abandoned: Container[NetworkId]) -> str:
     if network.ended:
         return "its deletion was cut short"

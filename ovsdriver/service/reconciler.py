@@ -9,12 +9,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from ipam.errors import IpamError
-from ovsdriver.domain.diff import Difference, Repair, compare
+from ovsdriver.domain import names
+from ovsdriver.domain.diff import Difference, Repair, amiss, compare
 from ovsdriver.domain.model import Datapath, EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, State, Switch
@@ -107,6 +108,8 @@ class Reconciler:
         self._interval_s = interval_s
         self._settle_s = settle_s
         self._poked = asyncio.Event()
+        self._wanted = False
+        self._plugged: set[EndpointId] = set()
         self._looking = asyncio.Lock()
         self._last = Repairs()
         self._lately: deque[Mended] = deque(maxlen=LATELY)
@@ -127,24 +130,58 @@ class Reconciler:
         """What the last look found and did."""
         return self._last
 
-    def poke(self) -> None:
-        """Ask for a look soon; cheap, and may be called any number of times."""
+    def poke(self, plugged: Collection[EndpointId] | None = None) -> None:
+        """Ask for a look soon; cheap, and may be called any number of times.
+
+        Of ``plugged``, endpoints whose ports came, went or were taken by vswitchd, mostly a handler
+        knows: there is a look only if one of them does not become as its record says.
+        """
+        if plugged is None:
+            self._wanted = True
+        else:
+            self._plugged.update(plugged)
         self._poked.set()
 
     async def run(self) -> None:
-        """Look now, then whenever poked and at least every ``interval_s``, until cancelled."""
+        """Look now, then when there is reason to and at least every ``interval_s``, for good."""
         while True:
             self._poked.clear()
+            self._wanted = False
+            self._plugged.clear()
             try:
                 await self.reconcile()
             except DriverError as error:
                 log.warning("reconcile.failed", extra={"why": str(error)})
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval_s):
-                    await self._poked.wait()
-            except TimeoutError:
-                continue
+                    await self._reason()
+
+    async def _reason(self) -> None:
+        """Wait until everything is to be looked at; for what handlers do, that is not.
+
+        What is amiss is looked at again a little later, as it is in a look at everything: a
+        handler may be at work.
+        """
+        suspects: set[EndpointId] = set()
+        while not self._wanted:
+            if not suspects:
+                await self._poked.wait()
+            self._poked.clear()
             await asyncio.sleep(self._settle_s)
+            known, self._plugged = self._plugged | suspects, set()
+            found = {endpoint for endpoint in known if self._amiss(endpoint)}
+            if found & suspects:
+                return
+            suspects = found
+
+    def _amiss(self, endpoint_id: EndpointId) -> bool:
+        endpoint = self._state.endpoint(endpoint_id)
+        network = self._state.network(endpoint.network) if endpoint is not None else None
+        if endpoint is None or network is None:
+            ports = names.host_link(endpoint_id), names.internal_link(endpoint_id)
+            return any(self._switch.port(name) is not None for name in ports)
+        port = self._switch.port(names.port(endpoint))
+        return amiss(network, endpoint, port, owner=self._owner)
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
@@ -263,17 +300,20 @@ class Reconciler:
         ):
             return Difference()
         links = await self._links.links()
+        displaced = await self._networks.displaced()
         networks, endpoints = self._state.networks(), self._state.endpoints()
-        found = compare(
+        # On a thread, since with thousands of endpoints it takes longer than the loop may stand.
+        found = await asyncio.to_thread(
+            compare,
             networks,
             endpoints,
             owner=self._owner,
             bridges=self._switch.bridges(),
             links=links,
             abandoned={each.id for each in networks if self._networks.abandoned(each)},
-            displaced=await self._networks.displaced(),
+            displaced=displaced,
             restoring={each.id for each in endpoints if self._endpoints.restoring(each)},
-            missing=self._watch.missing,
+            missing=frozenset(self._watch.missing),
         )
         return await self._without_dead(found)
 

@@ -1,7 +1,7 @@
 """What every ``Switch`` does: the fake in memory, and Open vSwitch through its database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Bridge, Datapath, Port, VlanMode, VlanTag
+from ovsdriver.domain.model import Bridge, Datapath, EndpointId, Port, VlanMode, VlanTag
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import Switch
@@ -525,7 +525,7 @@ async def test_a_port_that_somebody_removes_is_announced(world: World) -> None:
     await world.switch.ensure_bridge(BRIDGE)
     await world.switch.ensure_port(INTERNAL)
     changed = asyncio.Event()
-    world.switch.on_change(changed.set)
+    world.switch.on_change(lambda _: changed.set())
 
     world.remove_port("it1")
 
@@ -533,11 +533,30 @@ async def test_a_port_that_somebody_removes_is_announced(world: World) -> None:
     await eventually(lambda: world.switch.port("it1") is None, "the port is gone")
 
 
+async def test_a_port_of_a_container_that_comes_or_goes_is_told_by_its_endpoint(
+    world: World,
+) -> None:
+    await world.switch.ensure_bridge(BRIDGE)
+    await asyncio.sleep(0)
+    told: list[Collection[EndpointId] | None] = []
+    world.switch.on_change(told.append)
+    endpoint = EndpointId("e" * 64)
+    port = replace(INTERNAL, external_ids={names.ENDPOINT_KEY: endpoint})
+
+    await world.switch.ensure_port(port)
+    await eventually(lambda: told, "it came")
+    before = len(told)
+    await world.switch.remove_port(port.name)
+    await eventually(lambda: len(told) > before, "it went")
+
+    assert set(told) == {frozenset({endpoint})}
+
+
 async def test_a_foreign_port_on_our_bridge_is_announced(world: World) -> None:
     await world.switch.ensure_bridge(BRIDGE)
     await asyncio.sleep(0)
     changed = asyncio.Event()
-    world.switch.on_change(changed.set)
+    world.switch.on_change(lambda _: changed.set())
 
     world.add_foreign_port("brt", "theirs", 5)
 
@@ -551,7 +570,7 @@ async def test_what_others_do_on_their_bridges_is_not_announced(world: World) ->
     await eventually(lambda: switch.port("it1"), "ours is there")
     await asyncio.sleep(0)
     ours_present: list[bool] = []
-    switch.on_change(lambda: ours_present.append(switch.port("it1") is not None))
+    switch.on_change(lambda _: ours_present.append(switch.port("it1") is not None))
 
     world.add_foreign_bridge("other")
     world.add_foreign_port("other", "theirs", 5)

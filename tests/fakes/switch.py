@@ -1,13 +1,13 @@
 """A switch in memory. tests/contract/test_switch.py holds it to what Open vSwitch does."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ovsdriver.domain import names
 from ovsdriver.domain.features import Features
 from ovsdriver.domain.mirroring import Mirror
-from ovsdriver.domain.model import Bridge, Datapath, Port, UplinkPort
+from ovsdriver.domain.model import Bridge, Datapath, EndpointId, Port, UplinkPort
 from ovsdriver.domain.observed import ObservedBridge, ObservedMirror, ObservedPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import SwitchStatus
@@ -28,7 +28,7 @@ class FakeSwitch:
         self._owner = owner
         self._bridges: dict[str, ObservedBridge] = {}
         self._ports: dict[str, ObservedPort] = {}
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[Collection[EndpointId] | None], None]] = []
         self.mirrored_by_others: set[str] = set()
         """Ports that mirrors of somebody else lead to."""
         self._mirrors: dict[str, tuple[Mirror, ...]] = {}
@@ -47,7 +47,8 @@ class FakeSwitch:
 
     def drop_port(self, name: str) -> None:
         """Be somebody else who removes a port."""
-        self._changed(self._concerns_us(self._ports.pop(name)))
+        port = self._ports.pop(name)
+        self._changed(self._concerns_us(port), port)
 
     def drop_bridge(self, name: str) -> None:
         """Be somebody else who removes a bridge with all its ports."""
@@ -112,7 +113,7 @@ class FakeSwitch:
     def port(self, name: str) -> ObservedPort | None:
         return self._ports.get(name) if self.available else None
 
-    def on_change(self, callback: Callable[[], None]) -> None:
+    def on_change(self, callback: Callable[[Collection[EndpointId] | None], None]) -> None:
         self._callbacks.append(callback)
 
     async def connected(self, timeout_s: float) -> None:
@@ -173,7 +174,7 @@ class FakeSwitch:
             interfaces=(port.name,),
             external_ids={**port.external_ids, names.OWNER_KEY: self._owner},
         )
-        self._changed(True)
+        self._changed(True, self._ports[port.name] if present is None else None)
 
     async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
         for name in (port.name, *port.nics):
@@ -300,9 +301,12 @@ class FakeSwitch:
         if not self.available:
             raise UnavailableError("Open vSwitch's database does not answer")
 
-    def _changed(self, ours: bool) -> None:
+    def _changed(self, ours: bool, plugged: ObservedPort | None = None) -> None:
+        """Tell of a change; ``plugged`` is a port that came or went, if that was all."""
+        endpoint = plugged.external_ids.get(names.ENDPOINT_KEY) if plugged is not None else None
+        told = frozenset({EndpointId(endpoint)}) if endpoint is not None else None
         for callback in self._callbacks if ours else ():
-            asyncio.get_running_loop().call_soon(callback)
+            asyncio.get_running_loop().call_soon(callback, told)
 
 
 def foreign_bridge(name: str, datapath: Datapath = Datapath.NETDEV) -> ObservedBridge:

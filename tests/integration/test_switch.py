@@ -570,7 +570,7 @@ async def test_everything_can_be_made_again_after_conf_db_was_replaced(
     await ovs_switch.ensure_bridge(BRIDGE)
     await ovs_switch.ensure_port(internal("it1"))
     changed = asyncio.Event()
-    ovs_switch.on_change(changed.set)
+    ovs_switch.on_change(lambda _: changed.set())
 
     ovs.kill_db()
     ovs.create_database()
@@ -632,7 +632,7 @@ async def test_changes_are_announced_once_for_those_that_come_together(
     await ovs_switch.ensure_bridge(BRIDGE)
     calls: list[int] = []
     await asyncio.gather(*(ovs_switch.ensure_port(internal(f"it{n}")) for n in range(20)))
-    ovs_switch.on_change(lambda: calls.append(len(ovs_switch.bridges()["brt"].ports)))
+    ovs_switch.on_change(lambda _: calls.append(len(ovs_switch.bridges()["brt"].ports)))
 
     await asyncio.gather(*(ovs_switch.remove_port(f"it{n}") for n in range(20)))
     await eventually(lambda: calls and calls[-1] == 0, "the removal is announced")

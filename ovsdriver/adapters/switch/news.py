@@ -1,11 +1,18 @@
 """Who is told when rows change: callbacks for rows of ours, waiters for one Interface each."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from ovsdriver.adapters.ovsdb import Change
+from ovsdriver.adapters.ovsdb import Change, Row
 from ovsdriver.adapters.switch.rows import is_ours
+from ovsdriver.domain import names
+from ovsdriver.domain.model import EndpointId
+
+Callback = Callable[[Collection[EndpointId] | None], None]
+
+_TAKING = ("ofport", "ifindex")
+"""What vswitchd fills in when it takes a new port."""
 
 
 class News:
@@ -13,12 +20,18 @@ class News:
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callback] = []
         self._announced = False
+        self._plugged: set[EndpointId] = set()
+        self._else = False
         self._waiters: dict[str, set[asyncio.Event]] = {}
 
-    def call(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` from now on; once for changes that arrive together."""
+    def call(self, callback: Callback) -> None:
+        """Call ``callback`` from now on; once for changes that arrive together.
+
+        It is given the endpoints whose ports came, went or were taken by vswitchd, if that was
+        all; else None.
+        """
         self._callbacks.append(callback)
 
     @contextmanager
@@ -39,6 +52,7 @@ class News:
         for interface in self._waiters:
             self._wake(interface)
         if connected:
+            self._else = True
             self._announce()
 
     def rows(self, changes: Sequence[Change]) -> None:
@@ -51,7 +65,32 @@ class News:
                 if row is not None and change.table != "Open_vSwitch":
                     ours = ours or is_ours(row, self._owner)
         if ours:
+            plugged = self._plugging(changes)
+            if plugged is None:
+                self._else = True
+            else:
+                self._plugged |= plugged
             self._announce()
+
+    def _plugging(self, changes: Sequence[Change]) -> set[EndpointId] | None:
+        """Return the endpoints whose ports changes are about; None if they are about more.
+
+        A bridge's set of ports does not say who came or went. That is somebody of ours alone if no
+        port of others did, in the same transaction.
+        """
+        found: set[EndpointId] = set()
+        for change in changes:
+            if change.table == "Bridge" and _same(change.old, change.new, but=("ports",)):
+                continue
+            row = change.new or change.old or {}
+            endpoint = row.get("external_ids", {}).get(names.ENDPOINT_KEY)
+            if endpoint is None or not is_ours(row, self._owner):
+                return None
+            modified = change.old is not None and change.new is not None
+            if modified and not (change.table == "Interface" and _taken(change)):
+                return None
+            found.add(EndpointId(endpoint))
+        return found or None
 
     def _wake(self, interface: str) -> None:
         for changed in self._waiters.get(interface, ()):
@@ -64,5 +103,25 @@ class News:
 
     def _call_all(self) -> None:
         self._announced = False
+        plugged = None if self._else else frozenset(self._plugged)
+        self._else = False
+        self._plugged.clear()
         for callback in self._callbacks:
-            callback()
+            callback(plugged)
+
+
+def _taken(change: Change) -> bool:
+    """Whether vswitchd has taken a new port, and all else of its Interface is as it was."""
+    old, new = change.old or {}, change.new or {}
+    return (
+        (new["ofport"] or 1) > 0
+        and all(not old[column] or old[column] == new[column] for column in _TAKING)
+        and _same(old, new, but=_TAKING)
+    )
+
+
+def _same(old: Row | None, new: Row | None, *, but: Collection[str]) -> bool:
+    """Whether a row differs in those columns at most; a set of references compares as the same."""
+    if old is None or new is None:
+        return False
+    return all(old[column] == new[column] for column in new if column not in but)

@@ -18,7 +18,7 @@ from ovsdriver.adapters.ovsdb import (
 )
 from ovsdriver.adapters.switch.bridges import EnsureBridge, RemoveBridge
 from ovsdriver.adapters.switch.mirrors import EnsureMirrors
-from ovsdriver.adapters.switch.news import News
+from ovsdriver.adapters.switch.news import Callback, News
 from ovsdriver.adapters.switch.ports import EnsurePort, RemovePort, SettleRequest, check_port
 from ovsdriver.adapters.switch.rows import WATCHED, check_name
 from ovsdriver.adapters.switch.together import ChangeTogether
@@ -132,11 +132,12 @@ class OvsSwitch:
         """Return one port, of any bridge; a bridge's own local port as well."""
         return self._view.port(name) if self._view else None
 
-    def on_change(self, callback: Callable[[], None]) -> None:
+    def on_change(self, callback: Callback) -> None:
         """Call ``callback`` on the loop after a (re)connect and whenever rows of ours change.
 
-        Changes that arrive together make one call. Our own changes count, too, and so does
-        vswitchd's news of our ports (``ofport``, ``ifindex``, ``error``).
+        It is given the endpoints whose ports came, went or were taken by vswitchd, if nothing else
+        is different; else None. Changes that arrive together make one call. Our own changes count,
+        too, and so does vswitchd's news of our ports (``ofport``, ``ifindex``, ``error``).
         """
         self._news.call(callback)
 

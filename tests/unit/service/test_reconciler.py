@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ from netaddr import EUI
 from ovsdriver.domain import names
 from ovsdriver.domain.model import PortKind
 from ovsdriver.domain.observed import ObservedPort
+from ovsdriver.service.reconciler import Repairs
 from tests.builders import BLUE, FIRST, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -156,6 +158,82 @@ async def test_the_reconciler_looks_when_poked(host: Host) -> None:
     finally:
         task.cancel()
     assert host.switch.port(GATEWAY) is not None
+
+
+@asynccontextmanager
+async def watching(host: Host) -> AsyncIterator[list[Repairs]]:
+    """Run the reconciler and collect what its looks find."""
+    looks: list[Repairs] = []
+    reconcile = host.reconciler.reconcile
+
+    async def noted() -> Repairs:
+        looks.append(await reconcile())
+        return looks[-1]
+
+    host.reconciler.reconcile = noted  # type: ignore[method-assign]
+    host.switch.on_change(host.reconciler.poke)
+    task = asyncio.create_task(host.reconciler.run())
+    try:
+        await until(lambda: bool(looks))
+        yield looks
+    finally:
+        task.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def settled() -> None:
+    """Give a reconciler that waits for nothing time to look several times."""
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+
+
+async def test_containers_that_come_and_go_are_no_reason_to_look_at_everything(
+    host: Host,
+) -> None:
+    await host.create_network()
+    async with watching(host) as looks:
+        await settled()
+        before = len(looks)
+        for _ in range(3):
+            await host.run_container()
+            await settled()
+            await host.endpoints.leave(RED, FIRST)
+            await settled()
+            await host.endpoints.delete(RED, FIRST)
+            await settled()
+        assert len(looks) == before
+
+
+async def test_a_container_s_port_that_goes_without_a_call_is_a_reason(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    async with watching(host) as looks:
+        await settled()
+        before = len(looks)
+        host.switch.drop_port(HOST)
+        await until(lambda: len(looks) > before)
+        assert host.switch.port(HOST) is not None
+        assert "is not there" in looks[before].mended[0]
+
+
+async def test_a_port_of_a_container_that_is_not_in_the_records_is_a_reason(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    stray = host.switch.port(HOST)
+    assert stray is not None
+    await host.endpoints.leave(RED, FIRST)
+    await host.endpoints.delete(RED, FIRST)
+    async with watching(host) as looks:
+        await settled()
+        before = len(looks)
+        host.switch.put_port(stray)
+        await until(lambda: len(looks) > before)
+        assert "has no record" in looks[-1].beyond[0]
 
 
 async def test_a_firewall_that_fails_does_not_keep_ports_from_coming_back(

@@ -1,0 +1,118 @@
+"""What a notification of the database is about: ports of containers alone, or more."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from ovsdriver.adapters.ovsdb import Change
+from ovsdriver.adapters.switch.news import News
+from ovsdriver.domain import names
+from ovsdriver.domain.model import EndpointId
+
+OWNER = "ovsnet"
+ONE, TWO = EndpointId("1" * 64), EndpointId("2" * 64)
+
+
+def ids(endpoint: str | None, owner: str = OWNER) -> dict[str, str]:
+    return {names.OWNER_KEY: owner} | ({names.ENDPOINT_KEY: endpoint} if endpoint else {})
+
+
+def port(endpoint: str | None = ONE, owner: str = OWNER, **columns: Any) -> dict[str, Any]:
+    return {"name": "p", "tag": 5, "external_ids": ids(endpoint, owner), **columns}
+
+
+def interface(endpoint: str | None = ONE, **columns: Any) -> dict[str, Any]:
+    row = {"name": "p", "ofport": None, "ifindex": None, "error": None}
+    return {**row, "external_ids": ids(endpoint), **columns}
+
+
+def bridge(**columns: Any) -> dict[str, Any]:
+    return {"name": "b", "ports": set(), "fail_mode": None, "external_ids": ids(None), **columns}
+
+
+def port_comes(endpoint: str = ONE) -> list[Change]:
+    return [
+        Change("Bridge", bridge(), bridge(ports={"x"})),
+        Change("Port", None, port(endpoint)),
+        Change("Interface", None, interface(endpoint)),
+    ]
+
+
+def port_goes(endpoint: str = ONE) -> list[Change]:
+    return [Change(each.table, each.new, each.old) for each in port_comes(endpoint)[1:]] + [
+        Change("Bridge", bridge(ports={"x"}), bridge())
+    ]
+
+
+TAKEN = Change("Interface", interface(), interface(ofport=3, ifindex=8))
+
+
+async def told(*batches: list[Change]) -> list[Collection[EndpointId] | None]:
+    news, heard = News(OWNER), []
+    news.call(heard.append)
+    for batch in batches:
+        news.rows(batch)
+    await asyncio.sleep(0)
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("changes", "endpoints"),
+    [
+        pytest.param(port_comes(), {ONE}, id="comes"),
+        pytest.param(port_goes(), {ONE}, id="goes"),
+        pytest.param([*port_comes(), *port_goes(TWO)], {ONE, TWO}, id="one comes, one goes"),
+        pytest.param([TAKEN], {ONE}, id="taken by vswitchd"),
+        pytest.param(
+            [Change("Interface", interface(ofport=3), interface(ofport=3, ifindex=8))],
+            {ONE},
+            id="its device is known later",
+        ),
+    ],
+)
+async def test_ports_of_containers_are_told_by_their_endpoints(
+    changes: list[Change], endpoints: set[EndpointId]
+) -> None:
+    assert await told(changes) == [endpoints]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param([Change("Port", port(), port(tag=6))], id="another VLAN"),
+        pytest.param(
+            [Change("Interface", interface(), interface(ofport=-1, error="no such device"))],
+            id="not taken",
+        ),
+        pytest.param(
+            [Change("Interface", interface(ofport=3), interface(ofport=None))], id="given up"
+        ),
+        pytest.param(
+            [Change("Interface", interface(ofport=3, ifindex=8), interface(ofport=3, ifindex=0))],
+            id="its device is gone",
+        ),
+        pytest.param(
+            [Change("Interface", interface(ofport=3, ifindex=8), interface(ofport=3, ifindex=9))],
+            id="another device",
+        ),
+        pytest.param([Change("Bridge", bridge(), bridge(fail_mode="secure"))], id="bridge"),
+        pytest.param([Change("Bridge", bridge(), bridge(ports={"x"}))], id="who came is not said"),
+        pytest.param([Change("Port", None, port(None))], id="a gateway's port"),
+        pytest.param([*port_comes(), Change("Port", None, port(None, "x"))], id="a foreign port"),
+        pytest.param([*port_comes(), Change("Bridge", None, bridge())], id="a bridge comes"),
+    ],
+)
+async def test_all_else_of_ours_is_told_as_anything(changes: list[Change]) -> None:
+    assert await told(changes) == [None]
+
+
+async def test_what_arrives_together_is_told_once() -> None:
+    assert await told(port_comes(ONE), port_comes(TWO), [TAKEN]) == [{ONE, TWO}]
+    assert await told(port_comes(ONE), [Change("Port", port(), port(tag=6))]) == [None]
+
+
+async def test_what_is_of_others_alone_is_not_told() -> None:
+    theirs = port(None, "somebody")
+    assert await told([Change("Port", None, theirs), Change("Port", theirs, None)]) == []
