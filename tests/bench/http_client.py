@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 HEAD = (
-    "POST /IpamDriver.{call} HTTP/1.1\r\nHost: plugin.moby.localhost\r\n"
+    "POST /{call} HTTP/1.1\r\nHost: plugin.moby.localhost\r\n"
     "User-Agent: Go-http-client/1.1\r\nContent-Length: {length}\r\n"
     "Accept: application/vnd.docker.plugins.v1.2+json\r\n\r\n"
 )
@@ -61,7 +61,7 @@ class Client:
             connection.connect(self._path)
             self._idle.append(connection)
         addresses: list[str] = []
-        wanted = request("RequestAddress", PoolID=self._pool, Address="", Options=None)
+        wanted = request("IpamDriver.RequestAddress", PoolID=self._pool, Address="", Options=None)
         used = _cpu_s()
         began = time.perf_counter()
         latencies = self._calls(
@@ -72,7 +72,8 @@ class Client:
         took = time.perf_counter() - began
         used = _cpu_s() - used
         releases = [
-            request("ReleaseAddress", PoolID=self._pool, Address=address) for address in addresses
+            request("IpamDriver.ReleaseAddress", PoolID=self._pool, Address=address)
+            for address in addresses
         ]
         began = time.perf_counter()
         self._calls(at_once, releases, lambda body: None)

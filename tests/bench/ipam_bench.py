@@ -18,7 +18,6 @@ import platform
 import shutil
 import signal
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,7 +30,7 @@ from tests.bench.ipam_http import Serving, ThroughHttp, Yardstick
 from tests.bench.ipam_in_process import InProcess
 from tests.bench.ipam_load import loaded
 from tests.bench.ipam_report import show
-from tests.bench.measured import Measured
+from tests.bench.measured import Measured, say
 from tests.integration.netns import Sandbox
 
 STARTS = 3
@@ -190,7 +189,7 @@ def main() -> None:
                 folder,
                 quick=arguments.quick,
                 rounds=arguments.rounds or (3 if arguments.quick else 9),
-                say=lambda text: print(text, file=sys.stderr),
+                say=say,
             )
         )
     finally:

@@ -88,7 +88,7 @@ class Serving:
             self._process.wait(PATIENCE_S)
 
     def _ask(self, asked: socket.socket, call: str, **members: object) -> bytes:
-        asked.sendall(http_client.request(call, PoolID=self._pool, **members))
+        asked.sendall(http_client.request(f"IpamDriver.{call}", PoolID=self._pool, **members))
         heard = b""
         while (body := http_client.body_of(heard)) is None:
             more = asked.recv(65536)

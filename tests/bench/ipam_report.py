@@ -9,25 +9,29 @@ _FULL = 10**6
 _NOISY = 2.0
 
 
-def show(result: dict[str, Any]) -> None:
-    about = result["machine"]
-    print(
-        f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f} before, Python "
-        f"{about['python']}, SQLite {about['sqlite']}, Linux {about['kernel']}. "
-        f"{result['rounds']} rounds. "
+def about(result: dict[str, Any]) -> str:
+    """Return on what and in what company a result was measured."""
+    machine = result["machine"]
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f} before, Python "
+        f"{machine['python']}, SQLite {machine['sqlite']}, Linux {machine['kernel']}. "
         f"Disk: a write of 4 kB and its fdatasync take {result['disk_ms']:.2f} ms. "
         f"Noise: the p99 of a fixed piece of work is {result['noise']:.1f} x its p50"
         f"{'; others were at work, run it again' if result['noise'] > _NOISY else ''}.\n"
     )
-    _table(
+
+
+def show(result: dict[str, Any]) -> None:
+    print(f"{result['rounds']} rounds. {about(result)}")
+    table(
         ["in process: durable/s", *_AT_ONCE, "of empty", *_TIMES, "releases/s", "a commit"],
         [_rates(each, "per_commit") for each in result["in_process"]],
     )
-    _table(
+    table(
         ["through HTTP: durable/s", *_AT_ONCE, "of empty", *_TIMES, "releases/s", "CPU us"],
         [_rates(each, "server_us") for each in result["through_http"]],
     )
-    _table(
+    table(
         ["yardstick: calls/s", *_AT_ONCE, "p50 ms at 1", "p50 at 50", "client's CPU us"],
         [
             [
@@ -40,7 +44,7 @@ def show(result: dict[str, Any]) -> None:
             for each in result["yardsticks"]
         ],
     )
-    _table(
+    table(
         ["start with leases", "first answer s", "resident MB", "peak", "load s", "load's MB"],
         [
             [
@@ -54,7 +58,7 @@ def show(result: dict[str, Any]) -> None:
             for in_use, each in result["starts"].items()
         ],
     )
-    _table(["budget", "asked for", "measured", "met"], list(_budgets(result)))
+    table(["budget", "asked for", "measured", "met"], list(_budgets(result)))
 
 
 _AT_ONCE = [f"{n} at once" for n in AT_ONCE]
@@ -107,7 +111,8 @@ def _met(met: bool) -> str:
     return "yes" if met else "NO"
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> None:
+def table(heads: list[str], rows: list[list[str]]) -> None:
+    """Print a table in Markdown."""
     widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
     line = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     for row in [heads, line, *rows]:

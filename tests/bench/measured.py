@@ -1,8 +1,14 @@
 """What was measured of one case or yardstick, round by round."""
 
+import sys
 from collections import defaultdict
 from statistics import median, quantiles
 from typing import Any
+
+
+def say(text: str) -> None:
+    """Tell whoever waits how far a benchmark has come."""
+    print(text, file=sys.stderr, flush=True)
 
 
 class Measured:

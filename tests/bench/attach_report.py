@@ -1,0 +1,217 @@
+"""The result as tables and as a drawing, and the budgets that it is held to."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.bench.arms import OURS, YARDSTICKS
+from tests.bench.ipam_report import about, table
+
+Row = list[str]
+
+_ARMS = (OURS, *YARDSTICKS)
+_COLORS = {OURS: "#0b6e99", "null": "#b9b9b9", "direct": "#7d7d7d", "fork": "#d98c3f"}
+_LEVEL = 500
+"""Endpoints at which the latency is compared; the CPU at the highest level that was measured."""
+
+
+def show(result: dict[str, Any]) -> None:
+    print(about(result))
+    if "attach" in result:
+        _attach(result["attach"])
+    if "growth" in result:
+        _growth(result["growth"])
+    if "networks" in result:
+        networks = result["networks"]
+        table(
+            [f"{networks['networks']} networks, s", "created", "deleted"],
+            [
+                [name, *(f"{networks[name][what]['total_s']:.1f}" for what in ("create", "delete"))]
+                for name in (OURS, "direct")
+            ],
+        )
+    if "start" in result:
+        table(
+            ["start with endpoints", "first answer s", "loop stood at most ms", "resident MB"],
+            [
+                [
+                    level,
+                    f"{each['first_s']:.2f}",
+                    f"{each['stood_ms']:.0f}",
+                    f"{each['resident_mb']:.0f}",
+                ]
+                for level, each in result["start"].items()
+            ],
+        )
+    if "docker" in result:
+        table(
+            ["docker run", "p50 ms"],
+            [[name, f"{value:.0f}"] for name, value in result["docker"]["p50_ms"].items()],
+        )
+    if "traffic" in result:
+        table(
+            ["TCP, Gbit/s", "ours", "bridge", "of bridge"],
+            [
+                [
+                    how.replace("_", " "),
+                    *(f"{each['bits_per_s'][name] / 1e9:.2f}" for name in ("ours", "bridged")),
+                    f"{each['of_bridge']:.2f}",
+                ]
+                for how, each in result["traffic"].items()
+            ],
+        )
+    table(["budget", "asked for", "measured", "met"], list(budgets(result)))
+
+
+def _attach(found: dict[str, Any]) -> None:
+    at_once = list(found[OURS])
+    table(
+        [
+            "cycles",
+            *(f"{n} at once /s" for n in at_once),
+            *("attach p50 ms", "p95", "detach p50", "p95", "CPU ms"),
+        ],
+        [
+            [
+                name,
+                *(f"{found[name][n]['cycles_per_s']:.1f}" for n in at_once),
+                *(
+                    f"{found[name]['1']['calls'][what][which]:.2f}"
+                    for what in ("attach", "detach")
+                    for which in ("p50", "p95")
+                ),
+                f"{found[name]['1']['cpu_ms']:.1f}",
+            ]
+            for name in _ARMS
+        ],
+    )
+    calls = found[OURS]["1"]["calls"]
+    table(
+        ["one at a time, p50 ms", *_ARMS],
+        [
+            [call, *(f"{found[name]['1']['calls'][call]['p50']:.2f}" for name in _ARMS)]
+            for call in calls
+        ],
+    )
+
+
+def _growth(found: dict[str, Any]) -> None:
+    table(
+        ["endpoints", "attach p50 ms", "direct", "detach", "CPU ms", "resident MB"],
+        [
+            [
+                level,
+                *(f"{each[name]['calls']['attach']['p50']:.1f}" for name in (OURS, "direct")),
+                f"{each[OURS]['calls']['detach']['p50']:.1f}",
+                f"{each[OURS]['cpu_ms']:.1f}",
+                f"{each['resident_mb']:.0f}",
+            ]
+            for level, each in found.items()
+        ],
+    )
+
+
+def budgets(result: dict[str, Any]) -> Iterator[Row]:
+    """Yield each budget that was measured: what, what is asked for, what was found, if met."""
+    if "attach" in result:
+        yield from _attach_budgets(result["attach"])
+    if "growth" in result:
+        yield from _growth_budgets(result["growth"])
+    if "networks" in result:
+        mine, direct = (
+            sum(result["networks"][name][what]["total_s"] for what in ("create", "delete"))
+            for name in (OURS, "direct")
+        )
+        yield _most("networks made and deleted, against `direct`", mine / direct, 1.1)
+    for level, most in (("0", 80.0), ("1000", 110.0)):
+        if level in result.get("start", {}):
+            each = result["start"][level]
+            name = f"{level} endpoints"
+            yield _most(f"start to the first answer, {name}, s", each["first_s"], 0.7)
+            yield _most(f"the loop stands at most, {name}, ms", each["stood_ms"], 50)
+            yield _most(f"resident, {name}, MB", each["resident_mb"], most)
+    if "docker" in result:
+        share = result["docker"]["share_of_bridge"]
+        yield _most("`docker run` beyond none, of what the bridge adds", share, 0.6)
+    if "traffic" in result:
+        for how, each in result["traffic"].items():
+            name = f"TCP between containers, of the bridge's, {how.replace('_', ' ')}"
+            if how == "with_tso":
+                yield _least(name, each["of_bridge"], 0.9)
+            else:
+                yield [name, "-", f"{each['of_bridge']:.2f}", "-"]
+
+
+def _attach_budgets(found: dict[str, Any]) -> Iterator[Row]:
+    def p50(name: str, what: str) -> float:
+        value: float = found[name]["1"]["calls"][what]["p50"]
+        return value
+
+    mine = p50(OURS, "attach")
+    yield _most("attach, one at a time, against `direct`", mine / p50("direct", "attach"), 1.25)
+    yield _most("the same against `fork`", mine / p50("fork", "attach"), 0.35)
+    detach = p50(OURS, "detach") / p50("direct", "detach")
+    yield _most("detach, the driver's share, against `direct`", detach, 0.25)
+    rates = [found[name]["50"]["cycles_per_s"] for name in (OURS, "null")]
+    yield _least("cycles/s at 50 at once, against `null`", rates[0] / rates[1], 0.9)
+
+
+def _growth_budgets(found: dict[str, Any]) -> Iterator[Row]:
+    if str(_LEVEL) in found:
+        mine, direct = (
+            found[str(_LEVEL)][name]["calls"]["attach"]["p50"] for name in (OURS, "direct")
+        )
+        yield _most(f"attach beside {_LEVEL} endpoints, against `direct`", mine / direct, 1.1)
+    first, *_, last = found
+    grown = found[last][OURS]["cpu_ms"] / found[first][OURS]["cpu_ms"]
+    yield _most(f"our CPU in a cycle beside {last} endpoints, against none", grown, 1.2)
+
+
+def _most(what: str, value: float, most: float) -> Row:
+    return [what, f"<= {most:g}", f"{value:.2f}", "yes" if value <= most else "NO"]
+
+
+def _least(what: str, value: float, least: float) -> Row:
+    return [what, f">= {least:g}", f"{value:.2f}", "yes" if value >= least else "NO"]
+
+
+# --- the drawing ---
+
+_WIDTH, _LINE, _LABEL = 640, 22, 60
+
+
+def drawing(result: dict[str, Any]) -> str:
+    """Return an SVG: how long an attach takes and how many cycles there are, arm by arm."""
+    found = result["attach"]
+    panels = [
+        (
+            "attach, one at a time: ms, less is better",
+            {name: found[name]["1"]["calls"]["attach"]["p50"] for name in _ARMS},
+        ),
+        (
+            "attach and detach, 50 at once: cycles/s, more is better",
+            {name: found[name]["50"]["cycles_per_s"] for name in _ARMS},
+        ),
+    ]
+    parts: list[str] = []
+    top = 8
+    for title, values in panels:
+        parts.append(f'<text x="8" y="{top + 14}" font-weight="bold">{title}</text>')
+        top += _LINE
+        most = max(values.values())
+        for name, value in values.items():
+            width = value / most * (_WIDTH - _LABEL - 70)
+            parts += [
+                f'<text x="{_LABEL}" y="{top + 14}" text-anchor="end">{name}</text>',
+                f'<rect x="{_LABEL + 6}" y="{top + 3}" width="{width:.0f}" height="14" '
+                f'fill="{_COLORS[name]}"/>',
+                f'<text x="{_LABEL + 12 + width:.0f}" y="{top + 14}">{value:.1f}</text>',
+            ]
+            top += _LINE
+        top += 10
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" '
+        f'font-family="sans-serif" font-size="12" fill="#333">\n'
+        + f'<rect width="{_WIDTH}" height="{top}" fill="#fff"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )

@@ -1,0 +1,200 @@
+"""What a hundred containers at once cost: counted, since a count does not depend on the machine."""
+
+import asyncio
+import secrets
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovsdriver import bootstrap
+from ovsdriver.adapters.links import KernelLinks
+from ovsdriver.adapters.rtnetlink import NetlinkSocket
+from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.switch import OvsSwitch
+from ovsdriver.config import Settings
+from ovsdriver.domain.model import Datapath
+from ovsdriver.protocol import methods
+from ovsdriver.protocol.fields import Fields
+from tests.integration.netns import Sandbox, inside
+from tests.integration.ovs import PrivateOvs
+
+pytestmark = [pytest.mark.ovs, pytest.mark.netns]
+
+AT_ONCE = 100
+
+_PROCESSES = {
+    *("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn"),
+    "pty.spawn",
+}
+_started: list[str] = []
+"""Processes that were started since the test began to listen; an audit hook cannot be removed."""
+
+
+def _listen(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _PROCESSES:
+        _started.append(f"{event}{arguments!r}")
+
+
+sys.addaudithook(_listen)
+
+
+@dataclass
+class Counts:
+    """What was done since the last look."""
+
+    links: KernelLinks
+    switch: OvsSwitch
+    database: Database
+    messages: Counter[str]
+    before: Counter[str]
+
+    def _now(self) -> Counter[str]:
+        return Counter(
+            transactions=self.switch.transactions,
+            commits=self.database.commits,
+            changes=self.links.changes,
+            batches=self.links.flushes,
+            messages=self.messages["messages"],
+            processes=len(_started),
+        )
+
+    def since(self) -> Counter[str]:
+        now = self._now()
+        found = now - self.before
+        self.before = now
+        return found
+
+
+class Process:
+    """All parts of the process on a real Open vSwitch and kernel, without its sockets."""
+
+    def __init__(self, calls: Any, counts: Counts, sandbox: str) -> None:
+        self._calls, self.counts, self._sandbox = calls, counts, sandbox
+        self._network: dict[str, str] = {}
+        self._pool = ""
+
+    async def call(self, name: str, **members: object) -> dict[str, Any]:
+        answer: dict[str, Any] = dict(await self._calls[name].answer(Fields(members)))
+        return answer
+
+    async def make_network(self) -> None:
+        pool = await self.call("IpamDriver.RequestPool", AddressSpace="ovsnet", Pool="10.9.0.0/16")
+        self._pool = pool["PoolID"]
+        gateway = {"RequestAddressType": "com.docker.network.gateway"}
+        address = await self.call(
+            "IpamDriver.RequestAddress", PoolID=self._pool, Address="", Options=gateway
+        )
+        self._network = {"NetworkID": secrets.token_hex(32)}
+        await self.call(
+            "NetworkDriver.CreateNetwork",
+            **self._network,
+            Options={"com.docker.network.generic": {"ovs.mode": "isolated"}},
+            IPv4Data=[
+                {"AddressSpace": "ovsnet", "Gateway": address["Address"], "Pool": pool["Pool"]}
+            ],
+            IPv6Data=[],
+        )
+
+    async def start(self) -> tuple[dict[str, str], str]:
+        """Make the calls of a container's start; return its ids and its address."""
+        lease = await self.call(
+            "IpamDriver.RequestAddress", PoolID=self._pool, Address="", Options=None
+        )
+        ids = {**self._network, "EndpointID": secrets.token_hex(32)}
+        interface = {"Address": lease["Address"], "AddressIPv6": "", "MacAddress": ""}
+        await self.call("NetworkDriver.CreateEndpoint", **ids, Interface=interface, Options={})
+        await self.call("NetworkDriver.Join", **ids, SandboxKey=self._sandbox, Options={})
+        return ids, lease["Address"].partition("/")[0]
+
+    async def stop(self, ids: dict[str, str], address: str) -> None:
+        """Make the calls of a container's end."""
+        await self.call("NetworkDriver.Leave", **ids)
+        await self.call("NetworkDriver.DeleteEndpoint", **ids)
+        await self.call("IpamDriver.ReleaseAddress", PoolID=self._pool, Address=address)
+
+
+@pytest.fixture
+async def process(
+    ovs: PrivateOvs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Process]:
+    databases: list[Database] = []
+    opening = Database.open
+
+    async def open_noted(path: Path) -> Database:
+        databases.append(await opening(path))
+        return databases[-1]
+
+    messages: Counter[str] = Counter()
+    exchange = NetlinkSocket._exchange
+
+    def counted(self: NetlinkSocket, *arguments: Any) -> list[bytes]:
+        messages["messages"] += 1
+        return exchange(self, *arguments)
+
+    monkeypatch.setattr(Database, "open", open_noted)
+    monkeypatch.setattr(NetlinkSocket, "_exchange", counted)
+    settings = replace(
+        Settings(state_dir=tmp_path, run_dir=tmp_path, plugin_dir=tmp_path),
+        ovsdb=ovs.address,
+        docker=f"unix://{tmp_path}/none.sock",
+        datapath=Datapath.NETDEV,
+    )
+    with inside(f"/run/netns/{ovs.namespace}"), Sandbox() as sandbox:
+        async with (
+            bootstrap._World.of(settings) as world,
+            bootstrap._Tasks() as tasks,
+            bootstrap._Product.of(settings, world) as product,
+        ):
+            tasks.start(world.switch.run())
+            backend = methods.Backend()
+            backend.ready(product.services)
+            counts = Counts(world.links, world.switch, databases[0], messages, Counter())
+            made = Process(methods.both_kinds(backend), counts, sandbox.path)
+            await made.make_network()
+            counts.since()
+            yield made
+
+
+async def at_once(works: list[Coroutine[Any, Any, Any]]) -> list[Any]:
+    async with asyncio.timeout(120):
+        return await asyncio.gather(*works)
+
+
+async def test_a_hundred_containers_share_commits_transactions_and_deletions(
+    process: Process,
+) -> None:
+    started = await at_once([process.start() for _ in range(AT_ONCE)])
+    cost = process.counts.since()
+    assert cost["changes"] == 4 * AT_ONCE  # the pair, its offload, its silence, its mark
+    assert cost["messages"] <= 2 * AT_ONCE + 20  # of these by netlink; and the tap is asked
+    assert cost["commits"] <= AT_ONCE  # of three writes for each
+    assert cost["transactions"] <= AT_ONCE
+    assert cost["processes"] == 0
+
+    await at_once([process.stop(*each) for each in started])
+    cost = process.counts.since()
+    assert cost["messages"] <= 2 * AT_ONCE + cost["batches"] + 20  # each is found and marked
+    assert cost["batches"] <= 20
+    assert cost["commits"] <= AT_ONCE  # of four writes for each
+    assert cost["transactions"] <= AT_ONCE
+    assert cost["processes"] == 0
+
+
+async def test_one_container_costs_a_commit_for_each_answer_that_promises_something(
+    process: Process,
+) -> None:
+    started = await process.start()
+    cost = process.counts.since()
+    assert cost["commits"] == 3
+    assert cost["transactions"] == 1
+    assert cost["changes"] == 4
+    await process.stop(*started)
+    cost = process.counts.since()
+    assert cost["commits"] == 4
+    assert cost["transactions"] == 1
+    assert cost["processes"] == 0
