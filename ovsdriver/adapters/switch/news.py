@@ -52,8 +52,7 @@ class News:
         for interface in self._waiters:
             self._wake(interface)
         if connected:
-            self._else = True
-            self._announce()
+            self._announce(None)
 
     def rows(self, changes: Sequence[Change]) -> None:
         """Tell those whom these changes concern."""
@@ -65,12 +64,7 @@ class News:
                 if row is not None and change.table != "Open_vSwitch":
                     ours = ours or is_ours(row, self._owner)
         if ours:
-            plugged = self._plugging(changes)
-            if plugged is None:
-                self._else = True
-            else:
-                self._plugged |= plugged
-            self._announce()
+            self._announce(self._plugging(changes))
 
     def _plugging(self, changes: Sequence[Change]) -> set[EndpointId] | None:
         """Return the endpoints whose ports changes are about; None if they are about more.
@@ -96,8 +90,14 @@ class News:
         for changed in self._waiters.get(interface, ()):
             changed.set()
 
-    def _announce(self) -> None:
-        if self._callbacks and not self._announced:
+    def _announce(self, plugged: set[EndpointId] | None) -> None:
+        if not self._callbacks:
+            return
+        if plugged is None:
+            self._else = True
+        else:
+            self._plugged |= plugged
+        if not self._announced:
             self._announced = True
             asyncio.get_running_loop().call_soon(self._call_all)
 

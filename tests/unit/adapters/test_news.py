@@ -113,6 +113,16 @@ async def test_what_arrives_together_is_told_once() -> None:
     assert await told(port_comes(ONE), [Change("Port", port(), port(tag=6))]) == [None]
 
 
+async def test_who_listens_late_hears_only_what_is_new() -> None:
+    news, heard = News(OWNER), []
+    news.everything(connected=True)
+    news.rows([Change("Port", None, port(None))])
+    news.call(heard.append)
+    news.rows(port_comes())
+    await asyncio.sleep(0)
+    assert heard == [{ONE}]
+
+
 async def test_what_is_of_others_alone_is_not_told() -> None:
     theirs = port(None, "somebody")
     assert await told([Change("Port", None, theirs), Change("Port", theirs, None)]) == []
