@@ -1,6 +1,7 @@
 """The only place that builds objects and joins them; start, drain, stop."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -274,6 +275,9 @@ class _Store:
                 tasks.start(run())
             console.ready(product.works)
             self._backend.ready(product.services)
+            # What was loaded stays: with thousands of endpoints a collection of garbage that looks
+            # at all of it holds up the loop.
+            gc.freeze()
         event(log, "process.ready", took_ms=(time.monotonic() - self._began) * 1000)
         return True
 
