@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain import names
+from ovsdriver.domain import desired, names
 from ovsdriver.domain.held import Held, HeldAddress, HeldRoute
 from ovsdriver.domain.model import EndpointId, NetworkId, PortKind, Veth
 from ovsdriver.domain.requests import Joined
 from ovsdriver.domain.sandbox_link import SandboxLink
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.fakes.links import FakeInside, FakeSandbox
-from tests.unit.service.conftest import Host
+from tests.unit.service.conftest import OWNER, Host
 
 GATEWAY = names.gateway_link(RED)
 VETH, TAP = names.host_link(FIRST), names.internal_link(FIRST)
@@ -74,7 +74,7 @@ async def test_a_pair_that_was_made_and_not_moved_is_moved(host: Host) -> None:
     endpoint, network = host.state.endpoint(EndpointId(FIRST)), host.state.network(NetworkId(RED))
     assert endpoint is not None
     assert network is not None
-    attachment = await host.endpoints.attachment(network, endpoint)
+    attachment = desired.attachment(network, endpoint, owner=OWNER, tso_of=network.segment.bridge)
     assert isinstance(attachment.link, Veth)
     host.links.drop_link(VETH)
     await host.links.ensure_veth(attachment.link)  # by a repair that was too quick
