@@ -84,13 +84,18 @@ class FakeLeaseStore:
         return removed is not None
 
     def add_lease(self, lease: Lease) -> asyncio.Future[bool]:
+        refused = None
         try:
             self._write()
-            leases = self.held[lease.pool]
-        except (StoreError, KeyError) as error:
+        except StoreError as error:
+            refused = error
+        if lease.pool not in self.held:
+            refused = refused or StoreError(f"the store has no pool {lease.pool}")
+        if refused is not None:
             done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            done.set_exception(StoreError(str(error)))
+            done.set_exception(refused)
             return done
+        leases = self.held[lease.pool]
         added = int(lease.address) not in leases
         if added:
             leases[int(lease.address)] = lease
