@@ -7,6 +7,7 @@ looked at a moment after each such call, and from time to time, for what people 
 
 import asyncio
 import logging
+import math
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,8 @@ from ovsdriver.service.endpoints import Endpoints
 log = logging.getLogger(__name__)
 
 AFTER_S = (1.0, 10.0)
-"""After a call that changes a sandbox: the first serves what is quick, the second all the rest."""
+"""After a call that changes a sandbox: the first serves what is quick, the last all the rest. While
+many containers come and go all but the last wait: those calls have more need of the processor."""
 
 AGAIN_S = 300.0
 """For what nobody tells us of. A look costs 3 ms of a processor."""
@@ -61,7 +63,9 @@ class SandboxWatch:
         self._after_s = after_s
         self._again_s = again_s
         self._gather_s = gather_s
-        self._due: list[tuple[float, str]] = []
+        self._due: list[tuple[float, str, bool]] = []
+        """When which sandbox is due, and whether it waits while others change."""
+        self._changed = -math.inf
         self._looked: dict[EndpointId, float] = {}
         self._missing: set[EndpointId] = set()
         self._woken = asyncio.Event()
@@ -88,8 +92,9 @@ class SandboxWatch:
 
     def soon(self, sandbox: str) -> None:
         """Look at all that is in a sandbox, in a moment and again later."""
-        now = self._clock()
-        self._due += [(now + pause, sandbox) for pause in self._after_s]
+        self._changed = now = self._clock()
+        last = max(self._after_s)
+        self._due += [(now + pause, sandbox, pause < last) for pause in self._after_s]
         self._woken.set()
 
     async def run(self) -> None:
@@ -133,9 +138,10 @@ class SandboxWatch:
 
     def _due_now(self) -> Sequence[Endpoint]:
         now = self._clock()
-        due = {sandbox for at, sandbox in self._due if at <= now}
-        self._due = [(at, sandbox) for at, sandbox in self._due if at > now]
-        soon = {sandbox for _, sandbox in self._due}
+        calm = now - self._changed >= min(self._after_s)
+        due = {sandbox for at, sandbox, waits in self._due if at <= now and (calm or not waits)}
+        self._due = [each for each in self._due if each[0] > now or (each[2] and not calm)]
+        soon = {sandbox for _, sandbox, _ in self._due}
         return [
             each
             for each in self._state.endpoints()
@@ -159,7 +165,9 @@ class SandboxWatch:
 
     def _pause(self) -> float:
         now = self._clock()
-        return max(0.0, min([self._again_s / 10, *(at - now for at, _ in self._due)]))
+        calm = self._changed + min(self._after_s)
+        due = (max(at, calm) if waits else at for at, _, waits in self._due)
+        return max(0.0, min([self._again_s / 10, *(at - now for at in due)]))
 
     def _forget(self) -> None:
         known = {each.id for each in self._state.endpoints() if each.sandbox is not None}

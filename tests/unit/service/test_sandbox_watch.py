@@ -59,6 +59,21 @@ async def test_a_sandbox_is_looked_at_after_each_call_that_changes_it(host: Host
     assert host.state.sandbox_link(EndpointId(FIRST)) is not None
 
 
+async def test_first_looks_wait_while_other_containers_come_and_go(host: Host) -> None:
+    looks = Looks(host)
+    await host.create_network()
+    await host.run_container(FIRST)
+    assert await looks.at(0.5) == []
+    await host.run_container(SECOND, sandbox="/netns/two")
+    assert await looks.at(1.4) == []
+    assert await looks.at(1.5) == [FIRST, SECOND]
+    looks.watch.soon("/netns/two")
+    looks.now += 9.0
+    looks.watch.soon(SANDBOX)
+    assert await looks.at(10) == [FIRST], "its last look does not wait"
+    assert await looks.at(11.5) == [FIRST, SECOND]
+
+
 async def test_what_nobody_tells_of_is_looked_at_from_time_to_time(host: Host) -> None:
     looks = Looks(host)
     await host.create_network()
