@@ -65,9 +65,10 @@ class Exchange:
 
     def _cut(self, work: asyncio.Task[None], undo_s: float) -> None:
         work.cancel()
-        self._timer = asyncio.get_running_loop().call_later(undo_s, self._give_up)
+        self._timer = asyncio.get_running_loop().call_later(undo_s, self.give_up)
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Wait no longer for the undoing of what was cut."""
         self.answer(self._too_late(undone=False))
 
     def _ended(self, work: asyncio.Task[None]) -> None:

@@ -109,7 +109,7 @@ class PluginServer:
         self._undo_s = undo_s
         self._body_limit = body_limit
         self._numbers = itertools.count(1)
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], Exchange] = {}
         self._sites: list[Site] = []
         self._others: list[AnyHttp] = []
         self._connections: set[PlainConnection] = set()
@@ -182,6 +182,8 @@ class PluginServer:
         for task in self._open:
             task.cancel()
         await self._finish(self._undo_s)
+        for exchange in tuple(self._open.values()):
+            exchange.give_up()
         for connection in tuple(self._connections):
             connection.close()
         for others in self._others:
@@ -231,8 +233,8 @@ class PluginServer:
         context.run(REQUEST.set, f"{next(self._numbers):x}")
         task = _started(self._work(calls, name, body, exchange), context)
         if not task.done():
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+            self._open[task] = exchange
+            task.add_done_callback(self._open.pop)
             context.run(exchange.bound, task, self._deadline_s, self._undo_s)
 
     async def _handle(
@@ -297,6 +299,9 @@ class PluginServer:
 
     def _too_late(self, name: str, *, undone: bool) -> Answer:
         state = "what it began is undone" if undone else "what it began is still being undone"
+        if self._draining:
+            text = f"{name}: ovsnet was stopped before this was done; {state}. Try again"
+            return _failure(504, text, "timeout")
         return _failure(
             504,
             f"{name}: not done within {self._deadline_s:g} s; {state}. Try again, and look at "

@@ -629,6 +629,9 @@ async def test_a_call_that_cannot_be_ended_is_told_and_left(
         async with asyncio.timeout(60):
             await begun.wait()
             await served.server.drain(0.05)
+            answer = await connection.reader.read()
+        assert b" 504 " in answer.partition(b"\r\n")[0]
+        assert b"ovsnet was stopped before this was done; what it began is still being" in answer
         assert any(record.msg == "server.calls-left" for record in caplog.records)
         release.set()
         await connection.close()
