@@ -79,6 +79,7 @@ def pytest_runtest_makereport(
     """Add the logs of the beds to the report of a test that failed."""
     report = yield
     if report.failed:
-        beds = [each for each in getattr(item, "funcargs", {}).values() if isinstance(each, Bed)]
+        given = [getattr(each, "bed", each) for each in getattr(item, "funcargs", {}).values()]
+        beds = [each for each in given if isinstance(each, Bed)]
         report.sections.extend(("logs of the bed", each.logs()) for each in beds)
     return report

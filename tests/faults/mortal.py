@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import wraps
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,9 @@ def wrap() -> None:
     """Put a point before each of them."""
     for kind, port in ADAPTERS:
         for name in changing(port):
-            setattr(kind, name, _awaited(f"{kind.__name__}.{name}", getattr(kind, name)))
+            method = getattr(kind, name)
+            wrapped = _awaited if iscoroutinefunction(method) else _called
+            setattr(kind, name, wrapped(f"{kind.__name__}.{name}", method))
     for place, name in ACTS:
         what = f"{place.__name__.rpartition('.')[2]}.{name}"
         setattr(place, name, _called(what, getattr(place, name)))

@@ -87,12 +87,19 @@ class Conversation:
         for network in self.networks:
             say(network_driver, "NetworkDriver.DeleteNetwork", NetworkID=network)
 
-    def _translated(self, value: Any) -> Any:
-        """Put our answers in place of the recorded ones, and leave out what we know nothing of."""
+    def _translated(self, value: Any, *, typed: bool = False) -> Any:
+        """Put our answers in place of the recorded ones, and leave out what we know nothing of.
+
+        Those are among what was ``typed`` alone: ``Pool`` is a member of Docker's own as well.
+        """
         if isinstance(value, dict):
-            return {k: self._translated(v) for k, v in value.items() if k not in STRANGE}
+            return {
+                k: self._translated(v, typed=typed or k == "Options")
+                for k, v in value.items()
+                if not (typed and k in STRANGE)
+            }
         if isinstance(value, list):
-            return [self._translated(each) for each in value]
+            return [self._translated(each, typed=typed) for each in value]
         return self._ours.get(value, value) if isinstance(value, str) else value
 
     def _learn(self, recorded: Mapping[str, Any], said: Said) -> None:

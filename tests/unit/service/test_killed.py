@@ -12,6 +12,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import wraps
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,11 @@ def fate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fate]:
             fate.reach()
             return found
 
-        return awaited
+        @wraps(method)
+        def begun(*arguments: Any, **named: Any) -> Awaitable[Any]:
+            return asyncio.ensure_future(awaited(*arguments, **named))
+
+        return awaited if iscoroutinefunction(method) else begun
 
     for kind, fulfilled in FULFILLED:
         for port in fulfilled:
