@@ -82,7 +82,7 @@ def test_killed_at_any_point_of_any_call_it_leaves_all_as_it_was(
         phase,
         dies=stand.dies,
         every=EVERY,
-        reference=lambda: kept.append(taken(bed)),
+        reference=lambda: kept.append(settled(bed)),
         as_it_was=lambda _, what: as_it_was(bed, kept[0], what),
     )
     assert kills > 0
@@ -101,7 +101,7 @@ def test_killed_at_any_point_of_a_repair_it_mends_all_the_next_time(
     bed = stand.bed
     life = Life(stand.docker, SCENES["nat"])
     life.started()
-    reference = taken(bed)
+    reference = settled(bed)
 
     def whole() -> bool:
         return not snapshot.difference(reference, taken(bed))
@@ -130,6 +130,21 @@ def taken(bed: Bed) -> snapshot.Snapshot:
         if not line.startswith("ipam_memory")  # who had a free address by name
     ]
     return found
+
+
+def settled(bed: Bed) -> snapshot.Snapshot:
+    """Return the same when each container's interface is noted, a second after its start."""
+
+    def noted() -> bool:
+        records = taken(bed)["records"]
+        links, endpoints = (
+            sum(line.startswith(f"{table}: ") for line in records)
+            for table in ("sandbox_link", "endpoint")
+        )
+        return links == endpoints
+
+    until(noted, "all interfaces are noted")
+    return taken(bed)
 
 
 def as_it_was(bed: MortalBed, reference: snapshot.Snapshot, what: str) -> None:
