@@ -30,7 +30,7 @@ from ipam.model import (
     Usage,
 )
 from ipam.service import Ipam, Surroundings
-from ipam.store import Contents, LeaseStore, StoredPool
+from ipam.store import Contents, LeaseStore, StoredPool, Told
 
 __all__ = [
     "DEFAULT_SPACE",
@@ -61,6 +61,7 @@ __all__ = [
     "StoreError",
     "StoredPool",
     "Surroundings",
+    "Told",
     "UnknownPoolError",
     "Usage",
 ]

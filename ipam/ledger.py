@@ -53,6 +53,8 @@ class Ledger:
     """In quarantine."""
     contested: Resting = field(default_factory=lambda: Resting(CONTESTED_S))
     """Somebody on the segment answers for them."""
+    quiet: bool = True
+    """:meth:`wake` would find nothing, as in most pools: nothing rests, no name is remembered."""
     _unsaid: Changes = field(default_factory=lambda: Changes([], []))
     _reserved_names: dict[str, set[int]] = field(default_factory=dict)
     """Several only if they were reserved before the pool was there."""
@@ -167,6 +169,7 @@ class Ledger:
 
     def contest(self, offset: int, now: float) -> None:
         """Note that somebody on the segment answers for an address."""
+        self.quiet = False
         self.contested.begin(offset, now)
         self.addresses.bar(offset)
 
@@ -195,15 +198,15 @@ class Ledger:
 
     def wake(self, now: float) -> None:
         """End what is over: quarantines, and memories of names that are too old."""
-        if not self.resting and not self.contested and not self.memories.named:
-            return  # as in most pools
-        rested = self.resting.wake(now) if self.resting else []
-        for offset in (*rested, *(self.contested.wake(now) if self.contested else ())):
+        rested = self.resting.wake(now)
+        for offset in (*rested, *self.contested.wake(now)):
             self._unbar(offset)
         changes = self._keep_no_more(self.memories.outdated(now))
         blank = [self.address(offset) for offset in rested if offset not in self.memories]
         self._unsaid.remember.extend(changes.remember)
         self._unsaid.forget.extend(changes.forget + blank)
+        timed = self.resting or self.contested or self.memories.named
+        self.quiet = not (timed or self._unsaid.remember or self._unsaid.forget)
 
     def unsaid(self) -> Changes:
         """Return, once, what the store has to hear of :meth:`wake`."""
@@ -262,6 +265,7 @@ class Ledger:
         return changes if rests else Changes([memory, *changes.remember], changes.forget)
 
     def _rest(self, offset: int, since: float) -> None:
+        self.quiet = False
         self.resting.begin(offset, since)
         self.addresses.bar(offset)
 
@@ -284,6 +288,7 @@ class Ledger:
         return changes
 
     def _keep(self, offset: int, note: Note) -> Changes:
+        self.quiet = False
         self.addresses.keep(offset)
         return self._keep_no_more(self.memories.note(offset, note))
 

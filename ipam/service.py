@@ -14,6 +14,7 @@ to its end in a task of its own, and what was asked for and is wanted no more is
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -43,7 +44,7 @@ from ipam.probing import Prober, Probing
 from ipam.reserving import Reserving
 from ipam.spaces import Spaces
 from ipam.store import LeaseStore, StoredPool
-from ipam.tasks import Tasks
+from ipam.tasks import Tasks, unfinished
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ class Ipam:
         self._reserving = Reserving(
             reservations, store=store, spaces=spaces, pools=self._pools, clock=clock
         )
-        self._recent: dict[tuple[PoolId, int], Lease] = {}
+        # Of an ordinary dictionary the first key costs a walk over all that were before it.
+        self._recent: OrderedDict[tuple[PoolId, int], Lease] = OrderedDict()
         self._tasks = Tasks()
 
     @classmethod
@@ -405,8 +407,9 @@ class Ipam:
         return ledger
 
     def _wake(self, ledger: Ledger) -> None:
-        ledger.wake(self._clock())
-        self._remember(ledger, ledger.unsaid())
+        if not ledger.quiet:
+            ledger.wake(self._clock())
+            self._remember(ledger, ledger.unsaid())
 
     def _check_overlap(self, space: str, subnet: IPNetwork) -> None:
         other = self._spaces.overlapping(space, subnet)
@@ -425,15 +428,12 @@ class Ipam:
             offset = await self._wanted(ledger, request.address, request)
         else:
             self._wake(ledger)
-            offset = await self._chosen(ledger, request)
+            chosen = ledger.choose(request.kind, request.name)
+            if chosen is None:
+                raise await self._full(ledger, request.kind)
+            offset = chosen
         if ledger.pool.probe and self._probing is not None and request.kind is LeaseKind.ENDPOINT:
             return await self._probing.free(ledger, request, offset)
-        return offset
-
-    async def _chosen(self, ledger: Ledger, request: AddressRequest) -> int:
-        offset = ledger.choose(request.kind, request.name)
-        if offset is None:
-            raise await self._full(ledger, request.kind)
         return offset
 
     async def _wanted(self, ledger: Ledger, address: IPAddress, request: AddressRequest) -> int:
@@ -559,39 +559,43 @@ class Ipam:
         """
         note = ledger.begin(offset, lease)
         self._spaces.hold(ledger.pool.space, 1)
-        stored = self._store.add_lease(lease)
-        settled: asyncio.Future[bool] = stored.get_loop().create_future()
+        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-        def settle(_: asyncio.Future[bool]) -> None:
-            error = stored.exception()
+        def told(added: bool, error: BaseException | None) -> None:
             if error is not None:
                 ledger.fail(offset, note)
                 self._count(ledger, -1)
-                if not settled.done():
-                    settled.set_exception(error)
-                return
-            added = stored.result()
-            ledger.succeed(offset, lease if added else None)
-            if added:
-                self._know(offset, lease)
-            if note is not None and not remembered(lease):
-                self._remember(ledger, Changes([], [lease.address]))
-            if not settled.done():
-                settled.set_result(added)
+            else:
+                ledger.succeed(offset, lease if added else None)
+                if added:
+                    self._know(offset, lease)
+                if note is not None and not remembered(lease):
+                    self._remember(ledger, Changes([], [lease.address]))
+            self._pass_on(outcome, lease, added, error)
+            self._tasks.end()
 
-        stored.add_done_callback(settle)
-        self._tasks.watch(stored)
+        self._tasks.begin()
+        self._store.add_lease(lease, told)
         try:
-            return await settled
+            return await outcome
         except asyncio.CancelledError:
-            self._tasks.in_background(self._unwanted(stored, lease))
+            # Cancelled in the moment in which it was told, so the outcome is there all the same.
+            if not outcome.cancelled() and outcome.exception() is None and outcome.result():
+                self._tasks.in_background(self._give_back(lease))
             raise
 
-    async def _unwanted(self, stored: asyncio.Future[bool], lease: Lease) -> None:
-        """Give back what nobody waits for any more, once it is in the store."""
-        await asyncio.wait([stored])
-        if stored.result():
-            await self._give_back(lease)
+    def _pass_on(
+        self, outcome: asyncio.Future[bool], lease: Lease, added: bool, error: BaseException | None
+    ) -> None:
+        if not outcome.cancelled():
+            if error is None:
+                outcome.set_result(added)
+            else:
+                outcome.set_exception(error)
+        elif error is not None:
+            unfinished(error)
+        elif added:
+            self._tasks.in_background(self._give_back(lease))
 
     async def _give_back(self, lease: Lease) -> None:
         await self.release_address(lease.pool, lease.address, serial=lease.serial)
@@ -623,7 +627,7 @@ class Ipam:
     def _know(self, offset: int, lease: Lease) -> None:
         self._recent[(lease.pool, offset)] = lease
         if len(self._recent) > _RECENT:
-            del self._recent[next(iter(self._recent))]
+            self._recent.popitem(last=False)
 
     def _remember(self, ledger: Ledger, changes: Changes) -> None:
         """Write down in the background who had which address: nobody waits for that."""

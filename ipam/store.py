@@ -5,8 +5,7 @@ nothing but one thing: an address has at most one holder, whoever asks first. Ev
 chosen is chosen above.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,6 +38,10 @@ class Contents:
     reservations: Sequence[Reservation] = ()
 
 
+Told = Callable[[bool, BaseException | None], None]
+"""Hears what came of a call; with an exception the rest means nothing. It does not raise."""
+
+
 class LeaseStore(Protocol):
     """Pools and leases, durable.
 
@@ -59,11 +62,11 @@ class LeaseStore(Protocol):
         """Drop a pool and all its leases; False if it is not there."""
         ...
 
-    def add_lease(self, lease: Lease) -> asyncio.Future[bool]:
+    def add_lease(self, lease: Lease, told: Told) -> None:
         """Keep a new lease; False if the address has a holder. StoreError without its pool.
 
-        It goes on whether somebody waits or not. A future and no coroutine: a task for each of
-        thousands a second would cost as much as all the rest.
+        ``told`` is called once, later, on the loop, in the order of the calls. It is not awaited,
+        because of thousands a second a task and a future would cost more than all the rest.
         """
         ...
 

@@ -18,12 +18,20 @@ class Tasks:
     """The tasks of one IPAM: none is lost, and all have ended before the store is closed."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._begun = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def ended(self) -> None:
         """Wait until none is left, those that these begin included."""
-        while unended := [task for task in self._tasks if not task.done()]:
-            await asyncio.wait(unended)
+        while True:
+            await self._idle.wait()
+            unended = [task for task in self._tasks if not task.done()]
+            if unended:
+                await asyncio.wait(unended)
+            elif not self._begun:
+                return
 
     async def to_its_end(self, work: Coroutine[Any, Any, T], *, undo: Undo | None = None) -> T:
         """Do ``work`` in a task of its own, and ``undo`` it if the caller does not wait for it."""
@@ -36,10 +44,17 @@ class Tasks:
             self.in_background(_ended(task, undo))
             raise
 
-    def watch(self, work: asyncio.Future[Any]) -> None:
-        """Count work as unended that goes on by itself."""
-        self._tasks.add(work)
-        work.add_done_callback(self._tasks.discard)
+    def begin(self) -> None:
+        """Count something as unended that goes on by itself."""
+        if not self._begun:
+            self._idle.clear()
+        self._begun += 1
+
+    def end(self) -> None:
+        """Count one of them as ended."""
+        self._begun -= 1
+        if not self._begun:
+            self._idle.set()
 
     def in_background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do ``work``, for which nobody waits; what it cannot do is logged."""
@@ -47,8 +62,14 @@ class Tasks:
 
     def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
-        self.watch(task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
+
+
+def unfinished(error: BaseException) -> None:
+    """Log why something for which nobody waits was not done."""
+    log.warning("ipam.unfinished", extra={"why": str(error)})
 
 
 async def _ended(task: asyncio.Task[Any], undo: Undo | None) -> None:
@@ -61,4 +82,4 @@ async def _logged(work: Coroutine[Any, Any, object]) -> None:
     try:
         await work
     except IpamError as error:
-        log.warning("ipam.unfinished", extra={"why": str(error)})
+        unfinished(error)

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from ipam import (
     Reservation,
     StoredPool,
     StoreError,
+    Told,
 )
 from ipam.bitmap import fill, pack
 from ovsdriver.adapters.lease_rows import (
@@ -65,11 +67,14 @@ _GATEWAYS = """
     SELECT pool, offset_high, offset, serial, kind, wanted, name, created
     FROM ipam_lease WHERE kind = 'gateway'
 """
-_ADD_LEASE = """
+_ADD_LEASES = """
     INSERT INTO ipam_lease (serial, pool, offset_high, offset, kind, wanted, name, created)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES {rows}
     ON CONFLICT (pool, offset_high, offset) DO NOTHING
 """
+_ROWS_AT_ONCE = 64
+"""Of a statement that puts in many. Statements are of powers of two rows, so they stay few."""
+_THERE = "SELECT 1 FROM ipam_lease WHERE serial = ?"
 _REMOVE_LEASE = """
     DELETE FROM ipam_lease
     WHERE pool = ? AND offset_high = ? AND offset = ? AND (? IS NULL OR serial = ?)
@@ -154,16 +159,14 @@ class SqliteLeases:
         self._keys.pop(pool, None)
         return removed > 0
 
-    def add_lease(self, lease: Lease) -> asyncio.Future[bool]:
+    def add_lease(self, lease: Lease, told: Told) -> None:
         """Keep a new lease; False if the address has a holder. StoreError without its pool."""
         key = self._keys.get(lease.pool)
         if key is None:
-            missing: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            missing.set_exception(
-                StoreError(f"the store has no pool {lease.pool}; nothing was given")
-            )
-            return missing
-        values = (
+            missing = StoreError(f"the store has no pool {lease.pool}; nothing was given")
+            asyncio.get_running_loop().call_soon(told, False, missing)
+            return
+        row = (
             lease.serial,
             *key.place(lease.address),
             lease.kind.value,
@@ -171,9 +174,7 @@ class SqliteLeases:
             lease.name,
             lease.created,
         )
-        return self._database.write(
-            lambda c: c.execute(_ADD_LEASE, values).rowcount > 0, as_error=_store_error
-        )
+        self._database.write_alike(_add_leases, row, told, as_error=_store_error)
 
     async def remove_lease(
         self,
@@ -289,6 +290,27 @@ def _store_error(error: BaseException) -> BaseException:
     translated = StoreError(str(error))
     translated.__cause__ = error
     return translated
+
+
+def _add_leases(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[bool]:
+    """Put in rows, and return which ones; the others' addresses have a holder."""
+    added: list[bool] = []
+    while len(added) < len(rows):
+        left = len(rows) - len(added)
+        number = min(_ROWS_AT_ONCE, 1 << (left.bit_length() - 1))
+        some = rows[len(added) : len(added) + number]
+        values = list(chain.from_iterable(some))
+        if connection.execute(_adding(number), values).rowcount == number:
+            added += [True] * number
+        else:  # seldom: another user of the store
+            there = (connection.execute(_THERE, (serial,)).fetchone() for serial, *_ in some)
+            added += [row is not None for row in there]
+    return added
+
+
+@cache
+def _adding(number: int) -> str:
+    return _ADD_LEASES.format(rows=", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * number))
 
 
 def stored_pools(connection: sqlite3.Connection) -> list[tuple[Key, StoredPool]]:

@@ -10,11 +10,12 @@ Everything here that is not the writer thread's belongs to the event loop, so th
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ovsdriver.adapters import storefile
 from ovsdriver.adapters.worker import Raised, Worker, settle
@@ -28,6 +29,13 @@ log = logging.getLogger(__name__)
 Unit = Callable[[sqlite3.Connection], T]
 """Runs on the writer thread. Statements only: no BEGIN, COMMIT or savepoint of its own, and nothing
 that would be wrong a second time, for what it did may be undone and done again."""
+
+Alike = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
+"""A unit for many: runs with what was given for each of those that follow each other, and returns
+what each is told, in that order. One statement for fifty rows costs a third of fifty statements."""
+
+Told = Callable[[Any, BaseException | None], None]
+"""Hears on the loop what a unit returned, or what it raised. It raises nothing itself."""
 
 AsError = Callable[[BaseException], BaseException]
 
@@ -43,11 +51,10 @@ BUSY_TIMEOUT_S = 2.0
 """How long a commit waits for another process that holds the file's write lock."""
 
 
-@dataclass(slots=True)
-class _Write(Generic[T]):
-    unit: Unit[T]
-    done: asyncio.Future[T]
-    then: Callable[[T], object] | None
+class _Write(NamedTuple):
+    alike: Alike
+    given: Any
+    told: Told
     as_error: AsError
 
 
@@ -60,7 +67,7 @@ class Database:
         self._busy_timeout_s = busy_timeout_s
         self._loop = asyncio.get_running_loop()
         self._writer = Worker("store")
-        self._waiting: list[_Write[Any]] = []
+        self._waiting: list[_Write] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -120,12 +127,22 @@ class Database:
         if self._closed:
             future.set_exception(as_error(_closed(self._path)))
             return future
-        self._waiting.append(_Write(unit, future, then, as_error))
-        if self._idle.is_set():
-            self._idle.clear()
-            # Not at once: what else becomes runnable in this turn of the loop shares the commit.
-            self._loop.call_soon(self._flush)
+        self._queue(_Write(_alone, unit, partial(_settle, future, then), as_error))
         return future
+
+    def write_alike(
+        self, alike: Alike, given: Any, told: Told, *, as_error: AsError = same
+    ) -> None:
+        """Queue what may be done at once with more of the same, and be told what came of it.
+
+        It is as if each were a unit of its own, in the order in which they came; ``alike`` may
+        be called again with fewer. ``told`` is called as ``then`` of :meth:`write`, but also with
+        an error: of thousands a second a future for each would be the dearest part.
+        """
+        if self._closed:
+            self._loop.call_soon(told, None, as_error(_closed(self._path)))
+            return
+        self._queue(_Write(alike, given, told, as_error))
 
     async def read(self, unit: Unit[T]) -> T:
         """Run ``unit``, which only reads, on the writer thread between two commits.
@@ -160,18 +177,23 @@ class Database:
             self._writer.end()
         return self._ended
 
+    def _queue(self, write: _Write) -> None:
+        self._waiting.append(write)
+        if self._idle.is_set():
+            self._idle.clear()
+            # Not at once: what else becomes runnable in this turn of the loop shares the commit.
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         batch, self._waiting = self._waiting, []
         self._writer.do(partial(self._commit, batch))
 
-    def _committed(self, batch: list[_Write[Any]], outcomes: list[Any]) -> None:
+    def _committed(self, batch: list[_Write], outcomes: list[Any]) -> None:
         for write, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Raised):
-                settle(write.done, Raised(write.as_error(outcome.error)))
-                continue
-            if write.then is not None:
-                write.then(outcome)
-            settle(write.done, outcome)
+                write.told(None, write.as_error(outcome.error))
+            else:
+                write.told(outcome, None)
         # Behind the callers that were just woken, so that what they write next comes along.
         self._loop.call_soon(self._next)
 
@@ -204,7 +226,7 @@ class Database:
         assert self._connection is not None  # noqa: S101 - open() hands out no other
         return self._connection
 
-    def _commit(self, batch: list[_Write[Any]]) -> None:
+    def _commit(self, batch: list[_Write]) -> None:
         connection = self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -218,25 +240,28 @@ class Database:
             self.commits += 1
         self._writer.tell(self._committed, batch, outcomes)
 
-    def _run_all(self, connection: sqlite3.Connection, batch: list[_Write[Any]]) -> list[Any]:
+    def _run_all(self, connection: sqlite3.Connection, batch: list[_Write]) -> list[Any]:
         """Run a batch as it is; only if a unit raises, each again in a savepoint of its own.
 
         That is seldom, and two savepoint statements cost as much as what is between them.
         """
+        outcomes: list[Any] = []
         try:
-            return [each.unit(connection) for each in batch]
+            for alike, some in groupby(batch, key=_alike):
+                outcomes += alike(connection, [each.given for each in some])
         except Exception:
             if not connection.in_transaction:
                 raise
             connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
-            return [self._run(connection, each.unit) for each in batch]
+            return [self._run(connection, each) for each in batch]
+        return outcomes
 
-    def _run(self, connection: sqlite3.Connection, unit: Unit[Any]) -> Any:
-        """Return what ``unit`` returned or raised; raise if the whole transaction is lost."""
+    def _run(self, connection: sqlite3.Connection, write: _Write) -> Any:
+        """Return what one unit returned or raised; raise if the whole transaction is lost."""
         connection.execute("SAVEPOINT unit")
         try:
-            result = unit(connection)
+            (result,) = write.alike(connection, [write.given])
         except Exception as error:
             if not connection.in_transaction:
                 # After some errors (disk full, I/O) SQLite rolls everything back by itself
@@ -255,6 +280,27 @@ class Database:
             translated.__cause__ = error
             return translated
         return error
+
+
+_alike = attrgetter("alike")
+
+
+def _alone(connection: sqlite3.Connection, units: Sequence[Unit[Any]]) -> Sequence[Any]:
+    return [unit(connection) for unit in units]
+
+
+def _settle(
+    future: asyncio.Future[T],
+    then: Callable[[T], object] | None,
+    result: T,
+    error: BaseException | None,
+) -> None:
+    if error is not None:
+        settle(future, Raised(error))
+        return
+    if then is not None:
+        then(result)
+    settle(future, result)
 
 
 def _closed(path: Path) -> UnavailableError:

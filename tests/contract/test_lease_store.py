@@ -74,6 +74,21 @@ async def store(reopen: Reopen) -> LeaseStore:
     return store
 
 
+def add(store: LeaseStore, lease: Lease) -> asyncio.Future[bool]:
+    """Return the future of what the store tells."""
+    outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def told(added: bool, error: BaseException | None) -> None:
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(added)
+
+    store.add_lease(lease, told)
+    assert not outcome.done(), "told before it was asked for"
+    return outcome
+
+
 def at(address: str, serial: int, **changes) -> Lease:
     return replace(LEASE, address=IPAddress(address), serial=serial, **changes)
 
@@ -118,7 +133,7 @@ async def test_a_space_has_a_subnet_once(store):
 
 async def test_a_removed_pool_is_gone_with_its_leases(store, reopen):
     await store.add_pool(POOL)
-    await store.add_lease(LEASE)
+    await add(store, LEASE)
     assert await store.remove_pool(POOL.id)
     assert not await store.remove_pool(POOL.id)
     assert await store.lease(POOL.id, LEASE.address) is None
@@ -132,7 +147,7 @@ async def test_leases_come_back_as_they_were(store, reopen):
     await store.add_pool(POOL)
     leases = [LEASE, at("10.40.5.2", 2, name="", wanted=False), at("10.40.9.9", 3, name="Zoë ☃")]
     for lease in leases:
-        assert await store.add_lease(lease)
+        assert await add(store, lease)
     for opened in range(2):
         store = (await reloaded(reopen))[0] if opened else store
         assert list(await store.leases(POOL.id)) == leases
@@ -145,7 +160,7 @@ async def test_a_load_tells_which_addresses_are_taken_and_who_is_the_gateway(sto
     await store.add_pool(POOL6)
     gateway = at("10.40.0.1", 2, kind=LeaseKind.GATEWAY)
     for lease in (LEASE, gateway, at("10.40.255.254", 4, kind=LeaseKind.AUX)):
-        await store.add_lease(lease)
+        await add(store, lease)
     _, contents = await reloaded(reopen)
     assert taken(contents, POOL) == ["10.40.0.1", "10.40.5.1", "10.40.255.254"]
     assert [each.gateway for each in contents.pools] == [gateway, None]
@@ -159,8 +174,8 @@ async def test_far_addresses_of_large_ipv6_pools_are_kept_in_their_order(store, 
     ]
     leases = [at(each, n, pool=POOL6.id) for n, each in enumerate(addresses, start=1)]
     for lease in reversed(leases):
-        assert await store.add_lease(lease)
-        assert not await store.add_lease(replace(lease, serial=lease.serial + 100))
+        assert await add(store, lease)
+        assert not await add(store, replace(lease, serial=lease.serial + 100))
     again, contents = await reloaded(reopen)
     assert taken(contents, POOL6) == addresses
     assert list(await again.leases(POOL6.id)) == leases
@@ -171,14 +186,14 @@ async def test_far_addresses_of_large_ipv6_pools_are_kept_in_their_order(store, 
 
 async def test_an_address_has_one_holder(store):
     await store.add_pool(POOL)
-    assert await store.add_lease(LEASE)
-    assert not await store.add_lease(replace(LEASE, serial=9, name="db"))
+    assert await add(store, LEASE)
+    assert not await add(store, replace(LEASE, serial=9, name="db"))
     assert await store.lease(POOL.id, LEASE.address) == LEASE
 
 
 async def test_of_many_at_once_who_want_one_address_one_gets_it(store):
     await store.add_pool(POOL)
-    outcomes = await asyncio.gather(*(store.add_lease(at("10.40.5.1", n)) for n in range(1, 20)))
+    outcomes = await asyncio.gather(*(add(store, at("10.40.5.1", n)) for n in range(1, 20)))
     assert outcomes == [True] + [False] * 18
 
 
@@ -186,20 +201,20 @@ async def test_the_same_address_in_two_pools_has_two_holders(store):
     other = replace(POOL, id=PoolId("other"), space="blue")
     for pool in (POOL, other):
         await store.add_pool(pool)
-    assert await store.add_lease(LEASE)
-    assert await store.add_lease(replace(LEASE, pool=other.id, serial=2))
+    assert await add(store, LEASE)
+    assert await add(store, replace(LEASE, pool=other.id, serial=2))
     assert await store.remove_lease(POOL.id, LEASE.address)
     assert await store.lease(other.id, LEASE.address) is not None
 
 
 async def test_a_lease_without_its_pool_is_an_error(store):
     with pytest.raises(StoreError, match="no pool"):
-        await store.add_lease(LEASE)
+        await add(store, LEASE)
 
 
 async def test_removing_a_lease_twice_removes_it_once(store, reopen):
     await store.add_pool(POOL)
-    await store.add_lease(LEASE)
+    await add(store, LEASE)
     assert await store.remove_lease(POOL.id, LEASE.address) == LEASE
     assert await store.remove_lease(POOL.id, LEASE.address) is None
     assert await store.remove_lease(PoolId("nonsense"), LEASE.address) is None
@@ -210,7 +225,7 @@ async def test_removing_a_lease_twice_removes_it_once(store, reopen):
 
 async def test_removing_a_lease_by_its_serial_spares_another_one(store):
     await store.add_pool(POOL)
-    await store.add_lease(LEASE)
+    await add(store, LEASE)
     assert await store.remove_lease(POOL.id, LEASE.address, serial=LEASE.serial + 1) is None
     assert await store.lease(POOL.id, LEASE.address) == LEASE
     assert await store.remove_lease(POOL.id, LEASE.address, serial=LEASE.serial) == LEASE
@@ -219,14 +234,14 @@ async def test_removing_a_lease_by_its_serial_spares_another_one(store):
 async def test_writes_take_effect_in_the_order_in_which_they_were_called(store, reopen):
     await store.add_pool(POOL)
 
-    async def add(lease: Lease) -> bool:
-        return await store.add_lease(lease)
+    async def adding(lease: Lease) -> bool:
+        return await add(store, lease)
 
     outcomes = await asyncio.gather(
-        add(LEASE),
+        adding(LEASE),
         store.remove_lease(POOL.id, LEASE.address),
-        add(replace(LEASE, serial=2)),
-        add(replace(LEASE, serial=3)),
+        adding(replace(LEASE, serial=2)),
+        adding(replace(LEASE, serial=3)),
         store.remove_pool(POOL.id),
         store.add_pool(POOL),
     )
@@ -280,7 +295,7 @@ async def test_a_pools_memories_go_with_it(store, reopen):
 async def test_leases_are_read_in_parts(store):
     await store.add_pool(POOL)
     leases = [at(f"10.40.5.{n}", n) for n in range(1, 8)]
-    await asyncio.gather(*(store.add_lease(lease) for lease in leases))
+    await asyncio.gather(*(add(store, lease) for lease in leases))
     assert list(await store.leases(POOL.id, limit=3)) == leases[:3]
     assert list(await store.leases(POOL.id, after=leases[2].address, limit=3)) == leases[3:6]
     assert list(await store.leases(POOL.id, after=leases[2].address)) == leases[3:]
@@ -291,8 +306,8 @@ async def test_leases_are_read_in_parts(store):
 async def test_a_few_names_are_told_the_lowest_addresses_first(store):
     await store.add_pool(POOL)
     for number in (9, 3, 1, 4, 2):
-        await store.add_lease(at(f"10.40.5.{number}", number, name=f"web{number}"))
-    await store.add_lease(at("10.40.5.0", 10, name=""))
+        await add(store, at(f"10.40.5.{number}", number, name=f"web{number}"))
+    await add(store, at("10.40.5.0", 10, name=""))
     assert list(await store.names(POOL.id, most=3)) == ["web1", "web2", "web3"]
     assert list(await store.names(POOL.id, most=9)) == ["web1", "web2", "web3", "web4", "web9"]
     assert list(await store.names(PoolId("nonsense"), most=3)) == []
@@ -302,7 +317,7 @@ async def test_a_load_tells_how_many_addresses_are_kept_without_an_endpoint(stor
     await store.add_pool(POOL)
     await store.add_pool(POOL6)
     for number, kind in enumerate((*LeaseKind, LeaseKind.AUX), start=1):
-        await store.add_lease(at(f"10.40.5.{number}", number, kind=kind))
+        await add(store, at(f"10.40.5.{number}", number, kind=kind))
     contents = await (await reopen()).load()
     assert [each.auxiliary for each in contents.pools] == [2, 0]
 
@@ -318,7 +333,7 @@ async def test_fifty_leases_at_once_share_a_commit(tmp_path):
     database, store = await sqlite_store(tmp_path / "state.db")
     await store.add_pool(POOL)
     before = database.commits
-    await asyncio.gather(*(store.add_lease(at(f"10.40.5.{n}", n)) for n in range(1, 51)))
+    await asyncio.gather(*(add(store, at(f"10.40.5.{n}", n)) for n in range(1, 51)))
     assert database.commits == before + 1
     await database.close()
 
@@ -329,7 +344,7 @@ async def test_a_closed_file_is_an_error_of_the_store(tmp_path):
     await database.close()
     for call in (
         store.load(),
-        store.add_lease(LEASE),
+        add(store, LEASE),
         store.remove_lease(POOL.id, LEASE.address),
         store.lease(POOL.id, LEASE.address),
         store.leases(POOL.id),
@@ -341,12 +356,32 @@ async def test_a_closed_file_is_an_error_of_the_store(tmp_path):
             await call
 
 
+async def test_among_many_at_once_only_a_held_or_refused_one_is_not_kept(tmp_path):
+    database, store = await sqlite_store(tmp_path / "state.db")
+    await store.add_pool(POOL)
+    await add(store, at("10.40.0.1", 1, kind=LeaseKind.GATEWAY))
+    await add(store, at("10.40.5.40", 2))
+    before = database.commits
+    many = [at(f"10.40.5.{number}", 100 + number) for number in range(1, 101)]
+    outcomes = await asyncio.gather(*(add(store, each) for each in many))
+    assert [n for n, added in enumerate(outcomes, start=1) if not added] == [40]
+    second_gateway = at("10.40.0.2", 3, kind=LeaseKind.GATEWAY)
+    many = [at(f"10.40.6.{number}", 300 + number) for number in range(1, 101)]
+    many[70:70] = [second_gateway]
+    outcomes = await asyncio.gather(*(add(store, each) for each in many), return_exceptions=True)
+    assert isinstance(outcomes.pop(70), StoreError)
+    assert outcomes == [True] * 100
+    assert database.commits == before + 2
+    assert len(await store.leases(POOL.id)) == 2 + 99 + 100
+    await database.close()
+
+
 async def test_what_a_constraint_refuses_is_an_error_of_the_store(tmp_path):
     database, store = await sqlite_store(tmp_path / "state.db")
     await store.add_pool(POOL)
-    await store.add_lease(at("10.40.0.1", 1, kind=LeaseKind.GATEWAY))
+    await add(store, at("10.40.0.1", 1, kind=LeaseKind.GATEWAY))
     with pytest.raises(StoreError, match="UNIQUE"):
-        await store.add_lease(at("10.40.0.2", 2, kind=LeaseKind.GATEWAY))
+        await add(store, at("10.40.0.2", 2, kind=LeaseKind.GATEWAY))
     assert await store.lease(POOL.id, IPAddress("10.40.0.2")) is None
     await database.close()
 
@@ -364,7 +399,7 @@ async def test_what_is_taken_is_read_in_pieces_with_and_without_gaps(tmp_path, m
         replace(LEASE, pool=POOL6.id, address=IPAddress(first + each), serial=serial)
         for serial, each in enumerate(sorted(offsets, key=lambda _: choose.random()), start=1)
     ]
-    assert all(await asyncio.gather(*map(store.add_lease, leases)))
+    assert all(await asyncio.gather(*(add(store, each) for each in leases)))
     contents = await store.load()
     assert taken(contents, POOL6) == [str(IPAddress(first + each)) for each in sorted(offsets)]
     await database.close()
@@ -430,7 +465,7 @@ async def test_a_row_without_a_meaning_is_an_error_and_the_file_is_kept(tmp_path
 async def test_the_tables_refuse_what_must_not_be(tmp_path, statement):
     database, store = await sqlite_store(tmp_path / "state.db")
     await store.add_pool(POOL)
-    await store.add_lease(at("10.40.0.1", 1, kind=LeaseKind.GATEWAY))
+    await add(store, at("10.40.0.1", 1, kind=LeaseKind.GATEWAY))
     with pytest.raises(sqlite3.IntegrityError):
         await database.write(lambda c: c.execute(statement).rowcount)
     await database.close()
@@ -456,7 +491,7 @@ async def test_an_address_that_goes_into_quarantine_is_remembered_with_its_relea
     plain = at("10.40.5.2", 2, name="", wanted=False)
     gateway = at("10.40.0.1", 3, kind=LeaseKind.GATEWAY)
     for lease in (LEASE, plain, gateway):
-        await store.add_lease(lease)
+        await add(store, lease)
     for lease, since in ((LEASE, 10.5), (plain, 20.0), (gateway, 30.0)):
         assert await store.remove_lease(POOL.id, lease.address, since=since) == lease
     _, contents = await reloaded(reopen)
@@ -469,7 +504,7 @@ async def test_an_address_that_goes_into_quarantine_is_remembered_with_its_relea
 
 async def test_a_release_of_another_lease_leaves_no_memory(store, reopen):
     await store.add_pool(POOL)
-    await store.add_lease(LEASE)
+    await add(store, LEASE)
     assert await store.remove_lease(POOL.id, LEASE.address, serial=7, since=1.0) is None
     assert await store.remove_lease(POOL.id, IPAddress("10.40.5.9"), since=1.0) is None
     _, contents = await reloaded(reopen)

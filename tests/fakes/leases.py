@@ -15,6 +15,7 @@ from ipam import (
     Reservation,
     StoredPool,
     StoreError,
+    Told,
 )
 from ipam.bitmap import pack
 
@@ -37,6 +38,7 @@ class FakeLeaseStore:
         self.writes = 0
         self.reads = 0
         self._epoch = 0
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def load(self) -> Contents:
         self._epoch += 1
@@ -83,26 +85,30 @@ class FakeLeaseStore:
         await self.gate.wait()
         return removed is not None
 
-    def add_lease(self, lease: Lease) -> asyncio.Future[bool]:
-        refused = None
+    def add_lease(self, lease: Lease, told: Told) -> None:
+        added, refused = False, None
         try:
-            self._write()
+            added = self._add_lease(lease)
         except StoreError as error:
             refused = error
+
+        async def tell() -> None:
+            if refused is None:
+                await self.gate.wait()
+            told(added, refused)
+
+        telling = asyncio.get_running_loop().create_task(tell())
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    def _add_lease(self, lease: Lease) -> bool:
+        self._write()
         if lease.pool not in self.held:
-            refused = refused or StoreError(f"the store has no pool {lease.pool}")
-        if refused is not None:
-            done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            done.set_exception(refused)
-            return done
+            raise StoreError(f"the store has no pool {lease.pool}")
         leases = self.held[lease.pool]
         added = int(lease.address) not in leases
         if added:
             leases[int(lease.address)] = lease
-        return asyncio.ensure_future(self._through_the_gate(added))
-
-    async def _through_the_gate(self, added: bool) -> bool:
-        await self.gate.wait()
         return added
 
     async def remove_lease(

@@ -11,6 +11,7 @@ from ipam import (
     AddressError,
     AddressRequest,
     ExhaustedError,
+    Lease,
     LeaseKind,
     OverlapError,
     PoolId,
@@ -218,6 +219,23 @@ async def test_a_request_whose_caller_gave_up_leaves_no_lease(ipam, pool, store)
     await ipam.close()
     assert (ipam.usage(pool).held, store.held[pool]) == (0, {})
     assert str((await ipam.request_address(any_address(pool))).address) == "10.40.0.1"
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_caller_that_gives_up_around_the_commit_has_the_lease_or_leaves_none(
+    ipam, pool, store, turns
+):
+    store.gate.clear()
+    request = await begun(ipam.request_address(any_address(pool)))
+    store.gate.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    request.cancel()
+    (outcome,) = await asyncio.gather(request, return_exceptions=True)
+    await ipam.close()
+    had = isinstance(outcome, Lease)
+    assert had or isinstance(outcome, asyncio.CancelledError)
+    assert (ipam.usage(pool).held, len(store.held[pool])) == (had, had)
 
 
 async def test_while_a_given_up_request_is_being_ended_its_address_is_given_to_nobody(

@@ -1,7 +1,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -176,6 +176,61 @@ async def test_what_follows_a_commit_comes_without_a_caller_but_not_after_a_refu
         await refused
     assert kept == ["a"]
     assert keys_on_disk(database.path) == {"a"}
+
+
+class Told:
+    """Notes what each unit was told, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.heard: dict[str, object] = {}
+
+    def put_all(self, connection: sqlite3.Connection, given: Sequence[str]) -> list[str]:
+        self.calls.append(len(given))
+        rows = [(key, "") for key in given]
+        connection.executemany("INSERT INTO note (key, value) VALUES (?, ?)", rows)
+        return [key.upper() for key in given]
+
+    def submit(self, database: Database, key: str) -> None:
+        def told(result: object, error: BaseException | None) -> None:
+            self.heard[key] = result if error is None else error
+
+        database.write_alike(self.put_all, key, told)
+        assert key not in self.heard, "it was not asked for in full yet"
+
+
+async def test_what_is_alike_and_follows_each_other_is_done_at_once(database: Database):
+    told = Told()
+    for key in "abc":
+        told.submit(database, key)
+    between = database.write(lambda c: sorted(keys(c)))
+    for key in "de":
+        told.submit(database, key)
+    assert await between == ["a", "b", "c"]
+    await database.read(keys)
+    assert list(told.heard.items()) == [(key, key.upper()) for key in "abcde"]
+    assert (told.calls, database.commits) == ([3, 2], 1)
+
+
+async def test_of_what_is_alike_only_the_one_that_is_refused_hears_it(database: Database):
+    told = Told()
+    await database.write(put("b"))
+    for key in "abc":
+        told.submit(database, key)
+    other = database.write(put("other"))
+    assert await other == "other"
+    assert isinstance(told.heard.pop("b"), sqlite3.IntegrityError)
+    assert told.heard == {"a": "A", "c": "C"}
+    assert told.calls == [3, 1, 1, 1]
+    assert keys_on_disk(database.path) == {"a", "b", "c", "other"}
+
+
+async def test_of_what_is_alike_all_hear_that_the_file_is_closed(database: Database):
+    told = Told()
+    await database.close()
+    told.submit(database, "a")
+    await asyncio.sleep(0)
+    assert isinstance(told.heard["a"], UnavailableError)
 
 
 async def test_reading_sees_what_was_written(database: Database):
