@@ -276,15 +276,15 @@ class Status:
 
 
 def report(scene: Scene) -> Report:
-    """Return everything there is."""
+    """Return everything there is: networks by name, their endpoints by address."""
     state = scene.state
-    networks = sorted(state.networks(), key=lambda each: each.id)
+    networks = sorted(state.networks(), key=lambda each: (_name(each, scene.view), each.id))
     return Report(
         networks=tuple(_network(scene, each) for each in networks),
         endpoints=tuple(
             _endpoint(scene, network, each)
             for network in networks
-            for each in state.endpoints(network.id)
+            for each in sorted(state.endpoints(network.id), key=_by_address)
         ),
         pools=tuple(_pool(scene, each) for each in scene.pools),
         bridges=tuple(_bridges(scene)),
@@ -508,6 +508,11 @@ def _network_state(scene: Scene, network: Network, gateway: str | None) -> str:
     if gateway is not None and _fault(scene.switch.port(gateway)):
         return "broken"
     return "ready"
+
+
+def _by_address(endpoint: Endpoint) -> tuple[list[tuple[int, int]], EndpointId]:
+    """Return the key of an endpoint's place: records move with every change of theirs."""
+    return [(each.version, int(each.ip)) for each in endpoint.addresses], endpoint.id
 
 
 def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointReport:

@@ -181,6 +181,25 @@ async def test_a_device_in_a_container_is_not_taken_for_gone(scene: Scene, state
     assert (endpoint.state, endpoint.fault) == ("broken", "leads nowhere")
 
 
+async def test_networks_stand_by_name_and_endpoints_by_address_whatever_was_written_last(
+    scene: Scene, state: SqliteState
+):
+    await state.put_network(ADOPTED)
+    others = [
+        replace(
+            ENDPOINT, id=EndpointId(f"{last:04x}" * 16), addresses=(IPNetwork(f"10.1.0.{last}/24"),)
+        )
+        for last in (100, 20)
+    ]
+    for each in (*others, ENDPOINT):
+        await state.put_endpoint(each)
+    told = report.report(scene)
+    assert [each.name for each in told.networks] == ["flat", "lab"]
+    assert [each.addresses[0].partition("/")[0] for each in told.endpoints] == [
+        *("10.1.0.2", "10.1.0.20", "10.1.0.100")
+    ]
+
+
 async def test_a_report_is_json(scene: Scene):
     assert json.loads(json.dumps(asdict(report.report(scene))))["networks"][0]["id"] == LAB
 
