@@ -182,6 +182,8 @@ def _nft_condition(match: Object) -> Condition:
             return _UNKNOWN
         return Condition(subject=Subject.MARK, values=(values[0], str(mask)), negated=op == "!=")
     subject = _NFT_SUBJECTS.get(_key(left), Subject.OTHER)
+    if _key(left) == ("ct", "status") and values == ("dnat",):
+        subject = Subject.STATE  # as iptables has it, where DNAT is a state
     if subject is Subject.OTHER:
         return _UNKNOWN
     return Condition(subject=subject, values=values, negated=op == "!=")

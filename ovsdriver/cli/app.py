@@ -8,6 +8,7 @@ from ovsdriver.cli import (
     change,
     check,
     endpoint,
+    firewalld,
     ipam,
     network,
     options,
@@ -78,6 +79,7 @@ for _each in (
     capture.command,
     ipam.command,
     options.command,
+    firewalld.command,
     purge.command,
 ):
     command.add_command(_each)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ovsdriver.domain.firewall import ACCEPT_MARK, GATEWAY_PREFIX
+from ovsdriver.domain.firewall import ACCEPT_MARK
 
 _DEPTH = 16
 """The kernel refuses to nest chains deeper (NFT_JUMP_STACK_SIZE)."""
@@ -136,10 +136,8 @@ def _title(chain: ForeignChain) -> str:
 
 def _cure(chain: ForeignChain) -> str:
     if chain.table == "firewalld":
-        return (
-            f"type: firewall-cmd --permanent --zone=trusted --add-interface={GATEWAY_PREFIX}+ "
-            "&& firewall-cmd --reload"
-        )
+        # Its zones are the only way in: what others add to its table is lost, or not let in at all.
+        return "type: ovsnet firewalld"
     if chain.program == "nft":
         where = " ".join(map(shlex.quote, (chain.family, chain.table, chain.name)))
         return (

@@ -31,7 +31,7 @@ umount -l "$1/cgroup"
 rmdir "$1/cgroup"
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns
-for private in /etc/docker /etc/ovsnet /etc/openvswitch; do
+for private in /etc/docker /etc/firewalld /etc/ovsnet /etc/openvswitch; do
     if [ -d "$private" ]; then mount -t tmpfs tmpfs "$private"; fi
 done
 if [ -e /etc/resolv.conf ]; then

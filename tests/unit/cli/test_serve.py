@@ -142,9 +142,9 @@ def test_the_help_lists_commands_in_the_order_of_use(shell: Shell):
     words = [
         line.split()[0] for line in text.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert words[:14] == [
+    assert words[:15] == [
         *("serve", "check", "status", "reconcile", "network", "endpoint", "ports", "set", "plan"),
-        *("trace", "capture", "ipam", "options", "purge"),
+        *("trace", "capture", "ipam", "options", "firewalld", "purge"),
     ]
     assert "Exit codes:" in text
 

@@ -146,7 +146,7 @@ def meta(key: str) -> Any:
     return {"meta": {"key": key}}
 
 
-STATE = {"ct": {"key": "state"}}
+STATE, STATUS = ({"ct": {"key": key}} for key in ("state", "status"))
 MASKED = {"&": [meta("mark"), ACCEPT_MARK]}
 ACCEPT, DROP = {"accept": None}, {"drop": None}
 
@@ -167,6 +167,7 @@ ACCEPT, DROP = {"accept": None}, {"drop": None}
         pytest.param([[match(meta("nfproto"), "ipv6"), ACCEPT]], id="other-family"),
         pytest.param([[match(meta("mark"), 1), {"xt": None}]], id="unknown-without-verdict"),
         pytest.param([[match(MASKED, 0), ACCEPT]], id="without-our-mark"),
+        pytest.param([[match(STATUS, "dnat", "in"), ACCEPT]], id="published"),
         pytest.param(
             [[{"xt": {"type": "match", "name": "comment"}},
               {"xt": {"type": "target", "name": "REJECT"}}]],
@@ -186,6 +187,7 @@ def test_nftables_that_certainly_drops_the_first_packet_is_found(rules: list[lis
         pytest.param([[match(meta("oifname"), "lo", "!="), ACCEPT]], id="by-another-link"),
         pytest.param([[match(meta("iifname"), "@trusted"), ACCEPT]], id="perhaps-by-named-set"),
         pytest.param([[match(meta("mark"), 1), ACCEPT]], id="perhaps-by-mark"),
+        pytest.param([[match(STATUS, "snat", "in"), ACCEPT]], id="perhaps-by-status"),
         pytest.param([[match(meta("mark"), {"set": [1, 2]}), ACCEPT]], id="perhaps-by-marks"),
         pytest.param([[{"limit": {"rate": 5}}, ACCEPT]], id="perhaps-by-rate"),
         pytest.param([[{"vmap": {"key": meta("iifname"), "data": "@zones"}}]], id="by-named-map"),
@@ -266,7 +268,7 @@ def test_a_family_that_a_chain_does_not_see_is_not_dropped_by_it() -> None:
         pytest.param(nft(), ["nftables chain inet filter forward", "type: nft insert"], id="nft"),
         pytest.param(
             nft([DROP], policy="accept", table="firewalld"),
-            ["--add-interface=ovg+", "firewall-cmd --reload"],
+            ["nftables chain inet firewalld forward", "type: ovsnet firewalld"],
             id="firewalld",
         ),
     ],
