@@ -574,8 +574,8 @@ class Ipam:
             self._pass_on(outcome, lease, added, error)
             self._tasks.end()
 
-        self._tasks.begin()
         self._store.add_lease(lease, told)
+        self._tasks.begin()
         try:
             return await outcome
         except asyncio.CancelledError:

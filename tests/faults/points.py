@@ -1,8 +1,7 @@
 """The awaits at which something may change that outlasts the process: what is worth a kill."""
 
-from asyncio import Future
 from inspect import iscoroutinefunction
-from typing import Any, get_origin
+from typing import Any
 
 from ipam.store import LeaseStore
 from ovsdriver import ports
@@ -24,9 +23,8 @@ WORLD = (
 def changing(port: type) -> list[str]:
     """Return the calls of a port that may change something, by their names."""
     members = vars(port).items()
-    return [name for name, each in members if _awaited(each) and name not in READING]
+    return [name for name, each in members if _takes_time(each) and name not in READING]
 
 
-def _awaited(member: Any) -> bool:
-    returned = getattr(member, "__annotations__", {}).get("return")
-    return iscoroutinefunction(member) or get_origin(returned) is Future
+def _takes_time(member: Any) -> bool:
+    return iscoroutinefunction(member) or "told" in getattr(member, "__annotations__", {})

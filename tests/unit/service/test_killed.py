@@ -242,7 +242,7 @@ def _tell(engine: FakeEngine, docker: PlayedDocker) -> None:
 def fate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fate]:
     fate = Fate()
 
-    def cut(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def cut(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
         async def awaited(*arguments: Any, **named: Any) -> Any:
             fate.reach()
@@ -251,8 +251,18 @@ def fate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fate]:
             return found
 
         @wraps(method)
-        def begun(*arguments: Any, **named: Any) -> Awaitable[Any]:
-            return asyncio.ensure_future(awaited(*arguments, **named))
+        def begun(*arguments: Any) -> None:
+            *what, told = arguments
+            fate.reach()
+
+            def heard(result: Any, error: BaseException | None) -> None:
+                try:
+                    fate.reach()
+                except KilledError as killed:
+                    error = killed
+                told(result, error)
+
+            method(*what, heard)
 
         return awaited if iscoroutinefunction(method) else begun
 
