@@ -1,5 +1,6 @@
 """Program: an OpenFlow 1.3 controller that has bridges switch as they would by themselves.
 
+It runs on os-ken's messages, in an environment of its own (see ``pyproject.toml``).
 ``controller.py PORT`` prints ``ready``, then ``switch`` for each bridge that connects and gets its
 one flow; it runs until it is ended.
 """

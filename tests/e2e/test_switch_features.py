@@ -162,8 +162,10 @@ def test_a_controller_says_what_a_bridge_does(bed: Bed, stage: Stage) -> None:
     ann, bob = stage.container("ann", lab), stage.container("bob", lab)
     address = bob.endpoint(lab)["IPAddress"]
     ann.never_reaches(address)
+    python = Path(__file__).parents[2] / ".controller" / "bin" / "python"
+    assert python.exists(), "tests/run e2e makes .controller, which os-ken is in"
     program = Program(
-        bed, "controller", sys.executable, str(Path(__file__).parent / "controller.py"), "6653"
+        bed, "controller", str(python), str(Path(__file__).parent / "controller.py"), "6653"
     )
     program.start()
     try:
