@@ -70,11 +70,21 @@ def _switch(bed: Bed) -> Iterator[str]:
         names[row["_uuid"][1]] = str(row.get("name", caption))
     for caption, row in rows:
         stable = {k: v for k, v in row.items() if k not in _VOLATILE and v not in _DEFAULTS}
-        text = json.dumps(stable, sort_keys=True)
+        text = json.dumps({k: _named(v, names) for k, v in stable.items()}, sort_keys=True)
         text = re.sub(
             r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda m: names.get(m[0], "?"), text
         )
         yield f"{caption}: {text}"
+
+
+def _named(value: Any, names: Mapping[str, str]) -> Any:
+    """Put names for references; sets, which come in the order of those, in order of the names."""
+    match value:
+        case ["uuid", str(uuid)]:
+            return ["uuid", names.get(uuid, "?")]
+        case ["set", list(items)]:
+            return ["set", sorted((_named(each, names) for each in items), key=str)]
+    return value
 
 
 def _flows(bed: Bed) -> Iterator[str]:
