@@ -13,8 +13,9 @@ So between two points the world outside does not change on behalf of the call, a
 process at each of them is killing it at every moment that makes a difference. Nothing of this is
 in the product: its classes are wrapped here, by name, and a name that is not there any more fails.
 
-Two files in the folder that ``MORTAL`` names: ``doom`` says ``CALL NUMBER`` and is read when such a
-call begins; ``points`` gets the name of each point of the last such call, a line each.
+Two files in the folder that ``MORTAL`` names: ``doom`` says ``CALL POINT``, a number or a name, and
+is read when such a call begins; ``points`` gets the name of each point of the last such call, a
+line each.
 """
 
 import os
@@ -53,9 +54,9 @@ FOLDER = Path(os.environ.get("MORTAL", "/nowhere"))
 class Doomed:
     """A call that is counted, and ends the process at its point."""
 
-    def __init__(self, name: str, number: int) -> None:
+    def __init__(self, name: str, point: str) -> None:
         self._name = name
-        self._number = number
+        self._point = point
         self.passed = 0
         self._points = (FOLDER / "points").open("w", buffering=1)
 
@@ -63,13 +64,13 @@ class Doomed:
         """Be at the next point."""
         self.passed += 1
         self._points.write(f"{name}\n")
-        if self.passed == self._number:
+        if self._point in (name, str(self.passed)):
             os.kill(os.getpid(), signal.SIGKILL)
             signal.pause()  # a thread may get that far
 
     def again(self) -> None:
         """Have the next call of the name counted in place of this one."""
-        (FOLDER / "doom").write_text(f"{self._name} {self._number}")
+        (FOLDER / "doom").write_text(f"{self._name} {self._point}")
 
 
 CALL: ContextVar[Doomed | None] = ContextVar("CALL", default=None)
@@ -210,11 +211,11 @@ def _counted_looks(reconcile: Callable[..., Awaitable[Any]]) -> Callable[..., Aw
 def doomed(name: str) -> Doomed | None:
     """Return the counter of a call of that name, if it was asked for; it is then used up."""
     doom = FOLDER / "doom"
-    call, _, number = doom.read_text().partition(" ") if doom.exists() else ("", "", "")
+    call, _, point = doom.read_text().partition(" ") if doom.exists() else ("", "", "")
     if call != name:
         return None
     doom.unlink()
-    return Doomed(name, int(number))
+    return Doomed(name, point)
 
 
 if __name__ == "__main__":

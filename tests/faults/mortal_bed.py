@@ -27,9 +27,9 @@ class MortalBed(Bed):
         """How often it was found dead."""
         return self._deaths
 
-    def doom(self, call: str, number: int) -> None:
-        """Have the process killed at a point of the next such call."""
-        (self.home / "doom").write_text(f"{call} {number}")
+    def doom(self, call: str, point: int | str) -> None:
+        """Have the process killed at a point of the next such call: its number, or its name."""
+        (self.home / "doom").write_text(f"{call} {point}")
 
     def points(self) -> list[str]:
         """Return the points of the last doomed call that were reached."""

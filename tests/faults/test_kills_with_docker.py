@@ -23,22 +23,22 @@ RUN = ("run", "--detach", "--name", "cat", "--network", "one", "--publish", "808
 SLEEP = (image.NAME, "sleep", "1000")
 
 FAILING = {
-    "IpamDriver.RequestPool": (2, CREATE),
-    "IpamDriver.RequestAddress": (2, CREATE),
-    "NetworkDriver.CreateNetwork": (9, CREATE),
-    "NetworkDriver.CreateEndpoint": (2, (*RUN, *SLEEP)),
-    "NetworkDriver.Join": (9, (*RUN, *SLEEP)),
-    "NetworkDriver.ProgramExternalConnectivity": (4, (*RUN, *SLEEP)),
+    "IpamDriver.RequestPool": ("answer", CREATE),
+    "IpamDriver.RequestAddress": ("answer", CREATE),
+    "NetworkDriver.CreateNetwork": ("OvsSwitch.ensure_port", CREATE),
+    "NetworkDriver.CreateEndpoint": ("answer", (*RUN, *SLEEP)),
+    "NetworkDriver.Join": ("OVSDB committed", (*RUN, *SLEEP)),
+    "NetworkDriver.ProgramExternalConnectivity": ("Nft.run", (*RUN, *SLEEP)),
 }
 """Calls whose failure the user sees; the point, and what is typed."""
 
 SILENT = {
-    "NetworkDriver.RevokeExternalConnectivity": (2, ("stop", "--time", "0", "ann")),
-    "NetworkDriver.Leave": (2, ("stop", "--time", "0", "ann")),
-    "NetworkDriver.DeleteEndpoint": (3, ("stop", "--time", "0", "ann")),
-    "IpamDriver.ReleaseAddress": (2, ("stop", "--time", "0", "ann")),
-    "IpamDriver.ReleasePool": (2, ("network", "rm", "two")),
-    "NetworkDriver.DeleteNetwork": (4, ("network", "rm", "two")),
+    "NetworkDriver.RevokeExternalConnectivity": ("Nft.run", ("stop", "--time", "0", "ann")),
+    "NetworkDriver.Leave": ("OvsSwitch.remove_port", ("stop", "--time", "0", "ann")),
+    "NetworkDriver.DeleteEndpoint": ("KernelLinks.remove_link", ("stop", "--time", "0", "ann")),
+    "IpamDriver.ReleaseAddress": ("answer", ("stop", "--time", "0", "ann")),
+    "IpamDriver.ReleasePool": ("answer", ("network", "rm", "two")),
+    "NetworkDriver.DeleteNetwork": ("OVSDB committed", ("network", "rm", "two")),
 }
 """Calls whose failure dockerd only logs."""
 
