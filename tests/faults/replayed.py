@@ -118,6 +118,10 @@ class Conversation:
         if call == "NetworkDriver.DeleteEndpoint" and endpoint in self._moved:
             key, source = self._moved.pop(endpoint)
             self._sandboxes.move_out(key, self._macs[endpoint], source)
+        if call == "IpamDriver.ReleaseAddress":  # after a crash all that is heard of an end
+            for each, cidrs in self._cidrs.items():
+                if body["Address"] in (cidr.partition("/")[0] for cidr in cidrs):
+                    self.published.pop(each, None)
 
     def _after(self, call: str, body: Said, said: Said) -> None:
         network, endpoint = str(body.get("NetworkID", "")), str(body.get("EndpointID", ""))
