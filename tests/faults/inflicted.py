@@ -29,9 +29,12 @@ CUT_AND_FORGOTTEN = CUT + (
 AWAY = r"plugins/ovs(net|ipam)\.sock: connect: (connection refused|no such file)"
 """dockerd has tried for 15 s."""
 
-NO_SWITCH = r"Open vSwitch|vswitchd|ovsdb-server|not done within 10 s; what it began is"
+STOPPED = r"ovsnet was stopped before this was done; what it began is"
+"""A call waited for something that is away, longer than the end of the process waits for calls."""
 
-NO_STORE = r"is locked by another process; nothing was changed|the disk is full"
+NO_SWITCH = rf"Open vSwitch|vswitchd|ovsdb-server|not done within 10 s; what it began is|{STOPPED}"
+
+NO_STORE = rf"is locked by another process; nothing was changed|the disk is full|{STOPPED}"
 
 NO_DAEMON = (
     r"Cannot connect to the Docker daemon|error during connect|EOF|connection reset"
