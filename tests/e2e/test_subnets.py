@@ -96,7 +96,6 @@ def test_an_automatic_subnet_is_the_next_one_that_nobody_uses(
     assert stage.network("three", driver=driver).subnet() == "172.24.3.0/24"
 
 
-@pytest.mark.unproven
 def test_addresses_of_the_host_and_what_it_throws_away_are_passed_over(
     bed: Bed, stage: Stage
 ) -> None:
