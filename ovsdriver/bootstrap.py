@@ -345,7 +345,7 @@ async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitSt
         *admin_changes.routes(console.changes),
         *admin_plans.routes(console.plans),
     )
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = admin.runner(app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listening.sock).start()

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ipam.errors import IpamError
 from ovsdriver.errors import DriverError, UnknownObjectError
@@ -23,6 +24,10 @@ from ovsdriver.service.report import RepairReport, Report, Status
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+_http = logging.getLogger(f"{__name__}.http")
+_SHOWN = 100
+"""Characters of why a request cannot be read."""
 
 READ_S = 15.0
 """For an answer that is read from memory, and for Docker, which has 10 s to tell its names."""
@@ -89,6 +94,25 @@ def application(console: Console, *more: web.RouteDef) -> web.Application:
     return app
 
 
+def runner(app: web.Application) -> web.AppRunner:
+    """Return what serves ``app``; a request that cannot be read is a line in the log, no fault."""
+    return web.AppRunner(app, access_log=None, logger=_http, shutdown_timeout=1.0)
+
+
+def _readable(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, ConnectionResetError):
+        return False
+    if not isinstance(error, HttpProcessingError):
+        return True
+    # The rest of aiohttp's message shows the bytes in question.
+    event(log, "admin.unreadable", why=error.message.partition("\n")[0][:_SHOWN])
+    return False
+
+
+_http.addFilter(_readable)
+
+
 class _Pages:
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -150,6 +174,8 @@ async def _errors(
         return _failure(504, f"{request.path}: no answer in time; try again")
     except web.HTTPException as error:
         return _failure(error.status, f"{request.method} {request.path}: {error.reason}")
+    except ConnectionResetError:
+        raise  # who asked went away in the middle of it
     except Exception as error:  # noqa: BLE001 - the last one to see it
         event(log, "admin.crashed", level=logging.ERROR, fault=error, path=request.path)
         return _failure(500, f"{request.path}: internal error, see the log of ovsnet")

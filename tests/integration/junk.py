@@ -1,9 +1,9 @@
-"""What nobody should send to the IPAM's socket: wrong members one by one, and junk of all kinds."""
+"""What nobody should send to the sockets: wrong members one by one, and junk of all kinds."""
 
 import json
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 PATIENCE_S = 60.0
@@ -16,7 +16,10 @@ LEFT_OPEN = 50
 RAW = bytes | None
 """A member's value as it is sent; None: the member is missing."""
 
-CALLS: dict[str, dict[str, object]] = {
+Template = dict[str, dict[str, object]]
+"""Calls by their names, each with a body that makes sense; ``POOL`` and the like stand for ids."""
+
+IPAM: Template = {
     "IpamDriver.RequestPool": {
         "AddressSpace": SPACE,
         "Pool": SUBNET,
@@ -38,6 +41,81 @@ CALLS: dict[str, dict[str, object]] = {
     "IpamDriver.GetDefaultAddressSpaces": {},
     "IpamDriver.GetCapabilities": {},
     "Plugin.Activate": {},
+}
+
+_PLACE = {"NetworkID": "NETWORK", "EndpointID": "ENDPOINT"}
+_NOWHERE = {"NetworkID": "NETWORK", "EndpointID": "f" * 64}
+_PORTS = [
+    {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080},
+]
+_DOCKERS = {
+    "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}],
+    "com.docker.network.portmap": _PORTS,
+}
+
+NETWORK: Template = {
+    "NetworkDriver.CreateNetwork": {
+        "NetworkID": "e" * 64,
+        "Options": {
+            "com.docker.network.enable_ipv4": True,
+            "com.docker.network.enable_ipv6": True,
+            "com.docker.network.internal": False,
+            "com.docker.network.generic": {
+                "ovs.mode": "isolated",
+                "ovs.bridge": "br-junk",
+                "ovs.vlan": "77",
+                "ovs.mtu": "1400",
+            },
+        },
+        "IPv4Data": [
+            {
+                "AddressSpace": SPACE,
+                "Pool": "10.97.0.0/24",
+                "Gateway": "10.97.0.1/24",
+                "AuxAddresses": {"router": "10.97.0.9/24"},
+            }
+        ],
+        "IPv6Data": [{"AddressSpace": SPACE, "Pool": "fd00:97::/64", "Gateway": "fd00:97::1/64"}],
+    },
+    "NetworkDriver.CreateEndpoint": {
+        "NetworkID": "NETWORK",
+        "EndpointID": "d" * 64,
+        "Interface": {
+            "Address": "10.98.0.77/24",
+            "AddressIPv6": "",
+            "MacAddress": "02:00:00:00:00:77",
+        },
+        "Options": {**_DOCKERS, "ovs.vlan": "78", "ovs.port": "veth"},
+    },
+    "NetworkDriver.Join": {
+        "NetworkID": "NETWORK",
+        "EndpointID": "d" * 64,
+        "SandboxKey": "/run/docker/netns/nowhere",
+        "Options": _DOCKERS,
+    },
+    "NetworkDriver.ProgramExternalConnectivity": {**_PLACE, "Options": _DOCKERS},
+    "NetworkDriver.RevokeExternalConnectivity": _NOWHERE,
+    "NetworkDriver.Leave": _NOWHERE,
+    "NetworkDriver.DeleteEndpoint": _NOWHERE,
+    "NetworkDriver.DeleteNetwork": {"NetworkID": "f" * 64},
+    "NetworkDriver.EndpointOperInfo": _PLACE,
+    "NetworkDriver.GwAllocCheck": {"Options": {"com.docker.network.internal": False}},
+    "NetworkDriver.AllocateNetwork": {
+        "NetworkID": "f" * 64,
+        "Options": {"ovs.vlan": "77"},
+        "IPv4Data": [{"AddressSpace": SPACE, "Pool": "10.97.0.0/24"}],
+        "IPv6Data": [],
+    },
+    "NetworkDriver.FreeNetwork": {"NetworkID": "f" * 64},
+    "NetworkDriver.DiscoverNew": {
+        "DiscoveryType": 1,
+        "DiscoveryData": {"Address": "10.0.0.1", "BindAddress": "10.0.0.1", "Self": True},
+    },
+    "NetworkDriver.DiscoverDelete": {
+        "DiscoveryType": 1,
+        "DiscoveryData": {"Address": "10.0.0.1", "BindAddress": "10.0.0.1", "Self": True},
+    },
+    "NetworkDriver.GetCapabilities": {},
 }
 
 _TEXTS = (
@@ -64,34 +142,49 @@ VALUES: tuple[RAW, ...] = (
 )
 
 
-def wrong_members(pool: str) -> Iterator[tuple[str, bytes]]:
-    """Yield calls with one member wrong, each in turn and each in every way, as name and body."""
-    for call, template in CALLS.items():
-        members = _raw(template, pool)
-        for name in members:
-            for value in VALUES:
-                yield call, _object({**members, name: value})
-        for name, inner in template.items():
-            if isinstance(inner, dict):
-                for key in inner:
-                    for value in VALUES:
-                        changed = _object({**_raw(inner, pool), key: value})
-                        yield call, _object({**members, name: changed})
-        for value in VALUES:
+def wrong_members(
+    calls: Template, values: Sequence[RAW] = VALUES, **ids: str
+) -> Iterator[tuple[str, bytes]]:
+    """Yield calls with one member wrong, each in turn and each in every way, as name and body.
+
+    Args:
+        calls: what makes sense.
+        values: what does not.
+        ids: what the words of the template stand for.
+    """
+    for call, template in calls.items():
+        for body in _changed(template, values, ids):
+            yield call, body + b"\n"
+        for value in values:
             if value is not None:
                 yield call, value
 
 
-def _raw(template: dict[str, object], pool: str) -> dict[str, RAW]:
-    return {
-        name: json.dumps(pool if value == "POOL" else value).encode()
-        for name, value in template.items()
-    }
+def _changed(value: object, values: Sequence[RAW], ids: Mapping[str, str]) -> Iterator[bytes]:
+    if isinstance(value, dict):
+        members: dict[str, RAW] = {name: _json(inner, ids) for name, inner in value.items()}
+        for name, inner in value.items():
+            for wrong in values:
+                yield _object({**members, name: wrong})
+            for wrong in _changed(inner, values, ids):
+                yield _object({**members, name: wrong})
+    elif isinstance(value, list):
+        for each in value[:1]:
+            for wrong in (*values, *_changed(each, values, ids)):
+                if wrong is not None:
+                    yield b"[" + wrong + b"]"
 
 
-def _object(members: dict[str, RAW]) -> bytes:
+def _json(value: object, ids: Mapping[str, str]) -> bytes:
+    text = json.dumps(value)
+    for word, identifier in ids.items():
+        text = text.replace(f'"{word}"', json.dumps(identifier))
+    return text.encode()
+
+
+def _object(members: Mapping[str, RAW]) -> bytes:
     pairs = (json.dumps(k).encode() + b": " + v for k, v in members.items() if v is not None)
-    return b"{" + b", ".join(pairs) + b"}\n"
+    return b"{" + b", ".join(pairs) + b"}"
 
 
 def post(call: str, body: bytes, *, head: bytes = b"") -> bytes:
@@ -108,9 +201,20 @@ def post(call: str, body: bytes, *, head: bytes = b"") -> bytes:
 class Junk:
     """Sends junk of all kinds; the same for the same seed."""
 
-    def __init__(self, path: Path, pool: str, seed: int) -> None:
+    def __init__(
+        self, path: Path, calls: Template, seed: int, always: Mapping[str, object]
+    ) -> None:
+        """Describe it.
+
+        Args:
+            path: the socket.
+            calls: names and members; it is no matter whether they make sense.
+            seed: of all that is chosen.
+            always: members that most bodies have, so that some of them get further.
+        """
         self._path = path
-        self._pool = pool
+        self._calls = calls
+        self._always: dict[str, RAW] = {k: json.dumps(v).encode() for k, v in always.items()}
         self._choose = random.Random(seed)  # noqa: S311 - the same again for the same seed
         self._open: list[socket.socket] = []
         self._kinds: tuple[Callable[[], bytes], ...] = (
@@ -173,7 +277,7 @@ class Junk:
         return self._choose.randbytes(self._choose.choice((0, 1, 10, 1000, 100_000)))
 
     def _broken_head(self) -> bytes:
-        call = self._choose.choice(list(CALLS))
+        call = self._choose.choice(list(self._calls))
         line = self._choose.choice(
             (
                 *("", "POST", "POST /", f"POST /{call}", f"POST {call} HTTP/1.1", "\0" * 20),
@@ -202,12 +306,12 @@ class Junk:
                 *("5\r\nContent-Length: 6", "5\r\nTransfer-Encoding: chunked"),
             )
         )
-        call = self._choose.choice(list(CALLS))
+        call = self._choose.choice(list(self._calls))
         head = f"POST /{call} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
         return head.encode() + self._body()
 
     def _broken_chunks(self) -> bytes:
-        call = self._choose.choice(list(CALLS))
+        call = self._choose.choice(list(self._calls))
         head = f"POST /{call} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         chunk = self._choose.choice(
             (
@@ -225,7 +329,7 @@ class Junk:
         return head.encode() + chunk
 
     def _huge_head(self) -> bytes:
-        call = self._choose.choice(list(CALLS))
+        call = self._choose.choice(list(self._calls))
         lines = self._choose.choice(
             (
                 b"X: " + b"x" * 100_000,
@@ -237,35 +341,33 @@ class Junk:
         return post(call, b"{}", head=lines + b"\r\n")
 
     def _cut(self) -> bytes:
-        whole = post(self._choose.choice(list(CALLS)), self._body())
+        whole = post(self._choose.choice(list(self._calls)), self._body())
         return whole[: self._choose.randrange(len(whole))]
 
     def _twisted(self) -> bytes:
-        whole = bytearray(post(self._choose.choice(list(CALLS)), self._body()))
+        whole = bytearray(post(self._choose.choice(list(self._calls)), self._body()))
         for _ in range(self._choose.randrange(1, 10)):
             whole[self._choose.randrange(len(whole))] = self._choose.randrange(256)
         return bytes(whole)
 
     def _pipelined(self) -> bytes:
         return b"".join(
-            post(self._choose.choice(list(CALLS)), self._body())
+            post(self._choose.choice(list(self._calls)), self._body())
             for _ in range(self._choose.choice((2, 10, 100)))
         )
 
     def _body(self) -> bytes:
         """Return an object of generated members, now and then of the right names."""
-        names = [*{name for template in CALLS.values() for name in template}, "x", ""]
+        names = [*{name for template in self._calls.values() for name in template}, "x", ""]
         values = [value for value in VALUES if value is not None and len(value) < 10_000]
         members: dict[str, RAW] = {
             self._choose.choice(names): self._choose.choice(values)
             for _ in range(self._choose.randrange(5))
         }
-        if self._choose.random() < 0.5:
-            members["PoolID"] = json.dumps(self._pool).encode()
-        if self._choose.random() < 0.8:
-            # Pools of junk stay among themselves.
-            members["AddressSpace"] = json.dumps(SPACE).encode()
-        return _object(members)
+        for name, value in self._always.items():
+            if self._choose.random() < 0.7:
+                members[name] = value
+        return _object(members) + b"\n"
 
 
 def _connected(path: Path) -> socket.socket:

@@ -135,7 +135,9 @@ def made(netns: str, ovsdb: str = "") -> Iterator[Process]:
     # Not tmp_path: a socket's path has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="edg-") as home:
         process = Process(Path(home), netns, ovsdb)
-        yield process
-        if process.running is not None:
-            process.running.kill()
-            process.running.wait(PATIENCE_S)
+        try:
+            yield process
+        finally:
+            if process.running is not None:
+                process.running.kill()
+                process.running.wait(PATIENCE_S)

@@ -1,102 +1,22 @@
-"""Junk on the IPAM's socket of the real process, while somebody else allocates and releases.
+"""Junk on the sockets of the real process, while somebody else allocates and releases.
 
 ``TESTS_JUNK_SECONDS`` says for how long generated junk is sent; without it, so many pieces of it
 are. ``tests/run junk`` sends it for a minute.
 """
 
-import asyncio
-import http.client
-import itertools
 import json
-import os
-import random
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
 from tests.integration import junk
+from tests.integration.bystander import SECONDS, Good, consistent, harms_nobody
 from tests.integration.netns import Sandbox
-from tests.integration.process import PATIENCE_S, Process, Unix, made
+from tests.integration.process import Process, Unix, made
 
 pytestmark = pytest.mark.netns
-
-SECONDS = float(os.environ.get("TESTS_JUNK_SECONDS", "0"))
-PIECES = 800
-GROWTH_MB = 48
-"""More than the largest bodies that may be open at once, less than a leak makes of all of them."""
-
-
-class Good:
-    """A client that asks only for what makes sense, and knows what it holds."""
-
-    def __init__(self, process: Process) -> None:
-        self._connection = Unix(process.plugin_dir / "ovsipam.sock")
-        self._choose = random.Random(1)  # noqa: S311 - the same again at every run
-        self.pool = self.ask("RequestPool", AddressSpace="good", Pool="10.77.0.0/24")["PoolID"]
-        self.held: set[str] = set()
-        self.calls = 0
-
-    def ask(self, call: str, **members: object) -> dict[str, Any]:
-        self._connection.request("POST", f"/IpamDriver.{call}", json.dumps(members))
-        answer = self._connection.getresponse()
-        body = answer.read()
-        assert answer.status == 200, body
-        told: dict[str, Any] = json.loads(body)
-        return told
-
-    def step(self) -> None:
-        """Allocate, by choice or by name, or release."""
-        self.calls += 1
-        what = self._choose.random()
-        if self.held and (what < 0.45 or len(self.held) > 150):
-            address = self._choose.choice(sorted(self.held))
-            self.ask("ReleaseAddress", PoolID=self.pool, Address=address)
-            self.held.remove(address)
-            return
-        wanted = ""
-        if what > 0.8:
-            wanted = f"10.77.0.{self._choose.randrange(1, 255)}"
-            wanted = "" if wanted in self.held else wanted
-        told = self.ask("RequestAddress", PoolID=self.pool, Address=wanted, Options=None)
-        address = told["Address"].removesuffix("/24")
-        assert wanted in ("", address)
-        assert address not in self.held, "given twice"
-        self.held.add(address)
-
-    def close(self) -> None:
-        self._connection.close()
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Go on in a thread; what fails there fails here."""
-        over = threading.Event()
-        faults: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                while not over.is_set():
-                    self.step()
-                    over.wait(0.005)
-            except (AssertionError, OSError, ValueError, http.client.HTTPException) as fault:
-                faults.append(fault)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join(PATIENCE_S)
-        assert not thread.is_alive()
-        if faults:
-            raise faults[0]
 
 
 @pytest.fixture
@@ -110,35 +30,6 @@ def process() -> Iterator[Process]:
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as at_the_end:
         yield at_the_end
-
-
-def consistent(process: Process, good: Good) -> None:
-    """The process serves, and has of the good client what that holds: in memory and on the disk."""
-    assert process.ask("Plugin.Activate", name="ovsipam")[0] == 200
-    shown = process.command("ipam", "leases", good.pool, "--json", *process.flags("run-dir"))
-    assert {each["address"] for each in json.loads(shown.stdout)} == good.held, shown.stderr
-    pools = process.command("ipam", "pools", "--json", *process.flags("run-dir"))
-    counted = {each["id"]: each["held"] for each in json.loads(pools.stdout)}
-    assert counted[good.pool] == len(good.held)
-    assert "request.crashed" not in process.said()
-    assert "Traceback" not in process.said()
-    assert process.stop() == 0
-    stored = asyncio.run(_stored(process.store))
-    assert stored[good.pool] == good.held
-    assert {pool: len(addresses) for pool, addresses in stored.items()} == counted
-
-
-async def _stored(path: Path) -> dict[str, set[str]]:
-    database = await Database.open(path)
-    try:
-        store = SqliteLeases(database)
-        contents = await store.load()
-        return {
-            each.pool.id: {str(lease.address) for lease in await store.leases(each.pool.id)}
-            for each in contents.pools
-        }
-    finally:
-        await database.close()
 
 
 def test_every_member_wrong_in_turn_gets_a_sentence_and_harms_nobody(
@@ -157,7 +48,7 @@ def test_every_member_wrong_in_turn_gets_a_sentence_and_harms_nobody(
     )
     refused = 0
     with good.at_work():
-        for call, body in junk.wrong_members(victim["PoolID"]):
+        for call, body in junk.wrong_members(junk.IPAM, POOL=victim["PoolID"]):
             status, told = tell(call, body)
             assert 200 <= status < 500, (call, body[:200], told)
             if status != 200:
@@ -181,34 +72,10 @@ def test_generated_junk_harms_nobody(process: Process, stack: ExitStack):
         {"AddressSpace": junk.SPACE, "Pool": junk.SUBNET, "Options": {}},
         name="ovsipam",
     )
-    sender = junk.Junk(process.plugin_dir / "ovsipam.sock", victim["PoolID"], seed=int(SECONDS))
+    # Pools of junk stay among themselves.
+    always = {"PoolID": victim["PoolID"], "AddressSpace": junk.SPACE}
+    path = process.plugin_dir / "ovsipam.sock"
     with good.at_work():
-        send(sender, pieces=100)  # what is made once, as caches and buffers, does not count
-        before_mb, files = resident_mb(process), open_files(process)
-        if SECONDS:
-            send(sender, until=time.monotonic() + SECONDS)
-        else:
-            send(sender, pieces=PIECES)
-        sender.close()
-    process.until(lambda: open_files(process) <= files, "the connections of junk are closed")
-    assert resident_mb(process) < before_mb + GROWTH_MB
+        harms_nobody(process, junk.Junk(path, junk.IPAM, int(SECONDS), always))
     assert good.calls > 50
     consistent(process, good)
-
-
-def send(sender: junk.Junk, *, pieces: int | None = None, until: float | None = None) -> None:
-    for number in itertools.count():
-        if number == pieces or (until is not None and time.monotonic() > until):
-            return
-        sender.send()
-
-
-def resident_mb(process: Process) -> float:
-    assert process.running is not None
-    pages = Path(f"/proc/{process.running.pid}/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def open_files(process: Process) -> int:
-    assert process.running is not None
-    return len(list(Path(f"/proc/{process.running.pid}/fd").iterdir()))

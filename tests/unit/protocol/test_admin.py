@@ -1,5 +1,6 @@
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ def changes() -> ChangeDesk:
 async def client(
     desk: Desk, changes: ChangeDesk, tmp_path: Path
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    runner = web.AppRunner(admin.application(desk, *admin_changes.routes(changes)))
+    runner = admin.runner(admin.application(desk, *admin_changes.routes(changes)))
     await runner.setup()
     await web.UnixSite(runner, tmp_path / "admin.sock").start()
     connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
@@ -42,6 +43,32 @@ async def client(
 async def test_a_healthy_process_says_ok(client: aiohttp.ClientSession):
     async with client.get("/healthz") as answer:
         assert (answer.status, await answer.text()) == (200, "ok\n")
+
+
+async def test_a_request_that_cannot_be_read_is_no_fault_of_ours(
+    client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    async with client.get("/" + "9" * 10_000) as answer:
+        assert answer.status == 400
+    told = [each for each in caplog.records if each.name.startswith("ovsdriver")]
+    assert [(each.msg, each.exc_info) for each in told] == [("admin.unreadable", None)]
+
+
+async def test_who_goes_away_in_the_middle_of_a_request_is_no_fault_of_ours(
+    client: aiohttp.ClientSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    _, writer = await asyncio.open_unix_connection(tmp_path / "admin.sock")
+    writer.write(b"POST /set HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    await writer.drain()
+    async with client.get("/healthz") as answer:  # by then it waits for the rest
+        assert answer.status == 200
+    writer.close()
+    await writer.wait_closed()
+    async with client.get("/healthz") as answer:
+        assert answer.status == 200
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
 async def test_a_degraded_process_is_not_healthy_and_says_why(
