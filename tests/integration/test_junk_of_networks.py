@@ -166,8 +166,8 @@ def test_generated_junk_on_the_network_drivers_socket(
     with good.at_work():
         harms_nobody(process, junk.Junk(path, junk.NETWORK, 2, always))
     # Some of it makes sense.
-    for made in there(process)["networks"].keys() - {NETWORK}:
-        caller.must("NetworkDriver.DeleteNetwork", NetworkID=made)
+    for network in there(process)["networks"].keys() - {NETWORK}:
+        caller.must("NetworkDriver.DeleteNetwork", NetworkID=network)
     consistent_with(process, good)
 
 
@@ -227,10 +227,10 @@ def test_junk_on_the_admin_socket(process: Process, stack: ExitStack, attached: 
         harms_nobody(process, junk.Junk(process.run_dir / "admin.sock", calls, 3, {"space": "s"}))
     consistent_with(process, good)
     # Some of it makes sense.
-    for made in process.admin("GET", "/ipam/reservations")[1]["reservations"]:
-        what = quote(made["name"] or made["address"], safe="")
-        gone = process.admin("DELETE", f"/ipam/reservations/{what}?space={quote(made['space'])}")
-        assert gone[0] == 200, (made, gone)
+    for each in process.admin("GET", "/ipam/reservations")[1]["reservations"]:
+        what = quote(each["name"] or each["address"], safe="")
+        gone = process.admin("DELETE", f"/ipam/reservations/{what}?space={quote(each['space'])}")
+        assert gone[0] == 200, (each, gone)
     assert process.admin("GET", "/ipam/reservations") == (200, {"reservations": []})
 
 
