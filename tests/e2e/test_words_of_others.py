@@ -14,10 +14,12 @@ HOSTILE = (
     "{0} %s \x9b31m\u202e[red]"
 )
 PRIVATE = "hunter2hunter2"
+OPTION = "swordfish"
+"""An option of a network is shown to who asks for the network, as Docker does."""
 
 
 def test_a_hostile_name_is_only_a_name(bed: Bed, stage: Stage) -> None:
-    secret = ("--label", f"token={PRIVATE}", "-o", f"com.example.token={PRIVATE}")
+    secret = ("--label", f"token={PRIVATE}", "-o", f"com.example.token={OPTION}")
     create = ("network", "create", "--driver", "ovsnet", "--ipam-driver", "ovsipam", *secret)
     identifier = bed.docker(*create, "--subnet", "10.77.1.0/24", HOSTILE)
     try:
@@ -60,6 +62,7 @@ def test_a_hostile_name_is_only_a_name(bed: Bed, stage: Stage) -> None:
         for line in bed.plugin.said().splitlines():
             assert line.isprintable(), line
         assert PRIVATE not in bed.plugin.said()
+        assert OPTION not in bed.plugin.said()
         for path in bed.state_dir.iterdir():
             assert PRIVATE.encode() not in path.read_bytes(), path
     finally:
