@@ -7,7 +7,9 @@ are moved as dockerd moves them.
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.client import HTTPException
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ class Conversation:
         self._bed = bed
         self._calls = calls(recording)
         self._ours: dict[str, str] = {}
+        self._subnets: dict[IPv4Network | IPv6Network, IPv4Network | IPv6Network] = {}
         self._sandboxes = Sandboxes(bed)
         self._moved: dict[str, tuple[str, str]] = {}
         """Key of the sandbox and name of the link, by endpoint."""
@@ -100,13 +103,27 @@ class Conversation:
             }
         if isinstance(value, list):
             return [self._translated(each, typed=typed) for each in value]
-        return self._ours.get(value, value) if isinstance(value, str) else value
+        return self._replaced(value) if isinstance(value, str) else value
+
+    def _replaced(self, text: str) -> str:
+        if text in self._ours:
+            return self._ours[text]
+        with suppress(ValueError):  # an address that the user chose in a subnet that we chose
+            address = ip_address(text)
+            for theirs, ours in self._subnets.items():
+                if address in theirs:
+                    return str(ours[int(address) - int(theirs.network_address)])
+        return text
 
     def _learn(self, recorded: Mapping[str, Any], said: Said) -> None:
         for member in ("PoolID", "Pool", "Address", "LocalDefaultAddressSpace"):
             theirs, ours = recorded.get(member), said.get(member)
             if isinstance(theirs, str) and isinstance(ours, str):
                 self._ours[theirs] = ours
+                if member == "Pool":  # which dockerd says in its own way later
+                    subnet = ip_network(theirs)
+                    self._ours[str(subnet)] = ours
+                    self._subnets[subnet] = ip_network(ours)
                 if member == "Address":  # later without its length
                     self._ours[theirs.partition("/")[0]] = ours.partition("/")[0]
 
