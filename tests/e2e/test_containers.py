@@ -33,7 +33,6 @@ def test_containers_of_one_network_reach_each_other(stage: Stage) -> None:
     b.reaches(a.address(network), who="ann")
 
 
-@pytest.mark.kernel
 def test_containers_reach_each_other_over_ipv6(stage: Stage) -> None:
     network = stage.network("dual", "--ipv6", "--subnet", "fd00:77:1::/64", subnet="10.77.1.0/24")
     a, b = stage.container("ann", network), stage.container("bob", network)
@@ -96,7 +95,6 @@ def test_a_mac_follows_from_the_address_and_is_the_same_again(stage: Stage) -> N
     assert again.link("eth0")["address"] == mac
 
 
-@pytest.mark.kernel
 def test_the_mtu_of_a_network_is_on_both_ends(bed: Bed, stage: Stage, host: Place) -> None:
     network = stage.network("small", "-o", "ovs.mtu=1400", subnet="10.77.1.0/24")
     a, b = stage.container("ann", network), stage.container("bob", network)
@@ -126,7 +124,6 @@ def test_an_interface_prefix_names_the_link_inside(stage: Stage) -> None:
     assert stage.container("ann", network).links() == {"lab0"}
 
 
-@pytest.mark.kernel
 def test_a_running_container_is_connected_and_disconnected(bed: Bed, stage: Stage) -> None:
     one = stage.network("one", subnet="10.77.1.0/24")
     two = stage.network("two", subnet="10.77.2.0/24")
@@ -156,7 +153,6 @@ def test_a_container_on_two_networks_reaches_both(stage: Stage) -> None:
     c.reaches(a.address(two), who="ann")
 
 
-@pytest.mark.kernel
 def test_a_restarted_container_is_back_on_its_network(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
     a, b = stage.container("ann", network), stage.container("bob", network, "--ip", "10.77.1.9")
@@ -178,7 +174,6 @@ def test_a_stopped_container_holds_nothing_until_it_is_started(bed: Bed, stage: 
     a.reaches(b.address(network), who="bob")
 
 
-@pytest.mark.kernel
 def test_nothing_is_left_of_a_container_that_crashed(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
     a, b = stage.container("ann", network), stage.container("bob", network, "--ip", "10.77.1.9")
@@ -234,7 +229,6 @@ def test_twenty_containers_are_started_and_removed_at_once(bed: Bed, stage: Stag
     assert len(ports(bed)) == before - len(names)
 
 
-@pytest.mark.kernel
 def test_containers_of_several_networks_are_started_at_once(bed: Bed, stage: Stage) -> None:
     networks = [stage.network(f"net{n}", subnet=f"10.77.{n}.0/24") for n in range(4)]
     wanted = [(f"c{n}-{i}", network) for n, network in enumerate(networks) for i in range(3)]

@@ -27,7 +27,6 @@ def stacks(vlans: list[int]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.kernel
 def test_tagged_frames_arrive_in_no_other_network(bed: Bed, stage: Stage, host: Place) -> None:
     networks = {
         "nat": stage.network("nat", subnet="10.77.1.0/24"),
@@ -70,7 +69,6 @@ def test_tagged_frames_arrive_in_no_other_network(bed: Bed, stage: Stage, host: 
         assert strays == []
 
 
-@pytest.mark.kernel
 def test_priority_tagged_frames_stay_in_their_network(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", "-o", "ovs.vlan=100", subnet="10.77.1.0/24")
     plain = stage.network("plain", "-o", "ovs.vlan=none", subnet="10.77.2.0/24")

@@ -32,7 +32,6 @@ def route(container: Container, destination: str, *via: str) -> None:
     container.execute("ip", family, "route", "add", f"{destination}/{bits}", *via)
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 def test_containers_of_two_networks_do_not_reach_each_other(stage: Stage, family: int) -> None:
     one, two = dual(stage, "one", 1), dual(stage, "two", 2)
@@ -44,7 +43,6 @@ def test_containers_of_two_networks_do_not_reach_each_other(stage: Stage, family
     c.never_reaches(a.address(one, family))
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("way", ["gateway", "link"])
 def test_a_host_route_inside_a_container_opens_no_other_network(
@@ -62,7 +60,6 @@ def test_a_host_route_inside_a_container_opens_no_other_network(
     b.never_reaches(a.address(one, family))
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 def test_containers_do_not_reach_those_of_dockers_own_bridges(stage: Stage, family: int) -> None:
     ours, dockers = dual(stage, "ours", 1), dual(stage, "dockers", 2, driver="bridge")
@@ -95,7 +92,6 @@ def test_dockers_own_bridges_work_as_without_us(stage: Stage, family: int, outsi
         a.never_reaches(c.address(two, family))
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_nat_network_reaches_the_outside_with_the_hosts_address(
     stage: Stage, family: int
@@ -106,7 +102,6 @@ def test_a_nat_network_reaches_the_outside_with_the_hosts_address(
     a.reaches(server, who=seen, port=OUTSIDE_PORT)
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_outside_does_not_reach_into_a_nat_network(
     bed: Bed, stage: Stage, outside: Place, host: Place, family: int

@@ -15,7 +15,6 @@ WITHOUT_WAY_OUT = [
 ]
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("options", WITHOUT_WAY_OUT)
 def test_a_network_without_a_way_out_works_inside_and_only_there(
     stage: Stage, host: Place, options: tuple[str, ...]
@@ -47,7 +46,6 @@ def test_a_flat_network_tells_containers_the_gateway_that_the_user_typed(
     assert not a.pings("10.77.1.254"), "it is somebody else's, and nobody is there"
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("mode", ["flat", "isolated"])
 def test_networks_with_the_same_subnet_do_not_see_each_other(stage: Stage, mode: str) -> None:
     networks = {}
@@ -87,7 +85,6 @@ def test_a_configured_space_is_an_ipam_driver_of_its_own(bed: Bed, stage: Stage)
     c.never_reaches(b.address(blue))
 
 
-@pytest.mark.kernel
 def test_every_port_of_ours_has_a_tag(bed: Bed, stage: Stage) -> None:
     stage.container("ann", stage.network("nat", subnet="10.77.1.0/24"))
     stage.container("bob", stage.network("flat", "-o", "ovs.mode=flat", subnet="10.77.2.0/24"))

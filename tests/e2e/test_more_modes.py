@@ -52,7 +52,6 @@ def knowing_the_way(bed: Bed, *networks: Network) -> Iterator[None]:
             bed.ip("route", "del", *route, netns=bed.outside)
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_routed_network_and_the_outside_see_each_other_as_they_are(
     bed: Bed, stage: Stage, outside: Place, host: Place, family: int
@@ -163,7 +162,6 @@ def test_a_network_has_no_second_way_out_beside_docker_s_gateway_bridge(bed: Bed
     assert "contradict" in bed.docker_refuses(*create, *behind, "--internal", "one")
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("mode", "option"),
@@ -209,7 +207,6 @@ def test_a_port_whose_protection_was_taken_off_is_protected_again(bed: Bed, stag
     )
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("mode", ["nat", "routed"])
 def test_packets_with_a_forged_source_reach_neither_the_outside_nor_the_host(

@@ -59,7 +59,6 @@ def teams(stage: Stage) -> tuple[Network, dict[str, Network]]:
     }
 
 
-@pytest.mark.kernel
 def test_routers_see_the_listed_vlans_and_no_others(bed: Bed, stage: Stage) -> None:
     home, others = teams(stage)
     links: dict[str, ears.Link] = {"home": (stage.container("home", home), "eth0")}
@@ -139,7 +138,6 @@ def test_a_network_without_a_vlan_of_its_own_choice_keeps_out_of_trunks(
     assert json.loads(bed.ovsnet("network", "show", "second", "--json"))["vlan"] == lowest + 4
 
 
-@pytest.mark.kernel
 def test_a_container_in_another_vlan_talks_there_and_not_on_its_network(
     bed: Bed, stage: Stage
 ) -> None:
@@ -188,7 +186,6 @@ def test_internal_ports_carry_what_veths_carry(bed: Bed, stage: Stage, host: Pla
     )
 
 
-@pytest.mark.kernel
 def test_a_running_container_is_connected_and_disconnected_by_internal_ports(
     bed: Bed, stage: Stage
 ) -> None:
@@ -203,7 +200,6 @@ def test_a_running_container_is_connected_and_disconnected_by_internal_ports(
         until(lambda: a.links() == {"eth0"}, "the internal port is gone from the container")
 
 
-@pytest.mark.kernel
 def test_protected_ports_talk_to_the_gateway_and_not_to_each_other(stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
     guarded = [
@@ -218,7 +214,6 @@ def test_protected_ports_talk_to_the_gateway_and_not_to_each_other(stage: Stage)
         one.never_reaches(other.address(network))
 
 
-@pytest.mark.kernel
 def test_an_openflow_port_is_the_one_that_was_asked_for(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", subnet="10.77.1.0/24")
     a = stage.container("ann", with_options(network, "ovs.ofport=77"))

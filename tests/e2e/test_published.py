@@ -58,7 +58,6 @@ def table(bed: Bed) -> str:
     return bed.nft("list", "table", "inet", "ovsnet")
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("family", FAMILIES)
 def test_everybody_reaches_a_published_port_and_is_seen_as_himself(
     bed: Bed, stage: Stage, host: Place, outside: Place, family: int
@@ -187,7 +186,6 @@ def test_chosen_ports_and_ranges_are_listed_and_lead_to_the_container(
     assert ["0.0.0.0:9000/tcp", "bob", "one", f"{target}:80", "reserved"] in rows
 
 
-@pytest.mark.kernel
 def test_published_ports_survive_our_death(
     bed: Bed, stage: Stage, host: Place, outside: Place
 ) -> None:
@@ -221,7 +219,6 @@ def test_flushed_rules_come_back(bed: Bed, stage: Stage, outside: Place) -> None
     hears(outside, f"ann {OUTSIDE4}", "tcp", WAN4, 8080)
 
 
-@pytest.mark.kernel
 def test_a_flow_that_goes_on_follows_the_port_to_its_next_container(
     bed: Bed, stage: Stage, outside: Place
 ) -> None:

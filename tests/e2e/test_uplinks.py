@@ -39,7 +39,6 @@ def trunks(bed: Bed, port: str = "eth1") -> str:
     return bed.ovs_vsctl("get", "Port", port, "trunks", "tag", "vlan_mode")
 
 
-@pytest.mark.kernel
 def test_containers_share_a_nic_and_each_is_on_its_own_vlan_of_the_wire(
     bed: Bed, far: Far, stage: Stage, host: Place
 ) -> None:
@@ -253,7 +252,6 @@ def as_before(bed: Bed, before: snapshot.Snapshot) -> None:
     )
 
 
-@pytest.mark.kernel
 def test_the_host_moves_to_the_bridge_and_back(
     bed: Bed, far: Far, homed: Place, stage: Stage, host: Place
 ) -> None:
@@ -380,7 +378,6 @@ def test_a_container_is_let_into_other_vlans_of_the_wire(bed: Bed, far: Far, sta
     until(lambda: trunks(bed) == "[30]\n[]\ntrunk", "the wire carries the network's VLAN alone")
 
 
-@pytest.mark.kernel
 def test_customers_tags_travel_inside_of_the_networks_own(
     bed: Bed, far: Far, stage: Stage, host: Place
 ) -> None:

@@ -15,7 +15,6 @@ from tests.faults.pair import ENDS, all_is_well, pair
 pytestmark = pytest.mark.docker
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_containers_keep_talking_while_the_plugin_is_away(
     bed: Bed, stage: Stage, end: Signals
@@ -30,7 +29,6 @@ def test_containers_keep_talking_while_the_plugin_is_away(
     all_is_well(network, a, c)
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_containers_of_before_a_restart_of_the_plugin_are_stopped_cleanly(
     bed: Bed, stage: Stage, end: Signals
@@ -178,7 +176,6 @@ def test_a_nat_network_without_any_forwarding_docker_protects_the_host(
     assert not place.pings(OUTSIDE4, count=2), "the host does not route for others"
 
 
-@pytest.mark.kernel
 def test_endpoints_of_a_docker_that_was_killed_are_ended_by_the_release_of_their_addresses(
     bed: Bed, stage: Stage
 ) -> None:
@@ -197,7 +194,6 @@ def test_endpoints_of_a_docker_that_was_killed_are_ended_by_the_release_of_their
     all_is_well(network, c, d)
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("end", ENDS)
 def test_live_restore_keeps_containers_talking_without_docker(
     make_bed: Callable[..., Bed], end: Signals

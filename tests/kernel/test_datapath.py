@@ -2,7 +2,7 @@
 
 import json
 from contextlib import ExitStack
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGKILL
 
 import pytest
 
@@ -11,9 +11,7 @@ from tests.e2e.stage import Network, Stage
 from tests.e2e.traffic import Place
 from tests.kernel.sessions import serving, session
 
-pytestmark = [pytest.mark.docker, pytest.mark.kernel]
-
-ENDS = [pytest.param(SIGTERM, id="SIGTERM"), pytest.param(SIGKILL, id="SIGKILL")]
+pytestmark = pytest.mark.docker
 
 
 def dual(stage: Stage, name: str, number: int, *options: str) -> Network:
@@ -51,9 +49,8 @@ def test_bridges_are_the_kernels_and_checksums_are_left_to_it(bed: Bed, stage: S
     a.reaches(b.address(network, 6), who="bob")
 
 
-@pytest.mark.parametrize("end", ENDS)
 def test_sessions_outlive_a_restart_of_vswitchd(
-    bed: Bed, stage: Stage, host: Place, outside: Place, end: Signals
+    bed: Bed, stage: Stage, host: Place, outside: Place
 ) -> None:
     network = dual(stage, "one", 1)
     a, b = stage.container("ann", network), stage.container("bob", network)
@@ -63,7 +60,7 @@ def test_sessions_outlive_a_restart_of_vswitchd(
         for place in (b, outside, host):
             stack.enter_context(serving(bed, place))
         sessions = [stack.enter_context(session(bed, a, each)) for each in addresses]
-        bed.vswitchd.stop(end)
+        bed.vswitchd.stop(SIGKILL)
         assert gateway_link(host, network) == before
         bed.start_vswitchd()
         for each in sessions:
@@ -90,10 +87,14 @@ def test_the_database_is_away_and_nobody_notices(bed: Bed, stage: Stage, outside
     c.reaches(a.address(network), who="ann")
 
 
-def test_long_frames_pass_through_a_gateway(bed: Bed, stage: Stage, host: Place) -> None:
+@pytest.mark.parametrize("kind", ["veth", "internal"])
+def test_long_frames_pass_through_a_gateway(stage: Stage, host: Place, kind: str) -> None:
     """What the userspace datapath does not do."""
-    network = stage.network("jumbo", "-o", "ovs.mtu=9000", subnet="10.77.1.0/24")
+    options = ("-o", "ovs.mtu=9000", "-o", f"ovs.port={kind}")
+    network = stage.network("jumbo", *options, subnet="10.77.1.0/24")
     a, b = stage.container("ann", network), stage.container("bob", network)
+    (link,) = a.links()
+    assert a.link(link)["mtu"] == 9000
     a.reaches(b.address(network), who="bob")
     assert a.pings(b.address(network), size=9000 - 28, count=3)
     assert a.pings(network.gateway(), size=9000 - 28, count=3)

@@ -1,7 +1,7 @@
 """Internal ports in containers: devices of the kernel's datapath, which knows them by name."""
 
 import json
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGKILL
 from typing import Any
 
 import pytest
@@ -11,9 +11,8 @@ from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 
-pytestmark = [pytest.mark.docker, pytest.mark.kernel]
+pytestmark = pytest.mark.docker
 
-ENDS = [pytest.param(SIGTERM, id="SIGTERM"), pytest.param(SIGKILL, id="SIGKILL")]
 INTERNAL = ("-o", "ovs.port=internal")
 
 
@@ -77,37 +76,34 @@ def test_an_internal_port_keeps_its_name_and_stays(bed: Bed, stage: Stage) -> No
     veths = dual(stage, "two", 2)
     a = stage.container("ann", network)
     before = identity(a)
-    for number in range(3):
+    for number in range(2):
         b = stage.container(f"b{number}", network)
         a.reaches(b.address(network), who=b.name)
         c = stage.container(f"c{number}", veths)
         bed.docker("network", "connect", "one", c.name)
         a.reaches(c.address(network, 6), who=c.name)
         assert identity(a) == before
-    assert len(vports(bed)) == 7
+    assert len(vports(bed)) == 5
     bed.docker("network", "disconnect", "one", "c0")
-    bed.docker("rm", "--force", "b0", "b1", "b2", "c1")
+    bed.docker("rm", "--force", "b0", "b1")
     stage.network("three", subnet="10.77.3.0/24")
     bed.docker("network", "rm", "three")
     bed.ovs_vsctl("add-br", "br-lab", "--", "del-br", "br-lab")
-    c2 = Container(bed, "c2")
-    a.reaches(c2.address(network), who="c2")
+    c1 = Container(bed, "c1")
+    a.reaches(c1.address(network), who="c1")
     assert identity(a) == before
     bed.docker("restart", "--time", "0", "ann")
-    a.reaches(c2.address(network), who="c2")
+    a.reaches(c1.address(network), who="c1")
     assert identity(a)[2:] == before[2:]
     assert identity(a)[1] == shown(bed, "ann")["port"] != before[1]
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_internal_ports_outlive_a_restart_of_vswitchd(
-    bed: Bed, stage: Stage, host: Place, end: Signals
-) -> None:
+def test_internal_ports_outlive_a_restart_of_vswitchd(bed: Bed, stage: Stage, host: Place) -> None:
     network = dual(stage, "one", 1, *INTERNAL)
     a, b = stage.container("ann", network), stage.container("bob", network)
     a.reaches(b.address(network), who="bob")
     before, links = identity(a), host.links()
-    bed.vswitchd.stop(end)
+    bed.vswitchd.stop(SIGKILL)
     assert identity(a) == before
     bed.start_vswitchd()
     for family in (4, 6):
@@ -161,13 +157,3 @@ def test_an_internal_port_that_was_lost_is_made_again(bed: Bed, stage: Stage) ->
     bed.ovs_vsctl("del-port", "br-ovsnet", shown(bed, "ann")["port"])
     until(lambda: a.pings(network.gateway()), "ann pings its gateway", timeout_s=60)
     assert identity(a)[1:] == before[1:], "another device, as the first one was"
-
-
-def test_long_frames_pass_through_internal_ports(bed: Bed, stage: Stage) -> None:
-    """What the userspace datapath does not do."""
-    network = stage.network("jumbo", *INTERNAL, "-o", "ovs.mtu=9000", subnet="10.77.1.0/24")
-    a, b = stage.container("ann", network), stage.container("bob", network)
-    (link,) = a.links()
-    assert a.link(link)["mtu"] == 9000
-    a.reaches(b.address(network), who="bob")
-    assert a.pings(b.address(network), size=9000 - 28, count=3)

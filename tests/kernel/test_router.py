@@ -6,7 +6,7 @@ from tests.e2e.bed import Bed
 from tests.e2e.stage import Stage
 from tests.e2e.traffic import Place
 
-pytestmark = [pytest.mark.docker, pytest.mark.kernel]
+pytestmark = pytest.mark.docker
 
 CLOSED = ("-o", "ovs.mode=isolated")
 
