@@ -72,9 +72,10 @@ def arms(
 
 
 @contextmanager
-def ours(ovs: PrivateOvs) -> Iterator[Process]:
+def ours(ovs: PrivateOvs, *, module: str = "ovsdriver") -> Iterator[Process]:
     """Start our process; ``nsenter`` has become it, so the pid is its own."""
     with made(f"/run/netns/{ovs.namespace}", ovs.address) as process:
+        process.module = module
         process.config.write_text('datapath = "netdev"\n')
         process.start()
         process.until(lambda: "process.ready" in process.said(), "it is ready")

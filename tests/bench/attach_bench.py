@@ -2,9 +2,10 @@
 
     python -m tests.bench.attach_bench [PART...] [--quick] [--json FILE] [--svg FILE]
 
-Parts, all of them unless some are named: attach, growth, networks, start, docker, traffic. As root,
-in the folder of the tree. Prints tables and asserts nothing. What is compared takes turns in one
-run, so that what else the machine does hits all alike; ratios of medians are what is worth keeping.
+Parts, all of them unless some are named: attach, where, growth, networks, start, docker, traffic.
+As root, in the folder of the tree. Prints tables and asserts nothing. What is compared takes turns
+in one run, so that what else the machine does hits all alike; ratios of medians are what is worth
+keeping.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from tests.bench.dockerd import Place, cycles, empty, fill, subnet
 from tests.bench.ipam_bench import machine
 from tests.bench.ipam_cases import disk, loop_ms
 from tests.bench.measured import say
+from tests.bench.where import where
 from tests.integration.netns import inside
 from tests.integration.ovs import PrivateOvs, private_ovs
 
@@ -218,14 +220,20 @@ def _listens(path: Path) -> bool:
         return asking.connect_ex(str(path)) == 0
 
 
-PARTS = ("attach", "growth", "networks", "start", "docker", "traffic")
+PARTS = ("attach", "where", "growth", "networks", "start", "docker", "traffic")
 
 
 def run(parts: list[str], *, quick: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"machine": machine(Path(gettempdir()))}
     noise = loop_ms()
     result["disk_ms"] = disk(Path(gettempdir()))
-    small = {"attach": attach, "growth": growth, "networks": make_networks, "start": start}
+    small = {
+        "attach": attach,
+        "where": where,
+        "growth": growth,
+        "networks": make_networks,
+        "start": start,
+    }
     for part in parts:
         if part in small:
             # One Open vSwitch for each: one that had thousands of ports is slower afterwards.

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.bench.arms import OURS, YARDSTICKS
 from tests.bench.ipam_report import about, table
+from tests.bench.where import LABELS
 
 Row = list[str]
 
@@ -18,6 +19,18 @@ def show(result: dict[str, Any]) -> None:
     print(about(result))
     if "attach" in result:
         _attach(result["attach"])
+    if "where" in result:
+        whole, parts = result["where"]["attach_ms"], result["where"]["parts_ms"]
+        table(
+            ["one attach", "ms", "share"],
+            [
+                *(
+                    [LABELS[what], f"{parts[what]:.2f}", f"{parts[what] / whole:.0%}"]
+                    for what in LABELS
+                ),
+                ["all of it", f"{whole:.2f}", ""],
+            ],
+        )
     if "growth" in result:
         _growth(result["growth"])
     if "networks" in result:
@@ -59,7 +72,8 @@ def show(result: dict[str, Any]) -> None:
                 for how, each in result["traffic"].items()
             ],
         )
-    table(["budget", "asked for", "measured", "met"], list(budgets(result)))
+    if rows := list(budgets(result)):
+        table(["budget", "asked for", "measured", "met"], rows)
 
 
 def _attach(found: dict[str, Any]) -> None:

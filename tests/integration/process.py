@@ -42,6 +42,7 @@ class Process:
         self.run_dir = home / "run"
         self.state_dir = home / "state"
         self.log = home / "log"
+        self.module = "ovsdriver"
         self.running: subprocess.Popen[bytes] | None = None
         self.passed: list[socket.socket] = []
         """Listening sockets that the process gets from its parent, as systemd passes them."""
@@ -65,7 +66,7 @@ class Process:
             self.running = subprocess.Popen(
                 [
                     *self._passing(descriptors),
-                    *("nsenter", f"--net={self.netns}", sys.executable, "-m", "ovsdriver", "serve"),
+                    *("nsenter", f"--net={self.netns}", sys.executable, "-m", self.module, "serve"),
                     *("--config", str(self.config), "--docker", f"unix://{self.home}/docker.sock"),
                     *self.flags("plugin-dir", "run-dir", "state-dir", "ovsdb"),
                 ],
