@@ -48,7 +48,7 @@ class Addresses:
 
     __slots__ = (
         *("_barred", "_excluded", "_kept", "_low", "_taken", "_top", "_window"),
-        *("_window_barred", "_window_held", "dynamic", "family", "size"),
+        *("_whole", "_window_barred", "_window_held", "dynamic", "family", "size"),
     )
 
     def __init__(
@@ -82,6 +82,7 @@ class Addresses:
         first, last = self._window = (max(first, self._low), min(last, self._top))
         # Inside of the window, so that what is counted is what a choice passes over.
         self._excluded = Runs(excluded)
+        self._whole = not self._excluded
         holes = [
             (max(low, first), min(high, last))
             for low, high in self._excluded
@@ -192,7 +193,9 @@ class Addresses:
 
     def _dynamic(self, offset: int) -> bool:
         first, last = self._window
-        return first <= offset <= last and self._excluded.end_of_overlap(offset, offset) is None
+        if not first <= offset <= last:
+            return False
+        return self._whole or self._excluded.end_of_overlap(offset, offset) is None
 
     def _lowest(self, first: int, last: int) -> int | None:
         if self._kept.both is not None:
@@ -204,6 +207,8 @@ class Addresses:
     def _absent(self, members: Bitmap, first: int, last: int) -> int | None:
         offset = members.lowest_absent(first)
         while offset <= last:
+            if self._whole:
+                return offset
             end = self._excluded.end_of_overlap(offset, offset)
             if end is None:
                 return offset

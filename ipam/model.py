@@ -6,7 +6,7 @@ be assigned to, and an ``IPNetwork`` may carry host bits, which no subnet or win
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 from netaddr import IPAddress, IPNetwork, IPRange
 
@@ -54,8 +54,7 @@ class Pool:
         return int(self.subnet.version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(NamedTuple):
     """An address of a pool that is held."""
 
     pool: PoolId

@@ -35,6 +35,9 @@ class Runs:
                 self._firsts.append(first)
                 self._lasts.append(last)
 
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
     def __iter__(self) -> Iterator[Block]:
         return zip(self._firsts, self._lasts, strict=True)
 

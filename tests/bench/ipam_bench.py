@@ -5,9 +5,9 @@
 As root, in the folder of the tree. Prints tables and asserts nothing. An allocation is counted when
 its answer is there, so when it is on the disk. The cases take turns, in process and through
 HTTP, so that what else the machine does hits all of them alike, and beside them run yardsticks:
-the disk (a write and its fdatasync), a fixed piece of work, the client against a server of
-nothing but sockets, and the HTTP library without us. DIR should be on the disk that is meant.
-SIGTERM ends it after the round that it is in, with what it has by then.
+the disk (a write and its fdatasync), a fixed piece of work, durable rows with nothing around them,
+the client against a server of nothing but sockets, and the HTTP library without us. DIR should be
+on the disk that is meant. SIGTERM ends it after the round that it is in, with what it has by then.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from tests.bench.bare_rows import BareRows
 from tests.bench.ipam_cases import AT_ONCE, Case, Prepared, cases, disk, loop_ms, prepare
 from tests.bench.ipam_http import Serving, ThroughHttp, Yardstick
 from tests.bench.ipam_in_process import InProcess
@@ -67,6 +68,7 @@ class Bench:
         self._served: list[Serving] = []
         self.in_process: list[InProcess] = []
         self.through_http: list[ThroughHttp] = []
+        self.bare = stack.enter_context(BareRows.opened(folder / "bare.db"))
         self.yardsticks: list[ThroughHttp] = []
         self.disk_ms: list[float] = []
         self.loop_ms: list[float] = []
@@ -120,7 +122,7 @@ class Bench:
         self.disk_ms.append(disk(self._folder))
         self.loop_ms += loop_ms()
         for at_once, total in CALLS.items():
-            for each in self.in_process:
+            for each in (self.bare, *self.in_process):
                 await each.measure(at_once, total)
             for one in (*self.yardsticks, *self.through_http):
                 one.measure(at_once, total)
@@ -155,7 +157,8 @@ async def run(
         "noise": quantiles(bench.loop_ms, n=100)[98] / median(bench.loop_ms),
         "in_process": _rows(every, [each.measured for each in bench.in_process]),
         "through_http": _rows(every, [each.measured for each in bench.through_http]),
-        "yardsticks": [each.measured.summary() for each in bench.yardsticks],
+        "of_bare": [each.measured.against(bench.bare.measured, 50) for each in bench.in_process],
+        "yardsticks": [each.measured.summary() for each in (bench.bare, *bench.yardsticks)],
         "starts": bench.starts,
     }
 

@@ -18,6 +18,10 @@ AT_ONCE = (1, 10, 50)
 FULLEST_16 = 60_000
 """Of 65,534: what is left is for those that are allocated and released again."""
 
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Environment of what is started: an installed ovsnet is compiled, as ``pip`` leaves it. Without
+that a start takes twice as long."""
+
 _FIRST_SERIAL = 1 << 20
 """Below the first serial of a start, so that rows written by hand are in nobody's way."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import http_client
-from tests.bench.ipam_cases import Prepared
+from tests.bench.ipam_cases import COMPILED, Prepared
 from tests.bench.measured import Measured
 
 PATIENCE_S = 60.0
@@ -56,7 +56,7 @@ class Serving:
         ]
         with (home / "log").open("ab") as log:
             began = time.perf_counter()
-            self._process = subprocess.Popen(command, stderr=log)
+            self._process = subprocess.Popen(command, stderr=log, env=os.environ | COMPILED)
         asked = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with asked:
             asked.settimeout(PATIENCE_S)

@@ -90,6 +90,9 @@ def _budgets(result: dict[str, Any]) -> Iterator[list[str]]:
             f"{rate:,.0f} ({slowest['name']})",
             _met(rate >= least),
         ]
+        if key == "in_process":
+            share = 1 / max(result["of_bare"])
+            yield ["the slowest case against bare rows", "", f"{share:.2f} x", ""]
         for full in (each for each in result[key] if each["in_use"] == _FULL):
             slower = full["slower_than_empty"]["50"]
             name = f"an empty pool against {full['name']}, {words}"

@@ -90,7 +90,7 @@ def add(store: LeaseStore, lease: Lease) -> asyncio.Future[bool]:
 
 
 def at(address: str, serial: int, **changes) -> Lease:
-    return replace(LEASE, address=IPAddress(address), serial=serial, **changes)
+    return LEASE._replace(address=IPAddress(address), serial=serial, **changes)
 
 
 async def reloaded(reopen: Reopen) -> tuple[LeaseStore, Contents]:
@@ -175,7 +175,7 @@ async def test_far_addresses_of_large_ipv6_pools_are_kept_in_their_order(store, 
     leases = [at(each, n, pool=POOL6.id) for n, each in enumerate(addresses, start=1)]
     for lease in reversed(leases):
         assert await add(store, lease)
-        assert not await add(store, replace(lease, serial=lease.serial + 100))
+        assert not await add(store, lease._replace(serial=lease.serial + 100))
     again, contents = await reloaded(reopen)
     assert taken(contents, POOL6) == addresses
     assert list(await again.leases(POOL6.id)) == leases
@@ -187,7 +187,7 @@ async def test_far_addresses_of_large_ipv6_pools_are_kept_in_their_order(store, 
 async def test_an_address_has_one_holder(store):
     await store.add_pool(POOL)
     assert await add(store, LEASE)
-    assert not await add(store, replace(LEASE, serial=9, name="db"))
+    assert not await add(store, LEASE._replace(serial=9, name="db"))
     assert await store.lease(POOL.id, LEASE.address) == LEASE
 
 
@@ -202,7 +202,7 @@ async def test_the_same_address_in_two_pools_has_two_holders(store):
     for pool in (POOL, other):
         await store.add_pool(pool)
     assert await add(store, LEASE)
-    assert await add(store, replace(LEASE, pool=other.id, serial=2))
+    assert await add(store, LEASE._replace(pool=other.id, serial=2))
     assert await store.remove_lease(POOL.id, LEASE.address)
     assert await store.lease(other.id, LEASE.address) is not None
 
@@ -240,8 +240,8 @@ async def test_writes_take_effect_in_the_order_in_which_they_were_called(store, 
     outcomes = await asyncio.gather(
         adding(LEASE),
         store.remove_lease(POOL.id, LEASE.address),
-        adding(replace(LEASE, serial=2)),
-        adding(replace(LEASE, serial=3)),
+        adding(LEASE._replace(serial=2)),
+        adding(LEASE._replace(serial=3)),
         store.remove_pool(POOL.id),
         store.add_pool(POOL),
     )
@@ -396,7 +396,7 @@ async def test_what_is_taken_is_read_in_pieces_with_and_without_gaps(tmp_path, m
     await store.add_pool(POOL6)
     first = POOL6.subnet.first
     leases = [
-        replace(LEASE, pool=POOL6.id, address=IPAddress(first + each), serial=serial)
+        LEASE._replace(pool=POOL6.id, address=IPAddress(first + each), serial=serial)
         for serial, each in enumerate(sorted(offsets, key=lambda _: choose.random()), start=1)
     ]
     assert all(await asyncio.gather(*(add(store, each) for each in leases)))

@@ -1,4 +1,3 @@
-from dataclasses import replace
 
 import pytest
 from netaddr import IPAddress, IPNetwork
@@ -352,7 +351,7 @@ async def test_a_released_address_that_another_user_of_the_store_took_is_told_as
     pool = await new_pool(ipam, "10.40.0.0/24")
     own = await lease(ipam, pool, name="own")
     await ipam.release_address(pool, own.address)
-    store.held[pool][int(own.address)] = replace(own, name="theirs")
+    store.held[pool][int(own.address)] = own._replace(name="theirs")
     assert await given(ipam, pool) == "10.40.0.2"
     with pytest.raises(AddressError, match="held by container theirs"):
         await lease(ipam, pool, str(own.address))
