@@ -6,7 +6,6 @@ import shutil
 from dataclasses import asdict
 
 import click
-from rich.text import Text
 
 from ovsdriver.adapters.datapath import kernel_has_openvswitch
 from ovsdriver.adapters.engine import DockerEngine
@@ -15,10 +14,9 @@ from ovsdriver.cli.checks import Finding, Level, docker, forwarding, host, openv
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.cli.programs import Programs
+from ovsdriver.cli.verdict import print_findings
 from ovsdriver.config import Settings
 from ovsdriver.errors import ConfigurationError
-
-_STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 _DOCKER_S = 5.0
 
@@ -49,7 +47,11 @@ def command(ctx: click.Context, programs: Programs, settings: Settings, as_json:
     if as_json:
         show.as_json([asdict(each) for each in findings])
     else:
-        _print(findings)
+        print_findings(
+            findings,
+            bad="{} to mend before ovsnet can work",
+            warned="ovsnet can work here; {}",
+        )
     ctx.exit(Exit.REFUSED if any(each.level is Level.FAIL for each in findings) else Exit.OK)
 
 
@@ -73,22 +75,3 @@ async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
     if nftables.level is Level.OK:
         findings += await forwarding.examine(programs.findings(settings))
     return findings
-
-
-def _print(findings: list[Finding]) -> None:
-    rows: list[tuple[Text, ...]] = []
-    for each in findings:
-        level = Text(each.level.value, style=_STYLES[each.level])
-        rows.append((level, Text(each.subject, style="bold"), Text(each.text)))
-        if each.remedy:
-            rows.append((Text(), Text(), Text(f"-> {each.remedy}", style="cyan")))
-    show.grid(rows)
-    bad = sum(each.level is Level.FAIL for each in findings)
-    warned = sum(each.level is Level.WARN for each in findings)
-    show.line()
-    if bad:
-        show.line(f"{show.plural(bad, 'thing')} to mend before ovsnet can work")
-    elif warned:
-        show.line(f"ovsnet can work here; {show.plural(warned, 'warning')}")
-    else:
-        show.line("all is well")

@@ -1,12 +1,11 @@
 """``ovsnet ipam check``."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.text import Text
 
 from ovsdriver.adapters import inspection, storefile
 from ovsdriver.adapters.snapshot import contents
@@ -16,6 +15,7 @@ from ovsdriver.cli.checks.finding import fail, ok, warn
 from ovsdriver.cli.daemon import Daemon, NotRunning
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal, refusals
+from ovsdriver.cli.verdict import print_findings
 from ovsdriver.config import Settings
 
 LOOKS = 5
@@ -23,8 +23,6 @@ LOOKS = 5
 
 PAUSE_S = 0.5
 """Between two looks: longer than any commit is on its way."""
-
-_STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
 @click.command(name="check", epilog=EXIT_CODES, short_help="Look whether the store is sound.")
@@ -48,7 +46,7 @@ def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
     if as_json:
         show.as_json([asdict(each) for each in findings])
     else:
-        print_findings(findings)
+        show_findings(findings)
     bad = any(each.level is Level.FAIL for each in findings)
     ctx.exit(Exit.REFUSED if bad else Exit.OK)
 
@@ -152,21 +150,6 @@ def _fault(fault: inspection.Fault) -> Finding:
     return fail(fault.subject, fault.text, fault.remedy)
 
 
-def print_findings(findings: list[Finding]) -> None:
-    """Print them with what to do, and how many are bad."""
-    rows: list[tuple[Text, ...]] = []
-    for each in findings:
-        level = Text(each.level.value, style=_STYLES[each.level])
-        rows.append((level, Text(each.subject, style="bold"), Text(each.text)))
-        if each.remedy:
-            rows.append((Text(), Text(), Text(f"-> {each.remedy}", style="cyan")))
-    show.grid(rows)
-    bad = sum(each.level is Level.FAIL for each in findings)
-    warned = sum(each.level is Level.WARN for each in findings)
-    show.line()
-    if bad:
-        show.line(f"{show.plural(bad, 'thing')} wrong")
-    else:
-        show.line(
-            f"nothing is wrong; {show.plural(warned, 'warning')}" if warned else "all is well"
-        )
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what is wrong in a store, with what to do."""
+    print_findings(findings, bad="{} wrong", warned="nothing is wrong; {}")

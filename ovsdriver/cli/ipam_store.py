@@ -95,7 +95,7 @@ def _tell(file: Path, done: Restored) -> None:
     if done.faults:
         show.line()
         show.line("in the backup:")
-        ipam_check.print_findings(
+        ipam_check.show_findings(
             [warn(each.subject, each.text, each.remedy) for each in done.faults]
         )
 

@@ -1,4 +1,3 @@
-
 import pytest
 from netaddr import IPAddress, IPNetwork
 
