@@ -89,11 +89,20 @@ class _Seen:
             for each in listed
             if each["IPAM"]["Driver"].startswith(("ovsipam", "ovsnet"))
         }
+        # A container whose `docker network connect` failed goes on naming the endpoint that dockerd
+        # has removed (26.1); what its networks list is what there is.
+        standing = {
+            each["EndpointID"]
+            for network in (*addressed.values(), *networks.values())
+            for each in (network["Containers"] or {}).values()
+        }
         places: dict[str, _Place] = {}
         elsewhere: set[str] = set()
         for each in docker("/containers/json"):
             container = docker(f"/containers/{each['Id']}/json")
             for place in container["NetworkSettings"]["Networks"].values():
+                if place["EndpointID"] not in standing:
+                    continue
                 if place["NetworkID"] in networks:
                     places[place["EndpointID"]] = _place(container, place)
                 elif place["NetworkID"] in addressed:
