@@ -12,7 +12,7 @@ import click
 from netaddr import EUI
 
 from ovsdriver.adapters.capture import Capture, Source, Way
-from ovsdriver.cli import targets
+from ovsdriver.cli import show, targets
 from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.flags import settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal, refusals
@@ -44,14 +44,18 @@ def command(
       ovsnet capture lab/web -c 100 -w web.pcap
       ovsnet capture lab -w - | tcpdump -nr - port 80
     """
-    sources = _sources(*targets.find(target, state := Daemon(settings).state()), state)
+    network, endpoint = targets.find(target, state := Daemon(settings).state())
+    sources = _sources(network, endpoint, state)
     if not sources:
-        raise Refusal(f"nothing is plugged in at {target}; start a container on it")
+        what = "start a container on it" if endpoint is None else "start the container"
+        raise Refusal(f"nothing is plugged in at {target}; {what}")
     with refusals():
         capture = Capture(sources)
     try:
         with _file(path) as file, _until(seconds) as ended:
-            click.echo(f"listening on {len(sources)} links; Ctrl-C ends it", err=True)
+            click.echo(
+                f"listening on {show.plural(len(sources), 'link')}; Ctrl-C ends it", err=True
+            )
             counted = capture.run(file, most=count, until=ended)
     except BrokenPipeError:
         return
@@ -60,7 +64,7 @@ def command(
     finally:
         capture.close()
     lost = f", {counted.lost} lost" if counted.lost else ""
-    click.echo(f"{counted.frames} packets{lost}", err=True)
+    click.echo(f"{show.plural(counted.frames, 'packet')}{lost}", err=True)
 
 
 def _sources(

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ovsdriver.cli.outcome import Refusal
-from ovsdriver.errors import DriverError
+from ovsdriver.cli.outcome import refusals
 from ovsdriver.service import lookup
 
 State = Mapping[str, Any]
@@ -22,17 +21,11 @@ def find(text: str, state: State) -> tuple[dict[str, Any], dict[str, Any] | None
     """
     networks = {each["id"]: each for each in state["networks"]}
     endpoints = {each["id"]: each for each in state["endpoints"]}
-    left, slash, right = text.partition("/")
-    try:
-        if slash:
-            home = lookup.find(left, {key: each["name"] for key, each in networks.items()})
-            there = {k: e["container"] for k, e in endpoints.items() if e["network"] == home}
-            return networks[home], endpoints[lookup.find(right, there, kind="endpoint")]
-        names = {key: each["name"] for key, each in networks.items()}
-        names |= {key: each["container"] for key, each in endpoints.items()}
-        found = lookup.find(text, names, kind="endpoint")
-    except DriverError as error:
-        raise Refusal(str(error)) from error
-    if found in networks:
-        return networks[found], None
-    return networks[endpoints[found]["network"]], endpoints[found]
+    named = {key: each["name"] for key, each in networks.items()}
+    placed = [
+        (lookup.Target(network=each["network"], endpoint=key), each["container"])
+        for key, each in endpoints.items()
+    ]
+    with refusals():
+        found = lookup.target(text, named, placed)
+    return networks[found.network], endpoints[found.endpoint] if found.endpoint else None

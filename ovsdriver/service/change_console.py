@@ -106,7 +106,9 @@ class ChangeConsole:
             if not each.ended
         }
         endpoints = [
-            (each, _container(view, each.id)) for each in state.endpoints() if not each.ended
+            (lookup.Target(network=each.network, endpoint=each.id), _container(view, each.id))
+            for each in state.endpoints()
+            if not each.ended
         ]
         try:
             return lookup.target(target, networks, endpoints)

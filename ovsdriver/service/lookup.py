@@ -52,7 +52,7 @@ class Target:
 
 
 def target(
-    text: str, networks: Mapping[NetworkId, str], endpoints: Sequence[tuple[Endpoint, str]]
+    text: str, networks: Mapping[NetworkId, str], endpoints: Sequence[tuple[Target, str]]
 ) -> Target:
     """Return the network or the endpoint that ``text`` means.
 
@@ -70,14 +70,16 @@ def target(
     if slash:
         network = NetworkId(find(left, {str(key): name for key, name in networks.items()}))
         there = {
-            str(each.id): container for each, container in endpoints if each.network == network
+            str(each.endpoint): container
+            for each, container in endpoints
+            if each.network == network
         }
         endpoint = EndpointId(find(right, there, kind="endpoint"))
         return Target(network=network, endpoint=endpoint)
     exact = [Target(network=key) for key, name in networks.items() if text and text in (key, name)]
-    exact += [_target(each) for each, name in endpoints if text and text in (each.id, name)]
+    exact += [each for each, name in endpoints if text and text in (each.endpoint, name)]
     begun = [Target(network=key) for key in networks if text and key.startswith(text.lower())]
-    begun += [_target(each) for each, _ in endpoints if text and each.id.startswith(text.lower())]
+    begun += [each for each, _ in endpoints if text and str(each.endpoint).startswith(text.lower())]
     found = exact or begun
     if not found:
         raise UnknownObjectError(
@@ -88,10 +90,6 @@ def target(
         ways = [_way(each, networks) for each in found]
         raise ConflictError(f"{text!r} fits several: {', '.join(ways[:5])}; type one of these")
     return found[0]
-
-
-def _target(endpoint: Endpoint) -> Target:
-    return Target(network=endpoint.network, endpoint=endpoint.id)
 
 
 def _way(found: Target, networks: Mapping[NetworkId, str]) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from ovsdriver.service.report import PublishedReport, Report
 from tests.unit.cli.conftest import Desk, Shell
-from tests.unit.cli.test_networks import DB, LAB, OLD, WEB, endpoint, network
+from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 
 
 def published(host: str, host_port: int, address: str, *, reserved: bool = True) -> PublishedReport:

@@ -12,7 +12,7 @@ from ovsdriver.errors import ConflictError
 from ovsdriver.service.purge import Purged
 from ovsdriver.service.report import PublishedReport, RepairReport, Report, UplinkReport
 from tests.unit.cli.conftest import Desk, Shell
-from tests.unit.cli.test_networks import LAB, WEB, endpoint, network
+from tests.unit.cli.reports import LAB, WEB, endpoint, network
 
 HOSTILE = (
     "lab\x1b[2J\x1b]0;title\x07\r\nroot# \x9b31m\u202e\u2028 [red]x[/red] {0} %s $(reboot) ' \" \\"

@@ -7,7 +7,6 @@ from ovsdriver.domain.model import Endpoint, EndpointId, Mode, Network, NetworkI
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import EngineEndpoint, EngineView
 from ovsdriver.service import lookup
-from tests.builders import an_endpoint
 
 LAB = NetworkId("1ab0" * 16)
 DMZ = NetworkId("1ab1" * 16)
@@ -34,11 +33,14 @@ RED = NetworkId("2ed0" * 16)
 NETWORKS = {LAB: "lab", DMZ: "dmz", RED: ""}
 DB = EndpointId("db00" * 16)
 ENDPOINTS = [
-    (an_endpoint(WEB, network=LAB), "web"),
-    (an_endpoint(DB, network=LAB), "db"),
-    (an_endpoint("db11" * 16, network=DMZ), "db"),
-    (an_endpoint("e400" * 16, network=RED), "lab"),
-    (an_endpoint("e500" * 16, network=RED), ""),
+    (lookup.Target(network=network, endpoint=EndpointId(endpoint)), name)
+    for endpoint, network, name in (
+        (WEB, LAB, "web"),
+        (DB, LAB, "db"),
+        ("db11" * 16, DMZ, "db"),
+        ("e400" * 16, RED, "lab"),
+        ("e500" * 16, RED, ""),
+    )
 ]
 
 
