@@ -32,6 +32,7 @@ def take(bed: Bed) -> Snapshot:
         "switch": sorted(_switch(bed)),
         "flows": sorted(_flows(bed)),
         "links": sorted(_links(bed)),
+        "queues": sorted(_queues(bed)),
         "routes": sorted(_routes(bed)),
         "settings": sorted(_settings(bed)),
         "sockets": sorted(_sockets(bed)),
@@ -103,6 +104,12 @@ def _links(bed: Bed) -> Iterator[str]:
         )
         alias = link.get("ifalias", "")
         yield " ".join([link["ifname"], kind, up, str(link["mtu"]), alias, *addresses])
+
+
+def _queues(bed: Bed) -> Iterator[str]:
+    for line in bed.run("tc", "qdisc", "show").splitlines():
+        if " 0: " not in line:  # what a link has by itself, from when it is up first
+            yield line
 
 
 def _routes(bed: Bed) -> Iterator[str]:

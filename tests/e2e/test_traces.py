@@ -1,5 +1,6 @@
 """What networks of every kind have made is there while they are, and gone with them."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from tests.e2e import snapshot
 from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, Bed
 from tests.e2e.far import Far, beyond
 from tests.e2e.stage import Stage
+from tests.e2e.test_mirrors import mirrors
+from tests.e2e.test_more_labs import netem
 from tests.e2e.world import until
 
 pytestmark = pytest.mark.docker
@@ -78,6 +81,23 @@ CHANGED = {
 }
 """Parts of a snapshot that differ while the networks are there, besides those of any network."""
 
+FEATURES = (
+    *("ovs.guard=true", "ovs.rate=50mbit+20mbit", "ovs.burst=64kb", "ovs.broadcast=100"),
+    *("ovs.rstp=true", "ovs.mcast=true", "ovs.control_frames=forward"),
+    *("ovs.sflow=192.0.2.2", "ovs.netflow=192.0.2.2", "ovs.ipfix=192.0.2.2/64"),
+    *("ovs.protocols=OpenFlow13+OpenFlow14", "ovs.mirror=sink:ids"),
+)
+FEATURED = {
+    "every": ("ovs.bridge=br-every", *FEATURES),
+    "tap": ("ovs.bridge=br-every", "ovs.mode=isolated", "ovs.sink=ids"),
+    "far": ("ovs.mirror=nic:eth2", "ovs.mode=isolated"),
+    "steered": (
+        "ovs.bridge=br-steered",
+        "ovs.controller=tcp:192.0.2.2:6653",
+        "ovs.failmode=secure",
+    ),
+}
+
 
 @pytest.fixture(scope="module")
 def surroundings(shared_bed: Bed) -> Iterator[Far]:
@@ -119,6 +139,37 @@ def test_networks_that_are_removed_leave_nothing(
             b.reaches(f"10.77.{number}.200", who="lan")
         if not kind.apart:
             b.reaches(a.address(network), who=a.name)
+    stage.clear()
+    as_before(bed, before)
+
+
+def test_what_features_make_goes_with_the_container_and_with_the_network(
+    surroundings: Far, bed: Bed, stage: Stage
+) -> None:
+    before = snapshot.take(bed)
+    for number, (name, words) in enumerate(FEATURED.items(), 1):
+        options = (part for word in words for part in ("-o", word))
+        six = ("--ipv6", "--subnet", f"fd00:77:{number}::/64")
+        stage.network(name, *options, *six, subnet=f"10.77.{number}.0/24")
+    until(
+        lambda: all(each["engine"] for each in json.loads(bed.ovsnet("network", "ls", "--json"))),
+        "whose networks they are is noted",
+    )
+    # that it was used stays in the record of a network
+    alone = {part: lines for part, lines in snapshot.take(bed).items() if part != "records"}
+    impaired = ",driver-opt=ovs.delay=5ms,driver-opt=ovs.loss=0.1%" if netem(bed) else ""
+    a = stage.container("ann", f"name=every,driver-opt=ovs.mirror=sink:ids{impaired}")
+    b = stage.container("bob", "every")
+    for name in ("tap", "far", "steered"):
+        stage.container(f"in-{name}", name)
+    until(lambda: len(mirrors(bed).split()) == 3, lambda: f"three mirrors, not {mirrors(bed)}")
+    b.reaches(a.address("every"), who="ann")
+    a.reaches(b.address("every", 6), who="bob")
+    there = snapshot.take(bed)
+    differing = {part for part, lines in alone.items() if there[part] != lines}
+    assert differing >= {"switch", "flows", "links", "queues", "docker"}
+    bed.docker("rm", "--force", *bed.docker("ps", "--all", "--quiet").split())
+    as_before(bed, alone)
     stage.clear()
     as_before(bed, before)
 
