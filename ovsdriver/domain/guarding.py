@@ -11,7 +11,7 @@ from netaddr import EUI, IPAddress
 
 from ovsdriver.domain.flows import Flow, Match, Stage
 from ovsdriver.domain.model import Endpoint
-from ovsdriver.errors import InvalidOptionError, UnsupportedError
+from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
 IPV4 = 0x0800
 ARP = 0x0806
@@ -51,11 +51,35 @@ def refuse_unfit(bridge: str, *, guard: bool, metered: bool, controllers: int) -
         UnsupportedError: it has any, and there would be such flows.
     """
     if controllers and (guard or metered):
-        what = "ovs.guard=true" if guard else "ovs.rate and ovs.broadcast"
         raise UnsupportedError(
-            f"{what}: bridge {bridge} has a controller, whose flows may pass ours by or remove "
-            "them; leave the option out, or name another bridge with -o ovs.bridge=NAME"
+            f"{_option(guard=guard)}: bridge {bridge} has a controller, whose flows may pass ours "
+            "by or remove them; leave the option out, or name another bridge with -o "
+            "ovs.bridge=NAME"
         )
+
+
+def refuse_controller(bridge: str, network: str, *, guard: bool, metered: bool) -> None:
+    """Refuse a controller for a bridge on which there are flows of ours that must hold.
+
+    Args:
+        bridge: its name.
+        network: another network on it.
+        guard: whose ports are guarded.
+        metered: what whose containers send is held to a rate.
+
+    Raises:
+        ConflictError: there would be such flows.
+    """
+    if guard or metered:
+        raise ConflictError(
+            f"ovs.controller: network {network[:12]} on bridge {bridge} has "
+            f"{_option(guard=guard)}, by flows that a controller's may pass by or remove; name "
+            "another bridge with -o ovs.bridge=NAME"
+        )
+
+
+def _option(*, guard: bool) -> str:
+    return "ovs.guard=true" if guard else "ovs.rate or ovs.broadcast"
 
 
 def refuse_unpinnable(endpoint: Endpoint, *, trunk: bool) -> None:

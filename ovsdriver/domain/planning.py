@@ -156,25 +156,25 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     mode_planning.refuse_vain(options, modes)
     _refuse_stray_bindings(options, modes, subnets)
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
-    features.refuse_unfit(
-        options.features,
-        bridge=bridge,
-        adopted=segment.adopted,
-        sharers=[
-            each
-            for each in around.networks
-            if each.segment.bridge == bridge and not each.ended and each.id != new.id
-        ],
-    )
+    sharers = [
+        each
+        for each in around.networks
+        if each.segment.bridge == bridge and not each.ended and each.id != new.id
+    ]
+    features.refuse_unfit(options.features, bridge=bridge, adopted=segment.adopted, sharers=sharers)
     limits = shaping.combined(options, NO_WISH)
     shaping.check(limits, mtu=mtu, internal=options.port is PortKind.INTERNAL)
-    if around.bridge is not None:
-        guarding.refuse_unfit(
-            bridge,
-            guard=options.guard,
-            metered=bool(limits.metered),
-            controllers=around.bridge.controllers,
-        )
+    there = around.bridge.controllers if around.bridge is not None else 0
+    guarding.refuse_unfit(
+        bridge,
+        guard=options.guard,
+        metered=bool(limits.metered),
+        controllers=max(there, len(options.features.controllers)),
+    )
+    if options.features.controllers:
+        for each in sharers:
+            metered = bool(shaping.combined(each, NO_WISH).metered)
+            guarding.refuse_controller(bridge, each.id, guard=each.guard, metered=metered)
     if options.port is PortKind.INTERNAL:
         internal_ports.refuse_long_frames(mtu, segment.datapath)
         if options.interface_prefix is not None:

@@ -25,7 +25,7 @@ def fail_mode(text: str) -> FailMode:
 
 def protocols(text: str) -> tuple[str, ...]:
     """Read versions of OpenFlow, ascending and each once."""
-    known = {each.lower(): each for each in _VERSIONS}
+    known = {each: each for each in _VERSIONS}
     return tuple(sorted({values.word(each.strip(), known) for each in _SEVERAL.split(text)}))
 
 

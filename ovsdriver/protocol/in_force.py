@@ -66,6 +66,10 @@ def _rate(rate: Rate | None) -> str | None:
     return None if rate is None else shapes.rate_text(rate)
 
 
+def _burst(size: int | None) -> str | None:
+    return None if size is None else shapes.burst_text(size)
+
+
 def _time(microseconds: int | None) -> str | None:
     return shapes.time_text(microseconds) if microseconds else None
 
@@ -91,6 +95,7 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
     "dry_run": lambda _: None,  # no network comes of one
     "mirror": lambda network: _mirror(network.mirror),
     "rate": lambda network: _rate(network.rate),
+    "burst": lambda network: _burst(network.burst),
     "delay_us": lambda network: _time(network.delay_us),
     "jitter_us": lambda network: _time(network.jitter_us),
     "loss_ppm": lambda network: _loss(network.loss_ppm),
@@ -112,7 +117,7 @@ _FEATURES: Mapping[str, Callable[[Any], object]] = {
 _FOLLOWING: Mapping[str, Callable[[Network, Endpoint], object]] = {
     "mirror": lambda _, endpoint: _mirror(endpoint.mirror),
     "rate": lambda network, endpoint: _rate(desired.shaping(network, endpoint).rate),
-    "burst": lambda network, endpoint: desired.shaping(network, endpoint).burst,
+    "burst": lambda network, endpoint: _burst(desired.shaping(network, endpoint).burst),
     "broadcast": lambda network, endpoint: desired.shaping(network, endpoint).broadcast,
     "delay_us": lambda network, endpoint: _time(desired.shaping(network, endpoint).delay_us),
     "jitter_us": lambda network, endpoint: _time(desired.shaping(network, endpoint).jitter_us),

@@ -51,6 +51,14 @@ def burst(text: str) -> int:
     return size
 
 
+def burst_text(size: int) -> str:
+    """Return what :func:`burst` reads, in the largest unit that is exact."""
+    for word in ("mb", "kb"):
+        if size % _BYTES[word] == 0:
+            return f"{size // _BYTES[word]}{word}"
+    return f"{size}b"
+
+
 def broadcast(text: str) -> int:
     """Read packets/s; ``none`` is 0, no limit."""
     if text.lower() == "none":

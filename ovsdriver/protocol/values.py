@@ -163,11 +163,11 @@ def integer(text: str, least: int, most: int, what: str) -> int:
 
 def word(text: str, words: Mapping[str, T]) -> T:
     """Read one word of a fixed set, without regard to case."""
-    try:
-        return words[text.lower()]
-    except KeyError:
-        known = ", ".join(f"`{each}`" for each in words)
-        raise ValueError(f"{quote(text)} is none of {known}") from None
+    for each, value in words.items():
+        if each.lower() == text.lower():
+            return value
+    known = ", ".join(f"`{each}`" for each in words)
+    raise ValueError(f"{quote(text)} is none of {known}")
 
 
 def flag(text: str) -> bool:

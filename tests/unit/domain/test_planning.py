@@ -6,6 +6,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
+from ovsdriver.domain.features import Features
 from ovsdriver.domain.model import Datapath, Mode, Network, PortKind, VlanMode, VlanTag
 from ovsdriver.domain.planning import (
     Defaults,
@@ -19,6 +20,7 @@ from ovsdriver.domain.planning import (
     plan,
 )
 from ovsdriver.domain.requests import NewNetwork
+from ovsdriver.domain.shaping import Rate
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 from tests.builders import BLUE, RED, a_network, a_segment, a_subnet, an_endpoint, new_network
 
@@ -461,3 +463,28 @@ def test_isolation_is_refused_where_it_cannot_be_had(mode: Mode, *, isolate: boo
 
 def test_a_network_may_say_that_its_containers_are_apart() -> None:
     assert not planned(new_network(RED, V4, icc=False)).icc
+
+
+CONTROLLERS = ("tcp:192.0.2.9:6653",)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"guard": True}, id="guard"),
+        pytest.param({"rate": Rate(towards=None, away=1_000_000)}, id="rate"),
+        pytest.param({"broadcast": 100}, id="broadcast"),
+    ],
+)
+def test_flows_of_ours_and_a_controller_are_not_for_one_bridge(options: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedError, match="br-ovsnet has a controller"):
+        planned(new_network(RED, V4, controllers=CONTROLLERS, **options))
+    other = a_network(BLUE, segment=a_segment(tag=2), subnets=(), **options)
+    with pytest.raises(ConflictError, match=f"network {BLUE[:12]} on bridge br-ovsnet has ovs"):
+        planned(new_network(RED, V4, controllers=CONTROLLERS), networks=(other,))
+    assert planned(new_network(RED, V4), networks=(other,)).features == Features()
+
+
+def test_a_rate_towards_containers_is_no_flow() -> None:
+    rate = Rate(towards=1_000_000, away=None)
+    assert planned(new_network(RED, V4, controllers=CONTROLLERS, rate=rate)).rate == rate

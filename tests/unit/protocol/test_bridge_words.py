@@ -46,7 +46,7 @@ def test_versions_are_read_in_any_case() -> None:
         (bridge_words.netflow, "192.0.2.9/64", "every packet counts"),
         (bridge_words.controllers, "192.0.2.9", "tcp:192.0.2.9:6653"),
         (bridge_words.controllers, "tcp:192.0.2.9:70000", "a port"),
-        (bridge_words.protocols, "OpenFlow16", "openflow15"),
+        (bridge_words.protocols, "OpenFlow16", "OpenFlow15"),
         (bridge_words.fail_mode, "open", "standalone"),
         (bridge_words.control_frames, "true", "forward"),
     ],

@@ -29,6 +29,12 @@ def test_a_rate_is_of_both_ways_or_of_each(
 @pytest.mark.parametrize(("text", "size"), [("1500", 1500), ("64kb", 65536), ("1mb", 1 << 20)])
 def test_a_size_is_in_bytes(text: str, size: int) -> None:
     assert shapes.burst(text) == size
+    assert shapes.burst(shapes.burst_text(size)) == size
+
+
+@pytest.mark.parametrize(("size", "text"), [(1500, "1500b"), (65536, "64kb"), (1 << 20, "1mb")])
+def test_a_size_is_shown_with_its_unit(size: int, text: str) -> None:
+    assert shapes.burst_text(size) == text
 
 
 @pytest.mark.parametrize(
