@@ -28,6 +28,10 @@ _BUILT_IN = frozenset({"bridge", "host", "null", "none", "overlay", "macvlan", "
 """Docker's own drivers, whose endpoints are none of ours. Ours may have any name: a managed
 plugin is called what its installer wished."""
 
+_ENDED = frozenset({"created", "exited", "dead"})
+"""States of containers without a process. A dockerd that was killed goes on naming the endpoints
+in their settings that it has long removed (26.1); one that is being started is in the store."""
+
 _BUILT_IN_IPAM = frozenset({"", "default", "null", "windows"})
 """Docker's own IPAM drivers, whose subnets are none of ours."""
 
@@ -59,8 +63,8 @@ class DockerEngine:
         """Read networks and endpoints; UnavailableError if dockerd does not answer.
 
         Endpoints are those of libnetwork's own store, which knows one before its container runs
-        and after a crash, and those that containers name. The store is asked about the networks
-        of which the driver or the IPAM may be ours.
+        and after a crash, and those that running containers name. The store is asked about the
+        networks of which the driver or the IPAM may be ours.
         """
         with self._translated():
             async with asyncio.timeout(self._timeout_s), self._session() as session:
@@ -219,6 +223,8 @@ def _of_networks(details: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoin
 
 def _of_containers(containers: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoint]:
     for container in containers:
+        if container.get("State") in _ENDED:
+            continue
         names = container.get("Names") or [""]
         settings = container.get("NetworkSettings") or {}
         for each in (settings.get("Networks") or {}).values():

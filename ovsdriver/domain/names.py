@@ -6,6 +6,7 @@ a port still looks first whose it is.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
@@ -32,6 +33,7 @@ MIRROR = "mirror"
 """Purpose of a port that mirrors lead to."""
 
 _ID_DIGITS = 12
+_GATEWAY = re.compile(rf"ovg[0-9a-f]{{{_ID_DIGITS}}}")
 
 
 def host_link(endpoint: EndpointId) -> str:
@@ -63,6 +65,11 @@ def port(endpoint: Endpoint) -> str:
 def gateway_link(network: NetworkId) -> str:
     """Return the name of a network's gateway port and device."""
     return f"ovg{network[:_ID_DIGITS]}"
+
+
+def is_gateway_link(name: str) -> bool:
+    """Whether a gateway's link could be called so; it may be another instance's."""
+    return _GATEWAY.fullmatch(name) is not None
 
 
 def probe_link(network: NetworkId) -> str:

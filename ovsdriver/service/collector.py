@@ -210,8 +210,6 @@ class Collector:
             for subnet in network.subnets if network.made and not network.ended else ():
                 if subnet.pool is None or self._ipam.pool(subnet.pool) is None:
                     continue
-                if self._ipam.usage(subnet.pool).held <= len(serials):
-                    continue
                 async for lease in leases_of(self._ipam, subnet.pool):
                     if (
                         lease.kind is LeaseKind.ENDPOINT

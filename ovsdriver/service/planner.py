@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ipam.service import Ipam
-from ovsdriver.domain import planning, replanning, tunnels, uplinks
+from ovsdriver.domain import names, planning, replanning, tunnels, uplinks
 from ovsdriver.domain.model import Datapath, Network
 from ovsdriver.domain.names import OWNER_KEY
 from ovsdriver.domain.observed import ObservedBridge, ObservedLink
@@ -87,13 +87,26 @@ class Planner:
         around = replace(
             self._around(observed, links, routes, nics),
             pools=self._waiting_pools(new) if pools is None else pools,
-            routes=[planning.HostRoute(destination=r.destination, link=r.link) for r in routes],
+            routes=self._lasting(routes),
             ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
         )
         plan = planning.plan(new, around, self._defaults, bridge=name)
         await self._check(plan)
         self._tell(plan)
         return plan
+
+    def _lasting(self, routes: Sequence[Route]) -> Sequence[planning.HostRoute]:
+        """Leave out the routes of gateways whose networks are gone.
+
+        vswitchd removes the device of a port that was removed in its own time, after DeleteNetwork
+        was answered, and Docker's next call may be the same network again.
+        """
+        ports = {port.name for each in self._switch.bridges().values() for port in each.ports}
+        return [
+            planning.HostRoute(destination=each.destination, link=each.link)
+            for each in routes
+            if each.link in ports or not names.is_gateway_link(each.link)
+        ]
 
     def warnings(self, network: Network) -> Sequence[str]:
         """Return what is to be said of a network on somebody else's bridge, a sentence each."""

@@ -283,6 +283,17 @@ async def test_the_end_of_the_daemon_is_noticed_and_its_absence_is_a_sentence(ri
 # What only the real one can meet
 
 
+@pytest.mark.parametrize("state", ["created", "exited", "dead", "running"])
+async def test_endpoints_that_only_an_ended_container_names_are_none(daemon: Daemon, state: str):
+    daemon.add_network(LAB, "lab")
+    daemon.add_endpoint(WEB, LAB, "web", "10.1.0.2/24")
+    daemon.networks[LAB]["Containers"] = {}
+    daemon.containers[0]["State"] = state
+    view = await DockerEngine(f"unix://{daemon.path}").read()
+    assert set(view.endpoints) == ({WEB} if state == "running" else set())
+    assert view.containers == {"web" * 8}
+
+
 async def test_an_endpoint_without_a_container_is_listed(daemon: Daemon):
     daemon.add_network(LAB, "lab")
     daemon.networks[LAB]["Containers"] = {f"ep-{WEB}": {"Name": "gone", "EndpointID": WEB}}

@@ -7,8 +7,11 @@ from signal import SIGINT, SIGKILL, SIGTERM, Signals
 
 import pytest
 
+from tests.e2e import image
 from tests.e2e.bed import Bed
+from tests.e2e.stage import Container
 from tests.e2e.traffic import Place
+from tests.e2e.wire import Wire, pools
 from tests.e2e.world import Program, until
 from tests.faults import inflicted
 from tests.faults.haste import hasty_bed
@@ -77,6 +80,22 @@ def test_after_a_reboot_containers_come_back_with_their_addresses(plain: Lab) ->
     under_load(plain, inflicted.host_rebooted, inflicted.REBOOTED)
     for each in (plain.ann, plain.bob):
         assert each.endpoint(plain.one)["EndpointID"] != begun[each.name]
+
+
+def test_an_address_that_only_an_ended_container_names_is_collected(restoring: Lab) -> None:
+    """As of a dockerd that was killed between the end and the next start of a container."""
+    bed, (pool,) = restoring.bed, (each for each in pools(restoring.bed) if "10.77.1." in str(each))
+    command = ("run", "--detach", "--name", "cat", "--network", "one", "--ip", "10.77.1.99")
+    bed.docker(*command, image.NAME, "sleep", "1000")
+    pid = Container(bed, "cat").pid
+    bed.dockerd.stop(SIGKILL)
+    bed.run("kill", "-9", str(pid))
+    bed.start_docker()
+    until(lambda: not Container(bed, "cat").running, "dockerd knows that it has ended")
+    assert Container(bed, "cat").address(restoring.one) == "10.77.1.99"
+    Wire(bed).request_address(pool["id"], "10.77.1.99")
+    restoring.agrees()
+    restoring.clear()
 
 
 @pytest.mark.parametrize("end", ENDS)

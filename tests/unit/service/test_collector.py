@@ -5,12 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from netaddr import IPNetwork
 
 from ipam import AddressRequest
+from ipam.model import DEFAULT_SPACE, PoolRequest
 from ovsdriver.domain.model import NetworkId
+from ovsdriver.domain.requests import EndpointOptions, NewEndpoint
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.service.collector import Collector
-from tests.builders import FIRST, RED, SECOND
+from tests.builders import FIRST, RED, SECOND, new_network
 from tests.unit.service.conftest import Host
 
 SANDBOX = "/netns/one"
@@ -184,6 +187,37 @@ async def test_the_collector_looks_again_and_again_also_after_docker_was_away(ho
     looking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await looking
+
+
+async def test_an_address_is_missed_however_many_endpoints_have_two(host: Host) -> None:
+    await host.ipam.request_pool(PoolRequest(space=DEFAULT_SPACE, subnet=IPNetwork("10.1.0.0/24")))
+    await host.ipam.request_pool(
+        PoolRequest(space=DEFAULT_SPACE, family=6, subnet=IPNetwork("fd00:1::/64"))
+    )
+    subnets = (("10.1.0.0/24", None), ("fd00:1::/64", None))
+    await host.networks.create(new_network(RED, *subnets, internal=True))
+    network = host.state.network(RED)
+    assert network is not None
+    v4, v6 = (subnet.pool for subnet in network.subnets)
+    assert v4 is not None
+    assert v6 is not None
+
+    async def leased() -> tuple[IPNetwork, ...]:
+        pairs = ((v4, 24), (v6, 64))
+        found = [(await host.ipam.request_address(AddressRequest(pool=p)), n) for p, n in pairs]
+        return tuple(IPNetwork(f"{lease.address}/{length}") for lease, length in found)
+
+    for each in (FIRST, SECOND):
+        await host.endpoints.create(
+            NewEndpoint(network=RED, id=each, addresses=await leased(), options=EndpointOptions())
+        )
+        host.engine.add_endpoint(each, RED, each[:4])
+    await host.ipam.request_address(AddressRequest(pool=v4))
+    assert host.ipam.usage(v4).held == 3
+    await host.collector.collect()
+    await host.collector.collect()
+    assert host.ipam.usage(v4).held == 2
+    assert len(host.state.endpoints()) == 2
 
 
 async def test_use_is_noted_once_before_the_endpoint_is_there(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from netaddr import EUI, IPAddress
+from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import DEFAULT_SPACE, LeaseKind, PoolRequest
 from ovsdriver.domain import names
@@ -12,6 +12,7 @@ from ovsdriver.domain.model import Datapath, Mode, Network, VlanTag
 from ovsdriver.domain.observed import ObservedPort
 from ovsdriver.domain.requests import NetworkOptions
 from ovsdriver.errors import ConflictError, UnavailableError
+from ovsdriver.ports import Route
 from tests.builders import BLUE, FIRST, RED, new_network
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -264,3 +265,20 @@ async def test_the_router_of_a_flat_network_is_held_in_our_pool(host: Host) -> N
     lease = await host.ipam.lease(pool.id, IPAddress("10.1.0.2"))
     assert lease is not None
     assert lease.kind is LeaseKind.AUX
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["port-gone", "of-another-instance"])
+async def test_the_route_of_a_gateway_that_vswitchd_is_removing_is_not_in_the_way(
+    host: Host, held: bool
+) -> None:
+    link, subnet = names.gateway_link(BLUE), IPNetwork("10.1.0.0/24")
+    host.links.add_route(Route(destination=subnet, link=link))
+    await host.ipam.request_pool(PoolRequest(space=DEFAULT_SPACE, subnet=subnet))
+    new = new_network(RED, (str(subnet), "10.1.0.1"))
+    if not held:
+        await host.networks.create(new)
+        return
+    host.switch.put_bridge(foreign_bridge("br-theirs"))
+    host.switch.put_port(ObservedPort(name=link, bridge="br-theirs", tag=9))
+    with pytest.raises(ConflictError, match=f"overlaps the host's route to .* via {link}"):
+        await host.networks.create(new)
