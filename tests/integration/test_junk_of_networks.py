@@ -41,6 +41,7 @@ def process(shared_ovs: PrivateOvs) -> Iterator[Process]:
         beside.start()
         yield beside
         if beside.running is not None:
+            beside.until(lambda: "process.ready" in beside.said(), "it has started")
             status, told = beside.admin("POST", "/purge")
             assert status == 200, told
 
