@@ -151,8 +151,8 @@ class World:
             argv: program and arguments.
             netns: path of another network namespace, as it is called inside.
         """
-        inner = ("nsenter", f"--net={netns}", "--", *argv) if netns else argv
-        return ("nsenter", "-t", str(self._init), "-m", "-n", "-p", "--", *inner)
+        net = f"--net={self.outer_path(netns)}" if netns else "--net"
+        return ("nsenter", "-t", str(self._init), "-m", net, "-p", "--", *argv)
 
     def attempt(
         self, *argv: str, netns: str | None = None, stdin: str | bytes = "", timeout_s: int = 60

@@ -4,13 +4,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e import snapshot
 from tests.e2e.bed import DATAPATH, Bed
-from tests.e2e.conftest import bed, host, outside, pytest_runtest_makereport, stage
+from tests.e2e.conftest import host, outside, pytest_runtest_makereport, stage
+from tests.e2e.world import until
 
-__all__ = ["bed", "host", "outside", "pytest_runtest_makereport", "stage"]
+__all__ = ["host", "outside", "pytest_runtest_makereport", "stage"]
 
 # An emulated machine takes longer for a call than Docker's users would wait.
 _SETTINGS = "deadline_s = 100\n"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tell each failure at once, for the machine may not live to the end."""
+    if report.failed:
+        print(f"\n{report.nodeid} {report.when}: {report.longreprtext}")  # noqa: T201
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +30,23 @@ def shared_bed() -> Iterator[Bed]:
         made.docker("network", "create", "--ipv6", "--subnet", "fd00:77:ff::/64", "first")
         made.docker("network", "rm", "first")
         yield made
+
+
+@pytest.fixture(scope="session")
+def as_before(shared_bed: Bed) -> Iterator[None]:
+    """Compare once what is left in the end; after each test that takes too long here."""
+    before = snapshot.take(shared_bed)
+    yield
+    last: list[str] = []
+
+    def is_as_before() -> bool:
+        last[:] = [snapshot.difference(before, snapshot.take(shared_bed))]
+        return not last[0]
+
+    until(is_as_before, lambda: f"all is as before the first test\n{last[0]}")
+
+
+@pytest.fixture
+def bed(shared_bed: Bed, as_before: None) -> Bed:
+    shared_bed.revive()
+    return shared_bed
