@@ -10,6 +10,7 @@ from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
+from ovsdriver.protocol.options import Scope
 
 
 @click.command(
@@ -67,7 +68,8 @@ def _print(plan: dict[str, Any]) -> None:
             ("Mode", plan["mode"]),
             ("MTU", str(plan["mtu"])),
             ("Subnets", "  ".join(map(_subnet, plan["subnets"])) or "-"),
-            ("Each container", f"{plan['flows_each']} flows, {plan['meters_each']} meters"),
+            ("In force", show.in_force(plan["options"], Scope.NETWORK)),
+            ("Each container", _flows(plan)),
         ]
     )
     show.line()
@@ -89,11 +91,20 @@ def _print(plan: dict[str, Any]) -> None:
         )
     if plan["rules"]:
         show.line()
-        show.line(f"Firewall: {len(plan['rules'])} objects come to the table; --json lists them")
+        objects = show.plural(len(plan["rules"]), "object")
+        show.line(f"Firewall: {objects} more in the table; --json lists them")
     for each in plan["warnings"]:
         show.line(f"Warning: {each}")
     show.line()
     show.line("Nothing was made.")
+
+
+def _flows(plan: dict[str, Any]) -> str:
+    flows, meters = (show.plural(plan[f"{word}s_each"], word) for word in ("flow", "meter"))
+    guard = plan["options"].get("ovs.guard") == "true"
+    return (
+        f"{flows}, {meters}{', and the flows that pin its addresses (ovs.guard)' if guard else ''}"
+    )
 
 
 def _subnet(each: dict[str, str]) -> str:

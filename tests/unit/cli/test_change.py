@@ -101,7 +101,7 @@ def test_what_is_not_in_force_yet_is_said(shell: Shell, changes: ChangeDesk):
 
 def test_who_is_not_concerned_is_not_named(shell: Shell, changes: ChangeDesk):
     changes.containers = ()
-    assert "No running container is affected." in shell("set", "lab", "ovs.ifprefix=x").stdout
+    assert "No port of a running container changes." in shell("set", "lab", "ovs.ifprefix=x").stdout
 
 
 def test_help_has_examples(shell: Shell):

@@ -27,6 +27,7 @@ class PlanDesk:
             segment=Segment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
             mode=Mode.NAT,
             subnets=(Subnet(cidr=IPNetwork("10.0.0.0/24"), gateway=IPAddress("10.0.0.1")),),
+            guard=wish.options.guard,
         )
         return Preview(
             network=network,
@@ -56,6 +57,14 @@ def test_a_plan_is_shown_with_its_warnings(shell: Shell, plans: PlanDesk):
         (IPNetwork("10.0.0.0/24"),),
         (IPAddress("10.0.0.1"),),
     )
+
+
+def test_what_each_container_will_have_is_told(shell: Shell, plans: PlanDesk):
+    plain, guarded = (shell("plan", "-o", f"ovs.guard={word}").stdout for word in ("false", "true"))
+    assert "0 flows, 0 meters\n" in plain
+    assert "0 flows, 0 meters, and the flows that pin its addresses (ovs.guard)" in guarded
+    assert "ovs.guard=true" in guarded
+    assert "Firewall: 1 object more in the table" in guarded
 
 
 def test_a_program_gets_all_of_a_plan(shell: Shell, plans: PlanDesk):
