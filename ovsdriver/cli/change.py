@@ -66,4 +66,6 @@ def _print(changed: dict[str, Any]) -> None:
     )
     about = [each["container"] or show.short(each["endpoint"]) for each in changed["containers"]]
     show.line()
-    show.line(f"In force for: {', '.join(about)}" if about else "No port of a running container changes.")
+    show.line(
+        f"In force for: {', '.join(about)}" if about else "No port of a running container changes."
+    )
