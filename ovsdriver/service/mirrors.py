@@ -167,6 +167,7 @@ class Mirrors:
     async def _give_back(self, bridge: str | None, *, keep: frozenset[str]) -> None:
         for nic, note in self._noted().items():
             if bridge in (None, note["bridge"]) and nic not in keep:
+                await self._nics.let_go(nic)
                 await self._nics.give_back(nic, NicState(**note["before"]))
                 await self._notes.forget_note(f"{_NOTE}{nic}")
 
