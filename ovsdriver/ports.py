@@ -165,8 +165,8 @@ class Links(Protocol):
     async def remove_link(self, name: str) -> bool:
         """Delete a link of ours, in a batch with others; False if not there.
 
-        A veth pair by its host end; or a tap that came back from its container when vswitchd, which
-        should have deleted it with its port, was not there. Answers when the deletion is certain to
+        A veth pair by its host end; or the tap of an internal port, when vswitchd, which should
+        have deleted it with its port, was not there. Answers when the deletion is certain to
         happen, which may be before it has.
         """
         ...

@@ -60,8 +60,8 @@ class KernelLinks:
         self._sysctls = Sysctls()
         self._reaper = Reaper()
         self._veths = VethPairs(self._sysctls)
-        self._gateways = Gateways(self._sysctls)
-        self._probes = Probes(self._sysctls)
+        self._gateways = Gateways(self._sysctls, owner=owner)
+        self._probes = Probes(self._sysctls, owner=owner)
         self._tso: dict[str, tuple[bool, float]] = {}
         self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
 

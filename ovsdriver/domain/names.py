@@ -148,9 +148,14 @@ def alias(owner: str, endpoint: EndpointId) -> str:
     return f"{owner} endpoint {endpoint}"
 
 
+def network_alias(owner: str, network: NetworkId) -> str:
+    """Return the mark of a network's own device, its gateway's: ``ovsnet network <id>``."""
+    return f"{owner} network {network}"
+
+
 def owned_alias(owner: str, text: str) -> bool:
     """Whether an ``ifalias`` is a mark of ours."""
-    return text.startswith(f"{owner} endpoint ")
+    return text.startswith((f"{owner} endpoint ", f"{owner} network "))
 
 
 def bridge_ids(owner: str) -> Mapping[str, str]:

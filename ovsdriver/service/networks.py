@@ -410,6 +410,8 @@ class Networks:
         for of_host in (gateway, desired.probe(network, owner=self._owner)):
             if of_host is not None:
                 await self._switch.remove_port(of_host.port.name)
+                # vswitchd's devices outlast it: one that is killed now would leave this one
+                await self._links.remove_link(of_host.port.name)
         if self._mirrors.known(network.segment.bridge):
             await self._mirrors.settle(network.segment.bridge)
         await self._remove_bridge(network)

@@ -412,6 +412,16 @@ async def test_a_gateway_is_settled_as_described(world: World) -> None:
     assert _without_link_local(found.addresses) == ["10.1.0.1/24", "fd00:1::1/64"]
 
 
+async def test_a_gateway_that_vswitchd_left_behind_is_removed(world: World) -> None:
+    name = the_gateway().port.name
+    world.make_tap(name)
+    assert not await world.links.remove_link(name)  # not marked: it may be anybody's
+    await world.links.ensure_gateway(the_gateway())
+    assert await world.links.remove_link(name)
+    assert name not in await world.links.links()
+    assert not await world.links.remove_link(name)
+
+
 async def test_a_gateways_addresses_are_replaced_by_what_is_wanted(world: World) -> None:
     gateway = the_gateway()
     world.make_tap(gateway.port.name)

@@ -8,7 +8,7 @@ from typing import Any
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Gateway, Port, Probe, Tap, Veth
+from ovsdriver.domain.model import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.observed import ObservedLink, RouteKind
 from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
@@ -286,11 +286,11 @@ class FakeLinks:
 
     async def ensure_gateway(self, gateway: Gateway) -> None:
         await self._answer()
-        self._settle(gateway.port, gateway.mtu, gateway.addresses)
+        self._settle(gateway, gateway.addresses)
 
     async def ensure_probe(self, probe: Probe) -> None:
         await self._answer()
-        self._settle(probe.port, probe.mtu, ())
+        self._settle(probe, ())
 
     async def links(self) -> Mapping[str, ObservedLink]:
         await self._answer()
@@ -363,10 +363,16 @@ class FakeLinks:
         answers = {each: self.answering.get((link, each)) for each in addresses}
         return {each: mac for each, mac in answers.items() if mac is not None}
 
-    def _settle(self, port: Port, mtu: int, addresses: tuple[IPNetwork, ...]) -> None:
+    def _settle(self, device: Gateway | Probe, addresses: tuple[IPNetwork, ...]) -> None:
+        port = device.port
         link = self._internal(port.name)
         self._links[link.name] = replace(
-            link, up=True, mtu=mtu, mac=port.mac or link.mac, addresses=addresses
+            link,
+            up=True,
+            mtu=device.mtu,
+            mac=port.mac or link.mac,
+            addresses=addresses,
+            alias=names.network_alias(self._owner, device.network),
         )
 
     def _internal(self, name: str) -> ObservedLink:

@@ -77,6 +77,20 @@ def test_a_network_made_before_a_restart_of_the_plugin_is_removed_cleanly(
     all_is_well(network, a, b)
 
 
+def test_a_network_that_is_removed_while_vswitchd_is_away_leaves_nothing(
+    bed: Bed, stage: Stage
+) -> None:
+    """Its devices outlast vswitchd; the bed's own comparison finds what is left."""
+    network, a, b = pair(stage)
+    stage.network("two", subnet="10.77.2.0/24")
+    bed.vswitchd.stop(SIGKILL)
+    bed.docker("network", "rm", "two")
+    bed.start_vswitchd()
+    all_is_well(network, a, b)
+    until(lambda: "10.77.2." not in bed.ip("address") + bed.ip("route"), "its gateway is gone")
+    stage.network("two", subnet="10.77.2.0/24")
+
+
 def test_a_clean_end_of_the_plugin_says_so_with_its_code(bed: Bed) -> None:
     assert bed.plugin.stop(SIGTERM) == 0
     bed.start_plugin()

@@ -23,6 +23,7 @@ from ovsdriver.adapters.netlink.link_messages import (
 )
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.rtnetlink import NetlinkError, RouteSocket
+from ovsdriver.domain import names
 from ovsdriver.domain.model import Gateway
 from ovsdriver.errors import ConflictError, UnsupportedError
 
@@ -33,8 +34,9 @@ _KINDS = ("tun", "openvswitch")
 class Gateways:
     """Settles gateways; runs on the netlink thread."""
 
-    def __init__(self, sysctls: Sysctls) -> None:
+    def __init__(self, sysctls: Sysctls, *, owner: str) -> None:
         self._sysctls = sysctls
+        self._owner = owner
 
     def ensure(self, routes: RouteSocket, gateway: Gateway) -> bool:
         """Settle the device; False if vswitchd has not made it yet.
@@ -49,9 +51,11 @@ class Gateways:
             change_link(routes, link.index, LinkChange(mtu=gateway.mtu))
         self._settle_sysctls(gateway)
         mac = gateway.port.mac
+        alias = names.network_alias(self._owner, gateway.network)
         change = LinkChange(
             set_flags=IFF_UP & ~link.flags,
             mac=mac.packed if mac is not None and mac.packed != link.mac else None,
+            alias=None if link.alias == alias else alias,
         )
         if change:
             change_link(routes, link.index, change)

@@ -10,6 +10,7 @@ from ovsdriver.adapters.netlink.gateways import internal_device, no_ipv6, remove
 from ovsdriver.adapters.netlink.link_messages import IFF_NOARP, IFF_UP, LinkChange, change_link
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.rtnetlink import RouteSocket
+from ovsdriver.domain import names
 from ovsdriver.domain.model import Probe
 
 _FLAGS = IFF_UP | IFF_NOARP
@@ -18,8 +19,9 @@ _FLAGS = IFF_UP | IFF_NOARP
 class Probes:
     """Settles probing ports; runs on the netlink thread."""
 
-    def __init__(self, sysctls: Sysctls) -> None:
+    def __init__(self, sysctls: Sysctls, *, owner: str) -> None:
         self._sysctls = sysctls
+        self._owner = owner
 
     def ensure(self, routes: RouteSocket, probe: Probe) -> bool:
         """Settle the device; False if vswitchd has not made it yet.
@@ -37,9 +39,11 @@ class Probes:
         if self._sysctls.has_ipv6(link.name):
             self._sysctls.settle(no_ipv6(link.name))
         mac = probe.port.mac
+        alias = names.network_alias(self._owner, probe.network)
         change = LinkChange(
             set_flags=_FLAGS & ~link.flags,
             mac=mac.packed if mac is not None and mac.packed != link.mac else None,
+            alias=None if link.alias == alias else alias,
         )
         if change:
             change_link(routes, link.index, change)
