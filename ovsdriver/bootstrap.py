@@ -371,18 +371,22 @@ class _World:
     @classmethod
     @asynccontextmanager
     async def of(cls, settings: Settings) -> AsyncIterator["_World"]:
-        links = KernelLinks(owner=settings.instance)
-        nics = KernelNics()
-        shapes = KernelShapes()
+        # What one call of Docker's asks for has half of that call's time.
+        timeout_s = settings.deadline_s / 2
+        owner = settings.instance
+        links = KernelLinks(owner=owner, timeout_s=timeout_s)
+        nics = KernelNics(timeout_s=timeout_s)
+        shapes = KernelShapes(timeout_s=timeout_s)
+        folder = _management_folder(settings.ovsdb)
         try:
             yield cls(
                 settings=settings,
-                switch=OvsSwitch(settings.ovsdb, owner=settings.instance),
+                switch=OvsSwitch(settings.ovsdb, owner=owner, timeout_s=timeout_s),
                 links=links,
                 nics=nics,
                 engine=DockerEngine(settings.docker),
                 shapes=shapes,
-                flows=OvsFlows(_management_folder(settings.ovsdb), owner=settings.instance),
+                flows=OvsFlows(folder, owner=owner, timeout_s=timeout_s),
             )
         finally:
             await shapes.close()

@@ -376,7 +376,7 @@ SETTINGS: Sequence[Setting] = (
         name="deadline_s",
         parse=_seconds,
         shape="SECONDS",
-        help="Time for one call of Docker's.",
+        help="Time for one call of Docker's; Open vSwitch and the kernel have half of it.",
     ),
     Setting(
         name="log_level",
