@@ -20,7 +20,7 @@ _TARGETS = {
 
 
 @click.command(name="options", short_help="List the options of networks, containers and pools.")
-@click.option("--markdown", is_flag=True, help="Print the table as README has it.")
+@click.option("--markdown", is_flag=True, help="Print the tables as README has them.")
 @JSON
 def command(markdown: bool, as_json: bool) -> None:
     """List what can be typed after `-o`, `--ipam-opt` and `driver-opt=`.
@@ -43,6 +43,7 @@ def command(markdown: bool, as_json: bool) -> None:
         for row in options.rows(scope):
             click.echo(f"\n  {click.style(row.name, bold=True)}")
             click.echo(click.wrap_text(row.help, 96, "      ", "      "))
+            click.echo(f"      example: {row.example}")
             click.echo(f"      default: {row.default.replace('`', '')}")
             if row.fixed:
                 changes = f"not by ovsnet set: {row.fixed}"
@@ -57,6 +58,7 @@ def _plain(row: options.Option) -> dict[str, object]:
     return {
         "name": row.name,
         "scope": row.scope.value,
+        "example": row.example,
         "default": row.default,
         "help": row.help,
         "aliases": list(row.aliases),

@@ -38,6 +38,13 @@ class Scope(Enum):
         """Return what has such options, for a sentence."""
         return {"network": "a network", "endpoint": "an endpoint", "ipam": "the IPAM"}[self.value]
 
+    @property
+    def command(self) -> str:
+        """Return the command that is complete with a row's example in the place of EXAMPLE."""
+        if self is Scope.ENDPOINT:
+            return "docker run -d --network name=lab,EXAMPLE nginx"
+        return "docker network create -d ovsnet --ipam-driver ovsipam EXAMPLE lab"
+
     def usage(self, name: str) -> str:
         """Return what to type."""
         match self:
@@ -57,6 +64,8 @@ class Option:
     scope: Scope
     parse: Callable[[str], object]
     """Text to value; ValueError with a sentence about the text."""
+    example: str
+    """What is typed for it in the place of ``EXAMPLE`` in the scope's ``command``."""
     default: str
     """For people: what holds if the option is left out."""
     help: str
@@ -167,6 +176,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="bridge",
         parse=values.link_name,
+        example="-o ovs.bridge=br-lab -o ovs.vlan=20",
         default="the configured bridge, `br-ovsnet`",
         help="Bridge that carries the network. One that exists is adopted: only our own ports "
         "on it are touched. A missing one is made, and removed with its last network.",
@@ -178,6 +188,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="vlan",
         parse=values.vlan,
+        example="-o ovs.vlan=30",
         default="the lowest free one",
         help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. To be given "
         "on an adopted bridge and on one with an uplink, unless a range is configured for it.",
@@ -188,6 +199,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="vlan_mode",
         parse=_network_vlan_mode,
+        example="-o ovs.vlan_mode=dot1q-tunnel",
         default="`access`",
         help="`dot1q-tunnel`: tags that containers put on their frames travel inside of the "
         "network's own, `ovs.vlan`, which is a service tag (802.1ad, QinQ). `access`: frames with "
@@ -198,6 +210,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="cvlans",
         parse=values.vlans,
+        example="-o ovs.vlan_mode=dot1q-tunnel -o ovs.cvlans=10,20-30",
         default="all",
         help="With `ovs.vlan_mode=dot1q-tunnel`: the tags that containers may use, `10,20-30`. "
         "Frames without a tag may travel always.",
@@ -207,6 +220,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="trunks",
         parse=values.vlans,
+        example="-o ovs.trunks=10,20-30",
         default="none",
         help="VLANs that the network's containers see tagged beside its own, `10,20-30`, unless "
         "they have an `ovs.trunks` or `ovs.vlan_mode` of their own. For a router's network, where "
@@ -217,6 +231,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="shared",
         parse=values.flag,
+        example="-o ovs.vlan=30 -o ovs.shared=true",
         default="`false`",
         help="`true`: share bridge and VLAN with another network that has them already.",
     ),
@@ -225,6 +240,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="space",
         parse=values.space,
+        example="-o ovs.space=team1 --ipam-opt ipam.space=team1",
         default="the IPAM driver's",
         help="Address space of the network's subnets; repeats `ipam.space`.",
         fixed="the addresses are of that space; make another network",
@@ -234,6 +250,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="mode",
         parse=_mode,
+        example="-o ovs.mode=routed",
         default="`nat` on bridges of ours, `flat` on adopted ones and with an uplink",
         help="`nat`: gateway on this host, masqueraded. `routed`: the same, forwarded as it is, so "
         "that others reach containers by their own addresses. `flat`: straight on the bridge's "
@@ -246,6 +263,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="mode4",
         parse=_mode,
+        example="-o com.docker.network.bridge.gateway_mode_ipv4=routed",
         default="see `ovs.mode`; `nat` where IPv6 is said to be `routed`",
         help="`ovs.mode` of the IPv4 subnets. `nat` and `routed` can be mixed, others are the same "
         "for both families.",
@@ -255,6 +273,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="mode6",
         parse=_mode,
+        example="--ipv6 -o com.docker.network.bridge.gateway_mode_ipv6=routed",
         default="see `ovs.mode`; `nat` where IPv4 is said to be `routed`",
         help="The same of the IPv6 subnets.",
     ),
@@ -263,6 +282,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="isolate",
         parse=values.flag,
+        example="-o ovs.mode=routed -o ovs.isolate=true",
         default="`false`",
         help="`true`: a `routed` network that other `routed` networks of this host do not reach; "
         "`nat` networks are always so.",
@@ -272,6 +292,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="icc",
         parse=values.flag,
+        example="-o ovs.icc=false",
         default="`true`",
         help="`false`: containers of the network do not reach each other, only the gateway and "
         "what is beyond it.",
@@ -282,6 +303,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="guard",
         parse=values.flag,
+        example="-o ovs.guard=true",
         default="`false`",
         help="`true`: containers send with the MAC and the addresses that Docker gave them and no "
         "others, ARP and ND included, and answer neither DHCP nor router solicitations. Not on "
@@ -292,6 +314,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="rate",
         parse=shapes.rate,
+        example="-o ovs.rate=100mbit+20mbit",
         default="none",
         help="Rate of each container, `100mbit`, towards it and from it; two rates, "
         "`100mbit+20mbit`, say it for each way, and `none` is no limit.",
@@ -301,6 +324,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="burst",
         parse=shapes.burst,
+        example="-o ovs.rate=100mbit -o ovs.burst=64kb",
         default="what the rate sends in 50 ms",
         help="How much may go at once above `ovs.rate`: `64kb`.",
     ),
@@ -309,6 +333,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="broadcast",
         parse=shapes.broadcast,
+        example="-o ovs.broadcast=100",
         default="none",
         help="Packets a second that a container may send to more than one station: broadcasts and "
         "multicasts.",
@@ -318,6 +343,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="delay_us",
         parse=shapes.time_us,
+        example="-o ovs.delay=20ms",
         default="none",
         help="Time that packets take longer, `20ms`, each way. Needs netem in the kernel.",
     ),
@@ -326,6 +352,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="jitter_us",
         parse=shapes.time_us,
+        example="-o ovs.delay=20ms -o ovs.jitter=5ms",
         default="none",
         help="How much `ovs.delay` varies up and down, `5ms`; packets may overtake each other.",
     ),
@@ -334,6 +361,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="loss_ppm",
         parse=shapes.loss_ppm,
+        example="-o ovs.loss=1%",
         default="none",
         help="Part of the packets that is lost, `1%`, each way.",
     ),
@@ -342,6 +370,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="mirror",
         parse=mirror_target.parse,
+        example="-o ovs.mirror=sink:ids",
         default="none",
         help="Where copies of all packets in the network's VLAN are led: `sink:WORD`, a container "
         "of the same bridge with `ovs.sink=WORD`; `nic:eth2`, a NIC of this host; `gre:ADDRESS` or "
@@ -352,6 +381,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="rstp",
         parse=values.flag,
+        example="-o ovs.rstp=true",
         default="`false`",
         help="`true`: the bridge speaks RSTP, so that loops of bridges do no harm. It and the "
         "following are of a bridge of ours, and the same on all of its networks that say them.",
@@ -362,6 +392,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="mcast",
         parse=values.flag,
+        example="-o ovs.mcast=true",
         default="`false`",
         help="`true`: multicasts go to who listens to them (IGMP, MLD snooping), and not to all.",
     ),
@@ -370,6 +401,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="control_frames",
         parse=bridge_words.control_frames,
+        example="-o ovs.control_frames=forward",
         default="`drop`",
         help="`forward`: LLDP, LACP and BPDUs pass between containers, as over a wire; `drop`: "
         "they end at the bridge.",
@@ -379,6 +411,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="controllers",
         parse=bridge_words.controllers,
+        example="-o ovs.controller=tcp:192.0.2.9:6653",
         default="none",
         help="OpenFlow controller of the bridge, `tcp:192.0.2.9:6653`; several with `+`.",
         aliases=("ovs.bridge.controller",),
@@ -388,6 +421,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="fail_mode",
         parse=bridge_words.fail_mode,
+        example="-o ovs.controller=tcp:192.0.2.9 -o ovs.failmode=secure",
         default="`standalone`",
         help="What the bridge does without its controller: `standalone`, it switches by itself; "
         "`secure`, nothing.",
@@ -397,6 +431,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="protocols",
         parse=bridge_words.protocols,
+        example="-o ovs.protocols=OpenFlow13+OpenFlow14",
         default="all",
         help="Versions of OpenFlow that the bridge speaks, `OpenFlow13+OpenFlow14`.",
     ),
@@ -405,6 +440,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="sflow",
         parse=bridge_words.sflow,
+        example="-o ovs.sflow=192.0.2.9:6343/64",
         default="none",
         help="Collector of sFlow samples, `192.0.2.9:6343`; with `/64`, of one of 64 packets.",
     ),
@@ -413,6 +449,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="netflow",
         parse=bridge_words.netflow,
+        example="-o ovs.netflow=192.0.2.9:2055",
         default="none",
         help="Collector of NetFlow records, `192.0.2.9:2055`.",
     ),
@@ -421,6 +458,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="ipfix",
         parse=bridge_words.ipfix,
+        example="-o ovs.ipfix=192.0.2.9:4739/64",
         default="none",
         help="Collector of IPFIX records, `192.0.2.9:4739`; with `/64`, of one of 64 packets.",
     ),
@@ -429,6 +467,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="sink",
         parse=values.label,
+        example="--internal -o ovs.sink=ids",
         default="none",
         help="Of the network's containers the one that is there gets the copies that "
         "`ovs.mirror=sink:WORD` leads here, and nothing else from this network.",
@@ -438,6 +477,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="dry_run",
         parse=values.flag,
+        example="-o ovs.dry_run=true",
         default="`false`",
         help="`true`: nothing is made; the refusal tells what would be. `ovsnet plan` tells more.",
         fixed="it is for `docker network create` alone",
@@ -447,6 +487,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="gateways",
         parse=_one_of_each_family,
+        example="-o ovs.mode=flat -o ovs.gateway=10.9.0.254 --subnet 10.9.0.0/24",
         default="none",
         help="The router that containers of a `flat` network are told; it is somebody else's, so "
         "our IPAM keeps the address for it. On a `nat` network the gateway is `--gateway`, and "
@@ -458,6 +499,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="mtu",
         parse=values.mtu,
+        example="-o ovs.mtu=1400",
         default="the uplink's, else the configured MTU, 1500",
         help="MTU in bytes, 68 to 65535; at least 1280 with IPv6.",
         aliases=("com.docker.network.driver.mtu", "ovs.bridge.mtu"),
@@ -467,6 +509,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="port",
         parse=_port,
+        example="-o ovs.port=internal",
         default="`veth`",
         help="What plugs containers into the bridge: `veth`, or `internal`, a port whose device "
         "Open vSwitch makes. That is faster on the userspace datapath; a restart of "
@@ -479,6 +522,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="uplink",
         parse=values.nics,
+        example="-o ovs.uplink=eth1 -o ovs.vlan=30",
         default="none, or that of the bridge's other networks",
         help="NIC that leads from the bridge to the wire, as a trunk of the VLANs in use and no "
         "others; several as a bond, `eth1+eth2`. Without `ovs.bridge`, the bridge that has it, "
@@ -492,6 +536,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="uplink",
         parse=_added_port,
+        example="-o ovs.bridge.add_ports=eth1 -o ovs.vlan=30",
         default="see `ovs.uplink`",
         help="dovesnap's word for one NIC, without an OpenFlow port number: `ovs.uplink`.",
         fixed="a NIC may carry the host and other networks; make another network with it and "
@@ -502,6 +547,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="bond",
         parse=_bond,
+        example="-o ovs.uplink=eth1+eth2 -o ovs.bond=balance-slb -o ovs.vlan=30",
         default="`active-backup` with several NICs",
         help="How the NICs of an uplink share the traffic: `active-backup`, `balance-slb`, or "
         "`balance-tcp`, which needs LACP.",
@@ -511,6 +557,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="lacp",
         parse=_lacp,
+        example="-o ovs.uplink=eth1+eth2 -o ovs.lacp=active -o ovs.vlan=30",
         default="`off`; `active` with `balance-tcp`",
         help="LACP with the switch beyond a bond: `off`, `passive` or `active`.",
     ),
@@ -519,6 +566,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="uplink_move",
         parse=values.flag,
+        example="-o ovs.uplink=eth0 -o ovs.uplink_move=true -o ovs.vlan=30",
         default="`false`",
         help="`true`: a NIC that carries the host's addresses and routes may be the uplink; they "
         "move to the bridge's own port, and back with the last network. If the gateway does not "
@@ -530,6 +578,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="datapath",
         parse=_datapath,
+        example="-o ovs.bridge=br-user -o ovs.datapath=netdev",
         default="`system` where the kernel has openvswitch, else `netdev`",
         help="Datapath of a bridge that is made for this network.",
         fixed="a bridge has one datapath for life; make another network on another bridge",
@@ -539,6 +588,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="datapath",
         parse=_userspace,
+        example="-o ovs.bridge=br-user -o ovs.bridge.userspace=true",
         default="see `ovs.datapath`",
         help="dovesnap's word: `true` is `ovs.datapath=netdev`, `false` is `system`.",
         fixed="a bridge has one datapath for life; make another network on another bridge",
@@ -548,6 +598,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="interface_prefix",
         parse=values.interface_prefix,
+        example="-o ovs.ifprefix=lan",
         default="`eth`",
         help="Begin of the interface's name in containers; Docker appends a number.",
         aliases=("com.docker.network.container_iface_prefix",),
@@ -557,6 +608,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="masquerade",
         parse=values.flag,
+        example="-o com.docker.network.bridge.enable_ip_masquerade=false",
         default="`true`",
         help="`false`: a `nat` network's packets leave with their own source address.",
     ),
@@ -565,6 +617,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="bindings",
         parse=_one_of_each_family,
+        example="-o com.docker.network.bridge.host_binding_ipv4=127.0.0.1",
         default="every address of the host",
         help="Host address of ports that `-p` publishes without naming one, of IPv4 or IPv6; or "
         "one of each, separated by a comma. A family that is not named is then not published. "
@@ -575,6 +628,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="mac",
         parse=values.mac,
+        example="driver-opt=ovs.mac=02:00:00:00:00:07",
         default="made from the address",
         help="MAC address of the container's interface; as `--mac-address`, but of one network.",
         fixed="others on the segment know the container by it; start the container again with it",
@@ -584,6 +638,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="mtu",
         parse=values.mtu,
+        example="driver-opt=ovs.mtu=1400",
         default="the network's",
         help="MTU of the container's interface in bytes, at most the network's.",
         aliases=("com.docker.network.driver.mtu",),
@@ -593,6 +648,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="port",
         parse=_port,
+        example="driver-opt=ovs.port=internal",
         default="the network's",
         help="What plugs this container in: `veth` or `internal`.",
         fixed="it would take the container's interface away; start the container again with it",
@@ -602,6 +658,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="vlan",
         parse=values.vlan,
+        example="driver-opt=ovs.vlan=30",
         default="the network's",
         help="VLAN of this container's untagged frames, 1 to 4094, or `none`. With another one "
         "than the network's it talks there, and not to the network or its gateway.",
@@ -611,6 +668,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="trunks",
         parse=values.vlans,
+        example="driver-opt=ovs.trunks=10+20-30",
         default="none",
         help="VLANs that this container sees tagged, and no others: `10+20-30`, or `10,20-30` "
         "where commas can be typed. They may be those of other networks: that is what lets a "
@@ -621,6 +679,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="vlan_mode",
         parse=_vlan_mode,
+        example="driver-opt=ovs.trunks=10+20-30,driver-opt=ovs.vlan_mode=native-tagged",
         default="the network's; `native-untagged` with `ovs.trunks`",
         help="`access`: one VLAN, untagged. `native-untagged`: that, and `ovs.trunks` tagged. "
         "`native-tagged`: the same, but its own VLAN reaches it tagged. `trunk`: `ovs.trunks` and "
@@ -632,6 +691,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="cvlans",
         parse=values.vlans,
+        example="driver-opt=ovs.vlan_mode=dot1q-tunnel,driver-opt=ovs.cvlans=10+20-30",
         default="the network's",
         help="As for a network: `10+20-30`, or `10,20-30` where commas can be typed.",
     ),
@@ -640,6 +700,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="ofport",
         parse=_ofport,
+        example="driver-opt=ovs.ofport=77",
         default="any free one",
         help="OpenFlow port number on the bridge, 1 to 65279; refused if another port has it.",
     ),
@@ -648,6 +709,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="protected",
         parse=values.flag,
+        example="driver-opt=ovs.protected=true",
         default="`false`",
         help="`true`: this container does not talk to others of the bridge that say the same, only "
         "to the rest: the gateway, and containers without it.",
@@ -657,6 +719,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="guard",
         parse=values.flag,
+        example="driver-opt=ovs.guard=true",
         default="the network's",
         help="As for a network. Not with `ovs.trunks`.",
     ),
@@ -665,6 +728,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="rate",
         parse=shapes.rate,
+        example="driver-opt=ovs.rate=10mbit+2mbit",
         default="the network's",
         help="As for a network.",
     ),
@@ -673,6 +737,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="burst",
         parse=shapes.burst,
+        example="driver-opt=ovs.rate=10mbit,driver-opt=ovs.burst=64kb",
         default="the network's",
         help="As for a network.",
     ),
@@ -681,6 +746,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="broadcast",
         parse=shapes.broadcast,
+        example="driver-opt=ovs.broadcast=100",
         default="the network's",
         help="As for a network.",
     ),
@@ -689,6 +755,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="delay_us",
         parse=shapes.time_us,
+        example="driver-opt=ovs.delay=20ms",
         default="the network's",
         help="As for a network.",
     ),
@@ -697,6 +764,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="jitter_us",
         parse=shapes.time_us,
+        example="driver-opt=ovs.delay=20ms,driver-opt=ovs.jitter=5ms",
         default="the network's",
         help="As for a network.",
     ),
@@ -705,6 +773,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="loss_ppm",
         parse=shapes.loss_ppm,
+        example="driver-opt=ovs.loss=1%",
         default="the network's",
         help="As for a network.",
     ),
@@ -713,6 +782,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="mirror",
         parse=mirror_target.parse,
+        example="driver-opt=ovs.mirror=sink:ids",
         default="none",
         help="Where copies of what this container sends and gets are led, as for a network.",
     ),
@@ -721,6 +791,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.ENDPOINT,
         field="sink",
         parse=values.label,
+        example="driver-opt=ovs.sink=ids",
         default="the network's",
         help="This container gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing "
         "else on this interface: it should be on another network as well.",
@@ -730,6 +801,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.IPAM,
         field="space",
         parse=values.space,
+        example="--ipam-opt ipam.space=team1 -o ovs.space=team1",
         default="the IPAM driver's",
         help="Address space: subnets may repeat between spaces, never inside one. To be repeated "
         "as `-o ovs.space`.",
@@ -740,6 +812,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.IPAM,
         field="prefix",
         parse=_prefix,
+        example="--ipam-opt ipam.prefix=26",
         default="the size in the configuration",
         help="Prefix length of a subnet that is chosen for the network; `26,64` on one with IPv4 "
         "and IPv6.",
@@ -750,6 +823,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.IPAM,
         field="excluded",
         parse=_excluded,
+        example="--ipam-opt ipam.exclude=10.9.0.5,10.9.0.10-10.9.0.20 --subnet 10.9.0.0/24",
         default="none",
         help="Addresses inside of `--subnet` that are never chosen, only given to who asks for "
         "them: `10.0.0.5`, `10.0.0.10-10.0.0.20` or `10.0.0.128/26`, several with commas.",
@@ -760,6 +834,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.IPAM,
         field="quarantine_s",
         parse=_quarantine_s,
+        example="--ipam-opt ipam.quarantine=30s",
         default="`0s`",
         help="How long a released address is not chosen again, `30s`, `5m` or `2h`; who had it "
         "by name, or asks for it by address, gets it before.",
@@ -770,6 +845,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.IPAM,
         field="limit",
         parse=_limit,
+        example="--ipam-opt ipam.limit=50",
         default="none",
         help="How many addresses of each subnet may be held at once, its gateway's included.",
         fixed="the pool was made with it; make the network again",
@@ -779,6 +855,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.IPAM,
         field="probe",
         parse=values.flag,
+        example="--ipam-opt ipam.probe=true",
         default="`false`",
         help="`true`: ask the segment by ARP or ND, for at most 1 s, before a container gets an "
         "address, and pass over those that somebody answers for. On networks of ovsnet only.",
@@ -893,13 +970,22 @@ def rows(scope: Scope | None = None) -> Sequence[Option]:
 
 
 def markdown() -> str:
-    """Return the table for README, with a line's end after its last row."""
-    lines = ["| option | of | default | `set` | meaning |", "|---|---|---|---|---|"]
-    for row in TABLE:
+    """Return the tables for README, with a line's end after the last row."""
+    return "\n".join(_table(scope) for scope in Scope)
+
+
+def _table(scope: Scope) -> str:
+    titles = {Scope.NETWORK: "Networks", Scope.ENDPOINT: "Containers", Scope.IPAM: "Addresses"}
+    lines = [f"**{titles[scope]}**: `{scope.command}`", ""]
+    lines += [
+        "| option | typed as `EXAMPLE` | default | `set` | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows(scope):
         also = ", ".join(f"`{alias}`" for alias in row.aliases)
         text = f"{row.help} Also: {also}." if also else row.help
         live = "no" if row.fixed else "yes"
-        lines.append(f"| `{row.name}` | {row.scope.value} | {row.default} | {live} | {text} |")
+        lines.append(f"| `{row.name}` | `{row.example}` | {row.default} | {live} | {text} |")
     return "\n".join(lines) + "\n"
 
 

@@ -29,19 +29,24 @@ IMAGES = {
 """What README's images run by themselves. ``nginx`` serves its host name."""
 
 
+def text() -> str:
+    """Return all of README."""
+    return README.read_text("utf-8")
+
+
 def blocks(language: str) -> list[str]:
     """Return the contents of the fenced blocks of a language."""
-    return [text for found, text in _BLOCK.findall(README.read_text("utf-8")) if found == language]
+    return [block for found, block in _BLOCK.findall(text()) if found == language]
 
 
 def compose_files() -> dict[str, str]:
     """Return the Compose files by the names that they begin with."""
     found = {}
-    for text in blocks("yaml"):
-        named = _NAME.match(text)
-        assert named, f"a YAML block of README does not begin with the name of its file:\n{text}"
+    for block in blocks("yaml"):
+        named = _NAME.match(block)
+        assert named, f"a YAML block of README does not begin with the name of its file:\n{block}"
         assert named[1] not in found, f"README has two files {named[1]}"
-        found[named[1]] = text
+        found[named[1]] = block
     return found
 
 

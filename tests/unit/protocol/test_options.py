@@ -1,4 +1,6 @@
+import shlex
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -407,11 +409,33 @@ def test_each_field_of_a_row_exists():
             assert row.field in {field.name for field in fields(known[row.scope])}
 
 
-def test_the_markdown_table_has_a_line_for_each_row():
-    lines = options.markdown().splitlines()
-    assert len(lines) == len(options.rows()) + 2
-    assert all(line.count(" | ") == 4 for line in lines[2:])
+def test_the_markdown_tables_have_a_line_for_each_row():
+    lines = [line for line in options.markdown().splitlines() if line.startswith("| `")]
+    assert len(lines) == len(options.rows())
+    assert all(line.count(" | ") == 4 for line in lines)
     assert "`com.docker.network.driver.mtu`" in next(x for x in lines if "`ovs.mtu`" in x)
+
+
+@pytest.mark.parametrize("row", options.rows(), ids=lambda row: f"{row.scope.value}-{row.name}")
+def test_the_example_of_an_option_fills_it(row):
+    words = shlex.split(row.scope.command.replace("EXAMPLE", row.example))
+    typed = dict[str, dict[str, str]]()
+    for flag, word in pairwise(words):
+        if flag in ("-o", "--ipam-opt"):
+            key, _, value = word.partition("=")
+            typed.setdefault(flag, {})[key] = value
+        elif flag == "--network":
+            pairs = [each.split("=", 2)[1:] for each in word.split(",") if "driver-opt=" in each]
+            typed[flag] = dict(pairs)
+    read = {
+        Scope.NETWORK: options.network(typed.get("-o", {}), internal="--internal" in words),
+        Scope.ENDPOINT: options.endpoint(typed.get("--network", {})),
+        Scope.IPAM: options.pool(typed.get("--ipam-opt", {})),
+    }
+    assert not any(each.ignored for each in read.values())
+    assert getattr(read[row.scope], row.field) != getattr(type(read[row.scope])(), row.field)
+    flag = {Scope.NETWORK: "-o", Scope.ENDPOINT: "--network", Scope.IPAM: "--ipam-opt"}[row.scope]
+    assert getattr(read[row.scope], row.field) == row.parse(typed[flag][row.name])
 
 
 def test_the_readme_has_the_table_as_it_is_in_the_code():
