@@ -58,21 +58,21 @@ def refuse_unfit(bridge: str, *, guard: bool, metered: bool, controllers: int) -
         )
 
 
-def refuse_controller(bridge: str, network: str, *, guard: bool, metered: bool) -> None:
+def refuse_controller(bridge: str, whose: str, *, guard: bool, metered: bool) -> None:
     """Refuse a controller for a bridge on which there are flows of ours that must hold.
 
     Args:
         bridge: its name.
-        network: another network on it.
-        guard: whose ports are guarded.
-        metered: what whose containers send is held to a rate.
+        whose: a network or an endpoint on it, for the sentence.
+        guard: its ports are guarded.
+        metered: what its containers send is held to a rate.
 
     Raises:
         ConflictError: there would be such flows.
     """
     if guard or metered:
         raise ConflictError(
-            f"ovs.controller: network {network[:12]} on bridge {bridge} has "
+            f"ovs.controller: {whose} on bridge {bridge} has "
             f"{_option(guard=guard)}, by flows that a controller's may pass by or remove; name "
             "another bridge with -o ovs.bridge=NAME"
         )

@@ -26,6 +26,7 @@ from ovsdriver.domain.model import (
     Endpoint,
     Mode,
     Network,
+    NetworkId,
     PortKind,
     Segment,
     Subnet,
@@ -172,9 +173,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         controllers=max(there, len(options.features.controllers)),
     )
     if options.features.controllers:
-        for each in sharers:
-            metered = bool(shaping.combined(each, NO_WISH).metered)
-            guarding.refuse_controller(bridge, each.id, guard=each.guard, metered=metered)
+        _refuse_controller(bridge, new.id, sharers, around.endpoints)
     if options.port is PortKind.INTERNAL:
         internal_ports.refuse_long_frames(mtu, segment.datapath)
         if options.interface_prefix is not None:
@@ -210,6 +209,24 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         loss_ppm=options.loss_ppm,
         options=options.typed,
     )
+
+
+def _refuse_controller(
+    bridge: str, new: NetworkId, sharers: Sequence[Network], endpoints: Iterable[Endpoint]
+) -> None:
+    """Refuse a controller beside networks, or containers of any, with flows that must hold."""
+    for each in sharers:
+        metered = bool(shaping.combined(each, NO_WISH).metered)
+        guarding.refuse_controller(
+            bridge, f"network {each.id[:12]}", guard=each.guard, metered=metered
+        )
+    networks = {new, *(each.id for each in sharers)}
+    for one in endpoints:
+        if one.network in networks and not one.ended:
+            metered = bool(shaping.combined(NO_WISH, one).metered)
+            guarding.refuse_controller(
+                bridge, f"endpoint {one.id[:12]}", guard=bool(one.guard), metered=metered
+            )
 
 
 def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: str) -> Segment:

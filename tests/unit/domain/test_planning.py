@@ -7,7 +7,7 @@ from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
 from ovsdriver.domain.features import Features
-from ovsdriver.domain.model import Datapath, Mode, Network, PortKind, VlanMode, VlanTag
+from ovsdriver.domain.model import Datapath, Mode, Network, NetworkId, PortKind, VlanMode, VlanTag
 from ovsdriver.domain.planning import (
     Defaults,
     HostRoute,
@@ -483,6 +483,23 @@ def test_flows_of_ours_and_a_controller_are_not_for_one_bridge(options: dict[str
     with pytest.raises(ConflictError, match=f"network {BLUE[:12]} on bridge br-ovsnet has ovs"):
         planned(new_network(RED, V4, controllers=CONTROLLERS), networks=(other,))
     assert planned(new_network(RED, V4), networks=(other,)).features == Features()
+
+
+@pytest.mark.parametrize("owner", [RED, BLUE])
+@pytest.mark.parametrize("option", [{"guard": True}, {"broadcast": 100}], ids=["guard", "rate"])
+def test_a_single_container_with_flows_of_ours_stands_against_a_controller(
+    owner: str, option: dict[str, Any]
+) -> None:
+    other = a_network(BLUE, segment=a_segment(tag=2), subnets=())
+    new = new_network(RED, V4, controllers=CONTROLLERS)
+    held = an_endpoint(network=owner, **option)
+    with pytest.raises(ConflictError, match=f"endpoint {held.id[:12]} on bridge br-ovsnet has ovs"):
+        planned(new, networks=(other,), endpoints=(held,))
+    for each in (
+        replace(held, network=NetworkId("9" * 64)),
+        replace(held, guard=None, broadcast=None),
+    ):
+        assert planned(new, networks=(other,), endpoints=(each,)).features.controllers
 
 
 def test_a_rate_towards_containers_is_no_flow() -> None:
