@@ -11,6 +11,7 @@ from tests.e2e.traffic import Place
 from tests.e2e.world import until
 from tests.faults.agreement import all_agree
 from tests.faults.haste import hurried
+from tests.faults.inflicted import kill_all_of_docker
 
 NETWORKS = ("one", "two")
 ADDRESSES = {"ann": "10.77.1.77", "bob": "10.77.1.78"}
@@ -85,6 +86,8 @@ def standing(bed: Bed) -> Iterator[Lab]:
     # its rules, if somebody flushed them, come back with it; the policy that drops what is
     # forwarded only if it is dockerd that switches forwarding on
     bed.dockerd.stop()
+    # a container that a killed dockerd has forgotten runs on below its shim
+    kill_all_of_docker(bed)
     bed.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
     bed.start_docker()
     last: list[str] = []
