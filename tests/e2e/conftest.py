@@ -28,6 +28,7 @@ def shared_bed() -> Iterator[Bed]:
 def bed(shared_bed: Bed, request: pytest.FixtureRequest) -> Iterator[Bed]:
     """The shared bed; what a test changes on it must be as before when it ends."""
     shared_bed.revive()
+    until(lambda: snapshot.settled(shared_bed), "what an earlier test left is deleted")
     before = snapshot.take(shared_bed)
     yield shared_bed
     last: list[str] = []

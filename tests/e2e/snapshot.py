@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ovsdriver.adapters.netlink.reaper import DYING
 from tests.e2e.bed import Bed
 
 Snapshot = Mapping[str, list[str]]
@@ -42,6 +43,11 @@ def take(bed: Bed) -> Snapshot:
         "processes": sorted(bed.run("ps", "-A", "-o", "comm=").split()),
         "namespaces": sorted(bed.run("ls", "/run/netns").split()),
     }
+
+
+def settled(bed: Bed) -> bool:
+    """Whether no link waits for its deletion, which comes in batches after its endpoint's end."""
+    return not any(link["group"] == str(DYING) for link in _json(bed, "ip", "-json", "link"))
 
 
 def difference(before: Snapshot, after: Snapshot) -> str:

@@ -88,6 +88,9 @@ def standing(bed: Bed) -> Iterator[Lab]:
     bed.dockerd.stop()
     # a container that a killed dockerd has forgotten runs on below its shim
     kill_all_of_docker(bed)
+    # and one that is killed while it writes its rules may have a jump of its own twice
+    for program in ("iptables", "ip6tables"):
+        bed.run(program, "--flush", "FORWARD")
     bed.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
     bed.start_docker()
     last: list[str] = []
