@@ -89,8 +89,8 @@ def standing(bed: Bed) -> Iterator[Lab]:
     # a container that a killed dockerd has forgotten runs on below its shim
     kill_all_of_docker(bed)
     # and one that is killed while it writes its rules may have a jump of its own twice
-    for program in ("iptables", "ip6tables"):
-        bed.run(program, "--flush", "FORWARD")
+    for family in ("ip", "ip6"):
+        bed.attempt("nft", "flush", "chain", family, "filter", "FORWARD")
     bed.run("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
     bed.start_docker()
     last: list[str] = []

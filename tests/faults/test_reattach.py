@@ -27,7 +27,13 @@ def endpoints(bed: Bed, container: str) -> dict[str, Any]:
 
 
 def sees(place: Place) -> dict[str, list[str]]:
-    """Return all that a container sees of its network."""
+    """Return all that a container sees of its network, when IPv6 has checked its addresses."""
+
+    def checked() -> bool:
+        found = (address for each in place.sees("address") for address in each["addr_info"])
+        return not any(address.get("tentative") for address in found)
+
+    until(checked, f"no address of {place.name} is tentative any more")
     links = [
         # a tap that vswitchd holds listens to everything
         {k: each[k] for k in ("ifindex", "ifname", "address", "mtu")}
