@@ -5,6 +5,7 @@ from typing import Any
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
+from ovsdriver.domain import names
 from ovsdriver.domain.model import (
     Datapath,
     Endpoint,
@@ -14,6 +15,8 @@ from ovsdriver.domain.model import (
     NetworkId,
     Segment,
     Subnet,
+    Tap,
+    Veth,
     VlanTag,
 )
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork, OfferedSubnet
@@ -22,6 +25,17 @@ RED = NetworkId("a1" * 32)
 BLUE = NetworkId("b2" * 32)
 FIRST = EndpointId("e1" * 32)
 SECOND = EndpointId("f2" * 32)
+
+OWNER = "ovsnet"
+VETH = Veth(
+    host=names.host_link(FIRST),
+    container=names.container_link(FIRST),
+    mac=EUI("0a:0f:0a:01:00:02"),
+    mtu=1400,
+    tx_offload=False,
+    alias=names.alias(OWNER, FIRST),
+)
+TAP = Tap(name=names.internal_link(FIRST), mac=VETH.mac, mtu=1400, alias=VETH.alias)
 
 
 def a_segment(bridge: str = "br-ovsnet", tag: int = 1, **changes: Any) -> Segment:

@@ -13,24 +13,14 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import Gateway, Mode, Probe, Tap, Veth
+from ovsdriver.domain.model import Gateway, Mode, Probe
 from ovsdriver.domain.observed import RouteKind
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Route
-from tests.builders import FIRST, SECOND, a_network, a_subnet
+from tests.builders import OWNER, SECOND, TAP, VETH, a_network, a_subnet
 from tests.fakes.links import FakeLinks, FakeSandbox
 from tests.integration.netns import Sandbox, own_namespace, run
 
-OWNER = "ovsnet"
-VETH = Veth(
-    host=names.host_link(FIRST),
-    container=names.container_link(FIRST),
-    mac=EUI("0a:0f:0a:01:00:02"),
-    mtu=1400,
-    tx_offload=False,
-    alias=names.alias(OWNER, FIRST),
-)
-TAP = Tap(name=names.internal_link(FIRST), mac=VETH.mac, mtu=1400, alias=names.alias(OWNER, FIRST))
 NETWORK = a_network(subnets=(a_subnet(), a_subnet("fd00:1::/64", "fd00:1::1")), mtu=1400)
 ABSENT = "ovh000000000000"
 

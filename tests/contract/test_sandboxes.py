@@ -8,30 +8,19 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from netaddr import EUI, IPNetwork
+from netaddr import IPNetwork
 
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.adapters.sandboxes import KernelSandboxes
-from ovsdriver.domain import names, sandbox_link
+from ovsdriver.domain import sandbox_link
 from ovsdriver.domain.model import Tap, Veth
 from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Sandboxes
-from tests.builders import FIRST, a_network, an_endpoint
+from tests.builders import OWNER, TAP, VETH, a_network, an_endpoint
 from tests.fakes.links import FakeLinks, FakeSandbox
 from tests.integration.netns import Sandbox, own_namespace, run
 from tests.integration.taps import held_tap
-
-OWNER = "ovsnet"
-VETH = Veth(
-    host=names.host_link(FIRST),
-    container=names.container_link(FIRST),
-    mac=EUI("0a:0f:0a:01:00:02"),
-    mtu=1400,
-    tx_offload=False,
-    alias=names.alias(OWNER, FIRST),
-)
-TAP = Tap(name=names.internal_link(FIRST), mac=VETH.mac, mtu=1400, alias=VETH.alias)
 
 
 class World(Protocol):

@@ -8,32 +8,19 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from netaddr import EUI
 
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.adapters.netlink import sandbox_links
 from ovsdriver.adapters.sandboxes import KernelSandboxes
-from ovsdriver.domain import names
 from ovsdriver.domain.model import Tap, Veth
 from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import UnavailableError
-from tests.builders import FIRST
+from tests.builders import OWNER, TAP, VETH
 from tests.integration.conftest import PATIENCE_S
 from tests.integration.netns import Sandbox, own_namespace, run
 from tests.integration.taps import held_tap
 
 pytestmark = pytest.mark.netns
-
-OWNER = "ovsnet"
-VETH = Veth(
-    host=names.host_link(FIRST),
-    container=names.container_link(FIRST),
-    mac=EUI("0a:0f:0a:01:00:02"),
-    mtu=1400,
-    tx_offload=False,
-    alias=names.alias(OWNER, FIRST),
-)
-TAP = Tap(name=names.internal_link(FIRST), mac=VETH.mac, mtu=1400, alias=VETH.alias)
 
 
 class Container:
