@@ -27,7 +27,6 @@ from ovsdriver.adapters.nft import Nft, Table
 from ovsdriver.adapters.nft_rules import Object
 from ovsdriver.domain import forwarding
 from ovsdriver.domain.firewall import (
-    GATEWAY_PREFIX,
     FirewallPlan,
     Guard,
     HostNetwork,
@@ -36,6 +35,7 @@ from ovsdriver.domain.firewall import (
 )
 from ovsdriver.domain.foreign_chains import ForeignChain, Packet, crossing, finding
 from ovsdriver.domain.model import Publication
+from ovsdriver.domain.names import GATEWAY_PREFIX
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import HostNotes
 

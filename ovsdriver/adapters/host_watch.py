@@ -17,7 +17,7 @@ from enum import Flag, auto
 
 from ovsdriver.adapters import host_network
 from ovsdriver.adapters.rtnetlink import attributes, read_text
-from ovsdriver.domain.firewall import GATEWAY_PREFIX
+from ovsdriver.domain.names import GATEWAY_PREFIX
 from ovsdriver.errors import UnavailableError
 
 log = logging.getLogger(__name__)

@@ -29,9 +29,10 @@ new index, and a table for 500 networks has as many rules as one for a single ne
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ovsdriver.domain.firewall import ACCEPT_MARK, GATEWAY_PREFIX, FirewallPlan, Guard, plain
+from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, Guard, plain
 from ovsdriver.domain.isolation import openings
 from ovsdriver.domain.model import Publication
+from ovsdriver.domain.names import GATEWAY_PREFIX
 
 Object = dict[str, Any]
 """``{"chain": {…}}``, ``{"set": {…}}``, ``{"map": {…}}``, ``{"rule": {…}}``."""

@@ -9,7 +9,7 @@ import click
 from ovsdriver.cli import show
 from ovsdriver.cli.flags import JSON
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
-from ovsdriver.domain.firewall import GATEWAY_PREFIX
+from ovsdriver.domain.names import GATEWAY_PREFIX
 
 _ZONE = f"""\
 <?xml version="1.0" encoding="utf-8"?>

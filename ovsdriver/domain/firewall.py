@@ -13,6 +13,7 @@ from functools import lru_cache
 from netaddr import IPNetwork
 
 from ovsdriver.domain.model import Mode, NetworkId, Publication
+from ovsdriver.domain.names import GATEWAY_PREFIX
 
 ACCEPT_MARK = 0x1000_0000
 """Bit 28 of the packet mark: "ovsnet's table has accepted this packet".
@@ -25,8 +26,6 @@ wg-quick (0xca6c), Mullvad (0x6d6f6c65) or Docker's swarm (counts from 0x100); C
 of 0xffff0000 unless its ``iptablesMarkMask`` says otherwise.
 """
 
-GATEWAY_PREFIX = "ovg"
-"""First letters of every gateway's name, as ``names.gateway_link`` makes them."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.+-]{1,15}")
 

@@ -33,7 +33,9 @@ MIRROR = "mirror"
 """Purpose of a port that mirrors lead to."""
 
 _ID_DIGITS = 12
-_GATEWAY = re.compile(rf"ovg[0-9a-f]{{{_ID_DIGITS}}}")
+GATEWAY_PREFIX = "ovg"
+"""First letters of every gateway's name, as :func:`gateway_link` makes them."""
+_GATEWAY = re.compile(rf"{GATEWAY_PREFIX}[0-9a-f]{{{_ID_DIGITS}}}")
 
 
 def host_link(endpoint: EndpointId) -> str:
@@ -64,7 +66,7 @@ def port(endpoint: Endpoint) -> str:
 
 def gateway_link(network: NetworkId) -> str:
     """Return the name of a network's gateway port and device."""
-    return f"ovg{network[:_ID_DIGITS]}"
+    return f"{GATEWAY_PREFIX}{network[:_ID_DIGITS]}"
 
 
 def is_gateway_link(name: str) -> bool:
