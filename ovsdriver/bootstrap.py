@@ -539,6 +539,7 @@ class _Product:
                 reattacher=Reattacher(memory=state, sandboxes=KernelSandboxes()),
                 listed=witness.lists,
             )
+            stack.push_async_callback(endpoints.close)
             watch = SandboxWatch(state=state, endpoints=endpoints)
             reconciler = Reconciler(
                 owner=settings.instance,

@@ -148,10 +148,15 @@ class Route:
 class Links(Protocol):
     """The host's links, addresses and routes, through netlink, off the loop."""
 
-    async def ensure_veth(self, veth: Veth) -> None:
+    async def ensure_veth(self, veth: Veth, born: Callable[[], None] | None = None) -> None:
         """Make the pair, host end up, both with MTU, or put right what is there of ours.
 
         A link of that name without our alias: ConflictError.
+
+        Args:
+            veth: the pair.
+            born: called on the loop when both ends of a new pair are there, for who goes on with
+                the host's while the rest is set. Not if they were there before.
         """
         ...
 
@@ -470,6 +475,13 @@ class State(Protocol):
 
     async def forget_endpoint(self, endpoint: EndpointId) -> bool:
         """Forget an endpoint."""
+        ...
+
+    def drop_endpoint(self, endpoint: EndpointId) -> None:
+        """Forget an ended one: here at once, and durably a little later, with what else is written.
+
+        A crash in between, or a disk that does not take it, brings the ended one back.
+        """
         ...
 
 

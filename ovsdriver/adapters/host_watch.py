@@ -33,6 +33,8 @@ _BUFFER = 4 << 20
 _MESSAGE_BYTES = 1 << 17
 _READS = 32
 """Messages read in one go before the loop gets its turn."""
+_APART_S = 0.02
+"""From one reading to the next: each container's links come with a dozen messages, one by one."""
 
 # linux/netfilter/nfnetlink.h, nf_tables.h
 _NFNLGRP_NFTABLES = 7
@@ -118,6 +120,7 @@ class HostWatch:
         self._batch = Change(0)
         self._names: dict[int, str] = {}
         self._sockets: list[socket.socket] = []
+        self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
 
     def start(self) -> None:
         """Begin to watch the namespace of the calling thread, which is the running loop's.
@@ -151,6 +154,9 @@ class HostWatch:
 
     def stop(self) -> None:
         """Stop watching."""
+        for rest in self._resting.values():
+            rest.cancel()
+        self._resting.clear()
         for each in self._sockets:
             asyncio.get_running_loop().remove_reader(each)
             each.close()
@@ -162,6 +168,7 @@ class HostWatch:
             try:
                 data = source.recv(_MESSAGE_BYTES)
             except BlockingIOError:
+                self._rest(source, read)
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
@@ -174,6 +181,16 @@ class HostWatch:
                 change |= read(kind, message)
         if change:
             self._changed(change)
+
+    def _rest(self, source: socket.socket, read: Callable[[int, bytes], Change]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def again() -> None:
+            del self._resting[source]
+            loop.add_reader(source, self._readable, source, read)
+
+        loop.remove_reader(source)
+        self._resting[source] = loop.call_later(_APART_S, again)
 
     def _read_nftables(self, kind: int, message: bytes) -> Change:
         """Read one notification; a transaction's effect is told at its end."""

@@ -84,11 +84,18 @@ class KernelLinks:
 
         await on_own_thread(end, name="netlink-end")
 
-    async def ensure_veth(self, veth: Veth) -> None:
+    async def ensure_veth(self, veth: Veth, born: Callable[[], None] | None = None) -> None:
         """Make the pair or put it right, after an earlier one of that name is gone."""
+
+        def tell() -> None:
+            if born is not None:
+                self._thread.tell(born)
+
         with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
             async with asyncio.timeout(self._timeout_s):
-                while not await self._thread.call(lambda routes: self._ensure_veth(routes, veth)):
+                while not await self._thread.call(
+                    lambda routes: self._ensure_veth(routes, veth, tell)
+                ):
                     await asyncio.wrap_future(self._reaper.gone(veth.host))
 
     async def ensure_tap(self, tap: Tap) -> None:
@@ -228,9 +235,9 @@ class KernelLinks:
                     ) from error
         return {address: _eui(mac) for address, mac in inquiry.found.copy().items()}
 
-    def _ensure_veth(self, routes: RouteSocket, veth: Veth) -> bool:
+    def _ensure_veth(self, routes: RouteSocket, veth: Veth, born: Callable[[], None]) -> bool:
         tx_offload = veth.tx_offload and (not veth.tso_of or self._recent_tso(routes, veth.tso_of))
-        return self._veths.ensure(routes, veth, tx_offload=tx_offload)
+        return self._veths.ensure(routes, veth, tx_offload=tx_offload, born=born)
 
     def _recent_tso(self, routes: RouteSocket, tap: str) -> bool:
         answer, until = self._tso.get(tap, (False, 0.0))

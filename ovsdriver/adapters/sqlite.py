@@ -47,6 +47,10 @@ def same(error: BaseException) -> BaseException:
 
 CLOSE_S = 10.0
 
+LATER_S = 0.05
+"""How long what may wait does, if nothing else is written: a start or a stop of a container takes
+less."""
+
 BUSY_TIMEOUT_S = 2.0
 """How long a commit waits for another process that holds the file's write lock."""
 
@@ -70,6 +74,7 @@ class Database:
         self._waiting: list[_Write] = []
         self._idle = asyncio.Event()
         self._idle.set()
+        self._later: asyncio.TimerHandle | None = None
         self._closed = False
         self._ended: asyncio.Future[None] | None = None
         self._connection: sqlite3.Connection | None = None
@@ -144,6 +149,18 @@ class Database:
             return
         self._queue(_Write(alike, given, told, as_error))
 
+    def write_later(self, unit: Unit[Any]) -> None:
+        """Queue ``unit``, for which nobody waits, for the next commit; there is one soon.
+
+        In the order of what is queued, and before the file is closed. What fails is logged.
+        """
+        if self._closed:
+            _unwritten(None, _closed(self._path))
+            return
+        self._waiting.append(_Write(_alone, unit, _unwritten, same))
+        if self._idle.is_set() and self._later is None:
+            self._later = self._loop.call_later(LATER_S, self._start)
+
     async def read(self, unit: Unit[T]) -> T:
         """Run ``unit``, which only reads, on the writer thread between two commits.
 
@@ -161,6 +178,7 @@ class Database:
         for it is kept.
         """
         self._closed = True
+        self._start()
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._idle.wait()
@@ -179,12 +197,19 @@ class Database:
 
     def _queue(self, write: _Write) -> None:
         self._waiting.append(write)
-        if self._idle.is_set():
+        self._start()
+
+    def _start(self) -> None:
+        """Have what waits committed, if that is not under way already."""
+        if self._waiting and self._idle.is_set():
             self._idle.clear()
             # Not at once: what else becomes runnable in this turn of the loop shares the commit.
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         batch, self._waiting = self._waiting, []
         self._writer.do(partial(self._commit, batch))
 
@@ -301,6 +326,11 @@ def _settle(
     if then is not None:
         then(result)
     settle(future, result)
+
+
+def _unwritten(_: object, error: BaseException | None) -> None:
+    if error is not None:
+        log.warning("store.not-written", extra={"why": str(error)})
 
 
 def _closed(path: Path) -> UnavailableError:

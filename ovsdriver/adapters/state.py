@@ -8,6 +8,7 @@ returns, also when the caller of that call was cancelled meanwhile.
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -130,10 +131,14 @@ class SqliteState:
     async def forget_endpoint(self, endpoint: EndpointId) -> bool:
         """Forget an endpoint; False if it was not known."""
 
-        def unit(connection: sqlite3.Connection) -> bool:
-            return connection.execute("DELETE FROM endpoint WHERE id = ?", (endpoint,)).rowcount > 0
+        return await self._database.write(
+            partial(_delete_endpoint, endpoint), lambda _: self._records.forget_endpoint(endpoint)
+        )
 
-        return await self._database.write(unit, lambda _: self._records.forget_endpoint(endpoint))
+    def drop_endpoint(self, endpoint: EndpointId) -> None:
+        """Forget an ended one: in memory now, in the file with the next commit."""
+        self._records.forget_endpoint(endpoint)
+        self._database.write_later(partial(_delete_endpoint, endpoint))
 
     def sandbox_link(self, endpoint: EndpointId) -> SandboxLink | None:
         """Return what an endpoint's link was like when it was noted last."""
@@ -181,6 +186,10 @@ class SqliteState:
             return connection.execute("DELETE FROM note WHERE key = ?", (key,)).rowcount > 0
 
         return await self._database.write(unit, lambda _: self._notes.pop(key, None))
+
+
+def _delete_endpoint(endpoint: EndpointId, connection: sqlite3.Connection) -> bool:
+    return connection.execute("DELETE FROM endpoint WHERE id = ?", (endpoint,)).rowcount > 0
 
 
 def _everything(

@@ -69,6 +69,7 @@ def compare(
     links: Mapping[str, ObservedLink],
     abandoned: Container[NetworkId] = (),
     displaced: Mapping[str, str] = MappingProxyType({}),
+    preparing: Container[EndpointId] = (),
     restoring: Container[EndpointId] = (),
     missing: Container[EndpointId] = (),
 ) -> Difference:
@@ -84,6 +85,7 @@ def compare(
         links: what the host has.
         abandoned: networks that Docker has let go of.
         displaced: bridges whose host is not where it was moved to, with what is wrong.
+        preparing: endpoints whose port may be there before they are in a sandbox.
         restoring: endpoints whose link was being put back into its container.
         missing: those whose container, when it was last looked into, had no live link of ours.
     """
@@ -125,6 +127,8 @@ def compare(
             if why and not endpoint.ended and endpoint.sandbox is not None
             else _endpoint_repair(home, endpoint, owner, ports, links)
         )
+        if repair is not None and repair.finish and endpoint.id in preparing:
+            continue
         if repair is None:
             continue
         if not repair.finish and home.segment.bridge not in bridges and home.segment.adopted:

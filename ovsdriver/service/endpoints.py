@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from itertools import chain
@@ -38,6 +38,7 @@ from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.networks import SWITCH_WAIT_S, Change, Networks
 from ovsdriver.service.port_flows import FlowRules
+from ovsdriver.service.preparations import Preparations
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.reattacher import Reattacher
 from ovsdriver.service.shaper import Shaper
@@ -95,17 +96,22 @@ class Endpoints:
         self._mirrors = mirrors
         self._reattacher = reattacher
         self._listed = listed
+        self._preparations = Preparations(links=links, switch=switch)
         self._callbacks: list[Callable[[str], None]] = []
 
     def on_change(self, callback: Callable[[str], None]) -> None:
         """Call ``callback`` with the sandbox that Docker changes after a call that has ended."""
         self._callbacks.append(callback)
 
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        await self._preparations.close()
+
     async def create(self, new: NewEndpoint) -> EUI | None:
         """Record an endpoint; returns the MAC we chose, None if Docker sent one.
 
-        Nothing is made yet: dockerd holds the network's lock during this call, so the plumbing
-        is left to Join.
+        The plumbing is begun and not waited for: dockerd holds the network's lock during this
+        call, and Join, which needs it, comes later.
 
         Raises:
             UnknownObjectError: the network, or the lease behind an address, is not ours.
@@ -139,6 +145,7 @@ class Endpoints:
             # Whoever changes the network looks at the endpoints that are recorded by then.
             port_planning.check(endpoint, self._network(new.network))
             undo.pop_all()
+            self._preparations.begin(new.id, self._attachment(network, endpoint))
         self._tell_vlans(network, endpoint)
         return endpoint.mac if new.mac is None else None
 
@@ -182,13 +189,16 @@ class Endpoints:
                 port = attachment.port.name
                 undo.push_async_callback(self._undone, self._links.remove_link, port)
                 undo.push_async_callback(self._undone, self._switch.remove_port, port)
-            recording = self._state.put_endpoint(endpoint)
-            if isinstance(attachment.link, Veth):
-                await self._veth_while(attachment.link, recording)
-                await self._switch.ensure_port(attachment.port)
-            else:
+            # A crash leaves a port of an endpoint in no sandbox, which is removed; or the other way
+            # round a sandbox without one, which gets it.
+            recording = asyncio.ensure_future(self._state.put_endpoint(endpoint))
+            try:
+                if isinstance(attachment.link, Veth):
+                    await self._preparations.plug(endpoint_id, attachment)
+                else:
+                    await self._plug(attachment, fresh=fresh)
+            finally:
                 await recording
-                await self._plug(attachment, fresh=fresh)
             await self._flows.ensure(network, endpoint)
             await self._shaper.ensure(network, endpoint)
             await self._mirrors.follow(network, endpoint)
@@ -220,12 +230,16 @@ class Endpoints:
             endpoint = self._state.endpoint(endpoint_id)
             if endpoint is None or endpoint.network != network_id:
                 return
-            await self._state.put_endpoint(replace(endpoint, sandbox=None, published=()))
+            recording = asyncio.ensure_future(
+                self._state.put_endpoint(replace(endpoint, sandbox=None, published=()))
+            )
             try:
-                # Revoke may never have come: engine 29 forgets its role when dockerd restarts.
-                await self._publisher.withdraw(endpoint)
+                if endpoint.published:
+                    # Revoke may never have come: engine 29 forgets its role when dockerd restarts.
+                    await recording
+                    await self._publisher.withdraw(endpoint)
             finally:
-                await self._unplug(endpoint)
+                await self._unplug(endpoint, recording)
             if endpoint.port is PortKind.INTERNAL:
                 await self._name_free(names.port(endpoint))
         if endpoint.sandbox is not None:
@@ -388,6 +402,14 @@ class Endpoints:
         """Return the name of an endpoint's link in its sandbox; empty until it was seen there."""
         return self._reattacher.interface(endpoint)
 
+    def busy(self, endpoint: EndpointId) -> bool:
+        """Whether a call, or a repair, is at work on it."""
+        return endpoint in self._locks
+
+    def preparing(self, endpoint: EndpointId) -> bool:
+        """Whether its port may be there before it is in a sandbox: Join is still to come."""
+        return endpoint in self._preparations
+
     def restoring(self, endpoint: Endpoint) -> bool:
         """Whether its link was being put back into its container when that was cut short."""
         return self._reattacher.restoring(endpoint)
@@ -400,7 +422,7 @@ class Endpoints:
                 return
             if current.ended:
                 await self._remove(current)
-            elif current.sandbox is None:
+            elif current.sandbox is None and current.id not in self._preparations:
                 await self._unplug(current)
 
     async def change(
@@ -469,24 +491,11 @@ class Endpoints:
         await self._shaper.ensure(network, endpoint)
         await self._mirrors.follow(network, endpoint)
 
-    async def _veth_while(self, link: Veth, recording: Coroutine[None, None, None]) -> None:
-        """Make a pair while the sandbox of its endpoint is being recorded.
-
-        What a crash leaves of it goes with the endpoint, which is in the records since its
-        creation; the port, which would be plugged in again, comes after the sandbox is there too.
-        """
-        recorded = asyncio.ensure_future(recording)
-        try:
-            await self._links.ensure_veth(link)
-        finally:
-            await recorded
-
     async def _plug(self, attachment: Attachment, *, fresh: bool) -> None:
         """Make link and port; the device of an internal port comes with the port."""
         link, port = attachment.link, attachment.port
         if isinstance(link, Veth):
-            await self._links.ensure_veth(link)
-            await self._switch.ensure_port(port)
+            await self._preparations.pair_and_port(link, port)
             return
         if fresh:
             await self._switch.ensure_port(port)
@@ -622,16 +631,23 @@ class Endpoints:
         except DriverError as error:
             log.warning("endpoint.undo-deferred", extra={"why": str(error)})
 
-    async def _unplug(self, endpoint: Endpoint) -> None:
+    async def _unplug(
+        self, endpoint: Endpoint, recording: "asyncio.Future[None] | None" = None
+    ) -> None:
         """Remove the port. While Open vSwitch is away, dockerd is not held up for long.
 
-        The caller has recorded what is to happen, so the reconciler does it later. vswitchd deletes
-        the device of an internal port with it, wherever that is; dockerd, which then has nothing to
-        move out of the sandbox, goes on.
+        The caller has recorded what is to happen, or is ``recording`` it, so the reconciler does
+        it later, or plugs it in again. vswitchd deletes the device of an internal port with it,
+        wherever that is; dockerd, which then has nothing to move out of the sandbox, goes on.
         """
-        await self._switch.connected(UNPLUG_WAIT_S)
-        at = self._flows.place(endpoint)
-        await self._switch.remove_port(names.port(endpoint))
+        await self._preparations.stop(endpoint.id)
+        try:
+            await self._switch.connected(UNPLUG_WAIT_S)
+            at = self._flows.place(endpoint)
+            await self._switch.remove_port(names.port(endpoint))
+        finally:
+            if recording is not None:
+                await recording
         # after the port: it must not send without them
         await self._flows.remove(endpoint, at)
         network = self._state.network(endpoint.network)
@@ -660,19 +676,23 @@ class Endpoints:
     async def _remove(self, endpoint: Endpoint) -> None:
         """Remove an endpoint's plumbing and, if it is ``releasing``, its leases; then its record.
 
-        The mark comes first: from then on a crash at any line is finished by the reconciler. The
-        caller holds the endpoint's lock.
+        The mark comes first: from then on a crash at any line is finished by the reconciler. An
+        endpoint that nothing uses any more may lose its plumbing while it is being marked: without
+        the mark it ends when its address is released. The caller holds the endpoint's lock.
         """
         ending = replace(endpoint, sandbox=None, ended=True)
+        marking: asyncio.Future[None] | None = None
         if ending != self._state.endpoint(endpoint.id):
-            await self._state.put_endpoint(ending)
+            marking = asyncio.ensure_future(self._state.put_endpoint(ending))
+            if endpoint.sandbox is not None or endpoint.published or endpoint.releasing:
+                await marking
         await self._publisher.withdraw(endpoint)
-        await self._unplug(endpoint)
+        await self._unplug(endpoint, marking)
         await self._links.remove_link(names.port(endpoint))
         await self._shaper.forget(endpoint.id)
         if endpoint.releasing:
             await self._release_leases(endpoint)
-        await self._state.forget_endpoint(endpoint.id)
+        self._state.drop_endpoint(endpoint.id)
 
     async def _release_leases(self, endpoint: Endpoint) -> None:
         network = self._state.network(endpoint.network)

@@ -11,6 +11,10 @@ class Locks:
     def __init__(self) -> None:
         self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether someone holds or wants the lock of ``key``."""
+        return key in self._locks
+
     @asynccontextmanager
     async def held(self, key: Hashable) -> AsyncIterator[None]:
         """Hold the lock of ``key``; waits for whoever holds it, without a limit of its own."""

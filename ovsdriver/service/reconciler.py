@@ -169,10 +169,11 @@ class Reconciler:
             self._poked.clear()
             await asyncio.sleep(self._settle_s)
             known, self._plugged = self._plugged | suspects, set()
-            found = {endpoint for endpoint in known if self._amiss(endpoint)}
+            busy = {endpoint for endpoint in known if self._endpoints.busy(endpoint)}
+            found = {endpoint for endpoint in known - busy if self._amiss(endpoint)}
             if found & suspects:
                 return
-            suspects = found
+            suspects = found | busy
 
     def _amiss(self, endpoint_id: EndpointId) -> bool:
         endpoint = self._state.endpoint(endpoint_id)
@@ -180,6 +181,8 @@ class Reconciler:
         if endpoint is None or network is None:
             ports = names.host_link(endpoint_id), names.internal_link(endpoint_id)
             return any(self._switch.port(name) is not None for name in ports)
+        if self._endpoints.preparing(endpoint_id):
+            return False
         port = self._switch.port(names.port(endpoint))
         return amiss(network, endpoint, port, owner=self._owner)
 
@@ -312,6 +315,7 @@ class Reconciler:
             links=links,
             abandoned={each.id for each in networks if self._networks.abandoned(each)},
             displaced=displaced,
+            preparing={each.id for each in endpoints if self._endpoints.preparing(each.id)},
             restoring={each.id for each in endpoints if self._endpoints.restoring(each)},
             missing=frozenset(self._watch.missing),
         )

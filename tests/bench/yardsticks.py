@@ -51,7 +51,7 @@ class Null:
 
     def join(self, bridge: str, host: str, container: str, mac: bytes) -> None:
         routes = self._local.routes
-        new_veth(routes, host, container, mtu=MTU, peer_mac=mac, group=0)
+        new_veth(routes, host, container, mtu=MTU, peer_mac=mac, group=0, flags=0)
         ethtool.set_tx_checksum(container, on=False)
         change_link(routes, host, LinkChange(set_flags=IFF_UP))
 

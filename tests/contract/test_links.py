@@ -199,6 +199,21 @@ async def test_a_new_pair_is_as_described(world: World) -> None:
     assert (host.peer_index, container.peer_index) == (container.index, host.index)
 
 
+async def test_who_waits_for_a_new_pair_hears_of_both_ends(world: World) -> None:
+    heard = asyncio.Event()
+    making = asyncio.create_task(world.links.ensure_veth(VETH, heard.set))
+    async with asyncio.timeout(30):
+        await heard.wait()
+    assert {VETH.host, VETH.container} <= (await world.links.links()).keys()
+    await making
+    assert (await world.links.links())[VETH.host].alias == VETH.alias
+
+    heard.clear()
+    await world.links.ensure_veth(VETH, heard.set)
+    await world.links.links()
+    assert not heard.is_set(), "it was there before"
+
+
 @pytest.mark.parametrize("tx_offload", [False, True])
 async def test_the_containers_end_is_born_with_the_wanted_offload(
     world: World, tx_offload: bool

@@ -204,6 +204,46 @@ async def test_what_is_forgotten_is_gone_also_after_a_restart(state: SqliteState
         assert each.notes() == {}
 
 
+async def test_a_dropped_endpoint_is_gone_at_once_and_durably_with_the_next_commit(
+    state: SqliteState, store: Store
+):
+    await state.put_network(network())
+    await state.put_endpoint(endpoint(ended=True))
+    commits = store.database.commits
+    state.drop_endpoint(WEB)
+    assert state.endpoints() == ()
+    assert state.endpoint_at(BLUE, IPAddress("10.0.0.5")) is None
+    await state.put_note("a", "1")
+    assert store.database.commits == commits + 1
+    again = await store.restart()
+    assert again.endpoints() == ()
+
+
+async def test_a_dropped_endpoint_is_gone_though_nothing_else_is_written(
+    state: SqliteState, store: Store
+):
+    await state.put_network(network())
+    await state.put_endpoint(endpoint(ended=True))
+    commits = store.database.commits
+    state.drop_endpoint(WEB)
+    async with asyncio.timeout(30):
+        while store.database.commits == commits:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    state.drop_endpoint(WEB)  # again, and not written any more when the store is closed
+    assert (await store.restart()).endpoints() == ()
+
+
+async def test_an_endpoint_that_is_made_again_after_it_was_dropped_stays(
+    state: SqliteState, store: Store
+):
+    await state.put_network(network())
+    await state.put_endpoint(endpoint(ended=True))
+    state.drop_endpoint(WEB)
+    await state.put_endpoint(endpoint())
+    for each in (state, await store.restart()):
+        assert each.endpoints() == (endpoint(),)
+
+
 async def test_forgetting_what_is_not_known_says_so_and_succeeds(state: SqliteState):
     assert not await state.forget_network(BLUE)
     assert not await state.forget_endpoint(WEB)

@@ -58,6 +58,7 @@ def _started(programs: Mapping[str, Program]) -> Iterator[Ears]:
             program.start()
         for name, program in programs.items():
             until(partial(_listens, program), f"{name} listens")
+            assert program.running, f"{name} does not listen: {program.said()}"
         yield Ears(programs)
     finally:
         for program in programs.values():
@@ -66,7 +67,7 @@ def _started(programs: Mapping[str, Program]) -> Iterator[Ears]:
 
 
 def _listens(program: Program) -> bool:
-    return "ready" in program.said()
+    return "ready" in program.said() or not program.running
 
 
 def send(link: Link, frames: Iterable[tuple[str, str]]) -> None:

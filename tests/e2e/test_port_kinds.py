@@ -71,7 +71,9 @@ def test_routers_see_the_listed_vlans_and_no_others(bed: Bed, stage: Stage) -> N
         "inner": ("ovs.trunks=110+120", "ovs.port=internal"),
     }
     for name, options in wishes.items():
-        links[name] = (stage.container(name, with_options(home, *options)), "eth0")
+        router = stage.container(name, with_options(home, *options))
+        (device,) = router.links()
+        links[name] = (router, device)
     tags = {"home": "100", "t110": "110", "t120": "120", "t130": "130"}
     stacks = {"plain": "-", **{f"q{vlan}": f"{Q}:{vlan}" for vlan in (100, 110, 120, 130, 4095)}}
     stacks |= {f"ad{vlan}": f"{AD}:{vlan}" for vlan in (100, 130)} | {"zero": f"{Q}:0,{Q}:130"}

@@ -1,7 +1,7 @@
 """Links in memory; tests/contract/test_links.py holds them to the kernel."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -245,7 +245,7 @@ class FakeLinks:
                 return each, False
         return None
 
-    async def ensure_veth(self, veth: Veth) -> None:
+    async def ensure_veth(self, veth: Veth, born: Callable[[], None] | None = None) -> None:
         await self._answer()
         tx_offload = veth.tx_offload and (not veth.tso_of or self._tso_of(veth.tso_of))
         host = self._links.get(veth.host)
@@ -259,6 +259,8 @@ class FakeLinks:
             self._links[veth.container] = ObservedLink(
                 name=veth.container, index=indexes[1], kind="veth", peer_index=indexes[0]
             )
+            if born is not None:
+                asyncio.get_running_loop().call_soon(born)
         elif host.alias != veth.alias:
             raise ConflictError(f"link {veth.host} exists and is not ours")
         self._links[veth.host] = replace(host, up=True, mtu=veth.mtu, alias=veth.alias)

@@ -198,6 +198,6 @@ async def test_one_container_costs_a_commit_for_each_answer_that_promises_someth
     assert cost["changes"] == 4
     await process.stop(*started)
     cost = process.counts.since()
-    assert cost["commits"] == 4
+    assert cost["commits"] == 3  # what is forgotten goes with the last one
     assert cost["transactions"] == 1
     assert cost["processes"] == 0

@@ -149,15 +149,15 @@ def find_link_by_index(routes: RouteSocket, index: int) -> Link | None:
 
 
 def new_veth(
-    routes: RouteSocket, name: str, peer: str, *, mtu: int, peer_mac: bytes, group: int
+    routes: RouteSocket, name: str, peer: str, *, mtu: int, peer_mac: bytes, group: int, flags: int
 ) -> bool:
-    """Make a veth pair, both ends down, ``name`` in ``group``; False if a name is taken.
+    """Make a veth pair, ``name`` in ``group`` with ``flags``; False if a name is taken.
 
     The kernel takes no alias at creation (rtnl_create_link, net/core/rtnetlink.c), but a group.
     """
     other_end = _ifinfo() + text(_IFLA_IFNAME, peer) + u32(_IFLA_MTU, mtu) + _address(peer_mac)
     body = (
-        _ifinfo()
+        _ifinfo(set_flags=flags)
         + text(_IFLA_IFNAME, name)
         + u32(_IFLA_MTU, mtu)
         + u32(_IFLA_GROUP, group)

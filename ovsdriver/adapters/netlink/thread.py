@@ -26,6 +26,10 @@ class NetlinkThread:
         """Do ``work`` on the thread. Cancelled before its turn, it is not done at all."""
         return self._worker.call(lambda: self._with_socket(work))
 
+    def tell(self, callback: Callable[[], None]) -> None:
+        """Call back on the loop, from ``work``."""
+        self._worker.tell(callback)
+
     def close(self) -> None:
         """Finish what was given and close the socket; blocks."""
         self._worker.end()

@@ -17,6 +17,7 @@ advertisements, and let the container reach its services past the switch. Hence 
 """
 
 import errno
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -56,10 +57,16 @@ class VethPairs:
         self.offload_changes = 0
         """How many times an offload was switched, for tests that count."""
 
-    def ensure(self, routes: RouteSocket, veth: Veth, *, tx_offload: bool) -> bool:
+    def ensure(
+        self, routes: RouteSocket, veth: Veth, *, tx_offload: bool, born: Callable[[], None]
+    ) -> bool:
         """Make the pair or put it right; False if one of that name is still to be deleted.
 
-        ``tx_offload`` is that of the container's end, for all that ``veth`` says of it.
+        Args:
+            routes: where to ask.
+            veth: the pair.
+            tx_offload: that of the container's end, for all that ``veth`` says of it.
+            born: called when a new pair is there and not finished.
 
         Raises ConflictError if either name is taken by a link that is not ours.
         """
@@ -71,8 +78,10 @@ class VethPairs:
                 mtu=veth.mtu,
                 peer_mac=veth.mac.packed,
                 group=NEWBORN,
+                flags=_HOST_FLAGS,
             )
             if made:
+                born()
                 self._finish(routes, veth, tx_offload=tx_offload)
                 return True
             host = find_link(routes, veth.host)
@@ -121,7 +130,7 @@ class VethPairs:
         if not tx_offload:
             self._set_offload(veth, on=False)
         self._silence_ipv6(veth.host)
-        change = LinkChange(set_flags=_HOST_FLAGS, alias=veth.alias, group=0, rp_filter=1)
+        change = LinkChange(alias=veth.alias, group=0, rp_filter=1)
         change_link(routes, veth.host, change)
 
     def _settle_container(

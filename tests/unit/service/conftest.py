@@ -282,6 +282,7 @@ class Host:
         )
 
     async def stop(self) -> None:
+        await self.endpoints.close()
         await self.ipam.close()
         await self.database.close()
 

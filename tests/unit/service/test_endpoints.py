@@ -53,13 +53,6 @@ async def test_checksum_offload_is_off_unless_the_userspace_switch_completes_the
     assert host.links.tx_offload[CONTAINER] is False
 
 
-async def test_nothing_is_plugged_in_before_join(host: Host) -> None:
-    await host.create_network()
-    await host.create_endpoint()
-    assert links_of(await host.links.links()) == set()
-    assert host.switch.port(HOST) is None
-
-
 async def test_a_mac_is_returned_only_if_docker_sent_none(host: Host) -> None:
     await host.create_network()
     sent = EUI("02:42:ac:11:00:02")
