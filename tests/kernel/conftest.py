@@ -16,9 +16,11 @@ _SETTINGS = "deadline_s = 100\n"
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Tell each failure at once, for the machine may not live to the end."""
+    """Tell each result at once, for the machine may not live to the end."""
     if report.failed:
         print(f"\n{report.nodeid} {report.when}: {report.longreprtext}")  # noqa: T201
+    elif report.when == "call":
+        print(f"\n{report.nodeid} {report.outcome}")  # noqa: T201
 
 
 @pytest.fixture(scope="session")
