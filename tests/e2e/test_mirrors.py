@@ -14,13 +14,17 @@ pytestmark = pytest.mark.docker
 
 
 @contextmanager
-def watching(bed: Bed, netns: str | None, link: str) -> Iterator[Program]:
-    program = Program(
-        bed,
-        "tcpdump",
-        *("tcpdump", "--immediate-mode", "-l", "-n", "-i", link, "icmp or proto 47"),
-        netns=netns,
-    )
+def watching(
+    bed: Bed,
+    netns: str | None,
+    link: str,
+    packets: str = "icmp or proto 47",
+    *,
+    digits: bool = False,
+) -> Iterator[Program]:
+    """Have tcpdump tell of packets on a link, in hexadecimal ``digits`` too."""
+    words = ("tcpdump", "--immediate-mode", "-l", "-n", *(["-x"] if digits else []), "-i", link)
+    program = Program(bed, "tcpdump", *words, packets, netns=netns)
     program.start()
     try:
         until(lambda: "listening on" in program.said(), program.said)

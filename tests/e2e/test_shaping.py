@@ -18,11 +18,18 @@ def mac(container: Container, network: Network) -> bytes:
 
 
 def got_through(
-    bed: Bed, source: Container, sink: Container, network: Network, *, to_all: bool = False
+    bed: Bed,
+    source: Container,
+    sink: Container,
+    network: Network,
+    *,
+    frames: int = FRAMES,
+    size: int = BYTES,
+    to_all: bool = False,
 ) -> int:
     """Return how many frames of a burst arrive; the last of all, slowly sent, is the end of it."""
     head = (b"\xff" * 6 if to_all else mac(sink, network)) + mac(source, network) + b"\x88\xb5"
-    burst = {f"n{n}": head + bytes(BYTES) for n in range(FRAMES)}
+    burst = {f"n{n}": head + bytes(size) for n in range(frames)}
     with ears.listening(bed, {sink.name: (sink, "eth0")}) as heard:
         ears.send_raw((source, "eth0"), burst)
 

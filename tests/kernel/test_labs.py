@@ -1,21 +1,19 @@
 """Guard, rates, impairment and mirrors where the kernel forwards, and its netem and tunnels."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address
 
 import pytest
 
-from tests.e2e import ears
 from tests.e2e.bed import OUTSIDE4, WAN4, Bed
 from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.test_guard import test_forged_frames_of_a_guarded_container_arrive_nowhere
 from tests.e2e.test_mirrors import (
     mirrors,
     test_a_network_and_a_container_are_mirrored_to_a_container_that_looks,
+    watching,
 )
 from tests.e2e.test_shaping import (
-    mac,
+    got_through,
     test_a_rate_holds_each_way_and_is_changed_while_the_container_runs,
     test_broadcasts_have_a_limit_of_their_own,
 )
@@ -42,18 +40,8 @@ def round_trips(bed: Bed, source: Container, address: str, count: int) -> list[f
 
 
 def arrived(bed: Bed, source: Container, sink: Container, network: Network) -> int:
-    """Return how many of FRAMES frames arrive; one that comes through later is the end of them."""
-    head = mac(sink, network) + mac(source, network) + b"\x88\xb5"
-    frames = {f"n{n}": head + bytes(50) for n in range(FRAMES)}
-    with ears.listening(bed, {sink.name: (sink, "eth0")}) as heard:
-        ears.send_raw((source, "eth0"), frames)
-
-        def ended() -> bool:
-            ears.send_raw((source, "eth0"), {"end": head + bytes(46)})
-            return "end" in heard.heard(sink.name)
-
-        until(ended, "a frame gets through")
-        return len(heard.heard(sink.name).keys() - {"end"})
+    """Return how many of FRAMES frames arrive."""
+    return got_through(bed, source, sink, network, frames=FRAMES, size=50)
 
 
 def disciplines(bed: Bed, container: Container) -> str:
@@ -91,20 +79,6 @@ def test_delay_jitter_and_loss_are_each_way_and_are_changed_live(bed: Bed, stage
         assert arrived(bed, source, sink, network) == FRAMES
 
 
-@contextmanager
-def dumped(bed: Bed) -> Iterator[Program]:
-    """Watch GRE at the outside, in hexadecimal digits."""
-    words = ("tcpdump", "--immediate-mode", "-l", "-n", "-x", "-i", "eth0", "proto 47")
-    program = Program(bed, "tcpdump", *words, netns=bed.outside)
-    program.start()
-    try:
-        until(lambda: "listening on" in program.said(), program.said)
-        yield program
-    finally:
-        program.stop()
-        program.log.unlink(missing_ok=True)
-
-
 def carried(program: Program, source: str, destination: str) -> bool:
     """Whether a packet from one address to the other was in a tunnel from us to the outside."""
     lines = program.said().splitlines()
@@ -128,7 +102,7 @@ def test_a_network_is_mirrored_to_another_host(bed: Bed, stage: Stage, kind: str
     ann, bob = stage.container("ann", lab), stage.container("bob", lab)
     cat, dan = stage.container("cat", other), stage.container("dan", other)
     ann4, bob4 = ann.address(lab), bob.address(lab)
-    with dumped(bed) as seen:
+    with watching(bed, bed.outside, "eth0", "proto 47", digits=True) as seen:
         cat.reaches(dan.address(other), "dan")
         until(lambda: ann.pings(bob4) and carried(seen, ann4, bob4), f"{kind} carries requests")
         until(lambda: carried(seen, bob4, ann4), f"{kind} carries answers")
