@@ -97,8 +97,11 @@ def _named(value: Any, names: Mapping[str, str]) -> Any:
 def _flows(bed: Bed) -> Iterator[str]:
     for bridge in bed.ovs_vsctl("list-br").split():
         for what in (("--no-stats", "dump-flows"), ("dump-groups",), ("dump-meters",)):
-            said = bed.run("ovs-ofctl", "--timeout=20", "-O", "OpenFlow13", *what, bridge)
-            yield from (f"{bridge} {line.strip()}" for line in said.splitlines() if "=" in line)
+            said = bed.attempt("ovs-ofctl", "--timeout=20", "-O", "OpenFlow13", *what, bridge)
+            if said.code:  # vswitchd has it not yet, or not any more
+                yield f"{bridge} does not answer: {said.err}"
+            lines = said.out.splitlines()
+            yield from (f"{bridge} {line.strip()}" for line in lines if "=" in line)
 
 
 def _links(bed: Bed) -> Iterator[str]:
