@@ -20,6 +20,7 @@ from ovsdriver.adapters.switch.rows import (
     is_local,
     is_ours,
     mutate,
+    port_in_place,
     to_map,
     turn,
     update,
@@ -128,15 +129,9 @@ class EnsurePort:
 
     def there(self, replica: Replica) -> bool:
         """Whether the port is ours and plugged in as it should be, so that it can be changed."""
-        bridge = replica.named("Bridge", self._port.bridge)
-        row = replica.named("Port", self._port.name)
-        if bridge is None or row is None:
-            return False
-        if is_local(replica, row) or not is_ours(row, self._owner):
-            return False
-        interface = interface_of(replica, row)
-        in_place = replica.holder("Bridge", "ports", row["_uuid"]) is bridge
-        return in_place and interface is not None and interface["type"] == self._type
+        row = port_in_place(replica, self._port.name, self._port.bridge, self._owner)
+        interface = interface_of(replica, row) if row is not None else None
+        return interface is not None and interface["type"] == self._type
 
     @property
     def _type(self) -> str:

@@ -111,6 +111,14 @@ def is_local(replica: Replica, row: Row) -> bool:
     return replica.named("Bridge", row["name"]) is not None
 
 
+def port_in_place(replica: Replica, name: str, bridge_name: str, owner: str) -> Row | None:
+    """Return a port of ours on that bridge, but not its local one; None if there is none."""
+    bridge, row = replica.named("Bridge", bridge_name), replica.named("Port", name)
+    if bridge is None or row is None or is_local(replica, row) or not is_ours(row, owner):
+        return None
+    return row if replica.holder("Bridge", "ports", row["_uuid"]) is bridge else None
+
+
 def interface_of(replica: Replica, port: Row) -> Row | None:
     """Return the Interface of a Port; of a bond's the first."""
     return next(iter(interfaces_of(replica, port)), None)

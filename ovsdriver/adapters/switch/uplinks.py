@@ -15,6 +15,7 @@ from ovsdriver.adapters.switch.rows import (
     is_local,
     is_ours,
     mutate,
+    port_in_place,
     to_map,
     turn,
     update,
@@ -94,15 +95,10 @@ class EnsureUplink:
 
     def there(self, replica: Replica) -> bool:
         """Whether the port is ours and has these NICs, so that it can be changed."""
-        bridge = replica.named("Bridge", self._port.bridge)
-        row = replica.named("Port", self._port.name)
-        if bridge is None or row is None:
+        row = port_in_place(replica, self._port.name, self._port.bridge, self._owner)
+        if row is None:
             return False
-        if is_local(replica, row) or not is_ours(row, self._owner):
-            return False
-        nics = {each["name"] for each in interfaces_of(replica, row)}
-        in_place = replica.holder("Bridge", "ports", row["_uuid"]) is bridge
-        return in_place and nics == set(self._port.nics)
+        return {each["name"] for each in interfaces_of(replica, row)} == set(self._port.nics)
 
     def _refuse_used(self, replica: Replica, row: Row | None) -> None:
         for nic in self._port.nics:

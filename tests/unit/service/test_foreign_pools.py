@@ -1,8 +1,8 @@
 """Pools that other drivers use: what is collected of them, and above all what is not."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from netaddr import IPAddress, IPNetwork
@@ -11,40 +11,24 @@ from ipam import DEFAULT_SPACE, AddressRequest, Lease, LeaseKind, Pool, PoolRequ
 from ovsdriver.domain.model import EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
-from ovsdriver.service.collector import Collector
 from ovsdriver.service.foreign_pools import ForeignPools
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet
 from tests.unit.service.conftest import Host
+from tests.unit.service.watch import Minutes
 
 DOCKERS = NetworkId("d0" * 32)
 SUBNET = "10.77.1.0/24"
 
 
-@dataclass
-class Watch:
-    """A collector whose minutes pass when the test says so."""
+class Watch(Minutes):
+    """Beside Docker networks of other drivers."""
 
-    host: Host
-    now: float = 1000.0
-
-    def __post_init__(self) -> None:
+    def parts(self) -> Mapping[str, Any]:
         host = self.host
-        self.collector = Collector(
-            witness=host.witness,
-            state=host.state,
-            ipam=host.ipam,
-            links=host.links,
-            networks=host.networks,
-            endpoints=host.endpoints,
-            foreign_pools=ForeignPools(
-                state=host.state, ipam=host.ipam, links=host.links, clock=lambda: self.now
-            ),
+        pools = ForeignPools(
+            state=host.state, ipam=host.ipam, links=host.links, clock=lambda: self.now
         )
-
-    async def look(self, times: int = 1) -> None:
-        for _ in range(times):
-            await self.collector.collect()
-            self.now += 60.0
+        return {"foreign_pools": pools}
 
     async def pool(self, subnet: str = SUBNET, space: str = DEFAULT_SPACE) -> Pool:
         """Do what dockerd does for ``docker network create --driver bridge``."""

@@ -1,44 +1,28 @@
 """Networks of ours that Docker has no more: what is removed of them, and above all what is not."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from ipam import AddressRequest
 from ovsdriver.domain.model import NetworkId
 from ovsdriver.errors import UnavailableError
-from ovsdriver.service.collector import Collector
 from ovsdriver.service.lost_networks import LostNetworks
 from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
+from tests.unit.service.watch import Minutes
 
 
-@dataclass
-class Watch:
-    """A collector whose minutes pass when the test says so."""
+class Watch(Minutes):
+    """For networks of ours."""
 
-    host: Host
-    now: float = 1000.0
-
-    def __post_init__(self) -> None:
+    def parts(self) -> Mapping[str, Any]:
         host = self.host
-        self.collector = Collector(
-            witness=host.witness,
-            state=host.state,
-            ipam=host.ipam,
-            links=host.links,
-            networks=host.networks,
-            endpoints=host.endpoints,
-            lost_networks=LostNetworks(
-                state=host.state, networks=host.networks, clock=lambda: self.now
-            ),
-        )
-
-    async def look(self, times: int = 1) -> None:
-        for _ in range(times):
-            await self.collector.collect()
-            self.now += 60.0
+        networks = LostNetworks(state=host.state, networks=host.networks, clock=lambda: self.now)
+        return {"lost_networks": networks}
 
 
 @pytest.fixture
