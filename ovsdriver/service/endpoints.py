@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import TypeVar
 
@@ -145,7 +146,8 @@ class Endpoints:
             # Whoever changes the network looks at the endpoints that are recorded by then.
             port_planning.check(endpoint, self._network(new.network))
             undo.pop_all()
-            self._preparations.begin(new.id, self._attachment(network, endpoint))
+            if endpoint.port is PortKind.VETH:
+                self._preparations.begin(new.id, partial(self._attachment, network, endpoint))
         self._tell_vlans(network, endpoint)
         return endpoint.mac if new.mac is None else None
 

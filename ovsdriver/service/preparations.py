@@ -6,6 +6,7 @@ moves it, so nothing can be sent through either.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from ovsdriver.domain.model import Attachment, EndpointId, Port, Veth
 from ovsdriver.ports import Links, Switch
@@ -21,23 +22,30 @@ class Preparations:
     def __init__(self, *, links: Links, switch: Switch) -> None:
         self._links = links
         self._switch = switch
-        self._begun: dict[EndpointId, tuple[Attachment, asyncio.Task[None]]] = {}
+        self._begun: dict[EndpointId, asyncio.Task[Attachment | None]] = {}
 
     def __contains__(self, endpoint: object) -> bool:
         """Whether the endpoint's port may be there although its record names no sandbox."""
         return endpoint in self._begun
 
-    def begin(self, endpoint: EndpointId, attachment: Attachment) -> None:
-        """Make the pair and the port of an endpoint in the background, if it has a pair.
+    def begin(self, endpoint: EndpointId, attachment: Callable[[], Attachment]) -> None:
+        """Make the pair and the port of an endpoint in the background.
 
-        What fails is left to Join, which can say it to somebody; and while Open vSwitch is away
-        nothing is begun, since Join waits for it once.
+        ``attachment``, which has a pair, is asked for then. What fails is left to Join, which can
+        say it to somebody; and while Open vSwitch is away nothing is begun, since Join waits for it
+        once.
         """
-        if isinstance(attachment.link, Veth) and self._switch.status().connected:
-            making = self.pair_and_port(attachment.link, attachment.port)
-            task = asyncio.get_running_loop().create_task(making)
-            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            self._begun[endpoint] = attachment, task
+        task = asyncio.get_running_loop().create_task(self._make(attachment))
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        self._begun[endpoint] = task
+
+    async def _make(self, attachment: Callable[[], Attachment]) -> Attachment | None:
+        if not self._switch.status().connected:
+            return None
+        wanted = attachment()
+        assert isinstance(wanted.link, Veth)  # noqa: S101
+        await self.pair_and_port(wanted.link, wanted.port)
+        return wanted
 
     async def plug(self, endpoint: EndpointId, attachment: Attachment) -> None:
         """Make the pair and the port now, or wait for what was begun.
@@ -47,18 +55,17 @@ class Preparations:
                 that had failed before is made again.
         """
         assert isinstance(attachment.link, Veth)  # noqa: S101 - Join asks for no other
-        begun, task = self._begun.pop(endpoint, (None, None))
+        task = self._begun.pop(endpoint, None)
         if task is not None:
             failed_before = task.done() and task.exception() is not None
-            if not failed_before:
-                await task
-                if begun == attachment and self._switch.port(attachment.port.name) is not None:
-                    return
+            begun = None if failed_before else await task
+            if begun == attachment and self._switch.port(attachment.port.name) is not None:
+                return
         await self.pair_and_port(attachment.link, attachment.port)
 
     async def stop(self, endpoint: EndpointId) -> None:
         """End what was begun, so that nothing of it appears any more; what is there stays."""
-        _, task = self._begun.pop(endpoint, (None, None))
+        task = self._begun.pop(endpoint, None)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])

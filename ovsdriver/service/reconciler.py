@@ -181,7 +181,7 @@ class Reconciler:
         if endpoint is None or network is None:
             ports = names.host_link(endpoint_id), names.internal_link(endpoint_id)
             return any(self._switch.port(name) is not None for name in ports)
-        if self._endpoints.preparing(endpoint_id):
+        if endpoint.sandbox is None and self._endpoints.preparing(endpoint_id):
             return False
         port = self._switch.port(names.port(endpoint))
         return amiss(network, endpoint, port, owner=self._owner)

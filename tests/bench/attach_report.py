@@ -31,6 +31,15 @@ def show(result: dict[str, Any]) -> None:
                 ["all of it", f"{whole:.2f}", ""],
             ],
         )
+    if "paced" in result:
+        by_arm = result["paced"]
+        table(
+            ["one at a time, at dockerd's pace, p50 ms", *by_arm],
+            [
+                [call, *(f"{each['calls'][call]['p50']:.2f}" for each in by_arm.values())]
+                for call in ("RequestAddress", "CreateEndpoint", "Join", "attach")
+            ],
+        )
     if "growth" in result:
         _growth(result["growth"])
     if "networks" in result:
@@ -128,6 +137,8 @@ def budgets(result: dict[str, Any]) -> Iterator[Row]:
     """Yield each budget that was measured: what, what is asked for, what was found, if met."""
     if "attach" in result:
         yield from _attach_budgets(result["attach"])
+    if "paced" in result:
+        yield from _paced_budgets(result["paced"])
     if "growth" in result:
         yield from _growth_budgets(result["growth"])
     if "networks" in result:
@@ -136,13 +147,8 @@ def budgets(result: dict[str, Any]) -> Iterator[Row]:
             for name in (OURS, "direct")
         )
         yield _most("networks made and deleted, against `direct`", mine / direct, 1.1)
-    for level, most in (("0", 80.0), ("1000", 110.0)):
-        if level in result.get("start", {}):
-            each = result["start"][level]
-            name = f"{level} endpoints"
-            yield _most(f"start to the first answer, {name}, s", each["first_s"], 0.7)
-            yield _most(f"the loop stands at most, {name}, ms", each["stood_ms"], 50)
-            yield _most(f"resident, {name}, MB", each["resident_mb"], most)
+    if "start" in result:
+        yield from _start_budgets(result["start"])
     if "docker" in result:
         share = result["docker"]["share_of_bridge"]
         yield _most("`docker run` beyond none, of what the bridge adds", share, 0.6)
@@ -167,6 +173,23 @@ def _attach_budgets(found: dict[str, Any]) -> Iterator[Row]:
     yield _most("detach, the driver's share, against `direct`", detach, 0.25)
     rates = [found[name]["50"]["cycles_per_s"] for name in (OURS, "null")]
     yield _least("cycles/s at 50 at once, against `null`", rates[0] / rates[1], 0.9)
+
+
+def _paced_budgets(found: dict[str, Any]) -> Iterator[Row]:
+    times = {name: each["calls"]["attach"]["p50"] for name, each in found.items()}
+    what = "attach, one at a time, at dockerd's pace, against"
+    yield _most(f"{what} `direct`", times[OURS] / times["direct"], 1.25)
+    yield _most(f"{what} `fork`", times[OURS] / times["fork"], 0.35)
+
+
+def _start_budgets(found: dict[str, Any]) -> Iterator[Row]:
+    for level, most in (("0", 80.0), ("1000", 110.0)):
+        if level in found:
+            each = found[level]
+            name = f"{level} endpoints"
+            yield _most(f"start to the first answer, {name}, s", each["first_s"], 0.7)
+            yield _most(f"the loop stands at most, {name}, ms", each["stood_ms"], 50)
+            yield _most(f"resident, {name}, MB", each["resident_mb"], most)
 
 
 def _growth_budgets(found: dict[str, Any]) -> Iterator[Row]:

@@ -143,14 +143,18 @@ class Container:
         self._id = secrets.token_hex(32)
         self._address = self._link = ""
 
-    def attach(self, sandbox: str) -> None:
-        """Make the calls up to Join; ``attach`` is what they took."""
-        began = time.perf_counter()
+    def attach(self, sandbox: str, pause_s: float = 0.0) -> None:
+        """Make the calls up to Join; ``attach`` is what they took, without the pause before it."""
+        began = time.perf_counter() + pause_s
         self._address = self._docker.call(
             "IpamDriver.RequestAddress", PoolID=self._network.pool, Address="", Options=None
         )["Address"]
         interface = {"Address": self._address, "AddressIPv6": "", "MacAddress": ""}
         self._call("CreateEndpoint", Interface=interface, Options=_PORTS)
+        resumed = time.perf_counter() + pause_s
+        while (left := resumed - time.perf_counter()) > 0:
+            time.sleep(left)
+        began += time.perf_counter() - resumed
         joined = self._call("Join", SandboxKey=sandbox, Options=_PORTS)
         self._docker.note("attach", time.perf_counter() - began)
         self._link = joined["InterfaceName"]["SrcName"]
@@ -182,13 +186,13 @@ class Container:
         return self._docker.call(f"NetworkDriver.{name}", **ids, **members)
 
 
-def cycles(network: Network, places: list[Place], count: int) -> float:
+def cycles(network: Network, places: list[Place], count: int, pause_s: float = 0.0) -> float:
     """Start and stop ``count`` containers, one at a time in each place; returns the seconds."""
 
     def work(place: Place) -> None:
         while next(left, None) is not None:
             container = Container(network)
-            container.attach(place.sandbox.path)
+            container.attach(place.sandbox.path, pause_s)
             container.move_in(place)
             container.detach(place)
 
