@@ -12,9 +12,6 @@ from tests.e2e.test_mirrors import (
     test_a_network_and_a_container_are_mirrored_to_a_container_that_looks,
     watching,
 )
-from tests.e2e.test_more_labs import (
-    test_a_branch_office_is_behind_a_slow_and_lossy_line,
-)
 from tests.e2e.test_shaping import (
     got_through,
     test_a_rate_holds_each_way_and_is_changed_while_the_container_runs,
@@ -23,7 +20,6 @@ from tests.e2e.test_shaping import (
 from tests.e2e.world import Program, until
 
 __all__ = [
-    "test_a_branch_office_is_behind_a_slow_and_lossy_line",
     "test_a_network_and_a_container_are_mirrored_to_a_container_that_looks",
     "test_a_rate_holds_each_way_and_is_changed_while_the_container_runs",
     "test_broadcasts_have_a_limit_of_their_own",
