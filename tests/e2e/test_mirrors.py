@@ -51,7 +51,7 @@ def test_a_network_and_a_container_are_mirrored_to_a_container_that_looks(
     bob4, dan4 = bob.endpoint(lab)["IPAddress"], dan.endpoint(other)["IPAddress"]
     with watching(bed, ids.netns, "eth0") as seen:
         until(lambda: ann.pings(bob4) and f"> {bob4}: ICMP echo request" in seen.said(), "seen")
-        assert f"{bob4} > " in seen.said()
+        until(lambda: f"{bob4} > " in seen.said(), "the answer too")
         cat.reaches(dan4, "dan")
         assert dan4 not in seen.said()
         bed.ovsnet("set", "dan", "ovs.mirror=sink:ids")
