@@ -74,7 +74,7 @@ def test_a_network_is_mirrored_to_a_nic_that_is_given_back(bed: Bed, stage: Stag
     bob4 = bob.endpoint(lab)["IPAddress"]
     with watching(bed, bed.outside, "probe0") as seen:
         until(lambda: ann.pings(bob4) and f"> {bob4}: ICMP echo request" in seen.said(), "seen")
-        assert f"{bob4} > " in seen.said()
+        until(lambda: f"{bob4} > " in seen.said(), "the answer too")
     refused = bed.docker_refuses(
         *("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam"),
         *("-o", "ovs.uplink=mon0", "-o", "ovs.vlan=30", "wire"),
