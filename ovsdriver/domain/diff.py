@@ -127,9 +127,7 @@ def compare(
             if why and not endpoint.ended and endpoint.sandbox is not None
             else _endpoint_repair(home, endpoint, owner, ports, links)
         )
-        if repair is not None and repair.finish and endpoint.id in preparing:
-            continue
-        if repair is None:
+        if repair is None or (repair.finish and endpoint.id in preparing):
             continue
         if not repair.finish and home.segment.bridge not in bridges and home.segment.adopted:
             continue

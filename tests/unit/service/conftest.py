@@ -281,6 +281,18 @@ class Host:
             ),
         )
 
+    def another_collector(self, **parts: Any) -> Collector:
+        """Return one of the same host, with parts or an interval of its own."""
+        return Collector(
+            witness=self.witness,
+            state=self.state,
+            ipam=self.ipam,
+            links=self.links,
+            networks=self.networks,
+            endpoints=self.endpoints,
+            **parts,
+        )
+
     async def stop(self) -> None:
         await self.endpoints.close()
         await self.ipam.close()

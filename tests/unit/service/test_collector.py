@@ -12,7 +12,6 @@ from ipam.model import DEFAULT_SPACE, PoolRequest
 from ovsdriver.domain.model import NetworkId
 from ovsdriver.domain.requests import EndpointOptions, NewEndpoint
 from ovsdriver.errors import ConflictError, UnavailableError
-from ovsdriver.service.collector import Collector
 from tests.builders import FIRST, RED, SECOND, new_network
 from tests.unit.service.conftest import Host
 
@@ -167,15 +166,7 @@ async def test_the_collector_looks_again_and_again_also_after_docker_was_away(ho
     (pool,) = host.ipam.pools()
     await host.ipam.request_address(AddressRequest(pool=pool.id))
     host.engine.end()
-    collector = Collector(
-        witness=host.witness,
-        state=host.state,
-        ipam=host.ipam,
-        links=host.links,
-        networks=host.networks,
-        endpoints=host.endpoints,
-        interval_s=0.0,
-    )
+    collector = host.another_collector(interval_s=0.0)
     looking = asyncio.create_task(collector.run())
     for _ in range(10):
         await asyncio.sleep(0)

@@ -25,7 +25,6 @@ from ovsdriver.adapters.state import SqliteState
 from ovsdriver.metrics import Metrics
 from ovsdriver.protocol import methods
 from ovsdriver.protocol.server import PluginServer
-from ovsdriver.service.collector import Collector
 from ovsdriver.service.foreign_pools import ForeignPools
 from ovsdriver.service.lost_networks import LostNetworks
 from tests.fakes.engine import FakeEngine
@@ -167,13 +166,7 @@ class Machine:
             )
         )
         self._calls = {**methods.ipam_only(backend), **methods.network_calls(backend)}
-        self._collector = Collector(
-            witness=host.witness,
-            state=host.state,
-            ipam=host.ipam,
-            links=host.links,
-            networks=host.networks,
-            endpoints=host.endpoints,
+        self._collector = host.another_collector(
             foreign_pools=ForeignPools(
                 state=host.state, ipam=host.ipam, links=host.links, clock=lambda: self._now
             ),

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ovsdriver.service.collector import Collector
 from tests.unit.service.conftest import Host
 
 
@@ -16,16 +15,7 @@ class Minutes:
     now: float = 1000.0
 
     def __post_init__(self) -> None:
-        host = self.host
-        self.collector = Collector(
-            witness=host.witness,
-            state=host.state,
-            ipam=host.ipam,
-            links=host.links,
-            networks=host.networks,
-            endpoints=host.endpoints,
-            **self.parts(),
-        )
+        self.collector = self.host.another_collector(**self.parts())
 
     def parts(self) -> Mapping[str, Any]:
         """Return what else the collector shall be made of, with this clock."""
