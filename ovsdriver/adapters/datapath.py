@@ -1,7 +1,8 @@
-"""Whether this kernel has Open vSwitch's datapath."""
+"""What this kernel has for Open vSwitch's datapaths."""
 
 from pathlib import Path
 
+_RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_default")
 _MODULE = Path("/sys/module/openvswitch")
 
 
@@ -13,3 +14,15 @@ def kernel_has_openvswitch() -> bool:
     configuration says ``datapath = "system"``.
     """
     return _MODULE.is_dir()
+
+
+def default_receive_buffer() -> int | None:
+    """Return the bytes that a socket holds which asks for no size; None if that cannot be read.
+
+    The userspace datapath reads each port through such a socket. It is one value for the whole
+    kernel; some kernels show it in the host's own network namespace only.
+    """
+    try:
+        return int(_RECEIVE_BUFFER.read_text())
+    except (OSError, ValueError):
+        return None

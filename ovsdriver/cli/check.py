@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from ovsdriver.adapters.datapath import kernel_has_openvswitch
+from ovsdriver.adapters.datapath import default_receive_buffer, kernel_has_openvswitch
 from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.cli import show
 from ovsdriver.cli.checks import Finding, Level, docker, forwarding, host, openvswitch
@@ -60,7 +60,11 @@ async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
     dockerd = shutil.which("dockerd") is not None
     nftables = host.nftables()
     switch, daemon, sockets = await asyncio.gather(
-        openvswitch.look(settings.ovsdb, loaded=kernel_has_openvswitch()),
+        openvswitch.look(
+            settings.ovsdb,
+            loaded=kernel_has_openvswitch(),
+            receive_buffer=default_receive_buffer(),
+        ),
         docker.examine(engine, address=settings.docker, installed=dockerd),
         host.sockets(settings),
     )

@@ -1,7 +1,10 @@
 """``ovsnet check`` looks at a real Open vSwitch."""
 
+import socket
+
 import pytest
 
+from ovsdriver.adapters.datapath import default_receive_buffer
 from ovsdriver.cli.checks import Level, openvswitch
 from ovsdriver.cli.checks.openvswitch import Kernel
 from ovsdriver.domain.model import Datapath
@@ -46,3 +49,8 @@ async def test_a_database_without_its_daemon_is_told_apart():
         assert (seen.row, seen.taken) == (True, False)
         (_, daemon, *_) = openvswitch.judge(seen, None)
         assert daemon.level is Level.FAIL
+
+
+def test_the_receive_buffer_is_that_of_a_new_socket():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as new:
+        assert default_receive_buffer() == new.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)

@@ -79,6 +79,20 @@ def test_a_switch_that_works_is_ok():
             id="no-tso",
         ),
         pytest.param({"kernel": Kernel.NOTHING}, "userspace TSO", "ok", "", id="tso"),
+        pytest.param(
+            {"kernel": Kernel.NOTHING, "receive_buffer": 212992},
+            "receive buffer",
+            "warn",
+            "sysctl -w net.core.rmem_default=4194304",
+            id="small-buffer",
+        ),
+        pytest.param(
+            {"kernel": Kernel.NOTHING, "receive_buffer": 1 << 20},
+            "receive buffer",
+            "ok",
+            "",
+            id="large-buffer",
+        ),
     ],
 )
 def test_what_a_switch_lacks_is_said_with_what_to_type(
@@ -88,6 +102,20 @@ def test_what_a_switch_lacks_is_said_with_what_to_type(
     assert found[subject].level.value == level
     assert words in found[subject].remedy
     assert bool(found[subject].remedy) == (level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "receive_buffer"),
+    [
+        pytest.param(Kernel.LOADED, 212992, id="kernel"),
+        pytest.param(Kernel.NOTHING, None, id="unknown"),
+    ],
+)
+def test_no_receive_buffer_is_judged_on_the_kernels_datapath_or_unseen(
+    kernel: Kernel, receive_buffer: int | None
+):
+    seen = replace(WELL, kernel=kernel, receive_buffer=receive_buffer)
+    assert "receive buffer" not in dict(levels(openvswitch.judge(seen, None)))
 
 
 def test_a_kernel_datapath_that_is_configured_and_not_there_fails():
@@ -143,7 +171,7 @@ async def test_the_database_and_the_daemon_beside_it_are_asked(rpc: Serve):
         rpc("db.sock", result([{"rows": [ROW]}])) as address,
         rpc("ovs-vswitchd.12.ctl", result("ovs-vswitchd (Open vSwitch) 3.5.0")),
     ):
-        assert await openvswitch.look(address, loaded=True) == Seen(
+        assert await openvswitch.look(address, loaded=True, receive_buffer=212992) == Seen(
             address=address,
             installed=True,
             version="3.5.0",
@@ -152,6 +180,7 @@ async def test_the_database_and_the_daemon_beside_it_are_asked(rpc: Serve):
             vswitchd=True,
             behind=False,
             kernel=Kernel.LOADED,
+            receive_buffer=212992,
         )
 
 
