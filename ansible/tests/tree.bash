@@ -80,6 +80,13 @@ tree_network() { # a namespace of its own; packages come in through a user-space
     return 1
 }
 
+# The kernel's receive buffer of new sockets, which the tree shares with this machine. In a network
+# namespace of its own it shows read-only; lent below /srv, whoever runs in there may change it.
+tree_lend_receive_buffer() {
+    receive_buffer=$(</proc/sys/net/core/rmem_default)
+    : >"$tree/srv/receive-buffer"
+}
+
 tree_run() ( # NSPAWN-OPTION... -- COMMAND...; in a subshell, for it moves to other control groups
     environment=()
     enter_cgroups
@@ -91,7 +98,9 @@ tree_run() ( # NSPAWN-OPTION... -- COMMAND...; in a subshell, for it moves to ot
     mkdir -p /run/systemd/nspawn
     SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0 \
         unshare --mount --propagation private \
-        sh -c 'mount -t tmpfs tmpfs /run/systemd/nspawn && exec "$@"' with-notes \
+        sh -c 'mount -t tmpfs tmpfs /run/systemd/nspawn || exit 1
+            [ ! -e "$0" ] || mount --bind /proc/sys/net/core/rmem_default "$0" || exit 1
+            exec "$@"' "$tree/srv/receive-buffer" \
         systemd-nspawn --quiet --register=no --keep-unit --directory="$tree" --machine="$name" \
         --capability=all --network-namespace-path="/run/netns/$name" --bind=/dev/net/tun \
         --resolv-conf=off --timezone=off --link-journal=no "${environment[@]}" "$@"
@@ -118,6 +127,9 @@ tree_clean() {
     set +e
     [ -z "${machine-}" ] || { kill "$machine"; wait "$machine"; } 2>/dev/null
     [ -z "${slirp-}" ] || { kill "$slirp"; wait "$slirp"; } 2>/dev/null
+    if [ -n "${receive_buffer-}" ] && [ "$(</proc/sys/net/core/rmem_default)" != "$receive_buffer" ]; then
+        echo "$receive_buffer" >/proc/sys/net/core/rmem_default
+    fi
     if [ -n "${name-}" ]; then
         ip netns delete "$name" 2>/dev/null
         control_groups | while read -r group; do
