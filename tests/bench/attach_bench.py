@@ -11,6 +11,7 @@ what is worth keeping.
 import argparse
 import json
 import random
+import signal
 import socket
 import threading
 import time
@@ -288,6 +289,8 @@ def main() -> None:
     parts = arguments.parts or list(PARTS)
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    # What was started and set is ended and set back however this ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = run(parts, quick=arguments.quick)
     attach_report.show(result)
     if arguments.json:

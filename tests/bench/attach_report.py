@@ -71,18 +71,26 @@ def show(result: dict[str, Any]) -> None:
         )
     if "traffic" in result:
         table(
-            ["TCP, Gbit/s", "ours", "bridge", "of bridge"],
+            ["TCP, Gbit/s and retransmits in 3 s", "ours", "bridge", "of bridge"],
             [
                 [
-                    how.replace("_", " "),
-                    *(f"{each['bits_per_s'][name] / 1e9:.2f}" for name in ("ours", "bridged")),
+                    _traffic_case(each),
+                    *(
+                        f"{each['bits_per_s'][name] / 1e9:.2f}, {each['retransmits'][name]:,.0f}"
+                        for name in ("ours", "bridged")
+                    ),
                     f"{each['of_bridge']:.2f}",
                 ]
-                for how, each in result["traffic"].items()
+                for each in result["traffic"]
             ],
         )
     if rows := list(budgets(result)):
         table(["budget", "asked for", "measured", "met"], rows)
+
+
+def _traffic_case(found: dict[str, Any]) -> str:
+    how = "with" if found["tso"] else "without"
+    return f"{how} TSO, receive buffer of {found['receive_buffer'] / 1024:,.0f} KiB"
 
 
 def _attach(found: dict[str, Any]) -> None:
@@ -153,9 +161,9 @@ def budgets(result: dict[str, Any]) -> Iterator[Row]:
         share = result["docker"]["share_of_bridge"]
         yield _most("`docker run` beyond none, of what the bridge adds", share, 0.6)
     if "traffic" in result:
-        for how, each in result["traffic"].items():
-            name = f"TCP between containers, of the bridge's, {how.replace('_', ' ')}"
-            if how == "with_tso":
+        for each in result["traffic"]:
+            name = f"TCP between containers, of the bridge's, {_traffic_case(each)}"
+            if each["tso"] and each["raised"]:
                 yield _least(name, each["of_bridge"], 0.9)
             else:
                 yield [name, "-", f"{each['of_bridge']:.2f}", "-"]

@@ -1,8 +1,10 @@
 """``docker run``, and TCP between containers, on our networks and on Docker's own bridge."""
 
+import json
 import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,9 +14,11 @@ from tests.e2e import image
 from tests.e2e.bed import Bed
 from tests.e2e.stage import Container, Network, Stage
 
-_STREAM = str(Path(__file__).parent / "stream.py")
-_STREAM_S = 2.0
+_STREAM_S = 3
 _TSO = "other_config:userspace-tso-enable"
+_RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_default")
+_RAISED = 4 * 1024 * 1024
+"""Bytes; what the Ansible role openvswitch raises the receive buffer to."""
 
 
 def run(parts: list[str], *, quick: bool) -> dict[str, Any]:
@@ -27,13 +31,11 @@ def run(parts: list[str], *, quick: bool) -> dict[str, Any]:
         if "docker" in parts:
             found["docker"] = _runs(bed, ours, rounds=5 if quick else 30)
         if "traffic" in parts:
-            found["traffic"] = {
-                "without_tso": _traffic(stage, ours, bridge, rounds=2 if quick else 5)
-            }
-            bed.ovs_vsctl("set", "Open_vSwitch", ".", f"{_TSO}=true")
-            bed.vswitchd.stop()
-            bed.start_vswitchd()
-            found["traffic"]["with_tso"] = _traffic(stage, ours, bridge, rounds=2 if quick else 5)
+            found["traffic"] = [
+                _with_buffer(stage, ours, bridge, tso=tso, raised=raised, rounds=2 if quick else 5)
+                for tso in (False, True)
+                for raised in (False, True)
+            ]
         stage.clear()
     return found
 
@@ -56,6 +58,34 @@ def _runs(bed: Bed, ours: Network, *, rounds: int) -> dict[str, Any]:
     }
 
 
+def _with_buffer(
+    stage: Stage, ours: Network, bridge: Network, *, tso: bool, raised: bool, rounds: int
+) -> dict[str, Any]:
+    """Measure with a vswitchd that was started with these settings."""
+    bed = stage.bed
+    bed.vswitchd.stop()
+    bed.ovs_vsctl("--no-wait", "set", "Open_vSwitch", ".", f"{_TSO}={str(tso).lower()}")
+    with _receive_buffer(_RAISED if raised else 0) as size:
+        bed.start_vswitchd()
+        case = {"tso": tso, "raised": raised, "receive_buffer": size}
+        return case | _traffic(stage, ours, bridge, rounds=rounds)
+
+
+@contextmanager
+def _receive_buffer(least: int) -> Iterator[int]:
+    """Let sockets that are opened meanwhile have at least so many bytes; yields how many it is.
+
+    It is one value for the whole kernel, so everything else on the machine has it too.
+    """
+    before = _RECEIVE_BUFFER.read_text()
+    size = max(int(before), least)
+    try:
+        _RECEIVE_BUFFER.write_text(str(size))
+        yield size
+    finally:
+        _RECEIVE_BUFFER.write_text(before)
+
+
 def _traffic(stage: Stage, ours: Network, bridge: Network, *, rounds: int) -> dict[str, Any]:
     pairs = {
         network.name: tuple(
@@ -65,29 +95,38 @@ def _traffic(stage: Stage, ours: Network, bridge: Network, *, rounds: int) -> di
         for network in (ours, bridge)
     }
     rates: dict[str, list[float]] = {name: [] for name in pairs}
+    repeated: dict[str, list[int]] = {name: [] for name in pairs}
     for number in range(rounds):
         say(f"TCP between containers: round {number + 1} of {rounds}")
         for network in (ours, bridge):
             source, target = pairs[network.name]
-            rates[network.name].append(_stream(stage.bed, source, target, network))
+            rate, retransmits = _stream(stage.bed, source, target, network)
+            rates[network.name].append(rate)
+            repeated[network.name].append(retransmits)
     for pair in pairs.values():
         for each in pair:
             stage.bed.docker("rm", "--force", each.name)
     middle = {name: median(values) for name, values in rates.items()}
-    return {"bits_per_s": middle, "of_bridge": middle[ours.name] / middle[bridge.name]}
+    return {
+        "bits_per_s": middle,
+        "retransmits": {name: median(values) for name, values in repeated.items()},
+        "of_bridge": middle[ours.name] / middle[bridge.name],
+    }
 
 
-def _stream(bed: Bed, source: Container, target: Container, network: Network) -> float:
-    receiving = subprocess.Popen(
-        bed.enter(sys.executable, _STREAM, "receive", "5001", str(_STREAM_S), netns=target.netns),
+def _stream(bed: Bed, source: Container, target: Container, network: Network) -> tuple[float, int]:
+    """Return the bits per second that one TCP stream brought, and how many segments it repeated."""
+    server = subprocess.Popen(
+        bed.enter("iperf3", "--server", "--one-off", "--forceflush", netns=target.netns),
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert receiving.stdout is not None
-    assert receiving.stdout.readline() == "listening\n"
-    bed.run(
-        *(sys.executable, _STREAM, "send", target.address(network), "5001", str(_STREAM_S + 1)),
-        netns=source.netns,
-    )
-    said, _ = receiving.communicate(timeout=60)
-    return float(said)
+    with server:
+        assert server.stdout is not None
+        for line in server.stdout:
+            if "listening" in line:
+                break
+        client = ("iperf3", "--client", target.address(network), "--time", str(_STREAM_S), "--json")
+        end = json.loads(bed.run(*client, netns=source.netns))["end"]
+        server.communicate(timeout=60)
+    return end["sum_received"]["bits_per_second"], end["sum_sent"]["retransmits"]
