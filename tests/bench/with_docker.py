@@ -117,7 +117,10 @@ def _traffic(stage: Stage, ours: Network, bridge: Network, *, rounds: int) -> di
 def _stream(bed: Bed, source: Container, target: Container, network: Network) -> tuple[float, int]:
     """Return the bits per second that one TCP stream brought, and how many segments it repeated."""
     server = subprocess.Popen(
-        bed.enter("iperf3", "--server", "--one-off", "--forceflush", netns=target.netns),
+        bed.enter(
+            *("iperf3", "--server", "--one-off", "--forceflush", "--idle-timeout", "30"),
+            netns=target.netns,
+        ),
         stdout=subprocess.PIPE,
         text=True,
     )
