@@ -208,8 +208,10 @@ class Links(Protocol):
         """Whether ``path`` is a live network namespace handle, not an empty file left over."""
         ...
 
-    async def sandbox_used(self, path: str) -> bool:
+    async def sandbox_used(self, path: str, *, glance: bool = False) -> bool:
         """Whether a process is in the network namespace behind ``path``.
+
+        With ``glance`` also True where it would take longer than some milliseconds to know.
 
         UnavailableError if we may not know.
         """

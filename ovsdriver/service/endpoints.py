@@ -35,6 +35,7 @@ from ovsdriver.errors import (
     UnsupportedError,
 )
 from ovsdriver.ports import Links, State, Switch
+from ovsdriver.service.departures import Departures
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.networks import SWITCH_WAIT_S, Change, Networks
@@ -98,6 +99,7 @@ class Endpoints:
         self._reattacher = reattacher
         self._listed = listed
         self._preparations = Preparations(links=links, switch=switch)
+        self._departures = Departures(links)
         self._callbacks: list[Callable[[str], None]] = []
 
     def on_change(self, callback: Callable[[str], None]) -> None:
@@ -196,6 +198,7 @@ class Endpoints:
             recording = asyncio.ensure_future(self._state.put_endpoint(endpoint))
             try:
                 if isinstance(attachment.link, Veth):
+                    self._departures.over(endpoint_id)
                     await self._preparations.plug(endpoint_id, attachment)
                 else:
                     await self._plug(attachment, fresh=fresh)
@@ -227,7 +230,7 @@ class Endpoints:
         )
 
     async def leave(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
-        """Unplug the port; the link stays, since dockerd still has to move it out."""
+        """Unplug the port. The link of a container that runs stays: dockerd has to move it out."""
         async with self._locks.held(endpoint_id):
             endpoint = self._state.endpoint(endpoint_id)
             if endpoint is None or endpoint.network != network_id:
@@ -235,6 +238,12 @@ class Endpoints:
             recording = asyncio.ensure_future(
                 self._state.put_endpoint(replace(endpoint, sandbox=None, published=()))
             )
+            departing: asyncio.Future[None] | None = None
+            if endpoint.port is PortKind.VETH and endpoint.sandbox is not None:
+                link = names.port(endpoint)
+                departing = asyncio.ensure_future(
+                    self._departures.delete(endpoint_id, link, endpoint.sandbox)
+                )
             try:
                 if endpoint.published:
                     # Revoke may never have come: engine 29 forgets its role when dockerd restarts.
@@ -242,6 +251,8 @@ class Endpoints:
                     await self._publisher.withdraw(endpoint)
             finally:
                 await self._unplug(endpoint, recording)
+                if departing is not None:
+                    await departing
             if endpoint.port is PortKind.INTERNAL:
                 await self._name_free(names.port(endpoint))
         if endpoint.sandbox is not None:
@@ -690,7 +701,8 @@ class Endpoints:
                 await marking
         await self._publisher.withdraw(endpoint)
         await self._unplug(endpoint, marking)
-        await self._links.remove_link(names.port(endpoint))
+        if not self._departures.over(endpoint.id):
+            await self._links.remove_link(names.port(endpoint))
         await self._shaper.forget(endpoint.id)
         if endpoint.releasing:
             await self._release_leases(endpoint)

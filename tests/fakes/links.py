@@ -325,7 +325,7 @@ class FakeLinks:
         await self._answer()
         return path in self.sandboxes and self.sandboxes[path].alive
 
-    async def sandbox_used(self, path: str) -> bool:
+    async def sandbox_used(self, path: str, *, glance: bool = False) -> bool:
         await self._answer()
         return path in self.sandboxes and self.sandboxes[path].alive and self.sandboxes[path].used
 

@@ -35,7 +35,7 @@ FAILING = {
 SILENT = {
     "NetworkDriver.RevokeExternalConnectivity": ("Nft.run", ("stop", "--time", "0", "ann")),
     "NetworkDriver.Leave": ("OvsSwitch.remove_port", ("stop", "--time", "0", "ann")),
-    "NetworkDriver.DeleteEndpoint": ("KernelLinks.remove_link", ("stop", "--time", "0", "ann")),
+    "NetworkDriver.DeleteEndpoint": ("OvsSwitch.remove_port", ("stop", "--time", "0", "ann")),
     "IpamDriver.ReleaseAddress": ("answer", ("stop", "--time", "0", "ann")),
     "IpamDriver.ReleasePool": ("answer", ("network", "rm", "two")),
     "NetworkDriver.DeleteNetwork": ("OVSDB committed", ("network", "rm", "two")),

@@ -1,14 +1,15 @@
 """Deletes links in batches, behind everyone's back.
 
-Deleting a veth pair makes the kernel wait 20 to 30 ms under its one lock for links. A batch waits
-once: 200 pairs in 41 ms. So a dying link is marked with a group number, and the group is deleted
-a little later in one request, on a thread and a socket of its own.
+Deleting a veth pair makes the kernel wait 20 to 30 ms, once for a whole batch: 200 pairs in 41 ms.
+So a dying link is marked with a group number, and the group is deleted in one request, on threads
+and sockets of their own. A batch is what was marked while earlier ones were deleted.
 """
 
 import errno
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -24,12 +25,9 @@ The group is deleted whole, whoever put a link into it, so the number is one tha
 hand. Two daemons in one namespace may share it: what either marks is to go.
 """
 
-_GATHER_S = 0.03
-_APART_S = 0.25
-"""From one batch to the next. The kernel's lock is held as long for few links as for many, and
-dockerd waits for it to move a container's link: with 50 containers at once, a batch every 30 ms
-took half of all time."""
-_BATCH = 64
+_THREADS = 3
+"""The kernel does most of the waiting after it has let go of its lock for links, so the next batch
+can go before. What is marked has to be gone soon: dockerd comes for what it still finds."""
 _RETRY_S = 1.0
 
 
@@ -48,100 +46,91 @@ class Deletion(Protocol):
 class Reaper:
     """Deletes marked links once it is told that there are some."""
 
-    def __init__(self, deletion: Deletion | None = None) -> None:
-        self._deletion = deletion or GroupDeletion()
+    def __init__(self, deletion: Callable[[], Deletion] | None = None) -> None:
+        """Take what makes each thread's own way to delete."""
+        self._deletion = deletion or GroupDeletion
         self._changed = threading.Condition()
         self._names: set[str] = set()
         self._waiting: list[Future[None]] = []
-        self._since = 0.0
-        self._flushed = -_APART_S
         self._closing = False
-        self._thread: threading.Thread | None = None
+        self._idle = 0
+        self._threads: list[threading.Thread] = []
         self.flushes = 0
         """How many batches were deleted, for tests that count."""
 
     def add(self, name: str) -> None:
-        """Have a marked link deleted in 30 ms, or 250 after the last batch, or with 64 others."""
+        """Have a marked link deleted, with others if there are some."""
         self._take(name, None)
 
     def gone(self, name: str) -> "Future[None]":
-        """Have a marked link deleted at once; the result comes when it is."""
+        """Have a marked link deleted; the result comes when it is."""
         done: Future[None] = Future()
         self._take(name, done)
         return done
 
     def close(self, timeout_s: float) -> bool:
-        """Delete what is marked and end the thread; False if that took too long. Blocks."""
+        """Delete what is marked and end the threads; False if that took too long. Blocks."""
+        until = time.monotonic() + timeout_s
         with self._changed:
             self._closing = True
-            self._changed.notify()
-            thread = self._thread
-        if thread is None:
-            return True
-        thread.join(timeout_s)
-        return not thread.is_alive()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _take(self, name: str, done: "Future[None] | None") -> None:
         with self._changed:
-            first = not self._names
-            if first:
-                self._since = time.monotonic()
             self._names.add(name)
             if done is not None:
                 self._waiting.append(done)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="link-reaper", daemon=True)
-                self._thread.start()
-            if first or done is not None or len(self._names) >= _BATCH:
-                self._changed.notify()
+            if not self._idle and len(self._threads) < _THREADS:
+                thread = threading.Thread(target=self._run, name="link-reaper", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._changed.notify()
 
     def _run(self) -> None:
+        deletion = self._deletion()
         try:
-            while self._gather():
-                self._flush()
+            while (batch := self._batch()) is not None:
+                self._flush(deletion, *batch)
         finally:
-            self._deletion.close()
+            deletion.close()
 
-    def _gather(self) -> bool:
-        """Wait until a batch is due; False if there is nothing more to do."""
+    def _batch(self) -> "tuple[set[str], list[Future[None]]] | None":
+        """Wait for something to delete; None if there will not be any more."""
         with self._changed:
             while not self._names:
                 if self._closing:
-                    return False
+                    return None
+                self._idle += 1
                 self._changed.wait()
-            while not self._closing and not self._waiting and len(self._names) < _BATCH:
-                due = max(self._since + _GATHER_S, self._flushed + _APART_S)
-                left = due - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            return True
+                self._idle -= 1
+            batch = self._names, self._waiting
+            self._names, self._waiting = set(), []
+            return batch
 
-    def _flush(self) -> None:
-        with self._changed:
-            names, self._names = self._names, set()
-            waiting, self._waiting = self._waiting, []
+    def _flush(self, deletion: Deletion, names: set[str], waiting: "list[Future[None]]") -> None:
         try:
-            self._deletion.delete()
+            deletion.delete()
         except OSError as error:
             log.warning("links.not-deleted", extra={"count": len(names), "why": str(error)})
             self._postpone(names, waiting)
             return
-        self.flushes += 1
-        self._flushed = time.monotonic()
+        with self._changed:
+            self.flushes += 1
         for done in waiting:
             if done.set_running_or_notify_cancel():
                 done.set_result(None)
 
-    def _postpone(self, names: set[str], waiting: list["Future[None]"]) -> None:
+    def _postpone(self, names: set[str], waiting: "list[Future[None]]") -> None:
         """Try again later; the links keep their mark, so a later daemon finds them too."""
         with self._changed:
             if self._closing:
-                self._names.clear()
                 return
+            self._changed.wait(_RETRY_S)
             self._names |= names
             self._waiting += waiting
-            self._changed.wait(_RETRY_S)
 
 
 class GroupDeletion:

@@ -13,6 +13,8 @@ from ovsdriver.adapters.netlink.link_messages import LinkChange, all_links, chan
 from ovsdriver.adapters.rtnetlink import RouteSocket
 
 _CLONE_NEWNET = 0x40000000
+_GLANCE = 2000
+"""Processes that may be looked at: 7 microseconds each."""
 _NSFS_SAMPLE = Path("/proc/self/ns/net")
 
 T = TypeVar("T")
@@ -30,8 +32,10 @@ def is_alive(path: str) -> bool:
         return False
 
 
-def is_used(path: str) -> bool:
+def is_used(path: str, *, glance: bool = False) -> bool:
     """Whether a process is in the network namespace that ``path`` is a handle of.
+
+    With ``glance`` also True where that would take longer than some milliseconds to tell.
 
     Docker leaves the handle of a container that has ended for a while; its processes are gone.
     The calling thread must end with this. OSError if we do not see all processes.
@@ -42,17 +46,19 @@ def is_used(path: str) -> bool:
     """
     if not is_alive(path):
         return False
-    processes = [each for each in Path("/proc").iterdir() if each.name.isdecimal()]
-    if not any(each.name == "1" for each in processes):
+    processes = os.listdir("/proc")  # noqa: PTH208 - a tenth of the time that Path takes
+    if "1" not in processes:
         raise PermissionError(errno.EPERM, "/proc is mounted with hidepid")
-    wanted = call_inside(path, lambda: _namespace_of(Path("/proc/thread-self")))
-    return any(_namespace_of(each) == wanted for each in processes)
+    if glance and len(processes) > _GLANCE:
+        return True
+    wanted = call_inside(path, lambda: _namespace_of("thread-self"))
+    return any(_namespace_of(each) == wanted for each in processes if each.isdecimal())
 
 
-def _namespace_of(process: Path) -> int:
+def _namespace_of(process: str) -> int:
     """Return a number of a process's network namespace; 0 of one that has ended."""
     try:
-        return (process / "net/dev").stat().st_ino
+        return os.stat(f"/proc/{process}/net/dev").st_ino  # noqa: PTH116 - as above
     except (FileNotFoundError, ProcessLookupError):
         return 0
 

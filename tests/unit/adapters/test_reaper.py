@@ -34,39 +34,19 @@ class Deletion:
         self.closed = True
 
 
-@pytest.fixture
-def never_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_GATHER_S", 3600.0)
-
-
-def test_what_is_waited_for_is_deleted_at_once(never_by_time: None) -> None:
+def test_what_is_marked_is_deleted() -> None:
     deletion = Deletion()
-    reaper = Reaper(deletion)
-    reaper.add("a")
+    reaper = Reaper(lambda: deletion)
 
-    reaper.gone("b").result(PATIENCE_S)
+    reaper.gone("a").result(PATIENCE_S)
 
-    assert deletion.done == 1
-    assert reaper.close(PATIENCE_S)
-
-
-def test_a_full_batch_does_not_wait_for_its_time(never_by_time: None) -> None:
-    deletion = Deletion()
-    reaper = Reaper(deletion)
-
-    for number in range(63):
-        reaper.add(f"link{number}")
-    assert not deletion.begun.wait(0.2)
-    reaper.add("link63")
-
-    assert deletion.begun.wait(PATIENCE_S)
-    assert reaper.close(PATIENCE_S)
     assert (deletion.done, reaper.flushes) == (1, 1)
+    assert reaper.close(PATIENCE_S)
 
 
-def test_a_small_batch_is_deleted_after_a_moment() -> None:
+def test_what_nobody_waits_for_is_deleted_as_well() -> None:
     deletion = Deletion()
-    reaper = Reaper(deletion)
+    reaper = Reaper(lambda: deletion)
 
     reaper.add("a")
 
@@ -74,9 +54,9 @@ def test_a_small_batch_is_deleted_after_a_moment() -> None:
     assert reaper.close(PATIENCE_S)
 
 
-def test_closing_deletes_what_is_left(never_by_time: None) -> None:
+def test_closing_deletes_what_is_left() -> None:
     deletion = Deletion()
-    reaper = Reaper(deletion)
+    reaper = Reaper(lambda: deletion)
     reaper.add("a")
 
     assert reaper.close(PATIENCE_S)
@@ -87,33 +67,54 @@ def test_closing_deletes_what_is_left(never_by_time: None) -> None:
 def test_closing_without_anything_to_do_needs_no_thread() -> None:
     deletion = Deletion()
 
-    assert Reaper(deletion).close(PATIENCE_S)
+    assert Reaper(lambda: deletion).close(PATIENCE_S)
 
     assert deletion.done == 0
 
 
-def test_what_comes_during_a_deletion_is_part_of_the_next(never_by_time: None) -> None:
-    deletion = Deletion()
-    deletion.go_on.clear()
-    reaper = Reaper(deletion)
-    first = reaper.gone("a")
-    assert deletion.begun.wait(PATIENCE_S)
+def test_what_comes_during_a_deletion_does_not_wait_for_its_end() -> None:
+    first, second = Deletion(), Deletion()
+    first.go_on.clear()
+    each = iter((first, second))
+    reaper = Reaper(lambda: next(each))
+    slow = reaper.gone("a")
+    assert first.begun.wait(PATIENCE_S)
 
-    second = reaper.gone("b")
-    deletion.go_on.set()
+    reaper.gone("b").result(PATIENCE_S)
 
-    first.result(PATIENCE_S)
-    second.result(PATIENCE_S)
-    assert deletion.done == 2
+    assert not slow.done()
+    first.go_on.set()
+    slow.result(PATIENCE_S)
     assert reaper.close(PATIENCE_S)
+    assert (first.closed, second.closed) == (True, True)
+
+
+def test_what_comes_while_all_threads_are_busy_is_one_batch() -> None:
+    deletions = [Deletion() for _ in range(3)]
+    for deletion in deletions:
+        deletion.go_on.clear()
+    each = iter(deletions)
+    reaper = Reaper(lambda: next(each))
+    for name, deletion in zip("abc", deletions, strict=True):
+        reaper.add(name)
+        assert deletion.begun.wait(PATIENCE_S)
+
+    more = [reaper.gone(f"link{number}") for number in range(20)]
+    for deletion in deletions:
+        deletion.go_on.set()
+    for done in more:
+        done.result(PATIENCE_S)
+
+    assert reaper.close(PATIENCE_S)
+    assert reaper.flushes == 4
 
 
 def test_a_failed_deletion_is_tried_again_and_logged(
-    never_by_time: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_RETRY_S", 0.001)
     deletion = Deletion(failures=2)
-    reaper = Reaper(deletion)
+    reaper = Reaper(lambda: deletion)
 
     with caplog.at_level(logging.WARNING):
         reaper.gone("a").result(PATIENCE_S)
@@ -124,9 +125,9 @@ def test_a_failed_deletion_is_tried_again_and_logged(
     assert reaper.close(PATIENCE_S)
 
 
-def test_a_deletion_that_fails_at_the_end_is_left_to_the_next_daemon(never_by_time: None) -> None:
+def test_a_deletion_that_fails_at_the_end_is_left_to_the_next_daemon() -> None:
     deletion = Deletion(failures=1)
-    reaper = Reaper(deletion)
+    reaper = Reaper(lambda: deletion)
     reaper.add("a")
 
     assert reaper.close(PATIENCE_S)
@@ -134,10 +135,10 @@ def test_a_deletion_that_fails_at_the_end_is_left_to_the_next_daemon(never_by_ti
     assert (deletion.done, deletion.closed) == (0, True)
 
 
-def test_a_waiter_that_gave_up_does_not_disturb(never_by_time: None) -> None:
+def test_a_waiter_that_gave_up_does_not_disturb() -> None:
     deletion = Deletion()
     deletion.go_on.clear()
-    reaper = Reaper(deletion)
+    reaper = Reaper(lambda: deletion)
     given_up = reaper.gone("a")
     assert given_up.cancel()
     deletion.go_on.set()

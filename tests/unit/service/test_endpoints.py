@@ -118,6 +118,42 @@ async def test_the_stop_sequence_leaves_nothing(host: Host) -> None:
     assert await host.ipam.release_address(pool.id, address)
 
 
+async def test_a_pair_that_nothing_uses_is_gone_before_docker_would_move_it(host: Host) -> None:
+    await host.create_network()
+    await host.run_container()
+    host.links.sandboxes[SANDBOX].used = False
+    await host.endpoints.leave(RED, FIRST)
+    assert links_of(await host.links.links()) == set()
+    await host.endpoints.delete(RED, FIRST)
+    assert host.state.endpoints() == ()
+
+
+async def test_an_endpoint_that_joins_again_after_its_pair_has_gone_leaves_nothing_either(
+    host: Host,
+) -> None:
+    await host.create_network()
+    await host.run_container()
+    host.links.sandboxes[SANDBOX].used = False
+    await host.endpoints.leave(RED, FIRST)
+    await host.endpoints.join(RED, FIRST, "/netns/two")
+    assert links_of(await host.links.links()) == {HOST, CONTAINER}
+    await host.endpoints.delete(RED, FIRST)
+    assert links_of(await host.links.links()) == set()
+
+
+async def test_a_pair_that_leave_cannot_remove_is_removed_by_delete(
+    host: Host, failing: Callable[[Any, str], None]
+) -> None:
+    await host.create_network()
+    await host.run_container()
+    host.links.sandboxes[SANDBOX].used = False
+    failing(host.links, "remove_link")
+    await host.endpoints.leave(RED, FIRST)
+    assert HOST in await host.links.links()
+    await host.endpoints.delete(RED, FIRST)
+    assert links_of(await host.links.links()) == set()
+
+
 async def test_every_step_of_the_stop_may_come_twice_or_for_what_is_unknown(host: Host) -> None:
     await host.create_network()
     await host.run_container()
