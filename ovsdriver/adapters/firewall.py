@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -98,7 +98,7 @@ class HostFirewall:
         self._host_from = self._table_from = -_LOOK_S
         self._applied: FirewallPlan | None = None
         self._watched: frozenset[str] = frozenset()
-        self._confirmed: frozenset[str] = frozenset()
+        self._confirmed: Mapping[str, int] = {}
         self._boot_id: str | None = None
         self._accepts: bool | None = None
         self._kept: bool | None = None
@@ -219,6 +219,7 @@ class HostFirewall:
             chains=(CHAIN,),
             own_thread=lambda: self._thread_id,
             links=lambda: self._watched,
+            known=lambda: self._confirmed,
             changed=self._changed,
         )
         watch.start()
@@ -250,16 +251,18 @@ class HostFirewall:
 
     async def _apply(self, plan: FirewallPlan) -> bool:
         fresh = self._is_fresh(self._host_from) and self._is_fresh(self._table_from)
-        if fresh and plan == self._applied and self._confirmed.issuperset(plan.links):
+        if fresh and plan == self._applied and self._confirmed.keys() >= plan.links:
             return False
         seen = await self._on_thread(self._observe, plan, dict(self._notes.notes()))
         decision = forwarding.decide(seen.wanted, seen.switches)
         self._applied = None
-        self._watched = seen.wanted.outgoing4 | seen.wanted.outgoing6 | plan.links
+        outgoing = seen.wanted.outgoing4 | seen.wanted.outgoing6
+        self._watched = outgoing | self._confirmed.keys()
         await self._take(decision.before)
         written = await self._on_thread(self._write_table, plan, seen, decision.guard)
         await self._take(decision.after)
         self._applied, self._confirmed = plan, seen.gateways
+        self._watched = outgoing | seen.gateways.keys()
         if written or decision.writes:
             log.info(
                 "firewall.changed",
@@ -380,13 +383,17 @@ class HostFirewall:
         # A gateway that becomes another device under its name is heard of, which asks for a look.
         known = frozenset(self._applied.gateways) if self._applied is not None else frozenset()
         changed = {gateway.link for gateway in plan.gateways if gateway not in known}
-        unsure = plan.links if look else (plan.links - self._confirmed) | changed
+        unsure = plan.links if look else (plan.links - self._confirmed.keys()) | changed
         values = self._sysctls.read(forwarding.paths(wanted, notes, gateways=unsure))
         switches = forwarding.Switches(values=values, notes=notes, boot=self._boot_id)
         if forwarding.hosts_matter(wanted, switches):
             every = self._sysctls.read_every(forwarding.forwarding6("*"))
             switches = replace(switches, values={**every, **values})
-        gateways = plan.links - {each for each in unsure if not _exists(each)}
+        gateways = {
+            link: index
+            for link in plan.links
+            if (index := _index(link) if link in unsure else self._confirmed[link])
+        }
         return _Seen(
             wanted=wanted,
             switches=switches,
@@ -457,16 +464,16 @@ class _Seen:
     switches: forwarding.Switches
     outside: frozenset[str]
     bridges: frozenset[str]
-    gateways: frozenset[str]
-    """Those of the plan that exist."""
+    gateways: Mapping[str, int]
+    """Those of the plan that exist, with their index."""
 
 
-def _exists(link: str) -> bool:
+def _index(link: str) -> int:
+    """Return a link's index, 0 if there is none."""
     try:
-        socket.if_nametoindex(link)
+        return socket.if_nametoindex(link)
     except OSError:
-        return False
-    return True
+        return 0
 
 
 def _route_socket() -> rtnetlink.RouteSocket:

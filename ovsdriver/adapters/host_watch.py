@@ -12,7 +12,7 @@ import errno
 import logging
 import socket
 import struct
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from enum import Flag, auto
 
 from ovsdriver.adapters import host_network
@@ -69,6 +69,8 @@ _RTM_DELNETCONF = 81
 _NETCONF_HEADER = 4
 _NETCONFA_IFINDEX = 1
 _NETCONFA_FORWARDING = 2
+_TURNED = 2
+"""Attributes of a message about one switch: link and value."""
 _EVERY_LINK = (-1, -2)
 """``all`` and ``default``."""
 _S32 = struct.Struct("=i")
@@ -99,6 +101,7 @@ class HostWatch:
         chains: Container[str],
         own_thread: Callable[[], int],
         links: Callable[[], Container[str]],
+        known: Callable[[], Mapping[str, int]],
         changed: Callable[[Change], None],
     ) -> None:
         """Describe what to look for.
@@ -110,12 +113,14 @@ class HostWatch:
                 names authors by their id in the first process namespace; in another one our own
                 are taken for others', and cost a look that finds nothing.
             links: names of links whose forwarding switches matter.
+            known: those of them that were looked at since they were made, with their index.
             changed: called on the loop.
         """
         self._table = table
         self._chains = chains
         self._own_thread = own_thread
         self._links = links
+        self._known = known
         self._changed = changed
         self._batch = Change(0)
         self._names: dict[int, str] = {}
@@ -231,8 +236,12 @@ class HostWatch:
         if index in _EVERY_LINK:
             return True
         # A link whose switch is on needs nothing; mostly it was us who turned it.
-        off = _S32.unpack(switches[_NETCONFA_FORWARDING])[0] == 0
-        return off and self._name(index) in self._links()
+        name = self._name(index)
+        if _S32.unpack(switches[_NETCONFA_FORWARDING])[0] != 0 or name not in self._links():
+            return False
+        # A new link says all its switches, one that was turned only that one; what a link said
+        # when it was made is old news once it was looked at.
+        return len(switches) == _TURNED or self._known().get(name) != index
 
     def _name(self, index: int) -> str:
         """Return a link's name, also just after it is gone; empty if it was never heard of."""

@@ -1,7 +1,7 @@
 """From records and what is observed to the repairs there are to make. Pure."""
 
 import shlex
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -98,6 +98,7 @@ def compare(
     wires = dict(desired.uplink_ports(by_id.values(), endpoints, owner=owner))
     expected = {port.name for port in wires.values()}
     beyond.extend(uplink_diff.beyond(by_id.values(), wires, bridges, links))
+    odd = _odd_bridges(by_id.values(), owner, bridges)
     for network in by_id.values():
         unfinished = _unfinished(network, abandoned)
         if unfinished:
@@ -106,7 +107,7 @@ def compare(
         expected |= _ports_of_host(network)
         why = (
             _network_lacks(network, owner, bridges, ports, links)
-            or _bridge_lacks(network, by_id.values(), owner, bridges)
+            or odd.get(network.segment.bridge, "")
             or _wire_lacks(network, wires, ports, links, displaced)
         )
         if why and network.segment.adopted and network.segment.bridge not in bridges:
@@ -182,17 +183,18 @@ def _network_lacks(
     return ""
 
 
-def _bridge_lacks(
-    network: Network,
-    networks: Iterable[Network],
-    owner: str,
-    bridges: Mapping[str, ObservedBridge],
-) -> str:
-    wanted = desired.bridge(network.segment, networks, owner=owner)
-    observed = bridges.get(network.segment.bridge)
-    if wanted is None or observed is None or wanted.features.fulfilled_by(observed.features):
-        return ""
-    return f"bridge {wanted.name} has other features than its networks ask for"
+def _odd_bridges(
+    networks: Collection[Network], owner: str, bridges: Mapping[str, ObservedBridge]
+) -> Mapping[str, str]:
+    """Return what is wrong with bridges of ours that are there, by their name."""
+    found = {}
+    for segment in {network.segment.bridge: network.segment for network in networks}.values():
+        wanted = desired.bridge(segment, networks, owner=owner)
+        observed = bridges.get(segment.bridge)
+        if wanted is None or observed is None or wanted.features.fulfilled_by(observed.features):
+            continue
+        found[wanted.name] = f"bridge {wanted.name} has other features than its networks ask for"
+    return found
 
 
 def _wire_lacks(

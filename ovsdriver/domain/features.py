@@ -1,7 +1,7 @@
 """What a bridge of ours does besides switching: said by its networks, the same by all. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -45,7 +45,7 @@ class Features:
 
     def said(self) -> dict[str, Any]:
         """Return what is said, by field."""
-        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        found = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in found.items() if value not in (None, ())}
 
     def fulfilled_by(self, there: "Features") -> bool:

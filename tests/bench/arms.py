@@ -53,9 +53,7 @@ def docker_of(process: Process, options: dict[str, str] | None = None) -> Docker
 
 
 @contextmanager
-def arms(
-    ovs: PrivateOvs, names: tuple[str, ...] = (OURS, *YARDSTICKS), *, mode: str = "isolated"
-) -> Iterator[list[Arm]]:
+def arms(ovs: PrivateOvs, names: tuple[str, ...] = (OURS, *YARDSTICKS)) -> Iterator[list[Arm]]:
     """Start drivers by name, each with a process of its own."""
     with ExitStack() as stack:
         started = []
@@ -64,7 +62,7 @@ def arms(
                 process = stack.enter_context(ours(ovs))
                 assert process.running is not None
                 pid = process.running.pid
-                docker = docker_of(process, {"ovs.mode": mode})
+                docker = docker_of(process, {"ovs.mode": "isolated"})
             else:
                 pid, docker = stack.enter_context(_yardstick(ovs, name))
             started.append(Arm(name, docker, pid))

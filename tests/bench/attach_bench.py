@@ -160,33 +160,39 @@ def growth(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
 def make_networks(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
     """Networks made and deleted one after the other, by turns of fifty."""
     total, turn = (100, 25) if quick else (500, 50)
-    found: dict[str, Any] = {}
-    with arms(ovs, (OURS, "direct"), mode="nat") as every:
-        made: dict[str, list[dockerd.Network]] = {arm.name: [] for arm in every}
+    with arms(ovs, (OURS, "direct")) as (mine, direct):
+        dockers = {
+            "with_gateway": mine.docker.with_options({"ovs.mode": "nat"}),
+            "without_gateway": mine.docker,
+            "direct": direct.docker,
+        }
+        made: dict[str, list[dockerd.Network]] = {name: [] for name in dockers}
         took: dict[str, dict[str, list[float]]] = {
-            arm.name: {"create": [], "delete": []} for arm in every
+            name: {"create": [], "delete": []} for name in dockers
         }
         for number in range(0, total, turn):
             say(f"networks: {number}")
-            for arm in every:
+            for second, (name, docker) in enumerate(dockers.items(), 100):
                 for each in range(number, number + turn):
                     began = time.perf_counter()
-                    made[arm.name].append(
-                        arm.docker.network(f"10.{100 + each // 250}.{each % 250}.0/24")
-                    )
-                    took[arm.name]["create"].append((time.perf_counter() - began) * 1000)
+                    made[name].append(docker.network(f"{second}.{each // 250}.{each % 250}.0/24"))
+                    took[name]["create"].append((time.perf_counter() - began) * 1000)
         for number in range(0, total, turn):
-            for arm in every:
-                for network in made[arm.name][number : number + turn]:
+            for name, networks in made.items():
+                for network in networks[number : number + turn]:
                     began = time.perf_counter()
                     network.delete()
-                    took[arm.name]["delete"].append((time.perf_counter() - began) * 1000)
-    for name, by in took.items():
-        found[name] = {
-            what: {"p50": median(values), "total_s": sum(values) / 1000}
-            for what, values in by.items()
-        }
-    return {"networks": total, **found}
+                    took[name]["delete"].append((time.perf_counter() - began) * 1000)
+    return {
+        "networks": total,
+        **{
+            name: {
+                what: {"p50": median(values), "total_s": sum(values) / 1000}
+                for what, values in by.items()
+            }
+            for name, by in took.items()
+        },
+    }
 
 
 def start(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def show(result: dict[str, Any]) -> None:
             [f"{networks['networks']} networks, s", "created", "deleted"],
             [
                 [name, *(f"{networks[name][what]['total_s']:.1f}" for what in ("create", "delete"))]
-                for name in (OURS, "direct")
+                for name in ("with_gateway", "without_gateway", "direct")
             ],
         )
     if "start" in result:
@@ -150,11 +150,12 @@ def budgets(result: dict[str, Any]) -> Iterator[Row]:
     if "growth" in result:
         yield from _growth_budgets(result["growth"])
     if "networks" in result:
-        mine, direct = (
+        bare, routed, direct = (
             sum(result["networks"][name][what]["total_s"] for what in ("create", "delete"))
-            for name in (OURS, "direct")
+            for name in ("without_gateway", "with_gateway", "direct")
         )
-        yield _most("networks made and deleted, against `direct`", mine / direct, 1.1)
+        yield _most("networks made and deleted, against `direct`", bare / direct, 1.1)
+        yield _most("with a gateway, which `direct` has not", routed / direct, 1.1)
     if "start" in result:
         yield from _start_budgets(result["start"])
     if "docker" in result:

@@ -44,6 +44,10 @@ class Docker:
         self._lock = threading.Lock()
         self.samples: Samples = defaultdict(list)
 
+    def with_options(self, options: dict[str, str]) -> "Docker":
+        """Return one more towards the same driver, whose networks have other options."""
+        return Docker(self._sockets["NetworkDriver"], self._sockets["IpamDriver"], options=options)
+
     def note(self, what: str, seconds: float) -> None:
         with self._lock:
             self.samples[what].append(seconds * 1000)

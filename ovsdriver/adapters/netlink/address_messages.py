@@ -148,9 +148,17 @@ def unicast_routes(routes: RouteSocket) -> list[NextHop]:
     """Return the ways of every unicast route, both families, all tables but local."""
     return [
         hop
-        for hop in all_routes(routes)
-        if hop.kind is RouteKind.UNICAST and hop.table != _RT_TABLE_LOCAL
+        for family in _BITS
+        for message in routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+        if _leads_elsewhere(message)
+        for hop in _read_route(message)
     ]
+
+
+def _leads_elsewhere(message: bytes) -> bool:
+    """Whether a route is worth reading whole: of five that an address brings, one is."""
+    _, _, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(message)
+    return bool(kind == _RTN_UNICAST and table != _RT_TABLE_LOCAL)
 
 
 def _read_address(message: bytes) -> Address:
