@@ -160,7 +160,7 @@ async def _serve(settings: Settings, fault: str) -> int:
         # Before the store is open: dockerd waits for this, and may as well wait for its answers.
         await supervisor.ready()
         tasks.start(supervisor.run(lambda: backend.degraded or "serving"))
-        tasks.start(world.switch.run())
+        tasks.start(store.first(world.switch.run))
         if not fault:
             tasks.start(store.open(console, tasks), lasting=False)
         ended = await tasks.until(stopping)
@@ -213,6 +213,7 @@ class _Store:
         self._trying = asyncio.Lock()
         self._unread = ""
         self._product = AsyncExitStack()
+        self._tried = asyncio.Event()
 
     async def __aenter__(self) -> "_Store":
         """Take the state directory: two processes on one store would give addresses twice.
@@ -223,6 +224,7 @@ class _Store:
         if self._fault:
             # Which directory is ours may be what could not be read.
             self._degrade(f"the configuration is wrong: {self._fault}")
+            self._tried.set()
         else:
             with suppress(UnavailableError):  # said by ``open``, which tries again
                 self._lock = StateLock.take(self._settings.state_dir)
@@ -233,10 +235,17 @@ class _Store:
         if self._lock is not None:
             self._lock.release()
 
+    async def first(self, then: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Do something once the store was tried: the first answers need it more than all else."""
+        await self._tried.wait()
+        await then()
+
     async def open(self, console: Console, tasks: "_Tasks") -> None:
         """Open the store, again and again until it opens, and begin to work."""
         while True:
-            if await self._opened(console, tasks):
+            opened = await self._opened(console, tasks)
+            self._tried.set()
+            if opened:
                 return
             await asyncio.sleep(RETRY_S)
 

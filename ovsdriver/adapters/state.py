@@ -5,6 +5,7 @@ cut could take back. It changes in the order of the commits, and before the call
 returns, also when the caller of that call was cancelled meanwhile.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,9 @@ from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 
 T = TypeVar("T")
+
+_READ_AT_ONCE = 100
+"""Records between two turns of the loop, 5 ms."""
 
 
 class SqliteState:
@@ -46,8 +50,10 @@ class SqliteState:
         networks, endpoints, sandbox_links, notes = await database.read(_everything)
         for key, text in networks:
             state._records.put_network(_decoded(Network, "network", key, text))
-        for key, text in endpoints:
+        for number, (key, text) in enumerate(endpoints, 1):
             state._records.put_endpoint(_decoded(Endpoint, "endpoint", key, text))
+            if number % _READ_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the loop has others to serve
         for key, text in sandbox_links:
             # What cannot be read is looked at again: nothing is given out by it.
             with suppress(records.UnreadableError):

@@ -1,39 +1,40 @@
 """The commands together."""
 
+from importlib import import_module
+
 import click
 
 from ovsdriver import __version__
-from ovsdriver.cli import (
-    capture,
-    change,
-    check,
-    endpoint,
-    firewalld,
-    ipam,
-    network,
-    options,
-    plan,
-    ports,
-    purge,
-    reconcile,
-    serve,
-    status,
-    trace,
-)
 from ovsdriver.cli.outcome import EXIT_CODES
 
+_MODULES = {
+    each: each
+    for each in (
+        *("serve", "check", "status", "reconcile", "network", "endpoint", "ports", "set", "plan"),
+        *("trace", "capture", "ipam", "options", "firewalld", "purge"),
+    )
+} | {"set": "change"}
+"""Where each command is, in the order in which a person meets them."""
 
-class InOrder(click.Group):
-    """Lists its commands in the order in which a person meets them."""
+
+class Lazy(click.Group):
+    """Loads a command when it is used: the process has no need of what prints tables."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
         """Return their names."""
-        return list(self.commands)
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Load a command; None if there is none of that name."""
+        if cmd_name not in _MODULES:
+            return None
+        found: click.Command = import_module(f"ovsdriver.cli.{_MODULES[cmd_name]}").command
+        return found
 
 
 @click.group(
     epilog=EXIT_CODES,
-    cls=InOrder,
+    cls=Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="ovsnet", message="%(prog)s %(version)s")
@@ -63,23 +64,3 @@ def command() -> None:
     Each command explains itself: `ovsnet network --help`. Settings come from
     /etc/ovsnet/ovsnet.toml, then from OVSNET_* variables, then from flags.
     """
-
-
-for _each in (
-    serve.command,
-    check.command,
-    status.command,
-    reconcile.command,
-    network.command,
-    endpoint.command,
-    ports.command,
-    change.command,
-    plan.command,
-    trace.command,
-    capture.command,
-    ipam.command,
-    options.command,
-    firewalld.command,
-    purge.command,
-):
-    command.add_command(_each)

@@ -98,7 +98,8 @@ class SandboxWatch:
         self._woken.set()
 
     async def run(self) -> None:
-        """Look whenever it is time, until cancelled."""
+        """Look whenever it is time, until cancelled; at first calls have more need of the loop."""
+        await asyncio.sleep(min(self._after_s))
         while True:
             self._woken.clear()
             await self.turn()

@@ -39,7 +39,8 @@ def test_a_flag_beats_a_variable_and_that_the_file(shell: Shell, tmp_path: Path)
 
 
 def test_every_setting_has_a_flag(shell: Shell):
-    serve = command.commands["serve"]
+    serve = command.get_command(click.Context(command), "serve")
+    assert serve is not None
     flags = {name for each in serve.params for name in each.opts}
     assert {row.flag for row in config.SETTINGS} <= flags
 
@@ -117,7 +118,10 @@ def test_a_wrong_flag_is_a_usage_error(shell: Shell):
 
 
 def every_command(group: click.Group = command, path: tuple[str, ...] = ()):
-    for name, each in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        each = group.get_command(context, name)
+        assert each is not None
         yield (*path, name), each
         if isinstance(each, click.Group):
             yield from every_command(each, (*path, name))
