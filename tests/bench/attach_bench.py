@@ -11,6 +11,7 @@ what is worth keeping.
 import argparse
 import json
 import random
+import resource
 import signal
 import socket
 import threading
@@ -29,12 +30,14 @@ from tests.bench.ipam_bench import machine
 from tests.bench.ipam_cases import disk, loop_ms
 from tests.bench.measured import say
 from tests.bench.where import where
-from tests.integration.netns import inside
+from tests.integration.netns import Sandbox, inside
 from tests.integration.ovs import PrivateOvs, private_ovs
 
 AT_ONCE = (1, 10, 50)
-PAUSE_S = 0.003
-"""From the answer to CreateEndpoint to Join: 2 to 4 ms in recordings of engines 26 and 29."""
+DOCKERS = dockerd.Pace(before_join_s=0.003, between_s=0.1)
+"""2 to 4 ms before Join in recordings of engines 26 and 29; a ``docker run`` takes 200 and more."""
+SETTLE_S = 15
+"""After many starts: what vswitchd and we still have to do, our looks into sandboxes last."""
 LEVELS = (0, 100, 500, 1000, 2000)
 CALLS = (
     *("RequestAddress", "CreateEndpoint", "Join", "EndpointOperInfo"),
@@ -65,11 +68,11 @@ class Measured:
         network: dockerd.Network,
         places: list[Place],
         count: int,
-        pause_s: float = 0.0,
+        pace: dockerd.Pace = dockerd.HASTY,
     ) -> None:
         arm.docker.samples = defaultdict(list)
         used = arm.cpu_ms()
-        took = cycles(network, places, count, pause_s)
+        took = cycles(network, places, count, pace)
         self.cpu_ms += arm.cpu_ms() - used
         self.cycles += count
         self.rates.append(count / took)
@@ -125,7 +128,7 @@ def paced(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
         for number in range(2 if quick else 6):
             say(f"paced: round {number + 1}")
             for arm in random.sample(every, len(every)):
-                found[arm.name].measure(arm, networks[arm.name], [place], 30, PAUSE_S)
+                found[arm.name].measure(arm, networks[arm.name], [place], 30, DOCKERS)
         for network in networks.values():
             network.delete()
     return {name: one.result() for name, one in found.items()}
@@ -142,12 +145,12 @@ def growth(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
         standing: list[dockerd.Container] = []
         for level in LEVELS[:3] if quick else LEVELS:
             say(f"growth: {level} endpoints")
-            standing += fill(networks[OURS], level - len(standing), place.sandbox.path)
-            time.sleep(2)  # what vswitchd and we still have to do
+            standing += fill(networks[OURS], _sandboxes(level - len(standing), stack))
+            time.sleep(SETTLE_S)
             measured = {arm.name: Measured() for arm in every}
             for _ in range(4):
                 for arm in every:
-                    measured[arm.name].measure(arm, networks[arm.name], [place], 8)
+                    measured[arm.name].measure(arm, networks[arm.name], [place], 8, DOCKERS)
             found[str(level)] = {name: one.result() for name, one in measured.items()} | {
                 "resident_mb": resident_mb(mine.pid)
             }
@@ -155,6 +158,13 @@ def growth(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
         for network in networks.values():
             network.delete()
     return found
+
+
+def _sandboxes(count: int, stack: ExitStack) -> list[str]:
+    """Make network namespaces that stay until the end; returns their paths."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return [stack.enter_context(Sandbox()).path for _ in range(count)]
 
 
 def make_networks(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
@@ -204,7 +214,7 @@ def start(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
         network = docker_of(process, {"ovs.mode": "isolated"}).network(subnet())
         standing: list[dockerd.Container] = []
         for level in (0, 100 if quick else 1000):
-            standing += fill(network, level - len(standing), place.sandbox.path)
+            standing += fill(network, _sandboxes(level - len(standing), stack))
             runs = [_start(process, network, place) for _ in range(3)]
             found[str(level)] = {key: median(run[key] for run in runs) for key in runs[0]}
         network.docker = docker_of(process)

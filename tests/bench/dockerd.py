@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,15 +190,29 @@ class Container:
         return self._docker.call(f"NetworkDriver.{name}", **ids, **members)
 
 
-def cycles(network: Network, places: list[Place], count: int, pause_s: float = 0.0) -> float:
+@dataclass(frozen=True)
+class Pace:
+    """What dockerd does for itself in between."""
+
+    before_join_s: float = 0.0
+    """From the answer to CreateEndpoint on."""
+    between_s: float = 0.0
+    """From one container to the next."""
+
+
+HASTY = Pace()
+
+
+def cycles(network: Network, places: list[Place], count: int, pace: Pace = HASTY) -> float:
     """Start and stop ``count`` containers, one at a time in each place; returns the seconds."""
 
     def work(place: Place) -> None:
         while next(left, None) is not None:
             container = Container(network)
-            container.attach(place.sandbox.path, pause_s)
+            container.attach(place.sandbox.path, pace.before_join_s)
             container.move_in(place)
             container.detach(place)
+            time.sleep(pace.between_s)
 
     left = _shared(iter(range(count)))
     began = time.perf_counter()
@@ -206,17 +220,17 @@ def cycles(network: Network, places: list[Place], count: int, pause_s: float = 0
     return time.perf_counter() - began
 
 
-def fill(network: Network, count: int, sandbox: str, *, at_once: int = 16) -> list[Container]:
-    """Plug in ``count`` endpoints whose links stay on the host: moving thousands takes minutes."""
+def fill(network: Network, sandboxes: Iterable[str], *, at_once: int = 16) -> list[Container]:
+    """Plug in one endpoint for each; links stay on the host: moving thousands takes minutes."""
     made: list[Container] = []
 
     def work() -> None:
-        while next(left, None) is not None:
+        while (sandbox := next(left, None)) is not None:
             container = Container(network)
             container.attach(sandbox)
             made.append(container)
 
-    left = _shared(iter(range(count)))
+    left = _shared(iter(sandboxes))
     in_threads([work] * at_once)
     return made
 
