@@ -36,8 +36,8 @@ def show(result: dict[str, Any]) -> None:
         table(
             ["one at a time, at dockerd's pace, p50 ms", *by_arm],
             [
-                [call, *(f"{each['calls'][call]['p50']:.2f}" for each in by_arm.values())]
-                for call in ("RequestAddress", "CreateEndpoint", "Join", "attach")
+                [call, *(f"{_p50(each, call):.2f}" for each in by_arm.values())]
+                for call in by_arm[OURS]["calls"]
             ],
         )
     if "growth" in result:
@@ -118,10 +118,7 @@ def _attach(found: dict[str, Any]) -> None:
     calls = found[OURS]["1"]["calls"]
     table(
         ["one at a time, p50 ms", *_ARMS],
-        [
-            [call, *(f"{found[name]['1']['calls'][call]['p50']:.2f}" for name in _ARMS)]
-            for call in calls
-        ],
+        [[call, *(f"{_p50(found[name]['1'], call):.2f}" for name in _ARMS)] for call in calls],
     )
 
 
@@ -131,8 +128,8 @@ def _growth(found: dict[str, Any]) -> None:
         [
             [
                 level,
-                *(f"{each[name]['calls']['attach']['p50']:.1f}" for name in (OURS, "direct")),
-                f"{each[OURS]['calls']['detach']['p50']:.1f}",
+                *(f"{_p50(each[name], 'attach'):.1f}" for name in (OURS, "direct")),
+                f"{_p50(each[OURS], 'detach'):.1f}",
                 f"{each[OURS]['cpu_ms']:.1f}",
                 f"{each['resident_mb']:.0f}",
             ]
@@ -146,7 +143,7 @@ def budgets(result: dict[str, Any]) -> Iterator[Row]:
     if "attach" in result:
         yield from _attach_budgets(result["attach"])
     if "paced" in result:
-        yield from _paced_budgets(result["paced"])
+        yield from _one_at_a_time(result["paced"], "at dockerd's pace")
     if "growth" in result:
         yield from _growth_budgets(result["growth"])
     if "networks" in result:
@@ -171,24 +168,24 @@ def budgets(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def _attach_budgets(found: dict[str, Any]) -> Iterator[Row]:
-    def p50(name: str, what: str) -> float:
-        value: float = found[name]["1"]["calls"][what]["p50"]
-        return value
-
-    mine = p50(OURS, "attach")
-    yield _most("attach, one at a time, against `direct`", mine / p50("direct", "attach"), 1.25)
-    yield _most("the same against `fork`", mine / p50("fork", "attach"), 0.35)
-    detach = p50(OURS, "detach") / p50("direct", "detach")
-    yield _most("detach, the driver's share, against `direct`", detach, 0.25)
+    yield from _one_at_a_time({name: each["1"] for name, each in found.items()}, "in haste")
     rates = [found[name]["50"]["cycles_per_s"] for name in (OURS, "null")]
     yield _least("cycles/s at 50 at once, against `null`", rates[0] / rates[1], 0.9)
 
 
-def _paced_budgets(found: dict[str, Any]) -> Iterator[Row]:
-    times = {name: each["calls"]["attach"]["p50"] for name, each in found.items()}
-    what = "attach, one at a time, at dockerd's pace, against"
-    yield _most(f"{what} `direct`", times[OURS] / times["direct"], 1.25)
-    yield _most(f"{what} `fork`", times[OURS] / times["fork"], 0.35)
+def _one_at_a_time(found: dict[str, Any], how: str) -> Iterator[Row]:
+    for call, yardstick, most in (
+        ("attach", "direct", 1.25),
+        ("attach", "fork", 0.35),
+        ("detach", "direct", 0.25),
+    ):
+        share = _p50(found[OURS], call) / _p50(found[yardstick], call)
+        yield _most(f"{call}, one at a time, {how}, against `{yardstick}`", share, most)
+
+
+def _p50(measured: dict[str, Any], call: str) -> float:
+    value: float = measured["calls"][call]["p50"]
+    return value
 
 
 def _start_budgets(found: dict[str, Any]) -> Iterator[Row]:
@@ -203,9 +200,7 @@ def _start_budgets(found: dict[str, Any]) -> Iterator[Row]:
 
 def _growth_budgets(found: dict[str, Any]) -> Iterator[Row]:
     if str(_LEVEL) in found:
-        mine, direct = (
-            found[str(_LEVEL)][name]["calls"]["attach"]["p50"] for name in (OURS, "direct")
-        )
+        mine, direct = (_p50(found[str(_LEVEL)][name], "attach") for name in (OURS, "direct"))
         yield _most(f"attach beside {_LEVEL} endpoints, against `direct`", mine / direct, 1.1)
     first, *_, last = found
     grown = found[last][OURS]["cpu_ms"] / found[first][OURS]["cpu_ms"]
@@ -231,7 +226,7 @@ def drawing(result: dict[str, Any]) -> str:
     panels = [
         (
             "attach, one at a time: ms, less is better",
-            {name: found[name]["1"]["calls"]["attach"]["p50"] for name in _ARMS},
+            {name: _p50(found[name]["1"], "attach") for name in _ARMS},
         ),
         (
             "attach and detach, 50 at once: cycles/s, more is better",

@@ -197,7 +197,7 @@ class Pace:
     before_join_s: float = 0.0
     """From the answer to CreateEndpoint on."""
     between_s: float = 0.0
-    """From one container to the next."""
+    """From a container's start to its end, and from there to the next one."""
 
 
 HASTY = Pace()
@@ -211,6 +211,7 @@ def cycles(network: Network, places: list[Place], count: int, pace: Pace = HASTY
             container = Container(network)
             container.attach(place.sandbox.path, pace.before_join_s)
             container.move_in(place)
+            time.sleep(pace.between_s)
             container.detach(place)
             time.sleep(pace.between_s)
 
