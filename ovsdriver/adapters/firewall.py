@@ -97,6 +97,8 @@ class HostFirewall:
         self._host = HostNetwork()
         self._host_from = self._table_from = -_LOOK_S
         self._applied: FirewallPlan | None = None
+        self._written: tuple[object, ...] | None = None
+        """What the table was made of."""
         self._watched: frozenset[str] = frozenset()
         self._confirmed: Mapping[str, int] = {}
         self._boot_id: str | None = None
@@ -417,16 +419,22 @@ class HostFirewall:
 
     def _write_table(self, plan: FirewallPlan, seen: "_Seen", guard: Guard) -> bool:
         _, table, _ = self._open()
-        objects = self._rendered(plan, seen, guard)
         trusted = self._is_fresh(self._table_from)
+        made_of = (plan, seen.outside, guard, seen.bridges)
+        if trusted and made_of == self._written:
+            return False
+        objects = self._rendered(plan, seen, guard)
+        self._written = None
         if not trusted:
             # Before the look: what changes during it is heard of, and not trusted again.
             self._table_from = time.monotonic()
         try:
-            return table.ensure(objects, trusted=trusted)
+            changed = table.ensure(objects, trusted=trusted)
         except UnavailableError:
             self._table_from = -_LOOK_S
             raise
+        self._written = made_of
+        return changed
 
     def _cut(self, published: tuple[Publication, ...]) -> None:
         _, _, netlink = self._open()

@@ -415,9 +415,12 @@ class Networks:
         if self._mirrors.known(network.segment.bridge):
             await self._mirrors.settle(network.segment.bridge)
         await self._remove_bridge(network)
-        await self._state.forget_network(network.id)
-        if gateway is not None:
-            await self.ensure_firewall()
+        # An ended network has no rules; with the record goes what is left to do.
+        forgetting = self._state.forget_network(network.id)
+        if gateway is None:
+            await forgetting
+        else:
+            await asyncio.gather(forgetting, self.ensure_firewall())
 
     async def _remove_bridge(self, network: Network) -> None:
         """Remove our bridge with its last network; a plan in progress may not count on it."""

@@ -288,7 +288,7 @@ async def test_pairs_are_deleted_in_few_batches(links: KernelLinks) -> None:
 
     assert all(removed)
     await until(lambda: [each["ifname"] for each in described("ip", "-json", "link")] == ["lo"])
-    assert links.flushes < 10
+    assert links.flushes <= len(veths) // 2
 
 
 async def test_closing_deletes_what_is_marked(netns: Sandbox) -> None:
