@@ -126,8 +126,9 @@ class KeptOptions:
         """Return the endpoints that a note is missing of, or may be there for."""
         networks = {kept.place(key)[0] for key in notes}
         standing = self._state.endpoints()
+        ids = {each.id for each in standing}
         for known in (self._containers, self._refused):
-            for gone in known.keys() - {each.id for each in standing}:
+            for gone in known.keys() - ids:
                 del known[gone]
                 self._tidied = False  # its container may be gone as well
         return [
@@ -135,7 +136,7 @@ class KeptOptions:
             for each in standing
             if not each.ended
             and each.sandbox is not None
-            and self._refused.get(each.id) != str(each.options)
+            and not (each.id in self._refused and self._refused[each.id] == str(each.options))
             and self._differs(each, notes, networks)
         ]
 

@@ -53,7 +53,8 @@ class SandboxWatch:
             endpoints: looks, and notes what it sees.
             clock: seconds, of any origin.
             after_s: between a call and the looks for its sake.
-            again_s: between two looks at the same endpoint at most, but for how long they take.
+            again_s: between two looks at the same endpoint at most, but for a tenth of it and for
+                how long they take.
             gather_s: looks that come due one after the other within it are made together.
         """
         self._state = state
@@ -65,7 +66,7 @@ class SandboxWatch:
         self._gather_s = gather_s
         self._due: list[tuple[float, str, bool]] = []
         """When which sandbox is due, and whether it waits while others change."""
-        self._changed = -math.inf
+        self._changed = self._walked = -math.inf
         self._looked: dict[EndpointId, float] = {}
         self._missing: set[EndpointId] = set()
         self._woken = asyncio.Event()
@@ -143,13 +144,19 @@ class SandboxWatch:
         due = {sandbox for at, sandbox, waits in self._due if at <= now and (calm or not waits)}
         self._due = [each for each in self._due if each[0] > now or (each[2] and not calm)]
         soon = {sandbox for _, sandbox, _ in self._due}
+        # Who nobody spoke of is asked for seldom: with thousands that takes longer than all else.
+        again = now - self._walked >= self._again_s / 10
+        if again:
+            self._walked = now
         return [
             each
             for each in self._state.endpoints()
-            if each.sandbox is not None
-            and (
-                each.sandbox in due
-                or (each.sandbox not in soon and now - self._last(each, now) >= self._again_s)
+            if each.sandbox in due
+            or (
+                again
+                and each.sandbox is not None
+                and each.sandbox not in soon
+                and now - self._last(each, now) >= self._again_s
             )
         ]
 

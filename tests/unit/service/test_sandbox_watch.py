@@ -80,8 +80,9 @@ async def test_what_nobody_tells_of_is_looked_at_from_time_to_time(host: Host) -
     await host.run_container()
     assert await looks.at(10) == [FIRST]
     assert await looks.at(309) == []
-    assert await looks.at(310) == [FIRST]
-    assert await looks.at(320) == []
+    assert await looks.at(310) == [], "all are walked over every 30 s"
+    assert await looks.at(339) == [FIRST]
+    assert await looks.at(370) == []
 
 
 async def test_a_process_looks_first_at_what_its_forerunner_did_not_know(host: Host) -> None:
