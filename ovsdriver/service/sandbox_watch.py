@@ -113,7 +113,8 @@ class SandboxWatch:
 
     async def turn(self) -> None:
         """Look at what is due."""
-        await self.look(self._due_now())
+        if due := self._due_now():
+            await self.look(due)
 
     async def look(self, endpoints: Iterable[Endpoint] | None = None) -> None:
         """Look at some endpoints, or at all of them, and note what is seen."""
