@@ -116,12 +116,7 @@ def remove_address(routes: RouteSocket, index: int, address: IPNetwork) -> None:
 
 def all_routes(routes: RouteSocket) -> list[NextHop]:
     """Return the ways of every route, both families, all tables, of the kinds that are known."""
-    return [
-        hop
-        for family in _BITS
-        for message in routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
-        for hop in _read_route(message)
-    ]
+    return [hop for message in _route_messages(routes) for hop in _read_route(message)]
 
 
 def add_route(
@@ -148,11 +143,15 @@ def unicast_routes(routes: RouteSocket) -> list[NextHop]:
     """Return the ways of every unicast route, both families, all tables but local."""
     return [
         hop
-        for family in _BITS
-        for message in routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+        for message in _route_messages(routes)
         if _leads_elsewhere(message)
         for hop in _read_route(message)
     ]
+
+
+def _route_messages(routes: RouteSocket) -> Iterator[bytes]:
+    for family in _BITS:
+        yield from routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
 
 def _leads_elsewhere(message: bytes) -> bool:
