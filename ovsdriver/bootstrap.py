@@ -587,7 +587,8 @@ class _Product:
                 changes=changes,
                 wish=lambda typed: Wish(typed=typed),
             )
-            world.switch.on_change(lambda _: kept_options.poke())
+            endpoints.on_change(kept_options.poke)
+            world.switch.on_change(lambda plugged: None if plugged else kept_options.poke())
             firewall.on_loss(reconciler.poke)
             watch.on_missing(reconciler.poke)
             yield cls(

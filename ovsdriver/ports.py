@@ -455,6 +455,10 @@ class State(Protocol):
         """Return one endpoint."""
         ...
 
+    def endpoints_in(self, sandbox: str) -> Sequence[Endpoint]:
+        """Return the endpoints in one sandbox."""
+        ...
+
     def endpoint_at(self, network: NetworkId, address: IPAddress) -> Endpoint | None:
         """Return the endpoint of ``network`` with that address."""
         ...

@@ -20,7 +20,7 @@ from typing import TypeVar
 from ovsdriver.adapters import chain_readers, nft_rules, rtnetlink
 from ovsdriver.adapters.conntrack import Conntrack
 from ovsdriver.adapters.docker_user import CHAIN, DockerUser, Iptables
-from ovsdriver.adapters.host_network import Sysctls, read_host
+from ovsdriver.adapters.host_network import Sysctls, read_host, read_link
 from ovsdriver.adapters.host_watch import Change, HostWatch
 from ovsdriver.adapters.netlink.address_messages import addresses
 from ovsdriver.adapters.nft import Nft, Table
@@ -94,7 +94,9 @@ class HostFirewall:
         self._plan = FirewallPlan()
         self._asked = 0
         self._done = 0
-        self._host = HostNetwork()
+        self._host: HostNetwork | None = None
+        """None where nobody needed it: without a gateway nothing is forwarded."""
+        self._read_links = rtnetlink.Remembered(read_link)
         self._host_from = self._table_from = -_LOOK_S
         self._applied: FirewallPlan | None = None
         self._written: tuple[object, ...] | None = None
@@ -371,16 +373,18 @@ class HostFirewall:
         _, _, netlink = self._open()
         if self._boot_id is None:
             self._boot_id = self._sysctls.boot_id()
-        look = not self._is_fresh(self._host_from)
+        unread = self._host is None and bool(plan.gateways)
+        look = unread or not self._is_fresh(self._host_from)
         if look:
             # Before the look: what changes during it is heard of, and makes it stale again.
             self._host_from = time.monotonic()
-            self._host = read_host(netlink)
-        outside = outside_bridges(plan, self._host)
+            self._host = read_host(netlink, self._read_links) if plan.gateways else None
+        host = self._host or HostNetwork()
+        outside = outside_bridges(plan, host)
         wanted = forwarding.Wanted(
             plan=plan,
-            outgoing4=outgoing(plan, self._host, family=4, outside=outside),
-            outgoing6=outgoing(plan, self._host, family=6, outside=outside),
+            outgoing4=outgoing(plan, host, family=4, outside=outside),
+            outgoing6=outgoing(plan, host, family=6, outside=outside),
         )
         # A gateway that becomes another device under its name is heard of, which asks for a look.
         known = frozenset(self._applied.gateways) if self._applied is not None else frozenset()
@@ -400,7 +404,7 @@ class HostFirewall:
             wanted=wanted,
             switches=switches,
             outside=outside,
-            bridges=self._host.bridges,
+            bridges=host.bridges,
             gateways=gateways,
         )
 

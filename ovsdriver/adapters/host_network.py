@@ -38,8 +38,14 @@ _PROC = Path("/proc/sys")
 _BOOT_ID = "kernel/random/boot_id"
 
 
-def read_host(netlink: rtnetlink.RouteSocket) -> HostNetwork:
+def read_host(
+    netlink: rtnetlink.RouteSocket, memory: rtnetlink.Remembered[HostLink] | None = None
+) -> HostNetwork:
     """Return links and routes as the kernel has them.
+
+    Args:
+        netlink: a socket in the host's namespace.
+        memory: of an earlier look, by :func:`read_link`.
 
     Raises:
         UnavailableError: the kernel did not answer.
@@ -47,7 +53,8 @@ def read_host(netlink: rtnetlink.RouteSocket) -> HostNetwork:
     body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     body += rtnetlink.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
     try:
-        links = tuple(read_link(message) for message in netlink.dump(_RTM_GETLINK, body))
+        memory = memory or rtnetlink.Remembered(read_link)
+        links = tuple(memory.all(netlink.dump(_RTM_GETLINK, body)))
         names = {link.index: link.name for link in links}
         routes = {
             LinkRoute(link=names[index], family=family, default=default)

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, repeat
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from ovsdriver.adapters.netlink.address_messages import (
     unicast_routes,
 )
 from ovsdriver.adapters.netlink.gateways import Gateways
-from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, all_links, find_link
+from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, find_link, link_messages
 from ovsdriver.adapters.netlink.neighbours import Inquiry
 from ovsdriver.adapters.netlink.probes import Probes
 from ovsdriver.adapters.netlink.reaper import DYING, Reaper
@@ -27,7 +28,7 @@ from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.netlink.taps import ensure_tap
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
 from ovsdriver.adapters.netlink.veths import VethPairs, mark_dying
-from ovsdriver.adapters.rtnetlink import RouteSocket
+from ovsdriver.adapters.rtnetlink import Remembered, RouteSocket
 from ovsdriver.domain.model import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.observed import ObservedLink
 from ovsdriver.errors import UnavailableError
@@ -62,6 +63,7 @@ class KernelLinks:
         self._veths = VethPairs(self._sysctls)
         self._gateways = Gateways(self._sysctls, owner=owner)
         self._probes = Probes(self._sysctls, owner=owner)
+        self._read_links = Remembered(_observed)
         self._tso: dict[str, tuple[bool, float]] = {}
         self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
 
@@ -132,17 +134,19 @@ class KernelLinks:
         """
 
         def read(routes: RouteSocket) -> Mapping[str, ObservedLink]:
-            found = all_links(routes)
-            by_index: dict[int, list[IPNetwork]] = {}
+            found = self._read_links.all(link_messages(routes))
+            held: dict[int, list[IPNetwork]] = {}
             for each in addresses(routes):
-                by_index.setdefault(each.index, []).append(each.address)
-            for link in found:
-                if link.group == DYING:
+                held.setdefault(each.index, []).append(each.address)
+            for link, dying in found:
+                if dying:
                     self._reaper.add(link.name)
             return {
-                link.name: _observed(link, tuple(by_index.get(link.index, ())))
-                for link in found
-                if link.group != DYING
+                link.name: replace(link, addresses=tuple(held[link.index]))
+                if link.index in held
+                else link
+                for link, dying in found
+                if not dying
             }
 
         return await self._netlink("reading links", read)
@@ -306,8 +310,10 @@ def _link_name(index: int) -> str:
         return ""
 
 
-def _observed(link: Link, found: tuple[IPNetwork, ...]) -> ObservedLink:
-    return ObservedLink(
+def _observed(message: bytes) -> tuple[ObservedLink, bool]:
+    """Return a link without its addresses, and whether it is to be deleted."""
+    link = Link.read(message)
+    observed = ObservedLink(
         name=link.name,
         index=link.index,
         kind=link.kind,
@@ -316,10 +322,10 @@ def _observed(link: Link, found: tuple[IPNetwork, ...]) -> ObservedLink:
         up=bool(link.flags & IFF_UP),
         alias=link.alias,
         peer_index=link.lower_index if link.kind == "veth" else None,
-        addresses=found,
         master_index=link.master_index,
         carrier=link.carrier,
     )
+    return observed, link.group == DYING
 
 
 def _eui(mac: bytes) -> EUI:

@@ -25,6 +25,7 @@ class Records:
         self._pools: dict[PoolId, NetworkId] = {}
         self._of_network: dict[NetworkId, dict[EndpointId, Endpoint]] = {}
         self._at_address: dict[_AddressKey, dict[EndpointId, Endpoint]] = {}
+        self._in_sandbox: dict[str, dict[EndpointId, Endpoint]] = {}
 
     def network_of_pool(self, pool: PoolId) -> Network | None:
         """Return the network that ``pool`` is bound to."""
@@ -44,6 +45,10 @@ class Records:
         """
         here = self._at_address.get((network, address.version, int(address)), {})
         return min(here.values(), key=lambda endpoint: endpoint.ended, default=None)
+
+    def endpoints_in(self, sandbox: str) -> Sequence[Endpoint]:
+        """Return the endpoints in one sandbox."""
+        return tuple(self._in_sandbox.get(sandbox, {}).values())
 
     def put_network(self, network: Network) -> None:
         """Add or replace."""
@@ -67,6 +72,8 @@ class Records:
         self._of_network.setdefault(endpoint.network, {})[endpoint.id] = endpoint
         for key in _address_keys(endpoint):
             self._at_address.setdefault(key, {})[endpoint.id] = endpoint
+        if endpoint.sandbox is not None:
+            self._in_sandbox.setdefault(endpoint.sandbox, {})[endpoint.id] = endpoint
 
     def forget_endpoint(self, endpoint: EndpointId) -> None:
         """Drop it and what was noted of its link, if it is there."""
@@ -85,6 +92,8 @@ class Records:
         _drop(self._of_network, old.network, endpoint)
         for key in _address_keys(old):
             _drop(self._at_address, key, endpoint)
+        if old.sandbox is not None:
+            _drop(self._in_sandbox, old.sandbox, endpoint)
 
     def _drop_pools(self, network: NetworkId) -> None:
         old = self.networks.get(network)

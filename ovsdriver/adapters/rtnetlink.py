@@ -13,8 +13,9 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import Generic, TypeVar
 
 # linux/netlink.h
 NLM_F_EXCL = 0x200
@@ -45,6 +46,9 @@ _RECEIVE_BYTES = 1 << 17
 _RECEIVE_S = 5
 """Replies are written before ``send()`` returns, so a wait as long as this means a lost one."""
 _DUMP_TRIES = 4
+
+
+T = TypeVar("T")
 
 
 class NetlinkError(OSError):
@@ -197,6 +201,23 @@ class NetlinkSocket:
     def _reopen(self) -> None:
         self._socket.close()
         self._socket = _open(self._protocol)
+
+
+class Remembered(Generic[T]):
+    """Reads messages of dump after dump; one that came the last time, too, is not read again.
+
+    Reading is most of what a dump of thousands of links costs, and few of them change.
+    """
+
+    def __init__(self, read: Callable[[bytes], T]) -> None:
+        self._read = read
+        self._known: dict[bytes, T] = {}
+
+    def all(self, messages: Iterable[bytes]) -> list[T]:
+        """Return what is said by the messages of one dump."""
+        known = self._known
+        self._known = {m: known[m] if m in known else self._read(m) for m in messages}
+        return list(self._known.values())
 
 
 class RouteSocket(NetlinkSocket):

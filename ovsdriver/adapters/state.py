@@ -82,6 +82,10 @@ class SqliteState:
         """Return one endpoint."""
         return self._records.endpoints.get(endpoint)
 
+    def endpoints_in(self, sandbox: str) -> Sequence[Endpoint]:
+        """Return the endpoints in one sandbox."""
+        return self._records.endpoints_in(sandbox)
+
     def endpoint_at(self, network: NetworkId, address: IPAddress) -> Endpoint | None:
         """Return the endpoint of ``network`` with that address; one that has not ended first."""
         return self._records.endpoint_at(network, address)

@@ -106,8 +106,8 @@ def mirror_tunnel(bridge: str, kind: str, remote: IPAddress) -> str:
 
 
 def mac_text(mac: EUI) -> str:
-    """Return ``02:…`` with colons; netaddr's default dialect prints dashes."""
-    return str(mac.format(mac_unix_expanded))
+    """Return ``02:…`` with colons. Not by netaddr's formats: every comparison writes every MAC."""
+    return int(mac).to_bytes(6).hex(":")
 
 
 def mac_for(address: IPNetwork, segment: Segment) -> EUI:

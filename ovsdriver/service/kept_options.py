@@ -6,7 +6,7 @@ asked while Docker waits for us. So the container has its old options for a mome
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ovsdriver.domain import kept
 from ovsdriver.domain.model import Endpoint, EndpointId, NetworkId
@@ -53,13 +53,19 @@ class KeptOptions:
         self._wish = wish
         self._settle_s = settle_s
         self._poked = asyncio.Event()
+        self._everything = True
+        self._sandboxes: set[str] = set()
         self._containers: dict[EndpointId, str] = {}
         """Ids of containers, as far as they are known."""
         self._refused: dict[EndpointId, str] = {}
         self._tidied = False
 
-    def poke(self) -> None:
-        """Ask for a look soon; cheap, and may be called any number of times."""
+    def poke(self, sandbox: str | None = None) -> None:
+        """Ask for a look soon, at everything or what is in one sandbox; as often as you like."""
+        if sandbox is None:
+            self._everything = True
+        else:
+            self._sandboxes.add(sandbox)
         self._poked.set()
 
     async def run(self) -> None:
@@ -67,11 +73,14 @@ class KeptOptions:
         pause_s = self._settle_s
         while True:
             self._poked.clear()
+            everything, self._everything = self._everything, False
+            sandboxes, self._sandboxes = self._sandboxes, set()
             try:
-                done = await self.look()
+                done = await self.look(None if everything else sandboxes)
             except DriverError as error:
                 log.debug("kept.not-looked", extra={"why": str(error)})
                 done = False
+            self._everything = self._everything or not done
             pause_s = self._settle_s if done else min(pause_s * 2, LONGEST_PAUSE_S)
             try:
                 async with asyncio.timeout(None if done else pause_s):
@@ -92,14 +101,20 @@ class KeptOptions:
             await self._settle(endpoint, kept.key(endpoint.network, container))
         self.poke()
 
-    async def look(self) -> bool:
+    async def look(self, sandboxes: Iterable[str] | None = None) -> bool:
         """Note what was changed, and change what was started; False if Docker must tell more.
 
-        Docker is asked only if something depends on it.
+        Of everything, or of what is in some sandboxes. Docker is asked only if something depends
+        on it.
         """
         await self._forget_gone_networks()
         notes = self._kept()
-        concerned = self._concerned(notes)
+        self._forget_gone_endpoints()
+        if sandboxes is None:
+            standing = self._state.endpoints()
+        else:
+            standing = [each for path in sandboxes for each in self._state.endpoints_in(path)]
+        concerned = self._concerned(standing, notes)
         if not concerned and (self._tidied or not notes):
             self._tidied = True
             return True
@@ -122,15 +137,17 @@ class KeptOptions:
     def _kept(self) -> Mapping[str, str]:
         return {k: v for k, v in self._notes.notes().items() if k.startswith(kept.PREFIX)}
 
-    def _concerned(self, notes: Mapping[str, str]) -> Sequence[Endpoint]:
-        """Return the endpoints that a note is missing of, or may be there for."""
-        networks = {kept.place(key)[0] for key in notes}
-        standing = self._state.endpoints()
-        ids = {each.id for each in standing}
+    def _forget_gone_endpoints(self) -> None:
         for known in (self._containers, self._refused):
-            for gone in known.keys() - ids:
+            for gone in [each for each in known if self._state.endpoint(each) is None]:
                 del known[gone]
                 self._tidied = False  # its container may be gone as well
+
+    def _concerned(
+        self, standing: Iterable[Endpoint], notes: Mapping[str, str]
+    ) -> Sequence[Endpoint]:
+        """Return those that a note is missing of, or may be there for."""
+        networks = {kept.place(key)[0] for key in notes}
         return [
             each
             for each in standing

@@ -38,6 +38,8 @@ DOCKERS = dockerd.Pace(before_join_s=0.003, between_s=0.1)
 """2 to 4 ms before Join in recordings of engines 26 and 29; a ``docker run`` takes 200 and more."""
 SETTLE_S = 15
 """After many starts: what vswitchd and we still have to do, our looks into sandboxes last."""
+QUIET_S = 60
+"""Two looks of our reconciler at everything."""
 LEVELS = (0, 100, 500, 1000, 2000)
 CALLS = (
     *("RequestAddress", "CreateEndpoint", "Join", "EndpointOperInfo"),
@@ -138,8 +140,9 @@ def growth(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
     """The same, one at a time, beside so many endpoints that are plugged in already."""
     found: dict[str, Any] = {}
     with arms(ovs, (OURS, "direct")) as every, ExitStack() as stack:
-        place = Place()
-        stack.callback(place.close)
+        places = [Place() for _ in range(24)]
+        for place in places:
+            stack.callback(place.close)
         networks = {arm.name: arm.docker.network(subnet()) for arm in every}
         mine = next(arm for arm in every if arm.name == OURS)
         standing: list[dockerd.Container] = []
@@ -147,17 +150,38 @@ def growth(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
             say(f"growth: {level} endpoints")
             standing += fill(networks[OURS], _sandboxes(level - len(standing), stack))
             time.sleep(SETTLE_S)
+            processor = {arm.name: _processor(arm, networks[arm.name], places) for arm in every}
             measured = {arm.name: Measured() for arm in every}
             for _ in range(4):
                 for arm in every:
-                    measured[arm.name].measure(arm, networks[arm.name], [place], 8, DOCKERS)
+                    measured[arm.name].measure(arm, networks[arm.name], places[:1], 8, DOCKERS)
             found[str(level)] = {name: one.result() for name, one in measured.items()} | {
-                "resident_mb": resident_mb(mine.pid)
+                "resident_mb": resident_mb(mine.pid),
+                "processor": processor,
             }
         empty(standing)
         for network in networks.values():
             network.delete()
     return found
+
+
+def _processor(arm: Arm, network: dockerd.Network, places: list[Place]) -> dict[str, float]:
+    """Milliseconds of a processor: in a second in which nothing happens, and more in a cycle.
+
+    Each container is in a sandbox of its own, as Docker's are.
+    """
+    began, used = time.perf_counter(), arm.cpu_ms()
+    time.sleep(QUIET_S)
+    idle = (arm.cpu_ms() - used) / (time.perf_counter() - began)
+    began, used = time.perf_counter(), arm.cpu_ms()
+    for place in places:
+        cycles(network, [place], 1, DOCKERS)
+    time.sleep(SETTLE_S)
+    took = time.perf_counter() - began
+    return {
+        "idle_ms_per_s": idle,
+        "cycle_ms": (arm.cpu_ms() - used - idle * took) / len(places),
+    }
 
 
 def _sandboxes(count: int, stack: ExitStack) -> list[str]:

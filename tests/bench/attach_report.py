@@ -124,13 +124,23 @@ def _attach(found: dict[str, Any]) -> None:
 
 def _growth(found: dict[str, Any]) -> None:
     table(
-        ["endpoints", "attach p50 ms", "direct", "detach", "CPU ms", "resident MB"],
+        [
+            "endpoints",
+            "attach p50 ms",
+            "direct",
+            "detach",
+            "CPU ms",
+            "direct",
+            "idle ms/s",
+            "resident MB",
+        ],
         [
             [
                 level,
                 *(f"{_p50(each[name], 'attach'):.1f}" for name in (OURS, "direct")),
                 f"{_p50(each[OURS], 'detach'):.1f}",
-                f"{each[OURS]['cpu_ms']:.1f}",
+                *(f"{each['processor'][name]['cycle_ms']:.1f}" for name in (OURS, "direct")),
+                f"{each['processor'][OURS]['idle_ms_per_s']:.1f}",
                 f"{each['resident_mb']:.0f}",
             ]
             for level, each in found.items()
@@ -203,8 +213,8 @@ def _growth_budgets(found: dict[str, Any]) -> Iterator[Row]:
         mine, direct = (_p50(found[str(_LEVEL)][name], "attach") for name in (OURS, "direct"))
         yield _most(f"attach beside {_LEVEL} endpoints, against `direct`", mine / direct, 1.1)
     first, *_, last = found
-    grown = found[last][OURS]["cpu_ms"] / found[first][OURS]["cpu_ms"]
-    yield _most(f"our CPU in a cycle beside {last} endpoints, against none", grown, 1.2)
+    alone, beside = (found[level]["processor"][OURS]["cycle_ms"] for level in (first, last))
+    yield _most(f"our CPU in a cycle beside {last} endpoints, against none", beside / alone, 1.2)
 
 
 def _most(what: str, value: float, most: float) -> Row:

@@ -114,6 +114,20 @@ async def test_what_was_put_is_read(state: SqliteState):
     assert state.endpoint_at(RED, IPAddress("10.0.0.5")) is None
 
 
+async def test_who_is_in_a_sandbox_is_found(state: SqliteState) -> None:
+    await state.put_network(network(pool="p"))
+    await state.put_endpoint(replace(endpoint(), sandbox="/netns/a"))
+    assert [each.id for each in state.endpoints_in("/netns/a")] == [WEB]
+    await state.put_endpoint(replace(endpoint(), sandbox="/netns/b"))
+    assert state.endpoints_in("/netns/a") == ()
+    assert [each.id for each in state.endpoints_in("/netns/b")] == [WEB]
+    await state.put_endpoint(endpoint())
+    assert state.endpoints_in("/netns/b") == ()
+    await state.put_endpoint(replace(endpoint(), sandbox="/netns/b"))
+    await state.forget_network(BLUE)
+    assert state.endpoints_in("/netns/b") == ()
+
+
 async def test_a_restart_loses_nothing(state: SqliteState, store: Store):
     full_network = Network(
         id=BLUE,

@@ -133,9 +133,13 @@ class Link:
 
 def all_links(routes: RouteSocket, *, most: int | None = None) -> list[Link]:
     """Return every link of the namespace, or the first ones."""
+    return [Link.read(message) for message in link_messages(routes, most=most)]
+
+
+def link_messages(routes: RouteSocket, *, most: int | None = None) -> list[bytes]:
+    """Return the bodies of the messages about every link, or about the first ones."""
     asked = _ifinfo() + u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
-    messages = routes.dump(_RTM_GETLINK, asked, most=most)
-    return [Link.read(message) for message in messages]
+    return routes.dump(_RTM_GETLINK, asked, most=most)
 
 
 def find_link(routes: RouteSocket, name: str) -> Link | None:

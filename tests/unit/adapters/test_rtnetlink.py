@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovsdriver.adapters import rtnetlink
-from ovsdriver.adapters.rtnetlink import NetlinkError
+from ovsdriver.adapters.rtnetlink import NetlinkError, Remembered
 
 ERROR, DONE = 2, 3
 CAPPED, TLVS = 0x100, 0x200
@@ -71,3 +71,18 @@ def test_a_refusal_without_words_has_the_systems_own() -> None:
 
 def test_an_acknowledgement_is_no_refusal() -> None:
     rtnetlink.raise_refusal(refusal(ERROR, 0, CAPPED, REQUEST), ERROR, CAPPED)
+
+
+def test_a_message_that_came_the_last_time_is_not_read_again() -> None:
+    read: list[bytes] = []
+
+    def count(message: bytes) -> int:
+        read.append(message)
+        return len(message)
+
+    memory = Remembered(count)
+    assert memory.all([b"a", b"bb"]) == [1, 2]
+    assert memory.all([b"bb", b"ccc"]) == [2, 3]
+    assert read == [b"a", b"bb", b"ccc"]
+    assert memory.all([b"a"]) == [1]
+    assert read[3:] == [b"a"], "of what is gone nothing is kept"

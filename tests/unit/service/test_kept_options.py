@@ -134,6 +134,24 @@ async def test_docker_is_asked_again_until_it_knows_the_container(lab: Host) -> 
         running.cancel()
 
 
+async def test_a_poke_for_a_sandbox_serves_what_is_in_there(lab: Host) -> None:
+    await change(lab, vlan="7")
+    await stop(lab)
+    running = asyncio.create_task(lab.kept.run())
+    try:
+        async with asyncio.timeout(30):
+            await asyncio.sleep(0.01)  # it has looked at everything
+            await start(lab, SECOND, said={"ovs.trunks": "5"})
+            lab.kept.poke("/netns/of-nobody")
+            await asyncio.sleep(0.01)
+            assert record(lab).vlan is None
+            lab.kept.poke(f"/netns/{SECOND[:4]}")
+            while record(lab).vlan != 7:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
+    finally:
+        running.cancel()
+
+
 async def test_docker_is_not_asked_while_nothing_was_ever_changed(lab: Host) -> None:
     lab.engine.up = False
     assert await lab.kept.look()

@@ -15,7 +15,7 @@ SANDBOX = "/netns/one"
 class Looks:
     """Which endpoints were looked at, by a watch whose clock is turned by hand."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, apart_s: float = 0.5) -> None:
         self.now = 1000.0
         self.looked: list[str] = []
         note = host.endpoints.note
@@ -31,6 +31,7 @@ class Looks:
             clock=lambda: self.now,
             after_s=(1.0, 10.0),
             again_s=300.0,
+            apart_s=apart_s,
             gather_s=0.0,
         )
 
@@ -83,6 +84,20 @@ async def test_what_nobody_tells_of_is_looked_at_from_time_to_time(host: Host) -
     assert await looks.at(310) == [], "all are walked over every 30 s"
     assert await looks.at(339) == [FIRST]
     assert await looks.at(370) == []
+
+
+async def test_of_many_that_nobody_tells_of_a_few_are_looked_at_who_waited_longest_first(
+    host: Host,
+) -> None:
+    looks = Looks(host, apart_s=30.0)
+    await host.create_network()
+    every = [f"{number:02x}" * 32 for number in range(1, 13)]
+    for number, each in enumerate(every):
+        await host.run_container(each, sandbox=f"/netns/{each[:2]}")
+        assert await looks.at(20 * number + 10) == [each]
+    assert await looks.at(900) == every[:8]
+    assert await looks.at(930) == every[8:]
+    assert await looks.at(960) == []
 
 
 async def test_a_process_looks_first_at_what_its_forerunner_did_not_know(host: Host) -> None:
