@@ -69,6 +69,14 @@ def show(result: dict[str, Any]) -> None:
             ["docker run", "p50 ms"],
             [[name, f"{value:.0f}"] for name, value in result["docker"]["p50_ms"].items()],
         )
+        by_driver = result["docker"]["calls_ms"]
+        table(
+            ["calls in a docker run, by the driver's own clock, p50 ms", *by_driver],
+            [
+                [call, *(f"{each[call]:.2f}" for each in by_driver.values())]
+                for call in by_driver[OURS]
+            ],
+        )
     if "traffic" in result:
         table(
             ["TCP, Gbit/s and retransmits in 3 s", "ours", "bridge", "of bridge"],
@@ -166,8 +174,7 @@ def budgets(result: dict[str, Any]) -> Iterator[Row]:
     if "start" in result:
         yield from _start_budgets(result["start"])
     if "docker" in result:
-        share = result["docker"]["share_of_bridge"]
-        yield _most("`docker run` beyond none, of what the bridge adds", share, 0.6)
+        yield from _docker_budgets(result["docker"])
     if "traffic" in result:
         for each in result["traffic"]:
             name = f"TCP between containers, of the bridge's, {_traffic_case(each)}"
@@ -215,6 +222,15 @@ def _growth_budgets(found: dict[str, Any]) -> Iterator[Row]:
     first, *_, last = found
     alone, beside = (found[level]["processor"][OURS]["cycle_ms"] for level in (first, last))
     yield _most(f"our CPU in a cycle beside {last} endpoints, against none", beside / alone, 1.2)
+
+
+def _docker_budgets(found: dict[str, Any]) -> Iterator[Row]:
+    calls = found["calls_ms"]
+    for what, most in (("attach", 1.25), ("detach", 0.25)):
+        ratio = calls[OURS][what] / calls["direct"][what]
+        yield _most(f"{what} in a `docker run`, against `direct`", ratio, most)
+    share = found["share_of_bridge"]
+    yield _most("`docker run` beyond none, of what the bridge adds", share, 0.6)
 
 
 def _most(what: str, value: float, most: float) -> Row:

@@ -1,18 +1,35 @@
 """``docker run``, and TCP between containers, on our networks and on Docker's own bridge."""
 
 import json
+import re
 import subprocess
+import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGKILL
 from statistics import median
 from typing import Any
 
+from tests.bench.arms import OURS
 from tests.bench.measured import say
 from tests.e2e import image
-from tests.e2e.bed import Bed
+from tests.e2e.bed import PLUGIN_DIR, Bed
 from tests.e2e.stage import Container, Network, Stage
+from tests.e2e.world import Program, until
+
+DIRECT = "direct"
+ATTACH = (
+    *(("IpamDriver", "RequestAddress"), ("NetworkDriver", "CreateEndpoint")),
+    ("NetworkDriver", "Join"),
+)
+DETACH = (
+    *(("NetworkDriver", "Leave"), ("NetworkDriver", "DeleteEndpoint")),
+    ("IpamDriver", "ReleaseAddress"),
+)
+_DONE = re.compile(r"request\.done .*?method=(\S+) .*?took_ms=([\d.]+)")
 
 _STREAM_S = 3
 _TSO = "other_config:userspace-tso-enable"
@@ -29,7 +46,8 @@ def run(parts: list[str], *, quick: bool) -> dict[str, Any]:
         bed.docker("network", "create", "bridged")
         bridge = Network(bed, "bridged")
         if "docker" in parts:
-            found["docker"] = _runs(bed, ours, rounds=5 if quick else 30)
+            with _direct(bed) as direct:
+                found["docker"] = _runs(bed, ours, direct, rounds=5 if quick else 30)
         if "traffic" in parts:
             found["traffic"] = [
                 _with_buffer(stage, ours, bridge, tso=tso, raised=raised, rounds=2 if quick else 5)
@@ -40,11 +58,36 @@ def run(parts: list[str], *, quick: bool) -> dict[str, Any]:
     return found
 
 
-def _runs(bed: Bed, ours: Network, *, rounds: int) -> dict[str, Any]:
-    """Containers that end at once, in turns; milliseconds of ``docker run``."""
-    took: dict[str, list[float]] = {"none": [], "bridged": [], ours.name: []}
+@contextmanager
+def _direct(bed: Bed) -> Iterator[Program]:
+    """Start the yardstick ``direct`` and make a network of that name on it."""
+    program = Program(
+        bed,
+        DIRECT,
+        *(sys.executable, "-m", "tests.bench.yardsticks", DIRECT),
+        *(f"{PLUGIN_DIR}/{DIRECT}.sock", "/run/openvswitch/db.sock", "timed"),
+    )
+    program.start()
+    until(lambda: bed.activates(DIRECT), "the yardstick answers")
+    bed.docker(
+        *("network", "create", "--driver", DIRECT, "--ipam-driver", DIRECT),
+        *("--subnet", "10.77.0.0/16", DIRECT),
+    )
+    yield program
+    bed.docker("network", "rm", DIRECT)
+    program.stop(SIGKILL)
+    bed.run("rm", f"{PLUGIN_DIR}/{DIRECT}.sock")
+
+
+def _runs(bed: Bed, ours: Network, direct: Program, *, rounds: int) -> dict[str, Any]:
+    """Containers that end at once, in turns; milliseconds of ``docker run``, and of each call."""
+    took: dict[str, list[float]] = {"none": [], "bridged": [], ours.name: [], DIRECT: []}
+    programs = {OURS: bed.plugin, DIRECT: direct}
+    before: dict[str, int] = {}
     for number in range(rounds + 1):
         say(f"docker run: round {number} of {rounds}")
+        if number == 1:
+            before = {name: len(program.said()) for name, program in programs.items()}
         for network, values in took.items():
             began = time.perf_counter()
             bed.docker("run", "--rm", "--network", network, image.NAME, "true")
@@ -55,7 +98,20 @@ def _runs(bed: Bed, ours: Network, *, rounds: int) -> dict[str, Any]:
     return {
         "p50_ms": middle,
         "share_of_bridge": (middle[ours.name] - none) / (bridged - none),
+        "calls_ms": {
+            name: _calls(program.said()[before[name] :]) for name, program in programs.items()
+        },
     }
+
+
+def _calls(log: str) -> dict[str, float]:
+    """Return the middle of what each call of a container's start and end took, by a log."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for method, took in _DONE.findall(log):
+        found[method].append(float(took))
+    middle = {call: median(found[f"{driver}.{call}"]) for driver, call in (*ATTACH, *DETACH)}
+    sums = {"attach": ATTACH, "detach": DETACH}
+    return middle | {what: sum(middle[call] for _, call in of) for what, of in sums.items()}
 
 
 def _with_buffer(
