@@ -131,6 +131,7 @@ class SandboxWatch:
             for first in range(0, len(every), _AT_ONCE):
                 # what they note shares a commit
                 await asyncio.gather(*map(self._look, every[first : first + _AT_ONCE]))
+            self._missing = {each for each in self._missing if self._stands(each)}
 
     async def _look(self, endpoint: Endpoint) -> None:
         self._looked[endpoint.id] = self._clock()
@@ -187,6 +188,8 @@ class SandboxWatch:
         return max(0.0, min([self._again_s / 10, *(at - now for at in due)]))
 
     def _forget(self) -> None:
-        known = {each.id for each in self._state.endpoints() if each.sandbox is not None}
-        self._looked = {each: at for each, at in self._looked.items() if each in known}
-        self._missing &= known
+        self._looked = {each: at for each, at in self._looked.items() if self._stands(each)}
+
+    def _stands(self, endpoint_id: EndpointId) -> bool:
+        endpoint = self._state.endpoint(endpoint_id)
+        return endpoint is not None and endpoint.sandbox is not None
