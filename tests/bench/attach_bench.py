@@ -241,6 +241,7 @@ def start(ovs: PrivateOvs, *, quick: bool) -> dict[str, Any]:
         standing: list[dockerd.Container] = []
         for level in (0, 100 if quick else 1000):
             standing += fill(network, _sandboxes(level - len(standing), stack))
+            time.sleep(SETTLE_S if level else 0)
             runs = [_start(process, network, place) for _ in range(3)]
             found[str(level)] = {key: median(run[key] for run in runs) for key in runs[0]}
         network.docker = docker_of(process)
