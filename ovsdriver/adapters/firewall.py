@@ -465,7 +465,7 @@ class HostFirewall:
         )
         listed = chain_readers.forward_chains(nft.list_chains(), own_table=self._instance)
         chains = [chain_readers.from_nft(each, _rules_below(nft, each)) for each in listed]
-        return read_host(netlink), gateways, chains
+        return read_host(netlink, self._read_links), gateways, chains
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,18 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ovsdriver.adapters import rtnetlink
+from ovsdriver.adapters.netlink.address_messages import route_messages
+from ovsdriver.adapters.netlink.link_messages import link_messages
 from ovsdriver.domain.firewall import HostLink, HostNetwork, LinkRoute
 from ovsdriver.errors import UnavailableError
 
 # linux/rtnetlink.h, linux/if_link.h
-_RTM_GETLINK = 18
-_RTM_GETROUTE = 26
 _IFLA_IFNAME = 3
 _IFLA_MASTER = 10
 _IFLA_LINKINFO = 18
-_IFLA_EXT_MASK = 29
 _IFLA_INFO_KIND = 1
-_RTEXT_FILTER_SKIP_STATS = 1 << 3
 _RTA_DST = 1
 _RTA_OIF = 4
 _RTA_MULTIPATH = 9
@@ -39,27 +37,23 @@ _BOOT_ID = "kernel/random/boot_id"
 
 
 def read_host(
-    netlink: rtnetlink.RouteSocket, memory: rtnetlink.Remembered[HostLink] | None = None
+    netlink: rtnetlink.RouteSocket, memory: rtnetlink.Remembered[HostLink]
 ) -> HostNetwork:
     """Return links and routes as the kernel has them.
 
     Args:
         netlink: a socket in the host's namespace.
-        memory: of an earlier look, by :func:`read_link`.
+        memory: of earlier looks, by :func:`read_link`.
 
     Raises:
         UnavailableError: the kernel did not answer.
     """
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-    body += rtnetlink.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
     try:
-        memory = memory or rtnetlink.Remembered(read_link)
-        links = tuple(memory.all(netlink.dump(_RTM_GETLINK, body)))
+        links = tuple(memory.all(link_messages(netlink)))
         names = {link.index: link.name for link in links}
         routes = {
             LinkRoute(link=names[index], family=family, default=default)
-            for each in (socket.AF_INET, socket.AF_INET6)
-            for message in netlink.dump(_RTM_GETROUTE, _ROUTE.pack(each, *[0] * 8))
+            for message in route_messages(netlink)
             for index, family, default in read_route(message)
             if index in names
         }

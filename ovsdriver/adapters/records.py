@@ -15,6 +15,8 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork, mac_unix_expanded
 
+from ovsdriver.domain.names import mac_text
+
 T = TypeVar("T")
 
 _Reader = Callable[[Any], Any]
@@ -55,7 +57,7 @@ def _members(record: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Return what json does not know in terms of what it does; it comes back for the inside."""
     if isinstance(value, EUI):
-        return value.format(mac_unix_expanded)
+        return mac_text(value)
     if isinstance(value, IPAddress | IPNetwork):
         return str(value)
     if isinstance(value, Mapping):

@@ -107,7 +107,7 @@ def mirror_tunnel(bridge: str, kind: str, remote: IPAddress) -> str:
 
 def mac_text(mac: EUI) -> str:
     """Return ``02:…`` with colons. Not by netaddr's formats: every comparison writes every MAC."""
-    return int(mac).to_bytes(6).hex(":")
+    return str(mac.packed.hex(":"))
 
 
 def mac_for(address: IPNetwork, segment: Segment) -> EUI:

@@ -153,7 +153,7 @@ class KeptOptions:
             for each in standing
             if not each.ended
             and each.sandbox is not None
-            and not (each.id in self._refused and self._refused[each.id] == str(each.options))
+            and self._refused.get(each.id) != str(each.options)
             and self._differs(each, notes, networks)
         ]
 

@@ -116,7 +116,7 @@ def remove_address(routes: RouteSocket, index: int, address: IPNetwork) -> None:
 
 def all_routes(routes: RouteSocket) -> list[NextHop]:
     """Return the ways of every route, both families, all tables, of the kinds that are known."""
-    return [hop for message in _route_messages(routes) for hop in _read_route(message)]
+    return [hop for message in route_messages(routes) for hop in _read_route(message)]
 
 
 def add_route(
@@ -143,13 +143,14 @@ def unicast_routes(routes: RouteSocket) -> list[NextHop]:
     """Return the ways of every unicast route, both families, all tables but local."""
     return [
         hop
-        for message in _route_messages(routes)
+        for message in route_messages(routes)
         if _leads_elsewhere(message)
         for hop in _read_route(message)
     ]
 
 
-def _route_messages(routes: RouteSocket) -> Iterator[bytes]:
+def route_messages(routes: RouteSocket) -> Iterator[bytes]:
+    """Yield the bodies of the messages about every route, both families, all tables."""
     for family in _BITS:
         yield from routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
