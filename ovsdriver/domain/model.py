@@ -29,6 +29,9 @@ VlanTag = NewType("VlanTag", int)
 Never absent but on trunks, which list theirs: an OVS port with neither carries all VLANs.
 """
 
+HIGHEST_OFPORT = 65279
+"""The highest OpenFlow port number that can be asked for: those above are OpenFlow's own."""
+
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 """The default of fields, through a factory: Python 3.11 takes it for mutable, being unhashable."""
 
@@ -432,7 +435,7 @@ class Port:
     To open it anew would destroy it: nothing may be changed of its port that makes vswitchd do so.
     """
     ofport: int | None = None
-    """OpenFlow port number, 1 to 65279; None: any."""
+    """OpenFlow port number, 1 to :data:`HIGHEST_OFPORT`; None: any."""
     protected: bool = False
     """It does not talk to other protected ports of its bridge."""
     tunnel: Tunnel | None = None

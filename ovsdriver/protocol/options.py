@@ -19,7 +19,15 @@ from typing import Any
 
 from netaddr import IPAddress, IPRange
 
-from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
+from ovsdriver.domain.model import (
+    HIGHEST_OFPORT,
+    BondMode,
+    Datapath,
+    Lacp,
+    Mode,
+    PortKind,
+    VlanMode,
+)
 from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.protocol import bridge_words, mirror_target, shapes, values
@@ -129,7 +137,7 @@ def _vlan_mode(text: str) -> VlanMode:
 
 
 def _ofport(text: str) -> int:
-    return values.integer(text, 1, 65279, "an OpenFlow port number")
+    return values.integer(text, 1, HIGHEST_OFPORT, "an OpenFlow port number")
 
 
 def _userspace(text: str) -> Datapath:

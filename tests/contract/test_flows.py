@@ -77,6 +77,16 @@ async def test_what_was_ensured_is_there_and_does_not_differ(
     assert not await flows.differing("br0", lambda: {PORT: wanted})
 
 
+@pytest.mark.parametrize("number", [1, 16384, 32767, 40000, 65279])
+async def test_ports_of_any_number_have_meters_of_their_own(flows: Flows, number: int) -> None:
+    wanted = PortFlows(flows=RATE.flows | GROUPS.flows, meters=RATE.meters | GROUPS.meters)
+    await flows.ensure("br0", PORT, RATE)
+    assert await flows.ensure("br0", number, wanted)
+    assert not await flows.differing("br0", lambda: {PORT: RATE, number: wanted})
+    assert await flows.ensure("br0", number, PortFlows())
+    assert not await flows.differing("br0", lambda: {PORT: RATE})
+
+
 async def test_one_set_of_flows_takes_the_place_of_another(flows: Flows) -> None:
     await flows.ensure("br0", PORT, GUARD)
     assert set(await flows.differing("br0", lambda: {PORT: RATE})) == {PORT}

@@ -1,5 +1,9 @@
 """Rates: what gets through of a burst, each way, with a limit and without."""
 
+import json
+from functools import partial
+from typing import Any
+
 import pytest
 
 from tests.e2e import ears
@@ -91,6 +95,37 @@ def test_broadcasts_have_a_limit_of_their_own(bed: Bed, stage: Stage) -> None:
     until(lambda: _meters(bed) == [], "no meter is left")
 
 
+def test_rates_hold_whatever_number_a_port_has_and_when_a_lost_interface_is_back(
+    bed: Bed, stage: Stage
+) -> None:
+    network = stage.network("lab", "-o", "ovs.mode=isolated", subnet="10.77.1.0/24")
+    limits = ("ovs.rate=64kbit+64kbit", "ovs.broadcast=20")
+    free = stage.container("free", network)
+    slow, high = (
+        stage.container(name, ",".join(("name=lab", *(f"driver-opt={each}" for each in options))))
+        for name, options in (("slow", limits), ("high", (*limits, "ovs.ofport=40000")))
+    )
+    unlimited = got_through(bed, free, slow, network, size=46)
+
+    def limited(container: Container) -> bool:
+        away = got_through(bed, container, free, network)
+        to_all = got_through(bed, container, free, network, to_all=True, size=46)
+        return 0 < away < unlimited / 2 and 0 < to_all < unlimited / 2
+
+    assert limited(high)
+    for number, container in ((32767, slow), (40000, high)):
+        bed.ip("link", "del", _shown(bed, container)["port"])
+        until(partial(_has_its_link, container), f"{container.name} has its link back")
+        container.reaches(free.address(network), "free")
+        assert _shown(bed, container)["ofport"] == number
+        assert limited(container)
+    bed.restart_plugin()
+    assert limited(slow)
+    assert "nothing to mend" in bed.ovsnet("reconcile", "--dry-run")
+    bed.docker("rm", "--force", "slow", "high", "free")
+    until(lambda: _meters(bed) == [], "no meter is left")
+
+
 def test_a_delay_and_a_loss_are_each_way_or_refused_where_the_kernel_has_no_netem(
     bed: Bed, stage: Stage
 ) -> None:
@@ -120,6 +155,15 @@ def test_a_delay_and_a_loss_are_each_way_or_refused_where_the_kernel_has_no_nete
     near.reaches(address, "far")
     assert "netem" not in bed.run("tc", "qdisc", "show", netns=far.netns)
     assert "netem" not in bed.run("tc", "qdisc", "show")
+
+
+def _has_its_link(container: Container) -> bool:
+    return container.links() == {"eth0"}
+
+
+def _shown(bed: Bed, container: Container) -> dict[str, Any]:
+    (shown,) = json.loads(bed.ovsnet("endpoint", "show", container.name, "--json"))
+    return dict(shown)
 
 
 def _meters(bed: Bed) -> list[str]:

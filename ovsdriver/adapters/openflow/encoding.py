@@ -7,15 +7,16 @@ from netaddr import EUI, IPAddress
 from ovsdriver.adapters.openflow import messages
 from ovsdriver.adapters.openflow.messages import Entry, Field, MeterEntry
 from ovsdriver.domain.flows import Flow, Match, Meter, Stage
+from ovsdriver.domain.model import HIGHEST_OFPORT
 
 REGISTER = 15
 _PRIORITIES = {Stage.GUARD: 0xF020, Stage.BROADCAST: 0xF010, Stage.RATE: 0xF000}
 """Above what people and controllers use; the ranks of a stage are added."""
 
 _FIRST_METER = 0x8000
-LAST_NUMBER = 0x3FFF
-"""OpenFlow port numbers up to this one can have meters: there are two ids for each."""
+"""Any up to 0xffff0000 may be used: a datapath limits how many meters there are, not their ids."""
 _METERS = {Stage.BROADCAST: 0, Stage.RATE: 1}
+"""Two ids for each port."""
 
 _OXM = 0x8000 << 7
 _REGISTER = 1 << 7 | REGISTER
@@ -87,7 +88,7 @@ def meter_ids(number: int) -> frozenset[int]:
 def metered_port(meter_number: int) -> int | None:
     """Return the port that a meter belongs to; None if it is none of ours."""
     port = (meter_number - _FIRST_METER) // 2
-    return port if 0 < port <= LAST_NUMBER else None
+    return port if 0 < port <= HIGHEST_OFPORT else None
 
 
 def _where(stage: Stage, number: int) -> tuple[Field, Field]:

@@ -56,11 +56,6 @@ class OvsFlows:
             UnsupportedError: the bridge or its datapath cannot do it.
             UnavailableError: ovs-vswitchd does not answer.
         """
-        if wanted.meters and number > encoding.LAST_NUMBER:
-            raise UnsupportedError(
-                f"port {number} of bridge {bridge} can have no meter, only ports up to "
-                f"{encoding.LAST_NUMBER} can; leave ovs.ofport out or choose a lower number"
-            )
         async with self._talk(bridge) as talk:
             flows = await self._flows(talk, encoding.cookie(self._owner, number), _ONE)
             meters = await self._meters(talk, needed=bool(wanted.meters or flows))

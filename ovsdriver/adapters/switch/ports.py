@@ -27,14 +27,11 @@ from ovsdriver.adapters.switch.rows import (
 )
 from ovsdriver.domain import names
 from ovsdriver.domain.mirroring import NOBODYS_TAG
-from ovsdriver.domain.model import Port, VlanMode
+from ovsdriver.domain.model import HIGHEST_OFPORT, Port, VlanMode
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 
 DEVICE_KEY = "ovsnet-ifindex"
 """In ``external_ids`` of an Interface: the kernel's index of the device that was plugged in."""
-
-HIGHEST_OFPORT = 65279
-"""What the schema allows in ``ofport_request``; the numbers above are OpenFlow's own."""
 
 _HIGHEST_REPLUG = 0x7FFF
 """Where OpenFlow port numbers for replugging are taken from, downwards: vswitchd counts upwards."""
