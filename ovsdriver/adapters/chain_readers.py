@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ovsdriver.adapters.docker_user import ACCEPT, CHAIN, Listing
+from ovsdriver.adapters.docker_user import ACCEPT, FORWARD, Listing, behind
 from ovsdriver.adapters.nft_rules import Object
 from ovsdriver.domain.foreign_chains import Condition, ForeignChain, Rule, Subject, Verdict
 
@@ -28,7 +28,6 @@ _IPTABLES_VERDICTS = {
     "NFQUEUE": Verdict.UNKNOWN,
     "QUEUE": Verdict.UNKNOWN,
 }
-_IPTABLES_CHAIN = "FORWARD"
 
 
 def forward_chains(chains: Iterable[Object], *, own_table: str) -> list[Object]:
@@ -94,8 +93,8 @@ def from_iptables(program: str, listing: Listing, *, assume_ours: bool) -> Forei
     Args:
         program: ``iptables`` or ``ip6tables``.
         listing: of the whole filter table.
-        assume_ours: read DOCKER-USER as if our accept stood in it, as it will with the first
-            network that needs it.
+        assume_ours: read FORWARD as if our accept stood behind DOCKER-USER, as it will with the
+            first network that needs it.
     """
     chains: dict[str, list[Rule]] = {}
     policy = "accept"
@@ -103,7 +102,7 @@ def from_iptables(program: str, listing: Listing, *, assume_ours: bool) -> Forei
         match line:
             case ("-P", name, target):
                 chains.setdefault(name, [])
-                if name == _IPTABLES_CHAIN:
+                if name == FORWARD:
                     policy = target.lower()
             case ("-N", name):
                 chains.setdefault(name, [])
@@ -112,13 +111,15 @@ def from_iptables(program: str, listing: Listing, *, assume_ours: bool) -> Forei
     for line in listing.lines:
         if line[:1] == ("-A",):
             chains.setdefault(line[1], []).append(_iptables_rule(line[2:], chains))
-    if assume_ours and CHAIN in chains:
-        chains[CHAIN].insert(0, _iptables_rule(ACCEPT, chains))
+    forward = [line[2:] for line in listing.lines if line[:2] == ("-A", FORWARD)]
+    place = behind(forward) if assume_ours else None
+    if place is not None:
+        chains[FORWARD].insert(place, _iptables_rule(ACCEPT, chains))
     return ForeignChain(
         program=program,
         family="ip" if program == "iptables" else "ip6",
         table="filter",
-        name=_IPTABLES_CHAIN,
+        name=FORWARD,
         policy=policy,
         chains=chains,
     )

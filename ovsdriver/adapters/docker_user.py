@@ -1,9 +1,14 @@
-"""Our accept in DOCKER-USER, the chain that Docker leaves to others, of iptables and ip6tables.
+"""Our accept behind DOCKER-USER, the chain that Docker leaves to others, in iptables' FORWARD.
 
 Docker's FORWARD chain has the policy DROP where dockerd switched forwarding on itself. It asks
-DOCKER-USER first, never removes rules from it, and has it in both families (moby,
-daemon/libnetwork/firewall_linux.go; not with its nftables backend). What our table accepted
-carries a mark; a rule in DOCKER-USER accepts what carries it, and nothing else changes.
+DOCKER-USER first, and has it in both families (moby, daemon/libnetwork/firewall_linux.go; not with
+its nftables backend). What our table accepted carries a mark; a rule behind the jump to DOCKER-USER
+accepts what carries it, and nothing else changes. So what an administrator drops there is dropped
+for us too, whenever he says so; and what comes back from there, however it does, is accepted.
+
+It stands behind Docker's isolation of its own networks too, which drops only what touches those.
+Anywhere behind both, and not right behind: dockerd puts its jumps at the head again now and then,
+and what stands in between by then was put before them by an administrator, and binds us as well.
 
 Only the program ``iptables`` knows which of the two kinds of iptables this host uses, and keeps
 their locks. It is forked, never where a request waits.
@@ -17,9 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ovsdriver.domain.firewall import ACCEPT_MARK
+from ovsdriver.domain.foreign_chains import DOCKER_USER
 from ovsdriver.errors import UnavailableError
 
-CHAIN = "DOCKER-USER"
+FORWARD = "FORWARD"
 
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 
@@ -27,17 +33,25 @@ _MARK = f"{ACCEPT_MARK:#x}/{ACCEPT_MARK:#x}"
 ACCEPT = ("-m", "mark", "--mark", _MARK, "-j", "ACCEPT")
 """What to add to a chain of iptables to let through what our table accepted."""
 
+_ISOLATION = ("DOCKER-ISOLATION-STAGE-1", "DOCKER-FORWARD")
+"""Where Docker keeps its networks apart: before engine 28, and since."""
+
+_TRIES = 3
+
 _LOCK_S = 5
 _TIMEOUT_S = 15.0
 _SEARCH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 """A daemon's PATH may lack the sbin folders."""
 
 
+Words = tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """A chain of iptables, or a whole table, as ``-S`` prints it: one line a rule."""
 
-    lines: tuple[tuple[str, ...], ...]
+    lines: tuple[Words, ...]
 
 
 class Iptables:
@@ -96,7 +110,7 @@ class Iptables:
 
 
 class DockerUser:
-    """Keeps one rule at the head of DOCKER-USER, in each family that has the chain."""
+    """Keeps one rule behind DOCKER-USER, in each family that has the chain."""
 
     def __init__(self, *, instance: str, tables: Sequence[Iptables]) -> None:
         """Describe it.
@@ -125,34 +139,70 @@ class DockerUser:
         return any([await self._remove(table) for table in self._tables])
 
     async def _ensure(self, table: Iptables) -> bool:
-        rules = await self._rules(table)
-        if rules is None or self._in_place(rules):
-            return False
-        await self._delete(table, rules)
-        return await table.change("-I", CHAIN, *self._rule())
+        changed = False
+        # The place is a number, and others may change the chain before it is used.
+        for _ in range(_TRIES):
+            user = await _rules(table, DOCKER_USER)
+            if user is None:
+                break
+            steps = placing(await _rules(table, FORWARD) or (), user, comment=self._comment)
+            if not steps:
+                break
+            changed |= any([await table.change(*step) for step in steps])
+        return changed
 
     async def _remove(self, table: Iptables) -> bool:
-        rules = await self._rules(table)
-        return bool(rules) and await self._delete(table, rules or [])
+        found = [
+            ("-D", chain, *rule)
+            for chain in (FORWARD, DOCKER_USER)
+            for rule in await _rules(table, chain) or ()
+            if self._comment in rule
+        ]
+        return any([await table.change(*step) for step in found])
 
-    async def _delete(self, table: Iptables, rules: Sequence[tuple[str, ...]]) -> bool:
-        found = [rule for rule in rules if self._comment in rule]
-        # The rule as it is listed, word for word: another version may have written it.
-        return any([await table.change("-D", CHAIN, *rule) for rule in found])
 
-    async def _rules(self, table: Iptables) -> list[tuple[str, ...]] | None:
-        listing = await table.listing(CHAIN)
-        if listing is None:
-            return None
-        return [line[2:] for line in listing.lines if line[:2] == ("-A", CHAIN)]
+def placing(forward: Sequence[Words], user: Sequence[Words], *, comment: str) -> Sequence[Words]:
+    """Return the commands that leave one accept of ours where it belongs. Pure.
 
-    def _in_place(self, rules: Sequence[tuple[str, ...]]) -> bool:
-        """Whether our rule is there once, before all rules but those of other instances."""
-        ours = [position for position, rule in enumerate(rules) if self._comment in rule]
-        if len(ours) != 1 or rules[ours[0]] != self._rule():
-            return False
-        # Two instances that both insist on the first place would never rest.
-        return all(rule[:4] == ACCEPT[:4] for rule in rules[: ours[0]])
+    At no moment between them is there none, if there was one.
 
-    def _rule(self) -> tuple[str, ...]:
-        return (*ACCEPT[:4], "-m", "comment", "--comment", self._comment, *ACCEPT[4:])
+    Args:
+        forward: the rules of FORWARD; without a jump to DOCKER-USER nothing is done until dockerd
+            has put it back.
+        user: the rules of DOCKER-USER, at whose head earlier versions had theirs.
+        comment: by which rules are known as ours.
+    """
+    place = behind(forward)
+    if place is None:
+        return ()
+    wanted = (*ACCEPT[:4], "-m", "comment", "--comment", comment, *ACCEPT[4:])
+    steps: list[Words] = []
+    surplus = [rule for rule in forward if comment in rule]
+    if wanted in forward[place:]:
+        surplus.remove(wanted)
+    else:
+        steps.append(("-I", FORWARD, str(place + 1), *wanted))
+    # Deleted by their words, as other versions may have written others. Of equal rules the first
+    # is, so the last one stays, which stands where it belongs.
+    steps += [("-D", FORWARD, *rule) for rule in surplus]
+    return [*steps, *(("-D", DOCKER_USER, *rule) for rule in user if comment in rule)]
+
+
+def behind(forward: Sequence[Words]) -> int | None:
+    """Return the first position for our accept; None if FORWARD does not ask DOCKER-USER."""
+    if _jump(DOCKER_USER) not in forward:
+        return None
+    jumps = (_jump(name) for name in (DOCKER_USER, *_ISOLATION))
+    return 1 + max(forward.index(jump) for jump in jumps if jump in forward)
+
+
+def _jump(chain: str) -> Words:
+    return ("-j", chain)
+
+
+async def _rules(table: Iptables, chain: str) -> list[Words] | None:
+    """Return the rules of a chain, without ``-A`` and its name; None if there is none such."""
+    listing = await table.listing(chain)
+    if listing is None:
+        return None
+    return [line[2:] for line in listing.lines if line[:2] == ("-A", chain)]

@@ -1,4 +1,4 @@
-"""``ovsdriver.ports.Firewall``: our nftables table, the accepts in DOCKER-USER, and forwarding.
+"""``ovsdriver.ports.Firewall``: our nftables table, the accepts behind DOCKER-USER, and forwarding.
 
 What blocks (libnftables, netlink, ``/proc/sys``) is done by one worker thread, so it also happens
 in the order in which it was asked for. What forks (iptables) is done by ``run``, in the
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from ovsdriver.adapters import chain_readers, nft_rules, rtnetlink
 from ovsdriver.adapters.conntrack import Conntrack
-from ovsdriver.adapters.docker_user import CHAIN, DockerUser, Iptables
+from ovsdriver.adapters.docker_user import FORWARD, DockerUser, Iptables
 from ovsdriver.adapters.host_network import Sysctls, read_host, read_link
 from ovsdriver.adapters.host_watch import Change, HostWatch
 from ovsdriver.adapters.netlink.address_messages import addresses
@@ -188,8 +188,7 @@ class HostFirewall:
     def on_loss(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` on the loop, soon after others changed what we depend on.
 
-        That is our table, DOCKER-USER, routes, and forwarding switches; heard of while ``run``
-        runs.
+        That is our table, routes, and forwarding switches; heard of while ``run`` runs.
         """
         self._callbacks.append(callback)
 
@@ -213,14 +212,14 @@ class HostFirewall:
         return [text for chain in found if (text := finding(chain, packets))]
 
     async def run(self) -> None:
-        """Watch for changes by others and keep our accepts in DOCKER-USER, until cancelled.
+        """Watch for changes by others and keep our accepts behind DOCKER-USER, until cancelled.
 
         Raises:
             UnavailableError: the kernel's notifications cannot be had.
         """
         watch = HostWatch(
             table=self._instance,
-            chains=(CHAIN,),
+            chains=(FORWARD,),
             own_thread=lambda: self._thread_id,
             links=lambda: self._watched,
             known=lambda: self._confirmed,
@@ -300,7 +299,7 @@ class HostFirewall:
             )
 
     def _ask_for_accepts(self, *, wanted: bool) -> None:
-        """Have ``run`` look at DOCKER-USER, if that is due."""
+        """Have ``run`` look for our accepts behind DOCKER-USER, if that is due."""
         now = time.monotonic()
         if wanted is not self._accepts or now - self._accepts_from >= _LOOK_S:
             self._accepts, self._accepts_from = wanted, now
@@ -329,7 +328,7 @@ class HostFirewall:
             self._table_from = -_LOOK_S
         if Change.CHAINS in change:
             self._upkeep.set()
-        if self._heard is None:
+        if self._heard is None and change & ~Change.CHAINS:
             self._heard = asyncio.get_running_loop().call_later(_SETTLE_S, self._tell)
 
     def _tell(self) -> None:

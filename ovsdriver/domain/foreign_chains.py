@@ -11,6 +11,9 @@ from enum import Enum
 
 from ovsdriver.domain.firewall import ACCEPT_MARK
 
+DOCKER_USER = "DOCKER-USER"
+"""The chain that Docker leaves to administrators: what they drop there is meant."""
+
 _DEPTH = 16
 """The kernel refuses to nest chains deeper (NFT_JUMP_STACK_SIZE)."""
 
@@ -106,32 +109,49 @@ def crossing(*, family: int, gateway: str, outgoing: str) -> tuple[Packet, Packe
     )
 
 
-def drops(chain: ForeignChain, packet: Packet) -> str:
-    """Return why ``chain`` certainly drops ``packet``, in a few words; empty if it may not."""
-    verdict, why = _walk(chain, chain.name, packet, depth=0)
+def drops(chain: ForeignChain, packet: Packet) -> Sequence[str]:
+    """Return where ``chain`` certainly drops ``packet``; empty if it may not.
+
+    That is the names of the chains that lead there, the last of which drops; its policy has no
+    name.
+    """
+    verdict, path = _walk(chain, chain.name, packet, depth=0)
     if verdict in (Verdict.RETURN, Verdict.NONE):
-        return f"its policy is {chain.policy}" if chain.policy == "drop" else ""
-    return why if verdict is Verdict.DROP else ""
+        return (chain.name, "") if chain.policy == "drop" else ()
+    return path if verdict is Verdict.DROP else ()
 
 
 def finding(chain: ForeignChain, packets: Iterable[Packet]) -> str:
     """Return a sentence if ``chain`` drops one of ``packets``, and what to type; else nothing."""
     for packet in packets:
-        why = drops(chain, packet) if packet.family in chain.families else ""
-        if why:
+        path = drops(chain, packet) if packet.family in chain.families else ()
+        if path:
             what = (
                 "what containers of nat networks send out"
                 if packet.state == "new"
                 else "the answers to containers of nat networks"
             )
-            return f"{_title(chain)} drops {what} over IPv{packet.family} ({why}); {_cure(chain)}"
+            meant = DOCKER_USER in path
+            title = _title(chain, DOCKER_USER if meant else chain.name)
+            cure = _exemption(chain) if meant else _cure(chain)
+            return f"{title} drops {what} over IPv{packet.family} ({_why(path)}); {cure}"
     return ""
 
 
-def _title(chain: ForeignChain) -> str:
+def _why(path: Sequence[str]) -> str:
+    return "its policy is drop" if not path[-1] else f"a rule of chain {path[-1]}"
+
+
+def _title(chain: ForeignChain, name: str) -> str:
     if chain.program == "nft":
-        return f"nftables chain {chain.family} {chain.table} {chain.name}"
-    return f"{chain.program} chain {chain.name}"
+        return f"nftables chain {chain.family} {chain.table} {name}"
+    return f"{chain.program} chain {name}"
+
+
+def _exemption(chain: ForeignChain) -> str:
+    """Say what to type where an administrator's own drop may not be meant for us."""
+    typed = _insert(chain, DOCKER_USER)
+    return f"ovsnet keeps to it; to except its networks, type: {typed}"
 
 
 def _cure(chain: ForeignChain) -> str:
@@ -139,10 +159,9 @@ def _cure(chain: ForeignChain) -> str:
         # Its zones are the only way in: what others add to its table is lost, or not let in at all.
         return "type: ovsnet firewalld"
     if chain.program == "nft":
-        where = " ".join(map(shlex.quote, (chain.family, chain.table, chain.name)))
         return (
-            f"type: nft insert rule {where} 'meta mark & {ACCEPT_MARK:#x} == {ACCEPT_MARK:#x} "
-            "accept', and put it into the file that this host loads its rules from"
+            f"type: {_insert(chain, chain.name)}, and put it into the file that this host loads "
+            "its rules from"
         )
     for ufw, file in (
         ("ufw-before-forward", "before.rules"),
@@ -153,30 +172,41 @@ def _cure(chain: ForeignChain) -> str:
                 f"put the line '-A {ufw} {_MARK_RULE}' before COMMIT of *filter in "
                 f"/etc/ufw/{file} and type: ufw reload"
             )
-    return (
-        f"type: {chain.program} -I {chain.name} {_MARK_RULE}, and save it the way this host saves "
-        "its rules"
-    )
+    command = _insert(chain, chain.name)
+    if any(rule.target == DOCKER_USER for rule in chain.chains.get(chain.name, ())):
+        # Before the accept, or what administrators drop there would bind us no more.
+        command = f"{command} && {chain.program} -I {chain.name} -j {DOCKER_USER}"
+    return f"type: {command}, and save it the way this host saves its rules"
 
 
-def _walk(chain: ForeignChain, name: str, packet: Packet, *, depth: int) -> tuple[Verdict, str]:
+def _insert(chain: ForeignChain, name: str) -> str:
+    """Return the command that has a chain accept what our table accepted, before all else."""
+    if chain.program == "nft":
+        where = " ".join(map(shlex.quote, (chain.family, chain.table, name)))
+        return f"nft insert rule {where} 'meta mark & {ACCEPT_MARK:#x} == {ACCEPT_MARK:#x} accept'"
+    return f"{chain.program} -I {name} {_MARK_RULE}"
+
+
+def _walk(
+    chain: ForeignChain, name: str, packet: Packet, *, depth: int
+) -> tuple[Verdict, Sequence[str]]:
     if depth > _DEPTH:
-        return Verdict.UNKNOWN, ""
+        return Verdict.UNKNOWN, ()
     for rule in chain.chains.get(name, ()):
         holds = _all_hold(rule.conditions, packet)
         if holds is False or rule.verdict is Verdict.NONE:
             continue
         verdict: Verdict = rule.verdict
-        why = f"a rule of chain {name}"
+        path: Sequence[str] = ()
         if verdict in (Verdict.JUMP, Verdict.GOTO):
-            verdict, why = _walk(chain, rule.target, packet, depth=depth + 1)
+            verdict, path = _walk(chain, rule.target, packet, depth=depth + 1)
             if verdict is Verdict.RETURN and rule.verdict is Verdict.JUMP:
                 continue
         if holds is None and verdict in (Verdict.DROP, Verdict.RETURN):
             # Perhaps; perhaps not.
             continue
-        return verdict, why
-    return Verdict.RETURN, ""
+        return verdict, (name, *path)
+    return Verdict.RETURN, ()
 
 
 def _all_hold(conditions: Iterable[Condition], packet: Packet) -> bool | None:

@@ -124,6 +124,19 @@ def test_networks_work_beside_the_nftables_of_docker(make_bed: Callable[..., Bed
         hears(c, f"ann {one.gateway(family)}", "tcp", wan, 8080)
     apart((a, one), (b, two))
     apart((a, one), (c, dockers))
+    # without DOCKER-USER, an administrator's rules are in a chain of his own, wherever in the order
+    bed.nft("add", "table", "inet", "mine")
+    for priority in ("-150", "10"):
+        hook = f"{{ type filter hook forward priority {priority}; }}"
+        bed.nft("add", "chain", "inet", "mine", "forward", hook)
+        for header, there in (("ip", OUTSIDE4), ("ip6", OUTSIDE6)):
+            bed.nft("add", "rule", "inet", "mine", "forward", header, "saddr", there, "drop")
+        for wan in (WAN4, WAN6):
+            assert not outside.hears("tcp", wan, 8080)
+            assert not outside.hears("tcp", wan, 8090)
+        bed.nft("delete", "chain", "inet", "mine", "forward")
+    bed.nft("delete", "table", "inet", "mine")
+    get_out(a, b, c)
     # a policy below Docker's maps drops what no map knows
     bed.nft("chain", "ip", "docker-bridges", "filter-FORWARD", "{", "policy", "drop;", "}")
     assert not a.asks(OUTSIDE4, OUTSIDE_PORT)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.netns
 
 FAMILIES = (4, 6)
 IPTABLES = ("iptables", "ip6tables")
+MARK = f"-m mark --mark {ACCEPT_MARK:#x}/{ACCEPT_MARK:#x}"
 TABLE = "ovsnet"
 
 
@@ -85,14 +87,22 @@ async def becomes(condition: object, *, wanted: object = True) -> None:
             await asyncio.sleep(0.05)
 
 
-def docker_user(program: str) -> list[str]:
-    """Rules of DOCKER-USER as listed."""
-    listed = run(program, "-S", "DOCKER-USER", check=False)
-    return [line for line in listed.splitlines() if line.startswith("-A")]
+def forward(program: str) -> list[str]:
+    """Rules of FORWARD as listed, without their beginning; our accepts by their comment alone."""
+    listed = run(program, "-S", "FORWARD", check=False)
+    rules = [line.removeprefix("-A FORWARD ") for line in listed.splitlines()]
+    assert all(MARK in rule for rule in rules if "accepted by" in rule)
+    return [OURS.sub(r"\1 accepts", rule) for rule in rules if not rule.startswith("-P")]
 
 
-def accepts(rules: list[str]) -> bool:
-    return bool(rules) and f"--mark {ACCEPT_MARK:#x}/{ACCEPT_MARK:#x}" in rules[0]
+OURS = re.compile('.*"(.*): accepted by its nftables table".*')
+DOCKERS = ["-j DOCKER-USER", "-j DOCKER-ISOLATION-STAGE-1"]
+STANDING = [*DOCKERS, "ovsnet accepts"]
+
+
+def stands(program: str) -> bool:
+    """Whether our accept is in FORWARD and Docker's jumps before it."""
+    return forward(program) == STANDING
 
 
 # who reaches whom
@@ -427,12 +437,12 @@ async def test_after_remove_nothing_of_ours_stands(
     host.uplink()
     one = host.network(1)
     for program in IPTABLES:
-        run(program, "-N", "DOCKER-USER")
+        foreign_drop(program)
     before = ruleset()
     async with running(firewall):
         await firewall.ensure(plan(one))
         for program in IPTABLES:
-            await becomes(lambda p=program: accepts(docker_user(p)))
+            await becomes(lambda p=program: stands(p))
         await firewall.remove()
     assert [strip(each) for each in ruleset()] == [strip(each) for each in before]
 
@@ -443,9 +453,17 @@ async def test_after_remove_nothing_of_ours_stands(
 def foreign_drop(program: str) -> None:
     """What dockerd leaves at the forward hook, without its own networks."""
     run(program, "-P", "FORWARD", "DROP")
-    run(program, "-N", "DOCKER-USER")
-    run(program, "-A", "FORWARD", "-j", "DOCKER-USER")
-    run(program, "-A", "DOCKER-USER", "-j", "RETURN")
+    for chain in ("DOCKER-ISOLATION-STAGE-1", "DOCKER-USER"):
+        run(program, "-N", chain)
+        run(program, "-A", chain, "-j", "RETURN")
+        run(program, "-I", "FORWARD", "-j", chain)
+
+
+def arrange_again(program: str) -> None:
+    """What dockerd does to FORWARD when it makes a network, and when it starts."""
+    for chain in ("DOCKER-ISOLATION-STAGE-1", "DOCKER-USER"):
+        run(program, "-D", "FORWARD", "-j", chain)
+        run(program, "-I", "FORWARD", "-j", chain)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -457,33 +475,105 @@ async def test_what_we_accept_passes_a_forward_chain_of_docker_that_drops(
     foreign_drop(program)
     async with running(firewall):
         await firewall.ensure(plan(one, two))
-        await becomes(lambda: accepts(docker_user(program)))
+        await becomes(lambda: stands(program))
         assert one.reaches(outside, family)
         assert one.is_cut_off_from(two, family)
         assert one.is_cut_off_from(docker, family)
         await firewall.ensure(FirewallPlan())
-        await becomes(lambda: docker_user(program), wanted=["-A DOCKER-USER -j RETURN"])
+        await becomes(lambda: forward(program), wanted=DOCKERS)
 
 
 @pytest.mark.parametrize(
     "harm",
     [
-        pytest.param(("-F", "DOCKER-USER"), id="flushed"),
-        pytest.param(("-D", "DOCKER-USER", "1"), id="deleted"),
-        pytest.param(("-I", "DOCKER-USER", "-s", "10.0.0.0/8", "-j", "DROP"), id="not-first"),
+        pytest.param([("-D", "FORWARD", "3")], id="deleted"),
+        pytest.param(
+            [("-F", "FORWARD"), *(("-I", "FORWARD", *jump.split()) for jump in DOCKERS[::-1])],
+            id="flushed",
+        ),
+        pytest.param(
+            [("-D", "FORWARD", "3"), ("-I", "FORWARD", *MARK.split(), "-m", "comment",
+              "--comment", "ovsnet: accepted by its nftables table", "-j", "ACCEPT")],
+            id="before-docker-user",
+        ),
+        pytest.param(
+            [("-I", chain, "-m", "comment", "--comment", "ovsnet: accepted by its nftables table",
+              *MARK.split(), "-j", "ACCEPT") for chain in ("DOCKER-USER", "FORWARD")],
+            id="an-earlier-versions",
+        ),
     ],
-)
-async def test_our_accept_in_docker_user_is_put_back_at_its_head(
-    host: RoutedHost, firewall: HostFirewall, harm: tuple[str, ...]
+)  # fmt: skip
+async def test_our_accept_is_put_back_behind_docker_user(
+    host: RoutedHost, firewall: HostFirewall, harm: list[tuple[str, ...]]
 ) -> None:
     one = host.network(1)
     foreign_drop("iptables")
     async with running(firewall):
         await firewall.ensure(plan(one))
-        await becomes(lambda: accepts(docker_user("iptables")))
-        run("iptables", *harm)
-        await becomes(lambda: accepts(docker_user("iptables")))
-        assert sum("ovsnet" in rule for rule in docker_user("iptables")) == 1
+        await becomes(lambda: stands("iptables"))
+        for each in harm:
+            run("iptables", *each)
+        await becomes(lambda: stands("iptables"))
+        await becomes(lambda: "ovsnet" in run("iptables", "-S", "DOCKER-USER"), wanted=False)
+
+
+async def test_dockers_own_new_order_leaves_our_accept_where_it_is(
+    host: RoutedHost, firewall: HostFirewall
+) -> None:
+    outside, one = host.uplink(), host.network(1)
+    foreign_drop("iptables")
+    async with running(firewall):
+        await firewall.ensure(plan(one))
+        await becomes(lambda: stands("iptables"))
+        run("iptables", "-I", "FORWARD", "-s", "203.0.113.1", "-j", "DROP")
+        arrange_again("iptables")
+        expected = [*DOCKERS, "-s 203.0.113.1/32 -j DROP", "ovsnet accepts"]
+        await becomes(lambda: forward("iptables"), wanted=expected)
+        await asyncio.sleep(0.5)
+        assert forward("iptables") == expected, "an administrator's own place is kept to"
+        assert one.reaches(outside)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_what_an_administrator_drops_in_docker_user_is_dropped(
+    host: RoutedHost, firewall: HostFirewall, family: int, when: str
+) -> None:
+    outside, one, two = host.uplink(), host.network(1), host.network(2)
+    program = IPTABLES[family // 2 - 2]
+    foreign_drop(program)
+    rule = ("DOCKER-USER", "-s", str(one.addresses[family].ip), "-j", "DROP")
+    async with running(firewall):
+        if when == "before":
+            run(program, "-I", *rule)
+        await firewall.ensure(plan(one, two))
+        await becomes(lambda: stands(program))
+        assert one.reaches(outside, family) is (when == "after")
+        assert two.reaches(outside, family)
+        if when == "after":
+            run(program, "-I", *rule)
+        assert one.is_cut_off_from(outside, family), "at once"
+        await firewall.ensure(plan(one, two))
+        arrange_again(program)
+        assert one.is_cut_off_from(outside, family)
+        assert two.reaches(outside, family)
+
+
+async def test_what_comes_back_from_docker_user_is_accepted_however_it_does(
+    host: RoutedHost, firewall: HostFirewall
+) -> None:
+    outside, one, two = host.uplink(), host.network(1), host.network(2)
+    foreign_drop("iptables")
+    async with running(firewall):
+        await firewall.ensure(plan(one, two))
+        await becomes(lambda: stands("iptables"))
+        run("iptables", "-F", "DOCKER-USER")
+        established = ("-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT")
+        run("iptables", "-A", "DOCKER-USER", *established)
+        run("iptables", "-A", "DOCKER-USER", "-s", str(one.addresses[4].ip), "-j", "RETURN")
+        run("iptables", "-A", "DOCKER-USER", "-j", "DROP")
+        assert one.reaches(outside)
+        assert two.is_cut_off_from(outside)
 
 
 async def test_a_dockerd_that_starts_later_gets_our_accept_too(
@@ -494,7 +584,7 @@ async def test_a_dockerd_that_starts_later_gets_our_accept_too(
         await firewall.ensure(plan(one))
         assert one.reaches(outside)
         foreign_drop("iptables")
-        await becomes(lambda: accepts(docker_user("iptables")))
+        await becomes(lambda: stands("iptables"))
         assert one.reaches(outside)
 
 
@@ -505,7 +595,7 @@ async def test_a_restart_does_not_take_our_accept_away_for_a_moment(
     foreign_drop("iptables")
     async with running(firewall):
         await firewall.ensure(plan(one))
-        await becomes(lambda: accepts(docker_user("iptables")))
+        await becomes(lambda: stands("iptables"))
     before = ruleset()
     async with a_firewall() as again, running(again):
         await asyncio.sleep(0.3)
@@ -521,12 +611,12 @@ async def test_an_accept_that_nobody_needs_any_more_does_not_outlive_the_process
     async with a_firewall() as firewall:
         async with running(firewall):
             await firewall.ensure(plan(host.network(1)))
-            await becomes(lambda: accepts(docker_user("iptables")))
+            await becomes(lambda: stands("iptables"))
         await firewall.ensure(FirewallPlan())  # as when the end comes right behind the last network
-    assert not accepts(docker_user("iptables"))
+    assert not stands("iptables")
 
 
-async def test_two_instances_do_not_fight_for_the_first_place(
+async def test_two_instances_do_not_fight_for_a_place(
     host: RoutedHost, firewall: HostFirewall
 ) -> None:
     foreign_drop("iptables")
@@ -534,11 +624,11 @@ async def test_two_instances_do_not_fight_for_the_first_place(
         await firewall.ensure(plan(host.network(1)))
         await other.ensure(plan(host.network(2)))
         await becomes(
-            lambda: sum("accepted by" in rule for rule in docker_user("iptables")), wanted=2
+            lambda: sorted(forward("iptables")[2:]), wanted=["ovsnet accepts", "second accepts"]
         )
-        listed = docker_user("iptables")
+        listed = forward("iptables")
         await asyncio.sleep(0.5)
-        assert docker_user("iptables") == listed
+        assert forward("iptables") == listed
 
 
 async def test_the_older_kind_of_iptables_is_kept_and_read_as_well(
@@ -559,14 +649,14 @@ async def test_the_older_kind_of_iptables_is_kept_and_read_as_well(
     try:
         async with running(firewall):
             await firewall.ensure(plan(one))
-            await becomes(lambda: accepts(docker_user(iptables)))
+            await becomes(lambda: stands(iptables))
             assert one.reaches(outside)
             assert not await firewall.findings()
-            run(iptables, "-F", "DOCKER-USER")
+            run(iptables, "-D", "FORWARD", "3")
             (text,) = await firewall.findings()
             assert text.startswith("iptables chain FORWARD")
             await firewall.remove()
-            assert docker_user(iptables) == []
+            assert forward(iptables) == DOCKERS
     finally:
         await firewall.close()
 
@@ -627,10 +717,47 @@ async def test_docker_that_drops_is_no_finding_where_our_accept_stands_or_will(
     assert not await firewall.findings()
     async with running(firewall):
         await firewall.ensure(plan(one))
-        await becomes(lambda: accepts(docker_user("iptables")))
+        await becomes(lambda: stands("iptables"))
         assert not await firewall.findings()
-    run("iptables", "-F", "DOCKER-USER")
+    run("iptables", "-D", "FORWARD", "3")
     assert await firewall.findings()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_a_drop_in_docker_user_is_named_and_what_to_type_excepts_our_networks(
+    host: RoutedHost, firewall: HostFirewall, family: int
+) -> None:
+    outside, one = host.uplink(), host.network(1)
+    program = IPTABLES[family // 2 - 2]
+    foreign_drop(program)
+    async with running(firewall):
+        await firewall.ensure(plan(one))
+        await becomes(lambda: stands(program))
+        run(program, "-I", "DOCKER-USER", "-j", "DROP")
+        assert one.is_cut_off_from(outside, family)
+        (text,) = await firewall.findings()
+        assert text.startswith(f"{program} chain DOCKER-USER drops")
+        run("sh", "-c", typed(text))
+        assert not await firewall.findings()
+        assert one.reaches(outside, family)
+
+
+async def test_what_to_type_against_a_drop_in_forward_leaves_docker_user_first(
+    host: RoutedHost, firewall: HostFirewall
+) -> None:
+    outside, one, two = host.uplink(), host.network(1), host.network(2)
+    foreign_drop("iptables")
+    async with running(firewall):
+        await firewall.ensure(plan(one, two))
+        await becomes(lambda: stands("iptables"))
+        run("iptables", "-I", "FORWARD", "-j", "DROP")
+        assert one.is_cut_off_from(outside)
+        (text,) = await firewall.findings()
+        run("sh", "-c", typed(text))
+        assert not await firewall.findings()
+        run("iptables", "-I", "DOCKER-USER", "-s", str(two.addresses[4].ip), "-j", "DROP")
+        assert one.reaches(outside)
+        assert two.is_cut_off_from(outside)
 
 
 def typed(text: str) -> str:

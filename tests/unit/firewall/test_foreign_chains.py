@@ -122,8 +122,12 @@ def test_a_chain_that_drops_only_answers_is_found_for_them() -> None:
     assert "answers" in finding(chain, (OUT, BACK))
 
 
-def test_our_accept_may_be_read_into_docker_user_before_it_stands() -> None:
+def test_our_accept_may_be_read_behind_docker_user_before_it_stands() -> None:
     lines = ("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN")
+    dropping = (*lines, "-A FORWARD -j DROP")
+    assert drops(iptables(*dropping), OUT)
+    assert not drops(iptables(*dropping, assume_ours=True), OUT)
+    assert drops(iptables(lines[0], "-A DOCKER-USER -j DROP", assume_ours=True), OUT)
     assert drops(iptables(*lines, policy="DROP"), OUT)
     assert not drops(iptables(*lines, policy="DROP", assume_ours=True), OUT)
     assert drops(iptables(policy="DROP", assume_ours=True), OUT), "there is no such chain"
@@ -133,9 +137,16 @@ def test_chains_that_jump_in_circles_end() -> None:
     assert not drops(iptables("-A FORWARD -j a", "-A a -j b", "-A b -j a"), OUT)
 
 
-def nft(*rules: list[Any], policy: str = "drop", table: str = "filter") -> ForeignChain:
+def nft(
+    *rules: list[Any],
+    policy: str = "drop",
+    table: str = "filter",
+    below: dict[str, list[Any]] | None = None,
+) -> ForeignChain:
+    """A chain, and a rule for each of the chains below it."""
     chain = {"family": "inet", "table": table, "name": "forward", "policy": policy}
-    return from_nft(chain, {"forward": [{"expr": expressions} for expressions in rules]})
+    others = {name: [{"expr": expressions}] for name, expressions in (below or {}).items()}
+    return from_nft(chain, {"forward": [{"expr": each} for each in rules], **others})
 
 
 def match(left: Any, right: Any, op: str = "==") -> Any:
@@ -264,6 +275,36 @@ def test_a_family_that_a_chain_does_not_see_is_not_dropped_by_it() -> None:
             iptables("-A FORWARD -j ufw-before-forward", "-A ufw-before-forward -j DROP"),
             ["chain ufw-before-forward", "/etc/ufw/before.rules", "type: ufw reload"],
             id="ufw",
+        ),
+        pytest.param(
+            iptables("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j mine", "-A mine -j DROP"),
+            [
+                "iptables chain DOCKER-USER drops",
+                "a rule of chain mine",
+                "ovsnet keeps to it",
+                f"type: iptables -I DOCKER-USER {OURS}",
+            ],
+            id="docker-user",
+        ),
+        pytest.param(
+            iptables("-A FORWARD -j DROP", "-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN"),
+            [
+                "iptables chain FORWARD drops",
+                f"type: iptables -I FORWARD {OURS} && iptables -I FORWARD -j DOCKER-USER",
+            ],
+            id="before-docker-user",
+        ),
+        pytest.param(
+            nft(
+                [{"jump": {"target": "DOCKER-USER"}}],
+                policy="accept",
+                below={"DOCKER-USER": [DROP]},
+            ),
+            [
+                "nftables chain inet filter DOCKER-USER drops",
+                "type: nft insert rule inet filter DOCKER-USER",
+            ],
+            id="docker-user-of-a-host-without-iptables",
         ),
         pytest.param(nft(), ["nftables chain inet filter forward", "type: nft insert"], id="nft"),
         pytest.param(
