@@ -1,4 +1,4 @@
-# A fresh Debian 13 in a folder, with a network of its own, for the tests beside this file.
+# A fresh Debian in a folder, with a network of its own, for the tests beside this file and others.
 # Nothing of the machine's own namespaces is touched; `tree_clean` removes everything again.
 # shellcheck shell=bash disable=SC2016  # what stays in single quotes is for others to expand
 
@@ -17,40 +17,55 @@ tree_need() { # on the machine that runs the test
     fi
 }
 
-tree_make() { # NAME
-    name=$1
-    work=$(mktemp --directory "${TMPDIR:-/var/tmp}/$name.XXXXXX")
+tree_make() { # NAME SUITE [FOLDER]: in FOLDER, if it is named, which stays for the next time
+    name=$1 suite=$2 kept=${3-}
+    work=${kept:-$(mktemp --directory "${TMPDIR:-/var/tmp}/$name.XXXXXX")}
     tree=$work/tree
     trap tree_clean EXIT
     trap 'exit 1' INT TERM
-    if [ -n "${OVSNET_TREE_BASE-}" ] && [ -d "$OVSNET_TREE_BASE" ]; then
-        cp --archive "$OVSNET_TREE_BASE" "$tree"
-    else
-        debootstrap --variant=minbase trixie "$tree" "$(debian_mirror)" >"$work/debootstrap.log" \
-            || { tail "$work/debootstrap.log"; return 1; }
+    if [ "$(cat "$work/made" 2>/dev/null)" != "$suite" ]; then
+        rm -rf --one-file-system "$tree"
+        if [ -n "${OVSNET_TREE_BASE-}" ] && [ -d "$OVSNET_TREE_BASE" ]; then
+            cp --archive "$OVSNET_TREE_BASE" "$tree"
+        else
+            debootstrap --variant=minbase "$suite" "$tree" "$(debian_mirror)" >"$work/debootstrap.log" \
+                || { tail "$work/debootstrap.log"; return 1; }
+        fi
+        echo "$suite" >"$work/made"
     fi
     use_this_machines_registries
-    # What a clone would have, and what is not committed yet.
+    # What a clone would have, and what is not committed yet; beside what was installed there before.
     mkdir -p "$tree/srv/ovsnet"
+    find "$tree/srv/ovsnet" -mindepth 1 -maxdepth 1 ! -name .venv ! -name .tools ! -name .controller \
+        -exec rm -rf {} +
     git -C "$repository" ls-files -z --cached --others --exclude-standard \
         | (cd "$repository" && xargs -0 sh -c 'for f; do [ ! -e "$f" ] || printf "%s\0" "$f"; done' names) \
         | tar --create --directory "$repository" --null --files-from=- | tar --extract --directory "$tree/srv/ovsnet"
 }
 
+machines_suite() { # of this machine, if it is a Debian
+    # shellcheck source=/dev/null
+    (. /etc/os-release && [ "$ID" != debian ] || echo "${VERSION_CODENAME-}")
+}
+
 debian_mirror() { # the first archive that this machine's apt uses for the release itself
     apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null \
-        | awk '$1 ~ /^http/ && $2 == "trixie" && $3 == "main" {print $1; exit}' \
+        | awk -v suite="$(machines_suite)" '$1 ~ /^http/ && $2 == suite && $3 == "main" {print $1; exit}' \
         | grep . || echo http://deb.debian.org/debian
 }
 
 use_this_machines_registries() {
     local file
-    rm -f "$tree/etc/apt/sources.list"
-    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
-        # Not those of folders of this machine.
-        [ -e "$file" ] && ! grep -qE '(URIs:|^deb.*) *(file|copy|cdrom):' "$file" \
-            && cp --parents "$file" "$tree/"
-    done
+    rm -f "$tree/etc/apt/sources.list" "$tree"/etc/apt/sources.list.d/*
+    if [ "$suite" = "$(machines_suite)" ]; then
+        for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+            # Not those of folders of this machine.
+            [ -e "$file" ] && ! grep -qE '(URIs:|^deb.*) *(file|copy|cdrom):' "$file" \
+                && cp --parents "$file" "$tree/"
+        done
+    else
+        printf 'deb %s %s main\n' "$(debian_mirror)" "$suite" >"$tree/etc/apt/sources.list"
+    fi
     for file in /etc/apt/apt.conf /etc/apt/apt.conf.d/* /etc/apt/auth.conf /etc/apt/auth.conf.d/*; do
         [ -e "$file" ] && ! dpkg-query --search "$file" >/dev/null 2>&1 && cp --parents "$file" "$tree/"
     done
@@ -88,7 +103,8 @@ tree_lend_receive_buffer() {
 }
 
 tree_run() ( # NSPAWN-OPTION... -- COMMAND...; in a subshell, for it moves to other control groups
-    environment=()
+    environment=() environment_of_nspawn=(
+        SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0)
     enter_cgroups
     while read -r line; do
         environment+=("--setenv=$line")
@@ -96,7 +112,9 @@ tree_run() ( # NSPAWN-OPTION... -- COMMAND...; in a subshell, for it moves to ot
     # The tree is a machine of its own: it may do all that root may, and write kernel settings.
     # nspawn keeps notes below /run/systemd; here they go with its mount namespace.
     mkdir -p /run/systemd/nspawn
-    SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 SYSTEMD_NSPAWN_LOCK=0 \
+    # Newer systemd boots on control groups of version 2 alone, which need not be this machine's.
+    [ "$suite:$1" != forky:--boot ] || environment_of_nspawn+=(SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1)
+    env "${environment_of_nspawn[@]}" \
         unshare --mount --propagation private \
         sh -c 'mount -t tmpfs tmpfs /run/systemd/nspawn || exit 1
             [ ! -e "$0" ] || mount --bind /proc/sys/net/core/rmem_default "$0" || exit 1
@@ -136,7 +154,9 @@ tree_clean() {
             find "$group/$name" -depth -type d -exec rmdir {} + 2>/dev/null
         done
     fi
-    if [ -n "${OVSNET_TREE_KEEP-}" ]; then
+    if [ -n "${kept-}" ]; then
+        :
+    elif [ -n "${OVSNET_TREE_KEEP-}" ]; then
         echo "kept: $work"
     elif [ -n "${work-}" ]; then
         rm -rf --one-file-system "$work"
