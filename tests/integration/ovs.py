@@ -65,6 +65,7 @@ class PrivateOvs:
             str(self.database),
             *(f"--remote={remote}" for remote in self.remotes),
             f"--unixctl={self.folder}/db.ctl",
+            f"--pidfile={self.folder}/ovsdb-server.pid",
         )
         self._wait(lambda: self._answers("db.ctl", "ovsdb-server/list-dbs"), "ovsdb-server")
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -214,6 +216,22 @@ async def test_killed_and_restarted_it_is_found_again(database: PrivateOvs) -> N
     assert ports(database) == {"p1"}
 
 
+async def test_a_server_that_was_stopped_is_not_woken_by_connecting(database: PrivateOvs) -> None:
+    """systemd goes on listening for the server, and would start it for a connection."""
+    socket_of_systemd = database.folder / "systemd.sock"
+    async with (
+        relayed(database, path=socket_of_systemd) as relay,
+        connected(relay.address) as client,
+    ):
+        database.kill_db(signal.SIGTERM)
+        await eventually(lambda: "was stopped" in client.last_error, "it is noticed")
+
+        database.start_db()
+
+        assert await outcomes([client.submit(adding("p1"), subject="p1")]) == [True]
+        assert client.connections == relay.connections == 2
+
+
 async def test_what_was_committed_with_the_connection_lost_is_not_done_twice(
     database: PrivateOvs,
 ) -> None:
@@ -351,16 +369,18 @@ async def calls_to_connect(ovs: PrivateOvs) -> int:
 
 
 class Relay:
-    """Stands between client and server, on TCP, and can lose or cut up what the server says."""
+    """Stands between client and server, and can lose or cut up what the server says."""
 
     def __init__(self, path: str, piece: int) -> None:
         self._path = path
         self._piece = piece
         self._writers: list[asyncio.StreamWriter] = []
         self.address = ""
+        self.connections = 0
         self.drop_replies = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         from_server, to_server = await asyncio.open_unix_connection(self._path)
         self._writers += [writer, to_server]
         async with asyncio.TaskGroup() as tasks:
@@ -390,10 +410,17 @@ class Relay:
 
 
 @asynccontextmanager
-async def relayed(ovs: PrivateOvs, piece: int = 65536) -> AsyncIterator[Relay]:
+async def relayed(
+    ovs: PrivateOvs, piece: int = 65536, path: Path | None = None
+) -> AsyncIterator[Relay]:
+    """A relay on TCP, or on a unix socket."""
     relay = Relay(str(ovs.socket), piece)
-    listener = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-    relay.address = f"tcp:127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    if path is None:
+        listener = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
+        relay.address = f"tcp:127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    else:
+        listener = await asyncio.start_unix_server(relay.serve, path)
+        relay.address = f"unix:{path}"
     try:
         yield relay
     finally:

@@ -101,3 +101,22 @@ def test_what_the_unit_leaves_open_is_what_ovsnet_needs(units: Path):
         # What ProtectClock= gives away, a clock to read.
         "DeviceAllow=",
     }
+
+
+def test_a_crash_alone_starts_nothing_that_closes_the_sockets(units: Path):
+    """systemd starts what OnFailure= names at every crash, unless a restart is direct."""
+    service, down = (settings(units / name) for name in ("ovsnet.service", "ovsnet-down.service"))
+    assert service["OnFailure"] == "ovsnet-down.service"
+    assert "ovsnet.socket" in down["Conflicts"].split()
+    assert service["RestartMode"] == "direct"
+
+
+def test_docker_does_not_wait_for_ever_for_a_start_that_is_tried_again_and_again(units: Path):
+    service = settings(units / "ovsnet.service")
+    assert int(service["TimeoutStartSec"]) < int(service["JobRunningTimeoutSec"])
+
+
+def settings(unit: Path) -> dict[str, str]:
+    """Settings of a unit by name; of those that come several times, the last."""
+    lines = unit.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))

@@ -11,6 +11,7 @@ from ovsdriver.adapters.ovsdb.connection import Address, Connection
 from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
 from ovsdriver.adapters.ovsdb.replica import Change, Replica
 from ovsdriver.adapters.ovsdb.schema import Operation, Schema
+from ovsdriver.adapters.ovsdb.stopped import Doorbell
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class OvsdbClient:
                 again given up; also the limit for making a connection.
         """
         self._address = Address.parse(address)
+        self._doorbell = Doorbell(self._address.path) if self._address.path else None
         self._watched = watched
         self._on_change = on_change
         self._database = database
@@ -145,6 +147,8 @@ class OvsdbClient:
 
     async def _connect_and_serve(self) -> NoReturn:
         """Connect, fill the replica, and return only by raising."""
+        if self._doorbell is not None and self._doorbell.would_wake:
+            raise ConnectionLostError("it was stopped")
         feed = _Feed(self._on_change)
         connection = await Connection.open(
             self._address, on_notification=feed.take, probe_s=self._probe_s
@@ -154,6 +158,8 @@ class OvsdbClient:
             replica = await self._load(connection, feed)
             self._session = _Session(self._database, connection, replica)
             self.connections += 1
+            if self._doorbell is not None:
+                self._doorbell.note_answer()
             self._ready.set()
             log.info("ovsdb.connected", extra={"address": self._address.text})
             self._on_change(None)
