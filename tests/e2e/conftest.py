@@ -18,9 +18,7 @@ SETTINGS = 'spaces = ["blue", "team2"]\n'
 @pytest.fixture(scope="session")
 def shared_bed() -> Iterator[Bed]:
     with Bed(settings=SETTINGS) as bed:
-        # Docker switches IPv6 forwarding on with its first IPv6 network, and never off again
-        bed.docker("network", "create", "--ipv6", "--subnet", "fd00:77:ff::/64", "first")
-        bed.docker("network", "rm", "first")
+        bed.warm_docker_up()
         yield bed
 
 

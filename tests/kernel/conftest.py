@@ -28,9 +28,7 @@ def shared_bed() -> Iterator[Bed]:
     if DATAPATH != "system":
         pytest.skip("this kernel has no openvswitch module; tests/run kernel boots one that has")
     with Bed(settings=_SETTINGS) as made:
-        # Docker switches IPv6 forwarding on with its first IPv6 network, and never off again
-        made.docker("network", "create", "--ipv6", "--subnet", "fd00:77:ff::/64", "first")
-        made.docker("network", "rm", "first")
+        made.warm_docker_up()
         yield made
 
 
