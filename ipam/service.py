@@ -65,8 +65,8 @@ NO_LIMITS: Mapping[str, SpaceLimit] = MappingProxyType({})
 class Surroundings(Protocol):
     """What of the address space this host uses for itself."""
 
-    async def occupied(self, family: int) -> Sequence[Occupied]:
-        """Return routes and name servers of a family; in bounded time."""
+    async def occupied(self, within: Sequence[IPNetwork]) -> Sequence[Occupied]:
+        """Return the routes that meet one of some subnets, and name servers; in bounded time."""
         ...
 
 
@@ -222,9 +222,7 @@ class Ipam:
         checks.space(request.space)
         checks.wishes(request)
         if request.subnet is None:
-            checks.automatic(request, self._spaces.bases(request.family))
-            occupied = await self._surroundings.occupied(request.family)
-            subnet = self._spaces.choose(request, occupied)
+            subnet = await self._choose(request)
         else:
             subnet = request.subnet
             checks.subnet(request, subnet)
@@ -268,9 +266,12 @@ class Ipam:
             checks.subnet(request, request.subnet)
             self._check_overlap(request.space, request.subnet)
             return request.subnet
-        checks.automatic(request, self._spaces.bases(request.family))
-        occupied = await self._surroundings.occupied(request.family)
-        return self._spaces.choose(request, occupied)
+        return await self._choose(request)
+
+    async def _choose(self, request: PoolRequest) -> IPNetwork:
+        bases = self._spaces.bases(request.family)
+        checks.automatic(request, bases)
+        return self._spaces.choose(request, await self._surroundings.occupied(bases))
 
     async def release_pool(self, pool: PoolId) -> bool:
         """Release a pool and all of its addresses; False if it is not there.

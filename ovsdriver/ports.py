@@ -188,12 +188,19 @@ class Links(Protocol):
         """Return every link of the host's namespace by name."""
         ...
 
-    async def routes(self) -> Sequence[Route]:
-        """Return every unicast route of both families and all tables but local."""
+    async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
+        """Return the unicast routes that share an address with one of ``near``; a thousand at most.
+
+        Of all tables but local. Default routes are never near: every host has them.
+        """
         ...
 
-    async def taken(self) -> Sequence[Route]:
-        """Return what of the address space the host has spoken for: every route of both families.
+    async def routes_by(self, link: str) -> Sequence[Route]:
+        """Return the unicast routes through a link, default ones too; a thousand at most."""
+        ...
+
+    async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
+        """Return what of some subnets the host has spoken for: every route near them.
 
         Of all tables and of every :class:`RouteKind`, so the host's own addresses are in it, and
         what it throws away, for instance the aggregates that a routing daemon announces.

@@ -22,6 +22,7 @@ from ovsdriver.adapters.conntrack import Conntrack
 from ovsdriver.adapters.docker_user import FORWARD, DockerUser, Iptables
 from ovsdriver.adapters.host_network import Sysctls, read_host, read_link
 from ovsdriver.adapters.host_watch import Change, HostWatch
+from ovsdriver.adapters.host_ways import HostWays
 from ovsdriver.adapters.netlink.address_messages import addresses
 from ovsdriver.adapters.nft import Nft, Table
 from ovsdriver.adapters.nft_rules import Object
@@ -97,6 +98,7 @@ class HostFirewall:
         self._host: HostNetwork | None = None
         """None where nobody needed it: without a gateway nothing is forwarded."""
         self._read_links = rtnetlink.Remembered(read_link)
+        self._ways = HostWays()
         self._host_from = self._table_from = -_LOOK_S
         self._applied: FirewallPlan | None = None
         self._written: tuple[object, ...] | None = None
@@ -223,10 +225,12 @@ class HostFirewall:
             own_thread=lambda: self._thread_id,
             links=lambda: self._watched,
             known=lambda: self._confirmed,
+            routes=self._ways,
             changed=self._changed,
         )
         watch.start()
         self._watch = watch
+        self._ways.miss()
         self._host_from = self._table_from = -_LOOK_S
         self._upkeep.set()
         try:
@@ -257,6 +261,8 @@ class HostFirewall:
         if fresh and plan == self._applied and self._confirmed.keys() >= plan.links:
             return False
         seen = await self._on_thread(self._observe, plan, dict(self._notes.notes()))
+        if self._watch is not None:
+            self._watch.hush(self._ways.busy)
         decision = forwarding.decide(seen.wanted, seen.switches)
         self._applied = None
         outgoing = seen.wanted.outgoing4 | seen.wanted.outgoing6
@@ -377,7 +383,7 @@ class HostFirewall:
         if look:
             # Before the look: what changes during it is heard of, and makes it stale again.
             self._host_from = time.monotonic()
-            self._host = read_host(netlink, self._read_links) if plan.gateways else None
+            self._host = self._read_host(netlink) if plan.gateways else None
         host = self._host or HostNetwork()
         outside = outside_bridges(plan, host)
         wanted = forwarding.Wanted(
@@ -464,7 +470,12 @@ class HostFirewall:
         )
         listed = chain_readers.forward_chains(nft.list_chains(), own_table=self._instance)
         chains = [chain_readers.from_nft(each, _rules_below(nft, each)) for each in listed]
-        return read_host(netlink, self._read_links), gateways, chains
+        return self._read_host(netlink), gateways, chains
+
+    def _read_host(self, netlink: rtnetlink.RouteSocket) -> HostNetwork:
+        if self._watch is None:  # nobody hears of changes
+            self._ways.miss()
+        return read_host(netlink, self._read_links, self._ways)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

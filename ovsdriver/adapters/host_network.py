@@ -4,46 +4,37 @@ Everything here blocks and belongs on a worker thread. ``/proc/sys/net`` and net
 network namespace of the thread that asks.
 """
 
-import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ovsdriver.adapters import rtnetlink
-from ovsdriver.adapters.netlink.address_messages import route_messages
-from ovsdriver.adapters.netlink.link_messages import link_messages
+from ovsdriver.adapters.host_ways import HostWays
+from ovsdriver.adapters.netlink.link_messages import IFF_UP, link_messages
 from ovsdriver.domain.firewall import HostLink, HostNetwork, LinkRoute
 from ovsdriver.errors import UnavailableError
 
-# linux/rtnetlink.h, linux/if_link.h
+# linux/if_link.h
 _IFLA_IFNAME = 3
 _IFLA_MASTER = 10
 _IFLA_LINKINFO = 18
 _IFLA_INFO_KIND = 1
-_RTA_DST = 1
-_RTA_OIF = 4
-_RTA_MULTIPATH = 9
-_RTA_TABLE = 15
-_RTN_UNICAST = 1
-_RT_TABLE_LOCAL = 255
-_RTM_F_CLONED = 0x200
 
 _LINK = struct.Struct("=BxHiII")
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_HOP = struct.Struct("=HBBi")
 
 _PROC = Path("/proc/sys")
 _BOOT_ID = "kernel/random/boot_id"
 
 
 def read_host(
-    netlink: rtnetlink.RouteSocket, memory: rtnetlink.Remembered[HostLink]
+    netlink: rtnetlink.RouteSocket, memory: rtnetlink.Remembered[HostLink], ways: HostWays
 ) -> HostNetwork:
-    """Return links and routes as the kernel has them.
+    """Return links as the kernel has them, and which of them routes lead through.
 
     Args:
         netlink: a socket in the host's namespace.
         memory: of earlier looks, by :func:`read_link`.
+        ways: what is known of routes.
 
     Raises:
         UnavailableError: the kernel did not answer.
@@ -51,11 +42,11 @@ def read_host(
     try:
         links = tuple(memory.all(link_messages(netlink)))
         names = {link.index: link.name for link in links}
+        up = frozenset(link.index for link in links if link.up)
         routes = {
-            LinkRoute(link=names[index], family=family, default=default)
-            for message in route_messages(netlink)
-            for index, family, default in read_route(message)
-            if index in names
+            LinkRoute(link=names[way.link], family=way.family, default=way.default)
+            for way in ways.current(netlink, up)
+            if way.link in names
         }
     except OSError as error:
         raise UnavailableError(f"the kernel did not list links and routes: {error}") from error
@@ -66,7 +57,7 @@ def read_host(
 
 def read_link(message: bytes) -> HostLink:
     """Read the payload of an RTM_NEWLINK message."""
-    index = _LINK.unpack_from(message)[2]
+    _, _, index, flags, _ = _LINK.unpack_from(message)
     found = rtnetlink.attributes(message, _LINK.size)
     info = rtnetlink.attributes(found.get(_IFLA_LINKINFO, b""))
     master = found.get(_IFLA_MASTER)
@@ -75,43 +66,8 @@ def read_link(message: bytes) -> HostLink:
         index=index,
         kind=rtnetlink.read_text(info.get(_IFLA_INFO_KIND, b"")),
         master=rtnetlink.read_u32(master) if master else 0,
+        up=bool(flags & IFF_UP),
     )
-
-
-def read_route(message: bytes) -> Iterator[tuple[int, int, bool]]:
-    """Read link index, family (4 or 6) and "is a default route" from an RTM_NEWROUTE payload.
-
-    One for each next hop; none for a route that no forwarded packet follows: to the host itself,
-    to nowhere, to a group, or to link-local addresses.
-    """
-    family, length, _, _, table, _, _, kind, flags = _ROUTE.unpack_from(message)
-    if kind != _RTN_UNICAST or flags & _RTM_F_CLONED:
-        return
-    found = rtnetlink.attributes(message, _ROUTE.size)
-    if _RTA_TABLE in found:
-        table = rtnetlink.read_u32(found[_RTA_TABLE])
-    destination = found.get(_RTA_DST, b"")
-    local = family == socket.AF_INET6 and _link_local(destination)
-    if table == _RT_TABLE_LOCAL or local:
-        return
-    hops = [rtnetlink.read_u32(found[_RTA_OIF])] if _RTA_OIF in found else []
-    hops.extend(_hops(found.get(_RTA_MULTIPATH, b"")))
-    for index in hops:
-        yield index, 4 if family == socket.AF_INET else 6, length == 0
-
-
-def _hops(data: bytes) -> Iterator[int]:
-    offset = 0
-    while offset + _HOP.size <= len(data):
-        length, _, _, index = _HOP.unpack_from(data, offset)
-        if length < _HOP.size:
-            return
-        yield index
-        offset += (length + 3) & ~3
-
-
-def _link_local(destination: bytes) -> bool:
-    return len(destination) == 16 and destination[0] == 0xFE and destination[1] & 0xC0 == 0x80
 
 
 class Sysctls:

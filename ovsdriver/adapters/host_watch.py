@@ -12,10 +12,12 @@ import errno
 import logging
 import socket
 import struct
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from enum import Flag, auto
 
-from ovsdriver.adapters import host_network
+from ovsdriver.adapters import socket_filter
+from ovsdriver.adapters.host_ways import HostWays
+from ovsdriver.adapters.netlink.route_messages import RTM_DELROUTE, RTM_NEWROUTE, Way, ways
 from ovsdriver.adapters.rtnetlink import attributes, read_text
 from ovsdriver.domain.names import GATEWAY_PREFIX
 from ovsdriver.errors import UnavailableError
@@ -62,10 +64,13 @@ _RTNLGRP_IPV4_ROUTE = 7
 _RTNLGRP_IPV6_ROUTE = 11
 _RTNLGRP_IPV4_NETCONF = 24
 _RTNLGRP_IPV6_NETCONF = 25
-_RTM_NEWROUTE = 24
-_RTM_DELROUTE = 25
 _RTM_NEWNETCONF = 80
 _RTM_DELNETCONF = 81
+_RTA_OIF = 4
+_FIND_ATTRIBUTE = 0xFFFFF000 + 12
+"""SKF_AD_NLATTR of linux/filter.h: the offset of an attribute, 0 if it is not there."""
+_MOST_HUSHED = 50
+"""Links of a family; a program's jumps are short."""
 _NETCONF_HEADER = 4
 _NETCONFA_IFINDEX = 1
 _NETCONFA_FORWARDING = 2
@@ -88,9 +93,6 @@ class Change(Flag):
     """Routes, or forwarding switches."""
 
 
-EVERYTHING = Change.TABLE | Change.CHAINS | Change.HOST
-
-
 class HostWatch:
     """Tells what changed, as it changes."""
 
@@ -102,6 +104,7 @@ class HostWatch:
         own_thread: Callable[[], int],
         links: Callable[[], Container[str]],
         known: Callable[[], Mapping[str, int]],
+        routes: HostWays,
         changed: Callable[[Change], None],
     ) -> None:
         """Describe what to look for.
@@ -114,6 +117,7 @@ class HostWatch:
                 are taken for others', and cost a look that finds nothing.
             links: names of links whose forwarding switches matter.
             known: those of them that were looked at since they were made, with their index.
+            routes: what is known of them, which is told the news.
             changed: called on the loop.
         """
         self._table = table
@@ -121,10 +125,12 @@ class HostWatch:
         self._own_thread = own_thread
         self._links = links
         self._known = known
+        self._routes = routes
         self._changed = changed
         self._batch = Change(0)
         self._names: dict[int, str] = {}
         self._sockets: list[socket.socket] = []
+        self._hushed: frozenset[Way] = frozenset()
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
 
     def start(self) -> None:
@@ -134,8 +140,8 @@ class HostWatch:
             UnavailableError: the kernel does not allow it.
         """
         loop = asyncio.get_running_loop()
-        for protocol, groups, read in (
-            (_NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,), self._read_nftables),
+        for protocol, groups, read, overrun in (
+            (_NETLINK_NETFILTER, (_NFNLGRP_NFTABLES,), self._read_nftables, self._missed_nftables),
             (
                 _NETLINK_ROUTE,
                 (
@@ -145,6 +151,7 @@ class HostWatch:
                     _RTNLGRP_IPV6_NETCONF,
                 ),
                 self._read_route,
+                self._missed_routes,
             ),
         ):
             try:
@@ -155,7 +162,13 @@ class HostWatch:
                     f"cannot watch the kernel's notifications: {error.strerror}; run as root"
                 ) from error
             self._sockets.append(made)
-            loop.add_reader(made, self._readable, made, read)
+            loop.add_reader(made, self._readable, made, read, overrun)
+
+    def hush(self, busy: frozenset[Way]) -> None:
+        """Have the kernel keep news of routes that lead these ways: a routing daemon's, mostly."""
+        if self._sockets and busy != self._hushed:
+            socket_filter.attach(self._sockets[-1], _but_for(busy))
+            self._hushed = busy
 
     def stop(self) -> None:
         """Stop watching."""
@@ -167,32 +180,41 @@ class HostWatch:
             each.close()
         self._sockets.clear()
 
-    def _readable(self, source: socket.socket, read: Callable[[int, bytes], Change]) -> None:
+    def _readable(
+        self,
+        source: socket.socket,
+        read: Callable[[int, bytes], Change],
+        overrun: Callable[[], Change],
+    ) -> None:
         change = Change(0)
         for _ in range(_READS):
             try:
                 data = source.recv(_MESSAGE_BYTES)
             except BlockingIOError:
-                self._rest(source, read)
+                self._rest(source, read, overrun)
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 # More was said than the buffer holds; what it was is not known.
-                self._batch = Change(0)
-                change |= EVERYTHING
+                change |= overrun()
                 continue
             for kind, message in _messages(data):
                 change |= read(kind, message)
         if change:
             self._changed(change)
 
-    def _rest(self, source: socket.socket, read: Callable[[int, bytes], Change]) -> None:
+    def _rest(
+        self,
+        source: socket.socket,
+        read: Callable[[int, bytes], Change],
+        overrun: Callable[[], Change],
+    ) -> None:
         loop = asyncio.get_running_loop()
 
         def again() -> None:
             del self._resting[source]
-            loop.add_reader(source, self._readable, source, read)
+            loop.add_reader(source, self._readable, source, read, overrun)
 
         loop.remove_reader(source)
         self._resting[source] = loop.call_later(_APART_S, again)
@@ -216,15 +238,27 @@ class HostWatch:
             self._batch |= Change.CHAINS
         return Change(0)
 
+    def _missed_nftables(self) -> Change:
+        self._batch = Change(0)
+        return Change.TABLE | Change.CHAINS
+
+    def _missed_routes(self) -> Change:
+        return Change.HOST if self._routes.miss() else Change(0)
+
     def _read_route(self, kind: int, message: bytes) -> Change:
-        if kind in (_RTM_NEWROUTE, _RTM_DELROUTE):
-            links = [self._name(index) for index, _, _ in host_network.read_route(message)]
-            # A gateway's own routes come and go with it, which is our doing.
-            if any(not name.startswith(GATEWAY_PREFIX) for name in links):
-                return Change.HOST
-        elif kind == _RTM_NEWNETCONF and self._matters(attributes(message, _NETCONF_HEADER)):
+        if kind in (RTM_NEWROUTE, RTM_DELROUTE):
+            new = kind == RTM_NEWROUTE
+            told = [
+                self._routes.hear(way, new=new)
+                for way in ways(message)
+                if self._routes.tells(way, new=new)
+                # A gateway's own routes come and go with it, which is our doing.
+                and not self._name(way.link).startswith(GATEWAY_PREFIX)
+            ]
+            return Change.HOST if any(told) else Change(0)
+        if kind == _RTM_NEWNETCONF and self._matters(attributes(message, _NETCONF_HEADER)):
             return Change.HOST
-        elif kind == _RTM_DELNETCONF:
+        if kind == _RTM_DELNETCONF:
             index = attributes(message, _NETCONF_HEADER).get(_NETCONFA_IFINDEX)
             self._names.pop(_S32.unpack(index)[0] if index else 0, None)
         return Change(0)
@@ -269,6 +303,41 @@ def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _but_for(busy: frozenset[Way]) -> Sequence[socket_filter.Step]:
+    """Return a program that drops news of routes by these ways; multipath routes have no link."""
+    # linux/netlink.h, linux/rtnetlink.h: struct nlmsghdr, struct rtmsg, attributes
+    kind, family, length, first = 4, _HEADER.size, _HEADER.size + 1, _HEADER.size + 12
+    same = socket_filter.JUMP_IF_EQUAL
+    tests: list[socket_filter.Step] = []
+    for version, number in ((4, socket.AF_INET), (6, socket.AF_INET6)):
+        links = sorted(way.link for way in busy if way.family == version)[:_MOST_HUSHED]
+        tests += [
+            (socket_filter.LOAD_BYTE, 0, 0, family),
+            (same, 0, len(links) * 2 + 1, number),
+            (socket_filter.LOAD_WORD_AT_INDEX, 0, 0, 4),
+        ]
+        for index in links:
+            tests += [(same, 0, 1, socket.htonl(index)), (socket_filter.GIVE_BACK, 0, 0, 0)]
+    allowed = (socket_filter.GIVE_BACK, 0, 0, socket_filter.ALL)
+    return (
+        (socket_filter.LOAD_HALF, 0, 0, kind),
+        (same, 2, 0, socket.htons(RTM_NEWROUTE)),
+        (same, 1, 0, socket.htons(RTM_DELROUTE)),
+        allowed,
+        (socket_filter.LOAD_BYTE, 0, 0, length),
+        (same, 0, 1, 0),
+        allowed,
+        (socket_filter.LOAD_NUMBER, 0, 0, first),
+        (socket_filter.LOAD_INDEX, 0, 0, _RTA_OIF),
+        (socket_filter.LOAD_WORD, 0, 0, _FIND_ATTRIBUTE),
+        (same, 0, 1, 0),
+        allowed,
+        (socket_filter.TO_INDEX, 0, 0, 0),
+        *tests,
+        allowed,
+    )
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

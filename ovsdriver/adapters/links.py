@@ -3,27 +3,28 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import TypeVar
 
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
 from ovsdriver.adapters.netlink import ethtool, sandboxes
-from ovsdriver.adapters.netlink.address_messages import (
-    NextHop,
-    addresses,
-    all_routes,
-    unicast_routes,
-)
+from ovsdriver.adapters.netlink.address_messages import addresses
 from ovsdriver.adapters.netlink.gateways import Gateways
 from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, find_link, link_messages
 from ovsdriver.adapters.netlink.neighbours import Inquiry
 from ovsdriver.adapters.netlink.probes import Probes
 from ovsdriver.adapters.netlink.reaper import DYING, Reaper
 from ovsdriver.adapters.netlink.refusals import translated
+from ovsdriver.adapters.netlink.route_messages import (
+    NextHop,
+    known_routes,
+    routes_by,
+    unicast_routes,
+)
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.netlink.taps import ensure_tap
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
@@ -39,6 +40,10 @@ _LOOK_AGAIN_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 _TSO_FOR_S = 0.5
 """How long the answer of a tap counts for new pairs, so that fifty at once ask once. A vswitchd
 that is started the other way meanwhile is noticed by who compares at each look at everything."""
+_ROUTES_S = 8.0
+"""The kernel walks all routes where one is asked for: a million take it about a second."""
+_MOST_ROUTES = 1000
+"""Of one look; who asks wants to know what stands in the way, and names a few."""
 _ASKING_AT_ONCE = 64
 """Each inquiry for neighbours holds a thread and a packet socket or two for up to its time."""
 
@@ -49,8 +54,9 @@ class KernelLinks:
     """The links of the network namespace that the daemon runs in.
 
     All netlink requests are made one after the other on one thread, since the kernel does the
-    work inside them, under one lock; deletions in batches on another. Threads are born at the
-    first call and belong to the namespace of the thread that makes it.
+    work inside them, under one lock; deletions in batches on another, and looks at routes, which
+    may be long, on a third. Threads are born at the first call and belong to the namespace of the
+    thread that makes it.
     """
 
     def __init__(self, *, owner: str, timeout_s: float = 5.0) -> None:
@@ -58,6 +64,7 @@ class KernelLinks:
         self._owner = owner
         self._timeout_s = timeout_s
         self._thread = NetlinkThread()
+        self._route_thread = NetlinkThread()
         self._sysctls = Sysctls()
         self._reaper = Reaper()
         self._veths = VethPairs(self._sysctls)
@@ -82,6 +89,7 @@ class KernelLinks:
 
         def end() -> None:
             self._thread.close()
+            self._route_thread.close()
             self._reaper.close(self._timeout_s)
 
         await on_own_thread(end, name="netlink-end")
@@ -151,13 +159,26 @@ class KernelLinks:
 
         return await self._netlink("reading links", read)
 
-    async def routes(self) -> Sequence[Route]:
-        """Return every unicast route; one for each way of a multipath route."""
-        return await self._netlink("reading routes", lambda r: _routes(unicast_routes(r)))
+    async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
+        """Return unicast routes near subnets; one for each way of a multipath route."""
 
-    async def taken(self) -> Sequence[Route]:
-        """Return every route of every kind; one for each way of a multipath route."""
-        return await self._netlink("reading routes", lambda r: _routes(all_routes(r)))
+        def read(routes: RouteSocket) -> Iterable[NextHop]:
+            return islice(_no_default(unicast_routes(routes, near)), _MOST_ROUTES)
+
+        return await self._look(read)
+
+    async def routes_by(self, link: str) -> Sequence[Route]:
+        """Return the first unicast routes by a link; none if it is not there."""
+
+        def read(routes: RouteSocket) -> Iterable[NextHop]:
+            found = find_link(routes, link)
+            return routes_by(routes, found.index, most=_MOST_ROUTES) if found else ()
+
+        return await self._look(read)
+
+    async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
+        """Return routes of every kind near subnets; one for each way of a multipath route."""
+        return await self._look(lambda routes: _no_default(known_routes(routes, near)))
 
     async def tso(self, tap: str) -> bool:
         """Tell from the segmentation offload of a tap: vswitchd sets it when it opens the tap.
@@ -266,6 +287,11 @@ class KernelLinks:
     async def _netlink(self, what: str, work: Callable[[RouteSocket], T]) -> T:
         return await self._bounded(what, self._thread.call(work))
 
+    async def _look(self, read: Callable[[RouteSocket], Iterable[NextHop]]) -> Sequence[Route]:
+        with translated("reading routes", _ROUTES_S):
+            async with asyncio.timeout(_ROUTES_S):
+                return await self._route_thread.call(lambda routes: _routes(read(routes)))
+
     async def _bounded(self, what: str, answer: Awaitable[T]) -> T:
         with self._translated(what):
             async with asyncio.timeout(self._timeout_s):
@@ -277,13 +303,17 @@ class KernelLinks:
             yield
 
 
-def _routes(hops: Sequence[NextHop]) -> Sequence[Route]:
-    names = {hop.index: _link_name(hop.index) for hop in hops}
+def _no_default(hops: Iterable[NextHop]) -> Iterable[NextHop]:
+    return (hop for hop in hops if hop.destination.prefixlen)
+
+
+def _routes(hops: Iterable[NextHop]) -> Sequence[Route]:
+    names: dict[int, str] = {}
     return tuple(
         Route(
             destination=hop.destination,
             kind=hop.kind,
-            link=names[hop.index],
+            link=names.get(hop.index) or names.setdefault(hop.index, _link_name(hop.index)),
             table=hop.table,
             gateway=hop.gateway,
         )

@@ -13,7 +13,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -37,8 +38,10 @@ _NETLINK_GET_STRICT_CHK = 12
 _NLA_F_NESTED = 0x8000
 _NLA_TYPE_MASK = 0x3FFF
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
+HEADER = struct.Struct("=IHHII")
+"""struct nlmsghdr: length, kind, flags, number, port."""
+ATTRIBUTE = struct.Struct("=HH")
+"""struct nlattr: length, kind."""
 _INT = struct.Struct("=i")
 _U32 = struct.Struct("=I")
 
@@ -57,8 +60,8 @@ class NetlinkError(OSError):
 
 def attribute(kind: int, value: bytes) -> bytes:
     """Render one attribute, padded to four bytes."""
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
+    length = ATTRIBUTE.size + len(value)
+    return ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
 
 
 def text(kind: int, value: str) -> bytes:
@@ -84,11 +87,11 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
 def each_attribute(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     """Read attributes in their order."""
     end = len(data)
-    while offset + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size:
+    while offset + ATTRIBUTE.size <= end:
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
             return
-        yield kind & _NLA_TYPE_MASK, data[offset + _ATTRIBUTE.size : offset + length]
+        yield kind & _NLA_TYPE_MASK, data[offset + ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
 
 
@@ -101,6 +104,15 @@ def read_u32(value: bytes, offset: int = 0) -> int:
     """Read an unsigned number of 32 bits."""
     number: int = _U32.unpack_from(value, offset)[0]
     return number
+
+
+def bodies(block: bytes) -> Iterator[bytes]:
+    """Yield the messages of a block without their headers."""
+    offset = 0
+    while offset + HEADER.size <= len(block):
+        length = read_u32(block, offset)
+        yield block[offset + HEADER.size : offset + length]
+        offset += (length + 3) & ~3
 
 
 class NetlinkSocket:
@@ -159,44 +171,81 @@ class NetlinkSocket:
                 break
         return found
 
+    def stream(self, kind: int, body: bytes) -> Generator[bytes, None, None]:
+        """Ask for all objects of a kind, which may be a million, and yield blocks of messages.
+
+        As they come, for :func:`bodies` to take apart. A dump that a change interrupts is not
+        asked for again; what was there all the time is in it. Whoever stops before the end closes
+        the iterator, which replaces the socket.
+        """
+        self.reads += 1
+        return self._blocks(kind, body, _NLM_F_DUMP)
+
     def _exchange(
         self, kind: int, body: bytes, flags: int, *, most: int | None = None
     ) -> list[bytes]:
-        """Send one request and return the messages of its reply up to the closing one.
+        """Return the messages of a reply up to the closing one, or the first ones."""
+        with closing(self._blocks(kind, body, flags)) as blocks:
+            messages = (message for block in blocks for message in bodies(block))
+            return list(islice(messages, most))
 
-        Of more than ``most`` the first ones, and the socket is replaced: it may hold the rest.
+    def _blocks(self, kind: int, body: bytes, flags: int) -> Generator[bytes, None, None]:
+        """Send one request and yield what is replied before the closing message.
+
+        Where it is not read to its end the socket is replaced: it may hold the rest.
         """
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-        header = _HEADER.pack(
-            _HEADER.size + len(body), kind, flags | _NLM_F_REQUEST, self._sequence, 0
+        header = HEADER.pack(
+            HEADER.size + len(body), kind, flags | _NLM_F_REQUEST, self._sequence, 0
         )
+        ended = False
         try:
             self._socket.send(header + body)
-            found = list(islice(self._replies(), None if most is None else most + 1))
+            yield from self._replies()
+            ended = True
         except NetlinkError:
+            ended = True
             raise
-        except OSError:
-            self._reopen()
-            raise
-        if most is not None and len(found) > most:
-            self._reopen()
-        return found[:most]
+        finally:
+            if not ended:
+                self._reopen()
 
     def _replies(self) -> Iterator[bytes]:
         while True:
             data = self._socket.recv(_RECEIVE_BYTES)
-            offset = 0
-            while offset + _HEADER.size <= len(data):
-                length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
-                if sequence == self._sequence:
-                    message = data[offset : offset + length]
-                    if flags & _NLM_F_DUMP_INTR:
-                        self._interrupted = True
-                    if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                        raise_refusal(message, kind, flags)
-                        return
-                    yield message[_HEADER.size :]
-                offset += (length + 3) & ~3
+            if self._uniform(data):
+                yield data
+                continue
+            start = offset = 0
+            while offset + HEADER.size <= len(data):
+                length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+                end = offset + ((length + 3) & ~3)
+                if flags & _NLM_F_DUMP_INTR:
+                    self._interrupted = True
+                if sequence != self._sequence:  # of a question that nobody waits for any more
+                    yield data[start:offset]
+                    start = end
+                elif kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    yield data[start:offset]
+                    raise_refusal(data[offset : offset + length], kind, flags)
+                    return
+                offset = end
+            yield data[start:]
+
+    def _uniform(self, data: bytes) -> bool:
+        """Whether messages of one length and kind, of our answer and not its end, fill a block.
+
+        Most blocks of a long dump are such, and need no walk from message to message.
+        """
+        length, kind, _, sequence, _ = HEADER.unpack_from(data)
+        if len(data) % length or length % 4 or kind in (_NLMSG_ERROR, _NLMSG_DONE):
+            return False
+        same = range(4), range(4, 6), range(8, 12)
+        return (
+            sequence == self._sequence
+            and all(len(set(data[at::length])) == 1 for each in same for at in each)
+            and not any(flag & _NLM_F_DUMP_INTR for flag in set(data[6::length]))
+        )
 
     def _reopen(self) -> None:
         self._socket.close()
@@ -243,7 +292,7 @@ def _open(protocol: int) -> socket.socket:
 
 def raise_refusal(message: bytes, kind: int, flags: int) -> None:
     """Raise NetlinkError if a closing message carries an error number."""
-    offset = _HEADER.size
+    offset = HEADER.size
     if len(message) < offset + _INT.size:
         return
     number = -_INT.unpack_from(message, offset)[0]
@@ -253,7 +302,7 @@ def raise_refusal(message: bytes, kind: int, flags: int) -> None:
     if kind == _NLMSG_ERROR:
         # the request's header follows, and its body too where the kernel does not cap it
         echoed = _U32.unpack_from(message, offset)[0]
-        offset += _HEADER.size if flags & _NLM_F_CAPPED else (echoed + 3) & ~3
+        offset += HEADER.size if flags & _NLM_F_CAPPED else (echoed + 3) & ~3
     said = ""
     if flags & _NLM_F_ACK_TLVS:
         said = read_text(attributes(message, offset).get(_NLMSGERR_ATTR_MSG, b""))

@@ -5,11 +5,12 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-from netaddr import EUI, IPAddress
+from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.netlink import sandboxes
-from ovsdriver.adapters.netlink.address_messages import addresses, unicast_routes
+from ovsdriver.adapters.netlink.address_messages import addresses
 from ovsdriver.adapters.netlink.link_messages import IFF_UP, all_links
+from ovsdriver.adapters.netlink.route_messages import unicast_routes
 from ovsdriver.adapters.rtnetlink import RouteSocket
 from ovsdriver.domain.tracing import Inside, Question
 
@@ -48,11 +49,8 @@ def _read(mac: EUI, target: IPAddress | None, asked: Question) -> Inside | None:
         link = next((each for each in all_links(routes) if each.mac == mac.packed), None)
         if link is None:
             return None
-        ways = [
-            hop
-            for hop in unicast_routes(routes)
-            if target is not None and hop.table == _MAIN and target in hop.destination
-        ]
+        near = [] if target is None else [IPNetwork(target)]
+        ways = [hop for hop in unicast_routes(routes, near) if hop.table == _MAIN]
         way = max(ways, key=lambda hop: int(hop.destination.prefixlen), default=None)
         return Inside(
             up=bool(link.flags & IFF_UP),

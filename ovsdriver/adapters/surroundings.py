@@ -22,8 +22,8 @@ class HostSurroundings:
         self._links = links
         self._resolvers = resolvers
 
-    async def occupied(self, family: int) -> Sequence[Occupied]:
-        """Return every route but the default ones, and every name server, of ``family``.
+    async def occupied(self, within: Sequence[IPNetwork]) -> Sequence[Occupied]:
+        """Return the routes that meet subnets, but for default ones, and every name server.
 
         A route that leads nowhere is no use of its destination by itself: many hosts throw away all
         of 10.0.0.0/8 but what they know better. An own address in a subnet that the host is
@@ -32,11 +32,7 @@ class HostSurroundings:
         Raises:
             UnavailableError: the kernel did not answer.
         """
-        routes = [
-            route
-            for route in await self._links.taken()
-            if route.destination.version == family and route.destination.prefixlen
-        ]
+        routes = await self._links.taken(within)
         connected = Runs(
             block(route.destination) for route in routes if route.kind is RouteKind.UNICAST
         )
@@ -52,11 +48,7 @@ class HostSurroundings:
                 if route.kind is not RouteKind.LOCAL
                 or connected.end_of_overlap(*block(route.destination)) is None
             ),
-            *(
-                Occupied(network=IPNetwork(server), why="name server")
-                for server in servers
-                if server.version == family
-            ),
+            *(Occupied(network=IPNetwork(server), why="name server") for server in servers),
         ]
 
     def _name_servers(self) -> Sequence[IPAddress]:

@@ -93,6 +93,7 @@ class HostLink:
     kind: str = ""
     master: int = 0
     """Index of the bridge or bond it belongs to; 0: none."""
+    up: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,12 +64,12 @@ class KnownNic:
 def known_nic(
     name: str,
     links: Mapping[str, ObservedLink],
-    routes: Iterable[tuple[IPNetwork, str]],
+    through: Iterable[IPNetwork],
     bridges: Mapping[str, ObservedBridge],
     *,
     owner: str,
 ) -> KnownNic | None:
-    """Return what there is of a NIC; None if there is no such link."""
+    """Return what there is of a NIC, with routes ``through`` it; None if there is no such link."""
     link = links.get(name)
     if link is None:
         return None
@@ -81,11 +81,7 @@ def known_nic(
         mtu=link.mtu,
         mac=link.mac,
         addresses=tuple(each for each in link.addresses if not link_local(each)),
-        routes=tuple(
-            destination
-            for destination, through in routes
-            if through == name and not link_local(destination)
-        ),
+        routes=tuple(each for each in through if not link_local(each)),
         # in the kernel's datapath the master is the datapath's own link
         master=master.name if master is not None and master.kind != "openvswitch" else "",
         port=_port(name, bridges, owner),

@@ -142,7 +142,7 @@ class ForeignPools:
             return
         # The same subnet in another space may be a network of ours.
         ours = {names.gateway_link(each.id) for each in self._state.networks()}
-        for route in await self._links.routes():
+        for route in await self._links.routes([pool.subnet]):
             if route.destination in pool.subnet and route.link not in ours:
                 log.debug(
                     "pool.kept",

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from netaddr import IPNetwork
+
 from ovsdriver.domain import mirroring, names, uplinks
 from ovsdriver.domain.mirroring import Mirroring
 from ovsdriver.domain.model import Datapath, Endpoint, EndpointId, MirrorTarget, Network
@@ -179,11 +181,10 @@ class Mirrors:
         }
 
     async def _check_nic(self, nic: str, bridge: str) -> None:
-        links, routes = await self._links.links(), await self._links.routes()
         known = uplinks.known_nic(
             nic,
-            links,
-            [(each.destination, each.link) for each in routes],
+            await self._links.links(),
+            [each.destination for each in await self._links.routes_by(nic)],
             self._switch.bridges(),
             owner=self._owner,
         )
@@ -209,11 +210,7 @@ class Mirrors:
 
     async def _check_way(self, target: MirrorTarget, bridge: str) -> None:
         """Refuse a tunnel that the userspace datapath, which knows no other links, cannot send."""
-        ways = {
-            each.link
-            for each in await self._links.routes()
-            if target.remote in each.destination and each.destination.prefixlen
-        }
+        ways = {each.link for each in await self._links.routes([IPNetwork(target.remote)])}
         for name, each in self._switch.bridges().items():
             if name in ways and each.datapath is Datapath.NETDEV:
                 return

@@ -80,14 +80,14 @@ class Planner:
         shared = uplinks.uplinked(companions)
         nics = new.options.uplink or (shared.nics if shared is not None else ())
         mode = new.options.mode
-        needs_routes = nics or (not new.internal and (mode is None or mode.has_gateway))
-        routes = await self._links.routes() if needs_routes else ()
+        may_have_gateway = not new.internal and (mode is None or mode.has_gateway)
+        subnets = [each.cidr for each in new.subnets] if may_have_gateway else []
         needs_links = nics or observed is None or not observed.owned
         links = await self._links.links() if needs_links else {}
         around = replace(
-            self._around(observed, links, routes, nics),
+            await self._around(observed, links, nics),
             pools=self._waiting_pools(new) if pools is None else pools,
-            routes=self._lasting(routes),
+            routes=self._lasting(await self._links.routes(subnets)) if subnets else (),
             ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
         )
         plan = planning.plan(new, around, self._defaults, bridge=name)
@@ -138,9 +138,8 @@ class Planner:
         """
         observed = self._switch.bridges().get(current.segment.bridge)
         nics = current.segment.uplink.nics if current.segment.uplink is not None else ()
-        routes = await self._links.routes() if nics else ()
         around = replace(
-            self._around(observed, await self._links.links(), routes, nics),
+            await self._around(observed, await self._links.links(), nics),
             networks=[each for each in self._state.networks() if each.id != current.id],
         )
         plan = replanning.network(current, options, touched, around, self._defaults)
@@ -155,11 +154,10 @@ class Planner:
         await self._shaper.check(combined(plan, planning.NO_WISH))
         await self._mirrors.check(plan.mirror, plan.segment.bridge, plan.segment.datapath)
 
-    def _around(
+    async def _around(
         self,
         observed: ObservedBridge | None,
         links: Mapping[str, ObservedLink],
-        routes: Sequence[Route],
         nics: Sequence[str],
     ) -> planning.Surroundings:
         """Return what every plan needs; the rest is for new networks alone."""
@@ -172,17 +170,17 @@ class Planner:
             endpoints=self._state.endpoints(),
             wire_mtu=_wire_mtu(observed, links) if observed else None,
             two_tags=tunnels.looks_at_two(self._switch.status().other_config),
-            nics=self._known_nics(nics, links, routes),
+            nics=await self._known_nics(nics, links),
         )
 
-    def _known_nics(
-        self, nics: Sequence[str], links: Mapping[str, ObservedLink], routes: Sequence[Route]
+    async def _known_nics(
+        self, nics: Sequence[str], links: Mapping[str, ObservedLink]
     ) -> Mapping[str, uplinks.KnownNic]:
-        through = [(each.destination, each.link) for each in routes]
         bridges = self._switch.bridges()
-        found = {
-            nic: uplinks.known_nic(nic, links, through, bridges, owner=self._owner) for nic in nics
-        }
+        found = {}
+        for nic in nics:
+            through = [each.destination for each in await self._links.routes_by(nic)]
+            found[nic] = uplinks.known_nic(nic, links, through, bridges, owner=self._owner)
         return {nic: known for nic, known in found.items() if known is not None}
 
     def _datapaths(self) -> Sequence[str]:

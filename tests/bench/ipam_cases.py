@@ -34,7 +34,7 @@ _INSERT = """
 class QuietHost:
     """A host without routes."""
 
-    async def occupied(self, family: int) -> Sequence[Occupied]:
+    async def occupied(self, within: Sequence[IPNetwork]) -> Sequence[Occupied]:
         return ()
 
 

@@ -46,7 +46,7 @@ PASSING = 8
 class Host:
     """A host without routes."""
 
-    async def occupied(self, family: int) -> Sequence[Occupied]:
+    async def occupied(self, within: Sequence[IPNetwork]) -> Sequence[Occupied]:
         return ()
 
 

@@ -23,6 +23,7 @@ from tests.integration.netns import Sandbox, own_namespace, run
 
 NETWORK = a_network(subnets=(a_subnet(), a_subnet("fd00:1::/64", "fd00:1::1")), mtu=1400)
 ABSENT = "ovh000000000000"
+ANYWHERE = [IPNetwork("0.0.0.0/0"), IPNetwork("::/0")]
 
 
 def the_gateway() -> Gateway:
@@ -502,7 +503,7 @@ async def test_a_gateways_subnet_is_a_route(world: World) -> None:
     world.make_tap(gateway.port.name)
     await world.links.ensure_gateway(gateway)
 
-    found = {(str(each.destination), each.link) for each in await world.links.routes()}
+    found = {(str(each.destination), each.link) for each in await world.links.routes(ANYWHERE)}
 
     assert ("10.1.0.0/24", gateway.port.name) in found
     assert ("fd00:1::/64", gateway.port.name) in found
@@ -512,7 +513,23 @@ async def test_a_route_of_the_administrators_is_seen(world: World) -> None:
     world.make_link("lan")
     world.add_route("192.0.2.0/24", "lan")
 
-    assert Route(destination=IPNetwork("192.0.2.0/24"), link="lan") in await world.links.routes()
+    route = Route(destination=IPNetwork("192.0.2.0/24"), link="lan")
+    for near in ("192.0.2.0/24", "192.0.0.0/8", "192.0.2.128/25", "192.0.2.1/32", "0.0.0.0/0"):
+        assert route in await world.links.routes([IPNetwork("fd00::/8"), IPNetwork(near)])
+    for far in ("192.0.3.0/24", "193.0.2.0/24", "::/0"):
+        assert route not in await world.links.routes([IPNetwork(far)])
+    assert route in await world.links.routes_by("lan")
+    assert route not in await world.links.routes_by("lo")
+    assert not await world.links.routes_by("absent")
+
+
+async def test_a_default_route_is_a_route_by_its_link_and_near_nothing(world: World) -> None:
+    world.make_link("lan")
+    world.add_route("0.0.0.0/0", "lan")
+
+    assert "0.0.0.0/0" in {str(each.destination) for each in await world.links.routes_by("lan")}
+    for found in (await world.links.routes(ANYWHERE), await world.links.taken(ANYWHERE)):
+        assert "0.0.0.0/0" not in {str(each.destination) for each in found}
 
 
 @pytest.mark.parametrize("kind", [k for k in RouteKind if k.name not in ("UNICAST", "LOCAL")])
@@ -524,8 +541,10 @@ async def test_what_the_host_throws_away_is_taken_and_no_route(
     world.give_address("lan", "198.51.100.7/32")
     world.throw_away("203.0.113.0/24", kind)
 
-    routes = {str(each.destination) for each in await world.links.routes()}
-    taken = {(str(each.destination), each.kind, each.link) for each in await world.links.taken()}
+    routes = {str(each.destination) for each in await world.links.routes(ANYWHERE)}
+    taken = {
+        (str(each.destination), each.kind, each.link) for each in await world.links.taken(ANYWHERE)
+    }
 
     assert "203.0.113.0/24" not in routes
     assert taken >= {

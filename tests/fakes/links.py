@@ -10,6 +10,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ovsdriver.domain import names
 from ovsdriver.domain.model import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.observed import ObservedLink, RouteKind
+from ovsdriver.domain.planning import overlap
 from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route, SeenLink
@@ -298,24 +299,31 @@ class FakeLinks:
         await self._answer()
         return dict(self._links)
 
-    async def routes(self) -> Sequence[Route]:
+    async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
         await self._answer()
-        connected = [
-            Route(destination=IPNetwork(address.cidr), link=link.name)
-            for link in self._links.values()
-            for address in link.addresses
-        ]
-        unicast = (each for each in self._routes if each.kind is RouteKind.UNICAST)
-        return (*unicast, *connected)
+        return [each for each in self._unicast() if _is_near(each, near)]
 
-    async def taken(self) -> Sequence[Route]:
+    async def routes_by(self, link: str) -> Sequence[Route]:
+        await self._answer()
+        return [each for each in self._unicast() if each.link == link]
+
+    async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
+        await self._answer()
         others = (each for each in self._routes if each.kind is not RouteKind.UNICAST)
         own = (
             Route(destination=IPNetwork(address.ip), kind=RouteKind.LOCAL, link=link.name)
             for link in self._links.values()
             for address in link.addresses
         )
-        return (*await self.routes(), *others, *own)
+        return [each for each in (*self._unicast(), *others, *own) if _is_near(each, near)]
+
+    def _unicast(self) -> Sequence[Route]:
+        connected = [
+            Route(destination=IPNetwork(address.cidr), link=link.name)
+            for link in self._links.values()
+            for address in link.addresses
+        ]
+        return (*(e for e in self._routes if e.kind is RouteKind.UNICAST), *connected)
 
     async def tso(self, tap: str) -> bool:
         await self._answer()
@@ -421,3 +429,9 @@ class FakeLinks:
     def _next(self) -> int:
         self._indexes += 1
         return self._indexes
+
+
+def _is_near(route: Route, near: Sequence[IPNetwork]) -> bool:
+    return bool(route.destination.prefixlen) and any(
+        overlap(route.destination, each) for each in near
+    )

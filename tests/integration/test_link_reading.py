@@ -1,7 +1,7 @@
 """Links, addresses and routes as read from netlink, against what ``ip`` and pyroute2 read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,10 +11,13 @@ from pyroute2 import IPRoute
 from ovsdriver.adapters.links import KernelLinks
 from ovsdriver.domain import names
 from ovsdriver.domain.observed import RouteKind
+from ovsdriver.ports import Route
 from tests.integration.netns import Sandbox, described, own_namespace, run
 
 pytestmark = pytest.mark.netns
 
+ANYWHERE = [IPNetwork("0.0.0.0/0"), IPNetwork("::/0")]
+DEFAULTS = ("0.0.0.0/0", "::/0")
 FOREIGN_ALIAS = 'Türe 3, "links"'
 
 
@@ -125,12 +128,12 @@ async def test_addresses_are_read_as_ip_reads_them(links: KernelLinks) -> None:
 
 
 async def test_routes_are_read_as_ip_reads_them(links: KernelLinks) -> None:
-    found = sorted(
-        (str(each.destination), each.link, each.table, str(each.gateway or ""))
-        for each in await links.routes()
-    )
+    def read(routes: Sequence[Route]) -> list[tuple[str, str, int, str]]:
+        return sorted((str(e.destination), e.link, e.table, str(e.gateway or "")) for e in routes)
 
+    found = read([each for link in await links.links() for each in await links.routes_by(link)])
     assert found == sorted([*shown_routes(4), *shown_routes(6)])
+    assert read(await links.routes(ANYWHERE)) == [e for e in found if e[0] not in DEFAULTS]
     assert ("198.51.100.0/24", "lan", 254, "10.1.0.7") in found
     assert ("198.51.100.0/24", "veth-here", 254, "") in found
     assert ("203.0.113.0/24", "lan", 254, "fd00:1::9") in found
@@ -153,7 +156,9 @@ def shown_routes(version: int) -> Iterator[tuple[str, str, int, str]]:
 
 
 async def test_what_is_taken_is_all_that_ip_shows_of_the_known_kinds(links: KernelLinks) -> None:
-    found = {(str(each.destination), each.kind.value, each.link) for each in await links.taken()}
+    found = {
+        (str(each.destination), each.kind.value, each.link) for each in await links.taken(ANYWHERE)
+    }
 
     shown = set()
     for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
@@ -161,7 +166,7 @@ async def test_what_is_taken_is_all_that_ip_shows_of_the_known_kinds(links: Kern
             destination = str(IPNetwork(default if each["dst"] == "default" else each["dst"]))
             for hop in each.get("nexthops", [each]):
                 shown.add((destination, each.get("type", "unicast"), hop.get("dev", "")))
-    assert found == {each for each in shown if each[1] in set(RouteKind)}
+    assert found == {e for e in shown if e[1] in set(RouteKind) and e[0] not in DEFAULTS}
     assert ("10.66.0.0/16", "blackhole", "") in found
     assert ("fd66::/16", "unreachable", "lo") in found
     assert ("10.1.0.9/32", "local", "lan") in found
@@ -176,8 +181,9 @@ async def test_hundreds_of_links_and_routes_are_read_whole(links: KernelLinks) -
     batch(commands)
 
     assert len(await links.links()) == before + 300
-    many = [each for each in await links.routes() if str(each.destination).startswith("10.200.")]
-    assert len(many) == 250
+    assert len(await links.routes([IPNetwork("10.200.0.0/16")])) == 250
+    near = await links.routes([IPNetwork("10.200.7.128/25")])
+    assert [str(each.destination) for each in near] == ["10.200.7.0/24"]
 
 
 def batch(commands: list[str]) -> None:

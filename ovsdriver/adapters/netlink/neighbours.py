@@ -1,6 +1,5 @@
 """Asking a segment who has an address, without having one: ARP (RFC 5227) and ND (RFC 4862)."""
 
-import ctypes
 import select
 import socket
 import struct
@@ -9,6 +8,8 @@ from collections.abc import Container, Iterable
 from contextlib import ExitStack, suppress
 
 from netaddr import IPAddress
+
+from ovsdriver.adapters import socket_filter
 
 _ETH_P_ARP = 0x0806
 _ETH_P_IPV6 = 0x86DD
@@ -32,7 +33,6 @@ _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
 _PACKET_MR_MULTICAST = 0
 _PACKET_OUTGOING = 4
-_SO_ATTACH_FILTER = 26
 
 _ASKS = 3
 """PROBE_NUM of RFC 5227."""
@@ -165,7 +165,7 @@ class NdQuestion:
 
     def prepare(self, wire: socket.socket, link: str) -> None:
         """Receive what goes to all nodes: there the answer to an unspecified sender goes."""
-        _attach_filter(wire)
+        socket_filter.attach(wire, _ADVERTISEMENTS)
         index = socket.if_nametoindex(link)
         membership = struct.pack("=iHH8s", index, _PACKET_MR_MULTICAST, 6, _ALL_NODES_MAC)
         wire.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
@@ -209,21 +209,12 @@ def internet_checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _attach_filter(wire: socket.socket) -> None:
-    """Let the kernel pass neighbour advertisements only: the link may carry much other IPv6."""
-    load_byte, jump_if_equal, give_back = 0x30, 0x15, 0x06
-    program = (
-        (load_byte, 0, 0, _ETHERNET.size + 6),
-        (jump_if_equal, 0, 3, _ICMPV6),
-        (load_byte, 0, 0, _ND_OFFSET),
-        (jump_if_equal, 0, 1, _NEIGHBOUR_ADVERTISEMENT),
-        (give_back, 0, 0, 0xFFFF),
-        (give_back, 0, 0, 0),
-    )
-    code = b"".join(struct.pack("=HBBI", *step) for step in program)
-    buffer = ctypes.create_string_buffer(code, len(code))
-    wire.setsockopt(
-        socket.SOL_SOCKET,
-        _SO_ATTACH_FILTER,
-        struct.pack("@HP", len(program), ctypes.addressof(buffer)),
-    )
+_ADVERTISEMENTS = (
+    (socket_filter.LOAD_BYTE, 0, 0, _ETHERNET.size + 6),
+    (socket_filter.JUMP_IF_EQUAL, 0, 3, _ICMPV6),
+    (socket_filter.LOAD_BYTE, 0, 0, _ND_OFFSET),
+    (socket_filter.JUMP_IF_EQUAL, 0, 1, _NEIGHBOUR_ADVERTISEMENT),
+    (socket_filter.GIVE_BACK, 0, 0, socket_filter.ALL),
+    (socket_filter.GIVE_BACK, 0, 0, 0),
+)
+"""Neighbour advertisements only: the link may carry much other IPv6."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
 from ovsdriver.adapters.netlink import announcements, host_places, neighbour_messages
-from ovsdriver.adapters.netlink.address_messages import add_route, addresses
+from ovsdriver.adapters.netlink.address_messages import addresses
 from ovsdriver.adapters.netlink.link_messages import (
     IFF_UP,
     Link,
@@ -30,6 +30,7 @@ from ovsdriver.adapters.netlink.link_messages import (
     move_link,
     new_upper,
 )
+from ovsdriver.adapters.netlink.route_messages import add_route
 from ovsdriver.adapters.netlink.sandboxes import call_inside
 from ovsdriver.adapters.rtnetlink import NetlinkError, RouteSocket, attribute, each_attribute
 from ovsdriver.domain.held import Held

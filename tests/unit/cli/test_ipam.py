@@ -26,7 +26,7 @@ LONG_AGO = 1_700_000_000.0
 
 
 class NoHost:
-    async def occupied(self, family: int):
+    async def occupied(self, within: object):
         return ()
 
 

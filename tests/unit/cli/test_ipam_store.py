@@ -24,7 +24,7 @@ from tests.unit.store.hosts import break_an_index, changed, rows, used
 
 
 class NoHost:
-    async def occupied(self, family: int):
+    async def occupied(self, within: object):
         return ()
 
 

@@ -340,7 +340,7 @@ def test_a_nic_is_described_without_what_every_link_has() -> None:
         ),
         "br0": ObservedLink(name="br0", index=3, kind="bridge"),
     }
-    routes = [(IPNetwork("fe80::/64"), "eth1"), (IPNetwork("0.0.0.0/0"), "eth1")]
+    routes = [IPNetwork("fe80::/64"), IPNetwork("0.0.0.0/0")]
     found = known_nic("eth1", links, routes, lab_bridge(), owner="ovsnet")
     assert found is not None
     assert found.addresses == (IPNetwork("192.0.2.7/24"),)

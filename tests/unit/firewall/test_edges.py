@@ -9,7 +9,8 @@ import pytest
 
 from ovsdriver.adapters import rtnetlink
 from ovsdriver.adapters.docker_user import DockerUser, Iptables
-from ovsdriver.adapters.host_network import Sysctls, read_link, read_route
+from ovsdriver.adapters.host_network import Sysctls, read_link
+from ovsdriver.adapters.netlink.route_messages import ways
 from ovsdriver.domain.firewall import HostLink
 from ovsdriver.errors import UnavailableError
 
@@ -65,14 +66,17 @@ HOPS = rtnetlink.attribute(9, b"".join(struct.pack("=HBBi", 8, 0, 0, index) for 
 def test_routes_that_forwarded_packets_follow_are_read(
     message: bytes, expected: list[tuple[int, int, bool]]
 ) -> None:
-    assert list(read_route(message)) == expected
+    assert list(ways(message)) == expected
 
 
 def test_a_link_is_read_with_its_kind_and_master() -> None:
-    header = struct.pack("=BxHiII", 0, 1, 42, 0, 0)
+    header = struct.pack("=BxHiII", 0, 1, 42, 1, 0)
     kind = rtnetlink.nest(18, rtnetlink.text(1, "veth"))
     plain = header + rtnetlink.text(3, "eth0")
     assert read_link(plain) == HostLink(name="eth0", index=42)
+    assert read_link(struct.pack("=BxHiII", 0, 1, 42, 0, 0)) == HostLink(
+        name="", index=42, up=False
+    )
     assert read_link(plain + kind + rtnetlink.u32(10, 5)) == HostLink(
         name="eth0", index=42, kind="veth", master=5
     )

@@ -358,14 +358,14 @@ async def test_what_comes_at_the_last_moment_keeps_or_takes_the_pool(
     await watch.look(10)
     working = host.links.routes
 
-    async def routes() -> Sequence[Route]:
+    async def routes(near: Sequence[IPNetwork]) -> Sequence[Route]:
         if late == "address":
             await watch.address(pool)
         elif late == "network":
             await host.state.put_network(a_network(subnets=(a_subnet(pool=pool.id),)))
         else:
             await host.ipam.release_pool(pool.id)
-        return await working()
+        return await working(near)
 
     monkeypatch.setattr(host.links, "routes", routes)
     caplog.set_level(logging.WARNING)

@@ -314,7 +314,7 @@ def test_rows_that_belong_to_nothing_are_told(store: Path):
 
 
 class NoHost:
-    async def occupied(self, family: int):
+    async def occupied(self, within: object):
         return ()
 
 

@@ -114,7 +114,7 @@ def test_a_store_of_the_first_release_is_exported(tmp_path: Path, empty: Path):
 
 
 class NoHost:
-    async def occupied(self, family: int):
+    async def occupied(self, within: object):
         return ()
 
 
