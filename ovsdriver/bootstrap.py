@@ -517,6 +517,7 @@ class _Product:
                 planner=planner,
                 outside_bridges=settings.outside_bridges,
             )
+            flows = FlowRules(state=state, switch=world.switch, flows=world.flows)
             networks = Networks(
                 owner=settings.instance,
                 planner=planner,
@@ -528,10 +529,10 @@ class _Product:
                 uplinks=uplinks,
                 rules=rules,
                 publisher=publisher,
+                flows=flows,
                 mirrors=mirrors,
                 locks=locks,
             )
-            flows = FlowRules(state=state, switch=world.switch, flows=world.flows)
             endpoints = Endpoints(
                 owner=settings.instance,
                 state=state,

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain import features, guarding, names, uplinks
+from ovsdriver.domain import features, guarding, names, tagging, uplinks
 from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
-from ovsdriver.domain.flows import PortFlows
+from ovsdriver.domain.flows import Flow, PortFlows
 from ovsdriver.domain.model import (
     Attachment,
     Bridge,
@@ -221,6 +221,35 @@ def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
     if not guarded(network, endpoint):
         return metered
     return replace(metered, flows=metered.flows | guarding.guard(endpoint))
+
+
+def bridge_flows(networks: Iterable[Network], bridge: str, *, two_tags: bool) -> PortFlows:
+    """Return the flows for all ports of a bridge of ours; none if it is not, or not any more.
+
+    Args:
+        networks: all that there are.
+        bridge: its name.
+        two_tags: Open vSwitch looks at two tags of a frame.
+    """
+    here = [each for each in networks if each.segment.bridge == bridge and not each.ended]
+    if not here or here[0].segment.adopted:
+        return PortFlows()
+    return PortFlows(flows=tagging.untagged(two_tags=two_tags))
+
+
+def tag_flows(
+    network: Network, endpoint: Endpoint, networks: Iterable[Network], *, two_tags: bool
+) -> frozenset[Flow]:
+    """Return the flows about tags that a port has itself; see :func:`bridge_flows`."""
+    found = tagging.untagged(two_tags=two_tags) if network.segment.adopted else frozenset()
+    if not vlan_mode(network, endpoint).has_trunks:
+        return found
+    tunnels = {
+        each.segment.tag
+        for each in networks
+        if each.segment.tunnel and each.segment.bridge == network.segment.bridge and not each.ended
+    }
+    return found | tagging.trunk(tunnels)
 
 
 def shaping(network: Network, endpoint: Endpoint) -> Shaping:

@@ -1,4 +1,4 @@
-"""OpenFlow rules of ours for single ports, beside flows of other people.
+"""OpenFlow rules of ours for single ports, or all of a bridge, beside flows of other people.
 
 They judge what a port sends in stages, and what passes all of them goes on to the bridge's other
 flows as if we were not there: each stage marks a packet with a bit of a register when it lets it
@@ -7,6 +7,7 @@ pass, hands it back to table 0, and looks only at packets without its bit.
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import ClassVar, Self
 
 from netaddr import EUI, IPAddress
 
@@ -14,9 +15,41 @@ from netaddr import EUI, IPAddress
 class Stage(IntEnum):
     """What looks at a packet, in this order; the value is the stage's bit in the register."""
 
+    TAGS = 28
     GUARD = 31
     BROADCAST = 30
     RATE = 29
+
+
+@dataclass(frozen=True, slots=True)
+class Vlan:
+    """A frame's outer tag: the bits of ``mask`` are as in ``value``."""
+
+    value: int
+    mask: int
+
+    UNTAGGED: ClassVar["Vlan"]
+    """No tag, or one of VLAN 0."""
+    PRIORITY: ClassVar["Vlan"]
+    """A tag of VLAN 0, which says a priority and nothing else."""
+    TAGGED: ClassVar["Vlan"]
+    """Any tag."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is one VLAN."""
+        return self.mask == _PRESENT | _NUMBER
+
+    @classmethod
+    def of(cls, tag: int) -> Self:
+        """Return a tag of one VLAN."""
+        return cls(_PRESENT | tag, _PRESENT | _NUMBER)
+
+
+_PRESENT, _NUMBER = 0x1000, 0xFFF
+Vlan.UNTAGGED = Vlan(0, _NUMBER)
+Vlan.PRIORITY = Vlan.of(0)
+Vlan.TAGGED = Vlan(_PRESENT, _PRESENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +60,8 @@ class Match:
     to_group: bool = False
     """It is for more than one station: broadcast or multicast."""
     eth_type: int | None = None
+    """Behind the tags that Open vSwitch looks at."""
+    vlan: Vlan | None = None
     ip_protocol: int | None = None
     ipv4_src: IPAddress | None = None
     ipv6_src: IPAddress | None = None
@@ -54,6 +89,8 @@ class Flow:
     """The packet goes on to the next stage; else it is dropped."""
     metered: bool = False
     """Packets above the rate of the port's meter of this stage are dropped first."""
+    retags: bool = False
+    """The outer tag becomes one of 802.1Q, of the same VLAN and priority."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -383,6 +383,17 @@ class Endpoints:
                 await self._links.ensure_veth(attachment.link)
         self._changed(current.sandbox)
 
+    async def ensure_flows(self, endpoint: Endpoint) -> None:
+        """Make the flows of an endpoint's port as its records say, if it has one."""
+        async with self._locks.held(endpoint.id):
+            current = self._state.endpoint(endpoint.id)
+            network = self._state.network(endpoint.network)
+            if current is None or current.sandbox is None or current.ended:
+                return
+            if network is None or network.ended or self._switch.port(names.port(current)) is None:
+                return
+            await self._flows.ensure(network, current)
+
     async def ensure_offload(self, endpoint: Endpoint) -> None:
         """Give the container's end the checksum offload that its bridge needs by now."""
         async with self._locks.held(endpoint.id):

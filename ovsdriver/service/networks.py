@@ -25,6 +25,7 @@ from ovsdriver.ports import Links, State, Switch
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.mirrors import Mirrors
 from ovsdriver.service.planner import Planner
+from ovsdriver.service.port_flows import FlowRules
 from ovsdriver.service.previewer import Previewer
 from ovsdriver.service.publisher import Publisher
 from ovsdriver.service.rules import Rules
@@ -71,6 +72,7 @@ class Networks:
         uplinks: Uplinks,
         rules: Rules,
         publisher: Publisher,
+        flows: FlowRules,
         mirrors: Mirrors,
         locks: Locks,
     ) -> None:
@@ -84,6 +86,7 @@ class Networks:
         self._uplinks = uplinks
         self._rules = rules
         self._publisher = publisher
+        self._flows = flows
         self._mirrors = mirrors
         self._locks = locks
         self._planning = asyncio.Lock()
@@ -334,6 +337,7 @@ class Networks:
 
     async def _ensure(self, network: Network) -> None:
         await self._ensure_bridge(network.segment)
+        await self._flows.ensure_bridge(network.segment.bridge)
         if network.segment.uplink is not None:
             await self._uplinks.settle(network.segment.bridge, trial=not network.made)
         else:

@@ -1,18 +1,24 @@
-"""OpenFlow rules of single ports: there while the port is, and gone with it."""
+"""OpenFlow rules of ours: those of a bridge of ours, and those of single ports.
+
+Those of a port are there while it is, and gone with it; those of a bridge hold for all of its
+ports, so that a container that asks for nothing waits for no flows.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ovsdriver.domain import desired, guarding, names
+from ovsdriver.domain import desired, guarding, names, tunnels
 from ovsdriver.domain.flows import PortFlows
 from ovsdriver.domain.model import Endpoint, EndpointId, Network
-from ovsdriver.errors import DriverError, UnavailableError
+from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
 from ovsdriver.ports import Flows, State, Switch
 
 log = logging.getLogger(__name__)
 
 _NOTHING = PortFlows()
+_ALL_PORTS = 0
+"""The number under which the flows of a bridge are kept; ports have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +27,9 @@ class Seen:
 
     differing: Sequence[EndpointId] = ()
     """Endpoints whose flows are not as they should be."""
-    strays: Sequence[str] = ()
-    """What nobody's port had, and was removed unless nothing was to be; a sentence each."""
+    others: Sequence[str] = ()
+    """What bridges had not, or nobody's port had, and was mended unless nothing was to be; a
+    sentence each."""
     failed: Sequence[str] = ()
 
 
@@ -34,7 +41,11 @@ async def clear(switch: Switch, flows: Flows) -> None:
 
 
 class FlowRules:
-    """Keeps the flows of ports; bridges where no port asks for any are never spoken to."""
+    """Keeps the flows; bridges of others where no port asks for any are never spoken to.
+
+    A controller's flows decide about tags on its bridge, and would clash with ours there: on such a
+    bridge there are none about tags.
+    """
 
     def __init__(self, *, state: State, switch: Switch, flows: Flows) -> None:
         self._state = state
@@ -42,6 +53,8 @@ class FlowRules:
         self._flows = flows
         self._held: dict[EndpointId, tuple[str, int]] = {}
         """Bridge and number of each port that has flows."""
+        self._laid: set[str] = set()
+        """Bridges that were given flows of their own."""
         self._searched: set[str] = set()
         """Bridges where flows of an earlier process were looked for."""
 
@@ -56,6 +69,23 @@ class FlowRules:
                 controllers=bridge.controllers,
             )
 
+    async def ensure_bridge(self, bridge: str) -> None:
+        """Make the flows of all of a bridge as the records say; before it has ports.
+
+        What the bridge cannot do is said by every look.
+
+        Raises:
+            UnavailableError: ovs-vswitchd does not answer.
+        """
+        wanted = self._of_bridge(bridge)
+        if not wanted and bridge not in self._laid:
+            return
+        self._laid.add(bridge)
+        try:
+            await self._flows.ensure(bridge, _ALL_PORTS, wanted)
+        except UnsupportedError as error:
+            log.warning("flows.unsupported", extra={"bridge": bridge, "why": str(error)})
+
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Make the flows of a plugged-in endpoint's port as its records say.
 
@@ -63,7 +93,7 @@ class FlowRules:
             UnsupportedError: the bridge cannot do it.
             UnavailableError: ovs-vswitchd does not answer, or the port is not there.
         """
-        wanted = desired.port_flows(network, endpoint)
+        wanted = self._of_port(network, endpoint)
         if not wanted and endpoint.id not in self._held:
             return
         at = self._place(endpoint)
@@ -74,7 +104,13 @@ class FlowRules:
         earlier = self._held.pop(endpoint.id, at)
         if wanted:
             self._held[endpoint.id] = at
-        await self._flows.ensure(*at, wanted)
+        try:
+            await self._flows.ensure(*at, wanted)
+        except UnsupportedError as error:
+            if desired.port_flows(network, endpoint):
+                raise
+            # nobody asked for these; every look says that they are not there
+            log.warning("flows.unsupported", extra={"endpoint": endpoint.id, "why": str(error)})
         # A port that was plugged in anew may have another number, and its old one another port.
         if earlier != at and earlier not in self._held.values():
             await self._flows.ensure(*earlier, _NOTHING)
@@ -102,7 +138,8 @@ class FlowRules:
     async def look(self, *, mend: bool = True) -> Seen:
         """Compare every bridge that has flows of ours, or may have some of an earlier process.
 
-        What is of nobody's port is removed, if that may be mended.
+        What a bridge has itself is made right and what is of nobody's port is removed, if that may
+        be mended.
         """
         for each in tuple(self._held):
             if self._state.endpoint(each) is None:  # it went with its network
@@ -112,43 +149,53 @@ class FlowRules:
         failed: list[str] = []
         for bridge in self._bridges():
             try:
-                ours, strays = await self._compare(bridge)
+                ours, others = await self._compare(bridge)
                 differing.extend(ours)
-                for number in strays:
+                for number in others:
                     if mend:
-                        await self._flows.ensure(bridge, number, _NOTHING)
-                    found.append(f"bridge {bridge}: flows of ours for port {number} were left")
+                        await self._mend(bridge, number)
+                    found.append(_unlike(bridge, number))
             except DriverError as error:
                 failed.append(f"bridge {bridge}: flows: {error}")
             else:
                 if mend:
                     self._searched.add(bridge)
-        return Seen(differing=differing, strays=found, failed=failed)
+        return Seen(differing=differing, others=found, failed=failed)
+
+    async def _mend(self, bridge: str, number: int) -> None:
+        wanted = self._of_bridge(bridge) if number == _ALL_PORTS else _NOTHING
+        await self._flows.ensure(bridge, number, wanted)
 
     def _bridges(self) -> Sequence[str]:
         networks = self._state.networks()
         present = self._switch.bridges()
         known = {each.segment.bridge for each in networks} | self._searched
         self._searched &= present.keys()
-        asked = {bridge for bridge, _ in self._held.values()} | {
+        asked = {bridge for bridge, _ in self._held.values()}
+        asked |= {bridge for bridge in known if self._of_bridge(bridge)}
+        asked |= {
             network.segment.bridge
             for network in networks
-            if any(desired.port_flows(network, e) for e in self._plugged(network))
+            if network.segment.bridge not in asked
+            and any(self._of_port(network, each) for each in self._plugged(network))
         }
         return sorted(name for name in present if name in asked or name in known - self._searched)
 
     async def _compare(self, bridge: str) -> tuple[Sequence[EndpointId], Sequence[int]]:
-        """Return the endpoints whose flows differ, and the ports of nobody's that have some."""
+        """Return the endpoints whose flows differ, and the other numbers whose do."""
         owners: dict[int, EndpointId] = {}
         right: dict[int, PortFlows] = {}
 
         def wanted() -> Mapping[int, PortFlows]:
             # Read after the switch: a handler writes its record before it makes flows.
+            right[_ALL_PORTS] = self._of_bridge(bridge)
             for network in self._state.networks():
+                if network.segment.bridge != bridge:
+                    continue
                 for endpoint in self._plugged(network):
                     at = self._place(endpoint)
                     if at is not None and at[0] == bridge:
-                        right[at[1]] = desired.port_flows(network, endpoint)
+                        right[at[1]] = self._of_port(network, endpoint)
                         owners[at[1]] = endpoint.id
             return right
 
@@ -161,6 +208,27 @@ class FlowRules:
             [owners[number] for number in sorted(numbers) if number in owners],
             [number for number in sorted(numbers) if number not in owners],
         )
+
+    def _of_bridge(self, bridge: str) -> PortFlows:
+        if self._controlled(bridge):
+            return _NOTHING
+        return desired.bridge_flows(self._state.networks(), bridge, two_tags=self._two_tags())
+
+    def _of_port(self, network: Network, endpoint: Endpoint) -> PortFlows:
+        asked = desired.port_flows(network, endpoint)
+        if self._controlled(network.segment.bridge):
+            return asked
+        tags = desired.tag_flows(
+            network, endpoint, self._state.networks(), two_tags=self._two_tags()
+        )
+        return replace(asked, flows=asked.flows | tags) if tags else asked
+
+    def _controlled(self, bridge: str) -> bool:
+        seen = self._switch.bridge(bridge)
+        return seen is not None and bool(seen.controllers)
+
+    def _two_tags(self) -> bool:
+        return tunnels.looks_at_two(self._switch.status().other_config)
 
     def _plugged(self, network: Network) -> Sequence[Endpoint]:
         if network.ended:
@@ -176,3 +244,9 @@ class FlowRules:
         if port is None or port.ofport is None or port.ofport < 1:
             return None
         return port.bridge, port.ofport
+
+
+def _unlike(bridge: str, number: int) -> str:
+    if number == _ALL_PORTS:
+        return f"bridge {bridge}: our flows about VLAN tags were not as they should be"
+    return f"bridge {bridge}: flows of ours for port {number} were left"

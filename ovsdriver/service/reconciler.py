@@ -206,13 +206,13 @@ class Reconciler:
                 failed.append(f"firewall: {error}")
             await self._retake(mended, failed)
             if await self._connected(failed):
+                await self._match_flows(mended, failed)
                 difference = await self._difference()
                 beyond = difference.beyond
                 self._lost = {}
                 for repair in difference.repairs:
                     await self._mend(repair, mended, failed)
                 await self._match_offload(mended, failed)
-                await self._match_flows(mended, failed)
             mirrors = await self._mirrors.look()
             for found, all_found in zip(mirrors, (mended, failed, waiting), strict=True):
                 all_found.extend(found)
@@ -243,6 +243,9 @@ class Reconciler:
             except DriverError as error:
                 failed.append(str(error))
             if await self._connected(failed):
+                flows = await self._flows.look(mend=False)
+                found.extend((*flows.others, *map(_flows, flows.differing)))
+                failed.extend(flows.failed)
                 difference = await self._difference()
                 found.extend(f"{each.subject}: {each.why}" for each in difference.repairs)
                 beyond = difference.beyond
@@ -250,9 +253,6 @@ class Reconciler:
                     with suppress(DriverError):  # as long as nobody holds the bridge, none differs
                         if await self._tso_differs(bridge):
                             found.append(_offload(bridge))
-                flows = await self._flows.look(mend=False)
-                found.extend((*flows.strays, *map(_flows, flows.differing)))
-                failed.extend(flows.failed)
             found.extend(self._mirrors.differing())
             try:
                 found.extend(await self._shaper.differing())
@@ -402,9 +402,9 @@ class Reconciler:
         return before is not None
 
     async def _match_flows(self, mended: list[str], failed: list[str]) -> None:
-        """Make the flows of ports as they should be; a restart of vswitchd forgets them."""
+        """Make flows as they should be; a restart of vswitchd forgets them, so they come first."""
         seen = await self._flows.look()
-        mended.extend(seen.strays)
+        mended.extend(seen.others)
         failed.extend(seen.failed)
         for each in seen.differing:
             endpoint = self._state.endpoint(each)
@@ -412,7 +412,7 @@ class Reconciler:
                 continue
             what = _flows(each)
             try:
-                await self._endpoints.ensure(endpoint)
+                await self._endpoints.ensure_flows(endpoint)
             except DriverError as error:
                 failed.append(f"{what}: {error}")
             else:

@@ -7,9 +7,9 @@ import pytest
 from netaddr import EUI, IPNetwork
 
 from ovsdriver.adapters.openflow import OvsFlows
-from ovsdriver.domain import guarding
+from ovsdriver.domain import guarding, tagging
 from ovsdriver.domain.flows import Flow, Match, Meter, PortFlows, Stage
-from ovsdriver.domain.model import Endpoint, EndpointId, NetworkId
+from ovsdriver.domain.model import Endpoint, EndpointId, NetworkId, VlanTag
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Flows
 from tests.fakes.flows import FakeFlows
@@ -26,6 +26,7 @@ GUARD = PortFlows(
         )
     )
 )
+TAGS = PortFlows(flows=tagging.untagged(two_tags=False) | tagging.trunk([VlanTag(40)]))
 RATE = PortFlows(
     flows=frozenset({Flow(stage=Stage.RATE, rank=0, metered=True)}),
     meters=frozenset({Meter(stage=Stage.RATE, rate=1000, burst=100)}),
@@ -67,6 +68,7 @@ def ofctl(private: PrivateOvs, command: str, *rest: str) -> str:
         pytest.param(GUARD, id="guard"),
         pytest.param(RATE, id="rate"),
         pytest.param(GROUPS, id="broadcasts"),
+        pytest.param(TAGS, id="tags"),
     ],
 )
 async def test_what_was_ensured_is_there_and_does_not_differ(
@@ -85,6 +87,14 @@ async def test_ports_of_any_number_have_meters_of_their_own(flows: Flows, number
     assert not await flows.differing("br0", lambda: {PORT: RATE, number: wanted})
     assert await flows.ensure("br0", number, PortFlows())
     assert not await flows.differing("br0", lambda: {PORT: RATE})
+
+
+async def test_flows_of_a_whole_bridge_stand_beside_those_of_ports(flows: Flows) -> None:
+    await flows.ensure("br0", 0, TAGS)
+    await flows.ensure("br0", PORT, TAGS)
+    assert not await flows.differing("br0", lambda: {0: TAGS, PORT: TAGS})
+    await flows.ensure("br0", PORT, PortFlows())
+    assert not await flows.differing("br0", lambda: {0: TAGS})
 
 
 async def test_one_set_of_flows_takes_the_place_of_another(flows: Flows) -> None:

@@ -34,6 +34,8 @@ _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_AUXDATA = 263, 1, 8
 _PROMISCUOUS = 1
 _OUTGOING = 4
 _SO_RCVBUFFORCE = 33
+_TAGS = (0x8100, 0x88A8, 0x9100, 0x9200, 0x9300)
+"""Those of IEEE 802.1Q, and those that switches had before."""
 _VLAN_VALID = 0x10
 _TPID_VALID = 0x40
 _AUXDATA = struct.Struct("=IIIHHHH")
@@ -86,7 +88,7 @@ def _stack(frame: bytes, extra: list[tuple[int, int, bytes]]) -> str:
             if status & _VLAN_VALID:
                 found.append((protocol if status & _TPID_VALID else 0x8100, tag & 0xFFF))
     offset = 12
-    while struct.unpack_from("!H", frame, offset)[0] in (0x8100, 0x88A8):
+    while struct.unpack_from("!H", frame, offset)[0] in _TAGS:
         protocol, tag = struct.unpack_from("!HH", frame, offset)
         found.append((protocol, tag & 0xFFF))
         offset += 4
@@ -103,6 +105,7 @@ def send(link: str) -> None:
             tags = b"".join(_tag(each) for each in stack.split(",") if each != "-")
             payload = (_MARK + label.encode() + b"\0").ljust(46, b"\0")
             wire.send(b"\xff" * 6 + source + tags + struct.pack("!H", ETHERTYPE) + payload)
+            time.sleep(0.001)  # sockets on the way hold few frames
 
 
 def forge(link: str) -> None:

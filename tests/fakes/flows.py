@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 
 from ovsdriver.domain.flows import PortFlows
-from ovsdriver.errors import UnavailableError
+from ovsdriver.errors import UnavailableError, UnsupportedError
 
 
 class FakeFlows:
@@ -12,6 +12,8 @@ class FakeFlows:
     def __init__(self) -> None:
         self.available = True
         """False: vswitchd does not answer."""
+        self.speaks = True
+        """False: no bridge speaks OpenFlow 1.4."""
         self.calls: list[str] = []
         """Every changing call, as ``ensure br0 5``, in order."""
         self._ports: dict[tuple[str, int], PortFlows] = {}
@@ -44,3 +46,5 @@ class FakeFlows:
     def _answer(self) -> None:
         if not self.available:
             raise UnavailableError("ovs-vswitchd does not answer")
+        if not self.speaks:
+            raise UnsupportedError("the bridge does not speak OpenFlow 1.4")

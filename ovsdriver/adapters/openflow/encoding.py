@@ -10,7 +10,9 @@ from ovsdriver.domain.flows import Flow, Match, Meter, Stage
 from ovsdriver.domain.model import HIGHEST_OFPORT
 
 REGISTER = 15
-_PRIORITIES = {Stage.GUARD: 0xF020, Stage.BROADCAST: 0xF010, Stage.RATE: 0xF000}
+_SCRATCH = 14
+"""A register for what is moved about inside of one flow."""
+_PRIORITIES = {Stage.TAGS: 0xF030, Stage.GUARD: 0xF020, Stage.BROADCAST: 0xF010, Stage.RATE: 0xF000}
 """Above what people and controllers use; the ranks of a stage are added."""
 
 _FIRST_METER = 0x8000
@@ -20,7 +22,7 @@ _METERS = {Stage.BROADCAST: 0, Stage.RATE: 1}
 
 _OXM = 0x8000 << 7
 _REGISTER = 1 << 7 | REGISTER
-_IN_PORT, _ETH_DST = _OXM, _OXM | 3
+_IN_PORT, _ETH_DST, _VLAN = _OXM, _OXM | 3, _OXM | 6
 _CODES = {
     "eth_src": _OXM | 4,
     "eth_type": _OXM | 5,
@@ -47,18 +49,20 @@ def mark(owner: str) -> int:
 
 
 def cookie(owner: str, number: int) -> int:
-    """Return the cookie of the flows of one port."""
+    """Return the cookie of the flows of one port; 0: of all of a bridge."""
     return mark(owner) << 32 | number
 
 
 def entry(flow: Flow, *, owner: str, number: int) -> Entry:
-    """Return one flow of the port ``number`` of a bridge."""
+    """Return one flow of the port ``number`` of a bridge; 0: of all its ports."""
     instructions = b""
     if flow.metered:
         instructions += messages.go_to_meter(meter_id(flow.stage, number))
     if flow.passes:
         instructions += messages.apply(
-            messages.set_register_bit(REGISTER, flow.stage), messages.look_again()
+            *([messages.retag(_SCRATCH)] if flow.retags else []),
+            messages.set_register_bit(REGISTER, flow.stage),
+            messages.look_again(),
         )
     return Entry(
         _PRIORITIES[flow.stage] + flow.rank,
@@ -91,9 +95,10 @@ def metered_port(meter_number: int) -> int | None:
     return port if 0 < port <= HIGHEST_OFPORT else None
 
 
-def _where(stage: Stage, number: int) -> tuple[Field, Field]:
+def _where(stage: Stage, number: int) -> list[Field]:
     bit = (1 << stage).to_bytes(4, "big")
-    return Field(_IN_PORT, number.to_bytes(4, "big")), Field(_REGISTER, bytes(4), bit)
+    port = [Field(_IN_PORT, number.to_bytes(4, "big"))] if number else []
+    return [*port, Field(_REGISTER, bytes(4), bit)]
 
 
 def _fields(match: Match) -> list[Field]:
@@ -102,6 +107,9 @@ def _fields(match: Match) -> list[Field]:
         for name, code in _CODES.items()
         if (value := getattr(match, name)) is not None
     ]
+    if match.vlan is not None:
+        value, mask = (each.to_bytes(2, "big") for each in (match.vlan.value, match.vlan.mask))
+        found.append(Field(_VLAN, value, b"" if match.vlan.exact else mask))
     return [*found, Field(_ETH_DST, _GROUP, _GROUP)] if match.to_group else found
 
 

@@ -68,6 +68,8 @@ _KBPS, _PKTPS, _BURST = 1, 2, 4
 _DROP_BAND = 1
 _PAIR = struct.Struct(">HH")
 _ALL_TABLES = 0xFF
+_VLAN_TCI = 4 << 9 | 2
+"""NXM_OF_VLAN_TCI: a tag without its protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,24 @@ def set_register_bit(register: int, bit: int) -> bytes:
     """Return the action that sets one bit of a register (NXAST_REG_LOAD)."""
     field = 1 << 16 | register << 9 | 4
     return struct.pack(">HHIHHIQ", 0xFFFF, 24, 0x2320, 7, bit << 6, field, 1)
+
+
+def retag(register: int) -> bytes:
+    """Return the actions that make the outer tag one of 802.1Q, by way of a register."""
+    half = 1 << 16 | register << 9 | 4
+    return b"".join(
+        (
+            _move(_VLAN_TCI, half, bits=16),
+            struct.pack(">HH4x", 18, 8),  # OFPAT_POP_VLAN
+            struct.pack(">HHH2x", 17, 8, 0x8100),  # OFPAT_PUSH_VLAN
+            _move(half, _VLAN_TCI, bits=16),
+        )
+    )
+
+
+def _move(source: int, target: int, *, bits: int) -> bytes:
+    """Return the action that copies the lower bits of a field (NXAST_REG_MOVE)."""
+    return struct.pack(">HHIHHHHII", 0xFFFF, 24, 0x2320, 6, bits, 0, 0, source, target)
 
 
 def look_again() -> bytes:

@@ -63,6 +63,9 @@ class News:
                     self._wake(row["name"])
                 if row is not None and change.table != "Open_vSwitch":
                     ours = ours or is_ours(row, self._owner)
+            if change.table == "Open_vSwitch" and change.old and change.new:
+                # how many tags it looks at, which our flows depend on
+                ours = ours or change.old["other_config"] != change.new["other_config"]
         if ours:
             self._announce(self._plugging(changes))
 

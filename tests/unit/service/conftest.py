@@ -178,6 +178,7 @@ class Host:
             firewall=firewall,
             planner=planner,
         )
+        rules_of_ports = FlowRules(state=state, switch=switch, flows=flows)
         networks = Networks(
             owner=OWNER,
             planner=planner,
@@ -189,10 +190,10 @@ class Host:
             uplinks=uplinks,
             rules=rules,
             publisher=publisher,
+            flows=rules_of_ports,
             mirrors=mirrors,
             locks=locks,
         )
-        rules_of_ports = FlowRules(state=state, switch=switch, flows=flows)
         endpoints = Endpoints(
             owner=OWNER,
             state=state,

@@ -1,14 +1,21 @@
-"""Guarded ports: when their flows come, stay and go."""
+"""Flows of ports and of bridges: when they come, stay and go."""
 
 import pytest
 
-from ovsdriver.domain import names
+from ovsdriver.domain import names, tagging
 from ovsdriver.domain.model import Datapath
 from ovsdriver.domain.observed import ObservedBridge
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from ovsdriver.protocol.changes import Wish
 from tests.builders import FIRST, RED
+from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
+
+ALL_PORTS = 0
+
+
+def adopted(host: Host) -> None:
+    host.switch.put_bridge(foreign_bridge("br-lab", Datapath.SYSTEM))
 
 
 def number_of(host: Host, endpoint: str = FIRST) -> int:
@@ -39,11 +46,52 @@ async def test_a_guarded_port_has_flows_while_it_is_plugged_in(host: Host) -> No
 
 
 async def test_no_bridge_is_spoken_to_for_ports_that_ask_for_nothing(host: Host) -> None:
-    host.flows.available = False
     await host.create_network()
+    host.flows.available = False
+    host.flows.calls.clear()
     await host.run_container()
     await stop(host)
     assert host.flows.calls == []
+
+
+async def test_a_bridge_of_ours_has_its_flows_before_it_has_ports(host: Host) -> None:
+    await host.create_network()
+    assert host.flows.of("br-ovsnet", ALL_PORTS).flows
+    host.flows.forget()
+    dry = await host.reconciler.look()
+    repairs = await host.reconciler.reconcile()
+    assert repairs.mended == dry.found
+    assert any("VLAN tags" in each for each in repairs.mended)
+    assert host.flows.of("br-ovsnet", ALL_PORTS).flows
+
+
+async def test_a_controllers_bridge_has_no_flows_of_ours_about_tags(host: Host) -> None:
+    await host.create_network()
+    await host.changes.network(RED, Wish(typed={"ovs.controller": "tcp:192.0.2.9:6653"}))
+    assert not host.flows.of("br-ovsnet", ALL_PORTS)
+    await host.run_container(said={"ovs.trunks": "7"})
+    assert not await host.flows.differing("br-ovsnet", dict)
+
+
+async def test_ports_on_an_adopted_bridge_have_flows_about_tags_while_they_are_there(
+    host: Host,
+) -> None:
+    adopted(host)
+    await host.create_network(said={"ovs.bridge": "br-lab", "ovs.vlan": "30"})
+    await host.run_container()
+    number = number_of(host)
+    assert host.flows.of("br-lab", number).flows == tagging.untagged(two_tags=False)
+    assert set(await host.flows.differing("br-lab", dict)) == {number}
+    await stop(host)
+    assert not await host.flows.differing("br-lab", dict)
+
+
+async def test_a_bridge_that_does_not_speak_our_openflow_is_used_and_named(host: Host) -> None:
+    adopted(host)
+    await host.create_network(said={"ovs.bridge": "br-lab", "ovs.vlan": "30"})
+    host.flows.speaks = False
+    await host.run_container()
+    assert any("br-lab" in each for each in (await host.reconciler.reconcile()).failed)
 
 
 async def test_a_container_may_be_let_off_and_another_one_held(host: Host) -> None:
@@ -87,7 +135,7 @@ async def test_a_guard_is_lifted_by_a_process_that_did_not_make_it(host: Host) -
     try:
         await again.reconciler.reconcile()
         await again.changes.network(RED, Wish(typed={"ovs.guard": "false"}))
-        assert not await again.flows.differing("br-ovsnet", dict)
+        assert set(await again.flows.differing("br-ovsnet", dict)) == {ALL_PORTS}
     finally:
         await again.stop()
 
