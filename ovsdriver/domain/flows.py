@@ -63,12 +63,18 @@ class Match:
     """Behind the tags that Open vSwitch looks at."""
     vlan: Vlan | None = None
     ip_protocol: int | None = None
+    """Of the last header that is understood; 0: they are cut off, or cannot be read."""
+    fragment: bool = False
+    """It is one, the first or a later. Open vSwitch shows no ports and types in any of them."""
     ipv4_src: IPAddress | None = None
     ipv6_src: IPAddress | None = None
     udp_src: int | None = None
     udp_dst: int | None = None
+    icmpv4_type: int | None = None
     icmpv6_type: int | None = None
+    arp_op: int | None = None
     arp_spa: IPAddress | None = None
+    arp_tpa: IPAddress | None = None
     arp_sha: EUI | None = None
     nd_target: IPAddress | None = None
     nd_sll: EUI | None = None

@@ -1,7 +1,8 @@
 """What a guarded port may send: its own MAC and addresses, and no answers that are the network's.
 
-Pure. Names of the packets that are let pass or dropped are those of RFC 826 (ARP), RFC 2131 and
-RFC 8415 (DHCP), RFC 4861 (ND), RFC 3810 (MLD).
+Pure. Names of the packets that are let pass or dropped are those of RFC 826 and RFC 5227 (ARP),
+RFC 2131 and RFC 8415 (DHCP), RFC 792 and RFC 1256 (ICMP), RFC 4861 (ND), RFC 3810 and RFC 4286
+(multicast).
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,26 +17,38 @@ from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 IPV4 = 0x0800
 ARP = 0x0806
 IPV6 = 0x86DD
+ICMP = 1
+IGMP = 2
 UDP = 17
 ICMPV6 = 58
+
+_UNREADABLE = 0
+_TUNNELS = (4, 41, 47, 97, 115, 137)
+"""Protocols that carry whole packets or frames, which nobody looks into: IPIP, 6in4, GRE,
+EtherIP, L2TP, MPLS."""
+_ICMP_REDIRECT, _ICMP_ROUTER_ADVERTISEMENT = 5, 9
+_ARP_REQUEST = 1
 
 _ROUTER_SOLICITATION = 133
 _ROUTER_ADVERTISEMENT = 134
 _NEIGHBOUR_SOLICITATION = 135
 _NEIGHBOUR_ADVERTISEMENT = 136
 _REDIRECT = 137
+_RENUMBERING = 138
+_LISTENER_QUERY = 130
 _LISTENER_REPORTS = (131, 143)
+_MULTICAST_ROUTER = (151, 153)
 
 _DHCP_SERVER, _DHCP_CLIENT = 67, 68
-_DHCPV6_SERVER = 547
+_DHCPV6_CLIENT, _DHCPV6_SERVER = 546, 547
 
 _NOBODY4 = IPAddress("0.0.0.0")  # noqa: S104 - the source of who has no address yet
 _NOBODY6 = IPAddress("::")
 _NO_MAC = EUI(0)
 
-_DROP, _PASS, _FORBID, _EXCEPT = 0, 4, 8, 12
+_DROP, _PASS, _FORBID, _EXCEPT, _NEVER = 0, 4, 8, 12, 14
 """Ranks: everything is dropped but what is let pass, but what is forbidden all the same, but
-exceptions of that."""
+exceptions of that, but what only looks like one."""
 
 
 def refuse_unfit(bridge: str, *, guard: bool, metered: bool, controllers: int) -> None:
@@ -127,6 +140,12 @@ def guard(endpoint: Endpoint) -> frozenset[Flow]:
             *(_flow(_PASS, match) for match in allowed),
             *(_flow(_FORBID, match, passes=False) for match in _forbidden()),
             *(_flow(_EXCEPT, match) for match in exceptions),
+            # shown so if an option of it is broken or comes twice, and its sender's MAC as absent
+            _flow(
+                _NEVER,
+                replace(_icmpv6(_NEIGHBOUR_SOLICITATION), nd_target=_NOBODY6),
+                passes=False,
+            ),
         )
     )
 
@@ -139,7 +158,15 @@ def _ipv4(mac: EUI, addresses: Iterable[IPAddress]) -> Iterator[Match]:
     for address in addresses:
         yield Match(eth_src=mac, eth_type=ARP, arp_spa=address, arp_sha=mac)
         yield Match(eth_src=mac, eth_type=IPV4, ipv4_src=address)
-    yield Match(eth_src=mac, eth_type=ARP, arp_spa=_NOBODY4, arp_sha=mac)
+        # a probe, whether anybody has the address; for another's it would be taken as a claim
+        yield Match(
+            eth_src=mac,
+            eth_type=ARP,
+            arp_op=_ARP_REQUEST,
+            arp_spa=_NOBODY4,
+            arp_sha=mac,
+            arp_tpa=address,
+        )
     yield Match(
         eth_src=mac,
         eth_type=IPV4,
@@ -186,7 +213,29 @@ def _forbidden() -> Iterator[Match]:
         _NEIGHBOUR_SOLICITATION,
         _NEIGHBOUR_ADVERTISEMENT,
         _REDIRECT,
+        _RENUMBERING,
+        _LISTENER_QUERY,
+        *_MULTICAST_ROUTER,
     ):
         yield _icmpv6(kind)
+    for kind in (_ICMP_REDIRECT, _ICMP_ROUTER_ADVERTISEMENT):
+        yield Match(eth_type=IPV4, ip_protocol=ICMP, icmpv4_type=kind)
     yield Match(eth_type=IPV4, ip_protocol=UDP, udp_src=_DHCP_SERVER)
+    yield Match(eth_type=IPV4, ip_protocol=UDP, udp_dst=_DHCP_CLIENT)
     yield Match(eth_type=IPV6, ip_protocol=UDP, udp_src=_DHCPV6_SERVER)
+    yield Match(eth_type=IPV6, ip_protocol=UDP, udp_dst=_DHCPV6_CLIENT)
+    # which of them are queries Open vSwitch does not show
+    yield Match(eth_type=IPV4, ip_protocol=IGMP)
+    yield from _unseen()
+
+
+def _unseen() -> Iterator[Match]:
+    """Return what may hide any of the others from us, and not from who gets it."""
+    for protocol in (ICMP, UDP):
+        yield Match(eth_type=IPV4, ip_protocol=protocol, fragment=True)
+    # of a later one not even the protocol is known, and in a first one headers may hide it
+    yield Match(eth_type=IPV6, fragment=True)
+    yield Match(eth_type=IPV6, ip_protocol=_UNREADABLE)
+    for family in (IPV4, IPV6):
+        for protocol in _TUNNELS:
+            yield Match(eth_type=family, ip_protocol=protocol)

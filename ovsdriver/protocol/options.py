@@ -314,8 +314,8 @@ TABLE: Sequence[Option] = (
         example="-o ovs.guard=true",
         default="`false`",
         help="`true`: containers send with the MAC and the addresses that Docker gave them and no "
-        "others, ARP and ND included, and answer neither DHCP nor router solicitations. Not on "
-        "bridges with a controller.",
+        "others, ARP and ND included, and play neither DHCP server nor router. No IGMP, no tunnels "
+        "(IPIP, 6in4, GRE), no fragments of UDP, ICMP or IPv6. Not on bridges with a controller.",
     ),
     Option(
         name="ovs.rate",

@@ -30,17 +30,21 @@ _CODES = {
     "ipv4_src": _OXM | 11,
     "udp_src": _OXM | 15,
     "udp_dst": _OXM | 16,
+    "arp_op": _OXM | 21,
     "arp_spa": _OXM | 22,
+    "arp_tpa": _OXM | 23,
     "arp_sha": _OXM | 24,
     "ipv6_src": _OXM | 26,
+    "icmpv4_type": _OXM | 19,
     "icmpv6_type": _OXM | 29,
     "nd_target": _OXM | 31,
     "nd_sll": _OXM | 32,
     "nd_tll": _OXM | 33,
 }
-_WIDTHS = {"ip_protocol": 1, "icmpv6_type": 1}
+_WIDTHS = {"ip_protocol": 1, "icmpv4_type": 1, "icmpv6_type": 1}
 """Bytes of numbers that have not two."""
 _GROUP = b"\x01" + bytes(5)
+_FRAGMENT, _ANY_FRAGMENT = 1 << 7 | 26, b"\x01"
 
 
 def mark(owner: str) -> int:
@@ -107,6 +111,8 @@ def _fields(match: Match) -> list[Field]:
         for name, code in _CODES.items()
         if (value := getattr(match, name)) is not None
     ]
+    if match.fragment:
+        found.append(Field(_FRAGMENT, _ANY_FRAGMENT, _ANY_FRAGMENT))
     if match.vlan is not None:
         value, mask = (each.to_bytes(2, "big") for each in (match.vlan.value, match.vlan.mask))
         found.append(Field(_VLAN, value, b"" if match.vlan.exact else mask))

@@ -54,6 +54,19 @@ def udp(source: int, destination: int, **rest: Any) -> dict[str, Any]:
     return {"eth_src": MAC, "ip_protocol": 17, "udp_src": source, "udp_dst": destination} | rest
 
 
+def ip4(protocol: int, **rest: Any) -> dict[str, Any]:
+    return {"eth_src": MAC, "eth_type": IP, "ipv4_src": OWN4, "ip_protocol": protocol} | rest
+
+
+def ip6(protocol: int | None, **rest: Any) -> dict[str, Any]:
+    return {"eth_src": MAC, "eth_type": IP6, "ipv6_src": OWN6, "ip_protocol": protocol} | rest
+
+
+def probe(target: IPAddress, **rest: Any) -> dict[str, Any]:
+    asked = {"arp_op": 1, "arp_spa": IPAddress(0), "arp_sha": MAC, "arp_tpa": target}
+    return {"eth_src": MAC, "eth_type": ARP} | asked | rest
+
+
 NONE = EUI(0)
 LETS = [
     pytest.param({"eth_src": MAC, "eth_type": IP, "ipv4_src": OWN4}, id="own-address"),
@@ -62,9 +75,9 @@ LETS = [
     pytest.param(
         {"eth_src": MAC, "eth_type": ARP, "arp_spa": OWN4, "arp_sha": MAC}, id="arp-as-itself"
     ),
-    pytest.param(
-        {"eth_src": MAC, "eth_type": ARP, "arp_spa": IPAddress(0), "arp_sha": MAC}, id="arp-probe"
-    ),
+    pytest.param(probe(OWN4), id="arp-probe"),
+    pytest.param(ip4(6, fragment=True), id="tcp-fragment"),
+    pytest.param(ip4(1, icmpv4_type=8), id="ping"),
     pytest.param(udp(68, 67, eth_type=IP, ipv4_src=IPAddress(0)), id="dhcp-client"),
     pytest.param(icmp6(135, nd_sll=MAC, nd_target=OTHER6), id="asks-for-a-neighbour"),
     pytest.param(icmp6(135, ipv6_src=NOBODY6, nd_sll=NONE, nd_target=OWN6), id="dad"),
@@ -75,6 +88,24 @@ LETS = [
     pytest.param(icmp6(128), id="ping6"),
 ]
 STOPS = [
+    pytest.param(probe(OTHER4), id="probes-anothers-address"),
+    pytest.param(probe(OWN4, arp_op=2), id="answers-as-nobody"),
+    pytest.param(udp(9, 68, eth_type=IP, ipv4_src=OWN4), id="to-a-dhcp-client"),
+    pytest.param(udp(9, 546, eth_type=IP6, ipv6_src=OWN6), id="to-a-dhcpv6-client"),
+    pytest.param(ip4(17, fragment=True), id="fragment-of-udp"),
+    pytest.param(ip4(1, fragment=True), id="fragment-of-icmp"),
+    pytest.param(ip6(44, fragment=True), id="later-fragment6"),
+    pytest.param(ip6(17, fragment=True), id="first-fragment6"),
+    pytest.param(ip6(0), id="unreadable-headers6"),
+    pytest.param(ip4(2), id="igmp"),
+    pytest.param(icmp6(130, ipv6_src=LOCAL6), id="mld-query"),
+    pytest.param(icmp6(151, ipv6_src=LOCAL6), id="multicast-router"),
+    pytest.param(icmp6(138, ipv6_src=LOCAL6), id="renumbering"),
+    pytest.param(ip4(1, icmpv4_type=5), id="redirect4"),
+    pytest.param(ip4(1, icmpv4_type=9), id="router-advertisement4"),
+    *(pytest.param(ip4(each), id=f"tunnel-{each}") for each in (4, 41, 47, 97, 115, 137)),
+    *(pytest.param(ip6(each), id=f"tunnel6-{each}") for each in (4, 41, 47)),
+    pytest.param(icmp6(135, nd_sll=NONE, nd_target=NOBODY6), id="broken-solicitation"),
     pytest.param({"eth_src": OTHER, "eth_type": IP, "ipv4_src": OWN4}, id="another-mac"),
     pytest.param({"eth_src": MAC, "eth_type": IP, "ipv4_src": OTHER4}, id="another-address"),
     pytest.param({"eth_src": MAC, "eth_type": IP6, "ipv6_src": OTHER6}, id="another-address6"),
