@@ -17,6 +17,11 @@ touches no gateway passes it untouched.
 ``guard``, a little later, drops what crosses no gateway of ours but would not have been forwarded
 at all had we not switched forwarding on; see ``ovsdriver.domain.forwarding``.
 
+What is for the host itself is judged in two places. ``asked``, before any translation, drops what a
+container asks of another network's gateway, so that neither a service nor a port that is published
+there is reached. ``input`` closes the rest where a network wants it (``ovs.host``), after
+translation: published ports are reached always.
+
 While ports are published there are three more base chains. ``prerouting`` and ``output``
 translate the destination of what is for an address of this host; ``loopback`` drops what arrives
 with an address of 127.0.0.0/8 before that: it could otherwise reach a port that is published for
@@ -26,16 +31,19 @@ Rules match interfaces by name and through sets: a gateway comes and goes with v
 new index, and a table for 500 networks has as many rules as one for a single network.
 """
 
+import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, Guard, plain
-from ovsdriver.domain.isolation import openings
+from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
+from ovsdriver.domain.isolation import closings, openings
 from ovsdriver.domain.model import Publication
 from ovsdriver.domain.names import GATEWAY_PREFIX
 
 Object = dict[str, Any]
 """``{"chain": {…}}``, ``{"set": {…}}``, ``{"map": {…}}``, ``{"rule": {…}}``."""
+
+_ICMP, _ICMPV6 = socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6
 
 _RAW = -300
 _DSTNAT = -100
@@ -83,17 +91,28 @@ def render(
         build.set(f"masqueraded{family}", opened.masqueraded)
         build.set(f"reachable{family}", opened.reachable)
         build.set(f"mutual{family}", opened.mutual)
+        build.holders(family, plan.gateways)
         apart.update(opened.apart)
     build.pairs("apart", apart)
+    closed = closings(plan.gateways)
+    build.set("narrow", closed.narrow)
+    build.set("silent", closed.silent)
     build.set("outside", outside)
     build.chain("allow")
     build.chain("from_gateway")
     build.chain("to_gateway")
+    build.chain("others")
+    build.chain("narrow")
     build.chain("spoofed", kind="filter", hook="prerouting", prio=_RAW)
+    build.chain("asked", kind="filter", hook="prerouting", prio=_DSTNAT - 10)
+    build.chain("input", kind="filter", hook="input", prio=_FILTER - 10)
     build.chain("forward", kind="filter", hook="forward", prio=_FILTER - 10)
     build.chain("postrouting", kind="nat", hook="postrouting", prio=_SRCNAT)
     _allow(build)
     _spoofed(build)
+    _others(build)
+    _asked(build)
+    _input(build)
     _forward(build)
     _from_gateway(build)
     _to_gateway(build)
@@ -123,6 +142,74 @@ def _spoofed(build: "_Builder") -> None:
         _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, right=False),
         {"drop": None},
         comment="source is not of this network",
+    )
+
+
+def _others(build: "_Builder") -> None:
+    """Let pass what the host has begun with one of these addresses, and who is at home there."""
+    chain = "others"
+    for family, header in _HEADERS.items():
+        own = {"concat": [_meta("iifname"), _payload(header, "daddr")]}
+        build.rule(chain, _match(own, f"@own{family}"), {"return": None})
+    build.rule(chain, *_answers(), {"return": None})
+    build.rule(chain, {"drop": None}, comment="another network's gateway")
+
+
+def _asked(build: "_Builder") -> None:
+    # By name and not by @gateways: another instance's containers are others' too. Not those of
+    # Linux bridges, see _input.
+    for family, header in _HEADERS.items():
+        build.rule(
+            "asked",
+            _match(_meta("iifname"), f"{GATEWAY_PREFIX}*"),
+            _match(_payload(header, "daddr"), f"@held{family}"),
+            _goto("others"),
+        )
+
+
+def _input(build: "_Builder") -> None:
+    # What sits on bridges of others is judged here: with bridge-nf-call-iptables frames that a
+    # bridge only passes on come through prerouting too, and may be for the same address elsewhere.
+    for family, header in _HEADERS.items():
+        build.rule(
+            "input",
+            *_of_others(),
+            _match(_payload(header, "daddr"), f"@held{family}"),
+            _goto("others"),
+        )
+    build.rule("input", _match(_meta("iifname"), "@narrow"), _goto("narrow"))
+    chain = "narrow"
+    build.rule(chain, *_answers(), {"return": None})
+    # Without it there is no IPv6. The kernel answers for addresses of that link alone.
+    kinds = {"set": ["nd-neighbor-solicit", "nd-neighbor-advert"]}
+    build.rule(chain, _match(_payload("icmpv6", "type"), kinds), {"return": None})
+    # With "iif" an address is local if that very link has it, the link-local one of IPv6 as well.
+    at_home = {"fib": {"result": "type", "flags": ["daddr", "iif"]}}
+    build.rule(
+        chain, _match(at_home, "local", op="!="), {"drop": None}, comment="not the gateway's own"
+    )
+    build.rule(
+        chain,
+        _match(_meta("iifname"), "@silent"),
+        _match(_meta("l4proto"), {"set": [int(_ICMP), int(_ICMPV6)]}, op="!="),
+        {"drop": None},
+        comment="no services",
+    )
+
+
+def _answers() -> Sequence[Object]:
+    """Match what answers the host in a connection that the host began."""
+    return (
+        _match(_ct("direction"), "reply"),
+        {"match": {"op": "in", "left": _ct("state"), "right": "established"}},
+    )
+
+
+def _of_others() -> Sequence[Object]:
+    """Match what comes from a bridge that other people's containers are plugged into."""
+    return (
+        _match(_meta("iifkind"), "bridge"),
+        _match(_meta("iifname"), "@outside", op="!="),
     )
 
 
@@ -176,14 +263,18 @@ def _from_gateway(build: "_Builder") -> None:
 
 def _to_gateway(build: "_Builder") -> None:
     chain = "to_gateway"
+    for family, header in _HEADERS.items():
+        asked = {"ct": {"key": f"{header} daddr", "dir": "original"}}
+        build.rule(
+            chain,
+            *_of_others(),
+            _match(_ct("direction"), "original"),
+            _match(asked, f"@held{family}"),
+            {"drop": None},
+            comment="published on a gateway of ours",
+        )
     _published(build, chain)
-    build.rule(
-        chain,
-        _match(_meta("iifkind"), "bridge"),
-        _match(_meta("iifname"), "@outside", op="!="),
-        {"drop": None},
-        comment="containers of others",
-    )
+    build.rule(chain, *_of_others(), {"drop": None}, comment="containers of others")
     build.rule(
         chain,
         _match(_meta("iifname"), f"{GATEWAY_PREFIX}*"),
@@ -363,6 +454,14 @@ class _Builder:
     def _set(self, name: str, kind: str | list[str], elements: Sequence[str | Object]) -> None:
         described = {**self._in, "name": name, "type": kind}
         self.objects.append({"set": {**described, **({"elem": elements} if elements else {})}})
+
+    def holders(self, family: int, gateways: Iterable[GatewayRules]) -> None:
+        """Add the set of the host's addresses on gateways, and that of these with their links."""
+        own = [(g.link, str(a)) for g in gateways for a in g.held if a.version == family]
+        address = f"ipv{family}_addr"
+        self._set(f"held{family}", address, sorted({each for _, each in own}))
+        pairs = [{"concat": [link, each]} for link, each in sorted(own)]
+        self._set(f"own{family}", ["ifname", address], pairs)
 
     def targets(
         self, name: str, family: int, published: Iterable[Publication], *, by_address: bool

@@ -57,11 +57,11 @@ def _read(mac: EUI, target: IPAddress | None, asked: Question) -> Inside | None:
             addresses=tuple(each.address for each in addresses(routes, link.index)),
             way=way.destination if way is not None else None,
             through_this=way is not None and way.index == link.index,
-            listens=None if asked.port is None else _listens(asked.protocol, asked.port),
+            listens=None if asked.port is None else listens(asked.protocol, asked.port),
         )
 
 
-def _listens(protocol: str, port: int) -> bool:
+def listens(protocol: str, port: int) -> bool:
     """Whether a socket of the thread's namespace waits on a port, of either family."""
     for suffix in ("", "6"):
         table = Path(f"/proc/thread-self/net/{protocol}{suffix}")
@@ -73,6 +73,17 @@ def _listens(protocol: str, port: int) -> bool:
             if waits and int(local.rpartition(":")[2], 16) == port:
                 return True
     return False
+
+
+def is_local(address: IPAddress) -> bool:
+    """Whether the host's namespace has an address."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with closing(socket.socket(family, socket.SOCK_DGRAM)) as made:
+        try:
+            made.bind((str(address), 0))
+        except OSError:
+            return False
+    return bool(int(address))
 
 
 def link_mac(name: str) -> str:

@@ -1,12 +1,13 @@
 """``ovsnet trace``."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
-from netaddr import EUI, IPNetwork
+from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
 
 from ovsdriver.adapters import sandbox_view
 from ovsdriver.cli import show, targets
@@ -16,37 +17,68 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.config import Settings
 from ovsdriver.domain import tracing
-from ovsdriver.domain.tracing import Bridged, End, Question
+from ovsdriver.domain.model import HostAccess
+from ovsdriver.domain.tracing import Bridged, End, HostPlace, Question, Step
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 @click.command(
-    name="trace", epilog=EXIT_CODES, short_help="Tell why two containers do or do not talk."
+    name="trace",
+    epilog=EXIT_CODES,
+    short_help="Tell why a container does or does not reach another, or this host.",
 )
 @click.argument("source", metavar="CONTAINER")
-@click.argument("target", metavar="CONTAINER")
+@click.argument("target", metavar="CONTAINER|ADDRESS")
 @click.argument("protocol", metavar="[PROTOCOL/PORT]", default="icmp")
 @settings_of("run_dir", "ovsdb")
 @JSON
 def command(settings: Settings, source: str, target: str, protocol: str, as_json: bool) -> None:
-    """Tell why one container does or does not reach another, step by step.
+    """Tell why one container does or does not reach another, or this host, step by step.
 
     Looks at both ports, at addresses and routes inside of both, at what the network's mode and
     options allow, at what the bridge would do with such a packet, and at who listens; nothing is
     sent. The last line is the one that matters. A container that is on several networks is named
-    NETWORK/CONTAINER.
+    NETWORK/CONTAINER, this host by one of its addresses.
 
     \b
     Examples:
       ovsnet trace web db
       ovsnet trace web db tcp/5432
+      ovsnet trace web 192.0.2.1 tcp/22
       ovsnet trace lab/web lab/db udp/53 --json
     """
     asked = _question(protocol)
     daemon = Daemon(settings)
     state = daemon.state()
-    found = [_container(each, state) for each in (source, target)]
+    address = _address(target)
+    steps, sentence = (
+        _to_container(settings, daemon, state, (source, target), asked)
+        if address is None
+        else _to_host(daemon, state, source, address, asked)
+    )
+    reaches = steps[-1].well
+    if as_json:
+        show.as_json(
+            {"reaches": reaches, "verdict": sentence, "steps": [asdict(each) for each in steps]}
+        )
+    else:
+        for each in steps:
+            show.line(f"{'✔' if each.well else '✘'} {each.text}")
+        show.line()
+        show.line(sentence)
+    if not reaches:
+        raise click.exceptions.Exit(int(Exit.REFUSED))
+
+
+def _to_container(
+    settings: Settings,
+    daemon: Daemon,
+    state: targets.State,
+    names: tuple[str, str],
+    asked: Question,
+) -> tuple[Sequence[Step], str]:
+    found = [_container(each, state) for each in names]
     plain = [_end(daemon, network, endpoint) for network, endpoint in found]
     version = tracing.family(*plain)
     a, b = (
@@ -63,19 +95,63 @@ def command(settings: Settings, source: str, target: str, protocol: str, as_json
         packet = _packet(found[0][1], found[1][1], version, asked)
         bridged = Bridged(actions=_bridge_says(settings, a.bridge, packet))
     steps = tracing.trace(a, b, asked, bridged)
-    sentence = tracing.verdict(a, b, asked, steps)
-    reaches = steps[-1].well
-    if as_json:
-        show.as_json(
-            {"reaches": reaches, "verdict": sentence, "steps": [asdict(each) for each in steps]}
-        )
-    else:
-        for each in steps:
-            show.line(f"{'✔' if each.well else '✘'} {each.text}")
-        show.line()
-        show.line(sentence)
-    if not reaches:
-        raise click.exceptions.Exit(int(Exit.REFUSED))
+    return steps, tracing.verdict(a, b, asked, steps)
+
+
+def _to_host(
+    daemon: Daemon, state: targets.State, source: str, address: IPAddress, asked: Question
+) -> tuple[Sequence[Step], str]:
+    if not sandbox_view.is_local(address):
+        raise Refusal(f"{address} is no address of this host; name one, or a container")
+    network, endpoint = _container(source, state)
+    a = _looked_into(
+        _end(daemon, network, endpoint),
+        endpoint,
+        other=IPNetwork(address),
+        asked=Question(protocol=asked.protocol),
+    )
+    to = HostPlace(
+        address=address,
+        network=next((_name(n) for n in state["networks"] if _holds(n, address)), ""),
+        leads_to=_publisher(state, address, asked),
+        listens=sandbox_view.listens(asked.protocol, asked.port)
+        if asked.port is not None and asked.protocol in ("tcp", "udp")
+        else None,
+    )
+    steps = tracing.trace_host(a, to, asked)
+    return steps, tracing.verdict(a, to, asked, steps)
+
+
+def _holds(network: dict[str, Any], address: IPAddress) -> bool:
+    return network["gateway_link"] is not None and any(
+        IPAddress(each["gateway"]) == address for each in network["subnets"] if each["gateway"]
+    )
+
+
+def _publisher(state: targets.State, address: IPAddress, asked: Question) -> str:
+    """Return the container that a port of the host is published for; empty if it is not."""
+    for endpoint in state["endpoints"]:
+        for each in endpoint["published"]:
+            host = IPAddress(each["host"])
+            if (each["protocol"], each["host_port"], host.version) == (
+                asked.protocol,
+                asked.port,
+                address.version,
+            ) and (host == address or not int(host)):
+                return str(endpoint["container"] or show.short(endpoint["id"]))
+    return ""
+
+
+def _address(text: str) -> IPAddress | None:
+    """Return the address that a target is; None if it is a name."""
+    try:
+        return IPAddress(text) if "." in text or ":" in text else None
+    except (AddrFormatError, ValueError):
+        return None
+
+
+def _name(network: dict[str, Any]) -> str:
+    return network["name"] or show.short(network["id"])
 
 
 def _question(text: str) -> Question:
@@ -98,7 +174,7 @@ def _end(daemon: Daemon, network: dict[str, Any], endpoint: dict[str, Any]) -> E
     of_network, of_endpoint = (daemon.in_force(each["id"]) for each in (network, endpoint))
     return End(
         name=endpoint["container"] or show.short(endpoint["id"]),
-        network=network["name"] or show.short(network["id"]),
+        network=_name(network),
         network_id=network["id"],
         state=endpoint["state"],
         fault=endpoint["fault"],
@@ -111,6 +187,8 @@ def _end(daemon: Daemon, network: dict[str, Any], endpoint: dict[str, Any]) -> E
         protected=of_endpoint.get("ovs.protected") == "true",
         sink=bool(of_endpoint.get("ovs.sink")),
         inside=None,
+        host=HostAccess(of_network.get("ovs.host") or "all") if network["gateway_link"] else None,
+        home_vlan=network["vlan"] if endpoint["vlan"] != network["vlan"] else None,
     )
 
 

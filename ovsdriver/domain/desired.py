@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain import features, guarding, names, tagging, uplinks
 from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
@@ -19,6 +19,7 @@ from ovsdriver.domain.model import (
     PortKind,
     Probe,
     Segment,
+    Subnet,
     Tap,
     Uplink,
     UplinkPort,
@@ -322,6 +323,21 @@ def asking_link(network: Network, *, owner: str) -> str | None:
     return host.port.name if host is not None else None
 
 
+def _held(subnet: Subnet) -> tuple[IPAddress, ...]:
+    """Return the addresses of a subnet that the host answers to, on whatever link they arrive.
+
+    Its gateway's; of IPv6 the lowest one too, that of "any router here" (RFC 4291, 2.6.1); of IPv4
+    the lowest and the highest, at which every program hears that listens for broadcasts.
+    """
+    if subnet.gateway is None:
+        return ()
+    cidr = subnet.cidr
+    edges = {cidr.first} if cidr.version == 6 else {cidr.first, cidr.last}
+    if cidr.size <= 2:
+        edges = set()
+    return tuple(IPAddress(each, cidr.version) for each in sorted({int(subnet.gateway), *edges}))
+
+
 def firewall(
     networks: Iterable[Network],
     endpoints: Iterable[Endpoint] = (),
@@ -346,9 +362,11 @@ def firewall(
                 mode=network.mode,
                 mode6=network.mode6,
                 subnets=tuple(s.cidr for s in network.subnets if s.gateway is not None),
+                held=tuple(each for s in network.subnets for each in _held(s)),
                 masquerade=network.masquerade,
                 isolate=network.isolate,
                 icc=network.icc,
+                host=network.host,
                 loopback=network.id in loopback,
             )
             for network in sorted(standing, key=lambda each: each.id)

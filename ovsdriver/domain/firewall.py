@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.model import Mode, NetworkId, Publication
+from ovsdriver.domain.model import HostAccess, Mode, NetworkId, Publication
 from ovsdriver.domain.names import GATEWAY_PREFIX
 
 ACCEPT_MARK = 0x1000_0000
@@ -47,12 +47,16 @@ class GatewayRules:
     mode6: Mode | None = None
     """Of IPv6, where that is another."""
     subnets: tuple[IPNetwork, ...]
+    held: tuple[IPAddress, ...] = ()
+    """The host's addresses there: of each subnet the gateway's, and those that all answer to."""
     masquerade: bool = True
     """``nat`` only: rewrite the source of what leaves; ``enable_ip_masquerade``."""
     isolate: bool = False
     """``routed`` only: closed towards other routed networks, too."""
     icc: bool = True
     """Its containers may reach each other by way of the host, where that is open at all."""
+    host: HostAccess = HostAccess.ALL
+    """What its containers may reach of the host."""
     loopback: bool = False
     """A port of 127.0.0.0/8 leads to a container here, so packets of that source leave by it."""
 

@@ -1,14 +1,15 @@
-"""Which gateways of ours open which way: networks to the outside, to each other, inside. Pure.
+"""Which gateways of ours open which way: to the outside, each other, inside, the host. Pure.
 
 A packet between two links of the host is judged by the sets that its links are in. What is in no
-set stays closed, so a mode that is forgotten here is a closed one.
+set stays closed, so a mode that is forgotten here is a closed one. The host's own addresses are
+the other way round, open as Docker's bridge has them, until a network closes them.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ovsdriver.domain.firewall import GatewayRules
-from ovsdriver.domain.model import Mode
+from ovsdriver.domain.model import HostAccess, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,25 @@ def openings(gateways: Iterable[GatewayRules], *, family: int) -> Openings:
         reachable=_links(routed),
         mutual=_links(mutual),
         apart=_links(each for each in mutual if not each.icc),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closings:
+    """Links of our gateways by what of the host is closed to the containers behind them."""
+
+    narrow: tuple[str, ...] = ()
+    """All but the address of their own gateway."""
+    silent: tuple[str, ...] = ()
+    """Of ``narrow``: and that but for ICMP."""
+
+
+def closings(gateways: Iterable[GatewayRules]) -> Closings:
+    """Return what ``gateways`` close of the host, the same for both families."""
+    narrow = [each for each in gateways if each.host is not HostAccess.ALL]
+    return Closings(
+        narrow=_links(narrow),
+        silent=_links(each for each in narrow if each.host is HostAccess.NONE),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ovsdriver.domain.model import Mode
+from ovsdriver.domain.model import HostAccess, Mode
 from ovsdriver.domain.requests import NetworkOptions
 from ovsdriver.errors import InvalidOptionError
 
@@ -78,6 +78,7 @@ def refuse_vain(options: NetworkOptions, modes: Modes) -> None:
             f"{_MASQUERADE}=true: on a network with ovs.mode={modes.mode} this host rewrites no "
             "addresses; leave the option out, or use -o ovs.mode=nat"
         )
+    _refuse_vain_host(options, modes)
     if options.isolate is None or Mode.ROUTED in modes:
         return
     # Of nat and isolated networks "true" is the truth anyway.
@@ -86,4 +87,15 @@ def refuse_vain(options: NetworkOptions, modes: Modes) -> None:
             f"ovs.isolate={str(options.isolate).lower()}: it is about what crosses this host "
             f"between routed networks, and this one has ovs.mode={modes.mode}; leave the option "
             "out, or use -o ovs.mode=routed"
+        )
+
+
+def _refuse_vain_host(options: NetworkOptions, modes: Modes) -> None:
+    if options.host is None or modes.mode.has_gateway:
+        return
+    # Of isolated networks "none" is the truth anyway.
+    if options.host is not HostAccess.NONE or modes.mode is not Mode.ISOLATED:
+        raise InvalidOptionError(
+            f"ovs.host={options.host}: this host holds no gateway on a network with "
+            f"ovs.mode={modes.mode}, so there is nothing to open or close; leave the option out"
         )

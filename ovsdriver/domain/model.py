@@ -51,6 +51,17 @@ class Mode(StrEnum):
         return self in (Mode.NAT, Mode.ROUTED)
 
 
+class HostAccess(StrEnum):
+    """What containers reach of the host itself, by way of their gateway (``ovs.host``)."""
+
+    ALL = "all"
+    """All its addresses, but the gateways of other networks of ours."""
+    GATEWAY = "gateway"
+    """Their own gateway's address."""
+    NONE = "none"
+    """Nothing; their own gateway answers ICMP."""
+
+
 class PortKind(StrEnum):
     """What plugs a container into the bridge (``ovs.port``)."""
 
@@ -276,6 +287,8 @@ class Network:
     """``routed`` only: other routed networks do not reach it either."""
     icc: bool = True
     """Its containers reach each other; else only the gateway and what is beyond it."""
+    host: HostAccess = HostAccess.ALL
+    """Of networks with a gateway: what its containers reach of the host."""
     probe: bool = False
     """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
     bindings: tuple[IPAddress, ...] = ()

@@ -24,6 +24,7 @@ from ovsdriver.domain.internal_ports import ETHERNET_MTU
 from ovsdriver.domain.model import (
     Datapath,
     Endpoint,
+    HostAccess,
     Mode,
     Network,
     NetworkId,
@@ -192,6 +193,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         masquerade=options.masquerade is not False,
         isolate=bool(options.isolate),
         icc=options.icc,
+        host=options.host or HostAccess.ALL,
         bindings=options.bindings,
         trunks=options.trunks,
         probe=current.probe if current is not None else _probe(subnets, around.pools),

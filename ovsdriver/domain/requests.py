@@ -11,6 +11,7 @@ from ovsdriver.domain.model import (
     BondMode,
     Datapath,
     EndpointId,
+    HostAccess,
     Lacp,
     MirrorTarget,
     Mode,
@@ -38,6 +39,7 @@ class NetworkOptions:
     """Of IPv6, where that is another."""
     isolate: bool | None = None
     icc: bool = True
+    host: HostAccess | None = None
     gateways: tuple[IPAddress, ...] = ()
     """``ovs.gateway``: at most one of each family."""
     mtu: int | None = None

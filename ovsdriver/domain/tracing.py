@@ -1,9 +1,11 @@
-"""Why two containers do or do not talk, from what is known of both and of what is between. Pure."""
+"""Why containers do or do not reach each other or this host, from what is known of it. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
+
+from ovsdriver.domain.model import HostAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,28 @@ class End:
     sink: bool
     inside: Inside | None
     """None: its namespace could not be entered."""
+    host: HostAccess | None = None
+    """What it may reach of this host; None: its network has no gateway here."""
+    home_vlan: int | None = None
+    """VLAN of its network, where that of its own is another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlace:
+    """An address of this host."""
+
+    address: IPAddress
+    network: str = ""
+    """Name of the network whose gateway it is; empty: of none."""
+    leads_to: str = ""
+    """Name of the container that the port is published for; empty: none."""
+    listens: bool | None = None
+    """Somebody listens on the port that was asked about; None: not asked."""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return f"{self.address} of this host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,20 +122,29 @@ def trace(a: End, b: End, asked: Question, bridged: Bridged | None) -> Sequence[
         asked: the protocol, and the port.
         bridged: what the bridge does; None: not asked, as both are not in one VLAN.
     """
-    found: list[Step] = []
-    for step in _steps(a, b, asked, bridged):
-        found.append(step)
-        if not step.well:
-            break
-    return found
+    return _up_to_the_first_fault(_steps(a, b, asked, bridged))
 
 
-def verdict(a: End, b: End, asked: Question, steps: Sequence[Step]) -> str:
+def trace_host(a: End, to: HostPlace, asked: Question) -> Sequence[Step]:
+    """Return what was looked at on the way from ``a`` to this host, as :func:`trace`."""
+    return _up_to_the_first_fault(_steps_to_host(a, to, asked))
+
+
+def verdict(a: End, b: End | HostPlace, asked: Question, steps: Sequence[Step]) -> str:
     """Return the one sentence that matters."""
     last = steps[-1]
     if not last.well:
         return f"{a.name} does not reach {b.name} ({asked}): {last.text}"
     return f"{a.name} reaches {b.name} ({asked}), as far as this host can tell"
+
+
+def _up_to_the_first_fault(steps: Iterator[Step]) -> Sequence[Step]:
+    found: list[Step] = []
+    for step in steps:
+        found.append(step)
+        if not step.well:
+            break
+    return found
 
 
 def _steps(a: End, b: End, asked: Question, bridged: Bridged | None) -> Iterator[Step]:
@@ -125,7 +158,7 @@ def _steps(a: End, b: End, asked: Question, bridged: Bridged | None) -> Iterator
         return
     yield _good(f"{a.name} has {address(a, version)}, {b.name} {address(b, version)}")
     for end, other in ((a, b), (b, a)):
-        yield from _inside(end, other, version)
+        yield from _inside(end, address(other, version).ip)
     yield from (_in_one_vlan(a, b, bridged) if together(a, b) else _apart(a, b))
     if b.inside is not None and b.inside.listens is not None:
         port = f"{asked.protocol}/{asked.port}"
@@ -150,19 +183,18 @@ def _attached(end: End) -> Step:
     )
 
 
-def _inside(end: End, other: End, version: int) -> Iterator[Step]:
+def _inside(end: End, target: IPAddress) -> Iterator[Step]:
     inside = end.inside
     if inside is None:
         yield _good(f"what {end.name} has inside is not known: run this as root on its host")
         return
-    own = address(end, version)
+    own = address(end, target.version)
     if not inside.up:
         yield _bad(f"the interface of {end.name} on {end.network} is down; set it up inside")
     if own not in inside.addresses:
         yield _bad(
             f"{end.name} does not have its address {own} inside any more; restart the container"
         )
-    target = address(other, version).ip
     if inside.way is None:
         yield _bad(
             f"{end.name} has no route to {target}; give its network a gateway, or add a route"
@@ -217,6 +249,49 @@ def _apart(a: End, b: End) -> Iterator[Step]:
     yield _bad(
         f"networks {a.network} and {b.network} are kept apart on this host ({why}); put both on "
         f"one (docker network connect {b.network} {a.name}), or publish a port of {b.name}"
+    )
+
+
+def _steps_to_host(a: End, to: HostPlace, asked: Question) -> Iterator[Step]:
+    yield _attached(a)
+    if not any(each.version == to.address.version for each in a.addresses):
+        yield _bad(f"{a.name} has {_families(a)} only; ask about an address of that family")
+    yield from _inside(a, to.address)
+    if a.host is None:
+        yield _bad(
+            f"{a.network} has ovs.mode={a.mode} and no gateway on this host; connect {a.name} to a "
+            "network that has one"
+        )
+    if a.home_vlan is not None:
+        yield _bad(
+            f"{a.name} is in VLAN {a.vlan or 'none'} and the gateway of {a.network} in "
+            f"{a.home_vlan or 'none'}; `ovsnet set {a.network}/{a.name} ovs.vlan=` takes it there"
+        )
+    own = to.network == a.network
+    if to.network and not own:
+        yield _bad(
+            f"it is the gateway of {to.network}, which only containers of {to.network} reach; use "
+            f"the gateway of {a.network}"
+        )
+    if to.leads_to:
+        yield _good(f"{asked} is published there for {to.leads_to}")
+        return
+    if a.host is HostAccess.NONE and not (own and asked.port is None):
+        yield _closed(a, "keeps the host's services from its containers", HostAccess.GATEWAY)
+    if a.host is HostAccess.GATEWAY and not own:
+        yield _closed(a, "leaves them their own gateway alone", HostAccess.ALL)
+    yield _good(f"ovs.host={a.host} of {a.network} lets it reach {to.name}")
+    if to.listens is not None:
+        yield (
+            _good(f"somebody listens on {asked} on this host")
+            if to.listens
+            else _bad(f"nobody listens on {asked} on this host; start what should")
+        )
+
+
+def _closed(a: End, how: str, opened: HostAccess) -> Step:
+    return _bad(
+        f"ovs.host={a.host} of {a.network} {how}; `ovsnet set {a.network} ovs.host={opened}` opens"
     )
 
 

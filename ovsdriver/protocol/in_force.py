@@ -88,6 +88,7 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
     "space": lambda network: next((each.space for each in network.subnets), None),
     "mode4": lambda network: network.mode_of(4),
     "mode6": lambda network: network.mode_of(6),
+    "host": lambda network: network.host if network.mode.has_gateway else None,
     "gateways": lambda network: tuple(s.gateway for s in network.subnets if s.gateway is not None),
     "uplink": _uplink(lambda uplink: "+".join(uplink.nics)),
     "bond": _uplink(lambda uplink: uplink.bond),

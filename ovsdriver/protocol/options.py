@@ -23,6 +23,7 @@ from ovsdriver.domain.model import (
     HIGHEST_OFPORT,
     BondMode,
     Datapath,
+    HostAccess,
     Lacp,
     Mode,
     PortKind,
@@ -116,6 +117,10 @@ def _datapath(text: str) -> Datapath:
 
 def _port(text: str) -> PortKind:
     return values.word(text, {kind.value: kind for kind in PortKind})
+
+
+def _host(text: str) -> HostAccess:
+    return values.word(text, {access.value: access for access in HostAccess})
 
 
 def _bond(text: str) -> BondMode:
@@ -305,6 +310,17 @@ TABLE: Sequence[Option] = (
         help="`false`: containers of the network do not reach each other, only the gateway and "
         "what is beyond it.",
         aliases=("com.docker.network.bridge.enable_icc",),
+    ),
+    Option(
+        name="ovs.host",
+        scope=Scope.NETWORK,
+        field="host",
+        parse=_host,
+        example="-o ovs.host=none",
+        default="`all`, as with Docker's bridge",
+        help="What containers of a `nat` or `routed` network reach of this host itself. `all`: "
+        "every address of it, but other networks' gateways. `gateway`: their own gateway's address "
+        "alone. `none`: nothing; the gateway answers ping. Published ports are reached always.",
     ),
     Option(
         name="ovs.guard",

@@ -71,6 +71,16 @@ else:
             )
             assert self._program.running
 
+        def stands_still(self) -> None:
+            """Assert that nothing comes back any more."""
+
+            def nothing_more() -> bool:
+                before = len(self._program.said().splitlines())
+                time.sleep(20 * _PAUSE_S)
+                return len(self._program.said().splitlines()) == before
+
+            until(nothing_more, f"the connection {self._name} stands still")
+
     @contextmanager
     def held(
         world: World, name: str, client: Place, server: Place, address: str, port: int = 7

@@ -93,6 +93,10 @@ def test_networks_work_beside_firewalld(make_bed: Callable[..., Bed]) -> None:
         assert not b.asks(two.gateway(), 8077), "services of the host are closed to containers"
         bed.run("firewall-cmd", "--zone=ovsnet", "--add-port=8077/tcp")
         assert b.asks(two.gateway(), 8077) == b.address(two)
+        # what both let in is reached
+        bed.ovsnet("set", "two", "ovs.host=none")
+        assert not b.asks(two.gateway(), 8077)
+        assert b.pings(two.gateway())
         stage.clear()
         bed.ovsnet("firewalld", "--remove")
         assert "ovsnet" not in bed.run("firewall-cmd", "--get-zones")

@@ -6,7 +6,7 @@ from signal import SIGINT, SIGKILL
 
 import pytest
 
-from tests.e2e.bed import _PROGRAM, Bed
+from tests.e2e.bed import _PROGRAM, OUTSIDE4, WAN4, Bed
 from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.world import Program, until
 
@@ -56,6 +56,31 @@ def test_a_trace_says_what_the_traffic_says(bed: Bed, stage: Stage) -> None:
     assert not told["reaches"]
     assert not told["steps"][-1]["well"]
     assert "cat is not" not in told["verdict"]
+
+
+def test_a_trace_to_the_host_says_what_the_traffic_says(bed: Bed, stage: Stage) -> None:
+    lab = stage.network("lab", subnet="10.77.1.0/24")
+    other = stage.network("other", subnet="10.77.2.0/24")
+    ann = stage.container("ann", lab)
+    stage.container("bob", lab, "--publish", "8080:80")
+    for access, at, question, code in (
+        ("all", WAN4, "icmp", 0),
+        ("all", other.gateway(), "icmp", 1),
+        ("all", WAN4, "tcp/8080", 0),
+        ("gateway", WAN4, "icmp", 1),
+        ("gateway", lab.gateway(), "icmp", 0),
+        ("none", lab.gateway(), "icmp", 0),
+        ("none", lab.gateway(), "tcp/22", 1),
+        ("none", WAN4, "icmp", 1),
+        ("none", WAN4, "tcp/8080", 0),
+    ):
+        bed.ovsnet("set", "lab", f"ovs.host={access}")
+        verdict(bed, "ann", at, question, code=code)
+        if question == "icmp":
+            assert ann.pings(at) == (code == 0)
+        else:
+            assert bool(ann.asks(at, int(question.partition("/")[2]))) == (code == 0)
+    assert "no address of this host" in bed.try_ovsnet("trace", "ann", OUTSIDE4).err
 
 
 def test_a_capture_has_each_packet_once_and_leaves_nothing(bed: Bed, stage: Stage) -> None:

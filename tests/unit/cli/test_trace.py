@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from ovsdriver.adapters import sandbox_view
 from ovsdriver.cli import trace
 from ovsdriver.cli.checks import rpc
 from ovsdriver.domain.tracing import Inside, Question
-from ovsdriver.service.report import Report
+from ovsdriver.service.report import PublishedReport, Report
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 
@@ -223,3 +224,37 @@ def test_a_container_on_two_networks_is_to_be_named_with_one(told, desk: Desk):
     assert code == 1
     assert f"'web' fits several: lab/{WEB[:12]}, dmz/3eb13eb13eb1; type one of these" in text
     assert told("lab/web", "db")[0] == 0
+
+
+def test_a_place_of_the_host_is_asked_about_by_its_address(
+    told, host: Host, desk: Desk, monkeypatch
+):
+    monkeypatch.setattr(sandbox_view, "is_local", lambda address: str(address) != "198.51.100.7")
+    monkeypatch.setattr(sandbox_view, "listens", lambda protocol, port: True)
+    code, text = told("web", "10.1.0.1", "tcp/22")
+    assert code == 0, text
+    assert "somebody listens on tcp/22 on this host" in text
+    assert text.splitlines()[-1].startswith("web reaches 10.1.0.1 of this host (tcp/22)")
+    assert host.looks[-1][2] == IPAddress("10.1.0.1")
+    desk.in_force = lambda object_id: {"ovs.host": "none"}
+    assert (
+        "ovsnet set lab ovs.host=gateway" in told("web", "10.1.0.1", "tcp/22")[1].splitlines()[-1]
+    )
+    code, text = told("web", "198.51.100.7")
+    assert code == 1
+    assert "198.51.100.7 is no address of this host" in text
+
+
+def test_a_port_that_is_published_leads_on(told, desk: Desk, monkeypatch):
+    monkeypatch.setattr(sandbox_view, "is_local", lambda address: True)
+    published = PublishedReport(
+        protocol="tcp", host="0.0.0.0", host_port=8080, address="10.1.0.3", port=80, reserved=True
+    )
+    web, db = desk.there.endpoints
+    desk.there = Report(
+        networks=desk.there.networks, endpoints=(web, replace(db, published=(published,)))
+    )
+    desk.in_force = lambda object_id: {"ovs.host": "none"}
+    code, text = told("web", "192.0.2.1", "tcp/8080")
+    assert code == 0, text
+    assert "tcp/8080 is published there for db" in text

@@ -6,8 +6,18 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
+from ovsdriver.domain import desired
 from ovsdriver.domain.features import Features
-from ovsdriver.domain.model import Datapath, Mode, Network, NetworkId, PortKind, VlanMode, VlanTag
+from ovsdriver.domain.model import (
+    Datapath,
+    HostAccess,
+    Mode,
+    Network,
+    NetworkId,
+    PortKind,
+    VlanMode,
+    VlanTag,
+)
 from ovsdriver.domain.planning import (
     Defaults,
     HostRoute,
@@ -459,6 +469,39 @@ def test_isolation_is_taken_where_it_can_be_had(mode: Mode, *, isolate: bool) ->
 def test_isolation_is_refused_where_it_cannot_be_had(mode: Mode, *, isolate: bool) -> None:
     with pytest.raises(InvalidOptionError, match=f"between routed networks.*ovs.mode={mode}"):
         planned(new_network(RED, V4, mode=mode, isolate=isolate))
+
+
+@pytest.mark.parametrize("access", HostAccess)
+@pytest.mark.parametrize("mode", Mode)
+def test_what_is_open_of_the_host_is_said_where_the_host_has_a_gateway(
+    mode: Mode, access: HostAccess
+) -> None:
+    assert planned(new_network(RED, V4, mode=mode)).host is HostAccess.ALL
+    wanted = new_network(RED, V4, mode=mode, host=access)
+    if mode.has_gateway or (mode, access) == (Mode.ISOLATED, HostAccess.NONE):
+        assert planned(wanted).host is access
+        return
+    with pytest.raises(InvalidOptionError, match=f"ovs.host={access}: .*ovs.mode={mode}"):
+        planned(wanted)
+
+
+@pytest.mark.parametrize(
+    ("cidr", "gateway", "held"),
+    [
+        pytest.param("10.1.0.0/24", "10.1.0.1", "10.1.0.0 10.1.0.1 10.1.0.255", id="ipv4"),
+        pytest.param("10.1.0.0/24", "10.1.0.255", "10.1.0.0 10.1.0.255", id="the-highest"),
+        pytest.param("10.1.0.0/31", "10.1.0.1", "10.1.0.1", id="two-addresses"),
+        pytest.param("fd00:1::/64", "fd00:1::9", "fd00:1:: fd00:1::9", id="ipv6"),
+        pytest.param("fd00:1::/127", "fd00:1::1", "fd00:1::1", id="two-of-ipv6"),
+        pytest.param("10.1.0.0/24", None, "", id="no-gateway"),
+    ],
+)
+def test_the_addresses_that_the_host_answers_to_are_known(
+    cidr: str, gateway: str | None, held: str
+) -> None:
+    network = a_network(subnets=(a_subnet(cidr, gateway=gateway),))
+    (rules,) = desired.firewall([network]).gateways
+    assert " ".join(map(str, rules.held)) == held
 
 
 def test_a_network_may_say_that_its_containers_are_apart() -> None:

@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain import tracing
-from ovsdriver.domain.tracing import Bridged, End, Inside, Question
+from ovsdriver.domain.model import HostAccess
+from ovsdriver.domain.tracing import Bridged, End, HostPlace, Inside, Question
 
 INSIDE = Inside(
     up=True,
@@ -130,3 +131,49 @@ def test_somebody_must_listen_on_a_port(listens: bool | None, reaches: bool) -> 
 
 def test_what_cannot_be_looked_into_does_not_stand_against_it() -> None:
     assert "web reaches db" in told(replace(WEB, inside=None), replace(DB, inside=None))
+
+
+GATEWAY = HostPlace(address=IPAddress("10.0.0.1"), network="lab", listens=True)
+WAN = HostPlace(address=IPAddress("192.0.2.1"), listens=True)
+OTHERS = HostPlace(address=IPAddress("10.1.0.1"), network="other", listens=True)
+PUBLISHED = replace(WAN, leads_to="shop")
+SSH = Question(protocol="tcp", port=22)
+
+
+@pytest.mark.parametrize(
+    ("access", "to", "asked", "why"),
+    [
+        pytest.param("all", GATEWAY, SSH, "", id="all-gateway"),
+        pytest.param("all", WAN, SSH, "", id="all-rest"),
+        pytest.param("all", OTHERS, PING, "is the gateway of other", id="another-gateway"),
+        pytest.param("all", replace(WAN, listens=False), SSH, "nobody listens", id="nobody"),
+        pytest.param("gateway", GATEWAY, SSH, "", id="gateway-gateway"),
+        pytest.param("gateway", WAN, SSH, "ovs.host=all` opens", id="gateway-rest"),
+        pytest.param("none", GATEWAY, PING, "", id="none-ping"),
+        pytest.param("none", GATEWAY, SSH, "ovs.host=gateway` opens", id="none-gateway"),
+        pytest.param("none", WAN, PING, "ovs.host=gateway` opens", id="none-rest"),
+        pytest.param("none", PUBLISHED, SSH, "", id="published"),
+        pytest.param(None, WAN, SSH, "no gateway on this host", id="no-gateway"),
+    ],
+)
+def test_what_of_the_host_is_reached_is_what_is_open(
+    access: str | None, to: HostPlace, asked: Question, why: str
+) -> None:
+    web = replace(WEB, host=HostAccess(access) if access else None)
+    said = tracing.verdict(web, to, asked, tracing.trace_host(web, to, asked))
+    assert said.startswith(
+        f"web {'does not reach' if why else 'reaches'} {to.address} of this host"
+    )
+    assert why in said
+
+
+def test_a_container_that_left_its_vlan_does_not_reach_its_gateway() -> None:
+    web = replace(WEB, host=HostAccess.ALL, vlan=30, home_vlan=10)
+    (*_, last) = tracing.trace_host(web, GATEWAY, PING)
+    assert "ovs.vlan=" in last.text
+
+
+def test_an_address_of_a_family_that_it_has_none_of_is_not_reached() -> None:
+    to = replace(WAN, address=IPAddress("2001:db8::1"))
+    (*_, last) = tracing.trace_host(WEB, to, PING)
+    assert "web has IPv4 only" in last.text

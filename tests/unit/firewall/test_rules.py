@@ -11,7 +11,7 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.nft_rules import render
 from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
-from ovsdriver.domain.model import Mode, NetworkId, Publication, Transport
+from ovsdriver.domain.model import HostAccess, Mode, NetworkId, Publication, Transport
 
 GOLDEN = Path(__file__).parent / "table.jsonl"
 PUBLISHED = Path(__file__).parent / "published.jsonl"
@@ -23,6 +23,7 @@ def gateway(number: int, *, mode: Mode = Mode.NAT, link: str = "", **changes: An
         link=link or f"ovg{number:012x}",
         mode=mode,
         subnets=(IPNetwork(f"10.66.{number}.0/24"), IPNetwork(f"fd66:{number}::/64")),
+        held=(IPAddress(f"10.66.{number}.1"), IPAddress(f"fd66:{number}::1")),
         **changes,
     )
 
@@ -57,8 +58,8 @@ def test_the_whole_table_is_as_it_was_reviewed() -> None:
     objects = render(
         plan(
             gateway(1),
-            gateway(2, masquerade=False),
-            gateway(3, mode=Mode.ROUTED, icc=False),
+            gateway(2, masquerade=False, host=HostAccess.GATEWAY),
+            gateway(3, mode=Mode.ROUTED, icc=False, host=HostAccess.NONE),
             gateway(4, mode=Mode.NAT, mode6=Mode.ROUTED),
             gateway(5, mode=Mode.ROUTED, isolate=True),
         ),
@@ -149,6 +150,22 @@ def test_containers_that_are_to_be_apart_do_not_meet_at_their_gateway() -> None:
     texts = [json.dumps(rule["expr"]) for rule in rules(objects, "from_gateway")]
     drop = next(number for number, text in enumerate(texts) if "@apart" in text)
     assert drop < min(number for number, text in enumerate(texts) if "@mutual" in text)
+
+
+def test_what_is_closed_of_the_host_is_said_in_sets() -> None:
+    gateways = [gateway(n, host=host) for n, host in enumerate(HostAccess, start=1)]
+    found = sets(render(plan(*gateways), table="ovsnet"))
+    assert found["narrow"] == ["ovg000000000002", "ovg000000000003"]
+    assert found["silent"] == ["ovg000000000003"]
+
+
+def test_each_gateway_s_addresses_are_known_and_whose_they_are() -> None:
+    found = sets(render(plan(gateway(2), gateway(1)), table="ovsnet"))
+    assert found["held4"] == ["10.66.1.1", "10.66.2.1"]
+    assert found["own6"] == [
+        {"concat": ["ovg000000000001", "fd66:1::1"]},
+        {"concat": ["ovg000000000002", "fd66:2::1"]},
+    ]
 
 
 def test_the_order_of_networks_makes_no_difference() -> None:

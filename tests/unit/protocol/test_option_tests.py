@@ -75,6 +75,10 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
         "test_containers_that_are_kept_apart_reach_the_gateway_and_not_each_other"
     ),
     (N, f"{PRODUCT}.bridge.enable_icc"): _DOCKER,
+    (N, "ovs.host"): (
+        "e2e/test_host_access.py::"
+        "test_what_is_closed_of_the_host_is_closed_and_opened_again_while_containers_talk"
+    ),
     (N, "ovs.guard"): _GUARD,
     (N, "ovs.rate"): _BURST,
     (N, "ovs.burst"): _BURST,

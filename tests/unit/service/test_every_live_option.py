@@ -54,6 +54,7 @@ EXAMPLES: Mapping[Scope, Mapping[str, Example]] = {
         f"{BRIDGE}gateway_mode_ipv6": Example("routed", family=6),
         "ovs.isolate": Example("true"),
         "ovs.icc": Example("false"),
+        "ovs.host": Example("none"),
         "ovs.guard": Example("true"),
         "ovs.mirror": Example("sink:ids"),
         "ovs.mcast": Example("true"),
