@@ -38,7 +38,7 @@ from typing import Any
 from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
 from ovsdriver.domain.isolation import closings, openings
 from ovsdriver.domain.model import Publication
-from ovsdriver.domain.names import GATEWAY_PREFIX
+from ovsdriver.domain.names import GATEWAY_PREFIX, PLUG_PREFIX, PROBE_PREFIX
 
 Object = dict[str, Any]
 """``{"chain": {…}}``, ``{"set": {…}}``, ``{"map": {…}}``, ``{"rule": {…}}``."""
@@ -143,6 +143,15 @@ def _spoofed(build: "_Builder") -> None:
         {"drop": None},
         comment="source is not of this network",
     )
+    # On the userspace datapath the host's stack sees what comes out of a container's plug, too.
+    # Strict reverse paths drop all of it but broadcasts that have no source, as DHCP's.
+    for prefix in (PLUG_PREFIX, PROBE_PREFIX):
+        build.rule(
+            "spoofed",
+            _match(_meta("iifname"), f"{prefix}*"),
+            {"drop": None},
+            comment="no link of the host's",
+        )
 
 
 def _others(build: "_Builder") -> None:

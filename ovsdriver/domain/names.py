@@ -35,12 +35,16 @@ MIRROR = "mirror"
 _ID_DIGITS = 12
 GATEWAY_PREFIX = "ovg"
 """First letters of every gateway's name, as :func:`gateway_link` makes them."""
+PLUG_PREFIX = "ovh"
+"""The same of :func:`host_link`."""
+PROBE_PREFIX = "ovp"
+"""The same of :func:`probe_link`."""
 _GATEWAY = re.compile(rf"{GATEWAY_PREFIX}[0-9a-f]{{{_ID_DIGITS}}}")
 
 
 def host_link(endpoint: EndpointId) -> str:
     """Return the name of the bridge's end of a veth pair, and of its port."""
-    return f"ovh{endpoint[:_ID_DIGITS]}"
+    return f"{PLUG_PREFIX}{endpoint[:_ID_DIGITS]}"
 
 
 def container_link(endpoint: EndpointId) -> str:
@@ -76,7 +80,7 @@ def is_gateway_link(name: str) -> bool:
 
 def probe_link(network: NetworkId) -> str:
     """Return the name of the port and device that a network's segment is asked from."""
-    return f"ovp{network[:_ID_DIGITS]}"
+    return f"{PROBE_PREFIX}{network[:_ID_DIGITS]}"
 
 
 def bond_port(bridge: str) -> str:

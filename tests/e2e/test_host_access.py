@@ -252,3 +252,20 @@ def test_broadcasts_and_multicasts_reach_the_host_only_where_all_of_it_is_open(
         assert set(heard.heard("host")) == {
             *("all-net", "all-limited", "all-gateway", "gateway-gateway", "last")
         }
+
+
+def test_a_containers_plug_is_no_way_to_the_host_for_broadcasts_without_a_source(
+    bed: Bed, stage: Stage, host: Place
+) -> None:
+    one = dual(stage, "one", 1, "-o", "ovs.host=none")
+    alone = dual(stage, "alone", 2, "-o", "ovs.mode=isolated")
+    everybody = "ff:ff:ff:ff:ff:ff"
+    with ears.receiving(bed, {"host": host}, port=7077) as heard:
+        for network in (alone, one):
+            place = may_all(stage, f"on-{network.name}", network)
+            asked = (network.name, "0.0.0.0", "255.255.255.255", everybody)  # as DHCP asks
+            ears.forge((place, "eth0"), [asked], port=7077)
+        bed.ovsnet("set", "one", "ovs.host=")
+        ears.forge((place, "eth0"), [("open", *asked[1:])], port=7077)
+        heard.wait_for("open", {"host"})
+        assert set(heard.heard("host")) == {"open"}

@@ -66,12 +66,8 @@ def test_a_trace_to_the_host_says_what_the_traffic_says(bed: Bed, stage: Stage) 
     for access, at, question, code in (
         ("all", WAN4, "icmp", 0),
         ("all", other.gateway(), "icmp", 1),
-        ("all", WAN4, "tcp/8080", 0),
         ("gateway", WAN4, "icmp", 1),
-        ("gateway", lab.gateway(), "icmp", 0),
         ("none", lab.gateway(), "icmp", 0),
-        ("none", lab.gateway(), "tcp/22", 1),
-        ("none", WAN4, "icmp", 1),
         ("none", WAN4, "tcp/8080", 0),
     ):
         bed.ovsnet("set", "lab", f"ovs.host={access}")
