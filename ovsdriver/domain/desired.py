@@ -138,6 +138,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
             mtu=mtu(network, endpoint) if internal else None,
             ofport=endpoint.ofport,
             protected=endpoint.protected or not network.icc,
+            tree=None if internal else bool(network.features.rstp),
             external_ids=names.endpoint_ids(owner, endpoint),
         ),
     )

@@ -98,6 +98,7 @@ def compare(
     wires = dict(desired.uplink_ports(by_id.values(), endpoints, owner=owner))
     expected = {port.name for port in wires.values()}
     beyond.extend(uplink_diff.beyond(by_id.values(), wires, bridges, links))
+    beyond.extend(_trees(by_id.values(), bridges))
     odd = _odd_bridges(by_id.values(), owner, bridges)
     for network in by_id.values():
         unfinished = _unfinished(network, abandoned)
@@ -191,10 +192,25 @@ def _odd_bridges(
     for segment in {network.segment.bridge: network.segment for network in networks}.values():
         wanted = desired.bridge(segment, networks, owner=owner)
         observed = bridges.get(segment.bridge)
-        if wanted is None or observed is None or wanted.features.fulfilled_by(observed.features):
+        if wanted is None or observed is None or wanted.features == observed.features:
             continue
         found[wanted.name] = f"bridge {wanted.name} has other features than its networks ask for"
     return found
+
+
+def _trees(networks: Collection[Network], bridges: Mapping[str, ObservedBridge]) -> Iterable[str]:
+    """Return what RSTP that somebody has switched on does to networks that have not said it."""
+    for name in sorted({each.segment.bridge for each in networks if not each.ended}):
+        bridge = bridges.get(name)
+        if bridge is None or not bridge.rstp or bridge.features.rstp:
+            continue
+        here = [each for each in networks if each.segment.bridge == name and not each.ended]
+        if unsaid := [each.id[:12] for each in here if not each.features.rstp]:
+            yield (
+                f"bridge {name} speaks RSTP, where nothing is flooded to network "
+                f"{', '.join(unsaid)}; switch it off: "
+                f"ovs-vsctl set Bridge {shlex.quote(name)} rstp_enable=false"
+            )
 
 
 def _wire_lacks(
@@ -333,8 +349,14 @@ def _vlans_differ(wanted: Port, port: ObservedPort) -> str:
         return f"is a trunk of {carried}, not of {vlans.text(wanted.trunks)}"
     if port.cvlans != wanted.cvlans:
         return f"lets the tags {vlans.text(port.cvlans) or '(all)'} into its tunnel"
+    return _company_differs(wanted, port)
+
+
+def _company_differs(wanted: Port, port: ObservedPort) -> str:
     if port.protected != wanted.protected:
         return f"is {'not ' if wanted.protected else ''}protected"
+    if wanted.tree is not None and port.tree is not wanted.tree:
+        return f"is {'kept out of' if wanted.tree else 'let into'} its bridge's spanning tree"
     return ""
 
 

@@ -1,7 +1,7 @@
 """What a bridge of ours does besides switching: said by its networks, the same by all. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ class Features:
     """Each is None, or empty, where no network says anything of it."""
 
     rstp: bool | None = None
+    """The bridge speaks RSTP, and containers take part; see ``spanning``."""
     mcast: bool | None = None
     """Multicasts go to who listens, by IGMP and MLD, and not to all."""
     control_frames: bool | None = None
@@ -48,21 +49,10 @@ class Features:
         found = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in found.items() if value not in (None, ())}
 
-    def fulfilled_by(self, there: "Features") -> bool:
-        """Whether a bridge that has ``there`` needs no change.
-
-        RSTP is switched on and never off while a bridge stands: ovs-vswitchd 3.5 leaves ports
-        blocked when it is switched off together with something else (measured), and does no harm.
-        """
-        return replace(there, rstp=None) == replace(self, rstp=None) and (
-            not self.rstp or there.rstp is True
-        )
-
 
 NOTHING = Features()
 
-_OPTIONS = {
-    "rstp": "ovs.rstp",
+_OPTIONS = {  # without RSTP, of which ``spanning`` judges
     "mcast": "ovs.mcast",
     "control_frames": "ovs.control_frames",
     "fail_mode": "ovs.failmode",
@@ -111,7 +101,7 @@ def refuse_unfit(
         UnsupportedError: the bridge is somebody else's.
         ConflictError: another network on it says something else.
     """
-    said = wanted.said()
+    said = {name: value for name, value in wanted.said().items() if name in _OPTIONS}
     if adopted and said:
         option = _OPTIONS[next(iter(said))]
         raise UnsupportedError(

@@ -451,6 +451,8 @@ class Port:
     """OpenFlow port number, 1 to :data:`HIGHEST_OFPORT`; None: any."""
     protected: bool = False
     """It does not talk to other protected ports of its bridge."""
+    tree: bool | None = None
+    """Whether it takes part in its bridge's spanning tree; None: internal ports, which never do."""
     tunnel: Tunnel | None = None
     """It leads to another host, and has no device."""
     mac: EUI | None = None

@@ -40,6 +40,8 @@ class ObservedPort:
     internal: bool = False
     vlan_mode: str = ""
     protected: bool = False
+    tree: bool | None = None
+    """Whether it would take part in a spanning tree; None: in STP or RSTP only."""
     interfaces: tuple[str, ...] = ()
     """More than one: it is a bond."""
     cvlans: tuple[int, ...] = ()
@@ -79,6 +81,8 @@ class ObservedBridge:
     """Those that we have set."""
     mirrors: tuple[ObservedMirror, ...] = ()
     """Those with our mark."""
+    rstp: bool = False
+    """It speaks RSTP, whoever wants it to."""
     local_tag: int | None = None
     """Of its own local port."""
 

@@ -16,6 +16,7 @@ from ovsdriver.domain import (
     internal_ports,
     mode_planning,
     shaping,
+    spanning,
     tunnels,
     uplinks,
     vlans,
@@ -74,6 +75,8 @@ class KnownBridge:
     integration: bool = False
     """It belongs to OVN."""
     controllers: int = 0
+    rstp: bool = False
+    """It speaks RSTP, whoever wants it to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +167,20 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         if each.segment.bridge == bridge and not each.ended and each.id != new.id
     ]
     features.refuse_unfit(options.features, bridge=bridge, adopted=segment.adopted, sharers=sharers)
+    probe = current.probe if current is not None else _probe(subnets, around.pools)
+    if current is None:
+        spanning.refuse_unfit(
+            bool(options.features.rstp),
+            bridge=bridge,
+            adopted=segment.adopted,
+            speaks=around.bridge is not None and around.bridge.rstp,
+            sharers=sharers,
+        )
+    if options.features.rstp:
+        wire = segment.uplink is not None and not segment.adopted
+        spanning.refuse_aside(modes.mode, options.port or PortKind.VETH, wire=wire, probe=probe)
+        if options.guard:
+            spanning.refuse_guard()
     limits = shaping.combined(options, NO_WISH)
     shaping.check(limits, mtu=mtu, internal=options.port is PortKind.INTERNAL)
     there = around.bridge.controllers if around.bridge is not None else 0
@@ -196,7 +213,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         host=options.host or HostAccess.ALL,
         bindings=options.bindings,
         trunks=options.trunks,
-        probe=current.probe if current is not None else _probe(subnets, around.pools),
+        probe=probe,
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=options.port,
         guard=options.guard,

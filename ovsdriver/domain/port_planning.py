@@ -6,7 +6,16 @@ Everything that can be refused about such a port without looking at the switch i
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ovsdriver.domain import desired, guarding, internal_ports, mirroring, shaping, tunnels, vlans
+from ovsdriver.domain import (
+    desired,
+    guarding,
+    internal_ports,
+    mirroring,
+    shaping,
+    spanning,
+    tunnels,
+    vlans,
+)
 from ovsdriver.domain.model import Endpoint, Network, PortKind, VlanMode
 from ovsdriver.domain.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import EndpointOptions
@@ -78,6 +87,10 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
             "ovs.sink and ovs.mirror contradict each other: a container that gets copies of "
             "others' packets has none of its own there; leave one of them out"
         )
+    if network.features.rstp:
+        spanning.refuse_port(endpoint.port)
+        if desired.guarded(network, endpoint):
+            spanning.refuse_guard()
     if desired.guarded(network, endpoint):
         trunk = desired.vlan_mode(network, endpoint).has_trunks
         guarding.refuse_unpinnable(endpoint, trunk=trunk)

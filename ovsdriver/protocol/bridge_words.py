@@ -13,6 +13,16 @@ _CONTROLLER = re.compile(r"(tcp|ssl):(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(?::([0-9]{1,5}
 _MOST_SAMPLING = 1_000_000
 
 
+def rstp(text: str) -> bool:
+    """Read ``containers``, which is true, or ``false``."""
+    if text.lower() == "true":
+        raise ValueError(
+            "RSTP would let containers take part in the bridge's spanning tree, where one can "
+            "become the root; if they shall, say ovs.rstp=containers"
+        )
+    return values.word(text, {"containers": True, "false": False})
+
+
 def control_frames(text: str) -> bool:
     """Read ``forward`` or ``drop``."""
     return values.word(text, {"forward": True, "drop": False})

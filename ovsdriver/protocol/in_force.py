@@ -104,7 +104,7 @@ _NETWORK: Mapping[str, Callable[[Network], object]] = {
 }
 
 _FEATURES: Mapping[str, Callable[[Any], object]] = {
-    "rstp": lambda value: value,
+    "rstp": lambda value: {True: "containers", False: "false"}.get(value),
     "mcast": lambda value: value,
     "control_frames": lambda value: {True: "forward", False: "drop"}.get(value),
     "fail_mode": lambda value: value,

@@ -404,11 +404,13 @@ TABLE: Sequence[Option] = (
         name="ovs.rstp",
         scope=Scope.NETWORK,
         field="rstp",
-        parse=values.flag,
-        example="-o ovs.rstp=true",
+        parse=bridge_words.rstp,
+        example="-o ovs.bridge=br-tree -o ovs.mode=isolated -o ovs.rstp=containers",
         default="`false`",
-        help="`true`: the bridge speaks RSTP, so that loops of bridges do no harm. It and the "
-        "following are of a bridge of ours, and the same on all of its networks that say them.",
+        help="`containers`: the bridge speaks RSTP with its containers, for labs of switches in "
+        "containers, which may be connected in loops then. Each of them can become the root of the "
+        "tree. All networks of the bridge must say it; they have no gateway, uplink, internal port "
+        "or guard. Otherwise containers take part in no spanning tree, of adopted bridges neither.",
         fixed="a bridge keeps it as long as it stands; make another network on another bridge",
     ),
     Option(
@@ -418,7 +420,9 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         example="-o ovs.mcast=true",
         default="`false`",
-        help="`true`: multicasts go to who listens to them (IGMP, MLD snooping), and not to all.",
+        help="`true`: multicasts go to who listens to them (IGMP, MLD snooping), and not to all. "
+        "It and the following are of a bridge of ours, and the same on all of its networks that "
+        "say them.",
     ),
     Option(
         name="ovs.control_frames",
@@ -428,7 +432,8 @@ TABLE: Sequence[Option] = (
         example="-o ovs.control_frames=forward",
         default="`drop`",
         help="`forward`: LLDP, LACP and BPDUs pass between containers, as over a wire; `drop`: "
-        "they end at the bridge.",
+        "they end at the bridge. Forwarded ones go out by an uplink, too: a container can become "
+        "the root of the wire's spanning tree then.",
     ),
     Option(
         name="ovs.controller",

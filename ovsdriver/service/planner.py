@@ -233,4 +233,5 @@ def _known_bridge(
         ),
         integration=observed.integration,
         controllers=observed.controllers,
+        rstp=observed.rstp,
     )

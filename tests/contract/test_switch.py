@@ -336,6 +336,13 @@ async def test_a_port_becomes_a_trunk_and_an_access_port_again(switch: Switch) -
     await observed(switch, "it1", tag=7, trunks=(), vlan_mode="access", protected=False)
 
 
+async def test_a_port_takes_part_in_spanning_trees_if_it_is_to(switch: Switch) -> None:
+    await switch.ensure_bridge(BRIDGE)
+    for tree in (False, True, False):
+        await switch.ensure_port(replace(INTERNAL, tree=tree))
+        await observed(switch, "it1", tree=tree)
+
+
 async def test_a_port_gets_the_number_that_was_asked_for(world: World) -> None:
     world.add_device("vt1")
     await world.switch.ensure_bridge(BRIDGE)

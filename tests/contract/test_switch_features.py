@@ -32,7 +32,7 @@ LESS = Features(
 async def has(world: World, wanted: Features) -> None:
     def seen() -> bool:
         bridge = world.switch.bridge("brt")
-        return bridge is not None and wanted.fulfilled_by(bridge.features)
+        return bridge is not None and bridge.features == wanted
 
     await eventually(seen, f"the bridge has {wanted}")
 

@@ -84,6 +84,20 @@ def honest(me: Sender) -> dict[str, bytes]:
     }
 
 
+def bpdu(mac: bytes, *, rapid: bool) -> bytes:
+    """Return what the root of a spanning tree says: of the best priority there is, 0.
+
+    STP's (IEEE 802.1D-1998, section 9) or RSTP's (802.1D-2004, section 9), on a designated port.
+    """
+    root = struct.pack("!H", 0) + mac
+    times = struct.pack("!4H", 0, 20 << 8, 2 << 8, 15 << 8)
+    kind, flags, end = (0x0202, 0x3C, b"\0") if rapid else (0, 0, b"")
+    said = b"\0\0" + struct.pack("!HB", kind, flags) + root + bytes(4) + root + b"\x80\x01"
+    body = b"\x42\x42\x03" + said + times + end
+    frame = bytes.fromhex("0180c2000000") + mac + struct.pack("!H", len(body)) + body
+    return frame.ljust(60, b"\0")
+
+
 def ipv4_packet(
     source: str,
     destination: str,
@@ -103,6 +117,11 @@ def ipv4_packet(
     total = sum(struct.unpack("!10H", head))
     total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
     return struct.pack("!H", 0x0800) + head[:10] + struct.pack("!H", total) + head[12:] + payload
+
+
+def ipv4_frame(mac: bytes, source: str) -> bytes:
+    """Return a UDP packet to everybody."""
+    return _ipv4(mac, source, _udp(9, 9))
 
 
 def _ipv4(

@@ -83,7 +83,7 @@ CHANGED = {
 
 FEATURES = (
     *("ovs.guard=true", "ovs.rate=50mbit+20mbit", "ovs.burst=64kb", "ovs.broadcast=100"),
-    *("ovs.rstp=true", "ovs.mcast=true", "ovs.control_frames=forward"),
+    *("ovs.mcast=true", "ovs.control_frames=forward"),
     *("ovs.sflow=192.0.2.2", "ovs.netflow=192.0.2.2", "ovs.ipfix=192.0.2.2/64"),
     *("ovs.protocols=OpenFlow13+OpenFlow14", "ovs.mirror=sink:ids"),
 )
@@ -91,6 +91,7 @@ FEATURED = {
     "every": ("ovs.bridge=br-every", *FEATURES),
     "tap": ("ovs.bridge=br-every", "ovs.mode=isolated", "ovs.sink=ids"),
     "far": ("ovs.mirror=nic:eth2", "ovs.mode=isolated"),
+    "tree": ("ovs.bridge=br-tree", "ovs.mode=isolated", "ovs.rstp=containers"),
     "steered": (
         "ovs.bridge=br-steered",
         "ovs.controller=tcp:192.0.2.2:6653",
@@ -160,7 +161,7 @@ def test_what_features_make_goes_with_the_container_and_with_the_network(
     impaired = ",driver-opt=ovs.delay=5ms,driver-opt=ovs.loss=0.1%" if netem(bed) else ""
     a = stage.container("ann", f"name=every,driver-opt=ovs.mirror=sink:ids{impaired}")
     b = stage.container("bob", "every")
-    for name in ("tap", "far", "steered"):
+    for name in ("tap", "far", "steered", "tree"):
         stage.container(f"in-{name}", name)
     until(lambda: len(mirrors(bed).split()) == 3, lambda: f"three mirrors, not {mirrors(bed)}")
     b.reaches(a.address("every"), who="ann")

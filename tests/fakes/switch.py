@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ovsdriver.domain import names
-from ovsdriver.domain.features import Features
 from ovsdriver.domain.mirroring import Mirror
 from ovsdriver.domain.model import Bridge, Datapath, EndpointId, Port, UplinkPort
 from ovsdriver.domain.observed import ObservedBridge, ObservedMirror, ObservedPort
@@ -87,12 +86,6 @@ class FakeSwitch:
         bridge = self._bridges.get(name) if self.available else None
         return self._mirrored(bridge) if bridge is not None else None
 
-    def _kept(self, bridge: Bridge) -> Features:
-        """Return the features that a bridge then has: RSTP is not switched off."""
-        before = self._bridges.get(bridge.name)
-        stays = before is not None and before.features.rstp
-        return replace(bridge.features, rstp=True) if stays else bridge.features
-
     def _mirrored(self, bridge: ObservedBridge) -> ObservedBridge:
         return replace(
             bridge, mirrors=tuple(map(self._observed, self._mirrors.get(bridge.name, ())))
@@ -133,7 +126,8 @@ class FakeSwitch:
             owned=True,
             fail_mode=bridge.features.fail_mode or "standalone",
             controllers=len(bridge.features.controllers),
-            features=self._kept(bridge),
+            features=bridge.features,
+            rstp=bool(bridge.features.rstp),
             local_tag=4095 if bridge.host is None else 0,
             external_ids={**bridge.external_ids, names.OWNER_KEY: self._owner},
         )
@@ -168,6 +162,7 @@ class FakeSwitch:
             trunks=port.trunks,
             cvlans=port.cvlans,
             protected=port.protected,
+            tree=port.tree is not False,
             ofport=number,
             ifindex=number,
             internal=port.internal,
@@ -246,6 +241,7 @@ class FakeSwitch:
                     trunks=port.trunks,
                     cvlans=port.cvlans,
                     protected=port.protected,
+                    tree=port.tree is not False,
                     ofport=self._number(port, present) if port.ofport else present.ofport,
                 )
         there = self._ports.get(uplink.name) if uplink is not None else None

@@ -5,7 +5,6 @@ is left alone, and what no network wants any more goes back to Open vSwitch's de
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
@@ -129,8 +128,6 @@ def _changed_columns(bridge: Row, features: Features) -> dict[str, Any]:
         value = _plain(said[name]) if name in said else default
         if name == "fail_mode":
             continue  # a bridge of ours has one always
-        if name == "rstp" and not value:
-            continue  # see Features.fulfilled_by
         if bridge[column] != value:
             update[column] = as_value(value)
     return update
@@ -203,8 +200,7 @@ def _settled_maps(bridge: Row, features: Features) -> list[Operation]:
         changes.append(["other_config", "delete", ["set", [_FORWARD]]])
         if wanted:
             changes.append(["other_config", "insert", to_map(wanted)])
-    stays = "rstp" in _noted(bridge) and bridge["rstp_enable"]
-    mark = marks(replace(features, rstp=True) if stays else features)
+    mark = marks(features)
     if mark.get(_KEY) != bridge["external_ids"].get(_KEY):
         changes.append(["external_ids", "delete", ["set", [_KEY]]])
         if mark:

@@ -22,6 +22,7 @@ from ovsdriver.adapters.switch.rows import (
     mutate,
     port_in_place,
     to_map,
+    tree_config,
     turn,
     update,
 )
@@ -171,7 +172,11 @@ class EnsurePort:
 
     def _other_config(self) -> dict[str, str]:
         tunnels = self._port.vlan_mode is VlanMode.DOT1Q_TUNNEL
-        return {"qinq-ethtype": "802.1ad"} if tunnels else {}
+        tree = self._port.tree
+        return {
+            **({"qinq-ethtype": "802.1ad"} if tunnels else {}),
+            **(tree_config(tree) if tree is not None else {}),
+        }
 
     def _refuse_taken_number(self, replica: Replica, bridge: Row) -> None:
         number = self._port.ofport

@@ -85,6 +85,9 @@ _UNNOTICED = ("trunks", "cvlans")
 NO_TAG = 0
 """In ``trunks`` and ``cvlans``: frames without a tag."""
 
+_TREES = ("rstp-enable", "stp-enable")
+"""In ``other_config`` of a Port."""
+
 _IFNAMSIZ = 16
 
 
@@ -202,6 +205,17 @@ def references(rows: Iterable[Row]) -> Sequence[Any]:
 def where(row: Row) -> Sequence[Any]:
     """Return the condition that picks this row."""
     return [["_uuid", "==", ["uuid", row["_uuid"]]]]
+
+
+def tree_config(tree: bool) -> dict[str, str]:
+    """Return the pairs of a Port's ``other_config`` that let it into spanning trees, or not."""
+    return dict.fromkeys(_TREES, str(tree).lower())
+
+
+def tree_of(row: Row) -> bool | None:
+    """Return whether a Port takes part in spanning trees; None if in some."""
+    parts = {row["other_config"].get(name) != "false" for name in _TREES}
+    return parts.pop() if len(parts) == 1 else None
 
 
 def to_map(pairs: Mapping[str, str]) -> Sequence[Any]:

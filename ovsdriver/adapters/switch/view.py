@@ -11,6 +11,7 @@ from ovsdriver.adapters.switch.rows import (
     integration_bridge,
     interfaces_of,
     is_ours,
+    tree_of,
 )
 from ovsdriver.domain.observed import ObservedBridge, ObservedMirror, ObservedPort
 
@@ -61,6 +62,7 @@ class SwitchView:
             ports=ports,
             features=features.observed(self._replica, row),
             mirrors=self._mirrors(row),
+            rstp=row["rstp_enable"],
             local_tag=local["tag"] if local is not None else None,
         )
 
@@ -116,6 +118,7 @@ class SwitchView:
             vlan_mode=row["vlan_mode"] or "",
             cvlans=tuple(sorted(row["cvlans"] - {NO_TAG})),
             protected=row["protected"],
+            tree=tree_of(row),
             ofport=details.get("ofport"),
             ifindex=details.get("ifindex"),
             error=details.get("error") or "",

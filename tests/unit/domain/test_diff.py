@@ -39,6 +39,7 @@ def a_port(name: str, **changes: Any) -> ObservedPort:
         "vlan_mode": "access",
         "ofport": 1,
         "ifindex": 7,
+        "tree": name != HOST,
         "external_ids": names.endpoint_ids(OWNER, JOINED) if name == HOST else marks,
     } | changes
     return ObservedPort(name=name, **values)
@@ -209,6 +210,8 @@ def test_a_trunk_that_is_not_as_recorded_is_repaired() -> None:
         ({"vlan_mode": ""}, "is not a native-untagged trunk any more"),
         ({"tag": None}, "has VLAN None, not 1"),
         ({"protected": True}, "is protected"),
+        ({"tree": True}, "is let into its bridge's spanning tree"),
+        ({"tree": None}, "is let into its bridge's spanning tree"),
     ):
         there = the_bridge(a_port(GATEWAY), a_port(HOST, **(right | change)))
         found = [repair.why for repair in difference(router, bridges=there).repairs]

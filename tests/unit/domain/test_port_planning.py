@@ -205,6 +205,7 @@ def _observed(endpoint: Endpoint) -> ObservedPort:
         trunks=made.trunks,
         vlan_mode=made.vlan_mode,
         protected=made.protected,
+        tree=made.tree,
         ofport=made.ofport or 1,
         ifindex=1,
         external_ids=made.external_ids,

@@ -36,8 +36,7 @@ _MIRROR = (
     "e2e/test_mirrors.py::test_a_network_and_a_container_are_mirrored_to_a_container_that_looks"
 )
 _FEATURES = (
-    "e2e/test_switch_features.py::"
-    "test_rstp_snooping_and_control_frames_are_a_bridges_and_change_live"
+    "e2e/test_switch_features.py::test_snooping_and_control_frames_are_a_bridges_and_change_live"
 )
 _CONTROLLER = "e2e/test_switch_features.py::test_a_controller_says_what_a_bridge_does"
 _RECORDS = "e2e/test_switch_features.py::test_samples_and_records_of_traffic_reach_a_collector"
@@ -89,7 +88,9 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.mirror"): _MIRROR,
     (N, "ovs.dry_run"): "e2e/test_plan.py::test_a_plan_names_what_is_then_made_and_makes_nothing",
     (N, "ovs.sink"): "e2e/test_more_labs.py::test_an_ids_sees_what_a_network_carries",
-    (N, "ovs.rstp"): _FEATURES,
+    (N, "ovs.rstp"): (
+        "e2e/test_spanning.py::test_switches_in_containers_may_be_connected_in_a_loop"
+    ),
     (N, "ovs.mcast"): _FEATURES,
     (N, "ovs.control_frames"): _FEATURES,
     (N, "ovs.controller"): _CONTROLLER,

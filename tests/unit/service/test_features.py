@@ -35,9 +35,9 @@ async def test_networks_of_one_bridge_do_not_contradict_each_other(host: Host) -
 
 async def test_a_bridge_of_somebody_else_stays_as_it_is(host: Host) -> None:
     host.switch.put_bridge(foreign_bridge("br-lab"))
-    with pytest.raises(UnsupportedError, match=r"ovs\.rstp: bridge br-lab is not ours"):
+    with pytest.raises(UnsupportedError, match=r"ovs\.mcast: bridge br-lab is not ours"):
         await host.create_network(
-            said={"ovs.bridge": "br-lab", "ovs.vlan": "30", "ovs.rstp": "true"}
+            said={"ovs.bridge": "br-lab", "ovs.vlan": "30", "ovs.mcast": "true"}
         )
 
 
@@ -54,8 +54,62 @@ async def test_features_change_live_and_come_back_when_somebody_took_them(host: 
     assert features(host) == Features()
 
 
-async def test_rstp_stays_on_a_bridge_that_stands(host: Host) -> None:
-    await host.create_network(said={"ovs.rstp": "true"})
-    await host.create_network(BLUE)
-    await host.networks.delete(RED)  # type: ignore[arg-type]
-    assert not (await host.reconciler.reconcile()).mended
+TREE = {"ovs.mode": "isolated", "ovs.rstp": "containers"}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"ovs.mode": "nat"}, "floods nothing to a gateway"),
+        ({"ovs.mode": "routed"}, "floods nothing to a gateway"),
+        ({"ovs.port": "internal"}, "floods nothing to internal ports"),
+        ({"ovs.guard": "true"}, "which no guard stops"),
+    ],
+)
+async def test_a_network_whose_containers_take_part_in_a_tree_has_nothing_that_cannot(
+    host: Host, said: dict[str, str], why: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=why):
+        await host.create_network(said=TREE | said)
+
+
+async def test_all_networks_of_a_bridge_say_that_containers_take_part_or_none(host: Host) -> None:
+    await host.create_network(said=TREE)
+    with pytest.raises(ConflictError, match="says it, and all of a bridge must; say it too"):
+        await host.create_network(BLUE, said={"ovs.mode": "isolated"})
+    await host.create_network(BLUE, said=TREE)
+    for network in (RED, BLUE):
+        await host.networks.delete(network)  # type: ignore[arg-type]
+    await host.create_network(said={"ovs.mode": "isolated"})
+    with pytest.raises(ConflictError, match="does not say it, and all of a bridge must; name"):
+        await host.create_network(BLUE, said=TREE)
+
+
+async def test_a_bridge_of_somebody_else_says_itself_whether_it_speaks_rstp(host: Host) -> None:
+    there = {"ovs.bridge": "br-lab", "ovs.vlan": "30"}
+    host.switch.put_bridge(foreign_bridge("br-lab"))
+    with pytest.raises(UnsupportedError, match="rstp_enable=true"):
+        await host.create_network(said=TREE | there)
+    host.switch.put_bridge(replace(foreign_bridge("br-lab"), rstp=True))
+    with pytest.raises(UnsupportedError, match=r"say -o ovs\.rstp=containers, or switch it off"):
+        await host.create_network(said=there)
+    await host.create_network(said=TREE | there)
+    assert not (await host.reconciler.look()).beyond
+
+
+async def test_a_guard_is_not_put_on_who_takes_part_in_a_tree(host: Host) -> None:
+    await host.create_network(said=TREE)
+    with pytest.raises(UnsupportedError, match="which no guard stops"):
+        await host.changes.network(RED, Wish(typed={"ovs.guard": "true"}))  # type: ignore[arg-type]
+
+
+async def test_rstp_that_somebody_switched_on_is_told_and_left_to_him(host: Host) -> None:
+    await host.create_network()
+    (bridge,) = host.switch.bridges().values()
+    host.switch.put_bridge(replace(bridge, rstp=True))
+    seen = await host.reconciler.look()
+    assert not seen.found
+    (told,) = seen.beyond
+    assert "ovs-vsctl set Bridge br-ovsnet rstp_enable=false" in told
+    host.switch.put_bridge(replace(bridge, rstp=False))
+    assert not (await host.reconciler.look()).beyond
