@@ -50,6 +50,10 @@ _ASKING_AT_ONCE = 64
 T = TypeVar("T")
 
 
+class _UnheldError(UnavailableError):
+    """A tap is not there, or no process holds it: vswitchd is away, or on its way."""
+
+
 class KernelLinks:
     """The links of the network namespace that the daemon runs in.
 
@@ -59,10 +63,17 @@ class KernelLinks:
     thread that makes it.
     """
 
-    def __init__(self, *, owner: str, timeout_s: float = 5.0) -> None:
-        """Take the instance's name, which is in our marks, and what a call may take at most."""
+    def __init__(self, *, owner: str, timeout_s: float = 5.0, held_s: float = 4.0) -> None:
+        """Prepare.
+
+        Args:
+            owner: the instance's name, which is in our marks.
+            timeout_s: what a call may take at most.
+            held_s: how much of that a vswitchd may take to come back and hold its taps.
+        """
         self._owner = owner
         self._timeout_s = timeout_s
+        self._held_s = held_s
         self._thread = NetlinkThread()
         self._route_thread = NetlinkThread()
         self._sysctls = Sysctls()
@@ -95,18 +106,31 @@ class KernelLinks:
         await on_own_thread(end, name="netlink-end")
 
     async def ensure_veth(self, veth: Veth, born: Callable[[], None] | None = None) -> None:
-        """Make the pair or put it right, after an earlier one of that name is gone."""
+        """Make the pair or put it right, after an earlier one of that name is gone.
+
+        A vswitchd that is just starting, and holds no tap yet, is waited for.
+        """
 
         def tell() -> None:
             if born is not None:
                 self._thread.tell(born)
 
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._held_s
+        pauses = chain(_LOOK_AGAIN_S, repeat(_LOOK_AGAIN_S[-1]))
         with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
             async with asyncio.timeout(self._timeout_s):
-                while not await self._thread.call(
-                    lambda routes: self._ensure_veth(routes, veth, tell)
-                ):
-                    await asyncio.wrap_future(self._reaper.gone(veth.host))
+                while True:
+                    try:
+                        if await self._thread.call(
+                            lambda routes: self._ensure_veth(routes, veth, tell)
+                        ):
+                            return
+                        await asyncio.wrap_future(self._reaper.gone(veth.host))
+                    except _UnheldError:
+                        if loop.time() > until:
+                            raise
+                        await asyncio.sleep(next(pauses))
 
     async def ensure_tap(self, tap: Tap) -> None:
         """Settle the internal port's device, which vswitchd makes a moment after the port."""
@@ -324,11 +348,11 @@ def _routes(hops: Iterable[NextHop]) -> Sequence[Route]:
 def _tso(routes: RouteSocket, tap: str) -> bool:
     link = find_link(routes, tap)
     if link is None:
-        raise UnavailableError(f"link {tap}: not there; is ovs-vswitchd running?")
+        raise _UnheldError(f"link {tap}: not there; is ovs-vswitchd running?")
     if link.kind != "tun":
         return False
     if not link.carrier:
-        raise UnavailableError(f"link {tap}: no process holds it; start ovs-vswitchd")
+        raise _UnheldError(f"link {tap}: no process holds it; start ovs-vswitchd")
     return ethtool.tcp_segmentation(tap)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ovsdriver.ports import Links, Route
 from tests.builders import OWNER, SECOND, TAP, VETH, a_network, a_subnet
 from tests.fakes.links import FakeLinks, FakeSandbox
 from tests.integration.netns import Sandbox, own_namespace, run
+from tests.integration.taps import held_tap
 
 NETWORK = a_network(subnets=(a_subnet(), a_subnet("fd00:1::/64", "fd00:1::1")), mtu=1400)
 ABSENT = "ovh000000000000"
@@ -45,6 +47,7 @@ class World(Protocol):
 
     def make_link(self, name: str) -> None: ...
     def make_tap(self, name: str) -> None: ...
+    def hold_tap(self, name: str) -> None: ...
     def give_address(self, link: str, address: str) -> None: ...
     def add_route(self, destination: str, link: str) -> None: ...
     def throw_away(self, destination: str, kind: RouteKind) -> None: ...
@@ -68,6 +71,9 @@ class FakeWorld:
 
     def make_tap(self, name: str) -> None:
         self.fake.add_tap(name)
+
+    def hold_tap(self, name: str) -> None:
+        self.fake.add_tap(name, tso=False)
 
     def give_address(self, link: str, address: str) -> None:
         self.fake.add_address(link, address)
@@ -117,6 +123,9 @@ class KernelWorld:
 
     def make_tap(self, name: str) -> None:
         run("ip", "tuntap", "add", "dev", name, "mode", "tap")
+
+    def hold_tap(self, name: str) -> None:
+        self._undo.callback(os.close, held_tap(name))
 
     def give_address(self, link: str, address: str) -> None:
         run("ip", "addr", "add", address, "dev", link, "scope", "link")
@@ -184,7 +193,7 @@ async def world(kernel: bool, tmp_path: Path) -> AsyncIterator[World]:
     if not kernel:
         yield FakeWorld()
         return
-    links = KernelLinks(owner=OWNER, timeout_s=10)
+    links = KernelLinks(owner=OWNER, timeout_s=10, held_s=1)
     with ExitStack() as undo:
         yield KernelWorld(links, tmp_path, undo)
         await links.close()
@@ -239,6 +248,22 @@ async def test_no_pair_is_made_while_nobody_tells_of_tso(world: World) -> None:
         await world.links.ensure_veth(replace(VETH, tx_offload=True, tso_of="br0"))
 
     assert VETH.host not in await world.links.links()
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_pair_waits_for_a_switch_that_is_coming_back(world: World, there: bool) -> None:
+    if there:
+        world.make_tap("br0")
+    making = asyncio.create_task(
+        world.links.ensure_veth(replace(VETH, tx_offload=True, tso_of="br0"))
+    )
+    await asyncio.sleep(0.1)
+    assert not making.done()
+
+    world.hold_tap("br0")
+    await making
+
+    assert world.tx_offload(VETH.container) is False
 
 
 async def test_ensuring_a_pair_twice_leaves_it_as_it_was(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +15,9 @@ from ovsdriver.domain.planning import overlap
 from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route, SeenLink
+
+_LOOKS, _PAUSE_S = 30, 0.01
+"""How often a tap that nobody holds is looked at again, and the time between two looks."""
 
 
 @dataclass
@@ -248,7 +252,7 @@ class FakeLinks:
 
     async def ensure_veth(self, veth: Veth, born: Callable[[], None] | None = None) -> None:
         await self._answer()
-        tx_offload = veth.tx_offload and (not veth.tso_of or self._tso_of(veth.tso_of))
+        tx_offload = veth.tx_offload and (not veth.tso_of or await self._awaited_tso(veth.tso_of))
         host = self._links.get(veth.host)
         if host is None:
             if veth.container in self._links:
@@ -410,6 +414,13 @@ class FakeLinks:
         """Return the index of a link of the host; None if it is not there."""
         link = self._links.get(name)
         return link.index if link is not None else None
+
+    async def _awaited_tso(self, tap: str) -> bool:
+        for _ in range(_LOOKS):
+            with suppress(UnavailableError):
+                return self._tso_of(tap)
+            await asyncio.sleep(_PAUSE_S)
+        return self._tso_of(tap)
 
     def _tso_of(self, tap: str) -> bool:
         if tap not in self._links:

@@ -77,6 +77,19 @@ def test_a_network_made_before_a_restart_of_the_plugin_is_removed_cleanly(
     all_is_well(network, a, b)
 
 
+def test_a_start_waits_for_a_vswitchd_that_is_coming_back(bed: Bed, stage: Stage) -> None:
+    network, a, b = pair(stage)
+    bed.docker("stop", "bob")
+    bed.vswitchd.stop(SIGKILL)
+    asked = bed.plugin.said().count("NetworkDriver.CreateEndpoint")
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(bed.docker, "start", "bob")
+        until(lambda: bed.plugin.said().count("NetworkDriver.CreateEndpoint") > asked, "it starts")
+        bed.start_vswitchd()
+        start.result()
+    all_is_well(network, a, b)
+
+
 def test_a_network_that_is_removed_while_vswitchd_is_away_leaves_nothing(
     bed: Bed, stage: Stage
 ) -> None:
