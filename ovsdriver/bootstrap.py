@@ -591,6 +591,7 @@ class _Product:
             endpoints.on_change(kept_options.poke)
             world.switch.on_change(lambda plugged: None if plugged else kept_options.poke())
             firewall.on_loss(reconciler.poke)
+            flows.on_loss(reconciler.poke)
             watch.on_missing(reconciler.poke)
             yield cls(
                 works=Works(
@@ -629,6 +630,7 @@ class _Product:
                 background=(
                     kept_options.run,
                     firewall.run,
+                    flows.run,
                     reconciler.run,
                     shaper.run,
                     watch.run,

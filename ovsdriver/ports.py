@@ -266,6 +266,13 @@ class Flows(Protocol):
         """
         ...
 
+    async def attend(self, bridge: str, present: Callable[[], None]) -> None:
+        """Call ``present`` once vswitchd answers for a bridge, and return when it is gone.
+
+        Errors as ``ensure``, if it does not answer at all.
+        """
+        ...
+
 
 class Shapes(Protocol):
     """What the kernel does to what leaves links: rates, delays, losses."""

@@ -4,8 +4,10 @@ Those of a port are there while it is, and gone with it; those of a bridge hold 
 ports, so that a container that asks for nothing waits for no flows.
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ovsdriver.domain import desired, guarding, names, tunnels
@@ -17,6 +19,8 @@ from ovsdriver.ports import Flows, State, Switch
 log = logging.getLogger(__name__)
 
 _NOTHING = PortFlows()
+_PAUSE_S = 0.2
+"""Between two tries to reach a vswitchd that is away."""
 _ALL_PORTS = 0
 """The number under which the flows of a bridge are kept; ports have none."""
 
@@ -53,10 +57,28 @@ class FlowRules:
         self._flows = flows
         self._held: dict[EndpointId, tuple[str, int]] = {}
         """Bridge and number of each port that has flows."""
+        self._callbacks: list[Callable[[], None]] = []
         self._laid: set[str] = set()
         """Bridges that were given flows of their own."""
         self._searched: set[str] = set()
         """Bridges where flows of an earlier process were looked for."""
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when a vswitchd answers that may have no flows of ours yet."""
+        self._callbacks.append(callback)
+
+    async def run(self) -> None:
+        """Attend vswitchd at one of our bridges, for good: the database tells of no start."""
+        while True:
+            bridges = {each.segment.bridge for each in self._state.networks() if not each.ended}
+            for bridge in sorted(bridges & self._switch.bridges().keys())[:1]:
+                with suppress(DriverError):
+                    await self._flows.attend(bridge, self._lost)
+            await asyncio.sleep(_PAUSE_S)
+
+    def _lost(self) -> None:
+        for callback in self._callbacks:
+            callback()
 
     def check(self, network: Network, endpoint: Endpoint) -> None:
         """Refuse an endpoint whose flows would not hold on its bridge: UnsupportedError."""

@@ -1,5 +1,6 @@
 """What every ``Flows`` does: the fake in memory and Open vSwitch side by side."""
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 
@@ -169,3 +170,16 @@ class TestOpenVSwitch:
             pytest.raises(UnavailableError, match="does not answer for bridge br0"),
         ):
             await OvsFlows(ovs.folder, owner="ovsnet", timeout_s=0.2).ensure("br0", PORT, GUARD)
+
+    async def test_a_vswitchd_is_attended_until_it_is_gone(self, ovs: PrivateOvs) -> None:
+        flows = OvsFlows(ovs.folder, owner="ovsnet")
+        present = asyncio.Event()
+        for _ in range(2):
+            present.clear()
+            attending = asyncio.ensure_future(flows.attend("br0", present.set))
+            await asyncio.wait_for(present.wait(), 20)
+            ovs.kill_vswitchd()
+            await asyncio.wait_for(attending, 20)
+            with pytest.raises(UnavailableError):
+                await flows.attend("br0", present.set)
+            ovs.start_vswitchd()

@@ -1,5 +1,6 @@
 """Bridges' flows in memory. tests/contract/test_flows.py holds it to what Open vSwitch does."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 
 from ovsdriver.domain.flows import PortFlows
@@ -17,6 +18,7 @@ class FakeFlows:
         self.calls: list[str] = []
         """Every changing call, as ``ensure br0 5``, in order."""
         self._ports: dict[tuple[str, int], PortFlows] = {}
+        self._gone = asyncio.Event()
 
     def of(self, bridge: str, number: int) -> PortFlows:
         """Return what a port has."""
@@ -25,6 +27,8 @@ class FakeFlows:
     def forget(self) -> None:
         """Be a vswitchd that was started anew."""
         self._ports.clear()
+        self._gone.set()
+        self._gone = asyncio.Event()
 
     async def ensure(self, bridge: str, number: int, wanted: PortFlows) -> bool:
         self._answer()
@@ -42,6 +46,11 @@ class FakeFlows:
         present = {number: each for (name, number), each in self._ports.items() if name == bridge}
         right = {number: each for number, each in wanted().items() if each}
         return {number for number in {*present, *right} if present.get(number) != right.get(number)}
+
+    async def attend(self, bridge: str, present: Callable[[], None]) -> None:
+        self._answer()
+        present()
+        await self._gone.wait()
 
     def _answer(self) -> None:
         if not self.available:

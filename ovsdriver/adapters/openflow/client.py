@@ -77,6 +77,11 @@ class Conversation:
         self._writer.writelines(messages.bundle_add(each, 1) for each in requests)
         await self.ask(messages.bundle_control(Bundle.COMMIT, self.xid(), 1))
 
+    async def listen(self) -> None:
+        """Keep the line alive until the other side ends it, by an EOFError."""
+        while True:
+            await self._read()
+
     async def _read(self) -> tuple[Type | None, int, bytes]:
         """Return kind, number and body of the next message; answers what keeps the line alive."""
         while True:

@@ -95,6 +95,22 @@ class OvsFlows:
             or meters.get(number, set()) != _meters_of(number, right.get(number, _NOTHING))
         )
 
+    async def attend(self, bridge: str, present: Callable[[], None]) -> None:
+        """Call ``present`` once a bridge answers, and return when its vswitchd is gone.
+
+        Raises:
+            As :meth:`ensure`, if it does not answer at all.
+        """
+        answered = False
+        try:
+            async with self._talk(bridge, for_good=True) as talk:
+                answered = True
+                present()
+                await talk.listen()
+        except UnavailableError:
+            if not answered:
+                raise
+
     async def _change(
         self,
         talk: Conversation,
@@ -152,12 +168,14 @@ class OvsFlows:
         return [each for body in bodies for each in messages.meter_entries(body)]
 
     @asynccontextmanager
-    async def _talk(self, bridge: str) -> AsyncIterator[Conversation]:
+    async def _talk(self, bridge: str, *, for_good: bool = False) -> AsyncIterator[Conversation]:
         try:
             async with (
-                asyncio.timeout(self._timeout_s),
+                asyncio.timeout(self._timeout_s) as limit,
                 conversation(self._folder / f"{bridge}.mgmt") as talk,
             ):
+                if for_good:
+                    limit.reschedule(None)
                 yield talk
         except WrongVersionError as error:
             raise UnsupportedError(

@@ -1,5 +1,7 @@
 """Flows of ports and of bridges: when they come, stay and go."""
 
+import asyncio
+
 import pytest
 
 from ovsdriver.domain import names, tagging
@@ -7,6 +9,7 @@ from ovsdriver.domain.model import Datapath
 from ovsdriver.domain.observed import ObservedBridge
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from ovsdriver.protocol.changes import Wish
+from ovsdriver.service.port_flows import FlowRules
 from tests.builders import FIRST, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -193,3 +196,16 @@ async def test_a_purge_takes_the_flows_away(host: Host) -> None:
     await host.purge.run(switch_wait_s=1)
     assert not host.flows.of("br-ovsnet", number)
     assert RED not in {each.id for each in host.state.networks()}
+
+
+async def test_a_vswitchd_that_was_started_anew_is_noticed(host: Host) -> None:
+    await host.create_network()
+    answers = asyncio.Event()
+    rules = FlowRules(state=host.state, switch=host.switch, flows=host.flows)
+    rules.on_loss(answers.set)
+    running = asyncio.ensure_future(rules.run())
+    await asyncio.wait_for(answers.wait(), 20)
+    answers.clear()
+    host.flows.forget()
+    await asyncio.wait_for(answers.wait(), 20)
+    running.cancel()
