@@ -34,7 +34,13 @@ from ovsdriver.domain.model import (
     UplinkPort,
     Veth,
 )
-from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort, RouteKind
+from ovsdriver.domain.observed import (
+    LinkTies,
+    ObservedBridge,
+    ObservedLink,
+    ObservedPort,
+    RouteKind,
+)
 from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.domain.shaping import LinkShape
 from ovsdriver.domain.uplink_notes import NicState
@@ -197,6 +203,10 @@ class Links(Protocol):
 
     async def routes_by(self, link: str) -> Sequence[Route]:
         """Return the unicast routes through a link, default ones too; a thousand at most."""
+        ...
+
+    async def ties(self, link: str) -> LinkTies:
+        """Return what of the host refers to a link; nothing if it is not there."""
         ...
 
     async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
@@ -364,6 +374,10 @@ class Nics(Protocol):
         Returns the routes that the kernel did not take. No ``target``: UnavailableError; a
         ``source`` that is gone is no matter.
         """
+        ...
+
+    async def put_neighbours(self, link: str, before: NicState) -> None:
+        """Write down on a link whom a NIC had as permanent neighbours, and for whom it answered."""
         ...
 
     async def boot(self) -> str:

@@ -28,10 +28,11 @@ from ovsdriver.adapters.netlink.route_messages import (
 from ovsdriver.adapters.netlink.sysctls import Sysctls
 from ovsdriver.adapters.netlink.taps import ensure_tap
 from ovsdriver.adapters.netlink.thread import NetlinkThread, on_own_thread
+from ovsdriver.adapters.netlink.ties import ties
 from ovsdriver.adapters.netlink.veths import VethPairs, mark_dying
 from ovsdriver.adapters.rtnetlink import Remembered, RouteSocket
 from ovsdriver.domain.model import Gateway, Probe, Tap, Veth
-from ovsdriver.domain.observed import ObservedLink
+from ovsdriver.domain.observed import LinkTies, ObservedLink
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
 
@@ -199,6 +200,15 @@ class KernelLinks:
             return routes_by(routes, found.index, most=_MOST_ROUTES) if found else ()
 
         return await self._look(read)
+
+    async def ties(self, link: str) -> LinkTies:
+        """Return nexthop objects, rules and disciplines; nothing if the link is not there."""
+
+        def read(routes: RouteSocket) -> LinkTies:
+            found = find_link(routes, link)
+            return ties(routes, found) if found is not None else LinkTies()
+
+        return await self._netlink(f"reading what refers to {link}", read)
 
     async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
         """Return routes of every kind near subnets; one for each way of a multipath route."""

@@ -94,6 +94,13 @@ class KernelNics:
 
         return await self._netlink(f"moving addresses and routes from {source} to {target}", work)
 
+    async def put_neighbours(self, link: str, before: NicState) -> None:
+        """Write down on a link whom a NIC had as permanent neighbours, and for whom it answered."""
+        await self._netlink(
+            f"writing neighbours of {link}",
+            lambda routes: self._nics.put_neighbours(routes, link, before),
+        )
+
     async def boot(self) -> str:
         """Return what tells this boot of the machine from others."""
         return await self._netlink("reading the boot's id", lambda _: _BOOT.read_text().strip())

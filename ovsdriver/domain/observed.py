@@ -23,6 +23,21 @@ class RouteKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkTies:
+    """What of the host refers to a link by other means than addresses and routes."""
+
+    nexthops: tuple[int, ...] = ()
+    """Ids of nexthop objects through it."""
+    rules: tuple[int, ...] = ()
+    """Priorities of the policy rules that name it."""
+    qdisc: str = ""
+    """Kind of a queueing discipline that somebody gave it and that cannot be given again."""
+
+
+NO_TIES = LinkTies()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedPort:
     """A port as the switch has it, ours or not."""
 

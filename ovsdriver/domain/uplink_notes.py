@@ -27,6 +27,10 @@ class NicState:
     rp_filter: int = 0
     disable_ipv6: int | None = 0
     """None: the kernel has no IPv6 there."""
+    neighbours: tuple[str, ...] = ()
+    """Permanent and proxied ones, as the kernel describes them, in hexadecimal digits."""
+    qdisc: str = ""
+    """The queueing discipline that somebody gave it, likewise; empty: the kernel's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,8 @@ def read(notes: Mapping[str, str], bridge: str | None = None) -> Mapping[str, Ni
 
 def _state(members: Mapping[str, Any]) -> NicState:
     known = NicState.__dataclass_fields__
-    return NicState(**{name: value for name, value in members.items() if name in known})
+    found = {name: value for name, value in members.items() if name in known}
+    return NicState(**found | {"neighbours": tuple(found.get("neighbours", ()))})
 
 
 def _address(members: Mapping[str, Any]) -> HeldAddress:

@@ -8,7 +8,7 @@ from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain import names
 from ovsdriver.domain.model import BondMode, HostPlace, Lacp, Mode, Network, Uplink
-from ovsdriver.domain.observed import ObservedBridge, ObservedLink
+from ovsdriver.domain.observed import NO_TIES, LinkTies, ObservedBridge, ObservedLink
 from ovsdriver.domain.requests import NetworkOptions
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
@@ -18,6 +18,10 @@ _NO_NICS = {
     "dummy": "a dummy, which leads nowhere",
 }
 """Kinds of links that cannot be an uplink."""
+
+
+MOST_ROUTES = 1000
+"""Of a host that is moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,7 @@ class KnownNic:
     port: NicPort | None = None
     product: bool = False
     """It is a link that we made for a container or a gateway."""
+    ties: LinkTies = NO_TIES
 
 
 def known_nic(
@@ -68,6 +73,7 @@ def known_nic(
     bridges: Mapping[str, ObservedBridge],
     *,
     owner: str,
+    ties: LinkTies = NO_TIES,
 ) -> KnownNic | None:
     """Return what there is of a NIC, with routes ``through`` it; None if there is no such link."""
     link = links.get(name)
@@ -86,6 +92,7 @@ def known_nic(
         master=master.name if master is not None and master.kind != "openvswitch" else "",
         port=_port(name, bridges, owner),
         product=names.owned_alias(owner, link.alias),
+        ties=ties,
     )
 
 
@@ -366,6 +373,12 @@ def _refuse_changed_port(options: NetworkOptions, port: NicPort) -> None:
 
 def _host(options: NetworkOptions, nics: Sequence[KnownNic]) -> HostPlace | None:
     """Return what the host needs of the bridge if it lives on one of the NICs, and may move."""
+    for nic in nics:
+        if nic.port is None and nic.ties.qdisc:
+            raise UnsupportedError(
+                f"ovs.uplink={nic.name}: Open vSwitch would delete its queueing discipline "
+                f"{nic.ties.qdisc}; use another NIC, or remove it: {_undo_qdisc(nic)}"
+            )
     lived_on = [nic for nic in nics if nic.addresses or nic.routes]
     if not lived_on:
         return None
@@ -383,7 +396,33 @@ def _host(options: NetworkOptions, nics: Sequence[KnownNic]) -> HostPlace | None
             f"{what}, and {lived_on[-1].name} does, too; what is on one NIC can be moved, so put "
             "all addresses and routes on one of them first"
         )
+    if nic.port is None:
+        _refuse_ties(nic)
     return HostPlace(mac=nic.mac, mtu=nic.mtu)
+
+
+def _refuse_ties(nic: KnownNic) -> None:
+    """Refuse to move a host of which something would stay on the NIC."""
+    if nic.ties.nexthops:
+        what = f"nexthop object {nic.ties.nexthops[0]} leads through it"
+        remedy = f"write its routes without it: ip nexthop del id {nic.ties.nexthops[0]}"
+    elif nic.ties.rules:
+        what = f"policy rule {nic.ties.rules[0]} names it"
+        remedy = f"do without the rule: ip rule del priority {nic.ties.rules[0]}"
+    elif len(nic.routes) >= MOST_ROUTES:
+        what = f"it carries {MOST_ROUTES} routes or more"
+        remedy = "stop the routing daemon that makes them"
+    else:
+        return
+    raise UnsupportedError(
+        f"ovs.uplink={nic.name}: {what}, and that cannot move to the bridge; use another NIC, or "
+        f"{remedy}"
+    )
+
+
+def _undo_qdisc(nic: KnownNic) -> str:
+    where = nic.ties.qdisc if nic.ties.qdisc in ("ingress", "clsact") else "root"
+    return f"tc qdisc del dev {nic.name} {where}"
 
 
 def _destination(route: IPNetwork) -> str:

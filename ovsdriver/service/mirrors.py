@@ -187,6 +187,7 @@ class Mirrors:
             [each.destination for each in await self._links.routes_by(nic)],
             self._switch.bridges(),
             owner=self._owner,
+            ties=await self._links.ties(nic),
         )
         if known is None:
             raise UnsupportedError(
@@ -196,6 +197,8 @@ class Mirrors:
         used = "it carries addresses or routes of this host" if known.addresses else ""
         if known.routes:
             used = "it carries routes of this host"
+        if known.ties.qdisc:
+            used = f"it has a queueing discipline ({known.ties.qdisc}), which would be lost"
         if known.master:
             used = f"it is a part of {known.master}"
         if known.port is not None and known.port.name not in self._outputs(bridge):

@@ -180,7 +180,10 @@ class Planner:
         found = {}
         for nic in nics:
             through = [each.destination for each in await self._links.routes_by(nic)]
-            found[nic] = uplinks.known_nic(nic, links, through, bridges, owner=self._owner)
+            ties = await self._links.ties(nic)
+            found[nic] = uplinks.known_nic(
+                nic, links, through, bridges, owner=self._owner, ties=ties
+            )
         return {nic: known for nic, known in found.items() if known is not None}
 
     def _datapaths(self) -> Sequence[str]:

@@ -198,6 +198,7 @@ class Uplinks:
                     f"{'; '.join(refused)}"
                 )
             self._say_refused(wanted.bridge, refused)
+            await self._nics.put_neighbours(wanted.bridge, note.before)
             await self._write(nic, replace(note, moved=True))
         await self._join(wanted)
         if asked:

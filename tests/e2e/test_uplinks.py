@@ -1,5 +1,6 @@
 """Networks on a NIC: what reaches the switch beyond the wire and what comes from there."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGKILL
@@ -440,3 +441,183 @@ def test_customers_tags_travel_inside_of_the_networks_own(
     stage.clear()
     as_before(bed, set_up)
     bed.ovs_vsctl("remove", "Open_vSwitch", ".", "other_config", "vlan-limit")
+
+
+EVERYTHING = (
+    "-json addr show",
+    "-4 -json -details route show table all",
+    "-6 -json -details route show table all",
+    "-4 -json rule show",
+    "-6 -json rule show",
+    "-json nexthop show",
+    "-4 -json neigh show nud permanent",
+    "-6 -json neigh show nud permanent",
+    "-json neigh show proxy",
+    "-6 -json neigh show proxy",
+    "-json maddr show",
+)
+FLEETING = ("valid_life_time", "preferred_life_time", "refcnt", "expires", "cacheinfo", "used")
+
+
+def all_of_host(bed: Bed) -> list[str]:
+    """Return each thing that ``ip`` and ``tc`` show of the NICs, but for what counts down."""
+    shown = bed.run("tc", "qdisc", "show", "dev", "eth1").splitlines()
+    found = [each.partition(" direct_packets_stat")[0] for each in shown]
+    for command in EVERYTHING:
+        for each in json.loads(bed.ip(*command.split()) or "[]"):
+            if str(each.get("ifname", each.get("dev", "eth1"))) not in ("eth1", "wan0"):
+                continue
+            kept = {k: v for k, v in each.items() if k not in FLEETING}
+            if "maddr" in kept:
+                kept["maddr"] = sorted(
+                    str(one.get("link", one.get("address"))) for one in kept["maddr"]
+                )
+            for one in kept.get("addr_info", ()):
+                for fleeting in FLEETING:
+                    one.pop(fleeting, None)
+            found.append(f"{command}: {json.dumps(kept, sort_keys=True)}")
+    return sorted(found)
+
+
+def settled(bed: Bed) -> list[str]:
+    """Return the same when every address of IPv6 is known to be the host's alone."""
+    until(lambda: "tentative" not in bed.ip("-6", "address"), "no address is tentative")
+    return all_of_host(bed)
+
+
+RICH = (
+    "-4 route add 203.0.114.0/24 via 192.0.2.2 dev wan0 src 198.51.100.7",
+    "-4 route add 203.0.115.0/24 via 192.0.2.2 dev wan0 src 198.51.100.7 table 77",
+    "-4 route add 203.0.116.0/24 via 198.51.100.1 dev eth1 src 198.51.100.7 table 77",
+    "-4 route add blackhole 203.0.117.0/24",
+    "-6 route add 2001:db8:60::/48 via 2001:db8:ffff::2 dev wan0 src 2001:db8:51::7",
+    "-6 route add 2001:db8:61::/48 via 2001:db8:51::1 dev eth1 src 2001:db8:51::7 table 77",
+    "-4 rule add from 198.51.100.7 lookup 77 priority 1077",
+    "-6 rule add from 2001:db8:51::7 lookup 77 priority 1077",
+    "neigh add 198.51.100.44 lladdr 02:00:00:00:00:44 dev eth1 nud permanent",
+    "neigh add 2001:db8:51::44 lladdr 02:00:00:00:00:44 dev eth1 nud permanent",
+    "neigh add proxy 198.51.100.45 dev eth1",
+    "neigh add proxy 2001:db8:51::45 dev eth1",
+    "maddr add 33:33:00:00:77:77 dev eth1",
+)
+
+
+@pytest.fixture
+def rich(bed: Bed, homed: Place) -> Iterator[None]:
+    """Let the host have all that can be moved, or hang on what is moved."""
+    try:
+        for command in RICH:
+            bed.ip(*command.split())
+        bed.run("tc", "qdisc", "add", "dev", "eth1", "root", "handle", "7:", "pfifo", "limit", "77")
+        yield
+    finally:
+        for command in RICH:
+            if " dev eth1" not in command:
+                bed.attempt("ip", *command.replace(" add ", " del ").split())
+
+
+def test_all_that_a_moved_host_had_is_there_afterwards(
+    bed: Bed, far: Far, homed: Place, rich: None, stage: Stage, host: Place
+) -> None:
+    before = settled(bed)
+    others = [each for each in before if "wan0" in each or "rule" in each]
+    on_eth1(stage, "one", "30", *MOVE)
+    now = all_of_host(bed)
+    assert [each for each in others if each not in now] == []
+    moved = bed.ip("neigh", "show", "nud", "permanent", "dev", "br-eth1")
+    assert "198.51.100.44" in moved
+    assert "2001:db8:51::44" in moved
+    assert "198.51.100.45" in bed.ip("neigh", "show", "proxy", "dev", "br-eth1")
+    assert "203.0.116.0/24" in bed.ip("route", "show", "table", "77", "dev", "br-eth1")
+
+    bed.plugin.stop(SIGKILL)
+    bed.start_plugin()
+    bed.ovsnet("reconcile")
+    assert [each for each in others if each not in all_of_host(bed)] == []
+    stage.clear()
+    until(
+        lambda: all_of_host(bed) == before,
+        lambda: f"the host has all again\n{sorted(set(before) ^ set(all_of_host(bed)))}",
+    )
+
+
+def test_a_killed_move_of_a_host_loses_nothing(
+    bed: Bed, far: Far, homed: Place, rich: None, stage: Stage, host: Place
+) -> None:
+    before = settled(bed)
+    with ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(
+            bed.attempt,
+            *("docker", "network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam", *MOVE),
+            *("-o", "ovs.uplink=eth1", "-o", "ovs.vlan=30", "lan"),
+        )
+        until(lambda: "br-eth1" in bed.ip("-4", "-o", "address", "show"), "the host is moving")
+        bed.plugin.stop(SIGKILL)
+        bed.start_plugin()
+        refused.result()
+    stage.clear()
+    until(
+        lambda: all_of_host(bed) == before,
+        lambda: f"the host has all again\n{sorted(set(before) ^ set(all_of_host(bed)))}",
+    )
+
+
+def test_a_plain_uplink_gets_its_discipline_and_neighbours_back(
+    bed: Bed, far: Far, stage: Stage
+) -> None:
+    bed.ip("link", "set", "eth1", "up")
+    for command in RICH:
+        if command.startswith("neigh"):
+            bed.ip(*command.split())
+    bed.run("tc", "qdisc", "add", "dev", "eth1", "root", "handle", "7:", "pfifo", "limit", "77")
+    before = settled(bed)
+    on_eth1(stage, "one", "30")
+    bed.plugin.stop(SIGKILL)
+    bed.start_plugin()
+    stage.clear()
+    until(
+        lambda: all_of_host(bed) == before,
+        lambda: f"the host has all again\n{sorted(set(before) ^ set(all_of_host(bed)))}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("commands", "undo", "said"),
+    [
+        pytest.param(
+            ["ip nexthop add id 7 via 198.51.100.1 dev eth1"],
+            ["ip nexthop del id 7"],
+            "nexthop object 7 leads through it",
+            id="nexthop",
+        ),
+        pytest.param(
+            ["ip rule add iif eth1 lookup 77 priority 1078"],
+            ["ip rule del priority 1078"],
+            "policy rule 1078 names it",
+            id="rule",
+        ),
+        pytest.param(
+            ["tc qdisc add dev eth1 root handle 1: htb"],
+            ["tc qdisc del dev eth1 root"],
+            "Open vSwitch would delete its queueing discipline htb",
+            id="qdisc",
+        ),
+    ],
+)
+def test_a_host_of_which_something_would_stay_behind_is_not_moved(
+    bed: Bed, far: Far, homed: Place, commands: list[str], undo: list[str], said: str
+) -> None:
+    try:
+        for command in commands:
+            bed.run(*command.split())
+        before = settled(bed)
+        refusal = bed.docker_refuses(
+            *("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam", *MOVE),
+            *("-o", "ovs.uplink=eth1", "-o", "ovs.vlan=30", "lan"),
+        )
+        assert said in refusal
+        assert undo[0] in refusal
+        assert all_of_host(bed) == before
+    finally:
+        for command in undo:
+            bed.run(*command.split())

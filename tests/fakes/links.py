@@ -10,7 +10,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain import names
 from ovsdriver.domain.model import Gateway, Probe, Tap, Veth
-from ovsdriver.domain.observed import ObservedLink, RouteKind
+from ovsdriver.domain.observed import LinkTies, ObservedLink, RouteKind
 from ovsdriver.domain.planning import overlap
 from ovsdriver.domain.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
@@ -83,6 +83,8 @@ class FakeLinks:
         self._moved: dict[int, tuple[str, EUI]] = {}
         self._tso: dict[str, bool | None] = {}
         self._routes: list[Route] = []
+        self.tied: dict[str, LinkTies] = {}
+        """What refers to links by other means."""
         self._indexes = 1
 
     def add_link(self, name: str, kind: str = "", alias: str = "", **details: Any) -> None:
@@ -310,6 +312,10 @@ class FakeLinks:
     async def routes_by(self, link: str) -> Sequence[Route]:
         await self._answer()
         return [each for each in self._unicast() if each.link == link]
+
+    async def ties(self, link: str) -> LinkTies:
+        await self._answer()
+        return self.tied.get(link, LinkTies())
 
     async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
         await self._answer()

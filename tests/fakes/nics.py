@@ -92,5 +92,10 @@ class FakeNics:
         self._routes[target] = tuple(routes)
         return self.refused
 
+    async def put_neighbours(self, link: str, before: NicState) -> None:
+        if link in self._states or before.neighbours:
+            now = self._states.get(link, NicState())
+            self._states[link] = replace(now, neighbours=before.neighbours)
+
     async def boot(self) -> str:
         return self.boot_id

@@ -101,14 +101,16 @@ def move(routes: RouteSocket, what: Held, *, source: Link | None, target: Link) 
     Repeatable, also where an earlier call was cut short: what is gone or there already is passed
     over. Returns the routes that the kernel did not take, each with its reason.
     """
+    if not target.flags & IFF_UP:
+        change_link(routes, target.index, LinkChange(set_flags=IFF_UP))
+    # first: with the host's last trace of an address the kernel drops the routes of other links
+    # that have it as their source (net/ipv4/fib_frontend.c, fib_del_ifaddr)
+    put_addresses(routes, what, target)
     if source is not None:
         for route in what.routes:
             _unless_gone(routes, _RTM_DELROUTE, _route_on(route, source.index, target.index))
         for address in what.addresses:
             _unless_gone(routes, _RTM_DELADDR, _address_off(address, source.index))
-    if not target.flags & IFF_UP:
-        change_link(routes, target.index, LinkChange(set_flags=IFF_UP))
-    put_addresses(routes, what, target)
     return put_routes(routes, what, target, elsewhere=source.index if source else None)
 
 

@@ -22,7 +22,9 @@ _NDA_DST = 1
 _NDA_LLADDR = 2
 _NDA_IFINDEX = 8
 _NUD_PERMANENT = 0x80
+_NTF_PROXY = 0x08
 _NDMSG = struct.Struct("=BxHiHBB")
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def lasting(routes: RouteSocket, index: int, *, most: int) -> Iterator[bytes]:
@@ -30,7 +32,7 @@ def lasting(routes: RouteSocket, index: int, *, most: int) -> Iterator[bytes]:
 
     Of ``most`` entries of each family at most, whatever they are.
     """
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in _FAMILIES:
         asked = _NDMSG.pack(family, 0, 0, 0, 0, 0) + u32(_NDA_IFINDEX, index)
         for message in routes.dump(_RTM_GETNEIGH, asked, most=most):
             found, _, of_link, state, _, _ = _NDMSG.unpack_from(message)
@@ -41,8 +43,20 @@ def lasting(routes: RouteSocket, index: int, *, most: int) -> Iterator[bytes]:
                 yield body + attribute(_NDA_LLADDR, values[_NDA_LLADDR])
 
 
+def proxied(routes: RouteSocket, index: int) -> Iterator[bytes]:
+    """Give the messages of the addresses that the host answers for on a link, as above."""
+    for family in _FAMILIES:
+        asked = _NDMSG.pack(family, 0, 0, 0, _NTF_PROXY, 0) + u32(_NDA_IFINDEX, index)
+        for message in routes.dump(_RTM_GETNEIGH, asked):
+            _, _, of_link, _, flags, _ = _NDMSG.unpack_from(message)
+            if of_link == index and flags & _NTF_PROXY:
+                destination = attributes(message, _NDMSG.size)[_NDA_DST]
+                body = _NDMSG.pack(family, 0, 0, 0, _NTF_PROXY, 0)
+                yield body + attribute(_NDA_DST, destination)
+
+
 def put(routes: RouteSocket, index: int, message: bytes) -> None:
-    """Write an entry down for a link, as :func:`lasting` gave it."""
-    family, *_ = _NDMSG.unpack_from(message)
-    body = _NDMSG.pack(family, 0, index, _NUD_PERMANENT, 0, 0) + message[_NDMSG.size :]
+    """Write an entry down for a link, as it was given."""
+    family, _, _, state, flags, _ = _NDMSG.unpack_from(message)
+    body = _NDMSG.pack(family, 0, index, state, flags, 0) + message[_NDMSG.size :]
     routes.change(_RTM_NEWNEIGH, body, flags=NLM_F_CREATE | NLM_F_REPLACE)

@@ -6,6 +6,9 @@ its addresses there, and take router advertisements. Hence the same three measur
 which is somebody else's, the way back.
 """
 
+import logging
+
+from ovsdriver.adapters.netlink import neighbour_messages, ties
 from ovsdriver.adapters.netlink.link_messages import (
     IFF_NOARP,
     IFF_PROMISC,
@@ -16,9 +19,12 @@ from ovsdriver.adapters.netlink.link_messages import (
     find_link,
 )
 from ovsdriver.adapters.netlink.sysctls import Sysctls
-from ovsdriver.adapters.rtnetlink import RouteSocket
+from ovsdriver.adapters.rtnetlink import NetlinkError, RouteSocket
 from ovsdriver.domain.uplink_notes import NicState
 
+log = logging.getLogger(__name__)
+
+_MOST_NEIGHBOURS = 10_000
 _FLAGS = IFF_UP | IFF_NOARP
 
 
@@ -38,6 +44,14 @@ class UplinkNics:
             arp=not link.flags & IFF_NOARP,
             rp_filter=link.rp_filter,
             disable_ipv6=self._disable_ipv6(name),
+            neighbours=tuple(
+                each.hex()
+                for each in (
+                    *neighbour_messages.lasting(routes, link.index, most=_MOST_NEIGHBOURS),
+                    *neighbour_messages.proxied(routes, link.index),
+                )
+            ),
+            qdisc=ties.root_qdisc(routes, link.index),
         )
 
     def take(self, routes: RouteSocket, name: str) -> bool:
@@ -77,7 +91,21 @@ class UplinkNics:
         )
         if before.disable_ipv6 is not None and self._disable_ipv6(name) is not None:
             self._sysctls.settle({_ipv6(name): before.disable_ipv6})
+        self.put_neighbours(routes, name, before)
+        if before.qdisc and not ties.root_qdisc(routes, link.index):
+            ties.put_root_qdisc(routes, link.index, before.qdisc)
         return True
+
+    def put_neighbours(self, routes: RouteSocket, name: str, before: NicState) -> None:
+        """Write down on a link whom a NIC had for good; where it has no IPv6, those of IPv4."""
+        link = find_link(routes, name)
+        if link is None:
+            return
+        for message in before.neighbours:
+            try:
+                neighbour_messages.put(routes, link.index, bytes.fromhex(message))
+            except NetlinkError as error:
+                log.warning("uplink.neighbour-lost", extra={"link": name, "why": error.strerror})
 
     def _change(self, routes: RouteSocket, link: Link, change: LinkChange) -> None:
         if change:

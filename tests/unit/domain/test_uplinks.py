@@ -19,7 +19,7 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.observed import LinkTies, ObservedBridge, ObservedLink, ObservedPort
 from ovsdriver.domain.planning import (
     Defaults,
     KnownBridge,
@@ -371,6 +371,49 @@ def test_a_host_on_one_nic_moves_and_on_two_does_not() -> None:
     assert uplink.host == HostPlace(mac=EUI("02:00:00:00:00:e1"), mtu=1500)
     with pytest.raises(UnsupportedError, match="and eth2 does, too"):
         planned(uplinked(**both), eth1, a_nic("eth2", **lived_on))
+
+
+@pytest.mark.parametrize(
+    ("ties", "many", "said"),
+    [
+        pytest.param(
+            LinkTies(nexthops=(7, 8)),
+            1,
+            "nexthop object 7 leads through it.*ip nexthop del id 7",
+            id="nexthop",
+        ),
+        pytest.param(
+            LinkTies(rules=(1078,)),
+            1,
+            "policy rule 1078 names it.*ip rule del priority 1078",
+            id="rule",
+        ),
+        pytest.param(LinkTies(), 1000, "carries 1000 routes or more", id="routes"),
+        pytest.param(LinkTies(qdisc="htb"), 1, "tc qdisc del dev eth1 root", id="qdisc"),
+        pytest.param(LinkTies(qdisc="clsact"), 1, "tc qdisc del dev eth1 clsact", id="clsact"),
+    ],
+)
+def test_a_host_of_which_something_would_stay_behind_is_not_moved(
+    ties: LinkTies, many: int, said: str
+) -> None:
+    lived_on: dict[str, Any] = {
+        "addresses": (IPNetwork("192.0.2.7/24"),),
+        "routes": (IPNetwork("198.51.100.0/24"),) * many,
+        "mac": EUI("02:00:00:00:00:e1"),
+        "ties": ties,
+    }
+    with pytest.raises(UnsupportedError, match=said):
+        planned(uplinked(uplink_move=True), a_nic(**lived_on))
+    # what was moved before stays where it is
+    ours = a_nic(**lived_on, port=a_port("br-eth1", ours=True))
+    assert planned(uplinked(uplink_move=True), ours, networks=(on_eth1(),)).segment.uplink
+
+
+def test_a_plain_uplink_may_be_named_by_rules_but_have_no_classes() -> None:
+    assert planned(uplinked(), a_nic(ties=LinkTies(rules=(7,), nexthops=(8,))))
+    assert "Open vSwitch would delete its queueing discipline htb" in refusal(
+        uplinked(), a_nic(ties=LinkTies(qdisc="htb"))
+    )
 
 
 def test_a_bridge_has_the_host_on_it_as_long_as_a_network_wants_that() -> None:
