@@ -111,12 +111,18 @@ def _print(endpoint: dict[str, Any]) -> None:
             ("Port", _port(endpoint)),
             *_lets_into(endpoint),
             ("Published", _published(endpoint) or "-"),
-            ("Interface", endpoint["interface"] or "-"),
+            ("Interface", _interface(endpoint)),
             ("Sandbox", endpoint["sandbox"] or "-"),
             ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
             ("In force", show.in_force(endpoint["in_force"], Scope.ENDPOINT)),
         ]
     )
+
+
+def _interface(endpoint: dict[str, Any]) -> str:
+    name = endpoint["interface"] or "-"
+    excess = endpoint["excess"]
+    return f"{name}; would be put back without {excess}, more than are kept" if excess else name
 
 
 def _port(endpoint: dict[str, Any]) -> str:

@@ -32,6 +32,9 @@ class Held:
 
     addresses: tuple[HeldAddress, ...] = ()
     routes: tuple[HeldRoute, ...] = ()
+    more_addresses: int = 0
+    """So many were there beyond those, of which as many were read as are kept."""
+    more_routes: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.addresses or self.routes)

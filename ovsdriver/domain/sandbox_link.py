@@ -64,6 +64,19 @@ class SandboxLink(LinkState):
     restoring: bool = False
     """It is being made again. What is seen meanwhile is half of it."""
 
+    @property
+    def excess(self) -> str:
+        """What of it would not be put back if it were lost, for people; empty: nothing."""
+        parts = []
+        for each in (self, *self.uppers):
+            for kept, more, what in (
+                (len(each.held.addresses), each.held.more_addresses, "addresses"),
+                (len(each.held.routes), each.held.more_routes, "routes"),
+            ):
+                if more:
+                    parts.append(f"{more} of the {kept + more} {what} of {each.name}")
+        return " and ".join(parts)
+
 
 def never_seen(network: Network, endpoint: Endpoint, *, sandbox: str, prefix: str) -> SandboxLink:
     """Return what Docker makes of ``endpoint``, as far as that can be told from outside."""

@@ -67,12 +67,12 @@ def decode(text: str) -> NicNote | None:
         local = members.get("local")
         return NicNote(
             bridge=str(members["bridge"]),
-            before=_state(members["before"]),
+            before=state(members["before"]),
             held=Held(
                 addresses=tuple(map(_address, held.get("addresses", ()))),
                 routes=tuple(map(_route, held.get("routes", ()))),
             ),
-            local=None if local is None else _state(local),
+            local=None if local is None else state(local),
             moved=bool(members.get("moved", False)),
             boot=str(members.get("boot", "")),
         )
@@ -94,7 +94,8 @@ def read(notes: Mapping[str, str], bridge: str | None = None) -> Mapping[str, Ni
     }
 
 
-def _state(members: Mapping[str, Any]) -> NicState:
+def state(members: Mapping[str, Any]) -> NicState:
+    """Return the state that a note's members describe."""
     known = NicState.__dataclass_fields__
     found = {name: value for name, value in members.items() if name in known}
     return NicState(**found | {"neighbours": tuple(found.get("neighbours", ()))})

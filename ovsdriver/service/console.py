@@ -264,6 +264,7 @@ class Console:
             view=view,
             lost=works.reconciler.lost,
             interfaces=works.watch.interfaces(),
+            excesses=works.watch.excesses(),
             now=self._clock(),
         )
 

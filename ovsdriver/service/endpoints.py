@@ -426,6 +426,10 @@ class Endpoints:
         """Return the name of an endpoint's link in its sandbox; empty until it was seen there."""
         return self._reattacher.interface(endpoint)
 
+    def excess(self, endpoint: Endpoint) -> str:
+        """Return what of an endpoint's link would not be put back if it were lost, in words."""
+        return self._reattacher.excess(endpoint)
+
     def busy(self, endpoint: EndpointId) -> bool:
         """Whether a call, or a repair, is at work on it."""
         return endpoint in self._locks

@@ -9,10 +9,9 @@ from typing import Any
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain import mirroring, names, uplinks
+from ovsdriver.domain import mirroring, names, uplink_notes, uplinks
 from ovsdriver.domain.mirroring import Mirroring
 from ovsdriver.domain.model import Datapath, Endpoint, EndpointId, MirrorTarget, Network
-from ovsdriver.domain.uplink_notes import NicState
 from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
 from ovsdriver.ports import HostNotes, Links, Nics, State, Switch
 
@@ -170,7 +169,7 @@ class Mirrors:
         for nic, note in self._noted().items():
             if bridge in (None, note["bridge"]) and nic not in keep:
                 await self._nics.let_go(nic)
-                await self._nics.give_back(nic, NicState(**note["before"]))
+                await self._nics.give_back(nic, uplink_notes.state(note["before"]))
                 await self._notes.forget_note(f"{_NOTE}{nic}")
 
     def _noted(self) -> Mapping[str, dict[str, Any]]:

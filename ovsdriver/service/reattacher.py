@@ -36,6 +36,11 @@ class Reattacher:
         noted = self._noted(endpoint)
         return "" if noted is None or "%" in noted.name else noted.name
 
+    def excess(self, endpoint: Endpoint) -> str:
+        """Return what of its link would not be put back, in words; empty: nothing is known."""
+        noted = self._noted(endpoint)
+        return "" if noted is None else noted.excess
+
     async def note(self, endpoint: Endpoint, attachment: Attachment) -> SeenLink | None:
         """Look into the sandbox, and remember what is there; None if nothing is.
 
@@ -90,6 +95,9 @@ class Reattacher:
         refused = await self._sandboxes.restore(sandbox, link, noted)
         for what in refused:
             log.warning("sandbox.not-restored", extra={"endpoint": endpoint.id, "what": what})
+        if noted.excess:
+            what = f"{noted.excess}: more than are kept"
+            log.warning("sandbox.not-restored", extra={"endpoint": endpoint.id, "what": what})
         again = await self._sandboxes.look(sandbox, link, noted)
         if again is None or not again.attached:
             raise UnavailableError(
@@ -103,5 +111,8 @@ class Reattacher:
         return noted if noted is not None and noted.sandbox == endpoint.sandbox else None
 
     async def _remember(self, endpoint: Endpoint, link: SandboxLink) -> None:
-        if link != self._memory.sandbox_link(endpoint.id):
+        noted = self._memory.sandbox_link(endpoint.id)
+        if link.excess and (noted is None or not noted.excess):
+            log.warning("sandbox.excess", extra={"endpoint": endpoint.id, "what": link.excess})
+        if link != noted:
             await self._memory.put_sandbox_link(endpoint.id, link)

@@ -35,6 +35,8 @@ class Scene:
     """Endpoints that were found cut off and could not be helped, with the reason."""
     interfaces: Mapping[EndpointId, str] = field(default_factory=dict)
     """Names of the interfaces in the containers, where they were seen."""
+    excesses: Mapping[EndpointId, str] = field(default_factory=dict)
+    """What of them would not be put back."""
     now: float = math.inf
     """Seconds since the epoch: what was made just now may still become something."""
 
@@ -156,6 +158,8 @@ class EndpointReport:
     sandbox: str | None
     interface: str = ""
     """Its name in the container; empty until it was seen there."""
+    excess: str = ""
+    """What of the interface would not be put back if it were lost."""
     published: tuple[PublishedReport, ...] = ()
     options: Mapping[str, str]
 
@@ -366,6 +370,11 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         for each in _unasked_pools(scene)
     ]
     found += _uplink_warnings(scene)
+    found += [
+        f"endpoint {each[:12]}: if its interface were lost, {what} would not be put back: more "
+        "than are kept"
+        for each, what in scene.excesses.items()
+    ]
     tunnelled = [each.id[:12] for each in networks if each.segment.tunnel and not each.ended]
     state = scene.switch.status()
     if tunnelled and state.connected and not tunnels.looks_at_two(state.other_config):
@@ -556,6 +565,7 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         ofport=None if port is None else port.ofport,
         sandbox=endpoint.sandbox,
         interface=scene.interfaces.get(endpoint.id, ""),
+        excess=scene.excesses.get(endpoint.id, ""),
         published=tuple(
             PublishedReport(
                 protocol=each.protocol.word,

@@ -95,6 +95,11 @@ class SandboxWatch:
         found = {each.id: self._endpoints.interface(each) for each in self._state.endpoints()}
         return {each: name for each, name in found.items() if name}
 
+    def excesses(self) -> Mapping[EndpointId, str]:
+        """Return what of interfaces would not be put back if they were lost, in words."""
+        found = {each.id: self._endpoints.excess(each) for each in self._state.endpoints()}
+        return {each: what for each, what in found.items() if what}
+
     def restored(self, endpoint: EndpointId) -> None:
         """Take back that something is missing: it was put there."""
         self._missing.discard(endpoint)

@@ -236,3 +236,23 @@ def test_reconcile_says_what_it_would_mend_and_mends_it_now(bed: Bed, stage: Sta
     assert f"gateway {gateway} lacks 10.77.1.1/24" in status
     assert f"its link {link} is down" in status
     assert bed.ovsnet("reconcile", "--dry-run") == "all is as recorded, nothing to mend"
+
+
+def test_what_is_too_much_to_be_put_back_is_said(bed: Bed, stage: Stage) -> None:
+    stage.network("one", subnet="10.77.1.0/24")
+    a = stage.container("ann", "one")
+    many = [f"route add 10.{100 + n // 250}.{n % 250}.0/24 via 10.77.1.1" for n in range(1500)]
+    bed.run("ip", "-batch", "-", netns=a.netns, stdin="\n".join(many))
+    bed.ovsnet("reconcile")  # which looks into it as well
+    lost = "501 of the 1501 routes of eth0"
+    assert lost in bed.ovsnet("endpoint", "show", "ann")
+    assert f"{lost} would not be put back" in " ".join(bed.ovsnet("status").split())
+
+    bed.ip("link", "del", endpoints(bed, "ann")["one"]["port"])
+    count = ("ip", "route", "show", "dev", "eth0", "proto", "boot")
+    until(
+        lambda: len(bed.attempt(*count, netns=a.netns).out.splitlines()) == 1000,
+        "the others are put back",
+        timeout_s=60,
+    )
+    assert 'what="501 of the 1501 routes of eth0' in (bed.home / "plugin.log").read_text()

@@ -9,7 +9,9 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 
 from netaddr import IPAddress, IPNetwork
 
@@ -22,6 +24,7 @@ from ovsdriver.adapters.rtnetlink import (
     RouteSocket,
     attribute,
     attributes,
+    bodies,
     each_attribute,
     read_text,
     read_u32,
@@ -73,26 +76,47 @@ _RTMSG = struct.Struct("=BBBBBBBBI")
 _NEXT_HOP = struct.Struct("=HBBi")
 _U32 = struct.Struct("=I")
 _BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
+_COUNTED = 100_000
+"""Of what is not kept, so many are counted at most."""
 _NOT_THERE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
 
 
 def held(routes: RouteSocket, link: Link, *, most: int | None = None) -> Held:
     """Return what the host has on a link; without link-local addresses of IPv6, which all have.
 
-    With ``most``, that is of as many addresses and routes at most, which for routes are those of
-    all links. The kernel gives default routes first.
+    With ``most``, as many addresses, and routes of each family, at most, and how many more there
+    are, up to some; they may be any number. The kernel gives default routes first.
     """
     asked = _IFADDR.pack(socket.AF_UNSPEC, 0, 0, 0, link.index)
-    addresses = routes.dump(_RTM_GETADDR, asked, most=most)
+    with closing(routes.stream(_RTM_GETADDR, asked)) as blocks:
+        counted = (each for block in blocks for each in bodies(block) if _counts(each, link.index))
+        addresses, more_addresses = _first(counted, most)
+    found = [_first(_routes_by(routes, family, link.index), most) for family in _BITS]
     return Held(
-        addresses=tuple(_read_address(each) for each in addresses if _counts(each, link.index)),
+        addresses=tuple(map(_read_address, addresses)),
         routes=tuple(
-            found
-            for family in _BITS
-            for message in routes.dump(_RTM_GETROUTE, _RTMSG.pack(family, *[0] * 8), most=most)
-            if (found := _read_route(message, link.index)) is not None
+            route
+            for messages, _ in found
+            for message in messages
+            if (route := _read_route(message, link.index)) is not None
         ),
+        more_addresses=more_addresses,
+        more_routes=sum(more for _, more in found),
     )
+
+
+def _routes_by(routes: RouteSocket, family: int, index: int) -> Iterator[bytes]:
+    asked = _RTMSG.pack(family, *[0] * 8) + u32(_RTA_OIF, index)
+    with closing(routes.stream(_RTM_GETROUTE, asked)) as blocks:
+        for block in blocks:
+            yield from filter(_is_held, bodies(block))
+
+
+def _first(messages: Iterator[bytes], most: int | None) -> tuple[list[bytes], int]:
+    """Return the first ones, and how many more there are, as far as that is counted."""
+    if most is None:
+        return list(messages), 0
+    return list(islice(messages, most)), sum(1 for _ in islice(messages, _COUNTED))
 
 
 def move(routes: RouteSocket, what: Held, *, source: Link | None, target: Link) -> tuple[str, ...]:
@@ -168,6 +192,8 @@ def steady(what: Held, link: Link) -> Held:
         routes=tuple(
             replace(each, message=_route_on(each, link.index, None).hex()) for each in what.routes
         ),
+        more_addresses=what.more_addresses,
+        more_routes=what.more_routes,
     )
 
 
@@ -221,18 +247,22 @@ def _address_on(address: HeldAddress, link: Link, *, timeless: bool = False) -> 
     return body + u32(_IFA_FLAGS, flags)
 
 
+def _is_held(message: bytes) -> bool:
+    """Whether a route is somebody's and not one that comes and goes with an address."""
+    _, _, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(message)
+    return (
+        kind == _RTN_UNICAST
+        and protocol != _RTPROT_KERNEL
+        and table != _RT_TABLE_LOCAL
+        and not flags & _RTM_F_CLONED
+    )
+
+
 def _read_route(message: bytes, index: int) -> HeldRoute | None:
-    family, length, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(message)
+    family, length, _, _, table, *_ = _RTMSG.unpack_from(message)
     found = attributes(message, _RTMSG.size)
     if _RTA_TABLE in found:
         table = read_u32(found[_RTA_TABLE])
-    if (
-        kind != _RTN_UNICAST
-        or protocol == _RTPROT_KERNEL
-        or table == _RT_TABLE_LOCAL
-        or flags & _RTM_F_CLONED
-    ):
-        return None
     hops = dict(_hops(found))
     if index not in hops:
         return None

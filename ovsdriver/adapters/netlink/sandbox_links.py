@@ -57,7 +57,8 @@ _LONGEST = 256
 """Bytes of a setting."""
 
 _MOST = 1000
-"""Links, addresses, routes and neighbours that are read: a container may make any number."""
+"""Links, and neighbours, addresses and routes of one, that are kept: a container may make any
+number of them, and all is held in our memory and written to disk."""
 
 T = TypeVar("T")
 

@@ -1,5 +1,6 @@
 """Running containers get back what was destroyed of their network."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -37,6 +38,29 @@ async def run_container(host: Host, **network: Any) -> SandboxLink:
 
 def inside(host: Host, name: str = "eth0") -> FakeInside:
     return host.links.sandboxes[SANDBOX].links[name]
+
+
+async def test_more_than_is_kept_of_a_link_is_said_when_it_is_seen_and_when_it_is_lost(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    await run_container(host)
+    assert (host.watch.excesses(), caplog.messages) == ({}, [])
+
+    host.links.set_inside(SANDBOX, "eth0", held=replace(HELD, more_routes=500, more_addresses=7))
+    await host.watch.look()
+    await host.watch.look()
+    what = "7 of the 8 addresses of eth0 and 500 of the 501 routes of eth0"
+    assert host.watch.excesses() == {FIRST: what}
+    assert caplog.messages == ["sandbox.excess"]
+
+    host.links.drop_link(VETH)
+    await host.reconciler.reconcile()
+    assert "sandbox.not-restored" in caplog.messages
+    assert [vars(each)["what"] for each in caplog.records if "what" in vars(each)] == [
+        what,
+        f"{what}: more than are kept",
+    ]
 
 
 async def all_is_mended(host: Host, why: str) -> None:
