@@ -83,7 +83,11 @@ def test_after_a_reboot_containers_come_back_with_their_addresses(plain: Lab) ->
 
 
 def test_an_address_that_only_an_ended_container_names_is_collected(restoring: Lab) -> None:
-    """As of a dockerd that was killed between the end and the next start of a container."""
+    """As of a dockerd that was killed between the end and the next start of a container.
+
+    Engine 26 goes on naming the address of a container that ended while it was away; 28 releases
+    it, and names it no more.
+    """
     bed, (pool,) = restoring.bed, (each for each in pools(restoring.bed) if "10.77.1." in str(each))
     command = ("run", "--detach", "--name", "cat", "--network", "one", "--ip", "10.77.1.99")
     bed.docker(*command, image.NAME, "sleep", "1000")
@@ -92,7 +96,8 @@ def test_an_address_that_only_an_ended_container_names_is_collected(restoring: L
     bed.run("kill", "-9", str(pid))
     bed.start_docker()
     until(lambda: not Container(bed, "cat").running, "dockerd knows that it has ended")
-    assert Container(bed, "cat").address(restoring.one) == "10.77.1.99"
+    named = "10.77.1.99" if bed.engine < 28 else ""
+    until(lambda: Container(bed, "cat").address(restoring.one) == named, f"it has {named!r}")
     Wire(bed).request_address(pool["id"], "10.77.1.99")
     restoring.agrees()
     restoring.clear()

@@ -461,7 +461,8 @@ def test_of_a_large_file_one_line_is_in_memory_at_a_time(store: Path, empty: Pat
     read = _Stream(text_of([line]) for line in _chained(lines[0], pool, many, end))
     done = take_over(io.BufferedReader(read), empty, name="stdin")
     assert done.leases == count
-    assert read.most < 1 << 17
+    # Python 3.14 asks for as much at once
+    assert read.most <= 1 << 17
 
 
 def _chained(first: Line, pool: Line, many: Iterable[Line], end: Line) -> Iterable[Line]:
