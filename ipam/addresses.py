@@ -48,7 +48,8 @@ class Addresses:
 
     __slots__ = (
         *("_barred", "_excluded", "_kept", "_low", "_taken", "_top", "_window"),
-        *("_whole", "_window_barred", "_window_held", "dynamic", "family", "size"),
+        *("_first", "_whole", "_window_barred", "_window_held", "dynamic", "family"),
+        *("first_kept", "size"),
     )
 
     def __init__(
@@ -98,6 +99,10 @@ class Addresses:
         self._barred = _Layer()
         self._kept = _Layer()
         self._window_barred = 0
+        # A /31 and a /127 are two ends of one line, without a router.
+        self._first = self._low if self.size > 2 and self._dynamic(self._low) else None
+        self.first_kept = False
+        """Do not choose the subnet's first address, which people give to routers."""
 
     @property
     def capacity(self) -> int:
@@ -107,7 +112,8 @@ class Addresses:
     @property
     def free(self) -> int:
         """How many addresses are left for dynamic choice."""
-        return self.dynamic - self._window_held - self._window_barred
+        free = self.dynamic - self._window_held - self._window_barred
+        return free - (self.first_left() is not None)
 
     @property
     def held(self) -> int:
@@ -128,7 +134,17 @@ class Addresses:
 
         One that is kept is returned only where there is no other one; one that is barred never.
         """
-        return self._lowest(*self._window)
+        first, last = self._window
+        if self.first_kept and first == self._first:
+            first += 1
+        return self._lowest(first, last)
+
+    def first_left(self) -> int | None:
+        """Return the first address if it is free and nothing but ``first_kept`` bars it."""
+        first = self._first
+        if not self.first_kept or first is None or first in self._closed:
+            return None
+        return first
 
     def pick_gateway(self) -> int | None:
         """Return the lowest free address of the subnet, window or not; None if it is full."""

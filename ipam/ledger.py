@@ -37,6 +37,7 @@ class Ledger:
     memories: Memories
     first: int
     """The subnet's first address."""
+    keeps_first: bool = False
     gateway: Lease | None = None
     auxiliary: int = 0
     """How many leases are of the kind AUX."""
@@ -60,8 +61,11 @@ class Ledger:
     """Several only if they were reserved before the pool was there."""
 
     @classmethod
-    def of(cls, stored: StoredPool) -> "Ledger":
-        """Return the ledger of a pool as the store remembers it."""
+    def of(cls, stored: StoredPool, *, keeps_first: bool = False) -> "Ledger":
+        """Return the ledger of a pool as the store remembers it.
+
+        ``keeps_first``: its first address is chosen for nobody while it has no gateway.
+        """
         pool = stored.pool
         first = int(pool.subnet.first)
         window = None
@@ -74,6 +78,7 @@ class Ledger:
             taken=stored.taken,
             excluded=_offsets(pool),
         )
+        addresses.first_kept = keeps_first and stored.gateway is None
         memories = Memories(capacity=addresses.capacity)
         resting = Resting(pool.quarantine_s)
         return cls(
@@ -84,6 +89,7 @@ class Ledger:
             gateway=stored.gateway,
             auxiliary=stored.auxiliary,
             resting=resting,
+            keeps_first=keeps_first,
         )
 
     @property
@@ -244,6 +250,7 @@ class Ledger:
             self._unbar(offset)
         if lease is not None and lease.kind is LeaseKind.GATEWAY:
             self.gateway = lease
+            self.addresses.first_kept = False
         self.auxiliary += lease is not None and lease.kind is LeaseKind.AUX
 
     def end(self, offset: int, lease: Lease, now: float) -> Changes:
@@ -254,6 +261,7 @@ class Ledger:
         self.addresses.put_back(offset)
         if lease.kind is LeaseKind.GATEWAY:
             self.gateway = None
+            self.addresses.first_kept = self.keeps_first
         self.auxiliary -= lease.kind is LeaseKind.AUX
         rests = lease.kind is LeaseKind.ENDPOINT and self.pool.quarantine_s > 0
         if rests:

@@ -253,6 +253,7 @@ def full(
     addresses: int,
     holders: Holders,
     usage: Usage,
+    first: IPAddress | None,
     rests_s: float,
 ) -> ExhaustedError:
     """No address is left for who names none.
@@ -263,6 +264,7 @@ def full(
         addresses: how many there are for such requests, held or not.
         holders: of the pool's addresses.
         usage: of the pool.
+        first: the subnet's first address, if it is free and given only to who asks for it.
         rests_s: seconds until an address comes back by itself; 0: none does.
     """
     count = _number(addresses, "address", "addresses")
@@ -274,6 +276,9 @@ def full(
         where = f"range {window} of subnet {pool.subnet}, {count}, is full: in the subnet"
         advice = "name a free address outside of the range with --ip, remove containers"
     kept = f", {usage.reserved} reserved (`ovsnet ipam reserve`)" if usage.reserved else ""
+    if first is not None:
+        kept += f", {first} is left to a router"
+        advice = f"type --ip {first} if there is none, {advice}"
     if usage.resting:
         kept += f", {usage.resting} not given again yet"
         advice = f"try again in {max(1, round(rests_s))} s, {advice}"

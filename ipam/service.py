@@ -84,6 +84,7 @@ class Ipam:
         clock: Callable[[], float],
         epoch: int,
         reservations: Sequence[Reservation],
+        keeps_first: bool,
     ) -> None:
         """Use :meth:`load`."""
         self._store = store
@@ -93,6 +94,7 @@ class Ipam:
         self._naming = naming
         self._probing = Probing(prober, clock=clock) if prober is not None else None
         self._epoch = epoch
+        self._keeps_first = keeps_first
         self._pool_numbers = count(1)
         self._serials = count((epoch << _COUNTER_BITS) + 1)
         self._pools: dict[PoolId, Ledger] = {}
@@ -115,6 +117,7 @@ class Ipam:
         limits: Mapping[str, SpaceLimit] = NO_LIMITS,
         prober: Prober | None = None,
         naming: Naming | None = None,
+        keeps_first: bool = False,
     ) -> "Ipam":
         """Return the IPAM as the store remembers it.
 
@@ -127,6 +130,8 @@ class Ipam:
             limits: by space.
             prober: asked for the pools that want it; None: nobody is.
             naming: knows more of who holds addresses than requests tell; None: nobody does.
+            keeps_first: the first address of a pool without a gateway, which on most segments is a
+                router's, is given only to who asks for it.
 
         Raises:
             InvalidPoolError: a default pool makes no sense.
@@ -144,6 +149,7 @@ class Ipam:
             clock=clock,
             epoch=contents.epoch,
             reservations=contents.reservations,
+            keeps_first=keeps_first,
         )
         for stored in contents.pools:
             ipam._restore(stored)
@@ -166,15 +172,19 @@ class Ipam:
 
     def same(self, request: PoolRequest) -> Pool | None:
         """Return the pool of a space that has that very subnet and range."""
-        pool = None
-        if request.subnet is not None:
-            pool = self._spaces.overlapping(request.space, request.subnet)
+        pool = self.overlapping(request)
         if pool is None or pool.subnet != request.subnet:
             return None
         window = None if request.window == request.subnet else request.window
         ledger = self._pools.get(pool.id)
         there = ledger is not None and ledger.closing is None
         return pool if there and pool.window == window else None
+
+    def overlapping(self, request: PoolRequest) -> Pool | None:
+        """Return the pool that is in the way of the subnet that is asked for."""
+        if request.subnet is None:
+            return None
+        return self._spaces.overlapping(request.space, request.subnet)
 
     def gateway(self, pool: PoolId) -> Lease | None:
         """Return the lease of a pool's gateway; ``wanted`` tells whether the user named it."""
@@ -190,6 +200,14 @@ class Ipam:
     def reservations(self) -> Sequence[Reservation]:
         """Return every reservation, by space and ascending address."""
         return self._reserving.all()
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether the address of a lease is still held, as far as is known, by that lease."""
+        ledger = self._pools.get(lease.pool)
+        offset = ledger.offset(lease.address) if ledger else None
+        if ledger is None or offset is None or not ledger.holds(offset):
+            return False
+        return self._recent.get((lease.pool, offset), lease).serial == lease.serial
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         """Return who holds an address; None if nobody does. No wait for a recent lease."""
@@ -241,7 +259,7 @@ class Ipam:
             probe=request.probe,
             created=self._clock(),
         )
-        ledger = Ledger.of(StoredPool(pool=pool))
+        ledger = Ledger.of(StoredPool(pool=pool), keeps_first=self._keeps_first)
         if not ledger.addresses.dynamic:
             what = f"range {request.window}" if request.window else f"subnet {subnet}"
             less = ", exclude less" if pool.excluded else ""
@@ -295,7 +313,8 @@ class Ipam:
         lowest that nobody asked for by ``--ip`` or had by name before; else the lowest. It lies
         in the pool's window, except for a gateway: that is the lowest of the subnet, where people
         expect it, and the window is whole for containers. One that is excluded, in quarantine or
-        reserved without the name is given only to who asks for it.
+        reserved without the name is given only to who asks for it, and so is the first one of a
+        pool without a gateway if the pools here keep it.
 
         Raises:
             UnknownPoolError: there is no such pool.
@@ -460,6 +479,7 @@ class Ipam:
 
     async def _full(self, ledger: Ledger, kind: LeaseKind) -> ExhaustedError:
         pool = ledger.pool
+        first = ledger.addresses.first_left()
         everywhere = kind is LeaseKind.GATEWAY or (pool.window is None and not pool.excluded)
         return refusals.full(
             pool,
@@ -467,6 +487,7 @@ class Ipam:
             addresses=ledger.addresses.capacity if everywhere else ledger.addresses.dynamic,
             holders=await self._holders(ledger),
             usage=ledger.usage,
+            first=None if first is None else ledger.address(first),
             rests_s=ledger.rests_s(self._clock()),
         )
 
@@ -519,7 +540,7 @@ class Ipam:
                 "changed. Restore it from a backup"
             )
         self._spaces.add(pool)
-        ledger = self._pools[pool.id] = Ledger.of(stored)
+        ledger = self._pools[pool.id] = Ledger.of(stored, keeps_first=self._keeps_first)
         self._spaces.hold(pool.space, ledger.held)
         self._reserving.apply(ledger)
         self._remember(ledger, ledger.recall(stored.memories, self._clock()))

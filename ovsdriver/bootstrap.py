@@ -74,7 +74,9 @@ from ovsdriver.service.reconciler import Reconciler
 from ovsdriver.service.rules import Rules
 from ovsdriver.service.sandbox_watch import SandboxWatch
 from ovsdriver.service.shaper import Shaper
+from ovsdriver.service.surroundings import Surroundings
 from ovsdriver.service.uplinks import Uplinks
+from ovsdriver.service.vacancies import Vacancies
 
 log = logging.getLogger(__name__)
 
@@ -453,10 +455,11 @@ class _Product:
                 defaults=settings.pools,
                 exclude=settings.exclude,
                 limits={each.space: each for each in settings.limits},
-                surroundings=HostSurroundings(world.links),
+                surroundings=Surroundings(HostSurroundings(world.links), state=state),
                 clock=time.time,
                 prober=SegmentProber(owner=settings.instance, state=state, links=world.links),
                 naming=Naming(state=state, witness=witness),
+                keeps_first=True,
             )
             stack.push_async_callback(ipam.close)
             firewall = await stack.enter_async_context(_firewall(settings, state))
@@ -573,7 +576,11 @@ class _Product:
                 networks=networks,
                 endpoints=endpoints,
             )
-            origins = Origins(engine=world.engine, state=state, networks=networks)
+            origins = Origins(engine=world.engine, witness=witness, state=state, networks=networks)
+            endpoints.on_change(origins.poke)
+            vacancies = Vacancies(
+                engine=world.engine, witness=witness, state=state, ipam=ipam, networks=networks
+            )
             # Before a call is served: a container that is started meanwhile must not get a port
             # that one which runs has.
             await publisher.retake()
@@ -624,7 +631,7 @@ class _Product:
                 services=methods.Services(
                     networks=networks,
                     endpoints=endpoints,
-                    ipam=ipam,
+                    ipam=vacancies,
                     daemon_answers=witness.answers,
                 ),
                 background=(
@@ -637,6 +644,7 @@ class _Product:
                     witness.run,
                     collector.run,
                     origins.run,
+                    vacancies.run,
                 ),
             )
 

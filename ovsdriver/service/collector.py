@@ -56,6 +56,8 @@ class Witness:
         self._callbacks: list[Callable[[], None]] = []
         self._view: EngineView | None = None
         self._answers = False
+        self._away = False
+        self._began: float | None = None
 
     def on_end(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when a daemon that has answered ends."""
@@ -64,6 +66,13 @@ class Witness:
     def answers(self) -> bool:
         """Whether a daemon answered that has not ended since."""
         return self._answers
+
+    def began(self) -> float | None:
+        """Return since when the daemon that runs now answers, in seconds since the epoch.
+
+        None: none does, or it did already when it was looked for first.
+        """
+        return self._began
 
     def lists(self, endpoint: EndpointId) -> bool:
         """Whether the daemon that runs now listed ``endpoint`` when it was last read."""
@@ -82,6 +91,7 @@ class Witness:
 
     def _answered(self) -> None:
         self._answers = True
+        self._began = self._clock() if self._away else None
 
     async def run(self) -> None:
         """Notice the daemon's end, until cancelled."""
@@ -90,7 +100,8 @@ class Witness:
                 await self._engine.until_gone(self._answered)
             except UnavailableError:
                 log.debug("docker.not-there")
-            self._view = self._seen = None
+            self._view = self._seen = self._began = None
+            self._away = True
             answered, self._answers = self._answers, False
             for callback in self._callbacks if answered else ():
                 callback()
@@ -140,13 +151,25 @@ class Collector:
 
     def doubted(self) -> Sequence[str]:
         """Return what is removed if Docker goes on not listing it, a phrase each."""
+        # What has gone since the last reading is no more to be removed.
+        endpoints = [each for each in map(self._state.endpoint, self._endpoint_suspects) if each]
+        networks = map(self._state.network, self._lost_networks.doubted())
         return (
             *(
-                f"endpoint {each[:12]}, whose container has ended"
-                for each in self._endpoint_suspects
+                f"endpoint {each.id[:12]}, whose container has ended"
+                for each in endpoints
+                if not each.ended
             ),
-            *(f"address {each.address}, which no endpoint has" for each in self._lease_suspects),
-            *(f"network {each[:12]}, without endpoints" for each in self._lost_networks.doubted()),
+            *(
+                f"address {each.address}, which no endpoint has"
+                for each in self._lease_suspects
+                if self._ipam.holds(each)
+            ),
+            *(
+                f"network {each.id[:12]}, without endpoints"
+                for each in networks
+                if each and not each.ended and not self._state.endpoints(each.id)
+            ),
         )
 
     async def run(self) -> None:

@@ -151,6 +151,8 @@ class Endpoints:
             if endpoint.port is PortKind.VETH:
                 self._preparations.begin(new.id, partial(self._attachment, network, endpoint))
         self._tell_vlans(network, endpoint)
+        if new.mac is not None or new.options.mac is not None:
+            self._tell_equal(endpoint)
         return endpoint.mac if new.mac is None else None
 
     async def join(
@@ -442,16 +444,22 @@ class Endpoints:
         """Whether its link was being put back into its container when that was cut short."""
         return self._reattacher.restoring(endpoint)
 
-    async def finish(self, endpoint: Endpoint) -> None:
-        """Remove what a call that was cut short has left of an ended or unplugged endpoint."""
+    async def finish(self, endpoint: Endpoint) -> bool:
+        """Remove what a call that was cut short has left of an ended or unplugged endpoint.
+
+        False if it left nothing: it was still at work and has got to its end.
+        """
         async with self._locks.held(endpoint.id):
             current = self._state.endpoint(endpoint.id)
             if current is None:
-                return
+                return False
             if current.ended:
                 await self._remove(current)
-            elif current.sandbox is None and current.id not in self._preparations:
+                return True
+            if current.sandbox is None and current.id not in self._preparations:
                 await self._unplug(current)
+                return True
+            return False
 
     async def change(
         self, endpoint_id: EndpointId, wish: Callable[[Endpoint], EndpointOptions]
@@ -569,6 +577,24 @@ class Endpoints:
     def _changed(self, sandbox: str) -> None:
         for callback in self._callbacks:
             callback(sandbox)
+
+    def _tell_equal(self, endpoint: Endpoint) -> None:
+        """Say in the log when another container of the network has the MAC that was typed.
+
+        Not refused, as by Docker's bridge: what a crash has left may have it, and moves take turns.
+        """
+        mac = names.mac_text(endpoint.mac)
+        for each in self._state.endpoints(endpoint.network):
+            if each.mac == endpoint.mac and each.id != endpoint.id and not each.ended:
+                log.warning(
+                    "endpoint.equal-mac",
+                    extra={
+                        "network": endpoint.network,
+                        "endpoint": endpoint.id,
+                        "why": f"endpoint {each.id[:12]} has MAC address {mac} as well, so neither "
+                        "is reached reliably while both run",
+                    },
+                )
 
     def _tell_vlans(self, network: Network, endpoint: Endpoint) -> None:
         """Say in the log when a container is let into other VLANs than its network's."""

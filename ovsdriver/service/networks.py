@@ -124,6 +124,7 @@ class Networks:
                     raise UnsupportedError(self._previewer.of(network).sentence)
                 undo.push_async_callback(self._undo, network)
                 await self._state.put_network(network)
+            await self._free_gateways(network)
             await self._reserve_routers(network)
             await self._ensure(network)
             await self._state.put_network(replace(network, made=True))
@@ -309,21 +310,42 @@ class Networks:
         return await self._uplinks.displaced()
 
     async def ensure_firewall(self) -> bool:
-        """Make the host's rules as all records say; False if they already were."""
+        """Make the host's rules as all records say; True if they were not as they were made."""
         return await self._rules.ensure()
 
     async def firewall_differs(self) -> bool:
         """Whether :meth:`ensure_firewall` would change anything; changes nothing."""
         return await self._rules.differ()
 
-    async def finish(self, network: Network) -> None:
-        """Remove a network whose making or deletion was cut short, or that was abandoned."""
+    def busy(self, network: NetworkId) -> bool:
+        """Whether a call, or a repair, is at work on it."""
+        return network in self._locks
+
+    async def finish(self, network: Network) -> bool:
+        """Remove a network whose making or deletion was cut short, or that was abandoned.
+
+        False if it is none of these: a call that was at work on it has got to its end.
+        """
         async with self._locks.held(network.id):
             current = self._state.network(network.id)
             if current is not None and (
                 current.ended or not current.made or self.abandoned(current)
             ):
                 await self._remove(current)
+                return True
+        return False
+
+    async def _free_gateways(self, network: Network) -> None:
+        """Release the addresses that engines up to 27 take for gateways on every network.
+
+        Where nobody has one, a container may ask for it, as with those that do not take it.
+        """
+        for subnet in network.subnets:
+            gateway = self._ipam.gateway(subnet.pool) if subnet.pool is not None else None
+            if gateway is not None and not gateway.wanted and not network.mode.has_gateway:
+                await self._ipam.release_address(
+                    gateway.pool, gateway.address, serial=gateway.serial
+                )
 
     async def _reserve_routers(self, network: Network) -> None:
         """Hold the address of a router that is not us (``ovs.gateway``), so that nobody gets it."""

@@ -18,6 +18,9 @@ from ovsdriver.ports import Flows, State, Switch
 
 log = logging.getLogger(__name__)
 
+SETTLE_S = 0.5
+"""After which flows of nobody's port, if they are still there, were left."""
+
 _NOTHING = PortFlows()
 _PAUSE_S = 0.2
 """Between two tries to reach a vswitchd that is away."""
@@ -172,6 +175,11 @@ class FlowRules:
         for bridge in self._bridges():
             try:
                 ours, others = await self._compare(bridge)
+                if any(number != _ALL_PORTS for number in others):
+                    # Those of a port that is just going are removed by who removes it.
+                    await asyncio.sleep(SETTLE_S)
+                    ours, again = await self._compare(bridge)
+                    others = [each for each in again if each in others or each == _ALL_PORTS]
                 differing.extend(ours)
                 for number in others:
                     if mend:

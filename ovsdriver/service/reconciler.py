@@ -336,15 +336,21 @@ class Reconciler:
         return Difference(repairs=tuple(repairs), beyond=tuple(beyond))
 
     async def _mend(self, repair: Repair, mended: list[str], failed: list[str]) -> None:
+        # What a call is at work on is its own to make: the repair waits for it, and finds it made.
+        done = not (
+            self._endpoints.busy(repair.endpoint.id)
+            if repair.endpoint is not None
+            else self._networks.busy(repair.network.id)
+        )
         try:
             if repair.endpoint is not None:
                 if repair.finish:
-                    await self._endpoints.finish(repair.endpoint)
+                    done = await self._endpoints.finish(repair.endpoint)
                 else:
                     await self._endpoints.ensure(repair.endpoint)
                     self._watch.restored(repair.endpoint.id)
             elif repair.finish:
-                await self._networks.finish(repair.network)
+                done = await self._networks.finish(repair.network)
             else:
                 await self._networks.repair(repair.network)
         except (DriverError, IpamError) as error:
@@ -352,7 +358,8 @@ class Reconciler:
             if repair.endpoint is not None and repair.lost:
                 self._lost[repair.endpoint.id] = f"{repair.why}: {error}"
         else:
-            mended.append(f"{repair.subject}: {repair.why}")
+            if done:
+                mended.append(f"{repair.subject}: {repair.why}")
 
     async def _match_offload(self, mended: list[str], failed: list[str]) -> None:
         """Set the containers' checksum offload right when vswitchd was started another way."""

@@ -375,6 +375,7 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         "than are kept"
         for each, what in scene.excesses.items()
     ]
+    found += _equal_macs(scene)
     tunnelled = [each.id[:12] for each in networks if each.segment.tunnel and not each.ended]
     state = scene.switch.status()
     if tunnelled and state.connected and not tunnels.looks_at_two(state.other_config):
@@ -402,6 +403,26 @@ def _uplink_warnings(scene: Scene) -> Iterator[str]:
             yield (
                 f"uplink {'+'.join(uplink.nics)} of bridge {bridge}: {uplink.fault}, so its "
                 "networks end on this host"
+            )
+
+
+def _equal_macs(scene: Scene) -> Iterator[str]:
+    """Tell of MACs that two containers of one VLAN have: frames for either go to either."""
+    found: dict[tuple[str, int, str], list[EndpointId]] = {}
+    for network in scene.state.networks():
+        for each in scene.state.endpoints(network.id):
+            own = desired.own_vlan(network, each)
+            if each.sandbox is not None and not each.ended and own is not None:
+                place = (network.segment.bridge, own, names.mac_text(each.mac))
+                found.setdefault(place, []).append(each.id)
+    listed = scene.view.endpoints if scene.view is not None else {}
+    for (bridge, vlan, mac), several in found.items():
+        if len(several) > 1:
+            who = [listed[each].container if each in listed else each[:12] for each in several]
+            yield (
+                f"containers {', '.join(sorted(who))} have the same MAC address {mac} in VLAN "
+                f"{vlan or 'none'} of bridge {bridge}, so neither is reached reliably; start one "
+                "with another --mac-address"
             )
 
 

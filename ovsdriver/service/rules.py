@@ -21,14 +21,23 @@ class Rules:
         self._state = state
         self._firewall = firewall
         self._outside_bridges = outside_bridges
+        self._made: FirewallPlan | None = None
 
     async def ensure(self) -> bool:
-        """Make the host's rules as all records say; False if they already were."""
-        return await self._firewall.ensure(self._plan())
+        """Make the host's rules as all records say; True if they were not as they were made last.
+
+        Where the records say something else than then, it is a call that changes the rules.
+        """
+        plan = self._plan()
+        repaired = self._made in (None, plan)
+        changed = await self._firewall.ensure(plan)
+        self._made = plan
+        return changed and repaired
 
     async def differ(self) -> bool:
-        """Whether :meth:`ensure` would change anything; changes nothing."""
-        return await self._firewall.differs(self._plan())
+        """Whether :meth:`ensure` would say that it changed something; changes nothing."""
+        plan = self._plan()
+        return self._made in (None, plan) and await self._firewall.differs(plan)
 
     def _plan(self) -> FirewallPlan:
         return desired.firewall(

@@ -33,36 +33,44 @@ class ModernNetwork:
         self._engine = engine
         self._pools = {}
         data: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+        said = {
+            f"{_NETWORK}.enable_ipv4": any(":" not in subnet for subnet in subnets),
+            f"{_NETWORK}.enable_ipv6": any(":" in subnet for subnet in subnets),
+            f"{_NETWORK}.generic": {k.replace("__", "."): v for k, v in options.items()},
+            **({f"{_NETWORK}.internal": True} if internal else {}),
+        }
+        skips = engine.network_call("GwAllocCheck", {"Options": said})
         space, _ = engine.ipam.spaces()
         for subnet in subnets:
             pool = engine.ipam.pool(subnet)
-            gateway = engine.ipam.address(pool, gateway=True)
-            self._pools[":" in subnet] = (pool, subnet, gateway)
             described = {"AddressSpace": space, "AuxAddresses": {}, "Pool": subnet}
-            prefixed = f"{gateway}/{subnet.partition('/')[2]}"
-            data[":" in subnet].append({**described, "Gateway": prefixed})
+            gateway = ""
+            if not skips["SkipIPv6" if ":" in subnet else "SkipIPv4"]:
+                gateway = engine.ipam.address(pool, gateway=True)
+                described["Gateway"] = f"{gateway}/{subnet.partition('/')[2]}"
+            self._pools[":" in subnet] = (pool, subnet, gateway)
+            data[":" in subnet].append(described)
         body = {
             "NetworkID": self.id,
-            "Options": {
-                f"{_NETWORK}.enable_ipv4": bool(data[False]),
-                f"{_NETWORK}.enable_ipv6": bool(data[True]),
-                f"{_NETWORK}.generic": {k.replace("__", "."): v for k, v in options.items()},
-                **({f"{_NETWORK}.internal": True} if internal else {}),
-            },
+            "Options": said,
             "IPv4Data": data[False],
             "IPv6Data": data[True],
         }
         engine.network_call("CreateNetwork", body)
 
     def gateway(self, family: int) -> str:
-        """Return the gateway's address."""
+        """Return the gateway's address; empty if the plugin said that none is needed."""
         return self._pools[family == 6][2]
 
-    def request(self, name: str) -> Mapping[int, tuple[str, str]]:
-        """Return an address of each family for a container: alone, and with its prefix length."""
+    def request(self, name: str, *wanted: str) -> Mapping[int, tuple[str, str]]:
+        """Return an address of each family for a container: alone, and with its prefix length.
+
+        ``wanted`` are those behind ``--ip`` and ``--ip6``.
+        """
         found = {}
         for six, (pool, subnet, _) in sorted(self._pools.items()):
-            address = self._engine.ipam.address(pool, name=name)
+            typed = next((each for each in wanted if (":" in each) == six), "")
+            address = self._engine.ipam.address(pool, typed, name=name)
             found[6 if six else 4] = (address, f"{address}/{subnet.partition('/')[2]}")
         return found
 
@@ -71,10 +79,15 @@ class ModernNetwork:
         for family, (address, _) in addresses.items():
             self._engine.ipam.release_address(self._pools[family == 6][0], address)
 
+    def refusal(self, name: str, wanted: str = "") -> str:
+        """Ask for an address of a container, which must fail; return the sentence."""
+        return self._engine.ipam.refusal(self._pools[":" in wanted][0], wanted, name=name)
+
     def remove(self) -> None:
         """Do what ``docker network rm`` does."""
         for pool, _, gateway in self._pools.values():
-            self._engine.ipam.release_address(pool, gateway)
+            if gateway:
+                self._engine.ipam.release_address(pool, gateway)
             self._engine.ipam.release_pool(pool)
         self._engine.network_call("DeleteNetwork", {"NetworkID": self.id})
 

@@ -2,14 +2,100 @@
 
 import pytest
 
+from tests.e2e import image
 from tests.e2e.bed import OUTSIDE4, OUTSIDE6, WAN4, WAN6, Bed
 from tests.e2e.modern import ENDS, ModernEngine
+from tests.e2e.stage import Network, Stage
 from tests.e2e.test_published import hears
 from tests.e2e.traffic import Place
+from tests.e2e.wire import leases, pools
 
 pytestmark = pytest.mark.docker
 
 OTHER6 = "fd00:77:2::/64"
+
+SIX = "fd00:77:1::/64"
+
+
+def given(stage: Stage, network: Network, name: str, *how: str) -> tuple[str, str]:
+    """Run a container on the bed's own engine; return its addresses."""
+    container = stage.container(name, network, *how)
+    return container.address(network), container.address(network, 6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ovs.mode": "flat"},
+        {"ovs.mode": "flat", "ovs.gateway": "10.77.1.3"},
+        {"ovs.mode": "isolated"},
+        {"ovs.mode": "nat"},
+    ],
+    ids=["flat", "a router of its own", "isolated", "nat"],
+)
+def test_the_same_command_gives_the_same_addresses_on_every_engine(
+    bed: Bed, stage: Stage, engine: ModernEngine, options: dict[str, str]
+) -> None:
+    """Engines up to 27 ask for a gateway's address always, later ones only where it is needed."""
+    words = [word for each in options.items() for word in ("-o", "=".join(each))]
+    both = ("--ipv6", "--subnet", SIX)
+    older = stage.network("lan", *words, *both, subnet="10.77.1.0/24")
+    held = leases_of_all(bed)
+    told = [given(stage, older, name) for name in ("ann", "bob")]
+    stage.clear()
+    newer = engine.network(
+        "10.77.1.0/24", SIX, **{k.replace(".", "__"): options[k] for k in options}
+    )
+    assert leases_of_all(bed) == held
+    again = [newer.request(name) for name in ("ann", "bob")]
+    assert [(each[4][0], each[6][0]) for each in again] == told
+    assert told[0] == ("10.77.1.2", "fd00:77:1::2")
+    for each in again:
+        newer.release(each)
+
+
+def leases_of_all(bed: Bed) -> list[tuple[str, str]]:
+    """Return which addresses are held, and what for."""
+    found = [each for pool in pools(bed) for each in leases(bed, pool["id"])]
+    return [(each["address"], each["kind"]) for each in found]
+
+
+def test_the_first_address_of_a_lan_is_given_only_to_who_asks_for_it(
+    bed: Bed, stage: Stage, engine: ModernEngine
+) -> None:
+    older = stage.network(
+        "lan", "-o", "ovs.mode=flat", "--ipv6", "--subnet", SIX, subnet="10.77.1.0/30"
+    )
+    assert given(stage, older, "ann") == ("10.77.1.2", "fd00:77:1::2")
+    assert next(each["free"] for each in pools(bed)) == 0
+    full = bed.docker_refuses("run", "--network", "lan", image.NAME, "true")
+    assert "10.77.1.1 is left to a router; type --ip 10.77.1.1 if there is none" in full
+    typed = ("--ip", "10.77.1.1", "--ip6", "fd00:77:1::1")
+    assert given(stage, older, "router", *typed) == ("10.77.1.1", "fd00:77:1::1")
+    stage.clear()
+    newer = engine.network("10.77.1.0/30", SIX, ovs__mode="flat")
+    ann = newer.request("ann")
+    assert ann[4][0] == "10.77.1.2"
+    assert "10.77.1.1 is left to a router" in newer.refusal("bob")
+    router = newer.request("router", "10.77.1.1", "fd00:77:1::1")
+    assert (router[4][0], router[6][0]) == ("10.77.1.1", "fd00:77:1::1")
+    for each in (ann, router):
+        newer.release(each)
+
+
+@pytest.mark.parametrize(("four", "six"), [("10.77.1.0/31", "fd00:77:1::/127")])
+def test_a_line_between_two_has_no_first_address_to_keep(
+    stage: Stage, engine: ModernEngine, four: str, six: str
+) -> None:
+    older = stage.network("line", "-o", "ovs.mode=isolated", "--ipv6", "--subnet", six, subnet=four)
+    told = [given(stage, older, name) for name in ("ann", "bob")]
+    assert told == [("10.77.1.0", "fd00:77:1::"), ("10.77.1.1", "fd00:77:1::1")]
+    stage.clear()
+    newer = engine.network(four, six, ovs__mode="isolated")
+    again = [newer.request(name) for name in ("ann", "bob")]
+    assert [(each[4][0], each[6][0]) for each in again] == told
+    for each in again:
+        newer.release(each)
 
 
 def test_a_container_may_leave_by_one_network_for_each_family(

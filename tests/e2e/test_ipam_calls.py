@@ -44,12 +44,12 @@ def test_calls_that_come_twice_give_twice_or_change_nothing(bed: Bed, wire: Wire
     automatic = [wire.pool() for _ in range(2)]
     assert len({each["subnet"] for each in pools(bed)}) == 2, "a new one at every call"
     pool = wire.pool("10.77.1.0/24")
-    again = wire.request_pool("10.77.1.0/24")
-    assert "10.77.1.0/24 overlaps 10.77.1.0/24 in address space ovsnet" in again["Error"]
     assert wire.address(pool, gateway=True) == "10.77.1.1"
     second = wire.request_address(pool, gateway=True)
     assert "10.77.1.0/24 has the gateway 10.77.1.1; it cannot have a second one" in second["Error"]
     assert [wire.address(pool), wire.address(pool)] == ["10.77.1.2", "10.77.1.3"]
+    again = wire.request_pool("10.77.1.0/24")
+    assert "10.77.1.0/24 overlaps 10.77.1.0/24 in address space ovsnet" in again["Error"]
     assert wire.address(pool, "10.77.1.9") == "10.77.1.9"
     assert "10.77.1.9 of 10.77.1.0/24 is held by" in wire.refusal(pool, "10.77.1.9")
     before = held(bed)
@@ -66,22 +66,22 @@ def test_calls_that_come_twice_give_twice_or_change_nothing(bed: Bed, wire: Wire
 
 def test_calls_that_come_late_find_nothing_and_harm_nothing(bed: Bed, wire: Wire) -> None:
     old = wire.pool("10.77.1.0/24")
-    assert wire.address(old) == "10.77.1.1"
+    assert wire.address(old) == "10.77.1.2"
     wire.release_pool(old)
     new = wire.pool("10.77.1.0/24")
     assert new != old
-    assert wire.address(new) == "10.77.1.1"
+    assert wire.address(new) == "10.77.1.2"
     before = held(bed)
-    assert wire.release_address(old, "10.77.1.1") == {}
+    assert wire.release_address(old, "10.77.1.2") == {}
     assert wire.release_pool(old) == {}
     assert "is not known here, or it was released; remove its network" in wire.refusal(old)
     for unknown in ("10.77.1.200", "10.99.9.9", "fd00::1", "10.77.1.0"):
         assert wire.release_address(new, unknown) == {}
-    assert wire.release_address("nobody's", "10.77.1.1") == {}
+    assert wire.release_address("nobody's", "10.77.1.2") == {}
     assert wire.release_pool("nobody's") == {}
     bed.restart_plugin(SIGKILL)
     assert held(bed) == before
-    assert wire.release_address(old, "10.77.1.1") == {}
+    assert wire.release_address(old, "10.77.1.2") == {}
     assert held(bed) == before
 
 
@@ -109,24 +109,24 @@ def test_a_container_s_name_gets_its_address_again(bed: Bed, wire: Wire) -> None
     pool = wire.pool("10.77.1.0/28", quarantine="0s")
     names = ("web", "db", "mail", "old")
     first = {name: wire.address(pool, name=name) for name in names}
-    assert list(first.values()) == [f"10.77.1.{n}" for n in (1, 2, 3, 4)]
+    assert list(first.values()) == [f"10.77.1.{n}" for n in (2, 3, 4, 5)]
     for name in ("old", "web", "db", "mail"):
         wire.release_address(pool, first[name])
     bed.restart_plugin(SIGKILL)
-    assert wire.address(pool, name="another") == "10.77.1.4", "three of 14 are remembered"
-    assert wire.address(pool) == "10.77.1.5", "nor is one of those given to who has no name"
+    assert wire.address(pool, name="another") == "10.77.1.5", "three of 14 are remembered"
+    assert wire.address(pool) == "10.77.1.6", "nor is one of those given to who has no name"
     for name in ("mail", "db", "web"):
         assert wire.address(pool, name=name) == first[name]
-    assert wire.address(pool, name="old") == "10.77.1.6"
+    assert wire.address(pool, name="old") == "10.77.1.7"
     assert {each["name"]: each["address"] for each in leases(bed, pool)}["web"] == first["web"]
 
 
 def test_a_name_s_address_is_another_s_only_where_there_is_no_other(wire: Wire) -> None:
     pool = wire.pool("10.77.1.0/29")
-    assert wire.address(pool, name="web") == "10.77.1.1"
-    wire.release_address(pool, "10.77.1.1")
-    others = [wire.address(pool, name=f"n{number}") for number in range(6)]
-    assert others == [f"10.77.1.{n}" for n in (2, 3, 4, 5, 6, 1)]
+    assert wire.address(pool, name="web") == "10.77.1.2"
+    wire.release_address(pool, "10.77.1.2")
+    others = [wire.address(pool, name=f"n{number}") for number in range(5)]
+    assert others == [f"10.77.1.{n}" for n in (3, 4, 5, 6, 2)]
     wire.release_address(pool, "10.77.1.4")
     assert wire.address(pool, name="web") == "10.77.1.4"
 

@@ -183,7 +183,7 @@ def test_every_space_has_all_of_the_default_pools(bed: Bed, stage: Stage) -> Non
     named = stage.network("named", *isolated, ipam="ovsipam-blue")
     assert {each.subnet() for each in (usual, optional, named)} == {"172.24.3.0/24"}
     assert [each["space"] for each in pools(bed)] == ["ovsnet", "green", "blue"]
-    assert [each["gateway"] for each in pools(bed)] == ["172.24.3.1"] * 3
+    assert [each["gateway"] for each in pools(bed)] == [None] * 3
     text = refusal(bed, "--subnet", "172.24.3.128/25", *green)
     assert "172.24.3.128/25 overlaps 172.24.3.0/24 in address space green" in text
 
@@ -317,13 +317,13 @@ def test_the_largest_subnets_begin_at_their_lowest_addresses(
     [
         pytest.param("10.77.1.0/32", ["10.77.1.0"], id="32"),
         pytest.param("10.77.1.0/31", ["10.77.1.0", "10.77.1.1"], id="31"),
-        pytest.param("10.77.1.0/30", ["10.77.1.1", "10.77.1.2"], id="30"),
+        pytest.param("10.77.1.0/30", ["10.77.1.2"], id="30"),
         pytest.param("fd00:77::/128", ["fd00:77::"], id="128"),
         pytest.param("fd00:77::/127", ["fd00:77::", "fd00:77::1"], id="127"),
-        pytest.param("fd00:77::/126", [f"fd00:77::{n}" for n in (1, 2, 3)], id="126"),
+        pytest.param("fd00:77::/126", [f"fd00:77::{n}" for n in (2, 3)], id="126"),
     ],
 )
-def test_without_a_gateway_all_of_a_small_subnet_is_for_containers(
+def test_without_a_gateway_all_of_a_small_subnet_but_the_first_address_is_for_containers(
     wire: Wire, subnet: str, addresses: list[str]
 ) -> None:
     """An engine from 28 on takes none where the network driver says that it needs none."""
@@ -332,6 +332,9 @@ def test_without_a_gateway_all_of_a_small_subnet_is_for_containers(
     assert f"subnet {subnet} is full" in wire.refusal(pool)
     wire.release_address(pool, addresses[0])
     assert wire.address(pool) == addresses[0]
+    if addresses[0].endswith("2"):
+        router = f"{addresses[0][:-1]}1"
+        assert wire.address(pool, router) == router
 
 
 @pytest.mark.parametrize("prefix", [48, 52, 56, 60, 63, 64])
@@ -340,6 +343,6 @@ def test_large_ipv6_subnets_give_their_lowest_and_their_last_address(
 ) -> None:
     subnet = ip_network(f"fd00:77::/{prefix}")
     pool = wire.pool(str(subnet))
-    assert wire.address(pool) == "fd00:77::1"
-    assert wire.address(pool, str(subnet[-1])) == str(subnet[-1])
     assert wire.address(pool) == "fd00:77::2"
+    assert wire.address(pool, str(subnet[-1])) == str(subnet[-1])
+    assert wire.address(pool) == "fd00:77::3"

@@ -76,6 +76,7 @@ class Model:
         self.dynamic = [n for n in self.usable if n not in low and n not in holes]
         self.capacity = len([n for n in self.usable if n not in low])
         self.window = [n for n in self.dynamic if pool.window is None or self._in_window(n)]
+        self.first = pool.subnet.first + 1 if size > 2 else None
 
     def _in_window(self, address: int) -> bool:
         return self.pool.window.first <= address <= self.pool.window.last
@@ -101,6 +102,11 @@ class Model:
         kept = self.reserved.keys() | self.resting | self.held.keys()
         return [n for n in among if n not in kept]
 
+    def for_anybody(self) -> list[int]:
+        """Without its first address, usually a router's, while the pool has no gateway."""
+        free = self.free(self.window)
+        return [n for n in free if n != self.first or self.gateway() is not None]
+
     def choice(self, kind: LeaseKind, name: str) -> int | None:
         among = self.dynamic if kind is LeaseKind.GATEWAY else self.window
         if kind is not LeaseKind.GATEWAY and name:
@@ -111,7 +117,7 @@ class Model:
             open_ = [n for n in among if n not in self.held and n not in self.reserved]
             if before and before[0] in open_:
                 return before[0]
-        free = self.free(among)
+        free = self.free(among) if kind is LeaseKind.GATEWAY else self.for_anybody()
         return next((n for n in free if n not in self.had), free[0] if free else None)
 
     def full(self) -> bool:
@@ -177,6 +183,7 @@ class AnySequence(RuleBasedStateMachine):
             defaults=DEFAULTS,
             surroundings=Host(),
             clock=self.clock,
+            keeps_first=True,
         )
 
     def clock(self) -> float:
@@ -379,7 +386,7 @@ class AnySequence(RuleBasedStateMachine):
             usage = self.ipam.usage(pool)
             assert usage.held == len(model.held)
             if model.pool.subnet.size <= 64:
-                free = len(model.free(model.window))
+                free = len(model.for_anybody())
                 if model.pool.limit is not None:
                     free = min(free, max(0, model.pool.limit - len(model.held)))
                 assert usage.free == free

@@ -111,6 +111,7 @@ class Host:
     reconciler: Reconciler
     watch: SandboxWatch
     witness: Witness
+    locks: Locks
     collector: Collector
     purge: Purge
     changes: Changes
@@ -138,6 +139,7 @@ class Host:
             clock=lambda: 1.0,
             prober=SegmentProber(owner=OWNER, state=state, links=links),
             naming=Naming(state=state, witness=witness),
+            keeps_first=True,
         )
         locks = Locks()
         uplinks = Uplinks(
@@ -214,6 +216,7 @@ class Host:
         watch = SandboxWatch(state=state, endpoints=endpoints)
         return cls(
             path=path,
+            locks=locks,
             links=links,
             nics=nics,
             switch=switch,

@@ -72,6 +72,12 @@ async def test_what_is_in_doubt_is_told(watch: Watch) -> None:
     assert watch.collector.doubted() == ("network a1a1a1a1a1a1, without endpoints",)
 
 
+async def test_what_is_gone_is_not_told_as_what_will_be_removed(watch: Watch, host: Host) -> None:
+    await watch.look()
+    await host.networks.delete(RED)
+    assert watch.collector.doubted() == ()
+
+
 async def test_readings_that_follow_each_other_at_once_prove_nothing(
     watch: Watch, host: Host
 ) -> None:

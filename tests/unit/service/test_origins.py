@@ -8,12 +8,18 @@ import pytest
 
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.origins import Origins
-from tests.builders import BLUE, RED
+from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
 
 
 def origins(host: Host) -> Origins:
-    return Origins(engine=host.engine, state=host.state, networks=host.networks, soon_s=0.0)
+    return Origins(
+        engine=host.engine,
+        witness=host.witness,
+        state=host.state,
+        networks=host.networks,
+        soon_s=0.0,
+    )
 
 
 def engine_of_red(host: Host) -> str:
@@ -58,6 +64,22 @@ async def test_without_docker_it_is_tried_again_with_the_next_network(
     assert engine_of_red(host) == ""
     await host.create_network(BLUE)
     await until_noted(host)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_names_are_known_soon_after_a_container_was_put_on_a_network(host: Host) -> None:
+    asking = origins(host)
+    host.endpoints.on_change(asking.poke)
+    running = asyncio.create_task(asking.run())
+    await host.create_network()
+    host.engine.add_network(RED, "red")
+    host.engine.add_endpoint(FIRST, RED, "ann", "10.1.0.2/24")
+    await host.run_container()
+    async with asyncio.timeout(30):
+        while not host.witness.lists(FIRST):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

@@ -111,7 +111,7 @@ async def test_a_pool_that_no_network_of_ours_has_is_given_from_without_asking(
     )
     with caplog.at_level(logging.DEBUG):
         lease = await host.ipam.request_address(AddressRequest(pool=pool.id))
-    assert lease.address == IPAddress("10.9.0.1")
+    assert lease.address == IPAddress("10.9.0.2")
     assert host.links.asked == []
     assert [each.levelname for each in caplog.records if each.msg == "ipam.probe-nowhere"] == [
         "DEBUG"

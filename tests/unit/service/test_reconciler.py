@@ -51,6 +51,34 @@ async def test_a_flushed_firewall_is_built_again(host: Host) -> None:
     assert found.mended == ("firewall: our table was not as it should be",)
 
 
+async def test_rules_that_a_call_is_just_making_are_no_repair(host: Host) -> None:
+    await host.create_network()
+    record = host.state.network(RED)
+    assert record is not None
+    await host.state.put_network(replace(record, ended=True))
+    assert not [each for each in (await host.reconciler.look()).found if "our table" in each]
+    found = await host.reconciler.reconcile()
+    assert not [each for each in found.mended if "our table" in each]
+    host.firewall.lose()
+    await host.create_network()
+    host.firewall.lose()
+    assert [each for each in (await host.reconciler.look()).found if "our table" in each]
+
+
+async def test_a_creation_that_the_look_waited_for_is_no_repair(host: Host) -> None:
+    await host.create_network()
+    record = host.state.network(RED)
+    assert record is not None
+    await host.state.put_network(replace(record, made=False))
+    async with host.locks.held(RED):
+        looking = asyncio.create_task(host.reconciler.reconcile())
+        await asyncio.sleep(0.1)
+        await host.state.put_network(record)
+    found = await looking
+    assert found.mended == ()
+    assert host.state.network(RED) == record
+
+
 async def test_the_firewall_is_built_again_even_without_open_vswitch(host: Host) -> None:
     await host.create_network()
     host.firewall.lose()
