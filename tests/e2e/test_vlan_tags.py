@@ -248,6 +248,36 @@ def test_tags_leave_no_port_of_ours_on_an_adopted_bridge(
     until(lambda: _flows(bed, lab) == before, "the bridge's flows are as before")
 
 
+def test_a_trunk_sends_tags_below_its_own_into_tunnels_as_long_as_it_is_one(
+    bed: Bed, stage: Stage
+) -> None:
+    bed.ovs_vsctl("set", "Open_vSwitch", ".", "other_config:vlan-limit=2")
+    try:
+        closed = ("-o", "ovs.mode=isolated")
+        tunnel = ("-o", "ovs.vlan_mode=dot1q-tunnel", "-o", f"ovs.vlan={TUNNEL}")
+        stage.network("home", *closed, "-o", f"ovs.vlan={HOME}", subnet="10.77.0.0/24")
+        stage.network("tunnel", *closed, *tunnel, subnet="10.77.1.0/24")
+        links: dict[str, ears.Link] = {
+            name: (stage.container(name, network, command="sleep 1000000"), "eth0")
+            for name, network in (("ann", "home"), ("bob", "home"), ("customer", "tunnel"))
+        }
+        with ears.listening(bed, links, stacks=True) as heard:
+            bed.ovsnet("set", "ann", f"ovs.trunks={TUNNEL}")
+            ears.send(links["ann"], [("in", f"{AD}:{TUNNEL},{Q}:{CUSTOMER}"), ("plain", "-")])
+            ears.send(links["ann"], [("zero", f"{Q}:0,{Q}:{TUNNEL}")])
+            heard.wait_for("in", {"customer"})
+            heard.wait_for("plain", {"bob"})
+            bed.ovsnet("set", "ann", "ovs.trunks=")
+            ears.send(links["ann"], [("late", f"{AD}:{TUNNEL},{Q}:{CUSTOMER}"), ("last", "-")])
+            heard.wait_for("last", {"bob"})
+            time.sleep(1)  # what is to arrive wrongly may be slower than what arrives rightly
+            assert heard.heard("customer") == {"in": {f"{Q}:{CUSTOMER}"}}
+            assert heard.heard("bob").keys() == {"plain", "last"}
+        stage.clear()
+    finally:
+        bed.ovs_vsctl("remove", "Open_vSwitch", ".", "other_config", "vlan-limit")
+
+
 def _flows(bed: Bed, bridge: str) -> list[str]:
     said = bed.run(*FLOWS, "--no-stats", f"unix:/run/openvswitch/{bridge}.mgmt")
     return sorted(line for line in said.splitlines() if "actions" in line)
