@@ -125,6 +125,17 @@ def test_switches_in_containers_may_be_connected_in_a_loop(bed: Bed, stage: Stag
     bed.start_vswitchd()
     ann.reaches("10.99.0.2", "bob")
 
+    bed.ip("link", "set", "br0", "down", netns=Container(bed, "two").netns)  # no loop meanwhile
+    bed.ovs_vsctl("set", "Bridge", "br-left", "rstp_enable=false")
+    until(partial(_speaks_rstp, bed, "br-left"), "it is switched on again", timeout_s=60)
+    bed.ip("neighbour", "flush", "dev", "eth0", netns=ann.netns)
+    until(lambda: ann.pings("10.99.0.2"), "and floods", timeout_s=60)
+
+
+def _speaks_rstp(bed: Bed, bridge: str) -> bool:
+    """Whether vswitchd has noticed that it is to."""
+    return bed.ovs_vsctl("--bare", "--columns=rstp_status", "list", "Bridge", bridge) != ""
+
 
 def _become_switch(bed: Bed, container: Container) -> None:
     bed.docker("network", "connect", "right", container.name)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.switch.rows import (
+    add_pairs,
     as_value,
     delete,
     insert,
@@ -23,6 +24,8 @@ from ovsdriver.domain.features import Exporter, FailMode, Features
 _KEY = "ovsnet-features"
 """In ``external_ids``: the features that we have set, separated by blanks."""
 _FORWARD = "forward-bpdu"
+_TURN_KEY = "ovsnet-rstp"
+"""In ``other_config`` of a bridge whose RSTP was switched on again."""
 _TABLES = {"sflow": "sFlow", "netflow": "NetFlow", "ipfix": "IPFIX"}
 _SAMPLED = frozenset({"sflow", "ipfix"})
 _COLUMNS: Mapping[str, tuple[str, Any]] = {
@@ -115,6 +118,7 @@ def corrected(
         operations.append(
             {"op": "update", "table": "Bridge", "where": where(bridge), "row": update}
         )
+        operations += _turned(bridge, update)
     operations += _settled_controllers(replica, bridge, features, owner, serial)
     return [*operations, *_settled_maps(bridge, features)]
 
@@ -131,6 +135,14 @@ def _changed_columns(bridge: Row, features: Features) -> dict[str, Any]:
         if bridge[column] != value:
             update[column] = as_value(value)
     return update
+
+
+def _turned(bridge: Row, update: Mapping[str, Any]) -> list[Operation]:
+    """Return what makes vswitchd notice RSTP, which it does not by itself (measured with 3.5.0)."""
+    if "rstp_enable" not in update:
+        return []
+    turned = "1" if bridge["other_config"].get(_TURN_KEY) == "0" else "0"
+    return add_pairs(bridge, "Bridge", "other_config", {_TURN_KEY: turned})
 
 
 def _noted(bridge: Row) -> frozenset[str]:
