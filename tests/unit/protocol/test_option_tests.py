@@ -44,7 +44,11 @@ _GUARD = "e2e/test_guard.py::test_forged_frames_of_a_guarded_container_arrive_no
 _INTERNAL = "e2e/test_port_kinds.py::test_internal_ports_carry_what_veths_carry"
 _TRUNKS = "e2e/test_port_kinds.py::test_routers_see_the_listed_vlans_and_no_others"
 
-PUT_IN_FRONT = {"e2e/test_addresses.py": "ipam.", "e2e/test_switch_features.py": "ovs."}
+PUT_IN_FRONT = {
+    "e2e/test_addresses.py": "ipam.",
+    "e2e/test_spanning.py": "ovs.",
+    "e2e/test_switch_features.py": "ovs.",
+}
 """Some tests put the begin of options in front by themselves."""
 
 TYPED_IN: dict[tuple[Scope, str], str] = {
