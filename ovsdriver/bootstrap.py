@@ -599,6 +599,7 @@ class _Product:
             world.switch.on_change(lambda plugged: None if plugged else kept_options.poke())
             firewall.on_loss(reconciler.poke)
             flows.on_loss(reconciler.poke)
+            firewall.on_gateway(reconciler.doubt)
             watch.on_missing(reconciler.poke)
             yield cls(
                 works=Works(

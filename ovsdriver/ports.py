@@ -400,6 +400,10 @@ class Firewall(Protocol):
         """Whether :meth:`ensure` would change anything; changes nothing."""
         ...
 
+    def renewed(self, gateway: str) -> None:
+        """Say that a gateway's device may be another one than :meth:`ensure` has looked at."""
+        ...
+
     async def cut(self, published: Collection[Publication]) -> None:
         """Have the kernel forget the connections to published ports.
 
@@ -414,6 +418,13 @@ class Firewall(Protocol):
 
     def on_loss(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` on the loop when someone else changed nftables or iptables."""
+        ...
+
+    def on_gateway(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback`` with the name of each gateway whose device or addresses changed.
+
+        By whomever: our own changes are told as well.
+        """
         ...
 
     async def findings(self) -> Sequence[str]:

@@ -111,6 +111,8 @@ class HostFirewall:
         self._accepts_from = -_LOOK_S
         self._upkeep = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
+        self._gateway_callbacks: list[Callable[[str], None]] = []
+        self._renewed: set[str] = set()
         self._heard: asyncio.TimerHandle | None = None
         self._watch: HostWatch | None = None
 
@@ -159,6 +161,10 @@ class HostFirewall:
                 # What was seen has not been put right, so it is not what may be relied on.
                 self._host_from = self._table_from = -_LOOK_S
 
+    def renewed(self, gateway: str) -> None:
+        """Have the next :meth:`ensure` look at a gateway's switches again."""
+        self._renewed.add(gateway)
+
     async def cut(self, published: Collection[Publication]) -> None:
         """Have the kernel forget the connections to published ports.
 
@@ -194,6 +200,13 @@ class HostFirewall:
         """
         self._callbacks.append(callback)
 
+    def on_gateway(self, callback: Callable[[str], None]) -> None:
+        """Call ``callback`` on the loop with the name of a gateway that something happened to.
+
+        By whomever, and perhaps many times; heard of while ``run`` runs.
+        """
+        self._gateway_callbacks.append(callback)
+
     async def findings(self) -> Sequence[str]:
         """Return one sentence for each foreign chain that drops what our table accepts.
 
@@ -227,6 +240,7 @@ class HostFirewall:
             known=lambda: self._confirmed,
             routes=self._ways,
             changed=self._changed,
+            gateway=self._heard_of,
         )
         watch.start()
         self._watch = watch
@@ -258,6 +272,9 @@ class HostFirewall:
 
     async def _apply(self, plan: FirewallPlan) -> bool:
         fresh = self._is_fresh(self._host_from) and self._is_fresh(self._table_from)
+        renewed, self._renewed = self._renewed, set()
+        if renewed:
+            self._confirmed = {k: v for k, v in self._confirmed.items() if k not in renewed}
         if fresh and plan == self._applied and self._confirmed.keys() >= plan.links:
             return False
         seen = await self._on_thread(self._observe, plan, dict(self._notes.notes()))
@@ -337,6 +354,10 @@ class HostFirewall:
         if self._heard is None and change & ~Change.CHAINS:
             self._heard = asyncio.get_running_loop().call_later(_SETTLE_S, self._tell)
 
+    def _heard_of(self, gateway: str) -> None:
+        for callback in self._gateway_callbacks:
+            callback(gateway)
+
     def _tell(self) -> None:
         self._heard = None
         for callback in self._callbacks:
@@ -391,20 +412,21 @@ class HostFirewall:
             outgoing4=outgoing(plan, host, family=4, outside=outside),
             outgoing6=outgoing(plan, host, family=6, outside=outside),
         )
-        # A gateway that becomes another device under its name is heard of, which asks for a look.
+        # A gateway that becomes another device under its name is told of, or heard of.
         known = frozenset(self._applied.gateways) if self._applied is not None else frozenset()
         changed = {gateway.link for gateway in plan.gateways if gateway not in known}
         unsure = plan.links if look else (plan.links - self._confirmed.keys()) | changed
-        values = self._sysctls.read(forwarding.paths(wanted, notes, gateways=unsure))
-        switches = forwarding.Switches(values=values, notes=notes, boot=self._boot_id)
-        if forwarding.hosts_matter(wanted, switches):
-            every = self._sysctls.read_every(forwarding.forwarding6("*"))
-            switches = replace(switches, values={**every, **values})
+        # Before its switches are read: another device that comes meanwhile has another index.
         gateways = {
             link: index
             for link in plan.links
             if (index := _index(link) if link in unsure else self._confirmed[link])
         }
+        values = self._sysctls.read(forwarding.paths(wanted, notes, gateways=unsure))
+        switches = forwarding.Switches(values=values, notes=notes, boot=self._boot_id)
+        if forwarding.hosts_matter(wanted, switches):
+            every = self._sysctls.read_every(forwarding.forwarding6("*"))
+            switches = replace(switches, values={**every, **values})
         return _Seen(
             wanted=wanted,
             switches=switches,

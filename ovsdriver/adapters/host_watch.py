@@ -1,4 +1,4 @@
-"""Watch for what other people do to nftables, routes and forwarding. No polling, no threads.
+"""Watch for what other people do to nftables, routes, forwarding and our gateways. No polling.
 
 Two netlink sockets, read by the event loop. Messages are looked at only as far as needed to tell
 what concerns us: kube-proxy rewrites its rules every few seconds, every container brings links
@@ -18,7 +18,7 @@ from enum import Flag, auto
 from ovsdriver.adapters import socket_filter
 from ovsdriver.adapters.host_ways import HostWays
 from ovsdriver.adapters.netlink.route_messages import RTM_DELROUTE, RTM_NEWROUTE, Way, ways
-from ovsdriver.adapters.rtnetlink import attributes, read_text
+from ovsdriver.adapters.rtnetlink import attributes, each_attribute, read_text
 from ovsdriver.domain.names import GATEWAY_PREFIX
 from ovsdriver.errors import UnavailableError
 
@@ -59,13 +59,22 @@ _CHAIN_OF = {
     _NFT_MSG_DELRULE: _NFTA_RULE_CHAIN,
 }
 
-# linux/rtnetlink.h, linux/netconf.h
+# linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/netconf.h
+_RTNLGRP_LINK = 1
+_RTNLGRP_IPV4_IFADDR = 5
+_RTNLGRP_IPV6_IFADDR = 9
 _RTNLGRP_IPV4_ROUTE = 7
 _RTNLGRP_IPV6_ROUTE = 11
 _RTNLGRP_IPV4_NETCONF = 24
 _RTNLGRP_IPV6_NETCONF = 25
+_RTM_NEWLINK = 16
+_RTM_DELLINK = 17
+_RTM_NEWADDR = 20
+_RTM_DELADDR = 21
 _RTM_NEWNETCONF = 80
-_RTM_DELNETCONF = 81
+_LINK = struct.Struct("=BxHiII")
+_IFLA_IFNAME = 3
+_ADDRESS = struct.Struct("=BBBBI")
 _RTA_OIF = 4
 _FIND_ATTRIBUTE = 0xFFFFF000 + 12
 """SKF_AD_NLATTR of linux/filter.h: the offset of an attribute, 0 if it is not there."""
@@ -106,6 +115,7 @@ class HostWatch:
         known: Callable[[], Mapping[str, int]],
         routes: HostWays,
         changed: Callable[[Change], None],
+        gateway: Callable[[str], None],
     ) -> None:
         """Describe what to look for.
 
@@ -119,6 +129,8 @@ class HostWatch:
             known: those of them that were looked at since they were made, with their index.
             routes: what is known of them, which is told the news.
             changed: called on the loop.
+            gateway: called on the loop with the name of each gateway of ours that came, went, or
+                got or lost an address or a setting, by whomever.
         """
         self._table = table
         self._chains = chains
@@ -127,6 +139,7 @@ class HostWatch:
         self._known = known
         self._routes = routes
         self._changed = changed
+        self._gateway = gateway
         self._batch = Change(0)
         self._names: dict[int, str] = {}
         self._sockets: list[socket.socket] = []
@@ -145,6 +158,9 @@ class HostWatch:
             (
                 _NETLINK_ROUTE,
                 (
+                    _RTNLGRP_LINK,
+                    _RTNLGRP_IPV4_IFADDR,
+                    _RTNLGRP_IPV6_IFADDR,
                     _RTNLGRP_IPV4_ROUTE,
                     _RTNLGRP_IPV6_ROUTE,
                     _RTNLGRP_IPV4_NETCONF,
@@ -163,6 +179,10 @@ class HostWatch:
                 ) from error
             self._sockets.append(made)
             loop.add_reader(made, self._readable, made, read, overrun)
+        # Heard first, then looked at: what changes in between is heard of.
+        self._names = {
+            index: name for index, name in socket.if_nameindex() if name.startswith(GATEWAY_PREFIX)
+        }
 
     def hush(self, busy: frozenset[Way]) -> None:
         """Have the kernel keep news of routes that lead these ways: a routing daemon's, mostly."""
@@ -243,10 +263,16 @@ class HostWatch:
         return Change.TABLE | Change.CHAINS
 
     def _missed_routes(self) -> Change:
+        for name in self._names.values():
+            self._gateway(name)
         return Change.HOST if self._routes.miss() else Change(0)
 
     def _read_route(self, kind: int, message: bytes) -> Change:
-        if kind in (RTM_NEWROUTE, RTM_DELROUTE):
+        if kind in (_RTM_NEWLINK, _RTM_DELLINK):
+            self._read_link(kind, message)
+        elif kind in (_RTM_NEWADDR, _RTM_DELADDR):
+            self._tell_of(_ADDRESS.unpack_from(message)[4])
+        elif kind in (RTM_NEWROUTE, RTM_DELROUTE):
             new = kind == RTM_NEWROUTE
             told = [
                 self._routes.hear(way, new=new)
@@ -256,36 +282,54 @@ class HostWatch:
                 and not self._name(way.link).startswith(GATEWAY_PREFIX)
             ]
             return Change.HOST if any(told) else Change(0)
-        if kind == _RTM_NEWNETCONF and self._matters(attributes(message, _NETCONF_HEADER)):
+        elif kind == _RTM_NEWNETCONF and self._matters(attributes(message, _NETCONF_HEADER)):
             return Change.HOST
-        if kind == _RTM_DELNETCONF:
-            index = attributes(message, _NETCONF_HEADER).get(_NETCONFA_IFINDEX)
-            self._names.pop(_S32.unpack(index)[0] if index else 0, None)
         return Change(0)
+
+    def _read_link(self, kind: int, message: bytes) -> None:
+        """Read what is said of a link; its name comes first, and mostly it is a container's."""
+        index = _LINK.unpack_from(message)[2]
+        name = next(
+            (read_text(v) for k, v in each_attribute(message, _LINK.size) if k == _IFLA_IFNAME), ""
+        )
+        self._tell_of(index)
+        if kind == _RTM_DELLINK:
+            self._names.pop(index, None)
+        elif name.startswith(GATEWAY_PREFIX) and self._names.get(index) != name:
+            self._names[index] = name
+            self._gateway(name)
+
+    def _tell_of(self, index: int) -> None:
+        name = self._names.get(index)
+        if name is not None:
+            self._gateway(name)
 
     def _matters(self, switches: dict[int, bytes]) -> bool:
         if _NETCONFA_FORWARDING not in switches or _NETCONFA_IFINDEX not in switches:
             return False
-        index = _S32.unpack(switches[_NETCONFA_IFINDEX])[0]
+        index: int = _S32.unpack(switches[_NETCONFA_IFINDEX])[0]
         if index in _EVERY_LINK:
             return True
-        # A link whose switch is on needs nothing; mostly it was us who turned it.
         name = self._name(index)
-        if _S32.unpack(switches[_NETCONFA_FORWARDING])[0] != 0 or name not in self._links():
+        if name not in self._links():
             return False
+        off: bool = _S32.unpack(switches[_NETCONFA_FORWARDING])[0] == 0
         # A new link says all its switches, one that was turned only that one; what a link said
         # when it was made is old news once it was looked at.
-        return len(switches) == _TURNED or self._known().get(name) != index
+        if len(switches) == _TURNED or name not in self._known():
+            # A link whose switch is on needs nothing; mostly it was us who turned it.
+            return off
+        # Another device under a gateway's name has none of the switches that we set, whatever it
+        # has of the host's.
+        looked_at = self._known()[name]
+        return looked_at != index
 
     def _name(self, index: int) -> str:
         """Return a link's name, also just after it is gone; empty if it was never heard of."""
         try:
-            name = socket.if_indextoname(index)
+            return socket.if_indextoname(index)
         except (OSError, OverflowError):
             return self._names.get(index, "")
-        if name.startswith(GATEWAY_PREFIX):
-            self._names[index] = name
-        return name
 
 
 def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:

@@ -152,6 +152,13 @@ def amiss(network: Network, endpoint: Endpoint, port: ObservedPort | None, *, ow
     return _endpoint_repair(network, endpoint, owner, ports, {}) is not None
 
 
+def gateway_amiss(network: Network, links: Mapping[str, ObservedLink], *, owner: str) -> bool:
+    """Whether :func:`compare` would have a network mended for its gateway's device."""
+    gateway = desired.gateway(network, owner=owner)
+    standing = network.made and not network.ended
+    return standing and gateway is not None and bool(_gateway_lacks(gateway, links))
+
+
 def _unfinished(network: Network, abandoned: Container[NetworkId]) -> str:
     if network.ended:
         return "its deletion was cut short"

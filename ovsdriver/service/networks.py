@@ -384,8 +384,8 @@ class Networks:
         if (segment.adopted or segment.uplink is not None) and not network.made:
             await self._refuse_taken(gateway)
         await self._links.ensure_gateway(gateway)
-        # Again, for the forwarding switches of the device that exists now.
-        await self.ensure_firewall()
+        # Again, for the switches of the device that exists now, which may not be the one of before.
+        await self._rules.ensure(renewed=gateway.port.name)
 
     async def _ensure_bridge(self, segment: Segment) -> None:
         bridge = desired.bridge(segment, self._state.networks(), owner=self._owner)

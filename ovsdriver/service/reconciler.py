@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ipam.errors import IpamError
 from ovsdriver.domain import names
-from ovsdriver.domain.diff import Difference, Repair, amiss, compare
+from ovsdriver.domain.diff import Difference, Repair, amiss, compare, gateway_amiss
 from ovsdriver.domain.model import Datapath, EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, State, Switch
@@ -110,6 +110,7 @@ class Reconciler:
         self._poked = asyncio.Event()
         self._wanted = False
         self._plugged: set[EndpointId] = set()
+        self._doubted: set[str] = set()
         self._looking = asyncio.Lock()
         self._last = Repairs()
         self._lately: deque[Mended] = deque(maxlen=LATELY)
@@ -142,12 +143,21 @@ class Reconciler:
             self._plugged.update(plugged)
         self._poked.set()
 
+    def doubt(self, gateway: str) -> None:
+        """Ask for a look soon if a gateway's device is not as its network's record says.
+
+        As cheap as :meth:`poke`: mostly it was a handler that changed it.
+        """
+        self._doubted.add(gateway)
+        self._poked.set()
+
     async def run(self) -> None:
         """Look now, then when there is reason to and at least every ``interval_s``, for good."""
         while True:
             self._poked.clear()
             self._wanted = False
             self._plugged.clear()
+            self._doubted.clear()
             try:
                 await self.reconcile()
             except DriverError as error:
@@ -168,12 +178,25 @@ class Reconciler:
                 await self._poked.wait()
             self._poked.clear()
             await asyncio.sleep(self._settle_s)
+            if await self._gateways_amiss():
+                return
             known, self._plugged = self._plugged | suspects, set()
             busy = {endpoint for endpoint in known if self._endpoints.busy(endpoint)}
             found = {endpoint for endpoint in known - busy if self._amiss(endpoint)}
             if found & suspects:
                 return
             suspects = found | busy
+
+    async def _gateways_amiss(self) -> bool:
+        doubted, self._doubted = self._doubted, set()
+        networks = [n for n in self._state.networks() if names.gateway_link(n.id) in doubted]
+        if not networks:
+            return False
+        try:
+            links = await self._links.links()
+        except UnavailableError:
+            return True
+        return any(gateway_amiss(each, links, owner=self._owner) for each in networks)
 
     def _amiss(self, endpoint_id: EndpointId) -> bool:
         endpoint = self._state.endpoint(endpoint_id)

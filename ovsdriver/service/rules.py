@@ -23,11 +23,14 @@ class Rules:
         self._outside_bridges = outside_bridges
         self._made: FirewallPlan | None = None
 
-    async def ensure(self) -> bool:
+    async def ensure(self, *, renewed: str = "") -> bool:
         """Make the host's rules as all records say; True if they were not as they were made last.
 
         Where the records say something else than then, it is a call that changes the rules.
+        ``renewed`` is a gateway whose device may be another one than was looked at last.
         """
+        if renewed:
+            self._firewall.renewed(renewed)
         plan = self._plan()
         repaired = self._made in (None, plan)
         changed = await self._firewall.ensure(plan)

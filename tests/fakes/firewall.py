@@ -36,7 +36,10 @@ class FakeFirewall:
         """Findings to report."""
         self.cuts: list[Publication] = []
         """Published ports whose connections were ended, in this order."""
+        self.looked_at_again: list[str] = []
+        """Gateways that were said to be new."""
         self._callbacks: list[Callable[[], None]] = []
+        self._gateway_callbacks: list[Callable[[str], None]] = []
 
     async def ensure(self, plan: FirewallPlan) -> bool:
         changed = await self.differs(plan)
@@ -49,6 +52,9 @@ class FakeFirewall:
     async def differs(self, plan: FirewallPlan) -> bool:
         return self.plan != _table(plan)
 
+    def renewed(self, gateway: str) -> None:
+        self.looked_at_again.append(gateway)
+
     async def cut(self, published: Collection[Publication]) -> None:
         self.cuts.extend(published)
 
@@ -58,8 +64,16 @@ class FakeFirewall:
     def on_loss(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
+    def on_gateway(self, callback: Callable[[str], None]) -> None:
+        self._gateway_callbacks.append(callback)
+
     async def findings(self) -> Sequence[str]:
         return list(self.dropping)
+
+    def tell_of(self, gateway: str) -> None:
+        """Something happened to a gateway's device."""
+        for callback in self._gateway_callbacks:
+            callback(gateway)
 
     def lose(self) -> None:
         """Someone typed ``nft flush ruleset``."""

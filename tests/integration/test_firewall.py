@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.integration.routed_host import (
     plan,
     ruleset,
     switch_all_on,
+    sysctl,
 )
 
 pytestmark = pytest.mark.netns
@@ -383,6 +385,78 @@ async def test_our_own_changes_and_those_of_no_concern_are_not_told(
         told.clear()
         nft("flush", "chain", "inet", TABLE, "forward")
         await heard(told)
+
+
+async def test_what_happens_to_a_gateway_is_told_by_its_name_and_other_links_are_not(
+    host: RoutedHost, firewall: HostFirewall
+) -> None:
+    one, two = host.network(1), host.network(2)
+    heard_of: list[str] = []
+    firewall.on_gateway(heard_of.append)
+    harms = (
+        ("link", "set", one.link, "mtu", "1400"),
+        ("link", "set", one.link, "down"),
+        ("link", "set", one.link, "up"),
+        ("address", "add", "10.9.9.1/32", "dev", one.link),
+        ("address", "del", "10.9.9.1/32", "dev", one.link),
+        ("-6", "address", "flush", "dev", one.link),
+        ("link", "set", one.link, "down"),
+        ("link", "set", one.link, "name", "theirs"),
+        ("link", "set", "theirs", "name", one.link),
+        ("link", "del", one.link),
+        ("link", "add", one.link, "type", "veth", "peer", "name", "theirs"),
+    )
+    async with running(firewall):
+        await firewall.ensure(plan(one, two))
+        for harm in harms:
+            await asyncio.sleep(0.1)
+            heard_of.clear()
+            run("ip", *harm)
+            await becomes(lambda: set(heard_of), wanted={one.link})
+        await asyncio.sleep(0.1)
+        heard_of.clear()
+        run("ip", "link", "add", "ovh0123", "type", "veth", "peer", "name", "ovc0123")
+        run("ip", "address", "add", "10.9.9.1/32", "dev", "ovh0123")
+        run("ip", "link", "del", "ovh0123")
+        await asyncio.sleep(0.3)
+    assert not heard_of
+
+
+async def test_the_switches_of_a_gateway_that_is_said_to_be_new_are_looked_at(
+    host: RoutedHost, firewall: HostFirewall
+) -> None:
+    one = host.network(1)
+    wanted = FirewallPlan(gateways=(replace(one.rules(), loopback=True),))
+    path = f"net/ipv4/conf/{one.link}/route_localnet"
+    async with running(firewall):
+        await firewall.ensure(wanted)
+        run("sysctl", "-qw", f"net.ipv4.conf.{one.link}.route_localnet=0")
+        assert not await firewall.ensure(wanted), "nobody tells of this switch"
+        firewall.renewed(one.link)
+        assert await firewall.ensure(wanted)
+        assert sysctl(path) == "1"
+        assert not await firewall.ensure(wanted)
+
+
+async def test_a_device_that_comes_anew_under_a_gateways_name_is_a_loss_on_a_router_as_well(
+    host: RoutedHost, firewall: HostFirewall
+) -> None:
+    """There a new device forwards from the beginning, and still lacks the rest."""
+    one = host.network(1)
+    switch_all_on()
+    wanted = FirewallPlan(gateways=(replace(one.rules(), loopback=True),))
+    path = f"net/ipv4/conf/{one.link}/route_localnet"
+    async with running(firewall) as told:
+        await firewall.ensure(wanted)
+        assert sysctl(path) == "1"
+        await asyncio.sleep(0.3)
+        told.clear()
+        run("ip", "link", "del", one.link)
+        run("ip", "link", "add", one.link, "type", "veth", "peer", "name", "theirs")
+        assert sysctl(path) == "0"
+        await heard(told)
+        assert await firewall.ensure(wanted)
+        assert sysctl(path) == "1"
 
 
 async def test_a_loss_among_more_news_than_can_be_kept_is_told(

@@ -298,3 +298,23 @@ async def test_the_vlan_of_an_internal_port_is_put_right(host: Host) -> None:
     assert port.tag == 1
     assert "has VLAN 5, not 1" in found.mended[0]
     assert tap not in await host.links.links()
+
+
+async def test_what_happens_to_a_gateway_is_a_reason_to_look_only_if_it_is_amiss(
+    host: Host,
+) -> None:
+    await host.create_network()
+    host.firewall.on_gateway(host.reconciler.doubt)
+    async with watching(host) as looks:
+        host.firewall.tell_of(GATEWAY)
+        host.firewall.tell_of("ovg000000000000")
+        await settled()
+        assert len(looks) == 1, "the first look"
+        host.links.drop_link(GATEWAY)
+        host.firewall.looked_at_again.clear()
+        await settled()
+        assert len(looks) == 1, "nobody told"
+        host.firewall.tell_of(GATEWAY)
+        await until(lambda: len(looks) == 2)
+    assert GATEWAY in await host.links.links()
+    assert host.firewall.looked_at_again == [GATEWAY], "the new device's switches"
