@@ -1,6 +1,8 @@
 """Guarded containers send as themselves; frames that pretend something else arrive nowhere."""
 
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.e2e.world import until
 
 pytestmark = pytest.mark.docker
 
+FLOOD = str(Path(__file__).parent / "flood.py")
 DUAL = ("--ipv6", "--subnet", "10.77.1.0/24", "--subnet", "fd00:77:1::/64")
 
 
@@ -107,3 +110,31 @@ def test_flows_of_a_guard_stand_beside_other_peoples_and_go_without_a_trace(
 def _flows(bed: Bed, bridge: str) -> list[str]:
     said = bed.run("ovs-ofctl", "-O", "OpenFlow14", "--no-stats", "dump-flows", bridge)
     return sorted(line for line in said.splitlines() if "actions" in line)
+
+
+def test_a_guarded_container_makes_the_host_ask_for_no_neighbour_but_itself(
+    bed: Bed, stage: Stage
+) -> None:
+    """Without a guard, each source that it invents is one, in a table that all networks share."""
+    network = stage.network("lab", *DUAL, "-o", "ovs.guard=true")
+    link, gateway = f"ovg{network.id[:12]}", network.gateway(6)
+    gateway_mac = bed.run("cat", f"/sys/class/net/{link}/address")
+
+    def asked_for(container: Container, prefix: str) -> set[str]:
+        mac = container.endpoint(network)["MacAddress"]
+        said = ("eth0", mac, prefix, gateway, gateway_mac, "3000")
+        bed.run(sys.executable, FLOOD, *said, netns=container.netns)
+        until(lambda: container.pings(gateway), "what was sent before has been judged")
+        listed = bed.ip("-6", "neigh", "show", "nud", "all", "dev", link).splitlines()
+        return {line.split()[0] for line in listed if not line.startswith("ff")}
+
+    ann = stage.container("ann", network)
+    own = {ann.address(network, 6), sender(ann, network).link_local}
+    for prefix in ("fd00:77:1::", "fe80::"):
+        assert asked_for(ann, prefix) <= own
+    free = stage.container("free", f"name={network.name},driver-opt=ovs.guard=false")
+    assert len(asked_for(free, "fd00:77:1::")) > 50
+    until(
+        lambda: "INCOMPLETE" not in bed.ip("-6", "neigh", "show", "nud", "all"),
+        "the host has given up on them",
+    )
