@@ -225,10 +225,11 @@ class Links(Protocol):
         """Whether ``path`` is a live network namespace handle, not an empty file left over."""
         ...
 
-    async def sandbox_used(self, path: str, *, glance: bool = False) -> bool:
+    async def sandbox_used(self, path: str, *, glance: bool = False, started: bool = False) -> bool:
         """Whether a process is in the network namespace behind ``path``.
 
-        With ``glance`` also True where it would take longer than some milliseconds to know.
+        With ``glance`` also True where it would take longer than some milliseconds to know. With
+        ``started`` a process does not count that waits there to become the container's first one.
 
         UnavailableError if we may not know.
         """

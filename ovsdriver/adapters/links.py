@@ -233,11 +233,13 @@ class KernelLinks:
         """Tell by the file system that ``path`` is on."""
         return await self._netlink(f"sandbox {path}", lambda _: sandboxes.is_alive(path))
 
-    async def sandbox_used(self, path: str, *, glance: bool = False) -> bool:
+    async def sandbox_used(self, path: str, *, glance: bool = False, started: bool = False) -> bool:
         """Look at every process; not on the thread that others wait for."""
         return await self._bounded(
             f"processes in sandbox {path}",
-            on_own_thread(lambda: sandboxes.is_used(path, glance=glance), name="sandbox"),
+            on_own_thread(
+                lambda: sandboxes.is_used(path, glance=glance, started=started), name="sandbox"
+            ),
         )
 
     async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:

@@ -35,6 +35,8 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from netaddr import IPAddress
+
 from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
 from ovsdriver.domain.isolation import closings, openings
 from ovsdriver.domain.model import Publication
@@ -118,7 +120,7 @@ def render(
     _to_gateway(build)
     _postrouting(build)
     if plan.published:
-        _publish(build, plan.published, gateways)
+        _publish(build, plan, gateways)
     if guard:
         _guard(build, guard, bridges)
     return build.objects
@@ -331,12 +333,13 @@ def _postrouting(build: "_Builder") -> None:
         )
 
 
-def _publish(build: "_Builder", published: Sequence[Publication], gateways: Sequence[str]) -> None:
+def _publish(build: "_Builder", plan: FirewallPlan, gateways: Sequence[str]) -> None:
     for family in _HEADERS:
-        ours = [each for each in published if each.host.version == family]
+        ours = [each for each in plan.published if each.host.version == family]
         for name, everywhere in (("published", False), ("everywhere", True)):
             found = [each for each in ours if each.at.everywhere is everywhere]
             build.targets(f"{name}{family}", family, found, by_address=not everywhere)
+        build.places(f"detour{family}", family, plan.detours)
     build.pairs("hairpin", gateways)
     build.chain("publish")
     build.chain("loopback", kind="filter", hook="prerouting", prio=_RAW)
@@ -375,6 +378,14 @@ def _publish(build: "_Builder", published: Sequence[Publication], gateways: Sequ
         _match({"ct": {"key": "status"}}, "dnat", op="in"),
         {"masquerade": None},
     )
+    # And it would answer by its other gateway, which is none of the connection's.
+    for family, header in _HEADERS.items():
+        build.rule(
+            "postrouting",
+            _match({"concat": [_meta("oifname"), _payload(header, "daddr")]}, f"@detour{family}"),
+            _match({"ct": {"key": "status"}}, "dnat", op="in"),
+            {"masquerade": None},
+        )
     build.rule(
         "postrouting",
         _match(_meta("oifname"), f"@{GATEWAYS}"),
@@ -459,6 +470,13 @@ class _Builder:
         """Add a set of pairs of incoming and outgoing link, both the same."""
         pairs = [{"concat": [link, link]} for link in _checked(links)]
         self._set(name, ["ifname", "ifname"], pairs)
+
+    def places(self, name: str, family: int, places: Iterable[tuple[str, IPAddress]]) -> None:
+        """Add a set of pairs of a link and an address of ``family`` that is behind it."""
+        found = sorted((link, str(ip)) for link, ip in places if ip.version == family)
+        _checked(link for link, _ in found)
+        elements = [{"concat": list(each)} for each in found]
+        self._set(name, ["ifname", f"ipv{family}_addr"], elements)
 
     def _set(self, name: str, kind: str | list[str], elements: Sequence[str | Object]) -> None:
         described = {**self._in, "name": name, "type": kind}

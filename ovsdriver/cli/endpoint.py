@@ -111,6 +111,7 @@ def _print(endpoint: dict[str, Any]) -> None:
             ("Port", _port(endpoint)),
             *_lets_into(endpoint),
             ("Published", _published(endpoint) or "-"),
+            *_unpublished(endpoint),
             ("Interface", _interface(endpoint)),
             ("Sandbox", endpoint["sandbox"] or "-"),
             ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
@@ -164,6 +165,12 @@ def _published(endpoint: dict[str, Any]) -> str:
         f"{place(each['host'], each['host_port'])}/{each['protocol']} to {each['port']}"
         for each in endpoint["published"]
     )
+
+
+def _unpublished(endpoint: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name what -p asked for in vain."""
+    if endpoint["unpublished"]:
+        yield "Unpublished", f"{', '.join(endpoint['unpublished'])}: {endpoint['unpublished_why']}"
 
 
 def _state(endpoint: dict[str, Any]) -> Text:

@@ -21,7 +21,9 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
     """List published ports, which `docker ps` cannot show for a plugin's networks.
 
     Not reserved means that another program of this host had the port when ovsnet started; it is
-    reserved as soon as that program ends.
+    reserved as soon as that program ends. Seen as the gateway: the container's way out is another
+    network, so its clients have the address of this one's gateway there. What no network of a
+    container publishes has no address, and the reason.
 
     \b
     Examples:
@@ -36,12 +38,28 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
         endpoints = [each for each in endpoints if each["network"] == wanted]
     found = [(endpoint, each) for endpoint in endpoints for each in endpoint["published"]]
     found.sort(key=lambda pair: (pair[1]["host_port"], pair[1]["protocol"], pair[1]["host"]))
+    lacking = [(endpoint, each) for endpoint in endpoints for each in endpoint["unpublished"]]
     if as_json:
         names = ("network", "network_name", "container")
+        whose = {each["id"]: {name: each[name] for name in names} for each in endpoints}
         show.as_json(
             [
-                {**each, "endpoint": endpoint["id"], **{name: endpoint[name] for name in names}}
-                for endpoint, each in found
+                *(
+                    {**each, "endpoint": endpoint["id"], **whose[endpoint["id"]]}
+                    for endpoint, each in found
+                ),
+                *(
+                    {
+                        "protocol": each.partition("/")[2],
+                        "host": None,
+                        "host_port": None,
+                        "port": int(each.partition("/")[0]),
+                        "why": endpoint["unpublished_why"],
+                        "endpoint": endpoint["id"],
+                        **whose[endpoint["id"]],
+                    }
+                    for endpoint, each in lacking
+                ),
             ]
         )
         return
@@ -56,6 +74,16 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
                 _state(each),
             )
             for endpoint, each in found
+        ]
+        + [
+            (
+                "-",
+                endpoint["container"] or show.short(endpoint["id"]),
+                endpoint["network_name"] or show.short(endpoint["network"]),
+                each,
+                Text(f"not published: {endpoint['unpublished_why']}", style="red"),
+            )
+            for endpoint, each in lacking
         ],
     )
 
@@ -66,8 +94,9 @@ def place(address: str, port: int) -> str:
 
 
 def _state(published: dict[str, Any]) -> Text:
-    return (
+    text = (
         Text("reserved", style="green")
         if published["reserved"]
         else Text("not reserved", style="red")
     )
+    return text.append(", clients seen as the gateway") if published["instead_of"] else text

@@ -380,5 +380,11 @@ def firewall(
                 key=lambda each: (each.protocol, each.host_port, each.host.version, each.host),
             )
         ),
+        detours=frozenset(
+            (names.gateway_link(endpoint.network), each.address)
+            for endpoint in publishing
+            for each in endpoint.published
+            if each.instead_of is not None
+        ),
         outside_bridges=outside_bridges,
     )

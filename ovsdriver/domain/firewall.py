@@ -75,6 +75,9 @@ class FirewallPlan:
 
     gateways: tuple[GatewayRules, ...] = ()
     published: tuple[Publication, ...] = ()
+    detours: frozenset[tuple[str, IPAddress]] = frozenset()
+    """Gateway and address of containers whose way out is another one: what is published there
+    comes from the gateway, or the answers would not come back by it."""
     outside_bridges: tuple[str, ...] = ()
     """Linux bridges that the administrator declares to be outside, not other containers."""
 

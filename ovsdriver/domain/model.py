@@ -249,6 +249,20 @@ class HostPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortMapping:
+    """One ``-p``: a container's port and where on the host it is wanted."""
+
+    protocol: Transport
+    port: int
+    host_address: IPAddress | None = None
+    """None: every address of the host."""
+    host_port: int = 0
+    """0: choose one."""
+    host_port_end: int = 0
+    """Last of the range to choose from; 0: the same as ``host_port``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """A port of a container that a port of this host leads to."""
 
@@ -259,6 +273,9 @@ class Publication:
     address: IPAddress
     """The container's."""
     port: int
+    instead_of: EndpointId | None = None
+    """The endpoint of the container that Docker has asked, and that cannot publish this; None: its
+    own. The container's answers would leave by that one, so it sees the gateway as its client."""
 
     @property
     def at(self) -> HostPort:
@@ -371,7 +388,11 @@ class Endpoint:
     releasing: bool = False
     """Its leases are to be released with it: Docker did, or never will."""
     unpublished: tuple[str, ...] = ()
-    """Ports that ``-p`` asked for and that this network cannot publish: ``80/tcp``."""
+    """Ports that ``-p`` asked for and that no network of the container publishes: ``80/tcp``."""
+    unpublished_why: str = ""
+    """A clause; empty where Docker did not ask us to publish."""
+    wanted: tuple[PortMapping, ...] = ()
+    """What Docker has asked for, where this endpoint does not publish all of it itself."""
     port: PortKind = PortKind.VETH
     vlan: VlanTag | None = None
     """The VLAN of its untagged frames; None: the network's."""

@@ -6,6 +6,8 @@ Everything that can be refused about such a port without looking at the switch i
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from netaddr import IPNetwork
+
 from ovsdriver.domain import (
     desired,
     guarding,
@@ -16,10 +18,10 @@ from ovsdriver.domain import (
     tunnels,
     vlans,
 )
-from ovsdriver.domain.model import Endpoint, Network, PortKind, VlanMode
+from ovsdriver.domain.model import Endpoint, Mode, Network, PortKind, VlanMode
 from ovsdriver.domain.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import EndpointOptions
-from ovsdriver.errors import InvalidOptionError, UnsupportedError
+from ovsdriver.errors import InvalidOptionError
 
 
 def with_options(
@@ -98,23 +100,29 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         _refuse_unfit_internal(endpoint, network)
 
 
-def refuse_unpublishable(endpoint: Endpoint, network: Network, ports: str) -> None:
-    """Refuse published ports of a container that is not where its network's gateway is.
-
-    Args:
-        endpoint: its record.
-        network: the one that it is on.
-        ports: some of them, for the sentence: ``80/tcp``.
-
-    Raises:
-        UnsupportedError: it is not.
-    """
+def publishable(endpoint: Endpoint, network: Network) -> Sequence[IPNetwork]:
+    """Return the addresses of an endpoint that ports of this host can lead to."""
     if desired.own_vlan(network, endpoint) != network.segment.tag:
-        raise UnsupportedError(
-            f"publishing {ports}: by its ovs.vlan or ovs.vlan_mode the container is not in the "
-            "network's own VLAN, where the gateway that would publish is; leave -p and -P out, or "
-            "the option"
+        return ()
+    return [
+        each
+        for each in endpoint.addresses
+        if network.gateway_of(each) and network.mode_of(each.version) is Mode.NAT
+    ]
+
+
+def why_unpublished(endpoint: Endpoint, network: Network) -> str:
+    """Return a clause about an endpoint by which nothing, or not every family, is published."""
+    if desired.own_vlan(network, endpoint) != network.segment.tag:
+        return (
+            "by its ovs.vlan or ovs.vlan_mode the container is not in the network's own VLAN, "
+            "where the gateway is"
         )
+    if Mode.NAT in network.modes:
+        return "the container has no address of that family that is published"
+    if network.mode is Mode.ROUTED:
+        return "containers of a network with ovs.mode=routed are reached by their own addresses"
+    return f"a network with ovs.mode={network.mode} has no gateway on this host"
 
 
 def others_carried(

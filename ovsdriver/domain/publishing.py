@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.model import HostPort, Publication, Transport
-from ovsdriver.domain.requests import PortMapping
-from ovsdriver.errors import UnsupportedError
+from ovsdriver.domain.model import EndpointId, HostPort, PortMapping, Publication, Transport
 
 EVERYWHERE = {4: IPAddress("0.0.0.0"), 6: IPAddress("::")}  # noqa: S104 - a published port's
 
@@ -31,6 +29,8 @@ class Wish:
     first: int = 0
     """Of the ports of the host to choose from; 0: any."""
     last: int = 0
+    instead_of: EndpointId | None = None
+    """As of the publication."""
 
     @property
     def choices(self) -> Sequence[int]:
@@ -60,6 +60,7 @@ class Wish:
                 host_port=host_port,
                 address=way.container,
                 port=self.port,
+                instead_of=self.instead_of,
             )
             for way in self.ways
         )
@@ -72,8 +73,9 @@ def wishes(
     bindings: Sequence[IPAddress] = (),
     elsewhere: Collection[int] = (),
     skipped: Collection[tuple[Transport, int, int]] = (),
+    instead_of: EndpointId | None = None,
 ) -> Sequence[Wish]:
-    """Return what to publish for an endpoint.
+    """Return what an endpoint publishes of what its container asks for.
 
     Args:
         ports: of the whole container.
@@ -81,9 +83,7 @@ def wishes(
         bindings: host addresses of mappings that name none; none: all, of both families.
         elsewhere: families that another endpoint of the container publishes.
         skipped: protocol, port and family of what another endpoint publishes already.
-
-    Raises:
-        UnsupportedError: a host address of a family that the container does not have.
+        instead_of: as of the publication.
     """
     own = {address.version: address.ip for address in addresses}
     found: dict[Wish, None] = {}
@@ -105,11 +105,24 @@ def wishes(
                     ways=ways,
                     first=mapping.host_port,
                     last=last,
+                    instead_of=instead_of,
                 )
             ] = None
-        elif not any(host.version in own or host.version in elsewhere for host in hosts):
-            _refuse(mapping, hosts[0], skipped)
     return tuple(found)
+
+
+def left_out(
+    ports: Iterable[PortMapping], families: Collection[int], *, bindings: Sequence[IPAddress] = ()
+) -> Sequence[PortMapping]:
+    """Return what is published in none of ``families``, those that the container's networks do.
+
+    A family that nobody asked for by an address of the host may be missing.
+    """
+    return [
+        mapping
+        for mapping in ports
+        if not any(host.version in families for host in _hosts(mapping, bindings))
+    ]
 
 
 def _hosts(mapping: PortMapping, bindings: Sequence[IPAddress]) -> Sequence[IPAddress]:
@@ -123,20 +136,8 @@ def _plain(address: IPAddress) -> IPAddress:
     return address.ipv4() if address.version == 6 and address.is_ipv4_mapped() else address
 
 
-def _refuse(
-    mapping: PortMapping, host: IPAddress, skipped: Collection[tuple[Transport, int, int]]
-) -> None:
-    if (mapping.protocol, mapping.port, host.version) in skipped:
-        return
-    raise UnsupportedError(
-        f"publishing {mapping.port}/{mapping.protocol.word} on {host}: the container has no "
-        f"IPv{host.version} address on this network that is not routed; name a host address of "
-        "the family that it has, or none"
-    )
-
-
 def left_to_sibling(
-    published: frozenset[int], *, own: frozenset[int], other_gateway6: bool, current: bool
+    published: frozenset[int], *, told: frozenset[int], other_gateway6: bool, current: bool
 ) -> frozenset[int]:
     """Return the families that another endpoint of the same container goes on publishing.
 
@@ -146,13 +147,13 @@ def left_to_sibling(
 
     Args:
         published: families that the sibling publishes.
-        own: families that the endpoint has addresses of which is asked for now.
+        told: families in which the endpoint that is asked for now has told Docker a gateway.
         other_gateway6: it was told that another one has IPv6, so IPv4 is its own.
         current: the sibling was asked by the daemon that asks now.
     """
     if other_gateway6:
         return published - {4}
-    if 6 in own and published == {4} and current:
+    if 6 in told and published == {4} and current:
         # The new one is asked for IPv6 alone; had the role been taken from the sibling, it would
         # have been told.
         return published

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ovsdriver.domain import desired, planning, port_planning
-from ovsdriver.domain.model import Endpoint, Mode, Network, PortKind
+from ovsdriver.domain.model import Endpoint, Network, PortKind
 from ovsdriver.domain.planning import Defaults, Surroundings
 from ovsdriver.domain.requests import (
     EndpointOptions,
@@ -188,19 +188,13 @@ def _plumbing(network: Network, endpoint: Endpoint, owner: str) -> object:
 
 
 def _refuse_unpublished(endpoint: Endpoint, network: Network) -> None:
-    if not endpoint.published:
-        return
-    first = endpoint.published[0]
-    ports = f"{first.port}/{first.protocol.word}"
-    port_planning.refuse_unpublishable(endpoint, network, ports)
+    addresses = {each.ip for each in port_planning.publishable(endpoint, network)}
     for each in endpoint.published:
-        mode = network.mode_of(each.address.version)
-        if mode is Mode.NAT:
-            continue
-        raise UnsupportedError(
-            f"the container publishes {each.port}/{each.protocol.word} (-p), which a network with "
-            f"ovs.mode={mode} does not; stop it first, or leave the network's mode as it is"
-        )
+        if each.address not in addresses:
+            raise UnsupportedError(
+                f"the container publishes {each.port}/{each.protocol.word} (-p), which ends with "
+                f"that: {port_planning.why_unpublished(endpoint, network)}; stop it first"
+            )
 
 
 def _refuse_reopening(before: tuple[Network, Endpoint], after: tuple[Network, Endpoint]) -> None:

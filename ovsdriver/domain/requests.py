@@ -17,7 +17,6 @@ from ovsdriver.domain.model import (
     Mode,
     NetworkId,
     PortKind,
-    Transport,
     VlanMode,
     VlanTag,
 )
@@ -162,17 +161,3 @@ class Joined:
     """Subnets besides its own that are reached on the link, without a gateway."""
     disable_gateway_service: bool = False
     """No docker_gwbridge on this endpoint's account."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortMapping:
-    """One ``-p``: a container's port and where on the host it is wanted."""
-
-    protocol: Transport
-    port: int
-    host_address: IPAddress | None = None
-    """None: every address of the host."""
-    host_port: int = 0
-    """0: choose one."""
-    host_port_end: int = 0
-    """Last of the range to choose from; 0: the same as ``host_port``."""

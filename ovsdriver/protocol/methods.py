@@ -19,13 +19,12 @@ from ipam import (
     PoolId,
     PoolRequest,
 )
-from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.domain.model import EndpointId, NetworkId, PortMapping
 from ovsdriver.domain.requests import (
     Joined,
     NetworkOptions,
     NewEndpoint,
     NewNetwork,
-    PortMapping,
 )
 from ovsdriver.errors import UnavailableError
 from ovsdriver.logs import event

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain.model import EndpointId, NetworkId, Transport
+from ovsdriver.domain.model import EndpointId, NetworkId, PortMapping, Transport
 from ovsdriver.domain.names import mac_text
 from ovsdriver.domain.requests import (
     Joined,
@@ -15,7 +15,6 @@ from ovsdriver.domain.requests import (
     NewEndpoint,
     NewNetwork,
     OfferedSubnet,
-    PortMapping,
 )
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.protocol import options, values

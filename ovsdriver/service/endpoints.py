@@ -23,9 +23,11 @@ from ovsdriver.domain.model import (
     Network,
     NetworkId,
     PortKind,
+    PortMapping,
+    Publication,
     Veth,
 )
-from ovsdriver.domain.requests import EndpointOptions, Joined, NewEndpoint, PortMapping
+from ovsdriver.domain.requests import EndpointOptions, Joined, NewEndpoint
 from ovsdriver.errors import (
     ConflictError,
     DriverError,
@@ -212,6 +214,7 @@ class Endpoints:
             await self._relist(network, endpoint)
             undo.pop_all()
         self._changed(sandbox)
+        await self._take_over(network, endpoint)
         if unpublished:
             log.warning(
                 "ports.not-published",
@@ -231,6 +234,17 @@ class Endpoints:
             disable_gateway_service=not by_docker,
         )
 
+    async def _take_over(self, network: Network, endpoint: Endpoint) -> None:
+        """Publish by a joined endpoint what Docker asked another of the container for in vain."""
+        if not port_planning.publishable(endpoint, network):
+            return
+        try:
+            for each in self._publisher.waiting(endpoint):
+                await self._publisher.publish_again(each)
+        except DriverError:
+            await self._undone(partial(self.leave, network.id), endpoint.id)
+            raise
+
     async def leave(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
         """Unplug the port. The link of a container that runs stays: dockerd has to move it out."""
         async with self._locks.held(endpoint_id):
@@ -238,7 +252,7 @@ class Endpoints:
             if endpoint is None or endpoint.network != network_id:
                 return
             recording = asyncio.ensure_future(
-                self._state.put_endpoint(replace(endpoint, sandbox=None, published=()))
+                self._state.put_endpoint(replace(_revoked(endpoint), sandbox=None))
             )
             departing: asyncio.Future[None] | None = None
             if endpoint.port is PortKind.VETH and endpoint.sandbox is not None:
@@ -247,7 +261,7 @@ class Endpoints:
                     self._departures.delete(endpoint_id, link, endpoint.sandbox)
                 )
             try:
-                if endpoint.published:
+                if endpoint.published or endpoint.wanted:
                     # Revoke may never have come: engine 29 forgets its role when dockerd restarts.
                     await recording
                     await self._publisher.withdraw(endpoint)
@@ -259,6 +273,18 @@ class Endpoints:
                 await self._name_free(names.port(endpoint))
         if endpoint.sandbox is not None:
             self._changed(endpoint.sandbox)  # other networks' routes may move
+            await self._hand_on(endpoint, endpoint.sandbox)
+
+    async def _hand_on(self, endpoint: Endpoint, sandbox: str) -> None:
+        """Have others publish what an unplugged endpoint did in another one's place, if it runs."""
+        helped = {each.instead_of for each in endpoint.published} - {None}
+        try:
+            if helped and await self._links.sandbox_used(sandbox, glance=True):
+                for each in helped:
+                    if each is not None:
+                        await self._publisher.publish_again(each)
+        except DriverError as error:
+            log.warning("ports.not-published", extra={"endpoint": endpoint.id, "why": str(error)})
 
     async def delete(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
         """Remove the port if Leave did not, the link and the record."""
@@ -314,6 +340,10 @@ class Endpoints:
     ) -> None:
         """Publish ports on this host, those and no others; again keeps what was chosen before.
 
+        What this network cannot publish another one of the container does. If none can, that is
+        no error: dockerd, which has taken the gateway from another endpoint by then, does not
+        give it back.
+
         Args:
             network_id: Docker's.
             endpoint_id: Docker's.
@@ -321,18 +351,14 @@ class Endpoints:
             other_gateway6: but that of IPv6.
 
         Raises:
-            UnsupportedError: the network does not publish, or has no such address.
-            ConflictError: a port of the host is taken.
+            ConflictError: a port of the host is taken, and the container has not started yet.
+            UnsupportedError: the host has no such address, and likewise.
         """
         async with self._locks.held(endpoint_id):
             network = self._network(network_id)
             endpoint = self._endpoint(network_id, endpoint_id)
-            if not ports and not endpoint.published:
+            if not ports and not (endpoint.published or endpoint.wanted or endpoint.unpublished):
                 return
-            wanted = ", ".join(map(_port_text, ports[:5]))
-            port_planning.refuse_unpublishable(endpoint, network, wanted)
-            if Mode.NAT not in network.modes:
-                raise UnsupportedError(f"publishing {wanted}: {_why_unpublished(network)}")
             await self._publisher.publish(network, endpoint, ports, other_gateway6=other_gateway6)
 
     async def revoke(self, network_id: NetworkId, endpoint_id: EndpointId) -> None:
@@ -341,8 +367,9 @@ class Endpoints:
             endpoint = self._state.endpoint(endpoint_id)
             if endpoint is None or endpoint.network != network_id or endpoint.ended:
                 return
-            if endpoint.published:
-                await self._state.put_endpoint(replace(endpoint, published=()))
+            if endpoint.published or endpoint.wanted or endpoint.unpublished:
+                for_others = tuple(p for p in endpoint.published if p.instead_of is not None)
+                await self._state.put_endpoint(_revoked(endpoint, for_others))
                 await self._publisher.withdraw(endpoint)
 
     async def ensure(self, endpoint: Endpoint) -> None:
@@ -777,16 +804,9 @@ class Endpoints:
         return endpoint
 
 
-def _why_unpublished(network: Network) -> str:
-    if network.mode is Mode.ROUTED:
-        return (
-            "containers of a network with ovs.mode=routed are reached by their own addresses, on "
-            "every port; leave -p and -P out, or make the network with ovs.mode=nat"
-        )
-    return (
-        f"a network with ovs.mode={network.mode} has no gateway on this host that could publish; "
-        "leave -p and -P out and use the container's own address"
-    )
+def _revoked(endpoint: Endpoint, published: tuple[Publication, ...] = ()) -> Endpoint:
+    """Return the record of an endpoint that Docker does not ask to publish any more."""
+    return replace(endpoint, published=published, unpublished=(), unpublished_why="", wanted=())
 
 
 def _port_text(mapping: PortMapping) -> str:

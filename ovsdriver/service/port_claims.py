@@ -66,11 +66,17 @@ class PortClaims:
         self._coming.difference_update(each.at for each in published)
 
     async def choose(
-        self, endpoint: Endpoint, wanted: Sequence[Wish], undo: AsyncExitStack
+        self,
+        endpoint: Endpoint,
+        wanted: Sequence[Wish],
+        undo: AsyncExitStack,
+        *,
+        refusals: dict[str, str] | None = None,
     ) -> tuple[Publication, ...]:
         """Hold a port for each wish; those that ``endpoint`` has already stay.
 
-        What is held here anew is let go by ``undo``.
+        What is held here anew is let go by ``undo``. With ``refusals``, what cannot be had is
+        left out and noted there.
 
         Raises:
             ConflictError: a port is taken.
@@ -92,7 +98,13 @@ class PortClaims:
             if needed:
                 rest = replace(wish, ways=needed)
                 choices = (port,) if port else wish.choices
-                port = await self._hold(endpoint.id, rest, choices, undo, others=others)
+                try:
+                    port = await self._hold(endpoint.id, rest, choices, undo, others=others)
+                except (ConflictError, UnsupportedError) as error:
+                    if refusals is None:
+                        raise
+                    refusals[wish.text] = str(error)
+                    continue
             published.extend(wish.publications(port))
         return tuple(published)
 

@@ -6,23 +6,23 @@ the records. What is held and in no record is let go by the next look at everyth
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
-from ovsdriver.domain import publishing
+from ovsdriver.domain import port_planning, publishing
 from ovsdriver.domain.model import (
     Endpoint,
     EndpointId,
     HostPort,
-    Mode,
     Network,
+    PortMapping,
     Publication,
     Transport,
 )
 from ovsdriver.domain.publishing import Wish
-from ovsdriver.domain.requests import PortMapping
-from ovsdriver.errors import ConflictError, DriverError
+from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
 from ovsdriver.ports import HostPorts, Links, State
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.port_claims import PortClaims
@@ -37,6 +37,27 @@ class Retaken:
 
     mended: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Share:
+    """What one endpoint publishes."""
+
+    endpoint: EndpointId
+    wishes: Sequence[Wish]
+    instead_of: EndpointId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What Docker asked an endpoint to publish, divided among those that can."""
+
+    endpoint: EndpointId
+    wanted: tuple[PortMapping, ...]
+    """As of the record."""
+    shares: Sequence[_Share]
+    left_out: Sequence[PortMapping]
+    why: str
 
 
 class Publisher:
@@ -70,56 +91,75 @@ class Publisher:
         *,
         other_gateway6: bool = False,
     ) -> None:
-        """Publish exactly ``ports`` for an endpoint; ports that were chosen before are kept.
+        """Publish exactly ``ports`` for a container; ports that were chosen before are kept.
+
+        By the endpoint that Docker asks as far as that can; else by another one of the container.
+        What none can is noted in the record and said in the log, and a port that is taken as well
+        if the container runs: dockerd would be left with half of a connection to the network, and
+        the container without the gateway that it had (moby, libnetwork/endpoint.go).
 
         Args:
-            network: the endpoint's, which has a gateway on this host.
+            network: the endpoint's.
             endpoint: the record.
             ports: of the whole container.
             other_gateway6: IPv6 goes by another endpoint of the container.
 
         Raises:
-            ConflictError: a port is taken.
-            UnsupportedError: the host or the container has no such address.
+            ConflictError: a port is taken, and the container has not started yet.
+            UnsupportedError: the host has no such address, and likewise.
             UnavailableError: the kernel or the store did not answer.
         """
-        wanted = await self._wishes(network, endpoint, ports, other_gateway6=other_gateway6)
-        async with AsyncExitStack() as undo:
-            published = await self._claims.choose(endpoint, wanted, undo)
-            if published != endpoint.published:
-                undo.push_async_callback(self._put_back, endpoint)
-                await self._state.put_endpoint(replace(endpoint, published=published))
-            self._claims.come(published)
-            await self._rules.ensure()
-            # Who has sent there before is remembered with his first packet, which nobody
-            # translated. With TCP he was refused, and begins anew by himself.
-            before = frozenset(endpoint.published)
-            fresh = [each for each in published if each not in before]
-            await self._rules.cut([p for p in fresh if p.protocol is not Transport.TCP])
-            for each in published:
-                await self._ports.relay(each.at, each.address, each.port)
-            undo.pop_all()
-        self._claims.asked.add(endpoint.id)
-        now = frozenset(published)
-        await self._let_go([each for each in endpoint.published if each not in now])
-        log.info(
-            "ports.published",
-            extra={
-                "endpoint": endpoint.id,
-                "network": network.id,
-                "ports": " ".join(f"{p.host}:{p.host_port}->{p.port}" for p in published[:20]),
-                "count": len(published),
-            },
-        )
+        async with AsyncExitStack() as locks:
+            siblings = [s async for s in self._siblings(endpoint, locks)]
+            work = await self._divide(
+                network, endpoint, ports, siblings, other_gateway6=other_gateway6
+            )
+            try:
+                await self._do(work, tolerant=False)
+            except (ConflictError, UnsupportedError):
+                if not await self._runs(endpoint):
+                    raise
+                await self._do(work, tolerant=True)
+
+    async def publish_again(self, endpoint_id: EndpointId) -> None:
+        """Publish anew what an endpoint leaves to others of its container, which have changed.
+
+        Raises:
+            As ``publish``.
+        """
+        async with self._locks.held(endpoint_id):
+            endpoint = self._state.endpoint(endpoint_id)
+            network = self._state.network(endpoint.network) if endpoint is not None else None
+            if endpoint is None or network is None or not endpoint.wanted:
+                return
+            other_gateway6 = any(
+                each.host.version == 6 and each.instead_of is None
+                for sibling in self._joined(endpoint)
+                for each in sibling.published
+            )
+            await self.publish(network, endpoint, endpoint.wanted, other_gateway6=other_gateway6)
+
+    def waiting(self, endpoint: Endpoint) -> Sequence[EndpointId]:
+        """Return the endpoints of the same container that leave something to others of it."""
+        return [each.id for each in self._joined(endpoint) if each.wanted]
 
     async def withdraw(self, endpoint: Endpoint) -> None:
         """Take back what ``endpoint`` had published, after its record says that it is over.
 
-        Repeatable, and for an endpoint that is forgotten meanwhile as well.
+        And what others did in its place. Repeatable, and for an endpoint that is forgotten
+        meanwhile as well.
         """
         self._claims.asked.discard(endpoint.id)
-        if endpoint.published:
-            await self._let_go(endpoint.published)
+        current = self._state.endpoint(endpoint.id)
+        network = self._state.network(endpoint.network)
+        stands = current is not None and not current.ended and network and not network.ended
+        standing = frozenset(current.published if current is not None and stands else ())
+        gone = [each for each in endpoint.published if each not in standing]
+        for helper in self._joined(endpoint) if endpoint.wanted else ():
+            async with self._locks.held(helper.id):
+                lost = frozenset(p for p in helper.published if p.instead_of == endpoint.id)
+                gone += await self._limit(helper.id, lost)
+        await self._let_go(gone)
 
     async def retake(self) -> Retaken:
         """Hold what the records say, serve it on ``::1``, and let go of what none says.
@@ -156,63 +196,183 @@ class Publisher:
         for port in tuple(self._ports.held()):
             await self._ports.release(port)
 
-    async def _wishes(
+    async def _siblings(self, endpoint: Endpoint, locks: AsyncExitStack) -> AsyncIterator[Endpoint]:
+        """Lock the other endpoints of the same container, and give their records."""
+        for each in sorted(self._joined(endpoint), key=lambda each: (each.network, each.id)):
+            await locks.enter_async_context(self._locks.held(each.id))
+            current = self._state.endpoint(each.id)
+            if current is not None and current.sandbox == endpoint.sandbox and not current.ended:
+                yield current
+
+    def _joined(self, endpoint: Endpoint) -> Sequence[Endpoint]:
+        return [
+            each
+            for each in self._state.endpoints()
+            if each.sandbox == endpoint.sandbox is not None
+            and not each.ended
+            and each.id != endpoint.id
+        ]
+
+    async def _divide(
         self,
         network: Network,
         endpoint: Endpoint,
         ports: Sequence[PortMapping],
+        siblings: Sequence[Endpoint],
         *,
         other_gateway6: bool,
-    ) -> Sequence[Wish]:
-        served = [
-            each
-            for each in endpoint.addresses
-            if network.gateway_of(each) and network.mode_of(each.version) is Mode.NAT
-        ]
-        own = frozenset(each.version for each in served)
-        siblings = [
-            await self._limit(
-                sibling,
-                publishing.left_to_sibling(
-                    frozenset(each.host.version for each in sibling.published),
-                    own=own,
-                    other_gateway6=other_gateway6,
-                    current=sibling.id in self._claims.asked,
+    ) -> "_Work":
+        """Say who publishes what; what siblings have for other families than theirs is taken."""
+        told = frozenset(a.version for a in endpoint.addresses if network.gateway_of(a))
+        theirs: list[Publication] = []
+        for sibling in siblings:
+            others = [p for p in sibling.published if p.instead_of != endpoint.id]
+            kept = publishing.left_to_sibling(
+                frozenset(p.host.version for p in others),
+                told=told,
+                other_gateway6=other_gateway6,
+                current=sibling.id in self._claims.asked,
+            )
+            lost = frozenset(p for p in others if p.host.version not in kept)
+            await self._let_go(await self._limit(sibling.id, lost))
+            theirs += [p for p in others if p not in lost]
+        their_families = frozenset(each.host.version for each in theirs)
+        own = port_planning.publishable(endpoint, network)
+        own_families = frozenset(each.version for each in own)
+        shares = [
+            _Share(
+                endpoint=endpoint.id,
+                wishes=publishing.wishes(
+                    ports,
+                    own,
+                    bindings=network.bindings,
+                    elsewhere={6} if other_gateway6 else their_families - own_families,
+                    skipped={(each.protocol, each.port, each.host.version) for each in theirs},
                 ),
             )
-            for sibling in self._siblings(endpoint)
         ]
-        theirs = [each for sibling in siblings for each in sibling]
-        return publishing.wishes(
-            ports,
-            served,
-            bindings=network.bindings,
-            elsewhere=frozenset({6} if other_gateway6 else {p.host.version for p in theirs} - own),
-            skipped={(each.protocol, each.port, each.host.version) for each in theirs},
+        missing = {4} if other_gateway6 else {4, 6}
+        missing -= own_families | their_families
+        helped: set[int] = set()
+        # Who helps already goes on, so that nobody's port moves.
+        siblings = sorted(siblings, key=lambda each: not _helps(each, endpoint.id))
+        for sibling in siblings if ports else ():
+            beside = self._state.network(sibling.network)
+            if beside is None or beside.ended:
+                continue
+            found = [
+                each
+                for each in port_planning.publishable(sibling, beside)
+                if each.version in missing - helped
+            ]
+            helped.update(each.version for each in found)
+            wanted = publishing.wishes(
+                ports, found, bindings=beside.bindings, instead_of=endpoint.id
+            )
+            shares.append(_Share(endpoint=sibling.id, wishes=wanted, instead_of=endpoint.id))
+        everybody = own_families | their_families | helped | ({6} if other_gateway6 else set())
+        return _Work(
+            endpoint=endpoint.id,
+            wanted=tuple(ports) if missing else (),
+            shares=shares,
+            left_out=publishing.left_out(ports, everybody, bindings=network.bindings),
+            why=port_planning.why_unpublished(endpoint, network),
         )
 
-    def _siblings(self, endpoint: Endpoint) -> list[Endpoint]:
-        """Return the other endpoints of the same container that publish."""
-        return [
-            each
-            for each in self._state.endpoints()
-            if each.published
-            and not each.ended
-            and each.sandbox == endpoint.sandbox is not None
-            and each.id != endpoint.id
-        ]
+    async def _do(self, work: "_Work", *, tolerant: bool) -> None:
+        """Publish each share, all or none; ``tolerant``: all that can be had."""
+        refusals: dict[str, str] = {_mapping_text(each): work.why for each in work.left_out}
+        before: list[Publication] = []
+        after: list[Publication] = []
+        changes: list[tuple[Endpoint, Endpoint]] = []
+        async with AsyncExitStack() as undo:
+            for share in work.shares:
+                record = self._state.endpoint(share.endpoint)
+                if record is None:
+                    continue
+                chosen = await self._claims.choose(
+                    record, share.wishes, undo, refusals=refusals if tolerant else None
+                )
+                rest = [p for p in record.published if p.instead_of != share.instead_of]
+                changes.append((record, replace(record, published=(*rest, *chosen))))
+                before += [p for p in record.published if p.instead_of == share.instead_of]
+                after += chosen
+            noted = partial(
+                replace,
+                wanted=work.wanted,
+                unpublished=tuple(sorted(refusals)),
+                unpublished_why="; ".join(dict.fromkeys(refusals.values())),
+            )
+            for record, change in changes:
+                now = noted(change) if change.id == work.endpoint else change
+                if now != record:
+                    undo.push_async_callback(self._put_back, record)
+                    await self._state.put_endpoint(now)
+            self._claims.come(after)
+            await self._rules.ensure()
+            # Who has sent there before is remembered with his first packet, which nobody
+            # translated. With TCP he was refused, and begins anew by himself.
+            had = frozenset(before)
+            fresh = [each for each in after if each not in had]
+            await self._rules.cut([p for p in fresh if p.protocol is not Transport.TCP])
+            for each in after:
+                await self._ports.relay(each.at, each.address, each.port)
+            undo.pop_all()
+        self._claims.asked.add(work.endpoint)
+        self._claims.asked.update(each.id for _, each in changes if each.published)
+        await self._let_go([each for each in before if each not in frozenset(after)])
+        self._tell(work, after, refusals)
 
-    async def _limit(self, sibling: Endpoint, families: frozenset[int]) -> tuple[Publication, ...]:
-        """Take from a sibling what it publishes of other families, and return the rest."""
-        async with self._locks.held(sibling.id):
-            current = self._state.endpoint(sibling.id)
-            if current is None or current.ended:
-                return ()
-            rest = tuple(each for each in current.published if each.host.version in families)
-            if rest != current.published:
-                await self._state.put_endpoint(replace(current, published=rest))
-                await self._let_go([p for p in current.published if p.host.version not in families])
-            return rest
+    def _tell(
+        self, work: "_Work", published: Sequence[Publication], refusals: Mapping[str, str]
+    ) -> None:
+        endpoint = self._state.endpoint(work.endpoint)
+        about = {
+            "endpoint": work.endpoint,
+            "network": endpoint.network if endpoint is not None else "",
+        }
+        if published or not refusals:
+            log.info(
+                "ports.published",
+                extra={
+                    **about,
+                    "ports": " ".join(
+                        f"{p.host}:{p.host_port}->{p.address}:{p.port}" for p in published[:20]
+                    ),
+                    "count": len(published),
+                },
+            )
+        if refusals:
+            log.warning(
+                "ports.not-published",
+                extra={
+                    **about,
+                    "ports": " ".join(sorted(refusals)[:20]),
+                    "count": len(refusals),
+                    "why": "; ".join(dict.fromkeys(refusals.values())),
+                },
+            )
+
+    async def _limit(
+        self, endpoint_id: EndpointId, lost: Collection[Publication]
+    ) -> Sequence[Publication]:
+        """Take from the record of a locked endpoint what is lost, and return what it had of it."""
+        current = self._state.endpoint(endpoint_id)
+        if current is None or current.ended:
+            return []
+        rest = tuple(each for each in current.published if each not in lost)
+        if rest == current.published:
+            return []
+        if not rest:
+            self._claims.asked.discard(endpoint_id)
+        await self._state.put_endpoint(replace(current, published=rest))
+        return [each for each in current.published if each in lost]
+
+    async def _runs(self, endpoint: Endpoint) -> bool:
+        """Whether the container has started; only then something is lost if Docker is refused."""
+        return endpoint.sandbox is not None and await self._links.sandbox_used(
+            endpoint.sandbox, started=True
+        )
 
     async def _alive(self, endpoint: Endpoint) -> bool:
         return endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox)
@@ -254,6 +414,14 @@ class Publisher:
                 await self._ports.release(each.at)
                 raise
             return True
+
+
+def _helps(each: Endpoint, other: EndpointId) -> bool:
+    return any(p.instead_of == other for p in each.published)
+
+
+def _mapping_text(mapping: PortMapping) -> str:
+    return f"{mapping.port}/{mapping.protocol.word}"
 
 
 def _text(each: Publication) -> str:

@@ -122,6 +122,9 @@ class PublishedReport:
     port: int
     reserved: bool
     """Kept from other programs of this host."""
+    instead_of: str | None = None
+    """Id of the container's endpoint that has its gateway: the container sees this network's as
+    its client. None: it is this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +164,9 @@ class EndpointReport:
     excess: str = ""
     """What of the interface would not be put back if it were lost."""
     published: tuple[PublishedReport, ...] = ()
+    unpublished: tuple[str, ...] = ()
+    """What Docker asked for and no network of the container publishes: ``80/tcp``."""
+    unpublished_why: str = ""
     options: Mapping[str, str]
 
 
@@ -353,12 +359,7 @@ def warnings(scene: Scene) -> tuple[str, ...]:
                 f"network {short} is not known to Docker any more; `ovsnet network rm {short}` "
                 "removes it here, and without endpoints it goes by itself after ten minutes"
             )
-    found += [
-        f"endpoint {each.id[:12]} asked for published ports ({', '.join(each.unpublished)}), which "
-        "a network without a gateway on this host cannot do; use the container's own address"
-        for each in scene.state.endpoints()
-        if each.unpublished and not each.ended
-    ]
+    found += _unpublished_warnings(scene)
     found += [
         f"pool {each.subnet} of space {each.space} is of no network that Docker lists, with "
         f"{held} of its addresses held; `ovsnet ipam release {each.id}` frees it"
@@ -392,6 +393,35 @@ def warnings(scene: Scene) -> tuple[str, ...]:
                 "its flows decide what reaches our ports"
             )
     return tuple(found)
+
+
+def _unpublished_warnings(scene: Scene) -> Iterator[str]:
+    for each in scene.state.endpoints():
+        network = scene.state.network(each.network)
+        ports = _unpublished(scene, each)
+        if ports and network is not None:
+            more = f" and {len(ports) - 5} more" if len(ports) > 5 else ""
+            yield (
+                f"endpoint {each.id[:12]}: {', '.join(ports[:5])}{more} of -p not published: "
+                f"{_why_unpublished(each, network)}"
+            )
+
+
+def _unpublished(scene: Scene, endpoint: Endpoint) -> tuple[str, ...]:
+    """Return what -p asked for and nobody does: Docker tells all of the container's networks."""
+    if endpoint.ended or not endpoint.unpublished:
+        return ()
+    done = {
+        f"{p.port}/{p.protocol.word}"
+        for each in scene.state.endpoints()
+        if each.sandbox == endpoint.sandbox
+        for p in each.published
+    }
+    return tuple(each for each in endpoint.unpublished if each not in done)
+
+
+def _why_unpublished(endpoint: Endpoint, network: Network) -> str:
+    return endpoint.unpublished_why or port_planning.why_unpublished(endpoint, network)
 
 
 def _uplink_warnings(scene: Scene) -> Iterator[str]:
@@ -561,6 +591,7 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         )
         state = "broken" if fault else "attached"
     listed = None if scene.view is None else scene.view.endpoints.get(endpoint.id)
+    unpublished = _unpublished(scene, endpoint)
     return EndpointReport(
         id=endpoint.id,
         network=network.id,
@@ -595,9 +626,12 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
                 address=str(each.address),
                 port=each.port,
                 reserved=each.at in scene.held,
+                instead_of=each.instead_of,
             )
             for each in endpoint.published
         ),
+        unpublished=unpublished,
+        unpublished_why=_why_unpublished(endpoint, network) if unpublished else "",
         options=dict(endpoint.options),
     )
 

@@ -52,7 +52,7 @@ class World(Protocol):
     def add_route(self, destination: str, link: str) -> None: ...
     def throw_away(self, destination: str, kind: RouteKind) -> None: ...
     def sandbox(self) -> str: ...
-    def enter(self, sandbox: str) -> None: ...
+    def enter(self, sandbox: str, *, waiting: bool = False) -> None: ...
     def leftover(self) -> str: ...
     def move(self, container: str, sandbox: str) -> None: ...
     def tx_offload(self, container: str) -> bool: ...
@@ -88,8 +88,9 @@ class FakeWorld:
         self.fake.sandboxes["/sandbox"] = FakeSandbox(used=False)
         return "/sandbox"
 
-    def enter(self, sandbox: str) -> None:
+    def enter(self, sandbox: str, *, waiting: bool = False) -> None:
         self.fake.sandboxes[sandbox].used = True
+        self.fake.sandboxes[sandbox].started = not waiting
 
     def leftover(self) -> str:
         self.fake.sandboxes["/leftover"] = FakeSandbox(alive=False)
@@ -142,8 +143,9 @@ class KernelWorld:
         self._sandboxes[made.path] = made
         return made.path
 
-    def enter(self, sandbox: str) -> None:
-        process = self._sandboxes[sandbox].start("sleep", "600")
+    def enter(self, sandbox: str, *, waiting: bool = False) -> None:
+        name = "echo runc:[2:INIT] >/proc/self/comm;" if waiting else ""
+        process = self._sandboxes[sandbox].start("sh", "-c", f"{name} read _")
         self._undo.callback(process.wait)
         self._undo.callback(process.kill)
 
@@ -592,8 +594,22 @@ async def test_a_sandbox_is_used_while_a_process_is_in_it(world: World) -> None:
     async with asyncio.timeout(30):
         while not await world.links.sandbox_used(sandbox):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    assert await world.links.sandbox_used(sandbox, started=True) is True
     assert await world.links.sandbox_used(world.leftover()) is False
     assert await world.links.sandbox_used("/no/such/sandbox") is False
+
+
+async def test_a_process_that_waits_to_become_the_containers_has_not_started(
+    world: World,
+) -> None:
+    sandbox = world.sandbox()
+    world.enter(sandbox, waiting=True)
+    async with asyncio.timeout(30):
+        while not await world.links.sandbox_used(sandbox):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        while await world.links.sandbox_used(sandbox, started=True):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await world.links.sandbox_used(sandbox) is True
 
 
 @pytest.mark.parametrize("tx", [False, True])

@@ -273,14 +273,6 @@ def test_a_network_may_say_where_its_ports_are_published(
     assert not host.hears("tcp", "::1", 8080)
 
 
-def test_networks_without_a_gateway_here_refuse_to_publish(bed: Bed, stage: Stage) -> None:
-    flat = stage.network(
-        "flat", "-o", "ovs.mode=flat", "--gateway", "10.77.3.1", subnet="10.77.3.0/24"
-    )
-    text = bed.docker_refuses(*stage.run_command("ann", flat, "--publish", "8080:80"))
-    assert "ovs.mode=flat has no gateway on this host that could publish" in text
-
-
 def test_containers_that_docker_restarts_after_its_death_get_their_ports_again(
     bed: Bed, stage: Stage, outside: Place
 ) -> None:

@@ -39,6 +39,8 @@ class FakeSandbox:
     alive: bool = True
     used: bool = True
     """A process is in it."""
+    started: bool = False
+    """One that does not wait to become the container's."""
     tx_offload: dict[EUI, bool] = field(default_factory=dict)
     mtu: dict[EUI, int] = field(default_factory=dict)
     taps: dict[str, ObservedLink] = field(default_factory=dict)
@@ -343,9 +345,10 @@ class FakeLinks:
         await self._answer()
         return path in self.sandboxes and self.sandboxes[path].alive
 
-    async def sandbox_used(self, path: str, *, glance: bool = False) -> bool:
+    async def sandbox_used(self, path: str, *, glance: bool = False, started: bool = False) -> bool:
         await self._answer()
-        return path in self.sandboxes and self.sandboxes[path].alive and self.sandboxes[path].used
+        found = self.sandboxes.get(path)
+        return found is not None and found.alive and (found.started if started else found.used)
 
     async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
         await self._answer()

@@ -32,10 +32,12 @@ def is_alive(path: str) -> bool:
         return False
 
 
-def is_used(path: str, *, glance: bool = False) -> bool:
+def is_used(path: str, *, glance: bool = False, started: bool = False) -> bool:
     """Whether a process is in the network namespace that ``path`` is a handle of.
 
-    With ``glance`` also True where that would take longer than some milliseconds to tell.
+    With ``glance`` also True where that would take longer than some milliseconds to tell. With
+    ``started`` runc's own process does not count, which waits there to become the container's:
+    since engine 27 it is there before networks are.
 
     Docker leaves the handle of a container that has ended for a while; its processes are gone.
     The calling thread must end with this. OSError if we do not see all processes.
@@ -52,7 +54,19 @@ def is_used(path: str, *, glance: bool = False) -> bool:
     if glance and len(processes) > _GLANCE:
         return True
     wanted = call_inside(path, lambda: _namespace_of("thread-self"))
-    return any(_namespace_of(each) == wanted for each in processes if each.isdecimal())
+    return any(
+        _namespace_of(each) == wanted and not (started and _waits(each))
+        for each in processes
+        if each.isdecimal()
+    )
+
+
+def _waits(process: str) -> bool:
+    """Whether a process is ``runc init``, by the name that runc gives it."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().startswith("runc:[")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _namespace_of(process: str) -> int:

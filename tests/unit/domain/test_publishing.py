@@ -6,10 +6,16 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain import desired
-from ovsdriver.domain.model import HostPort, Publication, Transport
-from ovsdriver.domain.publishing import Earlier, Places, Wish, left_to_sibling, overlapping, wishes
-from ovsdriver.domain.requests import PortMapping
-from ovsdriver.errors import UnsupportedError
+from ovsdriver.domain.model import HostPort, PortMapping, Publication, Transport
+from ovsdriver.domain.publishing import (
+    Earlier,
+    Places,
+    Wish,
+    left_out,
+    left_to_sibling,
+    overlapping,
+    wishes,
+)
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet, an_endpoint
 
 DUAL = (IPNetwork("10.1.0.2/24"), IPNetwork("fd00:1::2/64"))
@@ -76,13 +82,13 @@ def test_a_host_address_chooses_the_family(host: str, way: tuple[str, str]) -> N
     assert ways(wish(mapping(host=host))) == [way]
 
 
-def test_a_host_address_of_a_family_that_the_container_lacks_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"80/tcp on ::1: the container has no IPv6 address"):
-        wishes([mapping(host="::1")], DUAL[:1])
-
-
-def test_but_not_if_another_endpoint_of_the_container_publishes_that_family() -> None:
-    assert not wishes([mapping(host="::1")], DUAL[:1], elsewhere={6})
+def test_a_host_address_of_a_family_that_nobody_publishes_is_left_out() -> None:
+    six, any_family = mapping(host="::1"), mapping(81)
+    assert not wishes([six], DUAL[:1])
+    assert left_out([six, any_family], {4}) == [six]
+    assert not left_out([six, any_family], {4, 6})
+    assert left_out([any_family], {6}, bindings=[IPAddress("127.0.0.1")]) == [any_family]
+    assert left_out([six, any_family], ()) == [six, any_family]
 
 
 def test_a_family_of_another_endpoint_is_left_to_it() -> None:
@@ -145,7 +151,7 @@ def test_a_port_that_was_chosen_before_is_kept_for_one_wish_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "own", "other_gateway6", "current", "left"),
+    ("published", "told", "other_gateway6", "current", "left"),
     [
         pytest.param({4, 6}, {4, 6}, True, True, {6}, id="this-one-is-for-ipv4"),
         pytest.param({4}, {4, 6}, True, True, set(), id="and-takes-it-from-the-other"),
@@ -158,10 +164,10 @@ def test_a_port_that_was_chosen_before_is_kept_for_one_wish_only() -> None:
     ],
 )
 def test_each_family_of_a_container_is_published_by_one_endpoint(
-    published: set[int], own: set[int], other_gateway6: bool, current: bool, left: set[int]
+    published: set[int], told: set[int], other_gateway6: bool, current: bool, left: set[int]
 ) -> None:
     found = left_to_sibling(
-        frozenset(published), own=frozenset(own), other_gateway6=other_gateway6, current=current
+        frozenset(published), told=frozenset(told), other_gateway6=other_gateway6, current=current
     )
     assert found == left
 

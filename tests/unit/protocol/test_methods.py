@@ -7,8 +7,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import Lease, LeaseKind, PoolId
-from ovsdriver.domain.model import Transport
-from ovsdriver.domain.requests import PortMapping
+from ovsdriver.domain.model import PortMapping, Transport
 from ovsdriver.errors import UnavailableError
 from ovsdriver.protocol import methods
 from tests.unit.wire.conversation import Plugin, plugin

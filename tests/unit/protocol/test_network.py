@@ -3,8 +3,8 @@ import base64
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.model import Mode, Transport
-from ovsdriver.domain.requests import Joined, PortMapping
+from ovsdriver.domain.model import Mode, PortMapping, Transport
+from ovsdriver.domain.requests import Joined
 from ovsdriver.errors import DriverError, InvalidOptionError, InvalidRequestError
 from ovsdriver.protocol import network
 from ovsdriver.protocol.fields import Fields

@@ -280,7 +280,7 @@ async def test_published_ports_keep_a_network_on_nat_and_a_container_in_its_vlan
         port=80,
     )
     await lab.state.put_endpoint(replace(endpoint, published=(published,)))
-    with pytest.raises(UnsupportedError, match=r"publishes 80/tcp .* ovs\.mode=routed does not"):
+    with pytest.raises(UnsupportedError, match=r"publishes 80/tcp .* ovs\.mode=routed are"):
         await set_network(lab, ovs__mode="routed")
     with pytest.raises(UnsupportedError, match="not in the network's own VLAN"):
         await set_endpoint(lab, ovs__vlan="77")

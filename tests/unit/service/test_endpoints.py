@@ -8,14 +8,21 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import AddressRequest
 from ovsdriver.domain import names
-from ovsdriver.domain.model import Endpoint, Mode, PortKind, Transport, VlanMode, VlanTag
-from ovsdriver.domain.requests import EndpointOptions, NewEndpoint, PortMapping
+from ovsdriver.domain.model import (
+    Endpoint,
+    Mode,
+    PortKind,
+    PortMapping,
+    Transport,
+    VlanMode,
+    VlanTag,
+)
+from ovsdriver.domain.requests import EndpointOptions, NewEndpoint
 from ovsdriver.errors import (
     ConflictError,
     InvalidOptionError,
     UnavailableError,
     UnknownObjectError,
-    UnsupportedError,
 )
 from tests.builders import BLUE, FIRST, RED, SECOND, new_network
 from tests.unit.service.conftest import Host
@@ -418,8 +425,11 @@ async def test_containers_of_a_routed_network_have_its_gateway_and_publish_nothi
     assert str(joined.gateway4) == "10.1.0.1"
     assert joined.disable_gateway_service
     web = [PortMapping(protocol=Transport.TCP, port=80, host_port=8080)]
-    with pytest.raises(UnsupportedError, match=r"reached by their own addresses, on every port"):
-        await host.endpoints.publish(RED, FIRST, web)
+    await host.endpoints.publish(RED, FIRST, web)
+    endpoint = host.state.endpoint(FIRST)
+    assert endpoint is not None
+    assert endpoint.unpublished == ("80/tcp",)
+    assert "reached by their own addresses" in endpoint.unpublished_why
 
 
 @pytest.mark.parametrize("icc", [True, False])

@@ -12,12 +12,12 @@ from ovsdriver.domain.model import (
     EndpointId,
     HostPort,
     Mode,
+    PortMapping,
     Publication,
     Transport,
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.requests import PortMapping
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
@@ -148,25 +148,99 @@ async def test_an_address_that_is_not_the_hosts_is_refused(running: Host) -> Non
     assert not running.ports.held()
 
 
-async def test_networks_without_a_gateway_of_ours_refuse(host: Host) -> None:
+def lacks(host: Host, endpoint: str = FIRST) -> tuple[str, ...]:
+    found = host.state.endpoint(EndpointId(endpoint))
+    return found.unpublished if found is not None else ()
+
+
+async def test_networks_without_a_gateway_of_ours_publish_nothing_and_say_so(host: Host) -> None:
     await host.create_network(mode=Mode.ISOLATED)
     await host.run_container(FIRST)
     await host.endpoints.publish(RED, FIRST, [])
-    with pytest.raises(UnsupportedError, match=r"ovs\.mode=isolated has no gateway"):
-        await host.endpoints.publish(RED, FIRST, [WEB])
+    assert lacks(host) == ()
+    await host.endpoints.publish(RED, FIRST, [WEB])
+    assert lacks(host) == ("80/tcp",)
+    noted = host.state.endpoint(FIRST)
+    assert noted is not None
+    assert noted.unpublished_why == "a network with ovs.mode=isolated has no gateway on this host"
+    await host.endpoints.revoke(RED, FIRST)
+    assert lacks(host) == ()
+
+
+@pytest.fixture
+async def routed_first(host: Host) -> Host:
+    """A container on a routed network, which has its gateway, and then on a nat one."""
+    await host.create_network(BLUE, mode=Mode.ROUTED)
+    await host.create_network(RED)
+    await host.run_container(SECOND, BLUE, "/netns/one")
+    await host.endpoints.publish(BLUE, SECOND, [WEB])
+    assert lacks(host, SECOND) == ("80/tcp",)
+    await host.run_container(FIRST, RED, "/netns/one")
+    return host
+
+
+async def test_another_network_of_the_container_publishes(routed_first: Host) -> None:
+    host = routed_first
+    assert not lacks(host, SECOND)
+    assert [(p.host_port, p.instead_of) for p in records(host)] == [(8080, SECOND)]
+    gateway = f"ovg{RED[:12]}"
+    assert host.firewall.plan.detours == {(gateway, records(host)[0].address)}
+    again = await host.restart()
+    await again.endpoints.publish(BLUE, SECOND, [WEB])
+    assert [(p.host_port, p.instead_of) for p in records(again)] == [(8080, SECOND)]
+    await again.stop()
+
+
+@pytest.mark.parametrize("end", ["revoke", "leave", "delete"])
+async def test_with_the_gateways_endpoint_ends_what_another_publishes(
+    routed_first: Host, end: str
+) -> None:
+    await getattr(routed_first.endpoints, end)(BLUE, SECOND)
+    assert not records(routed_first)
+    assert not routed_first.ports.held()
+    assert rules(routed_first) == []
+
+
+async def test_what_the_helper_published_is_missing_when_it_leaves(routed_first: Host) -> None:
+    await routed_first.endpoints.leave(RED, FIRST)
+    assert lacks(routed_first, SECOND) == ("80/tcp",)
+    assert not routed_first.ports.held()
+
+
+async def test_the_helper_publishes_for_itself_once_it_is_asked(routed_first: Host) -> None:
+    await routed_first.endpoints.revoke(BLUE, SECOND)
+    await routed_first.endpoints.publish(RED, FIRST, [WEB])
+    assert [(p.host_port, p.instead_of) for p in records(routed_first)] == [(8080, None)]
+    assert not routed_first.firewall.plan.detours
+
+
+async def test_a_taken_port_is_an_error_only_before_the_container_runs(host: Host) -> None:
+    await host.create_network()
+    await host.run_container(FIRST)
+    host.ports.others.add(at(8080))
+    with pytest.raises(ConflictError):
+        await host.endpoints.publish(RED, FIRST, [WEB, DNS])
+    assert not host.ports.held()
+    host.links.sandboxes["/netns/one"].started = True
+    await host.endpoints.publish(RED, FIRST, [WEB, DNS])
+    assert lacks(host) == ("80/tcp",)
+    assert [p.host_port for p in records(host)] == [5353]
 
 
 @pytest.mark.parametrize(
     "change", [{"vlan": VlanTag(7)}, {"vlan_mode": VlanMode.TRUNK, "trunks": (VlanTag(7),)}]
 )
-async def test_a_container_in_another_vlan_than_the_gateway_is_refused(
+async def test_a_container_in_another_vlan_than_the_gateway_publishes_nothing(
     running: Host, change: dict[str, Any]
 ) -> None:
     plugged = running.state.endpoint(FIRST)
     assert plugged is not None
     await running.state.put_endpoint(replace(plugged, **change))
-    with pytest.raises(UnsupportedError, match="not in the network's own VLAN"):
-        await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.endpoints.publish(RED, FIRST, [WEB])
+    noted = running.state.endpoint(FIRST)
+    assert noted is not None
+    assert noted.unpublished == ("80/tcp",)
+    assert "not in the network's own VLAN" in noted.unpublished_why
 
 
 async def test_connections_that_the_kernel_cannot_end_do_not_keep_ports_from_coming_and_going(

@@ -403,8 +403,9 @@ async def test_docker_is_reported_as_it_answered():
 async def test_ports_that_nobody_publishes_are_a_warning(scene: Scene, state: SqliteState):
     await state.put_endpoint(replace(ENDPOINT, unpublished=("80/tcp",)))
     (text,) = report.warnings(scene)
-    assert "80/tcp" in text
-    assert "use the container's own address" in text
+    assert "80/tcp of -p not published: " in text
+    shown = report.report(scene).endpoints[0]
+    assert (shown.unpublished, shown.unpublished_why in text) == (("80/tcp",), True)
 
 
 async def test_published_ports_are_shown_with_what_is_reserved(scene: Scene, state: SqliteState):
@@ -425,6 +426,7 @@ async def test_published_ports_are_shown_with_what_is_reserved(scene: Scene, sta
             "address": "10.1.0.2",
             "port": 80,
             "reserved": False,
+            "instead_of": None,
         }
     ]
     held = replace(scene, held=frozenset({published.at}))

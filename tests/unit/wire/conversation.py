@@ -21,8 +21,8 @@ from ipam import (
     PoolRequest,
     UnknownPoolError,
 )
-from ovsdriver.domain.model import EndpointId, NetworkId
-from ovsdriver.domain.requests import Joined, NetworkOptions, NewEndpoint, NewNetwork, PortMapping
+from ovsdriver.domain.model import EndpointId, NetworkId, PortMapping
+from ovsdriver.domain.requests import Joined, NetworkOptions, NewEndpoint, NewNetwork
 from ovsdriver.errors import UnknownObjectError
 from ovsdriver.metrics import Metrics
 from ovsdriver.protocol import methods
