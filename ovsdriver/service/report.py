@@ -408,15 +408,21 @@ def _unpublished_warnings(scene: Scene) -> Iterator[str]:
 
 
 def _unpublished(scene: Scene, endpoint: Endpoint) -> tuple[str, ...]:
-    """Return what -p asked for and nobody does: Docker tells all of the container's networks."""
-    if endpoint.ended or not endpoint.unpublished:
-        return ()
-    done = {
-        f"{p.port}/{p.protocol.word}"
+    """Return what -p asked for and nobody does.
+
+    Docker tells it to every network of a container, and asks one that has told it a gateway; what
+    the others have noted counts only where none was asked, or none of ours publishes.
+    """
+    if endpoint.ended or endpoint.unpublished_why:
+        return endpoint.unpublished if not endpoint.ended else ()
+    beside = [
+        each
         for each in scene.state.endpoints()
-        if each.sandbox == endpoint.sandbox
-        for p in each.published
-    }
+        if endpoint.unpublished and each.sandbox == endpoint.sandbox and not each.ended
+    ]
+    if any(each.unpublished_why for each in beside):
+        return ()
+    done = {f"{p.port}/{p.protocol.word}" for each in beside for p in each.published}
     return tuple(each for each in endpoint.unpublished if each not in done)
 
 

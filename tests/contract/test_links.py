@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -144,8 +145,9 @@ class KernelWorld:
         return made.path
 
     def enter(self, sandbox: str, *, waiting: bool = False) -> None:
-        name = "echo runc:[2:INIT] >/proc/self/comm;" if waiting else ""
-        process = self._sandboxes[sandbox].start("sh", "-c", f"{name} read _")
+        waits = "open('/proc/self/comm', 'w').write('runc:[2:INIT]'); import time; time.sleep(600)"
+        command = (sys.executable, "-c", waits) if waiting else ("sleep", "600")
+        process = self._sandboxes[sandbox].start(*command)
         self._undo.callback(process.wait)
         self._undo.callback(process.kill)
 

@@ -1,5 +1,7 @@
 """``ovsnet ports``."""
 
+from dataclasses import replace
+
 import pytest
 
 from ovsdriver.service.report import PublishedReport, Report
@@ -68,6 +70,7 @@ def test_json_says_whose_they_are(shell: Shell, desk: Desk):
         "address": "10.2.0.2",
         "port": 80,
         "reserved": False,
+        "instead_of": None,
         "endpoint": DB,
         "network": OLD,
         "network_name": "",
@@ -84,3 +87,22 @@ def test_nothing_published_is_an_empty_list(shell: Shell, desk: Desk):
 def test_an_endpoint_shows_its_ports(shell: Shell, desk: Desk):
     text = shell("endpoint", "show", "web").stdout
     assert "[::]:8080/tcp to 80, 0.0.0.0:8080/tcp to 80" in text
+
+
+def test_what_nobody_publishes_is_listed_with_the_reason(shell: Shell, desk: Desk):
+    why = "a network with ovs.mode=flat has no gateway on this host"
+    lacking = endpoint("web", WEB, unpublished=("80/tcp",), unpublished_why=why)
+    desk.there = Report(networks=(network("lab", LAB),), endpoints=(lacking,))
+    assert shell("ports").stdout.splitlines()[1].split() == [
+        *("-", "web", "lab", "80/tcp", "not", "published:"),
+        *why.split(),
+    ]
+    (shown,) = shell.json("ports")
+    assert (shown["host"], shown["port"], shown["why"]) == (None, 80, why)
+    assert f"80/tcp: {why}" in shell("endpoint", "show", "web").stdout
+
+
+def test_clients_that_are_seen_as_the_gateway_are_marked(shell: Shell, desk: Desk):
+    detour = replace(published("0.0.0.0", 8080, "10.1.0.2"), instead_of=DB)
+    desk.there = Report(endpoints=(endpoint("web", WEB, published=(detour,)),))
+    assert "reserved, clients seen as the gateway" in shell("ports").stdout
