@@ -103,6 +103,8 @@ def test_a_port_is_published_by_a_network_that_can_whatever_the_others_are(
         for number, (kind, name) in enumerate(((k, n) for k in KINDS for n in names), 1)
     }
     for number, (first, second) in enumerate(PAIRS):
+        if names[0] > names[1] and not {first, second} <= set(WITH_GATEWAY):
+            continue  # names decide between two that have a gateway, and nothing else
         one, two = made[first, names[0]], made[second, names[1]]
         name, port = f"{first}-{second}", 8100 + number
         container = server(stage, name, one, "--publish", f"{port}:80")
