@@ -1,5 +1,6 @@
 """``ovsnet network ls | show | rm``."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
 from ovsdriver.errors import DriverError
-from ovsdriver.protocol.options import Scope
+from ovsdriver.protocol.options import Scope, known
 from ovsdriver.service import lookup
 
 STYLES = {
@@ -105,6 +106,7 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             *([("Probing port", network["probe_link"])] if network["probe_link"] else []),
             *([("Uplink", _uplink(network["uplink"]))] if network["uplink"] else []),
             ("Options", _options(network["options"])),
+            *_ignored(network["options"]),
             ("In force", show.in_force(network["in_force"], Scope.NETWORK)),
         ]
     )
@@ -201,4 +203,12 @@ def _uplink(uplink: dict[str, Any]) -> str:
 
 
 def _options(options: dict[str, str]) -> str:
-    return "  ".join(f"{name}={value}" for name, value in sorted(options.items())) or "-"
+    ours = {name: value for name, value in options.items() if known(Scope.NETWORK, name)}
+    return "  ".join(f"{name}={value}" for name, value in sorted(ours.items())) or "-"
+
+
+def _ignored(options: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Name the options that are other people's, and do nothing here."""
+    others = {name: value for name, value in options.items() if not known(Scope.NETWORK, name)}
+    if others:
+        yield "Ignored", "  ".join(f"{name}={value}" for name, value in sorted(others.items()))

@@ -4,10 +4,10 @@ Strict: an option that would be ignored by mistake is worse than a refusal. So a
 not know is refused, with two exceptions that are listed in ``ignored`` instead:
 
 - Docker's own keys (``com.docker.…``). Their meaning is Docker's: engines add them to endpoints
-  by themselves, and Compose files written for another driver carry them. Those that change what
-  a network *is* have rows below, so that they are either done or refused.
+  by themselves, and Compose files written for another driver carry them. But those with an effect
+  on Docker's own bridge are done (they have rows below) or refused.
 - Keys with somebody's domain in front (``com.example.rack``, two dots or more). Such names are
-  labels for other programs; no typo of ours looks like that.
+  labels for other programs, unless they end like an option of ours (``com.ovs.vlan``).
 """
 
 import difflib
@@ -914,6 +914,19 @@ _DOVESNAP = frozenset(
 )
 """Options of dovesnap's for which there is nothing here (yet)."""
 
+_BRIDGE = "com.docker.network.bridge."
+_NOT_DONE = {
+    f"{_BRIDGE}inhibit_ipv4": "ovs.mode=flat puts no address of the host's on a network",
+    f"{_BRIDGE}trusted_host_interfaces": "containers of ovs.mode=routed are reached by their own "
+    "addresses",
+    f"{_BRIDGE}firewalld_zone": "all gateways of ovsnet are in the zone of `ovsnet firewalld`",
+    f"{_BRIDGE}default_bridge": "only Docker's own network `bridge` is that",
+    "com.docker.network.host_ipv4": "what leaves has the address of the link that it leaves by, or "
+    "its own with ovs.mode=routed",
+}
+_NOT_DONE["com.docker.network.host_ipv6"] = _NOT_DONE["com.docker.network.host_ipv4"]
+"""Options of Docker's bridge up to engine 29 for which there is nothing here, and what there is."""
+
 _OURS = ("ovs.", "ipam.")
 
 _GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv"
@@ -1062,15 +1075,34 @@ def _refuse_unless_foreign(scope: Scope, key: str) -> None:
     known = _NAMES[scope]
     if name in _DOVESNAP:
         raise InvalidOptionError(f"{key}: an option of dovesnap's, not of ovsnet's; leave it out")
+    if scope is Scope.NETWORK and name in _NOT_DONE:
+        raise InvalidOptionError(f"{key}: ovsnet does not do that; {_NOT_DONE[name]}; leave it out")
+    if scope is Scope.NETWORK and name.startswith(_BRIDGE):
+        bridges = [each for each in known if each.startswith(_BRIDGE)]
+        raise InvalidOptionError(
+            f"{quote(key)}: no such option of {scope.phrase}{values.nearest(name, bridges)}"
+        )
     if name.startswith(_OURS) or name.count(".") < 2:
         raise InvalidOptionError(
             f"{quote(key)}: no such option of {scope.phrase}"
             f"{values.nearest(name, known) or '; `ovsnet options` lists them'}"
         )
-    if mistyped := _nearly(name, known):
+    if mistyped := _nearly(name, known) or _inside(name, known):
         raise InvalidOptionError(
             f"{quote(key)}: no such option of {scope.phrase}; did you mean `{mistyped}`?"
         )
+
+
+def _inside(name: str, known: Iterable[str]) -> str | None:
+    """Return the option of ours that ``name`` ends like, behind somebody's domain."""
+    ours = [each for each in known if each.startswith(_OURS)]
+    _, dot, tail = name.partition(".")
+    while dot:
+        near = difflib.get_close_matches(tail, ours, n=1, cutoff=0.8)
+        if tail.startswith(_OURS) and near:
+            return near[0]
+        _, dot, tail = tail.partition(".")
+    return None
 
 
 def _nearly(name: str, known: Iterable[str]) -> str | None:

@@ -121,7 +121,8 @@ class Networks:
             async with self._planning:
                 network = replace(await self._planner.plan(new), unused=True)
                 if new.options.dry_run:
-                    raise UnsupportedError(self._previewer.of(network).sentence)
+                    preview = self._previewer.of(network, new.options.ignored)
+                    raise UnsupportedError(preview.sentence)
                 undo.push_async_callback(self._undo, network)
                 await self._state.put_network(network)
             await self._free_gateways(network)

@@ -77,10 +77,10 @@ class Previewer:
                 OfferedSubnet(space=space, cidr=each.subnet, gateway=each.gateway) for each in pools
             ),
         )
-        return self.of(await self._planner.plan(new, pools=pools))
+        return self.of(await self._planner.plan(new, pools=pools), wish.options.ignored)
 
-    def of(self, network: Network) -> Preview:
-        """Return what a planned network would make."""
+    def of(self, network: Network, ignored: Sequence[str] = ()) -> Preview:
+        """Return what a planned network would make; of options that do nothing, the names."""
         networks, endpoints = self._state.networks(), self._state.endpoints()
         bridges = self._switch.bridges().values()
         present = [each.name for each in bridges]
@@ -91,7 +91,10 @@ class Previewer:
             endpoints,
             owner=self._owner,
             present=present,
-            warnings=self._planner.warnings(network),
+            warnings=[
+                *self._planner.warnings(network),
+                *(f"option {each} is ignored: it is not ovsnet's" for each in sorted(ignored)),
+            ],
         )
         before, after = (
             desired.firewall(some, endpoints, outside_bridges=self._outside_bridges)

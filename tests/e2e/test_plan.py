@@ -40,3 +40,30 @@ def test_a_plan_names_what_is_then_made_and_makes_nothing(bed: Bed, stage: Stage
     again = bed.try_ovsnet("plan", "-o", "ovs.vlan=77")
     assert again.code == 1
     assert "VLAN 77 on bridge br-ovsnet carries network" in again.err
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("com.docker.network.bridge.inhibit_ipv4=true", "ovs.mode=flat puts no address"),
+        ("com.docker.network.bridge.trusted_host_interfaces=eth1", "ovsnet does not do that"),
+        ("com.docker.network.host_ipv4=192.0.2.1", "ovsnet does not do that"),
+        ("com.docker.network.bridge.nmae=br5", "did you mean `com.docker.network.bridge.name`?"),
+        ("com.ovs.vlan=7", "did you mean `ovs.vlan`?"),
+    ],
+)
+def test_an_option_that_works_on_dockers_bridge_alone_is_refused(
+    bed: Bed, option: str, words: str
+) -> None:
+    assert words in bed.docker_refuses(*CREATE, "-o", option, "lab")
+    assert words in bed.try_ovsnet("plan", "-o", option).err
+
+
+def test_options_of_others_are_named_where_people_look(bed: Bed, stage: Stage) -> None:
+    label = ("-o", "com.example.rack=r1")
+    said = "option com.example.rack is ignored: it is not ovsnet's"
+    assert f"Warning: {said}" in bed.ovsnet("plan", *label)
+    assert said in bed.docker_refuses(*CREATE, *label, "-o", "ovs.dry_run=true", "lab")
+    stage.network("lab", *label)
+    shown = [line.split() for line in bed.ovsnet("network", "show", "lab").splitlines()]
+    assert ["Ignored", "com.example.rack=r1"] in shown

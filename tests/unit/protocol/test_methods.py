@@ -256,12 +256,12 @@ async def test_options_that_are_other_peoples_are_told_in_the_log(
     served: Plugin, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level("INFO")
-    generic = {"com.example.rack": "r1", "com.docker.network.bridge.inhibit_ipv4": "true"}
+    generic = {"com.example.rack": "r1", "com.docker.compose.project": "shop"}
     body = {"NetworkID": NETWORK, "Options": {"com.docker.network.generic": generic}}
     await ok(served, "NetworkDriver.CreateNetwork", body)
     (record,) = [record for record in caplog.records if record.msg == "options.ignored"]
     assert record.event_fields == {  # type: ignore[attr-defined]
-        "keys": "com.example.rack, com.docker.network.bridge.inhibit_ipv4"
+        "keys": "com.example.rack, com.docker.compose.project"
     }
 
 

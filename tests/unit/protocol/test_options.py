@@ -276,6 +276,9 @@ def test_an_option_without_a_value_is_refused(key):
         ("ovs.ifprefx", "ovs.ifprefix"),
         ("com.docker.network.driver.mtuu", "com.docker.network.driver.mtu"),
         ("com.docker.netwrok.driver.mtu", "com.docker.network.driver.mtu"),
+        ("com.docker.network.bridge.nmae", "com.docker.network.bridge.name"),
+        ("com.ovs.vlan", "ovs.vlan"),
+        ("org.example.ovs.vlna", "ovs.vlan"),
         (
             "com.docker.network.bridge.enable_ip_masquerad",
             "com.docker.network.bridge.enable_ip_masquerade",
@@ -311,10 +314,8 @@ def test_what_only_dovesnap_can_do_is_refused_by_that_name(key):
     [
         "com.example.rack",
         "io.podman.network",
-        "com.docker.network.bridge.inhibit_ipv4",
-        "com.docker.network.bridge.trusted_host_interfaces",
-        "com.docker.network.bridge.default_bridge",
-        "com.docker.network.host_ipv4",
+        "com.example.ovs.rack",
+        "com.docker.network.advertise_addr_nmsgs",
         "com.docker.network.windowsshim.dnsservers",
         "com.docker.compose.project",
     ],
@@ -323,6 +324,30 @@ def test_other_peoples_keys_are_ignored_and_named(key):
     read = options.network({key: "x", "ovs.vlan": "5"}, internal=False)
     assert read.ignored == (key,)
     assert read.vlan == 5
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("inhibit_ipv4", "ovs.mode=flat puts no address"),
+        ("trusted_host_interfaces", "ovs.mode=routed"),
+        ("firewalld_zone", "`ovsnet firewalld`"),
+        ("default_bridge", "Docker's own network"),
+    ],
+)
+def test_what_only_dockers_bridge_does_is_refused_with_what_there_is(key, words):
+    name = f"com.docker.network.bridge.{key}"
+    refusal = network_refusal({name: "true"})
+    assert refusal.startswith(f"{name}: ovsnet does not do that; ")
+    assert words in refusal
+    assert len(refusal.split()) <= 30
+
+
+@pytest.mark.parametrize("key", ["com.docker.network.host_ipv4", "com.docker.network.host_ipv6"])
+def test_the_source_address_of_dockers_bridge_is_refused(key):
+    refusal = network_refusal({key: "192.0.2.1"})
+    assert refusal.startswith(f"{key}: ovsnet does not do that; what leaves has the address of")
+    assert len(refusal.split()) <= 30
 
 
 @pytest.mark.parametrize(
