@@ -444,9 +444,17 @@ class HostPorts(Protocol):
         ...
 
     async def hold(
-        self, protocol: Transport, addresses: Sequence[IPAddress], ports: Sequence[int]
+        self,
+        protocol: Transport,
+        addresses: Sequence[IPAddress],
+        ports: Sequence[int],
+        *,
+        count: int = 1,
     ) -> int | None:
         """Hold one port on all of ``addresses``, and return it; None if there is none free.
+
+        Or ``count`` of them, from each of ``ports`` on. Of more than ``publishing.MOST_HELD``
+        it is only made sure that nobody waits there now.
 
         Args:
             protocol: of the port.
@@ -467,7 +475,7 @@ class HostPorts(Protocol):
         """Serve a held port of ``::`` or ``::1`` on ``::1``, from and to a container's port.
 
         The kernel does not forward what is for ``::1``. Again for the same: nothing happens. Not
-        for SCTP, where nothing happens either.
+        for SCTP nor for more than ``publishing.MOST_HELD`` ports, where nothing happens either.
         """
         ...
 

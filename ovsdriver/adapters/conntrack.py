@@ -84,15 +84,17 @@ class Conntrack(NetlinkSocket):
             OSError: the kernel does not answer.
         """
         by_place: dict[tuple[int, int], list[Publication]] = {}
+        ranges = [each for each in published if each.count > 1]
         for each in published:
-            by_place.setdefault((int(each.protocol), each.host_port), []).append(each)
+            if each.count == 1:
+                by_place.setdefault((int(each.protocol), each.host_port), []).append(each)
         number = 0
         for body in _questions(published):
             for message in self.dump(_GET, body):
                 flow = read_flow(message)
                 if flow is None:
                     continue
-                targets = by_place.get((flow.protocol, flow.port), ())
+                targets = (*by_place.get((flow.protocol, flow.port), ()), *ranges)
                 if any(leads(flow, each, local) for each in targets):
                     number += self._forget(message)
         return number
@@ -122,7 +124,7 @@ def _questions(published: Collection[Publication]) -> Iterator[bytes]:
         header = _NFGEN.pack(number, 0, 0)
         ours = [each for each in published if each.host.version == family]
         places = {(int(each.protocol), each.host_port) for each in ours}
-        if len(places) > _FILTERED:
+        if len(places) > _FILTERED or any(each.count > 1 for each in ours):
             yield header
             continue
         for place in sorted(places):
@@ -138,10 +140,11 @@ def _count() -> int:
 
 def leads(flow: Flow, published: Publication, local: Collection[IPAddress]) -> bool:
     """Whether a connection goes by a published port, or was for it and is not translated."""
-    if (flow.protocol, flow.port) != (int(published.protocol), published.host_port):
+    number = flow.port - published.host_port
+    if flow.protocol != int(published.protocol) or not 0 <= number < published.count:
         return False
     answering = (flow.answering, flow.answering_port)
-    if answering == (published.address, published.port):
+    if answering == (published.address, published.port + number):
         return published.at.everywhere or flow.destination == published.host
     if answering != (flow.destination, flow.port):
         return False

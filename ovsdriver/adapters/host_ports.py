@@ -12,16 +12,17 @@ Addresses of the host are those of the thread's network namespace, which is the 
 import asyncio
 import errno
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netaddr import IPAddress
 
-from ovsdriver.adapters.relay import Relay, TcpRelay, UdpRelay
+from ovsdriver.adapters.netlink.socket_diag import waiting
+from ovsdriver.adapters.relay import Relay, Target, TcpRelay, UdpRelay
 from ovsdriver.domain.model import HostPort, Transport
-from ovsdriver.domain.publishing import Places
+from ovsdriver.domain.publishing import MOST_HELD, Places
 from ovsdriver.errors import UnavailableError, UnsupportedError
 
 LOOPBACK6 = IPAddress("::1")
@@ -50,12 +51,20 @@ class _Held:
     """None: the kernel does not know the protocol, so nobody else can have the port either."""
     relay: Relay | None = None
 
+    async def close(self) -> None:
+        """End the relay with its connections, and close the socket."""
+        if self.relay is not None:
+            await self.relay.close()
+        if self.sock is not None:
+            self.sock.close()
+
 
 class KernelHostPorts:
     """Ports of the network namespace of the thread that runs the loop."""
 
     def __init__(self) -> None:
-        self._held: dict[HostPort, _Held] = {}
+        self._held: dict[HostPort, Sequence[_Held]] = {}
+        """With what each has, port by port; nothing for a range that is too long."""
         self._places = Places()
 
     def held(self) -> Collection[HostPort]:
@@ -63,9 +72,19 @@ class KernelHostPorts:
         return self._held.keys()
 
     async def hold(
-        self, protocol: Transport, addresses: Sequence[IPAddress], ports: Sequence[int]
+        self,
+        protocol: Transport,
+        addresses: Sequence[IPAddress],
+        ports: Sequence[int],
+        *,
+        count: int = 1,
     ) -> int | None:
         """Bind until it succeeds; each try is one step, so two callers never mix."""
+        if count > 1:
+            for port in ports:
+                if await self._take_range(protocol, addresses, port, count):
+                    return port
+            return None
         choices = iter(ports) if ports else self._choices(protocol, addresses[0])
         with ExitStack() as tried:
             for number, port in enumerate(choices, 1):
@@ -77,41 +96,26 @@ class KernelHostPorts:
         return None
 
     async def release(self, port: HostPort) -> bool:
-        """End the relay with its connections, and close the socket."""
+        """End relays with their connections, and close sockets."""
         held = self._held.pop(port, None)
         if held is None:
             return False
         self._places.remove(port)
-        if held.relay is not None:
-            await held.relay.close()
-        if held.sock is not None:
-            held.sock.close()
+        for number, each in enumerate(held, 1):
+            await each.close()
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
         return True
 
     async def relay(self, port: HostPort, address: IPAddress, target: int) -> None:
         """Listen on ``::1``, beside the socket that holds all addresses if need be."""
-        held = self._held.get(port)
-        if held is None or held.sock is None or port.protocol is Transport.SCTP:
+        if port.protocol is Transport.SCTP:
             return
         if address.version != 6 or not (port.everywhere or port.address == LOOPBACK6):
             return
-        to = (str(address), target)
-        if held.relay is not None:
-            if held.relay.target == to:
-                return
-            await held.relay.close()
-            held.relay = None
-        made = TcpRelay(to) if port.protocol is Transport.TCP else UdpRelay(to)
-        try:
-            await made.start(_on_loopback(held.sock, port))
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                return  # this host has no ::1, so nobody asks there
-            raise UnavailableError(
-                f"host port {port.port}/{port.protocol.word} of ::1 cannot be served: "
-                f"{error.strerror}"
-            ) from error
-        held.relay = made
+        for number, held in enumerate(self._held.get(port, ())):
+            one = replace(port, port=port.port + number, count=1)
+            await _serve(held, one, (str(address), target + number))
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -138,10 +142,35 @@ class KernelHostPorts:
             if held.sock is not None:
                 port = held.sock.getsockname()[1]
             made[HostPort(protocol=protocol, address=address, port=port)] = held
-        self._held.update(made)
-        for each in made:
+        for each, held in made.items():
+            self._held[each] = (held,)
             self._places.add(each)
         return port
+
+    async def _take_range(
+        self, protocol: Transport, addresses: Sequence[IPAddress], first: int, count: int
+    ) -> bool:
+        """Hold a range on all addresses, or nothing; what is being taken is nobody else's."""
+        wanted = [
+            HostPort(protocol=protocol, address=each, port=first, count=count) for each in addresses
+        ]
+        if any(map(self._places.overlap, wanted)):
+            return False
+        made: dict[HostPort, list[_Held]] = {each: [] for each in wanted}
+        self._held.update(made)
+        for each in wanted:
+            self._places.add(each)
+        free = False
+        try:
+            if count > MOST_HELD:
+                free = _nobody_waits(wanted)
+            else:
+                free = await _bind_all(made)
+        finally:
+            if not free:
+                for each in wanted:
+                    await self.release(each)
+        return free
 
     def _choices(self, protocol: Transport, address: IPAddress) -> Iterator[int]:
         """Return what to try where no port is said: the kernel's choices, as far as it has any."""
@@ -150,6 +179,61 @@ class KernelHostPorts:
             probe.close()
             return iter([0] * _CHOICES)
         return iter(_ephemeral())
+
+
+async def _bind_all(made: Mapping[HostPort, list[_Held]]) -> bool:
+    """Bind every port of ranges; False if somebody has one of them."""
+    for wanted, held in made.items():
+        for port in range(wanted.port, wanted.last + 1):
+            one = _bind(replace(wanted, port=port, count=1))
+            if one is None:
+                return False
+            held.append(one)
+            if port % _BREATH == 0:
+                await asyncio.sleep(0)
+    return True
+
+
+def _nobody_waits(wanted: Sequence[HostPort]) -> bool:
+    """Whether no program waits on any port of ranges.
+
+    Raises:
+        As ``_bind``.
+    """
+    for each in wanted:
+        tried = _bind(replace(each, count=1))
+        if tried is None:
+            return False
+        if tried.sock is not None:
+            tried.sock.close()
+    try:
+        return not any(
+            each.overlaps(used) for used in waiting(wanted[0].protocol) for each in wanted
+        )
+    except OSError as error:
+        raise UnavailableError(
+            f"the kernel does not tell which host ports are in use: {error.strerror}"
+        ) from error
+
+
+async def _serve(held: _Held, port: HostPort, to: Target) -> None:
+    if held.sock is None:
+        return
+    if held.relay is not None:
+        if held.relay.target == to:
+            return
+        await held.relay.close()
+        held.relay = None
+    made = TcpRelay(to) if port.protocol is Transport.TCP else UdpRelay(to)
+    try:
+        await made.start(_on_loopback(held.sock, port))
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            return  # this host has no ::1, so nobody asks there
+        raise UnavailableError(
+            f"host port {port.port}/{port.protocol.word} of ::1 cannot be served: {error.strerror}"
+        ) from error
+    held.relay = made
 
 
 def _ephemeral() -> range:

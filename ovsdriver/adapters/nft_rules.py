@@ -56,6 +56,9 @@ _SRCNAT = 100
 GATEWAYS = "gateways"
 """Name of the set of our gateways."""
 
+_SPANS = "ranges"
+"""Of the name of a map that has ranges of ports, each of which stays as it is."""
+
 _FAMILIES = {4: "ipv4", 6: "ipv6"}
 _HEADERS = {4: "ip", 6: "ip6"}
 _LOOPBACK = {"prefix": {"addr": "127.0.0.0", "len": 8}}
@@ -339,6 +342,7 @@ def _publish(build: "_Builder", plan: FirewallPlan, gateways: Sequence[str]) -> 
         for name, everywhere in (("published", False), ("everywhere", True)):
             found = [each for each in ours if each.at.everywhere is everywhere]
             build.targets(f"{name}{family}", family, found, by_address=not everywhere)
+            build.spans(f"{name}{family}", family, found, by_address=not everywhere)
         build.places(f"detour{family}", family, plan.detours)
     build.pairs("hairpin", gateways)
     build.chain("publish")
@@ -367,9 +371,11 @@ def _publish(build: "_Builder", plan: FirewallPlan, gateways: Sequence[str]) -> 
         ),
         {"return": None},
     )
-    for family, header in _HEADERS.items():
-        _translate(build, f"published{family}", family, [_payload(header, "daddr")])
-        _translate(build, f"everywhere{family}", family, [])
+    for name, by_address in (("published", True), ("everywhere", False)):
+        for family, header in _HEADERS.items():
+            address = [_payload(header, "daddr")] if by_address else []
+            _translate(build, f"{name}{family}", family, address)
+            _translate(build, f"{name}{family}{_SPANS}", family, address)
     # The container would answer to a neighbour straight, with an address that the neighbour never
     # spoke to, and to 127.0.0.1 itself.
     build.rule(
@@ -493,17 +499,58 @@ class _Builder:
     def targets(
         self, name: str, family: int, published: Iterable[Publication], *, by_address: bool
     ) -> None:
-        """Add a map from protocol, host address if ``by_address``, and port to a container's."""
-        address = f"ipv{family}_addr"
+        """Add a map from protocol, host address if ``by_address``, and port to a container's.
+
+        Each port of a range by itself, where it becomes another one: rules cannot count.
+        """
         elements = []
         for each in published:
-            key = [int(each.protocol), *([str(each.host)] if by_address else []), each.host_port]
-            elements.append([{"concat": key}, {"concat": [str(each.address), each.port]}])
+            if _stays(each):
+                continue
+            for n in range(each.count):
+                key = _key(each, each.host_port + n, by_address=by_address)
+                elements.append([key, {"concat": [str(each.address), each.port + n]}])
+        self._map(
+            name, family, elements, by_address=by_address, to=[_address(family), "inet_service"]
+        )
+
+    def spans(
+        self, name: str, family: int, published: Iterable[Publication], *, by_address: bool
+    ) -> None:
+        """Add a map from the same with ranges of ports to a container's address."""
+        elements = [
+            [
+                _key(each, {"range": [each.host_port, each.at.last]}, by_address=by_address),
+                str(each.address),
+            ]
+            for each in published
+            if _stays(each)
+        ]
+        self._map(
+            f"{name}{_SPANS}",
+            family,
+            elements,
+            by_address=by_address,
+            to=_address(family),
+            flags=["interval"],
+        )
+
+    def _map(
+        self,
+        name: str,
+        family: int,
+        elements: Sequence[Sequence[Any]],
+        *,
+        by_address: bool,
+        to: str | list[str],
+        flags: Sequence[str] = (),
+    ) -> None:
         described = {
             **self._in,
             "name": name,
-            "type": ["inet_proto", *([address] if by_address else []), "inet_service"],
-            "map": [address, "inet_service"],
+            "type": ["inet_proto", *([_address(family)] if by_address else []), "inet_service"],
+            "map": to,
+            **({"flags": flags} if flags else {}),
         }
         self.objects.append({"map": {**described, **({"elem": elements} if elements else {})}})
 
@@ -523,6 +570,19 @@ class _Builder:
         if comment:
             described["comment"] = comment
         self.objects.append({"rule": {**described, "expr": expressions}})
+
+
+def _stays(each: Publication) -> bool:
+    """Whether it is a range whose ports are the same on both sides."""
+    return each.count > 1 and each.host_port == each.port
+
+
+def _key(each: Publication, port: int | Object, *, by_address: bool) -> Object:
+    return {"concat": [int(each.protocol), *([str(each.host)] if by_address else []), port]}
+
+
+def _address(family: int) -> str:
+    return f"ipv{family}_addr"
 
 
 def _checked(links: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.cli.ports import place
 from ovsdriver.config import Settings
 from ovsdriver.domain import vlans
-from ovsdriver.domain.model import PortKind, VlanMode
+from ovsdriver.domain.model import PortKind, VlanMode, port_text
 from ovsdriver.protocol.options import Scope
 
 
@@ -162,7 +162,8 @@ def _vlans(endpoint: dict[str, Any]) -> str:
 
 def _published(endpoint: dict[str, Any]) -> str:
     return ", ".join(
-        f"{place(each['host'], each['host_port'])}/{each['protocol']} to {each['port']}"
+        f"{place(each['host'], each['host_port'], each['count'])}/{each['protocol']} to "
+        f"{port_text(each['port'], each['count'])}"
         for each in endpoint["published"]
     )
 

@@ -11,6 +11,8 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.network import chosen
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
+from ovsdriver.domain.model import port_text
+from ovsdriver.domain.publishing import MOST_HELD
 
 
 @click.command(name="ports", epilog=EXIT_CODES)
@@ -21,9 +23,10 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
     """List published ports, which `docker ps` cannot show for a plugin's networks.
 
     Not reserved means that another program of this host had the port when ovsnet started; it is
-    reserved as soon as that program ends. Seen as the gateway: the container's way out is another
-    network, so its clients have the address of this one's gateway there. What no network of a
-    container publishes has no address, and the reason.
+    reserved as soon as that program ends. Ranges of more than 1,024 ports are never reserved, only
+    open: nobody else waited there when they were published. Seen as the gateway: the container's
+    way out is another network, so its clients have the address of this one's gateway there. What
+    no network of a container publishes has no address, and the reason.
 
     \b
     Examples:
@@ -53,7 +56,8 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
                         "protocol": each.partition("/")[2],
                         "host": None,
                         "host_port": None,
-                        "port": int(each.partition("/")[0]),
+                        "port": int(each.partition("/")[0].partition("-")[0]),
+                        "ports": each,
                         "why": endpoint["unpublished_why"],
                         "endpoint": endpoint["id"],
                         **whose[endpoint["id"]],
@@ -67,10 +71,10 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
         ("PUBLISHED", "CONTAINER", "NETWORK", "LEADS TO", "STATE"),
         [
             (
-                f"{place(each['host'], each['host_port'])}/{each['protocol']}",
+                f"{place(each['host'], each['host_port'], each['count'])}/{each['protocol']}",
                 endpoint["container"] or show.short(endpoint["id"]),
                 endpoint["network_name"] or show.short(endpoint["network"]),
-                place(each["address"], each["port"]),
+                place(each["address"], each["port"], each["count"]),
                 _state(each),
             )
             for endpoint, each in found
@@ -88,15 +92,17 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
     )
 
 
-def place(address: str, port: int) -> str:
-    """Return ``10.0.0.5:80`` or ``[fd00::5]:80``."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+def place(address: str, port: int, count: int = 1) -> str:
+    """Return ``10.0.0.5:80``, ``10.0.0.5:80-90`` or ``[fd00::5]:80``."""
+    ports = port_text(port, count)
+    return f"[{address}]:{ports}" if ":" in address else f"{address}:{ports}"
 
 
 def _state(published: dict[str, Any]) -> Text:
-    text = (
-        Text("reserved", style="green")
-        if published["reserved"]
-        else Text("not reserved", style="red")
-    )
+    if published["reserved"]:
+        text = Text("reserved", style="green")
+    elif published["count"] > MOST_HELD:
+        text = Text("open", style="green")
+    else:
+        text = Text("not reserved", style="red")
     return text.append(", clients seen as the gateway") if published["instead_of"] else text

@@ -18,9 +18,11 @@ from ovsdriver.domain.model import (
     Port,
     PortKind,
     Probe,
+    Publication,
     Segment,
     Subnet,
     Tap,
+    Transport,
     Uplink,
     UplinkPort,
     Veth,
@@ -339,6 +341,26 @@ def _held(subnet: Subnet) -> tuple[IPAddress, ...]:
     return tuple(IPAddress(each, cidr.version) for each in sorted({int(subnet.gateway), *edges}))
 
 
+def _apart(published: Iterable[Publication]) -> tuple[Publication, ...]:
+    """Return them sorted, without those whose place another one has.
+
+    Of two records that claim one place (the one of a dead container) one is as good as the
+    other; a table with both would be refused whole.
+    """
+    found: list[Publication] = []
+    ends: dict[tuple[Transport, IPAddress], int] = {}
+    ordered = sorted(
+        {each.at: each for each in published}.values(),
+        key=lambda each: (each.protocol, each.host_port, each.host.version, each.host),
+    )
+    for each in ordered:
+        place = (each.protocol, each.host)
+        if each.host_port > ends.get(place, 0):
+            ends[place] = each.at.last
+            found.append(each)
+    return tuple(found)
+
+
 def firewall(
     networks: Iterable[Network],
     endpoints: Iterable[Endpoint] = (),
@@ -372,14 +394,7 @@ def firewall(
             )
             for network in sorted(standing, key=lambda each: each.id)
         ),
-        published=tuple(
-            sorted(
-                # Of two records that claim one place (the one of a dead container) one is as
-                # good as the other; a table with both would be refused whole.
-                {each.at: each for endpoint in publishing for each in endpoint.published}.values(),
-                key=lambda each: (each.protocol, each.host_port, each.host.version, each.host),
-            )
-        ),
+        published=_apart(each for endpoint in publishing for each in endpoint.published),
         detours=frozenset(
             (names.gateway_link(endpoint.network), each.address)
             for endpoint in publishing

@@ -227,12 +227,19 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPort:
-    """A port of this host, of one address or of all addresses of a family."""
+    """Ports of this host, one or a range, of one address or of all addresses of a family."""
 
     protocol: Transport
     address: IPAddress
     """``0.0.0.0`` or ``::``: every address of that family, and no other family's."""
     port: int
+    count: int = 1
+    """So many ports from that one on."""
+
+    @property
+    def last(self) -> int:
+        """The last of its ports."""
+        return self.port + self.count - 1
 
     @property
     def everywhere(self) -> bool:
@@ -241,11 +248,17 @@ class HostPort:
 
     def overlaps(self, other: "HostPort") -> bool:
         """Whether both cannot be had by two at once."""
-        return (self.protocol, self.port, self.address.version) == (
-            other.protocol,
-            other.port,
-            other.address.version,
-        ) and (self.everywhere or other.everywhere or self.address == other.address)
+        return (
+            (self.protocol, self.address.version) == (other.protocol, other.address.version)
+            and self.port <= other.last
+            and other.port <= self.last
+            and (self.everywhere or other.everywhere or self.address == other.address)
+        )
+
+
+def port_text(first: int, count: int) -> str:
+    """Return ``80`` or ``10000-20000``."""
+    return str(first) if count == 1 else f"{first}-{first + count - 1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,11 +273,19 @@ class PortMapping:
     """0: choose one."""
     host_port_end: int = 0
     """Last of the range to choose from; 0: the same as ``host_port``."""
+    count: int = 1
+    """Ports from ``port`` on, each at the port of the host that is as far behind ``host_port``;
+    with several there is nothing to choose."""
+
+    @property
+    def text(self) -> str:
+        """Return the container's side as the user writes it behind ``-p HOST:``: ``80/tcp``."""
+        return f"{port_text(self.port, self.count)}/{self.protocol.word}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """A port of a container that a port of this host leads to."""
+    """Ports of a container, one or a range, that as many ports of this host lead to."""
 
     protocol: Transport
     host: IPAddress
@@ -273,6 +294,8 @@ class Publication:
     address: IPAddress
     """The container's."""
     port: int
+    count: int = 1
+    """Of both ports on: the n-th leads to the n-th."""
     instead_of: EndpointId | None = None
     """The endpoint of the container that Docker has asked, and that cannot publish this; None: its
     own. The container's answers would leave by that one, so it sees the gateway as its client."""
@@ -280,7 +303,20 @@ class Publication:
     @property
     def at(self) -> HostPort:
         """Where it is published."""
-        return HostPort(protocol=self.protocol, address=self.host, port=self.host_port)
+        return HostPort(
+            protocol=self.protocol, address=self.host, port=self.host_port, count=self.count
+        )
+
+    @property
+    def text(self) -> str:
+        """Return the container's side, ``80/tcp``."""
+        return f"{port_text(self.port, self.count)}/{self.protocol.word}"
+
+    @property
+    def host_text(self) -> str:
+        """Return the host's side, ``0.0.0.0:8080/tcp``."""
+        host = f"[{self.host}]" if self.host.version == 6 else str(self.host)
+        return f"{host}:{port_text(self.host_port, self.count)}/{self.protocol.word}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

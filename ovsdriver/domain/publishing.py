@@ -1,11 +1,22 @@
 """What ``-p`` and ``-P`` ask for, as ports of this host that lead to a container. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.model import EndpointId, HostPort, PortMapping, Publication, Transport
+from ovsdriver.domain.model import (
+    EndpointId,
+    HostPort,
+    PortMapping,
+    Publication,
+    Transport,
+    port_text,
+)
+
+MOST_HELD = 1024
+"""Ports of a range up to which each is held by a socket. More would cost more memory and time than
+the certainty is worth: they are looked for among those in use, once."""
 
 EVERYWHERE = {4: IPAddress("0.0.0.0"), 6: IPAddress("::")}  # noqa: S104 - a published port's
 
@@ -29,24 +40,28 @@ class Wish:
     first: int = 0
     """Of the ports of the host to choose from; 0: any."""
     last: int = 0
+    count: int = 1
+    """As of the mapping."""
     instead_of: EndpointId | None = None
     """As of the publication."""
 
     @property
     def choices(self) -> Sequence[int]:
-        """Ports of the host to try in this order; none: any."""
+        """Ports of the host to try in this order, the first of each range; none: any."""
         return range(self.first, self.last + 1) if self.first else ()
 
     @property
     def text(self) -> str:
         """Return it as the user writes it behind ``-p HOST:``: ``80/tcp``."""
-        return f"{self.port}/{self.protocol.word}"
+        return f"{port_text(self.port, self.count)}/{self.protocol.word}"
 
     @property
     def host_text(self) -> str:
         """Return the wanted ports of the host, for a sentence."""
         if not self.first:
             return "every port that this host hands out"
+        if self.count > 1:
+            return f"one of the host ports {port_text(self.first, self.count)}"
         if self.first == self.last:
             return f"host port {self.first}"
         return f"every host port from {self.first} to {self.last}"
@@ -60,10 +75,38 @@ class Wish:
                 host_port=host_port,
                 address=way.container,
                 port=self.port,
+                count=self.count,
                 instead_of=self.instead_of,
             )
             for way in self.ways
         )
+
+
+def gathered(ports: Sequence[PortMapping]) -> Sequence[PortMapping]:
+    """Return the same with runs of exact ports as ranges; Docker names each port by itself."""
+    exact = [each for each in ports if _exact(each)]
+    exact.sort(key=lambda each: (each.protocol, str(each.host_address), each.host_port, each.port))
+    runs: list[list[PortMapping]] = []
+    for each in exact:
+        if runs and each == runs[-1][-1]:
+            continue
+        if runs and _follows(runs[-1][-1], each):
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    ranges = (run[0] if len(run) == 1 else replace(run[0], count=len(run)) for run in runs)
+    return (*ranges, *(each for each in ports if not _exact(each)))
+
+
+def _exact(mapping: PortMapping) -> bool:
+    return mapping.host_port > 0 and mapping.host_port_end in (0, mapping.host_port)
+
+
+def _follows(before: PortMapping, after: PortMapping) -> bool:
+    return (before.protocol, before.host_address) == (after.protocol, after.host_address) and (
+        before.host_port + before.count,
+        before.port + before.count,
+    ) == (after.host_port, after.port)
 
 
 def wishes(
@@ -105,6 +148,7 @@ def wishes(
                     ways=ways,
                     first=mapping.host_port,
                     last=last,
+                    count=mapping.count,
                     instead_of=instead_of,
                 )
             ] = None
@@ -183,11 +227,11 @@ class Earlier:
                 self._ports[target].remove(port)
 
 
-_Target = tuple[Transport, IPAddress, IPAddress, int]
+_Target = tuple[Transport, IPAddress, IPAddress, int, int]
 
 
 def _target(each: Publication) -> _Target:
-    return each.protocol, each.host, each.address, each.port
+    return each.protocol, each.host, each.address, each.port, each.count
 
 
 class Places:
@@ -195,15 +239,22 @@ class Places:
 
     def __init__(self, ports: Iterable[HostPort] = ()) -> None:
         self._addresses: dict[tuple[Transport, int, int], set[IPAddress]] = {}
+        self._ranges: set[HostPort] = set()
         for each in ports:
             self.add(each)
 
     def add(self, port: HostPort) -> None:
         """Add one."""
-        self._addresses.setdefault(_place(port), set()).add(port.address)
+        if port.count > 1:
+            self._ranges.add(port)
+        else:
+            self._addresses.setdefault(_place(port), set()).add(port.address)
 
     def remove(self, port: HostPort) -> None:
         """Remove one that was added."""
+        if port.count > 1:
+            self._ranges.discard(port)
+            return
         left = self._addresses.get(_place(port), set())
         left.discard(port.address)
         if not left:
@@ -211,6 +262,22 @@ class Places:
 
     def overlap(self, port: HostPort) -> bool:
         """Whether one of them and ``port`` cannot be had by two at once."""
+        if any(map(port.overlaps, self._ranges)):
+            return True
+        if port.count == 1:
+            return self._has(port)
+        if port.count < len(self._addresses):
+            return any(
+                self._has(replace(port, port=each, count=1))
+                for each in range(port.port, port.last + 1)
+            )
+        return any(
+            port.overlaps(HostPort(protocol=protocol, address=address, port=number))
+            for (protocol, _, number), addresses in self._addresses.items()
+            for address in addresses
+        )
+
+    def _has(self, port: HostPort) -> bool:
         found = self._addresses.get(_place(port))
         if not found:
             return False
@@ -225,10 +292,12 @@ def overlapping(wish: Wish, held: Iterable[HostPort]) -> Iterator[HostPort]:
     """Return those of ``held`` that stand in the way of ``wish``."""
     hosts = [way.host for way in wish.ways]
     for port in held:
-        if wish.first and not wish.first <= port.port <= wish.last:
-            continue
+        # What any of its choices would have of it; without a choice all of it.
+        first, last = (wish.first, wish.last + wish.count - 1) if wish.first else (1, 65535)
         if any(
-            port.overlaps(HostPort(protocol=wish.protocol, address=host, port=port.port))
+            port.overlaps(
+                HostPort(protocol=wish.protocol, address=host, port=first, count=last - first + 1)
+            )
             for host in hosts
         ):
             yield port

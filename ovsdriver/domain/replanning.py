@@ -192,7 +192,7 @@ def _refuse_unpublished(endpoint: Endpoint, network: Network) -> None:
     for each in endpoint.published:
         if each.address not in addresses:
             raise UnsupportedError(
-                f"the container publishes {each.port}/{each.protocol.word} (-p), which ends with "
+                f"the container publishes {each.text} (-p), which ends with "
                 f"that: {port_planning.why_unpublished(endpoint, network)}; stop it first"
             )
 

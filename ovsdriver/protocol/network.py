@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from netaddr import EUI, IPAddress
 
+from ovsdriver.domain import publishing
 from ovsdriver.domain.model import EndpointId, NetworkId, PortMapping, Transport
 from ovsdriver.domain.names import mac_text
 from ovsdriver.domain.requests import (
@@ -214,7 +215,9 @@ def publication(body: Fields) -> Publication:
 
 
 def _ports(body: Fields) -> tuple[PortMapping, ...]:
-    return tuple(_port(item) for item in body.inner("Options").each(PORT_MAP))
+    return tuple(
+        publishing.gathered([_port(item) for item in body.inner("Options").each(PORT_MAP)])
+    )
 
 
 def _port(item: Fields) -> PortMapping:

@@ -47,8 +47,9 @@ DEADLINE_S = 10.0
 UNDO_S = 5.0
 """How long the answer to a call that was cut by its deadline waits for the undoing."""
 
-BODY_LIMIT = 1 << 20
-"""Bytes. The largest bodies of dockerd's, thousands of published ports, have a tenth of it."""
+BODY_LIMIT = 1 << 25
+"""Bytes. dockerd names each published port three times, with some 110 bytes in all: every port of
+TCP and UDP has 14 MB."""
 
 BACKLOG = 1024
 """Calls that the kernel queues while the process is busy; more than a host has containers
@@ -227,7 +228,7 @@ class PluginServer:
         exchange = Exchange(
             answered,
             note=partial(self._note, name if name in calls else "unknown"),
-            too_late=partial(self._too_late, name),
+            too_late=self._too_late,
         )
         context = copy_context()
         context.run(REQUEST.set, f"{next(self._numbers):x}")
@@ -281,42 +282,42 @@ class PluginServer:
         try:
             if isinstance(body, web.BaseRequest):
                 if body.method != "POST":
-                    return _failure(405, f"{name}: {body.method} is not POST", "refused")
+                    return _failure(405, f"{body.method} is not POST", "refused")
                 body = await body.read()
-            return _success(await call.answer(self._arguments(name, call, body)))
+            return _success(await call.answer(self._arguments(call, body)))
         except (DriverError, IpamError) as error:
             outcome = "refused" if error.status < 500 else "failed"
             return _failure(error.status, str(error), outcome)
         except web.HTTPRequestEntityTooLarge:
-            text = f"{name}: the request has more than {self._body_limit} bytes"
+            text = f"the request has more than {self._body_limit} bytes"
             return _failure(413, f"{text}; no call of Docker's needs that many", "refused")
         except ConnectionError:
-            return _failure(400, f"{name}: the caller went away within its request", "refused")
+            return _failure(400, "the caller went away within its request", "refused")
         except Exception as error:  # noqa: BLE001  # the edge: the process lives, the log has it all
             event(log, "request.crashed", level=logging.ERROR, method=name, fault=error)
-            text = f"{name}: internal error; see the log of ovsnet on this host"
+            text = "internal error; see the log of ovsnet on this host"
             return _failure(500, text, "crashed")
 
-    def _too_late(self, name: str, *, undone: bool) -> Answer:
+    def _too_late(self, *, undone: bool) -> Answer:
         state = "what it began is undone" if undone else "what it began is still being undone"
         if self._draining:
-            text = f"{name}: ovsnet was stopped before this was done; {state}. Try again"
+            text = f"ovsnet was stopped before this was done; {state}. Try again"
             return _failure(504, text, "timeout")
         return _failure(
             504,
-            f"{name}: not done within {self._deadline_s:g} s; {state}. Try again, and look at "
+            f"not done within {self._deadline_s:g} s; {state}. Try again, and look at "
             "`ovsnet status` if that does not end",
             "timeout",
         )
 
     @staticmethod
-    def _arguments(name: str, call: Call, body: bytes) -> Fields:
+    def _arguments(call: Call, body: bytes) -> Fields:
         if not call.arguments:
             return _NO_BODY
         if not body:
             # dockerd repeats a call that was cut off, but its body is used up by the first try.
             raise InvalidRequestError(
-                f"{name}: the request is empty. Docker repeats a call that was cut off in this "
+                "the request is empty. Docker repeats a call that was cut off in this "
                 "way, as when ovsnet restarts; run the command again"
             )
         return Fields.parse(body)

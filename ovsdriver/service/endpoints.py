@@ -185,7 +185,9 @@ class Endpoints:
             # Docker asks us to publish where we tell a gateway, and publishes itself where it
             # attaches its own bridge.
             by_docker = network.mode is Mode.GWBRIDGE
-            unpublished = () if gateway4 or gateway6 or by_docker else tuple(map(_port_text, ports))
+            unpublished = (
+                () if gateway4 or gateway6 or by_docker else tuple(each.text for each in ports)
+            )
             await self._switch.connected(SWITCH_WAIT_S)
             # A Join that comes again must not unplug, when it fails, what an earlier one made.
             fresh = earlier.sandbox is None
@@ -807,10 +809,6 @@ class Endpoints:
 def _revoked(endpoint: Endpoint, published: tuple[Publication, ...] = ()) -> Endpoint:
     """Return the record of an endpoint that Docker does not ask to publish any more."""
     return replace(endpoint, published=published, unpublished=(), unpublished_why="", wanted=())
-
-
-def _port_text(mapping: PortMapping) -> str:
-    return f"{mapping.port}/{mapping.protocol.name.lower()}"
 
 
 def _mac(new: NewEndpoint, network: Network) -> EUI:

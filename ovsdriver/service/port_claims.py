@@ -92,7 +92,12 @@ class PortClaims:
             needed = tuple(
                 way
                 for way in wish.ways
-                if (at := HostPort(protocol=wish.protocol, address=way.host, port=port)) not in had
+                if (
+                    at := HostPort(
+                        protocol=wish.protocol, address=way.host, port=port, count=wish.count
+                    )
+                )
+                not in had
                 or at not in self._ports.held()
             )
             if needed:
@@ -119,9 +124,9 @@ class PortClaims:
     ) -> int:
         hosts = [way.host for way in wish.ways]
         try:
-            port = await self._ports.hold(wish.protocol, hosts, choices)
+            port = await self._ports.hold(wish.protocol, hosts, choices, count=wish.count)
             if port is None and await self._end_dead(wish, endpoint):
-                port = await self._ports.hold(wish.protocol, hosts, choices)
+                port = await self._ports.hold(wish.protocol, hosts, choices, count=wish.count)
         except UnsupportedError as error:
             raise UnsupportedError(f"publishing {wish.text}: {error}") from error
         if port is None:
@@ -160,7 +165,15 @@ class PortClaims:
             who = f"endpoint {holders[0].id[:12]} has it, see `ovsnet ports`"
         elif wish.first:
             letter = {Transport.TCP: "t", Transport.UDP: "u", Transport.SCTP: "S"}[wish.protocol]
-            who = f"see `ss -an{letter}p sport = :{wish.first}`"
+            where_from = f"sport = :{wish.first}"
+            if wish.count > 1:
+                end = wish.first + wish.count - 1
+                where_from = f"sport >= :{wish.first} and sport <= :{end}"
+            who = (
+                f"see `ss -an{letter}p '{where_from}'`"
+                if wish.count > 1
+                else (f"see `ss -an{letter}p {where_from}`")
+            )
         else:
             who = "there is none left"
         return (

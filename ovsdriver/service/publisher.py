@@ -171,10 +171,11 @@ class Publisher:
         async for endpoint, each in self._unheld():
             try:
                 if await self._retake(endpoint.id, each):
-                    mended.append(f"host port {_text(each)} was not reserved")
+                    mended.append(f"host port {each.host_text} was not reserved")
             except DriverError as error:
                 failed.append(
-                    f"host port {_text(each)}, published for endpoint {endpoint.id[:12]}: {error}"
+                    f"host port {each.host_text}, published for endpoint {endpoint.id[:12]}: "
+                    f"{error}"
                 )
         for port in self._claims.strays():
             await self._ports.release(port)
@@ -182,7 +183,7 @@ class Publisher:
 
     async def unheld(self) -> Sequence[str]:
         """Return what :meth:`retake` would hold, a phrase each; changes nothing."""
-        return [f"host port {_text(each)} is not reserved" async for _, each in self._unheld()]
+        return [f"host port {each.host_text} is not reserved" async for _, each in self._unheld()]
 
     async def _unheld(self) -> AsyncIterator[tuple[Endpoint, Publication]]:
         for endpoint in self._state.endpoints():
@@ -281,7 +282,7 @@ class Publisher:
 
     async def _do(self, work: "_Work", *, tolerant: bool) -> None:
         """Publish each share, all or none; ``tolerant``: all that can be had."""
-        refusals: dict[str, str] = {_mapping_text(each): work.why for each in work.left_out}
+        refusals: dict[str, str] = {each.text: work.why for each in work.left_out}
         before: list[Publication] = []
         after: list[Publication] = []
         changes: list[tuple[Endpoint, Endpoint]] = []
@@ -337,7 +338,7 @@ class Publisher:
                 extra={
                     **about,
                     "ports": " ".join(
-                        f"{p.host}:{p.host_port}->{p.address}:{p.port}" for p in published[:20]
+                        f"{p.host_text}->{p.address}:{p.text}" for p in published[:20]
                     ),
                     "count": len(published),
                 },
@@ -405,7 +406,10 @@ class Publisher:
             gone = current is None or current.ended or each not in current.published
             if gone or each.at in self._ports.held():
                 return False
-            if await self._ports.hold(each.protocol, [each.host], (each.host_port,)) is None:
+            at = await self._ports.hold(
+                each.protocol, [each.host], (each.host_port,), count=each.count
+            )
+            if at is None:
                 raise ConflictError("another program of this host has taken it meanwhile")
             try:
                 await self._ports.relay(each.at, each.address, each.port)
@@ -418,12 +422,3 @@ class Publisher:
 
 def _helps(each: Endpoint, other: EndpointId) -> bool:
     return any(p.instead_of == other for p in each.published)
-
-
-def _mapping_text(mapping: PortMapping) -> str:
-    return f"{mapping.port}/{mapping.protocol.word}"
-
-
-def _text(each: Publication) -> str:
-    host = f"[{each.host}]" if each.host.version == 6 else str(each.host)
-    return f"{host}:{each.host_port}/{each.protocol.word}"

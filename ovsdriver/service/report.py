@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
-from ovsdriver.domain import desired, names, port_planning, tunnels, vlans
+from ovsdriver.domain import desired, names, port_planning, publishing, tunnels, vlans
 from ovsdriver.domain.model import Endpoint, EndpointId, HostPort, Network, PortKind
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
@@ -120,6 +120,8 @@ class PublishedReport:
     address: str
     """The container's."""
     port: int
+    count: int = 1
+    """Of both ports on."""
     reserved: bool
     """Kept from other programs of this host."""
     instead_of: str | None = None
@@ -422,7 +424,7 @@ def _unpublished(scene: Scene, endpoint: Endpoint) -> tuple[str, ...]:
     ]
     if any(each.unpublished_why for each in beside):
         return ()
-    done = {f"{p.port}/{p.protocol.word}" for each in beside for p in each.published}
+    done = {p.text for each in beside for p in each.published}
     return tuple(each for each in endpoint.unpublished if each not in done)
 
 
@@ -631,7 +633,8 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
                 host_port=each.host_port,
                 address=str(each.address),
                 port=each.port,
-                reserved=each.at in scene.held,
+                count=each.count,
+                reserved=each.at in scene.held and each.count <= publishing.MOST_HELD,
                 instead_of=each.instead_of,
             )
             for each in endpoint.published

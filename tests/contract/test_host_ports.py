@@ -11,6 +11,7 @@ from netaddr import IPAddress
 
 from ovsdriver.adapters.host_ports import KernelHostPorts
 from ovsdriver.domain.model import HostPort, Transport
+from ovsdriver.domain.publishing import MOST_HELD
 from ovsdriver.errors import UnsupportedError
 from ovsdriver.ports import HostPorts
 from tests.fakes.host_ports import FakeHostPorts
@@ -36,7 +37,7 @@ async def fake() -> AsyncIterator[World]:
 
     def takes(protocol: Transport, address: IPAddress, port: int) -> bool:
         wanted = HostPort(protocol=protocol, address=address, port=port)
-        if any(wanted.overlaps(each) for each in ports.held()):
+        if any(wanted.overlaps(each) for each in ports.held() if each.count <= MOST_HELD):
             return False
         ports.others.add(wanted)
         return True
@@ -163,3 +164,22 @@ async def test_what_is_not_held_or_not_of_the_loopback_is_not_relayed(world: Wor
     await world.ports.hold(Transport.TCP, [OURS6], [8080])
     await world.ports.relay(at(Transport.TCP, OURS6, 8080), IPAddress("::1"), 9)
     assert world.takes(Transport.TCP, IPAddress("::1"), 8080)
+
+
+@pytest.mark.parametrize("count", [100, MOST_HELD + 1])
+@pytest.mark.parametrize("protocol", KINDS)
+async def test_a_range_is_had_whole_or_not_at_all(
+    world: World, protocol: Transport, count: int
+) -> None:
+    assert world.takes(protocol, ANY6, 10000 + count - 1)
+    assert await world.ports.hold(protocol, [ANY4, ANY6], [10000], count=count) is None
+    assert not world.ports.held()
+    assert await world.ports.hold(protocol, [ANY4], [10000], count=count) == 10000
+    (held,) = world.ports.held()
+    assert (held.port, held.last) == (10000, 10000 + count - 1)
+    assert await world.ports.hold(protocol, [OURS4], [10050]) is None
+    assert await world.ports.hold(protocol, [ANY4], [9990], count=20) is None
+    assert await world.ports.hold(protocol, [ANY4], [9990], count=10) == 9990
+    assert world.takes(protocol, ANY4, 10050) is (count > MOST_HELD)
+    assert await world.ports.release(held)
+    assert world.takes(protocol, ANY4, 10051)

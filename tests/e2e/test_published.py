@@ -186,6 +186,50 @@ def test_chosen_ports_and_ranges_are_listed_and_lead_to_the_container(
     assert ["0.0.0.0:9000/tcp", "bob", "one", f"{target}:80", "reserved"] in rows
 
 
+def test_a_range_of_thousands_is_one_line_and_each_port_leads_to_its_own(
+    bed: Bed, stage: Stage, host: Place, outside: Place
+) -> None:
+    one = dual(stage, "one", 1)
+    ports_of = ("--publish", "10000-20000:10000-20000/udp", "--publish", "8000-8100:80-180")
+    server(stage, "ann", one, *ports_of, "--publish", "10000-10500:10000-10500")
+    target = next(p["address"] for p in ports(bed) if p["host"] == "0.0.0.0")
+    rows = [line.split() for line in bed.ovsnet("ports").splitlines()]
+    whose = ("ann", "one")
+    assert ["0.0.0.0:8000-8100/tcp", *whose, f"{target}:80-180", "reserved"] in rows
+    assert ["0.0.0.0:10000-10500/tcp", *whose, f"{target}:10000-10500", "reserved"] in rows
+    assert ["0.0.0.0:10000-20000/udp", *whose, f"{target}:10000-20000", "open"] in rows
+    assert len(rows) == 7
+    assert table(bed).count("10000-20000") == 2
+    hears(outside, f"ann {OUTSIDE4}", "tcp", WAN4, 8000)
+    hears(outside, f"ann {OUTSIDE6}", "tcp", WAN6, 8001)
+    hears(host, f"ann {one.gateway(6)}", "tcp", "::1", 8001)
+    echo = Program(
+        bed,
+        "echo",
+        sys.executable,
+        ECHO,
+        "serve",
+        "12345",
+        "20000",
+        netns=f"/proc/{Container(bed, 'ann').pid}/ns/net",
+    )
+    echo.start()
+    try:
+        for port in (12345, 20000):
+            until(lambda port=port: outside.hears("udp", WAN4, port), f"{port}/udp answers")
+        assert not outside.hears("udp", WAN4, 20001)
+    finally:
+        echo.stop()
+        echo.log.unlink()
+    bed.restart_plugin()
+    assert len(bed.ovsnet("ports").splitlines()) == 7
+    assert "reserved" not in bed.ovsnet("reconcile", "--dry-run")
+    text = bed.docker_refuses(*stage.run_command("bob", one, "--publish", "15000:80/udp"))
+    assert "host port 15000 of this host is in use (endpoint" in text
+    text = bed.docker_refuses(*stage.run_command("cat", one, "--publish", "8090-9999:90-1999"))
+    assert "one of the host ports 8090-9999 of this host is in use (endpoint" in text
+
+
 def test_published_ports_survive_our_death(
     bed: Bed, stage: Stage, host: Place, outside: Place
 ) -> None:

@@ -27,13 +27,21 @@ class FakeHostPorts:
         return self._held.keys()
 
     async def hold(
-        self, protocol: Transport, addresses: Sequence[IPAddress], ports: Sequence[int]
+        self,
+        protocol: Transport,
+        addresses: Sequence[IPAddress],
+        ports: Sequence[int],
+        *,
+        count: int = 1,
     ) -> int | None:
         for address in addresses:
             if address not in self.addresses:
                 raise UnsupportedError(f"{address} is no address of this host")
         for port in ports or range(FIRST_CHOICE, FIRST_CHOICE + 100):
-            wanted = [HostPort(protocol=protocol, address=each, port=port) for each in addresses]
+            wanted = [
+                HostPort(protocol=protocol, address=each, port=port, count=count)
+                for each in addresses
+            ]
             taken = (*self._held, *self.others)
             if not any(each.overlaps(other) for each in wanted for other in taken):
                 self._held.update(dict.fromkeys(wanted))

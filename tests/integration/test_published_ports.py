@@ -303,3 +303,42 @@ async def test_one_port_more_is_written_as_just_that(
     more = publication(one, port=9000)
     assert await firewall.ensure(plan(one, published=(*ports, more)))
     assert "tcp . 9000 : 10.66.1.2 . 80" in run("nft", "list", "table", "inet", "ovsnet")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_each_port_of_a_range_leads_to_its_own_and_a_range_is_one_element(
+    host: RoutedHost, firewall: HostFirewall, family: int
+) -> None:
+    outside, one, two = host.uplink(), host.network(1), host.network(2)
+    target = str(outside.gateway(family))
+    every = publication(one, EVERYWHERE[family], port=10000)
+    same = replace(every, port=10000, count=10001)
+    shifted = replace(every, host_port=79, port=79 - 10, count=21)
+    single = replace(publication(two, target, port=15000), port=80)
+    published = (same, replace(same, protocol=Transport.UDP), shifted, single)
+    await firewall.ensure(plan(one, two, published=published))
+    assert not await firewall.differs(plan(one, two, published=published))
+    text = run("nft", "list", "table", "inet", "ovsnet")
+    assert text.count("10000-20000") == 2
+    kind = {4: socket.AF_INET, 6: socket.AF_INET6}[family]
+
+    def answers(place: Behind, host_port: int, port: int) -> bool:
+        with closing(place.sandbox.call(lambda: socket.create_server(("", port), family=kind))):
+            made = connected(outside.sandbox, (target, host_port))
+            if made is not None:
+                made.close()
+            return made is not None
+
+    assert answers(one, 10000, 10000)
+    assert answers(one, 20000, 20000)
+    assert answers(one, 12345, 12345)
+    assert not answers(one, 12345, 12346)
+    assert not answers(one, 20001, 20001)
+    assert answers(one, 90, 80)
+    assert answers(two, 15000, 80)
+    more = replace(same, host_port=30000, port=30000, count=5)
+    assert await firewall.ensure(plan(one, two, published=(*published, more)))
+    assert await firewall.ensure(plan(one, two, published=(more,)))
+    assert not await firewall.differs(plan(one, two, published=(more,)))
+    with closing(Conntrack()) as conntrack:
+        assert conntrack.cut([same], [IPAddress(target)]) == 3

@@ -69,6 +69,7 @@ def test_json_says_whose_they_are(shell: Shell, desk: Desk):
         "host_port": 80,
         "address": "10.2.0.2",
         "port": 80,
+        "count": 1,
         "reserved": False,
         "instead_of": None,
         "endpoint": DB,
@@ -100,6 +101,16 @@ def test_what_nobody_publishes_is_listed_with_the_reason(shell: Shell, desk: Des
     (shown,) = shell.json("ports")
     assert (shown["host"], shown["port"], shown["why"]) == (None, 80, why)
     assert f"80/tcp: {why}" in shell("endpoint", "show", "web").stdout
+
+
+def test_ranges_are_one_row(shell: Shell, desk: Desk):
+    few = replace(published("0.0.0.0", 8000, "10.1.0.2"), count=100)
+    many = replace(published("::", 10000, "fd00::2", reserved=False), count=10001)
+    desk.there = Report(endpoints=(endpoint("web", WEB, published=(few, many)),))
+    rows = [line.split() for line in shell("ports").stdout.splitlines()]
+    assert rows[1] == ["0.0.0.0:8000-8099/tcp", "web", "lab", "10.1.0.2:80-179", "reserved"]
+    assert rows[2] == ["[::]:10000-20000/tcp", "web", "lab", "[fd00::2]:80-10080", "open"]
+    assert "0.0.0.0:8000-8099/tcp to 80-179" in shell("endpoint", "show", "web").stdout
 
 
 def test_clients_that_are_seen_as_the_gateway_are_marked(shell: Shell, desk: Desk):

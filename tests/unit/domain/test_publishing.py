@@ -1,5 +1,6 @@
 """From what `-p` says to what is published."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from ovsdriver.domain.publishing import (
     Earlier,
     Places,
     Wish,
+    gathered,
     left_out,
     left_to_sibling,
     overlapping,
@@ -226,3 +228,40 @@ def test_a_gateway_carries_127_8_where_a_port_of_it_leads_there(host: str, loopb
     web = an_endpoint(FIRST, network=RED, published=(published_at(host, 80, target),))
     (gateway,) = desired.firewall([network], [web]).gateways
     assert gateway.loopback is loopback
+
+
+def exact(
+    first: int, port: int, host: str = "", protocol: Transport = Transport.UDP
+) -> PortMapping:
+    return replace(mapping(port, host, first, first), protocol=protocol)
+
+
+def test_runs_of_ports_are_ranges_and_choices_stay_alone() -> None:
+    run = [exact(10000 + n, 20000 + n) for n in range(100)]
+    other = [exact(10000, 20000, "127.0.0.1"), exact(10000, 20000, protocol=Transport.TCP)]
+    choice, hole = mapping(80, first=9000, last=9010), exact(10101, 20101)
+    found = gathered([choice, *reversed(run), *other, hole, hole, mapping(81)])
+    assert len(found) == 6
+    assert replace(run[0], count=100) in found
+    assert found[-2:] == (choice, mapping(81))
+    assert [each.text for each in found if each.count > 1] == ["20000-20099/udp"]
+
+
+def test_a_range_is_one_publication_and_stands_in_the_way_of_each_port() -> None:
+    found = wish(replace(mapping(10000, first=10000, last=10000), count=10001))
+    four, six = found.publications(10000)
+    assert four.host_text == "0.0.0.0:10000-20000/tcp"
+    assert six.at.last == 20000
+    assert found.host_text == "one of the host ports 10000-20000"
+    places = Places([four.at, at("0.0.0.0", 9999)])
+    assert places.overlap(at("127.0.0.1", 12345))
+    assert not places.overlap(at("::", 12345))
+    assert not places.overlap(at("0.0.0.0", 20001))
+    assert places.overlap(replace(at("127.0.0.1", 9000), count=1000))
+    assert Places([at("0.0.0.0", 9999)]).overlap(replace(at("127.0.0.1", 9998), count=2))
+    assert [p.port for p in overlapping(found, [at("0.0.0.0", 12345), at("0.0.0.0", 9)])] == [12345]
+    assert Earlier([four, six]).take(found) == 10000
+    assert Earlier([replace(four, count=1)]).take(found) == 0
+    dead = replace(four, host_port=20000, port=20000, count=5)
+    web = an_endpoint(FIRST, published=(four, dead))
+    assert desired.firewall([a_network()], [web]).published == (four,)

@@ -130,7 +130,7 @@ WITH_ARGUMENTS = [name for name, call in TABLE.items() if call.arguments]
 async def test_an_empty_body_is_a_broken_repetition_and_refused(served: Plugin, call: str):
     answer = await served.post(call)
     assert answer.status == 400
-    assert answer.error.startswith(f"{call}: the request is empty. Docker repeats a call")
+    assert answer.error.startswith("the request is empty. Docker repeats a call")
 
 
 @pytest.mark.parametrize("call", WITH_ARGUMENTS)
@@ -171,7 +171,7 @@ async def test_another_http_method_is_refused(served: Plugin):
     async with served.connection() as connection:
         answer = await connection.send(b"GET /Plugin.Activate HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer.status == 405
-        assert answer.error == "Plugin.Activate: GET is not POST"
+        assert answer.error == "GET is not POST"
 
 
 async def test_the_answer_is_docker_json_on_a_connection_that_stays(served: Plugin):
@@ -217,12 +217,10 @@ async def test_a_compressed_body_is_not_unpacked(served: Plugin):
     assert "not UTF-8" in answer.error
 
 
-async def test_a_body_of_10_mb_gets_a_sentence_and_harms_nobody(served: Plugin):
-    answer = await served.post("NetworkDriver.CreateNetwork", b" " * 10_000_000)
+async def test_a_body_of_40_mb_gets_a_sentence_and_harms_nobody(served: Plugin):
+    answer = await served.post("NetworkDriver.CreateNetwork", b" " * 40_000_000)
     assert answer.status == 413
-    assert answer.error.startswith(
-        "NetworkDriver.CreateNetwork: the request has more than 1048576 bytes"
-    )
+    assert answer.error.startswith("the request has more than 33554432 bytes")
     assert (await served.post("Plugin.Activate")).status == 200
 
 
@@ -235,12 +233,12 @@ async def test_the_limit_of_a_body_can_be_set(tmp_path: Path):
         assert (await served.post(b"{" + b" " * 99 + b"}")).status == 413
 
 
-async def test_a_body_of_10_mb_to_a_call_without_arguments_gets_the_sentence_too(served: Plugin):
-    assert (await served.post("Plugin.Activate", b" " * 10_000_000)).status == 413
+async def test_a_body_of_40_mb_to_a_call_without_arguments_gets_the_sentence_too(served: Plugin):
+    assert (await served.post("Plugin.Activate", b" " * 40_000_000)).status == 413
 
 
 async def test_a_large_but_sensible_body_is_read(served: Plugin):
-    ports = [{"Proto": 6, "Port": number, "HostPort": number} for number in range(1, 8000)]
+    ports = [{"Proto": 6, "Port": number, "HostPort": number} for number in range(1, 65536)]
     await served.post("NetworkDriver.CreateNetwork", {"NetworkID": "n"})
     await served.post("NetworkDriver.CreateEndpoint", PLACE)
     answer = await served.post(
@@ -248,7 +246,8 @@ async def test_a_large_but_sensible_body_is_read(served: Plugin):
         {**PLACE, "Options": {"com.docker.network.portmap": ports}},
     )
     assert answer.status == 200
-    assert len(served.endpoints.published["e"]) == 7999  # type: ignore[index]
+    (found,) = served.endpoints.published["e"]  # type: ignore[index]
+    assert (found.port, found.host_port, found.count) == (1, 1, 65535)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +321,7 @@ async def test_a_fault_of_ours_is_logged_told_without_details_and_survived(
         for _ in range(2):
             answer = await served.post()
             assert answer.status == 500
-            assert answer.error == "Test.Call: internal error; see the log of ovsnet on this host"
+            assert answer.error == "internal error; see the log of ovsnet on this host"
     crashes = [record for record in caplog.records if record.msg == "request.crashed"]
     assert len(crashes) == 2
     assert crashes[0].exc_info is not None
@@ -347,9 +346,7 @@ async def test_a_call_that_is_cut_by_its_deadline_is_undone_before_the_answer(tm
         answer = await served.post()
         assert done == ["begun", "undone"]
         assert answer.status == 504
-        assert answer.error.startswith(
-            "Test.Call: not done within 0.05 s; what it began is undone. Try again"
-        )
+        assert answer.error.startswith("not done within 0.05 s; what it began is undone. Try again")
 
 
 async def test_an_undo_that_takes_long_holds_up_neither_the_answer_nor_itself(tmp_path: Path):

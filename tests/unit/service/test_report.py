@@ -425,6 +425,7 @@ async def test_published_ports_are_shown_with_what_is_reserved(scene: Scene, sta
             "host_port": 8080,
             "address": "10.1.0.2",
             "port": 80,
+            "count": 1,
             "reserved": False,
             "instead_of": None,
         }
