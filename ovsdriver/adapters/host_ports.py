@@ -11,6 +11,7 @@ Addresses of the host are those of the thread's network namespace, which is the 
 
 import asyncio
 import errno
+import fcntl
 import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ _BREATH = 64
 """Ports that are tried before the loop gets its turn."""
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _BACKLOG = 128
+_FIRST_FILE = 1024
 _DATAGRAM_BUFFER = 1 << 20
 _UNKNOWN = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
 
@@ -259,6 +261,7 @@ def _open(protocol: Transport, address: IPAddress) -> socket.socket | None:
             f"no socket can be had to reserve a host port: {error.strerror}; raise the limit of "
             "open files of ovsnet, or publish fewer ports"
         ) from error
+    made = _out_of_the_way(made)
     made.setblocking(False)
     if address.version == 6:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -266,6 +269,19 @@ def _open(protocol: Transport, address: IPAddress) -> socket.socket | None:
         # Should packets arrive (someone flushed the rules), few of them wait here in vain.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
     return made
+
+
+def _out_of_the_way(made: socket.socket) -> socket.socket:
+    """Give a socket a number that others do not need: libnftables waits with select(2).
+
+    That knows the first 1,024 files alone, and ends the process that shows it another one.
+    """
+    try:
+        number = fcntl.fcntl(made.fileno(), fcntl.F_DUPFD_CLOEXEC, _FIRST_FILE)
+    except OSError:
+        return made  # so many may not be open here
+    made.close()
+    return socket.socket(fileno=number)
 
 
 def _bind(wanted: HostPort) -> _Held | None:
@@ -338,7 +354,7 @@ def _on_loopback(holder: socket.socket, port: HostPort) -> socket.socket:
     closed; nobody can bind beside one that listens.
     """
     if not port.everywhere:
-        made = holder.dup()
+        made = _out_of_the_way(holder.dup())
         if port.protocol is Transport.TCP:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.listen(_BACKLOG)
