@@ -183,7 +183,7 @@ def test_chosen_ports_and_ranges_are_listed_and_lead_to_the_container(
     text = bed.ovsnet("ports", "--network", "one")
     target = next(p["address"] for p in listed if p["container"] == "bob")
     rows = [line.split() for line in text.splitlines()]
-    assert ["0.0.0.0:9000/tcp", "bob", "one", f"{target}:80", "reserved"] in rows
+    assert ["0.0.0.0:9000-9001/tcp", "bob", "one", f"{target}:80-81", "reserved"] in rows
 
 
 def test_a_range_of_thousands_is_one_line_and_each_port_leads_to_its_own(
