@@ -242,7 +242,10 @@ def test_a_network_of_several_subnets_is_one_network(bed: Bed, stage: Stage) -> 
 def test_a_subnet_that_is_refused_leaves_nothing_of_the_one_before_it(
     bed: Bed, stage: Stage
 ) -> None:
-    """Docker releases the other subnet then, but not the gateway that it had taken of it."""
+    """Docker releases the other subnet then, but not the gateway that it had taken of it.
+
+    Engine 28 forgets the subnet as well; who types it again has it.
+    """
     stage.network("one", subnet="10.77.2.0/24")
     before = pools(bed)
     for second, said in (
@@ -250,7 +253,8 @@ def test_a_subnet_that_is_refused_leaves_nothing_of_the_one_before_it(
         (("--ipv6", "--subnet", "fe80::/64"), "fe80::/10 is for link-local addresses"),
     ):
         assert said in refusal(bed, "--subnet", "10.77.1.0/24", *second)
-        assert pools(bed) == before
+        left = [each["subnet"] for each in pools(bed) if each not in before]
+        assert left == ([] if bed.engine < 28 else ["10.77.1.0/24"])
     assert stage.network("two", subnet="10.77.1.0/24").gateway() == "10.77.1.1"
 
 
