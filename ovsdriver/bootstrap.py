@@ -551,7 +551,9 @@ class _Product:
                 mirrors=mirrors,
                 reattacher=Reattacher(memory=state, sandboxes=KernelSandboxes()),
                 listed=witness.lists,
+                docker_version=witness.version,
             )
+            witness.on_read(endpoints.tell_unnamed)
             stack.push_async_callback(endpoints.close)
             watch = SandboxWatch(state=state, endpoints=endpoints)
             reconciler = Reconciler(

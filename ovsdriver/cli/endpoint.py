@@ -121,9 +121,12 @@ def _print(endpoint: dict[str, Any]) -> None:
 
 
 def _interface(endpoint: dict[str, Any]) -> str:
-    name = endpoint["interface"] or "-"
-    excess = endpoint["excess"]
-    return f"{name}; would be put back without {excess}, more than are kept" if excess else name
+    parts = [endpoint["interface"] or "-"]
+    if endpoint["name_not_given"]:
+        parts.append(endpoint["name_not_given"])
+    if endpoint["excess"]:
+        parts.append(f"would be put back without {endpoint['excess']}, more than are kept")
+    return "; ".join(parts)
 
 
 def _port(endpoint: dict[str, Any]) -> str:

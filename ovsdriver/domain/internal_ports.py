@@ -7,7 +7,7 @@ ETHERNET_MTU = 1500
 """Bytes. The userspace datapath's taps lose longer frames (measured with Open vSwitch 3.5)."""
 
 
-def refuse_prefix(prefix: str, datapath: Datapath) -> None:
+def refuse_name(option: str, text: str, datapath: Datapath) -> None:
     """Refuse a name for the interface where it has to keep the port's.
 
     Raises:
@@ -16,9 +16,9 @@ def refuse_prefix(prefix: str, datapath: Datapath) -> None:
     """
     if datapath is Datapath.SYSTEM:
         raise UnsupportedError(
-            f"ovs.ifprefix={prefix} with ovs.port=internal: in the kernel's datapath an internal "
+            f"{option}={text} with ovs.port=internal: in the kernel's datapath an internal "
             "port keeps its own name in the container, for Open vSwitch loses one that is renamed; "
-            "leave ovs.ifprefix out, or use ovs.port=veth"
+            f"leave {option} out, or use ovs.port=veth"
         )
 
 

@@ -430,6 +430,8 @@ class Endpoint:
     wanted: tuple[PortMapping, ...] = ()
     """What Docker has asked for, where this endpoint does not publish all of it itself."""
     port: PortKind = PortKind.VETH
+    interface: str = ""
+    """The name in the container that the user asked for; empty: the network's prefix, numbered."""
     vlan: VlanTag | None = None
     """The VLAN of its untagged frames; None: the network's."""
     vlan_mode: VlanMode | None = None

@@ -195,7 +195,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     if options.port is PortKind.INTERNAL:
         internal_ports.refuse_long_frames(mtu, segment.datapath)
         if options.interface_prefix is not None:
-            internal_ports.refuse_prefix(options.interface_prefix, segment.datapath)
+            internal_ports.refuse_name("ovs.ifprefix", options.interface_prefix, segment.datapath)
     if mode.has_gateway and current is None:
         _refuse_overlaps(subnets, around)
     return Network(

@@ -18,6 +18,7 @@ from ovsdriver.domain import (
     tunnels,
     vlans,
 )
+from ovsdriver.domain.interface_names import INTERFACE_OPTION
 from ovsdriver.domain.model import Endpoint, Mode, Network, PortKind, VlanMode
 from ovsdriver.domain.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.requests import EndpointOptions
@@ -38,6 +39,7 @@ def with_options(
         endpoint,
         mtu=options.mtu,
         port=options.port or network.port,
+        interface=options.interface,
         vlan=options.vlan,
         vlan_mode=options.vlan_mode,
         trunks=options.trunks,
@@ -179,5 +181,7 @@ def _refuse_contradictions(endpoint: Endpoint, network: Network) -> None:
 def _refuse_unfit_internal(endpoint: Endpoint, network: Network) -> None:
     datapath = network.segment.datapath
     if network.interface_prefix != DEFAULT_PREFIX:
-        internal_ports.refuse_prefix(network.interface_prefix, datapath)
+        internal_ports.refuse_name("ovs.ifprefix", network.interface_prefix, datapath)
+    if endpoint.interface:
+        internal_ports.refuse_name(INTERFACE_OPTION, endpoint.interface, datapath)
     internal_ports.refuse_long_frames(desired.mtu(network, endpoint), datapath)

@@ -95,6 +95,7 @@ class EndpointOptions:
     mac: EUI | None = None
     mtu: int | None = None
     port: PortKind | None = None
+    interface: str = ""
     vlan: VlanTag | None = None
     vlan_mode: VlanMode | None = None
     trunks: tuple[VlanTag, ...] = ()
@@ -155,6 +156,8 @@ class Joined:
     source: str
     """Name of the link in dockerd's namespace."""
     prefix: str
+    name: str = ""
+    """Of the interface in the container; empty: the prefix and a number."""
     gateway4: IPAddress | None = None
     gateway6: IPAddress | None = None
     on_link: tuple[IPNetwork, ...] = ()

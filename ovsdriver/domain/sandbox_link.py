@@ -78,13 +78,15 @@ class SandboxLink(LinkState):
         return " and ".join(parts)
 
 
-def never_seen(network: Network, endpoint: Endpoint, *, sandbox: str, prefix: str) -> SandboxLink:
+def never_seen(
+    network: Network, endpoint: Endpoint, *, sandbox: str, prefix: str, named: str = ""
+) -> SandboxLink:
     """Return what Docker makes of ``endpoint``, as far as that can be told from outside."""
     gateways = (network.gateway_of(each) for each in endpoint.addresses)
     return SandboxLink(
         sandbox=sandbox,
         # the kernel takes 15 bytes for a name, and for the pattern of one
-        name=f"{prefix}%d" if len(prefix) <= _LONGEST_PREFIX else f"{prefix}0",
+        name=named or (f"{prefix}%d" if len(prefix) <= _LONGEST_PREFIX else f"{prefix}0"),
         mac=endpoint.mac,
         mtu=desired.mtu(network, endpoint),
         held=Held(

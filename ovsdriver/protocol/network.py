@@ -266,8 +266,11 @@ def endpoint_reply(creation: EndpointCreation, chosen: EUI | None) -> Mapping[st
 
 def join_reply(joined: Joined) -> Mapping[str, object]:
     """Render the answer to Join; gateways are plain addresses, and absent where there is none."""
+    interface = {"SrcName": joined.source, "DstPrefix": joined.prefix}
+    if joined.name:  # beside the prefix, which is all that older engines take
+        interface["DstName"] = joined.name
     reply: dict[str, object] = {
-        "InterfaceName": {"SrcName": joined.source, "DstPrefix": joined.prefix},
+        "InterfaceName": interface,
         "DisableGatewayService": joined.disable_gateway_service,
     }
     gateways: Mapping[str, IPAddress | None] = {

@@ -107,6 +107,10 @@ def _one_of_each_family(text: str) -> tuple[IPAddress, ...]:
     return found
 
 
+def _interface(text: str) -> str:
+    return values.link_name(text, what="an interface")
+
+
 def _mode(text: str) -> Mode:
     return values.word(text, {mode.value: mode for mode in Mode})
 
@@ -681,6 +685,17 @@ TABLE: Sequence[Option] = (
         default="the network's",
         help="What plugs this container in: `veth` or `internal`.",
         fixed="it would take the container's interface away; start the container again with it",
+    ),
+    Option(
+        name="com.docker.network.endpoint.ifname",
+        scope=Scope.ENDPOINT,
+        field="interface",
+        parse=_interface,
+        example="driver-opt=com.docker.network.endpoint.ifname=lan0",
+        default="`ovs.ifprefix` and a number",
+        help="Name of the interface in the container, with Docker 29.8 or newer. Older ones do not "
+        "take it from a plugin: the log and `ovsnet endpoint show` say so.",
+        fixed="Docker names the interface when it starts the container; start it again with it",
     ),
     Option(
         name="ovs.vlan",

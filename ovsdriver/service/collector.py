@@ -54,6 +54,7 @@ class Witness:
         self._clock = clock
         self._seen: Seen | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self._readers: list[Callable[[], None]] = []
         self._view: EngineView | None = None
         self._answers = False
         self._away = False
@@ -62,6 +63,10 @@ class Witness:
     def on_end(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when a daemon that has answered ends."""
         self._callbacks.append(callback)
+
+    def on_read(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever the daemon was read."""
+        self._readers.append(callback)
 
     def answers(self) -> bool:
         """Whether a daemon answered that has not ended since."""
@@ -82,11 +87,17 @@ class Witness:
         """Return what the daemon that runs now said last, while it is read anew as well."""
         return self._seen
 
+    def version(self) -> str:
+        """Return the version of the daemon that runs now; empty until it was read."""
+        return "" if self._seen is None else self._seen.view.version
+
     async def read(self) -> EngineView:
         """Read and remember; UnavailableError if the daemon does not answer."""
         self._view, at = None, self._clock()
         self._view = await self._engine.read()
         self._seen = Seen(self._view, at)
+        for callback in self._readers:
+            callback()
         return self._view
 
     def _answered(self) -> None:

@@ -13,7 +13,15 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ipam.service import Ipam
-from ovsdriver.domain import desired, names, port_planning, replanning, tunnels, vlans
+from ovsdriver.domain import (
+    desired,
+    interface_names,
+    names,
+    port_planning,
+    replanning,
+    tunnels,
+    vlans,
+)
 from ovsdriver.domain.model import (
     Attachment,
     Datapath,
@@ -80,11 +88,13 @@ class Endpoints:
         mirrors: Mirrors,
         reattacher: Reattacher,
         listed: Callable[[EndpointId], bool],
+        docker_version: Callable[[], str],
     ) -> None:
         """Join the parts.
 
         Args:
             listed: whether Docker, which must answer at this moment, lists an endpoint.
+            docker_version: what Docker said of itself last; empty: nothing yet.
         """
         self._owner = owner
         self._state = state
@@ -100,13 +110,33 @@ class Endpoints:
         self._mirrors = mirrors
         self._reattacher = reattacher
         self._listed = listed
+        self._docker_version = docker_version
         self._preparations = Preparations(links=links, switch=switch)
         self._departures = Departures(links)
         self._callbacks: list[Callable[[str], None]] = []
+        self._named: list[Endpoint] = []
+        """With names that Docker may not give: it has not said what it is."""
 
     def on_change(self, callback: Callable[[str], None]) -> None:
         """Call ``callback`` with the sandbox that Docker changes after a call that has ended."""
         self._callbacks.append(callback)
+
+    def tell_unnamed(self) -> None:
+        """Say in the log which interfaces Docker does not name, once it has said what it is."""
+        version = self._docker_version()
+        if not version:
+            return
+        for endpoint in self._named:
+            if not interface_names.given_by(version):
+                log.warning(
+                    "endpoint.name-not-given",
+                    extra={
+                        "network": endpoint.network,
+                        "endpoint": endpoint.id,
+                        "why": interface_names.not_given(endpoint.interface, version),
+                    },
+                )
+        self._named.clear()
 
     async def close(self) -> None:
         """End what goes on in the background."""
@@ -227,9 +257,13 @@ class Endpoints:
                     "why": f"a network with ovs.mode={network.mode} has no gateway on this host",
                 },
             )
+        if endpoint.interface:
+            self._named.append(endpoint)
+            self.tell_unnamed()
         return Joined(
             source=attachment.source,
             prefix=desired.interface_prefix(network, endpoint, self._datapath(network)),
+            name=endpoint.interface,
             gateway4=gateway4,
             gateway6=gateway6,
             on_link=tuple(chain.from_iterable(map(network.beside, endpoint.addresses))),
@@ -407,6 +441,7 @@ class Endpoints:
                     current,
                     attachment,
                     prefix=desired.interface_prefix(network, current, self._datapath(network)),
+                    named=self._given_name(current),
                     plug=plug,
                 )
             await self._replug(network, current)
@@ -624,6 +659,11 @@ class Endpoints:
                         "is reached reliably while both run",
                     },
                 )
+
+    def _given_name(self, endpoint: Endpoint) -> str:
+        """Return the name that Docker gives the interface; empty: it numbers the prefix."""
+        version = self._docker_version()
+        return endpoint.interface if version and interface_names.given_by(version) else ""
 
     def _tell_vlans(self, network: Network, endpoint: Endpoint) -> None:
         """Say in the log when a container is let into other VLANs than its network's."""

@@ -62,6 +62,7 @@ class Reattacher:
         attachment: Attachment,
         *,
         prefix: str,
+        named: str,
         plug: Callable[[bool], Awaitable[None]],
     ) -> None:
         """Give the container its interface again.
@@ -71,6 +72,7 @@ class Reattacher:
             endpoint: joined, with a live sandbox.
             attachment: its plumbing.
             prefix: of the interface's name, if it was never seen.
+            named: that name, if Docker was told all of it; else empty.
             plug: makes link and port as Join does; told whether the device is in the container
                 already.
 
@@ -86,7 +88,7 @@ class Reattacher:
         seen = await self._sandboxes.look(sandbox, link, noted)
         if noted is None or not noted.restoring:
             wanted = (seen.link if seen is not None else noted) or sandbox_link.never_seen(
-                network, endpoint, sandbox=sandbox, prefix=prefix
+                network, endpoint, sandbox=sandbox, prefix=prefix, named=named
             )
             # of what was set meanwhile, the smaller one: the bridge's end has the new MTU
             noted = replace(wanted, mtu=min(wanted.mtu, link.mtu), restoring=True)

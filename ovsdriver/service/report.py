@@ -9,7 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
-from ovsdriver.domain import desired, names, port_planning, publishing, tunnels, vlans
+from ovsdriver.domain import (
+    desired,
+    interface_names,
+    names,
+    port_planning,
+    publishing,
+    tunnels,
+    vlans,
+)
 from ovsdriver.domain.model import Endpoint, EndpointId, HostPort, Network, PortKind
 from ovsdriver.domain.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, Switch
@@ -163,6 +171,8 @@ class EndpointReport:
     sandbox: str | None
     interface: str = ""
     """Its name in the container; empty until it was seen there."""
+    name_not_given: str = ""
+    """Why the interface has not the name that was asked for; empty: it has, or none was."""
     excess: str = ""
     """What of the interface would not be put back if it were lost."""
     published: tuple[PublishedReport, ...] = ()
@@ -625,6 +635,7 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         ofport=None if port is None else port.ofport,
         sandbox=endpoint.sandbox,
         interface=scene.interfaces.get(endpoint.id, ""),
+        name_not_given=_name_not_given(scene, endpoint),
         excess=scene.excesses.get(endpoint.id, ""),
         published=tuple(
             PublishedReport(
@@ -643,6 +654,15 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
         unpublished_why=_why_unpublished(endpoint, network) if unpublished else "",
         options=dict(endpoint.options),
     )
+
+
+def _name_not_given(scene: Scene, endpoint: Endpoint) -> str:
+    wanted, view = endpoint.interface, scene.view
+    if not wanted or view is None or scene.interfaces.get(endpoint.id) == wanted:
+        return ""
+    if interface_names.given_by(view.version):
+        return ""
+    return interface_names.not_given(wanted, view.version)
 
 
 def _fault(port: ObservedPort | None, *, elsewhere: bool = False) -> str:

@@ -108,8 +108,8 @@ class ModernContainer(Place):
         """Of the network that it was put on last, as the plugin told them."""
         self.ended = False
 
-    def connect(self, network: ModernNetwork) -> str:
-        """Put it on a network and return the endpoint's id."""
+    def connect(self, network: ModernNetwork, **said: str) -> str:
+        """Put it on a network and return the endpoint's id; options have ``__`` for a dot."""
         bed, endpoint = self._engine.bed, secrets.token_hex(32)
         addresses = network.request(self.name)
         both = {"NetworkID": network.id, "EndpointID": endpoint}
@@ -118,14 +118,16 @@ class ModernContainer(Place):
             "AddressIPv6": addresses.get(6, ("", ""))[1],
             "MacAddress": "",
         }
+        options = self._options | {k.replace("__", "."): v for k, v in said.items()}
         created = self._engine.network_call(
-            "CreateEndpoint", {**both, "Interface": interface, "Options": self._options}
+            "CreateEndpoint", {**both, "Interface": interface, "Options": options}
         )
         joined = self._engine.network_call(
-            "Join", {**both, "SandboxKey": self.netns, "Options": self._options}
+            "Join", {**both, "SandboxKey": self.netns, "Options": options}
         )
-        inside = f"{joined['InterfaceName']['DstPrefix']}{len(self._endpoints)}"
-        source = joined["InterfaceName"]["SrcName"]
+        named = joined["InterfaceName"]
+        inside = named.get("DstName") or f"{named['DstPrefix']}{len(self._endpoints)}"
+        source = named["SrcName"]
         bed.ip("link", "set", source, "netns", self.name, "name", inside)
         mac = created["Interface"]["MacAddress"]
         bed.ip("link", "set", inside, "address", mac, netns=self.netns)

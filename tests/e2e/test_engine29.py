@@ -1,5 +1,7 @@
 """What engine 29 asks of a plugin and the bed's own does not: see ``modern.py``."""
 
+import json
+
 import pytest
 
 from tests.e2e import image
@@ -9,6 +11,7 @@ from tests.e2e.stage import Network, Stage
 from tests.e2e.test_published import hears
 from tests.e2e.traffic import Place
 from tests.e2e.wire import leases, pools
+from tests.e2e.world import until
 
 pytestmark = pytest.mark.docker
 
@@ -142,3 +145,29 @@ def test_each_call_that_ends_an_endpoint_takes_its_ports_back(
         assert not outside.hears("tcp", address, 8080)
     engine.container("bob", network, ports=("8080:80", "9899:9899/sctp"))
     hears(outside, f"bob {OUTSIDE6}", "tcp", WAN6, 8080)
+
+
+def test_an_interface_has_the_name_that_was_asked_for_or_it_is_said_why_not(
+    bed: Bed, stage: Stage, engine: ModernEngine
+) -> None:
+    option = "com.docker.network.endpoint.ifname"
+    newer = engine.network("10.77.1.0/24")
+    bob = engine.container("bob")
+    bob.leave_by(bob.connect(newer, **{option.replace(".", "__"): "lan0"}), 4)
+    assert bob.links() == {"lan0"}
+    assert bob.pings(newer.gateway(4))
+
+    stage.network("lab", subnet="10.77.2.0/24")
+    cat = stage.container("cat", f"name=lab,driver-opt={option}=lan0")
+    assert cat.links() == {"eth0"}
+    (shown,) = json.loads(bed.ovsnet("endpoint", "show", "cat", "--json"))
+    assert shown["name_not_given"].startswith("the name lan0 was asked for, and Docker 26.")
+    assert "upgrade to Docker 29.8 or newer" in " ".join(
+        bed.ovsnet("endpoint", "show", "cat").split()
+    )
+    until(lambda: "endpoint.name-not-given" in bed.plugin.said(), "the log says it", timeout_s=60)
+
+    refused = bed.docker_refuses(
+        "run", "--network", f"name=lab,driver-opt={option}=lan/0", image.NAME, "true"
+    )
+    assert "lan/0\" cannot be an interface's name" in refused

@@ -156,6 +156,9 @@ def test_a_name_that_an_internal_port_cannot_have_is_refused() -> None:
     with pytest.raises(UnsupportedError, match=r"ovs\.ifprefix=lan .* or use ovs\.port=veth"):
         planned(named, port=PortKind.INTERNAL)
     assert planned(replace(HOME, interface_prefix="lan"), port=PortKind.INTERNAL)
+    with pytest.raises(UnsupportedError, match=r"ifname=lan0 .* leave com\.docker.*ifname out"):
+        planned(ON_KERNEL, port=PortKind.INTERNAL, interface="lan0")
+    assert planned(port=PortKind.INTERNAL, interface="lan0").interface == "lan0"
 
 
 def test_frames_that_a_tap_would_lose_are_refused() -> None:

@@ -259,6 +259,11 @@ def test_a_join_reply_has_plain_gateways_and_only_those_that_exist():
     assert "Gateway" not in network.join_reply(both)
 
 
+def test_a_join_reply_names_the_interface_beside_its_prefix_where_that_was_asked_for():
+    reply = network.join_reply(Joined(source="o", prefix="eth", name="lan0"))
+    assert reply["InterfaceName"] == {"SrcName": "o", "DstPrefix": "eth", "DstName": "lan0"}
+
+
 def test_a_join_reply_names_the_subnets_that_are_on_the_link():
     joined = Joined(source="o", prefix="e", on_link=(IPNetwork("10.2.0.0/24"),))
     assert network.join_reply(joined)["StaticRoutes"] == [

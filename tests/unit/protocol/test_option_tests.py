@@ -133,6 +133,10 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (E, "ovs.mtu"): _INTERNAL,
     (E, f"{PRODUCT}.driver.mtu"): _DOCKER,
     (E, "ovs.port"): _INTERNAL,
+    (E, f"{PRODUCT}.endpoint.ifname"): (
+        "e2e/test_engine29.py::"
+        "test_an_interface_has_the_name_that_was_asked_for_or_it_is_said_why_not"
+    ),
     (E, "ovs.vlan"): (
         "e2e/test_port_kinds.py::"
         "test_a_container_in_another_vlan_talks_there_and_not_on_its_network"

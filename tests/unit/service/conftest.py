@@ -211,6 +211,7 @@ class Host:
             mirrors=mirrors,
             reattacher=Reattacher(memory=state, sandboxes=links),
             listed=witness.lists,
+            docker_version=witness.version,
         )
         changes = Changes(owner=OWNER, state=state, networks=networks, endpoints=endpoints)
         watch = SandboxWatch(state=state, endpoints=endpoints)
