@@ -173,12 +173,16 @@ class Links(Protocol):
         """
         ...
 
+    async def mark_bridge(self, name: str) -> None:
+        """Mark the own device of a bridge of ours, if it is there and has no mark of anybody's."""
+        ...
+
     async def remove_link(self, name: str) -> bool:
         """Delete a link of ours, in a batch with others; False if not there.
 
         A veth pair by its host end; or the tap of an internal port, when vswitchd, which should
-        have deleted it with its port, was not there. Answers when the deletion is certain to
-        happen, which may be before it has.
+        have deleted it with its port, was not there; or a bridge's own. Answers when the deletion
+        is certain to happen, which may be before it has.
         """
         ...
 

@@ -14,7 +14,14 @@ from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 from ovsdriver.adapters.netlink import ethtool, sandboxes
 from ovsdriver.adapters.netlink.address_messages import addresses
 from ovsdriver.adapters.netlink.gateways import Gateways
-from ovsdriver.adapters.netlink.link_messages import IFF_UP, Link, find_link, link_messages
+from ovsdriver.adapters.netlink.link_messages import (
+    IFF_UP,
+    Link,
+    LinkChange,
+    change_link,
+    find_link,
+    link_messages,
+)
 from ovsdriver.adapters.netlink.neighbours import Inquiry
 from ovsdriver.adapters.netlink.probes import Probes
 from ovsdriver.adapters.netlink.reaper import DYING, Reaper
@@ -32,6 +39,7 @@ from ovsdriver.adapters.netlink.ties import ties
 from ovsdriver.adapters.netlink.veths import VethPairs, mark_dying
 from ovsdriver.adapters.rtnetlink import Remembered, RouteSocket
 from ovsdriver.domain.model import Gateway, Probe, Tap, Veth
+from ovsdriver.domain.names import bridge_alias
 from ovsdriver.domain.observed import LinkTies, ObservedLink
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
@@ -136,6 +144,17 @@ class KernelLinks:
     async def ensure_tap(self, tap: Tap) -> None:
         """Settle the internal port's device, which vswitchd makes a moment after the port."""
         await self._settle("internal port", tap.name, lambda routes: ensure_tap(routes, tap))
+
+    async def mark_bridge(self, name: str) -> None:
+        """Set the alias of a tap; the kernel's datapath deletes its devices always."""
+        alias = bridge_alias(self._owner, name)
+
+        def mark(routes: RouteSocket) -> None:
+            link = find_link(routes, name)
+            if link is not None and link.kind == "tun" and not link.alias:
+                change_link(routes, link.index, LinkChange(alias=alias))
+
+        await self._netlink(f"marking bridge {name}", mark)
 
     async def remove_link(self, name: str) -> bool:
         """Mark the link and leave the rest to the reaper."""

@@ -1,7 +1,7 @@
 """From records and what is observed to the repairs there are to make. Pure."""
 
 import shlex
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -99,7 +99,7 @@ def compare(
     expected = {port.name for port in wires.values()}
     beyond.extend(uplink_diff.beyond(by_id.values(), wires, bridges, links))
     beyond.extend(_trees(by_id.values(), bridges))
-    odd = _odd_bridges(by_id.values(), owner, bridges)
+    odd = _odd_bridges(by_id.values(), owner, bridges, links)
     for network in by_id.values():
         unfinished = _unfinished(network, abandoned)
         if unfinished:
@@ -159,6 +159,22 @@ def gateway_amiss(network: Network, links: Mapping[str, ObservedLink], *, owner:
     return standing and gateway is not None and bool(_gateway_lacks(gateway, links))
 
 
+def deserted(
+    bridges: Container[str], links: Mapping[str, ObservedLink], *, owner: str
+) -> Sequence[str]:
+    """Return own devices of bridges of ours that are no more, and that no process holds.
+
+    vswitchd deletes them with their bridges; but one that is killed leaves its taps.
+    """
+    return [
+        name
+        for name, link in links.items()
+        if link.alias == names.bridge_alias(owner, name)
+        and not link.carrier
+        and name not in bridges
+    ]
+
+
 def _unfinished(network: Network, abandoned: Container[NetworkId]) -> str:
     if network.ended:
         return "its deletion was cut short"
@@ -192,16 +208,25 @@ def _network_lacks(
 
 
 def _odd_bridges(
-    networks: Collection[Network], owner: str, bridges: Mapping[str, ObservedBridge]
+    networks: Collection[Network],
+    owner: str,
+    bridges: Mapping[str, ObservedBridge],
+    links: Mapping[str, ObservedLink],
 ) -> Mapping[str, str]:
     """Return what is wrong with bridges of ours that are there, by their name."""
     found = {}
     for segment in {network.segment.bridge: network.segment for network in networks}.values():
         wanted = desired.bridge(segment, networks, owner=owner)
         observed = bridges.get(segment.bridge)
-        if wanted is None or observed is None or wanted.features == observed.features:
+        if wanted is None or observed is None:
             continue
-        found[wanted.name] = f"bridge {wanted.name} has other features than its networks ask for"
+        device = links.get(wanted.name)
+        if wanted.features != observed.features:
+            found[wanted.name] = (
+                f"bridge {wanted.name} has other features than its networks ask for"
+            )
+        elif device is not None and device.kind == "tun" and not device.alias:
+            found[wanted.name] = f"the device of bridge {wanted.name} has no mark"
     return found
 
 

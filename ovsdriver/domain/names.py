@@ -159,8 +159,13 @@ def network_alias(owner: str, network: NetworkId) -> str:
     return f"{owner} network {network}"
 
 
+def bridge_alias(owner: str, bridge: str) -> str:
+    """Return the mark of the own device of a bridge of ours: ``ovsnet bridge <name>``."""
+    return f"{owner} bridge {bridge}"
+
+
 def owned_alias(owner: str, text: str) -> bool:
-    """Whether an ``ifalias`` is a mark of ours."""
+    """Whether an ``ifalias`` is a mark of ours, on a device of an endpoint or a network."""
     return text.startswith((f"{owner} endpoint ", f"{owner} network "))
 
 

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
 from ovsdriver.domain import desired, names, replanning
+from ovsdriver.domain.diff import deserted
 from ovsdriver.domain.model import Gateway, Network, NetworkId, Port, Segment
 from ovsdriver.domain.names import mac_text
 from ovsdriver.domain.requests import NetworkOptions, NewNetwork
@@ -392,6 +393,7 @@ class Networks:
         bridge = desired.bridge(segment, self._state.networks(), owner=self._owner)
         if bridge is not None:
             await self._switch.ensure_bridge(bridge)
+            await self._links.mark_bridge(bridge.name)
 
     async def _refuse_taken(self, gateway: Gateway) -> None:
         await self._links.ensure_gateway(
@@ -462,9 +464,30 @@ class Networks:
             )
             if not segment.adopted and not others:
                 await self._switch.remove_bridge(segment.bridge)
+                await self._clear_devices()
             elif others and (
                 network.features.said()
                 or (segment.uplink is not None and segment.uplink.host is not None)
             ):
                 # those that stay may need less of the bridge than it did
                 await self._ensure_bridge(segment)
+
+    async def clear_devices(self) -> Sequence[str]:
+        """Delete devices of bridges that were removed while vswitchd was away; return their names.
+
+        Raises:
+            UnavailableError: the kernel did not answer.
+        """
+        async with self._planning:
+            return await self._clear_devices()
+
+    async def deserted(self) -> Sequence[str]:
+        """Return what :meth:`clear_devices` would delete; errors as there."""
+        links = await self._links.links()
+        # of a database that does not answer nobody knows which bridges it has
+        if not self._switch.status().connected:
+            return ()
+        return deserted(self._switch.bridges(), links, owner=self._owner)
+
+    async def _clear_devices(self) -> Sequence[str]:
+        return [each for each in await self.deserted() if await self._links.remove_link(each)]

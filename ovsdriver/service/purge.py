@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipam.errors import IpamError
 from ipam.service import Ipam
 from ovsdriver.domain import names
+from ovsdriver.domain.diff import deserted
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Firewall, Flows, HostNotes, Links, Nics, State, Switch
 from ovsdriver.service.mirrors import Mirrors
@@ -151,11 +152,13 @@ class MarkPurge:
                 tally.bridges.append(bridge.name)
 
     async def _remove_links(self, tally: _Tally) -> None:
-        for link in (await self._links.links()).values():
-            if names.owned_alias(self._owner, link.alias) and await self._links.remove_link(
-                link.name
-            ):
-                tally.links.append(link.name)
+        links = await self._links.links()
+        found = [each.name for each in links.values() if names.owned_alias(self._owner, each.alias)]
+        if self._switch.status().connected:
+            found += deserted(self._switch.bridges(), links, owner=self._owner)
+        for name in found:
+            if await self._links.remove_link(name):
+                tally.links.append(name)
 
     async def _free_uplinks(self) -> None:
         """Take NICs out of bridges; how they were before is not known here."""

@@ -236,6 +236,7 @@ class Reconciler:
                 for repair in difference.repairs:
                     await self._mend(repair, mended, failed)
                 await self._match_offload(mended, failed)
+                await self._clear_devices(mended, failed)
             mirrors = await self._mirrors.look()
             for found, all_found in zip(mirrors, (mended, failed, waiting), strict=True):
                 all_found.extend(found)
@@ -272,6 +273,10 @@ class Reconciler:
                 difference = await self._difference()
                 found.extend(f"{each.subject}: {each.why}" for each in difference.repairs)
                 beyond = difference.beyond
+                try:
+                    found.extend(map(_device, await self._networks.deserted()))
+                except DriverError as error:
+                    failed.append(f"devices of bridges: {error}")
                 for bridge in self._switched():
                     with suppress(DriverError):  # as long as nobody holds the bridge, none differs
                         if await self._tso_differs(bridge):
@@ -384,6 +389,12 @@ class Reconciler:
             if done:
                 mended.append(f"{repair.subject}: {repair.why}")
 
+    async def _clear_devices(self, mended: list[str], failed: list[str]) -> None:
+        try:
+            mended.extend(map(_device, await self._networks.clear_devices()))
+        except DriverError as error:
+            failed.append(f"devices of bridges: {error}")
+
     async def _match_offload(self, mended: list[str], failed: list[str]) -> None:
         """Set the containers' checksum offload right when vswitchd was started another way."""
         bridges = {network.segment.bridge for network in self._state.networks()}
@@ -456,6 +467,10 @@ class Reconciler:
             if text not in (*self._last.failed, *self._last.beyond):
                 log.warning("reconcile.left", extra={"what": text})
         self._last = repairs
+
+
+def _device(name: str) -> str:
+    return f"device {name}: its bridge was removed while ovs-vswitchd was away"
 
 
 def _offload(bridge: str) -> str:

@@ -720,3 +720,27 @@ async def test_tso_is_no_matter_of_a_link_that_is_no_tap(world: World) -> None:
 
 def _without_link_local(addresses: tuple[IPNetwork, ...]) -> list[str]:
     return sorted(str(each) for each in addresses if not each.ip.is_link_local())
+
+
+async def test_a_bridges_device_is_marked_once_and_then_may_be_removed(world: World) -> None:
+    world.make_tap(TAP.name)
+    assert await world.links.remove_link(TAP.name) is False
+
+    await world.links.mark_bridge(TAP.name)
+    await world.links.mark_bridge(TAP.name)
+
+    marked = (await world.links.links())[TAP.name]
+    assert marked.alias == names.bridge_alias(OWNER, TAP.name)
+    assert await world.links.remove_link(TAP.name) is True
+    assert TAP.name not in await world.links.links()
+    await world.links.mark_bridge(TAP.name)
+
+
+async def test_what_is_no_tap_or_has_an_alias_is_not_marked_as_a_bridges(world: World) -> None:
+    world.make_link(VETH.host)
+    await world.links.mark_bridge(VETH.host)
+    assert (await world.links.links())[VETH.host].alias == ""
+    world.make_tap(TAP.name)
+    await world.links.ensure_tap(TAP)
+    await world.links.mark_bridge(TAP.name)
+    assert (await world.links.links())[TAP.name].alias == TAP.alias

@@ -285,12 +285,19 @@ class FakeLinks:
             raise ConflictError(f"link {link.name} exists and is not this endpoint's")
         self._links[link.name] = replace(link, mtu=tap.mtu, mac=tap.mac, alias=tap.alias)
 
+    async def mark_bridge(self, name: str) -> None:
+        await self._answer()
+        link = self._links.get(name)
+        if link is not None and link.kind == "tun" and not link.alias:
+            self._links[name] = replace(link, alias=names.bridge_alias(self._owner, name))
+
     async def remove_link(self, name: str) -> bool:
         await self._answer()
         link = self._links.get(name)
         if link is None or link.kind not in ("veth", "tun"):
             return False
-        if not names.owned_alias(self._owner, link.alias):
+        bridges = names.bridge_alias(self._owner, name)
+        if link.alias != bridges and not names.owned_alias(self._owner, link.alias):
             return False
         self.drop_link(name)
         return True

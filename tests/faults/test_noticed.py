@@ -104,6 +104,22 @@ def test_a_network_that_is_removed_while_vswitchd_is_away_leaves_nothing(
     stage.network("two", subnet="10.77.2.0/24")
 
 
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "of a version without the mark"])
+def test_the_last_network_that_is_removed_while_vswitchd_is_away_leaves_no_bridges_device(
+    bed: Bed, stage: Stage, marked: bool
+) -> None:
+    stage.network("one", subnet="10.77.1.0/24")
+    if not marked:
+        bed.ip("link", "set", "br-ovsnet", "alias", "")
+        bed.restart_plugin()
+        until(lambda: "ovsnet bridge" in bed.ip("link", "show", "br-ovsnet"), "it is marked")
+    bed.vswitchd.stop(SIGKILL)
+    bed.docker("network", "rm", "one")
+    until(lambda: "br-ovsnet" not in bed.ip("link"), "the bridge's device is gone")
+    bed.start_vswitchd()
+    all_is_well(*pair(stage))
+
+
 def test_a_clean_end_of_the_plugin_says_so_with_its_code(bed: Bed) -> None:
     assert bed.plugin.stop(SIGTERM) == 0
     bed.start_plugin()

@@ -191,7 +191,8 @@ def mark_dying(routes: RouteSocket, name: str, *, owner: str) -> bool | None:
         return False
     if link.group == DYING:
         return None
-    if link.group != NEWBORN and not names.owned_alias(owner, link.alias):
+    ours = names.owned_alias(owner, link.alias) or link.alias == names.bridge_alias(owner, name)
+    if link.group != NEWBORN and not ours:
         return False
     try:
         change_link(routes, link.index, LinkChange(group=DYING))

@@ -1,10 +1,10 @@
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain import desired, names
+from ovsdriver.domain import desired, diff, names
 from ovsdriver.domain.diff import Difference, compare
 from ovsdriver.domain.model import (
     Datapath,
@@ -310,3 +310,17 @@ def test_a_network_that_was_never_made_to_the_end_is_removed() -> None:
 def test_a_network_whose_pools_docker_released_is_removed() -> None:
     seen = compare([a_network()], [], owner=OWNER, bridges={}, links={}, abandoned={NetworkId(RED)})
     assert [each.finish for each in seen.repairs] == [True]
+
+
+def test_a_bridges_device_is_deserted_without_its_bridge_and_without_who_holds_it() -> None:
+    mark = names.bridge_alias(OWNER, "br-x")
+    left = ObservedLink(name="br-x", index=7, kind="tun", alias=mark)
+
+    def deserted(link: ObservedLink, *bridges: str) -> Sequence[str]:
+        return diff.deserted(bridges, {link.name: link}, owner=OWNER)
+
+    assert deserted(left) == ["br-x"]
+    assert not deserted(left, "br-x")
+    assert not deserted(replace(left, carrier=True))
+    assert not deserted(replace(left, alias=""))
+    assert not deserted(replace(left, name="br-y"))
