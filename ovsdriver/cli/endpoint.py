@@ -110,6 +110,7 @@ def _print(endpoint: dict[str, Any]) -> None:
             ("MTU", str(endpoint["mtu"])),
             ("Port", _port(endpoint)),
             *_lets_into(endpoint),
+            *([("Copies", endpoint["copies"])] if endpoint["copies"] else []),
             ("Published", _published(endpoint) or "-"),
             *_unpublished(endpoint),
             ("Interface", _interface(endpoint)),

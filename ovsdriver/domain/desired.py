@@ -13,6 +13,7 @@ from ovsdriver.domain.model import (
     Bridge,
     Datapath,
     Endpoint,
+    EndpointId,
     Gateway,
     Network,
     Port,
@@ -259,6 +260,11 @@ def tag_flows(
 def shaping(network: Network, endpoint: Endpoint) -> Shaping:
     """Return the rates, delay and loss that hold for ``endpoint``."""
     return combined(network, endpoint)
+
+
+def by_address(endpoint: Endpoint) -> tuple[list[tuple[int, int]], EndpointId]:
+    """Return the key of an endpoint's place: records move with every change of theirs."""
+    return [(each.version, int(each.ip)) for each in endpoint.addresses], endpoint.id
 
 
 def interface_prefix(network: Network, endpoint: Endpoint, datapath: Datapath) -> str:

@@ -1,15 +1,16 @@
 """Mirrors: copies of what containers send and get, led somewhere to be looked at. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ovsdriver.domain import names
+from ovsdriver.domain import desired, names
 from ovsdriver.domain.model import (
     NO_OPTIONS,
     Endpoint,
     MirrorKind,
     MirrorTarget,
     Network,
+    NetworkId,
     Port,
     Tunnel,
     VlanTag,
@@ -53,17 +54,8 @@ def mirroring(
     bridge: str, networks: Iterable[Network], endpoints: Iterable[Endpoint], *, owner: str
 ) -> Mirroring:
     """Return the mirrors of ``bridge``; those that nobody is there for are left out."""
-    homes = {n.id: n for n in networks if n.segment.bridge == bridge and not n.ended}
-    plugged = [
-        each
-        for each in endpoints
-        if each.network in homes and each.sandbox is not None and not each.ended
-    ]
-    sinks = {
-        word: names.port(each)
-        for each in reversed(plugged)
-        if (word := sink(homes[each.network], each))
-    }
+    homes, plugged = _present(bridge, networks, endpoints)
+    sinks = {word: names.port(each) for word, each in _receivers(homes, plugged).items()}
     mirrors: list[Mirror] = []
     outputs: dict[str, Port] = {}
     waiting: list[str] = []
@@ -110,6 +102,36 @@ def mirroring(
         outputs=tuple(outputs.values()),
         waiting=tuple(waiting),
     )
+
+
+def receivers(
+    bridge: str, networks: Iterable[Network], endpoints: Iterable[Endpoint]
+) -> Mapping[str, Endpoint]:
+    """Return the endpoint that gets the copies for each word of ``ovs.sink`` on ``bridge``."""
+    return _receivers(*_present(bridge, networks, endpoints))
+
+
+def _present(
+    bridge: str, networks: Iterable[Network], endpoints: Iterable[Endpoint]
+) -> tuple[Mapping[NetworkId, Network], Sequence[Endpoint]]:
+    """Return the networks of a bridge, and the endpoints on it that are in containers."""
+    homes = {n.id: n for n in networks if n.segment.bridge == bridge and not n.ended}
+    return homes, [
+        each
+        for each in endpoints
+        if each.network in homes and each.sandbox is not None and not each.ended
+    ]
+
+
+def _receivers(
+    homes: Mapping[NetworkId, Network], plugged: Iterable[Endpoint]
+) -> Mapping[str, Endpoint]:
+    # Open vSwitch leads a mirror to one port. The order of records changes with every restart.
+    found: dict[str, Endpoint] = {}
+    looking = [(word, each) for each in plugged if (word := sink(homes[each.network], each))]
+    for word, each in sorted(looking, key=lambda item: desired.by_address(item[1])):
+        found.setdefault(word, each)
+    return found
 
 
 def sink(network: Network, endpoint: Endpoint) -> str | None:

@@ -502,8 +502,9 @@ TABLE: Sequence[Option] = (
         parse=values.label,
         example="--internal -o ovs.sink=ids",
         default="none",
-        help="Of the network's containers the one that is there gets the copies that "
-        "`ovs.mirror=sink:WORD` leads here, and nothing else from this network.",
+        help="Of the network's containers the one that is there, of several the one with the "
+        "lowest address, gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing else "
+        "from this network.",
     ),
     Option(
         name="ovs.dry_run",
@@ -838,7 +839,8 @@ TABLE: Sequence[Option] = (
         example="driver-opt=ovs.sink=ids",
         default="the network's",
         help="This container gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing "
-        "else on this interface: it should be on another network as well.",
+        "else on this interface: it should be on another network as well. Of several "
+        "with one word on a bridge, the one with the lowest address gets them.",
     ),
     Option(
         name="ipam.space",

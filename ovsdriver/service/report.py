@@ -12,6 +12,7 @@ from ipam.model import Pool, PoolId
 from ovsdriver.domain import (
     desired,
     interface_names,
+    mirroring,
     names,
     port_planning,
     publishing,
@@ -164,6 +165,8 @@ class EndpointReport:
     trunked_networks: tuple[str, ...] = ()
     """Ids of the other networks of ours that are among them."""
     protected: bool = False
+    copies: str = ""
+    """Whether it gets copies of packets by its ``ovs.sink``, or who does; empty: it has none."""
     port: str
     """Its name on the bridge, and of the device."""
     port_kind: str = "veth"
@@ -301,12 +304,13 @@ def report(scene: Scene) -> Report:
     """Return everything there is: networks by name, their endpoints by address."""
     state = scene.state
     networks = sorted(state.networks(), key=lambda each: (_name(each, scene.view), each.id))
+    receivers = _receivers(scene)
     return Report(
         networks=tuple(_network(scene, each) for each in networks),
         endpoints=tuple(
-            _endpoint(scene, network, each)
+            _endpoint(scene, network, each, receivers)
             for network in networks
-            for each in sorted(state.endpoints(network.id), key=_by_address)
+            for each in sorted(state.endpoints(network.id), key=desired.by_address)
         ),
         pools=tuple(_pool(scene, each) for each in scene.pools),
         bridges=tuple(_bridges(scene)),
@@ -588,12 +592,44 @@ def _network_state(scene: Scene, network: Network, gateway: str | None) -> str:
     return "ready"
 
 
-def _by_address(endpoint: Endpoint) -> tuple[list[tuple[int, int]], EndpointId]:
-    """Return the key of an endpoint's place: records move with every change of theirs."""
-    return [(each.version, int(each.ip)) for each in endpoint.addresses], endpoint.id
+def _receivers(scene: Scene) -> Mapping[tuple[str, str], EndpointId]:
+    """Return who gets the copies, by bridge and word of ``ovs.sink``."""
+    networks = {each.id: each for each in scene.state.networks()}
+    endpoints = scene.state.endpoints()
+    bridges = {
+        networks[each.network].segment.bridge
+        for each in endpoints
+        if each.network in networks and mirroring.sink(networks[each.network], each)
+    }
+    return {
+        (bridge, word): endpoint.id
+        for bridge in bridges
+        for word, endpoint in mirroring.receivers(bridge, networks.values(), endpoints).items()
+    }
 
 
-def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointReport:
+def _copies(
+    network: Network, endpoint: Endpoint, receivers: Mapping[tuple[str, str], EndpointId]
+) -> str:
+    """Return what an endpoint has of its ``ovs.sink``, for people; empty: it has none."""
+    word = mirroring.sink(network, endpoint)
+    receiver = receivers.get((network.segment.bridge, word)) if word else None
+    if receiver is None or endpoint.sandbox is None:
+        return ""
+    if receiver == endpoint.id:
+        return f"gets what is led to {word}"
+    return (
+        f"gets nothing: endpoint {receiver[:12]} has ovs.sink={word} too and a lower address; "
+        "give one of them another word"
+    )
+
+
+def _endpoint(
+    scene: Scene,
+    network: Network,
+    endpoint: Endpoint,
+    receivers: Mapping[tuple[str, str], EndpointId],
+) -> EndpointReport:
     name = names.port(endpoint)
     port = scene.switch.port(name)
     fault = ""
@@ -630,6 +666,7 @@ def _endpoint(scene: Scene, network: Network, endpoint: Endpoint) -> EndpointRep
             for each in port_planning.others_carried(endpoint, network, scene.state.networks())
         ),
         protected=endpoint.protected,
+        copies=_copies(network, endpoint, receivers),
         port=name,
         port_kind=endpoint.port.value,
         ofport=None if port is None else port.ofport,

@@ -1,5 +1,6 @@
 """Mirrors: what tcpdump sees where the copies are led, and what is left of them: nothing."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.bed import Bed
-from tests.e2e.stage import Stage
+from tests.e2e.stage import Container, Stage
 from tests.e2e.world import Program, until
 
 pytestmark = pytest.mark.docker
@@ -21,10 +22,14 @@ def watching(
     packets: str = "icmp or proto 47",
     *,
     digits: bool = False,
+    name: str = "tcpdump",
 ) -> Iterator[Program]:
-    """Have tcpdump tell of packets on a link, in hexadecimal ``digits`` too."""
+    """Have tcpdump tell of packets on a link, in hexadecimal ``digits`` too.
+
+    Two at the same time need a ``name`` each.
+    """
     words = ("tcpdump", "--immediate-mode", "-l", "-n", *(["-x"] if digits else []), "-i", link)
-    program = Program(bed, "tcpdump", *words, packets, netns=netns)
+    program = Program(bed, name, *words, packets, netns=netns)
     program.start()
     try:
         until(lambda: "listening on" in program.said(), program.said)
@@ -64,6 +69,44 @@ def test_a_network_and_a_container_are_mirrored_to_a_container_that_looks(
     until(lambda: mirrors(bed) == "", "no mirror is left")
     ann.reaches(bob4, "bob")
     assert tap.name in bed.ovsnet("network", "ls")
+
+
+def test_of_several_containers_that_look_the_one_with_the_lowest_address_gets_the_copies(
+    bed: Bed, stage: Stage
+) -> None:
+    lab = stage.network("lab", "-o", "ovs.mirror=sink:ids", subnet="10.77.1.0/24")
+    stage.network("tap", "--internal", subnet="10.77.9.0/24")
+    ann, bob = stage.container("ann", lab), stage.container("bob", lab)
+    bob4 = bob.endpoint(lab)["IPAddress"]
+    where = "name=tap,driver-opt=ovs.sink=ids,ip=10.77.9."
+    high, low = stage.container("high", f"{where}30"), stage.container("low", f"{where}4")
+
+    def copies(name: str) -> str:
+        (shown,) = json.loads(bed.ovsnet("endpoint", "show", name, "--json"))
+        return str(shown["copies"])
+
+    def sees(looks: Container, other: Container) -> None:
+        with watching(bed, looks.netns, "eth0") as seen:  # vswitchd leads them there by now
+            until(lambda: ann.pings(bob4) and f"> {bob4}: ICMP" in seen.said(), "seen")
+        with (
+            watching(bed, looks.netns, "eth0") as seen,
+            watching(bed, other.netns, "eth0", name="tcpdump-other") as not_seen,
+        ):
+            until(lambda: ann.pings(bob4) and f"> {bob4}: ICMP" in seen.said(), "seen")
+            assert bob4 not in not_seen.said()
+        assert copies(looks.name) == "gets what is led to ids"
+        assert "gets nothing: endpoint " in copies(other.name)
+
+    sees(low, high)
+    bed.docker("restart", "low")  # its record is the last one now
+    sees(low, high)
+    bed.docker("restart", "high")
+    sees(low, high)
+    assert "gets nothing" in bed.ovsnet("endpoint", "show", "high")
+    bed.docker("stop", "low")
+    assert copies("high") == "gets what is led to ids"
+    with watching(bed, high.netns, "eth0") as seen:
+        until(lambda: ann.pings(bob4) and f"> {bob4}: ICMP" in seen.said(), "high is next")
 
 
 def test_a_network_is_mirrored_to_a_nic_that_is_given_back(bed: Bed, stage: Stage) -> None:
