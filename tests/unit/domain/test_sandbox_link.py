@@ -27,6 +27,10 @@ def test_it_has_what_docker_was_told() -> None:
     assert seen.settings == {}
 
 
+def test_it_has_the_name_that_docker_was_told_and_gives() -> None:
+    assert never_seen(a_network(), DUAL, sandbox="/s", prefix="eth", named="lan0").name == "lan0"
+
+
 def test_without_an_ipv6_address_it_has_no_ipv6_and_without_a_gateway_no_default_route() -> None:
     network = a_network(mode=Mode.ISOLATED, subnets=(a_subnet(gateway=None),), mtu=1300)
     seen = never_seen(network, replace(DUAL, addresses=DUAL.addresses[:1], mtu=None), **WHERE)

@@ -145,6 +145,19 @@ async def test_what_was_never_seen_is_made_as_docker_makes_it(host: Host, family
     assert link.settings == ({"ipv6/conf/disable_ipv6": "1"} if family == 4 else {})
 
 
+@pytest.mark.parametrize(("version", "name"), [("29.8.0", "lan0"), ("29.7.1", "eth0")])
+async def test_what_was_never_seen_has_the_name_that_was_asked_for_where_docker_gives_it(
+    host: Host, version: str, name: str
+) -> None:
+    host.engine.version = version
+    await host.witness.read()
+    await host.create_network()
+    await host.run_container(said={"com.docker.network.endpoint.ifname": "lan0"})
+    host.links.drop_link(VETH)
+    assert (await host.reconciler.reconcile()).failed == ()
+    assert inside(host, name).link.name == name
+
+
 async def test_nothing_is_put_into_a_sandbox_that_is_gone(host: Host) -> None:
     await run_container(host)
     host.links.drop_link(VETH)

@@ -10,7 +10,7 @@ from ovsdriver.domain import names
 from ovsdriver.domain.model import PortKind
 from ovsdriver.domain.observed import ObservedPort
 from ovsdriver.service.reconciler import Repairs
-from tests.builders import BLUE, FIRST, RED
+from tests.builders import BLUE, FIRST, OWNER, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
 
@@ -318,3 +318,22 @@ async def test_what_happens_to_a_gateway_is_a_reason_to_look_only_if_it_is_amiss
         await until(lambda: len(looks) == 2)
     assert GATEWAY in await host.links.links()
     assert host.firewall.looked_at_again == [GATEWAY], "the new device's switches"
+
+
+async def test_a_bridges_device_that_vswitchd_left_is_told_by_a_dry_run_and_deleted_by_a_look(
+    host: Host,
+) -> None:
+    host.links.add_link("br-old", kind="tun", alias=names.bridge_alias(OWNER, "br-old"))
+    told = "device br-old: its bridge was removed while ovs-vswitchd was away"
+    assert (await host.reconciler.look()).found == (told,)
+    assert "br-old" in await host.links.links()
+    assert (await host.reconciler.reconcile()).mended == (told,)
+    assert "br-old" not in await host.links.links()
+
+
+async def test_a_bridges_device_that_vswitchd_left_is_purged(host: Host) -> None:
+    host.links.add_link("br-old", kind="tun", alias=names.bridge_alias(OWNER, "br-old"))
+    held = names.bridge_alias(OWNER, "br-held")
+    host.links.add_link("br-held", kind="tun", alias=held, carrier=True)
+    assert (await host.purge.run(switch_wait_s=1.0)).links == ("br-old",)
+    assert "br-held" in await host.links.links()
