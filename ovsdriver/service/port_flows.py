@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ovsdriver.domain import desired, guarding, names, tunnels
 from ovsdriver.domain.flows import PortFlows
@@ -76,10 +77,11 @@ class FlowRules:
             bridges = {each.segment.bridge for each in self._state.networks() if not each.ended}
             for bridge in sorted(bridges & self._switch.bridges().keys())[:1]:
                 with suppress(DriverError):
-                    await self._flows.attend(bridge, self._lost)
+                    await self._flows.attend(bridge, partial(self._lost, bridge))
             await asyncio.sleep(_PAUSE_S)
 
-    def _lost(self) -> None:
+    def _lost(self, bridge: str) -> None:
+        log.info("flows.attended", extra={"bridge": bridge})
         for callback in self._callbacks:
             callback()
 

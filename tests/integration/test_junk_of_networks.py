@@ -105,6 +105,7 @@ def attached(process: Process, caller: Caller) -> Iterator[None]:
     caller.must(
         "NetworkDriver.Join", NetworkID=NETWORK, EndpointID=ENDPOINT, SandboxKey="/proc/self/ns/net"
     )
+    process.until(lambda: "flows.attended" in process.said(), "its last connection is there")
     before = there(process)
     yield
     assert there(process) == before

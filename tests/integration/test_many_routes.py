@@ -55,6 +55,7 @@ async def test_news_of_routes_by_a_busy_link_stay_in_the_kernel(netns: Sandbox) 
         known=dict,
         routes=known,
         changed=changes.append,
+        gateway=lambda _: None,
     )
     watch.start()
     try:
