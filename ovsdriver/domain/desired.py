@@ -133,7 +133,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
             bridge=network.segment.bridge,
             tag=own_vlan(network, endpoint),
             vlan_mode=vlan_mode(network, endpoint),
-            trunks=trunks(network, endpoint),
+            trunks=_plugged_trunks(network, endpoint),
             cvlans=cvlans(network, endpoint),
             internal=internal,
             moves=internal,
@@ -193,6 +193,13 @@ def trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
     if endpoint.trunks or not vlan_mode(network, endpoint).has_trunks:
         return endpoint.trunks
     return network.trunks
+
+
+def _plugged_trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
+    listed = trunks(network, endpoint)
+    # Open vSwitch counts a native VLAN among a port's, but not if it is the one without a tag.
+    bare = bool(listed) and own_vlan(network, endpoint) == NO_TAG
+    return (NO_TAG, *listed) if bare else listed
 
 
 def cvlans(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:

@@ -194,7 +194,7 @@ def nothing_strays(
         for name, kind in kinds.items():
             if name in ("guarded", "trunk"):  # these have nothing to say without a tag, so made
                 continue
-            same = {n for n, k in kinds.items() if k.vlan == kind.vlan} - {name, "barerouter"}
+            same = {n for n, k in kinds.items() if k.vlan == kind.vlan} - {name}
             heard.wait_for(f"{run}/{name}/plain", {*same, "wire"})
             if not two:
                 heard.wait_for(f"{run}/{name}/zero", {*same, "wire"})

@@ -321,7 +321,8 @@ def _check(port: Port) -> None:
     says_tag, says_trunks = port.tag is not None, bool(port.trunks)
     if (says_tag, says_trunks) != (port.vlan_mode.has_tag, port.vlan_mode.has_trunks):
         raise InvalidOptionError(f"port {port.name}: it does not say which VLANs it carries")
-    if not all(1 <= vlan <= 4094 for vlan in port.trunks):
+    lowest = 0 if port.tag == 0 else 1
+    if not all(lowest <= vlan <= 4094 for vlan in port.trunks):
         raise InvalidOptionError(f"port {port.name}: trunked VLANs are 1 to 4094")
     if port.ofport is not None and not 1 <= port.ofport <= 65279:
         raise InvalidOptionError(f"port {port.name}: OpenFlow port {port.ofport}")

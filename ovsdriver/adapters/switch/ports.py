@@ -52,7 +52,8 @@ def check_port(port: Port) -> None:
         raise InvalidOptionError(
             f"port {port.name}: {port.vlan_mode} does not go with {len(port.trunks)} trunked VLANs"
         )
-    if any(not 1 <= vlan <= 4094 for vlan in (*port.trunks, *port.cvlans)):
+    lowest = 0 if port.tag == 0 else 1
+    if any(not lowest <= vlan <= 4094 for vlan in (*port.trunks, *port.cvlans)):
         raise InvalidOptionError(f"port {port.name}: trunked VLANs are 1 to 4094")
     if port.ofport is not None and not 1 <= port.ofport <= HIGHEST_OFPORT:
         raise InvalidOptionError(

@@ -121,7 +121,7 @@ def test_a_network_without_a_vlan_has_none_to_tag() -> None:
         planned(UNTAGGED, trunks=tags(10), vlan_mode=VlanMode.NATIVE_TAGGED)
     made = planned(UNTAGGED, trunks=tags(10), vlan_mode=VlanMode.NATIVE_TAGGED, vlan=VlanTag(7))
     assert port(made, UNTAGGED) == (7, "native-tagged", (10,))
-    assert port(planned(UNTAGGED, trunks=tags(10)), UNTAGGED) == (0, "native-untagged", (10,))
+    assert port(planned(UNTAGGED, trunks=tags(10)), UNTAGGED) == (0, "native-untagged", (0, 10))
 
 
 def test_the_kind_of_port_is_the_networks_unless_the_container_says_another() -> None:
