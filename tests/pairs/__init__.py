@@ -1,0 +1,1 @@
+"""Options, ports, wires and events in combination: every pair of their values, end to end."""
