@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from netaddr import IPAddress
 
-from ipam.addresses import Addresses
-from ipam.memory import Memories, Note
+from ipam.choice.addresses import Addresses
+from ipam.choice.last_given import Memories, Note
+from ipam.choice.resting import Resting
+from ipam.choice.runs import Block
 from ipam.model import Lease, LeaseKind, Memory, Pool, Reservation, Usage
-from ipam.resting import Resting
-from ipam.runs import Block
 from ipam.store import StoredPool
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from netaddr import IPAddress, IPNetwork
 
 from ipam import refusals
+from ipam.choice.pools import Source, Subnets
+from ipam.choice.runs import Block, Runs, block
 from ipam.model import DefaultPool, Occupied, Pool, PoolId, PoolRequest, SpaceLimit
-from ipam.pools import Source, Subnets
-from ipam.runs import Block, Runs, block
 
 
 class Spaces:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ovsdriver.config import Settings
-    from ovsdriver.service.purge import Purged
+    from ovsdriver.service.forgotten.purge import Purged
 
 
 def main() -> None:
@@ -29,20 +29,20 @@ def _uncollected() -> Iterator[None]:
 
 def _serve(settings: "Settings", fault: str) -> int:
     with _uncollected():
-        from ovsdriver import bootstrap  # only now: it loads every adapter, which takes a while
-    return bootstrap.serve(settings, fault)
+        from ovsdriver import assembly  # only now: it loads every adapter, which takes a while
+    return assembly.serve(settings, fault)
 
 
 def _purge(settings: "Settings") -> "Purged":
-    from ovsdriver import bootstrap
+    from ovsdriver import assembly
 
-    return bootstrap.purge(settings)
+    return assembly.purge(settings)
 
 
 async def _findings(settings: "Settings") -> Sequence[str]:
-    from ovsdriver import bootstrap
+    from ovsdriver import assembly
 
-    async with bootstrap.firewall(settings) as firewall:
+    async with assembly.firewall(settings) as firewall:
         return await firewall.findings()
 
 

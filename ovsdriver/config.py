@@ -15,11 +15,11 @@ from typing import Any
 from netaddr import IPNetwork
 
 from ipam import DEFAULT_SPACE
-from ovsdriver.domain.model import Datapath
+from ovsdriver.domain.records.model import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 from ovsdriver.logs import LEVELS
-from ovsdriver.protocol import values
-from ovsdriver.protocol.values import quote
+from ovsdriver.words import values
+from ovsdriver.words.values import quote
 
 DEFAULT_PATH = Path("/etc/ovsnet/ovsnet.toml")
 

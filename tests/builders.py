@@ -5,8 +5,8 @@ from typing import Any
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain import names
-from ovsdriver.domain.model import (
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import (
     Datapath,
     Endpoint,
     EndpointId,
@@ -19,7 +19,7 @@ from ovsdriver.domain.model import (
     Veth,
     VlanTag,
 )
-from ovsdriver.domain.requests import NetworkOptions, NewNetwork, OfferedSubnet
+from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork, OfferedSubnet
 
 RED = NetworkId("a1" * 32)
 BLUE = NetworkId("b2" * 32)

@@ -16,9 +16,9 @@ from typing import IO
 
 from netaddr import EUI
 
-from ovsdriver.adapters.netlink import sandboxes
-from ovsdriver.adapters.netlink.link_messages import all_links
-from ovsdriver.adapters.rtnetlink import RouteSocket
+from ovsdriver.adapters.kernel.codec.link_messages import all_links
+from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
+from ovsdriver.adapters.kernel.sandbox import entering
 from ovsdriver.errors import UnavailableError
 
 # linux/if_packet.h, asm/socket.h
@@ -135,7 +135,7 @@ def _inside(sandbox: str, mac: EUI | None) -> socket.socket:
 
     def work() -> None:
         try:
-            found.append(sandboxes.call_inside(sandbox, lambda: _listening(_link_with(mac))))
+            found.append(entering.call_inside(sandbox, lambda: _listening(_link_with(mac))))
         except OSError as error:
             found.append(error)
 

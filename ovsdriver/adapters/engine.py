@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 
-from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import ConfigurationError, UnavailableError
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
 

@@ -8,12 +8,22 @@ from ovsdriver import __version__
 from ovsdriver.cli.outcome import EXIT_CODES
 
 _MODULES = {
-    each: each
-    for each in (
-        *("serve", "check", "status", "reconcile", "network", "endpoint", "ports", "set", "plan"),
-        *("trace", "capture", "ipam", "options", "firewalld", "purge"),
-    )
-} | {"set": "change"}
+    "serve": "serve",
+    "check": "doctor.check",
+    "status": "networks.status",
+    "reconcile": "networks.reconcile",
+    "network": "networks.network",
+    "endpoint": "networks.endpoint",
+    "ports": "networks.ports",
+    "set": "networks.change",
+    "plan": "networks.plan",
+    "trace": "look.trace",
+    "capture": "look.capture",
+    "ipam": "addresses.ipam",
+    "options": "networks.options",
+    "firewalld": "look.firewalld",
+    "purge": "networks.purge",
+}
 """Where each command is, in the order in which a person meets them."""
 
 

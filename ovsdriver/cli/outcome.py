@@ -9,7 +9,7 @@ import click
 
 from ipam import IpamError
 from ovsdriver.errors import DriverError
-from ovsdriver.protocol.values import printable
+from ovsdriver.words.values import printable
 
 
 class Exit(IntEnum):

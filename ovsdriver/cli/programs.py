@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ovsdriver.config import Settings
-from ovsdriver.service.purge import Purged
+from ovsdriver.service.forgotten.purge import Purged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ovsdriver.domain import vlans
-from ovsdriver.protocol import options
-from ovsdriver.protocol.values import printable
+from ovsdriver.domain.records import vlans
+from ovsdriver.words import options
+from ovsdriver.words.values import printable
 
 ID_DIGITS = 12
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from ovsdriver.cli import show
-from ovsdriver.cli.checks import Finding, Level
+from ovsdriver.cli.doctor import Finding, Level
 
 _STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 

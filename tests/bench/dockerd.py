@@ -19,7 +19,7 @@ from typing import Any
 
 from netaddr import IPNetwork
 
-from ovsdriver.adapters.rtnetlink import NetlinkError, RouteSocket
+from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket
 from tests.bench import links
 from tests.bench.http_client import body_of, request
 from tests.integration.netns import Sandbox

@@ -10,8 +10,8 @@ from statistics import median
 from netaddr import IPNetwork
 
 from ipam import Ipam, Occupied, PoolId, PoolRequest
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
 
 SUBNETS = {"/8": "10.0.0.0/8", "/16": "10.0.0.0/16", "IPv6 /64": "fd00::/64"}
 AT_ONCE = (1, 10, 50)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from ipam import AddressRequest, Ipam, Lease
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store.database import Database
 from tests.bench.ipam_cases import Prepared, load
 from tests.bench.measured import Measured
 

@@ -5,7 +5,14 @@ import struct
 
 from netaddr import IPNetwork
 
-from ovsdriver.adapters.rtnetlink import NLM_F_CREATE, NLM_F_EXCL, RouteSocket, attribute, text, u32
+from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    RouteSocket,
+    attribute,
+    text,
+    u32,
+)
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_NEWADDR = 16, 17, 20
 _IFLA_IFNAME, _IFLA_NET_NS_FD = 3, 28

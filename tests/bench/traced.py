@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ovsdriver.__main__ import main
-from ovsdriver.adapters.netlink.thread import NetlinkThread
-from ovsdriver.adapters.ovsdb import client
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.switch.switch import OvsSwitch
-from ovsdriver.protocol.connection import PlainConnection
+from ovsdriver.adapters.kernel.codec.thread import NetlinkThread
+from ovsdriver.adapters.ovs.ovsdb import client
+from ovsdriver.adapters.ovs.rows.switch import OvsSwitch
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.http.connection import PlainConnection
 from tests.bench.where import CALL, NETLINK, OVSDB, STORE, VSWITCHD, WAITING
 
 spans: list[tuple[str, float, float]] = []

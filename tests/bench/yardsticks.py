@@ -22,9 +22,9 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from ovsdriver.adapters.netlink import ethtool
-from ovsdriver.adapters.netlink.link_messages import IFF_UP, LinkChange, change_link, new_veth
-from ovsdriver.adapters.rtnetlink import RouteSocket
+from ovsdriver.adapters.kernel.codec import ethtool
+from ovsdriver.adapters.kernel.codec.link_messages import IFF_UP, LinkChange, change_link, new_veth
+from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from tests.bench.links import delete
 
 MTU = 1500

@@ -18,8 +18,8 @@ from pathlib import Path
 from netaddr import IPAddress, IPNetwork
 
 from ipam import AddressRequest, Ipam, IpamError, Lease, Occupied, PoolId, PoolRequest
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
 
 LASTING = ("10.40.0.0/22", "10.41.0.0/16", "fd00:40::/64")
 """Pools that nobody releases."""

@@ -9,7 +9,7 @@ from aiohttp import web
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.engine import DockerEngine
-from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import ConfigurationError, UnavailableError
 from ovsdriver.ports import Engine, EngineEndpoint, EngineSubnet
 from tests.fakes.engine import FakeEngine

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.adapters.firewall import HostFirewall
-from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
-from ovsdriver.domain.model import Mode, NetworkId
+from ovsdriver.adapters.firewall.firewall import HostFirewall
+from ovsdriver.domain.records.model import Mode, NetworkId
+from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
 from ovsdriver.ports import Firewall
 from tests.fakes.firewall import FakeFirewall, MemoryNotes
 from tests.integration.netns import own_namespace, run

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from netaddr import EUI, IPNetwork
 
-from ovsdriver.adapters.openflow import OvsFlows
-from ovsdriver.domain import guarding, tagging
-from ovsdriver.domain.flows import Flow, Match, Meter, PortFlows, Stage
-from ovsdriver.domain.model import Endpoint, EndpointId, NetworkId, VlanTag
+from ovsdriver.adapters.ovs.openflow import OvsFlows
+from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
+from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId, VlanTag
+from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Flows
 from tests.fakes.flows import FakeFlows

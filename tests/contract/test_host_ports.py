@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 from netaddr import IPAddress
 
-from ovsdriver.adapters.host_ports import KernelHostPorts
-from ovsdriver.domain.model import HostPort, Transport
-from ovsdriver.domain.publishing import MOST_HELD
+from ovsdriver.adapters.host_ports.sockets import KernelHostPorts
+from ovsdriver.domain.records.model import HostPort, Transport
+from ovsdriver.domain.traffic.publishing import MOST_HELD
 from ovsdriver.errors import UnsupportedError
 from ovsdriver.ports import HostPorts
 from tests.fakes.host_ports import FakeHostPorts

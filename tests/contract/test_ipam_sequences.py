@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import settings
 
 from ipam import LeaseStore
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
 from tests.unit.ipam.test_any_sequence import AnySequence
 
 

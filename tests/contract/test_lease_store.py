@@ -21,9 +21,9 @@ from ipam import (
     Reservation,
     StoreError,
 )
-from ipam.bitmap import Bitmap
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
+from ipam.choice.bitmap import Bitmap
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
 from tests.fakes.leases import FakeLeaseStore
 
 POOL = Pool(
@@ -388,7 +388,7 @@ async def test_what_a_constraint_refuses_is_an_error_of_the_store(tmp_path):
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_what_is_taken_is_read_in_pieces_with_and_without_gaps(tmp_path, monkeypatch, seed):
-    monkeypatch.setattr("ovsdriver.adapters.leases._PIECE", 16)
+    monkeypatch.setattr("ovsdriver.adapters.store.leases._PIECE", 16)
     choose = random.Random(seed)  # noqa: S311 - the same again for the same seed
     offsets = set(range(1, 100)) | {choose.randrange(100, 2000) for _ in range(60)}
     offsets |= set(range(1000, 1000 + choose.randrange(16, 600))) | {(1 << 70) + 3, 1 << 63}

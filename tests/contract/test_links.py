@@ -13,10 +13,11 @@ from typing import Protocol
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import Gateway, Mode, Probe
-from ovsdriver.domain.observed import RouteKind
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Gateway, Mode, Probe
+from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.observed import RouteKind
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Route
 from tests.builders import OWNER, SECOND, TAP, VETH, a_network, a_subnet

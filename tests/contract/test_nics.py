@@ -8,9 +8,9 @@ from typing import Protocol
 import pytest
 from netaddr import IPAddress
 
-from ovsdriver.adapters.nics import KernelNics
-from ovsdriver.domain.held import Held
-from ovsdriver.domain.uplink_notes import NicState
+from ovsdriver.adapters.kernel.host.nics import KernelNics
+from ovsdriver.domain.records.on_link import Held
+from ovsdriver.domain.records.uplink_notes import NicState
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Nics
 from tests.fakes.links import FakeLinks

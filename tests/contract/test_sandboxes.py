@@ -10,11 +10,11 @@ from typing import Protocol
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.adapters.sandboxes import KernelSandboxes
-from ovsdriver.domain import sandbox_link
-from ovsdriver.domain.model import Tap, Veth
-from ovsdriver.domain.sandbox_link import SandboxLink
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.kernel.sandbox.sandboxes import KernelSandboxes
+from ovsdriver.domain.records.model import Tap, Veth
+from ovsdriver.domain.wires import sandbox_link
+from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Sandboxes
 from tests.builders import OWNER, TAP, VETH, a_network, an_endpoint

@@ -7,8 +7,8 @@ from typing import Protocol
 import pytest
 from netaddr import EUI
 
-from ovsdriver.adapters.shapes import KernelShapes
-from ovsdriver.domain.shaping import LinkShape, Rate, Shaping
+from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
+from ovsdriver.domain.records.shaping import LinkShape, Rate, Shaping
 from ovsdriver.errors import ConflictError, UnsupportedError
 from ovsdriver.ports import Shapes
 from tests.fakes.links import FakeLinks, FakeSandbox

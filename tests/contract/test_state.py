@@ -12,11 +12,10 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.adapters import records
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.state import SqliteState
-from ovsdriver.domain.held import Held, HeldAddress, HeldRoute
-from ovsdriver.domain.model import (
+from ovsdriver.adapters.store import records
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.domain.records.model import (
     Datapath,
     Endpoint,
     EndpointId,
@@ -29,7 +28,8 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.sandbox_link import SandboxLink, UpperLink
+from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
+from ovsdriver.domain.wires.sandbox_link import SandboxLink, UpperLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 
 BLUE = NetworkId("b1" * 32)

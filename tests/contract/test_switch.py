@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from ovsdriver.domain import names
-from ovsdriver.domain.model import Bridge, Datapath, EndpointId, Port, VlanMode, VlanTag
-from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Bridge, Datapath, EndpointId, Port, VlanMode, VlanTag
+from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import Switch
 from tests.fakes.switch import FakeSwitch, foreign_bridge

@@ -5,8 +5,16 @@ from dataclasses import replace
 import pytest
 from netaddr import EUI
 
-from ovsdriver.domain import names
-from ovsdriver.domain.model import BondMode, HostPlace, Lacp, Port, UplinkPort, VlanMode, VlanTag
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import (
+    BondMode,
+    HostPlace,
+    Lacp,
+    Port,
+    UplinkPort,
+    VlanMode,
+    VlanTag,
+)
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from tests.contract.test_switch import (
     BRIDGE,

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ovsdriver.adapters.netlink.reaper import DYING
+from ovsdriver.adapters.kernel.reaper import DYING
 from tests.e2e.bed import Bed
 
 Snapshot = Mapping[str, list[str]]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from ovsdriver.protocol import options
-from ovsdriver.protocol.options import Option, Scope
+from ovsdriver.words import options
+from ovsdriver.words.options import Option, Scope
 from tests.e2e import readme
 from tests.e2e.bed import Bed
 from tests.e2e.far import beyond

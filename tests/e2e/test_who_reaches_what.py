@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.domain.model import HostAccess, Mode
+from ovsdriver.domain.records.model import HostAccess, Mode
 from tests.e2e import readme
 from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
 from tests.e2e.probes import Probe, answered

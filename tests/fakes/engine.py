@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
 

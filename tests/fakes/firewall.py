@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ovsdriver.domain.firewall import FirewallPlan
-from ovsdriver.domain.model import Publication
+from ovsdriver.domain.records.model import Publication
+from ovsdriver.domain.traffic.firewall import FirewallPlan
 
 
 class MemoryNotes:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 
-from ovsdriver.domain.flows import PortFlows
+from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.errors import UnavailableError, UnsupportedError
 
 

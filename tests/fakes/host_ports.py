@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from netaddr import IPAddress
 
-from ovsdriver.domain.model import HostPort, Transport
+from ovsdriver.domain.records.model import HostPort, Transport
 from ovsdriver.errors import UnsupportedError
 
 FIRST_CHOICE = 32768

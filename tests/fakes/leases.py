@@ -17,7 +17,7 @@ from ipam import (
     StoreError,
     Told,
 )
-from ipam.bitmap import pack
+from ipam.choice.bitmap import pack
 
 
 class FakeLeaseStore:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from netaddr import IPAddress
 
-from ovsdriver.domain.held import Held, HeldAddress, HeldRoute
-from ovsdriver.domain.uplink_notes import NicState
+from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
+from ovsdriver.domain.records.uplink_notes import NicState
 from ovsdriver.errors import UnavailableError
 from tests.fakes.links import FakeLinks
 

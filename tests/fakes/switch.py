@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from ovsdriver.domain import names
-from ovsdriver.domain.mirroring import Mirror
-from ovsdriver.domain.model import Bridge, Datapath, EndpointId, Port, UplinkPort
-from ovsdriver.domain.observed import ObservedBridge, ObservedMirror, ObservedPort
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Bridge, Datapath, EndpointId, Port, UplinkPort
+from ovsdriver.domain.wires.mirroring import Mirror
+from ovsdriver.domain.wires.observed import ObservedBridge, ObservedMirror, ObservedPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import SwitchStatus
 

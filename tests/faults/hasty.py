@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ipam.errors import IpamError
-from ovsdriver import bootstrap
+from ovsdriver import assembly
 from ovsdriver.__main__ import main
+from ovsdriver.admin import desk_ipam, ipam_report, report
 from ovsdriver.errors import DriverError
-from ovsdriver.service import collector, ipam_console, ipam_report, report
-from ovsdriver.service.foreign_pools import ForeignPools
-from ovsdriver.service.lost_networks import LostNetworks
+from ovsdriver.service.forgotten import collector
+from ovsdriver.service.forgotten.foreign_pools import ForeignPools
+from ovsdriver.service.forgotten.lost_networks import LostNetworks
 
 HASTE = float(os.environ.get("HASTE", "60"))
 
@@ -73,9 +74,9 @@ def be_hasty() -> None:
     """Run it."""
     for module in (ipam_report, report):
         module.SETTLING_S = 1.0
-    ipam_console.VIEW_S = 0.0
-    bootstrap.RETRY_S = 0.2
-    bootstrap.Collector = Collector
+    desk_ipam.VIEW_S = 0.0
+    assembly.RETRY_S = 0.2
+    assembly.Collector = Collector
     main()
 
 

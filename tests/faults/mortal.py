@@ -30,22 +30,22 @@ from typing import Any
 
 from ipam.store import LeaseStore
 from ovsdriver import ports
-from ovsdriver.adapters import host_network, rtnetlink
-from ovsdriver.adapters.conntrack import Conntrack
-from ovsdriver.adapters.firewall import HostFirewall
-from ovsdriver.adapters.host_ports import KernelHostPorts
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.adapters.netlink import ethtool, sysctls
-from ovsdriver.adapters.nft import Nft
-from ovsdriver.adapters.nics import KernelNics
-from ovsdriver.adapters.openflow.switch_flows import OvsFlows
-from ovsdriver.adapters.ovsdb.commit import GroupCommit
-from ovsdriver.adapters.shapes import KernelShapes
-from ovsdriver.adapters.state import SqliteState
-from ovsdriver.adapters.switch import OvsSwitch
-from ovsdriver.protocol.server import PluginServer
-from ovsdriver.service.reconciler import Reconciler
+from ovsdriver.adapters.firewall.firewall import HostFirewall
+from ovsdriver.adapters.firewall.nft import Nft
+from ovsdriver.adapters.host_ports.sockets import KernelHostPorts
+from ovsdriver.adapters.kernel.codec import ethtool, rtnetlink
+from ovsdriver.adapters.kernel.codec.conntrack import Conntrack
+from ovsdriver.adapters.kernel.host import host_network, sysctls
+from ovsdriver.adapters.kernel.host.nics import KernelNics
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
+from ovsdriver.adapters.ovs.openflow.switch_flows import OvsFlows
+from ovsdriver.adapters.ovs.ovsdb.commit import GroupCommit
+from ovsdriver.adapters.ovs.rows import OvsSwitch
+from ovsdriver.adapters.store.leases import SqliteLeases
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.http.server import PluginServer
+from ovsdriver.service.repair.reconciler import Reconciler
 from tests.faults.points import changing
 
 FOLDER = Path(os.environ.get("MORTAL", "/nowhere"))

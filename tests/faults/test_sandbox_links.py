@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.adapters.netlink import sandbox_links
-from ovsdriver.adapters.sandboxes import KernelSandboxes
-from ovsdriver.domain.model import Tap, Veth
-from ovsdriver.domain.sandbox_link import SandboxLink
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.kernel.sandbox import inner_links
+from ovsdriver.adapters.kernel.sandbox.sandboxes import KernelSandboxes
+from ovsdriver.domain.records.model import Tap, Veth
+from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import UnavailableError
 from tests.builders import OWNER, TAP, VETH
 from tests.integration.conftest import PATIENCE_S
@@ -218,7 +218,7 @@ async def test_it_is_gone_on_with_wherever_it_was_cut_short(
     before, noted = container.sees(), await container.noted()
     container.lose()
     await container.plug()
-    real = sandbox_links
+    real = inner_links
     for part in step.split("."):
         real = getattr(real, part)
     cut: list[str] = []
@@ -232,7 +232,7 @@ async def test_it_is_gone_on_with_wherever_it_was_cut_short(
         raise OSError(errno.EINTR, "killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"ovsdriver.adapters.netlink.sandbox_links.{step}", killed)
+        patch.setattr(f"ovsdriver.adapters.kernel.sandbox.inner_links.{step}", killed)
         if step == "delete_link" and isinstance(container.link, Veth):
             await container.sandboxes.restore(container.path, container.link, noted)
             assert cut == []  # nothing was left to be deleted

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ovsdriver.adapters.switch import OvsSwitch
+from ovsdriver.adapters.ovs.rows import OvsSwitch
 from tests.integration.ovs import PrivateOvs, private_ovs, running_switch
 
 PATIENCE_S = 30.0

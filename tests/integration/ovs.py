@@ -26,7 +26,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ovsdriver.adapters.switch import OvsSwitch
+from ovsdriver.adapters.ovs.rows import OvsSwitch
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _START_S = 30.0

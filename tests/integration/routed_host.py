@@ -20,8 +20,8 @@ from pathlib import Path
 
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
-from ovsdriver.domain.model import Mode, NetworkId
+from ovsdriver.domain.records.model import Mode, NetworkId
+from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
 from tests.integration.netns import Sandbox, run
 
 PATIENCE_S = 15.0

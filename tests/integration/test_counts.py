@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from ovsdriver import bootstrap
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.adapters.rtnetlink import NetlinkSocket
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.switch import OvsSwitch
+from ovsdriver import assembly
+from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkSocket
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.ovs.rows import OvsSwitch
+from ovsdriver.adapters.store.database import Database
 from ovsdriver.config import Settings
-from ovsdriver.domain.model import Datapath
-from ovsdriver.protocol import methods
-from ovsdriver.protocol.fields import Fields
+from ovsdriver.docker import methods
+from ovsdriver.domain.records.model import Datapath
+from ovsdriver.words.fields import Fields
 from tests.integration.netns import Sandbox, inside
 from tests.integration.ovs import PrivateOvs
 
@@ -146,9 +146,9 @@ async def process(
     )
     with inside(f"/run/netns/{ovs.namespace}"), Sandbox() as sandbox:
         async with (
-            bootstrap._World.of(settings) as world,
-            bootstrap._Tasks() as tasks,
-            bootstrap._Product.of(settings, world) as product,
+            assembly._World.of(settings) as world,
+            assembly._Tasks() as tasks,
+            assembly._Product.of(settings, world) as product,
         ):
             tasks.start(world.switch.run())
             backend = methods.Backend()

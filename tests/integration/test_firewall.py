@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.adapters import host_watch
-from ovsdriver.adapters.docker_user import Iptables
-from ovsdriver.adapters.firewall import HostFirewall
-from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules
-from ovsdriver.domain.model import Mode, NetworkId
+from ovsdriver.adapters.firewall.docker_user import Iptables
+from ovsdriver.adapters.firewall.firewall import HostFirewall
+from ovsdriver.adapters.kernel.host import host_watch
+from ovsdriver.domain.records.model import Mode, NetworkId
+from ovsdriver.domain.traffic.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules
 from tests.fakes.firewall import MemoryNotes
 from tests.integration.netns import own_namespace, run
 from tests.integration.routed_host import (

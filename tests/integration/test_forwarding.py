@@ -8,9 +8,9 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from ovsdriver.adapters.firewall import HostFirewall
-from ovsdriver.adapters.host_network import Sysctls
-from ovsdriver.domain.firewall import FirewallPlan
+from ovsdriver.adapters.firewall.firewall import HostFirewall
+from ovsdriver.adapters.kernel.host.host_network import Sysctls
+from ovsdriver.domain.traffic.firewall import FirewallPlan
 from ovsdriver.errors import UnavailableError
 from tests.e2e.world import Program, World, until
 from tests.fakes.firewall import MemoryNotes

@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from ovsdriver.adapters.datapath import default_receive_buffer
-from ovsdriver.cli.checks import Level, openvswitch
-from ovsdriver.cli.checks.openvswitch import Kernel
-from ovsdriver.domain.model import Datapath
+from ovsdriver.adapters.kernel.host.datapath import default_receive_buffer
+from ovsdriver.cli.doctor import Level, openvswitch
+from ovsdriver.cli.doctor.openvswitch import Kernel
+from ovsdriver.domain.records.model import Datapath
 from tests.integration.ovs import private_ovs
 
 pytestmark = [pytest.mark.ovs, pytest.mark.netns]

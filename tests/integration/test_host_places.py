@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.nics import KernelNics
+from ovsdriver.adapters.kernel.host.nics import KernelNics
 from tests.integration.netns import described, own_namespace, run
 
 pytestmark = pytest.mark.netns

@@ -8,9 +8,9 @@ import pytest
 from netaddr import EUI, IPNetwork
 from pyroute2 import IPRoute
 
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.domain import names
-from ovsdriver.domain.observed import RouteKind
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.domain.records import names
+from ovsdriver.domain.wires.observed import RouteKind
 from ovsdriver.ports import Route
 from tests.integration.netns import Sandbox, described, own_namespace, run
 

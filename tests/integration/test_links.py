@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.adapters.netlink.neighbours import Inquiry
-from ovsdriver.adapters.netlink.reaper import DYING
-from ovsdriver.adapters.netlink.veths import NEWBORN
-from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import EndpointId, Gateway, Veth
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.kernel.reaper import DYING
+from ovsdriver.adapters.kernel.sandbox.neighbours import Inquiry
+from ovsdriver.adapters.kernel.veths import NEWBORN
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import EndpointId, Gateway, Veth
+from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnavailableError, UnsupportedError
 from tests.builders import a_network, a_subnet
 from tests.integration.netns import Sandbox, described, own_namespace, run

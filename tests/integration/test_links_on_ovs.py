@@ -11,9 +11,10 @@ from functools import partial
 import pytest
 from netaddr import EUI, IPAddress
 
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import EndpointId, Gateway, Veth
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import EndpointId, Gateway, Veth
+from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnavailableError
 from tests.builders import a_network, a_segment, a_subnet
 from tests.integration.netns import Sandbox, described, inside

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ovsdriver.adapters.host_watch import Change, HostWatch
-from ovsdriver.adapters.host_ways import HostWays
-from ovsdriver.adapters.netlink.route_messages import Way
-from ovsdriver.adapters.rtnetlink import RouteSocket
+from ovsdriver.adapters.kernel.codec.route_messages import Way
+from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
+from ovsdriver.adapters.kernel.host.host_watch import Change, HostWatch
+from ovsdriver.adapters.kernel.host.host_ways import HostWays
 from tests.integration.netns import Sandbox, own_namespace, run
 from tests.integration.ovs import eventually
 

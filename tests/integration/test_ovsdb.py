@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovsdb import (
+from ovsdriver.adapters.ovs.ovsdb import (
     Change,
     ConnectionLostError,
     Operation,
@@ -276,7 +276,7 @@ async def test_a_server_over_tcp_with_messages_in_pieces(database: PrivateOvs) -
 def test_ovsdb_servers_own_tcp_listener(host: str) -> None:
     program = (
         "import asyncio, sys\n"
-        "from ovsdriver.adapters.switch import OvsSwitch\n"
+        "from ovsdriver.adapters.ovs.rows import OvsSwitch\n"
         "async def main():\n"
         "    switch = OvsSwitch(sys.argv[1], owner='ovsnet')\n"
         "    running = asyncio.create_task(switch.run())\n"

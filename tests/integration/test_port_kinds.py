@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from netaddr import EUI
 
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.adapters.switch import OvsSwitch
-from ovsdriver.domain import names
-from ovsdriver.domain.model import Bridge, Datapath, Port, Tap, VlanMode, VlanTag
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.ovs.rows import OvsSwitch
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Bridge, Datapath, Port, Tap, VlanMode, VlanTag
 from ovsdriver.errors import ConflictError, UnavailableError
 from tests.builders import FIRST
 from tests.integration.conftest import PATIENCE_S

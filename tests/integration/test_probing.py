@@ -12,15 +12,16 @@ import pytest
 from netaddr import EUI, IPAddress
 
 from ipam import PoolId
-from ovsdriver.adapters.links import KernelLinks
-from ovsdriver.adapters.netlink.neighbours import Inquiry
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.state import SqliteState
-from ovsdriver.adapters.switch import OvsSwitch
-from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import Mode, Probe
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.kernel.sandbox.neighbours import Inquiry
+from ovsdriver.adapters.ovs.rows import OvsSwitch
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Mode, Probe
+from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnavailableError
-from ovsdriver.service.prober import SegmentProber
+from ovsdriver.service.aspects.probing import SegmentProber
 from tests.builders import RED, a_network, a_segment, a_subnet
 from tests.integration.netns import Sandbox, described, inside, own_namespace, run
 from tests.integration.ovs import PrivateOvs, eventually, private_ovs, running_switch

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress
 
-from ovsdriver.adapters.conntrack import Conntrack
-from ovsdriver.adapters.firewall import HostFirewall
-from ovsdriver.domain.firewall import FirewallPlan
-from ovsdriver.domain.model import Publication, Transport
+from ovsdriver.adapters.firewall.firewall import HostFirewall
+from ovsdriver.adapters.kernel.codec.conntrack import Conntrack
+from ovsdriver.domain.records.model import Publication, Transport
+from ovsdriver.domain.traffic.firewall import FirewallPlan
 from tests.fakes.firewall import MemoryNotes
 from tests.integration.netns import Sandbox, own_namespace, run
 from tests.integration.routed_host import Behind, Place, RoutedHost, nft, sysctl
@@ -240,7 +240,7 @@ async def test_only_the_connections_of_a_port_are_cut(
     published = (publication(one), publication(two, port=8081))
     await firewall.ensure(plan(one, two, published=published))
     for few in (1 << 30, -1):  # all connections in one look, and each port by its own
-        monkeypatch.setattr("ovsdriver.adapters.conntrack._FEW", few)
+        monkeypatch.setattr("ovsdriver.adapters.kernel.codec.conntrack._FEW", few)
         with closing(listening(one)) as first, closing(listening(two)) as second:
             ends = [connected(outside.sandbox, (target, port)) for port in (8080, 8081)]
             fars = [server.accept()[0] for server in (first, second)]

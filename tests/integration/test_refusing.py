@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.protocol import methods
-from ovsdriver.protocol.fields import Fields
-from ovsdriver.protocol.server import Call
+from ovsdriver.docker import methods
+from ovsdriver.http.server import Call
+from ovsdriver.words.fields import Fields
 from tests.integration.dockerd_client import DockerdClient
 from tests.integration.process import PATIENCE_S
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from netaddr import IPAddress
 
-from ovsdriver.adapters import relay
-from ovsdriver.adapters.host_ports import KernelHostPorts
-from ovsdriver.domain.model import HostPort, Transport
+from ovsdriver.adapters.host_ports import relay
+from ovsdriver.adapters.host_ports.sockets import KernelHostPorts
+from ovsdriver.domain.records.model import HostPort, Transport
 from tests.integration.netns import own_namespace, run
 
 pytestmark = pytest.mark.netns

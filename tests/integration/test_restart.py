@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
 from tests.integration.dockerd_client import load
 from tests.integration.netns import Sandbox
 from tests.integration.process import Process, made

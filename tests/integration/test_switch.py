@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from netaddr import EUI
 
-from ovsdriver.adapters.ovsdb import Operation, OvsdbClient, Replica
-from ovsdriver.adapters.switch import OvsSwitch, device_index
-from ovsdriver.adapters.switch.bridges import RemoveBridge
-from ovsdriver.adapters.switch.rows import WATCHED
-from ovsdriver.domain import names
-from ovsdriver.domain.model import Bridge, Datapath, HostPlace, Port, UplinkPort, VlanTag
+from ovsdriver.adapters.ovs.ovsdb import Operation, OvsdbClient, Replica
+from ovsdriver.adapters.ovs.rows import OvsSwitch, device_index
+from ovsdriver.adapters.ovs.rows.bridges import RemoveBridge
+from ovsdriver.adapters.ovs.rows.rows import WATCHED
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Bridge, Datapath, HostPlace, Port, UplinkPort, VlanTag
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from ovsdriver.ports import SwitchStatus
 from tests.integration.conftest import PATIENCE_S

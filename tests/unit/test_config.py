@@ -6,7 +6,7 @@ from netaddr import IPNetwork
 
 from ovsdriver import config
 from ovsdriver.config import BridgeRange, DefaultPool, Settings, SpaceLimit
-from ovsdriver.domain.model import Datapath
+from ovsdriver.domain.records.model import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 
 WHOLE = """

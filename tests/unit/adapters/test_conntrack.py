@@ -3,8 +3,8 @@
 import pytest
 from netaddr import IPAddress
 
-from ovsdriver.adapters.conntrack import Flow, leads
-from ovsdriver.domain.model import Publication, Transport
+from ovsdriver.adapters.kernel.codec.conntrack import Flow, leads
+from ovsdriver.domain.records.model import Publication, Transport
 
 LOCAL = {IPAddress("192.0.2.1")}
 

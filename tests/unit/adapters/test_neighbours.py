@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress
 
-from ovsdriver.adapters.netlink.neighbours import ArpQuestion, NdQuestion
+from ovsdriver.adapters.kernel.sandbox.neighbours import ArpQuestion, NdQuestion
 
 OWN = bytes.fromhex("0a0f0a010001")
 THEIRS = bytes.fromhex("020000000007")

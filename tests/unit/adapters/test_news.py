@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovsdb import Change
-from ovsdriver.adapters.switch.news import News
-from ovsdriver.domain import names
-from ovsdriver.domain.model import EndpointId
+from ovsdriver.adapters.ovs.ovsdb import Change
+from ovsdriver.adapters.ovs.rows.news import News
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import EndpointId
 
 OWNER = "ovsnet"
 ONE, TWO = EndpointId("1" * 64), EndpointId("2" * 64)

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from ovsdriver.adapters.netlink import reaper as module
-from ovsdriver.adapters.netlink.reaper import Reaper
+from ovsdriver.adapters.kernel import reaper as module
+from ovsdriver.adapters.kernel.reaper import Reaper
 
 PATIENCE_S = 30
 

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 from netaddr import IPNetwork
 
-from ovsdriver.adapters import rtnetlink
-from ovsdriver.adapters.host_ways import HostWays
-from ovsdriver.adapters.netlink import alike, route_messages
-from ovsdriver.adapters.netlink.route_messages import Way, count_ways, known_routes, ways
+from ovsdriver.adapters.kernel.codec import alike, route_messages, rtnetlink
+from ovsdriver.adapters.kernel.codec.route_messages import Way, count_ways, known_routes, ways
+from ovsdriver.adapters.kernel.host.host_ways import HostWays
 
 
 def route(

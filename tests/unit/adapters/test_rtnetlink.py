@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovsdriver.adapters import rtnetlink
-from ovsdriver.adapters.rtnetlink import NetlinkError, Remembered
+from ovsdriver.adapters.kernel.codec import rtnetlink
+from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, Remembered
 
 ERROR, DONE = 2, 3
 CAPPED, TLVS = 0x100, 0x200

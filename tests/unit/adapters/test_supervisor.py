@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.adapters import supervisor
-from ovsdriver.adapters.supervisor import Supervisor
+from ovsdriver.adapters import systemd
+from ovsdriver.adapters.systemd import Supervisor
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ async def test_a_manager_that_is_gone_is_noted_and_harms_nobody(
 async def test_a_manager_with_a_full_queue_is_told_when_it_has_room(
     tmp_path, manager, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(supervisor, "_STEP_S", 0.01)
-    monkeypatch.setattr(supervisor, "_TRIES", 6000)
+    monkeypatch.setattr(systemd, "_STEP_S", 0.01)
+    monkeypatch.setattr(systemd, "_TRIES", 6000)
     full = 0
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as other:
         other.setblocking(False)

@@ -3,9 +3,9 @@ from pathlib import Path
 
 from netaddr import IPNetwork
 
-from ovsdriver.adapters.surroundings import HostSurroundings
-from ovsdriver.domain.observed import RouteKind
-from ovsdriver.domain.planning import overlap
+from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
+from ovsdriver.domain.plan.planning import overlap
+from ovsdriver.domain.wires.observed import RouteKind
 from ovsdriver.ports import Route
 
 

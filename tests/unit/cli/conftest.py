@@ -10,13 +10,13 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 
+from ovsdriver.admin import api
+from ovsdriver.admin.report import RepairReport, Report, Status
 from ovsdriver.cli import Programs, command
 from ovsdriver.config import Settings
 from ovsdriver.errors import DriverError
 from ovsdriver.metrics import Metrics
-from ovsdriver.protocol import admin
-from ovsdriver.service.purge import Purged
-from ovsdriver.service.report import RepairReport, Report, Status
+from ovsdriver.service.forgotten.purge import Purged
 
 WELL = Status(version="0.1.0", pid=4711, started=1000.0, uptime_s=3725.0)
 
@@ -157,5 +157,5 @@ def serve(tmp_path: Path) -> Callable[[web.Application], Process]:
 def desk(serve: Callable[[web.Application], Process]) -> Iterator[Desk]:
     """The process runs, and this is its console."""
     made = Desk()
-    with serve(admin.application(made)):
+    with serve(api.application(made)):
         yield made

@@ -1,6 +1,6 @@
 """Networks and endpoints as the process reports them."""
 
-from ovsdriver.service.report import EndpointReport, NetworkReport, SubnetReport
+from ovsdriver.admin.report import EndpointReport, NetworkReport, SubnetReport
 
 LAB = "1ab0" * 16
 OLD = "01d0" * 16

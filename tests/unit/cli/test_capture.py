@@ -10,9 +10,9 @@ import pytest
 from netaddr import EUI
 
 from ovsdriver.adapters.capture import Counted, Source, Way
-from ovsdriver.cli import capture
+from ovsdriver.admin.report import Report, UplinkReport
+from ovsdriver.cli.look import capture
 from ovsdriver.errors import UnavailableError
-from ovsdriver.service.report import Report, UplinkReport
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
+from ovsdriver.admin import api, api_changes
+from ovsdriver.admin.desk_changes import AffectedContainer, Changed, ChangedOption
 from ovsdriver.errors import ConflictError
-from ovsdriver.protocol import admin, admin_changes
-from ovsdriver.protocol.changes import Wish
-from ovsdriver.service.change_console import AffectedContainer, Changed, ChangedOption
+from ovsdriver.words.changes import Wish
 from tests.unit.cli.conftest import Desk, Process, Shell
 
 
@@ -39,7 +39,7 @@ class ChangeDesk:
 @pytest.fixture
 def changes(serve: Callable[[web.Application], Process]):
     desk = ChangeDesk()
-    with serve(admin.application(Desk(), *admin_changes.routes(desk))):
+    with serve(api.application(Desk(), *api_changes.routes(desk))):
         yield desk
 
 

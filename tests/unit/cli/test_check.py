@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.cli.checks import Finding, Level, docker, forwarding, host, openvswitch
-from ovsdriver.cli.checks.openvswitch import Kernel, Seen
-from ovsdriver.cli.checks.rpc import RpcError, ask
+from ovsdriver.cli.doctor import Finding, Level, docker, forwarding, host, openvswitch
+from ovsdriver.cli.doctor.openvswitch import Kernel, Seen
+from ovsdriver.cli.doctor.rpc import RpcError, ask
 from ovsdriver.config import Settings
-from ovsdriver.domain.model import Datapath
+from ovsdriver.domain.records.model import Datapath
 from ovsdriver.errors import UnavailableError
 from tests.fakes.engine import FakeEngine
 from tests.unit.cli.conftest import Shell
@@ -337,7 +337,7 @@ def test_a_state_directory_below_a_file_fails(tmp_path: Path):
 LOOKER = """
 import os, sys
 from pathlib import Path
-from ovsdriver.cli.checks import host
+from ovsdriver.cli.doctor import host
 if os.geteuid() == 0:  # whom no permission stops
     os.setuid(65534)
 found = host.state(Path(sys.argv[1]))

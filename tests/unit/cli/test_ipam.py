@@ -9,15 +9,15 @@ from aiohttp import web
 from netaddr import IPAddress, IPNetwork
 
 from ipam import AddressRequest, Ipam, LeaseKind, PoolRequest
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.state import SqliteState
-from ovsdriver.cli import ipam as commands
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.admin import api, api_ipam
+from ovsdriver.admin.desk_ipam import IpamConsole
+from ovsdriver.cli.addresses import ipam as commands
 from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
-from ovsdriver.protocol import admin, admin_ipam
-from ovsdriver.service.ipam_console import IpamConsole
 from tests.builders import FIRST, RED, a_network, a_subnet, an_endpoint
 from tests.fakes.engine import FakeEngine
 from tests.unit.cli.conftest import Desk, Process, Shell
@@ -41,7 +41,7 @@ class Case:
         self.clock = lambda: LONG_AGO
 
     def application(self) -> web.Application:
-        app = admin.application(Desk(), *admin_ipam.routes(self.console))
+        app = api.application(Desk(), *api_ipam.routes(self.console))
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._stop)
         return app

@@ -11,7 +11,7 @@ from ipam import PoolRequest
 from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
-from ovsdriver.domain.model import NetworkId
+from ovsdriver.domain.records.model import NetworkId
 from tests.builders import SECOND
 from tests.unit.cli.conftest import Process, Shell
 from tests.unit.cli.test_ipam import Case

@@ -9,14 +9,14 @@ from aiohttp import web
 from netaddr import IPNetwork, IPRange
 
 from ipam import DEFAULT_SPACE, AddressRequest, PoolRequest
-from ovsdriver.adapters.state import SqliteState
-from ovsdriver.cli import ipam as commands
-from ovsdriver.cli import reservation_file
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.admin import api, api_ipam, api_reservations
+from ovsdriver.admin import reservation_report as reports
+from ovsdriver.admin.desk_reservations import ReservationConsole
+from ovsdriver.admin.ipam_report import PoolUse
+from ovsdriver.cli.addresses import ipam as commands
+from ovsdriver.cli.addresses import reservation_file
 from ovsdriver.cli.outcome import Refusal
-from ovsdriver.protocol import admin, admin_ipam, admin_reservations
-from ovsdriver.service import reservation_report as reports
-from ovsdriver.service.ipam_report import PoolUse
-from ovsdriver.service.reservation_console import ReservationConsole
 from tests.unit.cli.conftest import Desk, Process, Shell
 from tests.unit.cli.test_ipam import Case as Hosts
 
@@ -30,10 +30,10 @@ class Case(Hosts):
 
     def application(self) -> web.Application:
         pages = (
-            *admin_ipam.routes(self.console),
-            *admin_reservations.routes(self.reservations),
+            *api_ipam.routes(self.console),
+            *api_reservations.routes(self.reservations),
         )
-        app = admin.application(Desk(), *pages)
+        app = api.application(Desk(), *pages)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._stop)
         return app

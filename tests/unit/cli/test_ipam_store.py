@@ -10,14 +10,14 @@ from aiohttp import web
 from netaddr import IPNetwork
 
 from ipam import AddressRequest, Ipam, PoolRequest
-from ovsdriver.adapters import snapshot
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.lock import StateLock
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.state import SqliteState
-from ovsdriver.cli import ipam_check
-from ovsdriver.protocol import admin, admin_ipam
-from ovsdriver.service.ipam_console import IpamConsole
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
+from ovsdriver.adapters.store.lock import StateLock
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.adapters.store.tools import snapshot
+from ovsdriver.admin import api, api_ipam
+from ovsdriver.admin.desk_ipam import IpamConsole
+from ovsdriver.cli.store import ipam_check
 from tests.fakes.engine import FakeEngine
 from tests.unit.cli.conftest import Desk, Process, Shell
 from tests.unit.store.hosts import break_an_index, changed, rows, used
@@ -37,7 +37,7 @@ class Host:
         self.works = True
 
     def application(self) -> web.Application:
-        app = admin.application(Desk(), *admin_ipam.routes(self.console))
+        app = api.application(Desk(), *api_ipam.routes(self.console))
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._stop)
         return app

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ovsdriver.admin.report import Report
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
-from ovsdriver.service.report import Report
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 

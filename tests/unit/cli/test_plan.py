@@ -6,11 +6,19 @@ import pytest
 from aiohttp import web
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.model import Datapath, Mode, Network, NetworkId, Segment, Subnet, VlanTag
-from ovsdriver.domain.preview import HostLink, Preview, Row
+from ovsdriver.admin import api, api_plans
+from ovsdriver.domain.plan.preview import HostLink, Preview, Row
+from ovsdriver.domain.records.model import (
+    Datapath,
+    Mode,
+    Network,
+    NetworkId,
+    Segment,
+    Subnet,
+    VlanTag,
+)
 from ovsdriver.errors import ConflictError
-from ovsdriver.protocol import admin, admin_plans
-from ovsdriver.service.previewer import Wish
+from ovsdriver.service.networks.previewer import Wish
 from tests.unit.cli.conftest import Desk, Process, Shell
 
 
@@ -41,7 +49,7 @@ class PlanDesk:
 @pytest.fixture
 def plans(serve: Callable[[web.Application], Process]):
     desk = PlanDesk()
-    with serve(admin.application(Desk(), *admin_plans.routes(desk))):
+    with serve(api.application(Desk(), *api_plans.routes(desk))):
         yield desk
 
 

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from ovsdriver.errors import ConflictError
-from ovsdriver.service.purge import Purged
+from ovsdriver.service.forgotten.purge import Purged
 from tests.unit.cli.conftest import Desk, Shell
 
 DONE = Purged(ports=("a", "b"), bridges=("br",), links=("c",), networks=("n",), pools=())

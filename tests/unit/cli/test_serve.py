@@ -154,7 +154,7 @@ def test_the_help_lists_commands_in_the_order_of_use(shell: Shell):
 
 
 def test_options_are_listed_for_people_programs_and_readme(shell: Shell):
-    from ovsdriver.protocol import options
+    from ovsdriver.words import options
 
     text = shell("options").stdout
     rows = shell.json("options")

@@ -14,16 +14,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from ovsdriver.admin.report import Counts, DockerReport, MendedReport, RepairReport, SwitchReport
 from ovsdriver.cli.daemon import Daemon
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
-from ovsdriver.service.report import (
-    Counts,
-    DockerReport,
-    MendedReport,
-    RepairReport,
-    SwitchReport,
-)
 from tests.unit.cli.conftest import WELL, Desk, Shell
 
 HEALTHY = replace(
@@ -36,7 +30,7 @@ HEALTHY = replace(
 
 AS_NOBODY = """
 import os
-import ovsdriver.cli.status  # nobody may not be allowed to read it
+import ovsdriver.cli.networks.status  # nobody may not be allowed to read it
 from ovsdriver.__main__ import main
 if os.geteuid() == 0:  # whom no permission stops
     os.setuid(65534)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.adapters import sandbox_view
-from ovsdriver.cli import trace
-from ovsdriver.cli.checks import rpc
-from ovsdriver.domain.tracing import Inside, Question
-from ovsdriver.service.report import PublishedReport, Report
+from ovsdriver.adapters.kernel.sandbox import sandbox_view
+from ovsdriver.admin.report import PublishedReport, Report
+from ovsdriver.cli.doctor import rpc
+from ovsdriver.cli.look import trace
+from ovsdriver.domain.traffic.tracing import Inside, Question
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from ovsdriver.admin.report import PublishedReport, RepairReport, Report, UplinkReport
 from ovsdriver.cli import show
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.errors import ConflictError
-from ovsdriver.service.purge import Purged
-from ovsdriver.service.report import PublishedReport, RepairReport, Report, UplinkReport
+from ovsdriver.service.forgotten.purge import Purged
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import LAB, WEB, endpoint, network
 

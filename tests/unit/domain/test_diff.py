@@ -4,9 +4,8 @@ from typing import Any
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain import desired, diff, names
-from ovsdriver.domain.diff import Difference, compare
-from ovsdriver.domain.model import (
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import (
     Datapath,
     Endpoint,
     EndpointId,
@@ -17,7 +16,9 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.wires import desired, diff
+from ovsdriver.domain.wires.diff import Difference, compare
+from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
 from tests.builders import FIRST, RED, a_network, a_segment, an_endpoint
 
 OWNER = "ovsnet"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain import guarding
-from ovsdriver.domain.flows import Match
-from ovsdriver.domain.model import Endpoint, EndpointId, NetworkId
+from ovsdriver.domain.records.flows import Match
+from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
+from ovsdriver.domain.traffic import guarding
 
 MAC, OTHER = EUI("0a:0f:0a:00:00:02"), EUI("0a:0f:0a:00:00:03")
 OWN4, OTHER4 = IPAddress("10.0.0.2"), IPAddress("10.0.0.3")

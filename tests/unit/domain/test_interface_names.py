@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovsdriver.domain import interface_names
+from ovsdriver.domain.wires import interface_names
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import EUI, IPNetwork
 
-from ovsdriver.domain import names
-from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import EndpointId, NetworkId
 from tests.builders import FIRST, RED, a_segment, an_endpoint
 
 IDS = st.text("0123456789abcdef", min_size=64, max_size=64)

@@ -6,19 +6,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain import desired
-from ovsdriver.domain.features import Features
-from ovsdriver.domain.model import (
-    Datapath,
-    HostAccess,
-    Mode,
-    Network,
-    NetworkId,
-    PortKind,
-    VlanMode,
-    VlanTag,
-)
-from ovsdriver.domain.planning import (
+from ovsdriver.domain.plan.planning import (
     Defaults,
     HostRoute,
     KnownBridge,
@@ -29,8 +17,20 @@ from ovsdriver.domain.planning import (
     overlap,
     plan,
 )
-from ovsdriver.domain.requests import NewNetwork
-from ovsdriver.domain.shaping import Rate
+from ovsdriver.domain.records.features import Features
+from ovsdriver.domain.records.model import (
+    Datapath,
+    HostAccess,
+    Mode,
+    Network,
+    NetworkId,
+    PortKind,
+    VlanMode,
+    VlanTag,
+)
+from ovsdriver.domain.records.requests import NewNetwork
+from ovsdriver.domain.records.shaping import Rate
+from ovsdriver.domain.wires import desired
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 from tests.builders import BLUE, RED, a_network, a_segment, a_subnet, an_endpoint, new_network
 

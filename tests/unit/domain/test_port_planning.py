@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.domain import desired, names, vlans
-from ovsdriver.domain.diff import compare
-from ovsdriver.domain.model import (
+from ovsdriver.domain.plan.port_planning import others_carried, with_options
+from ovsdriver.domain.records import names, vlans
+from ovsdriver.domain.records.model import (
     Datapath,
     Endpoint,
     Network,
@@ -17,9 +17,10 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
-from ovsdriver.domain.port_planning import others_carried, with_options
-from ovsdriver.domain.requests import EndpointOptions
+from ovsdriver.domain.records.requests import EndpointOptions
+from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.diff import compare
+from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from tests.builders import BLUE, FIRST, a_network, a_segment, an_endpoint
 

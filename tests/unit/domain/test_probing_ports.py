@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.adapters import records
-from ovsdriver.domain import desired, names
-from ovsdriver.domain.diff import Difference, compare
-from ovsdriver.domain.model import Datapath, Mode, Network, Probe
-from ovsdriver.domain.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.adapters.store import records
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Datapath, Mode, Network, Probe
+from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.diff import Difference, compare
+from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
 from tests.builders import RED, a_network, a_segment
 
 OWNER = "ovsnet"

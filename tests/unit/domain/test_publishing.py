@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain import desired
-from ovsdriver.domain.model import HostPort, PortMapping, Publication, Transport
-from ovsdriver.domain.publishing import (
+from ovsdriver.domain.records.model import HostPort, PortMapping, Publication, Transport
+from ovsdriver.domain.traffic.publishing import (
     Earlier,
     Places,
     Wish,
@@ -18,6 +17,7 @@ from ovsdriver.domain.publishing import (
     overlapping,
     wishes,
 )
+from ovsdriver.domain.wires import desired
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet, an_endpoint
 
 DUAL = (IPNetwork("10.1.0.2/24"), IPNetwork("fd00:1::2/64"))

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.domain.model import Mode
-from ovsdriver.domain.sandbox_link import never_seen
+from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.wires.sandbox_link import never_seen
 from tests.builders import a_network, a_subnet, an_endpoint
 
 DUAL = an_endpoint(

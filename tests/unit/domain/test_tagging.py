@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.domain import desired, tagging
-from ovsdriver.domain.flows import Flow, PortFlows, Vlan
-from ovsdriver.domain.model import Network, NetworkId, VlanMode, VlanTag
+from ovsdriver.domain.records.flows import Flow, PortFlows, Vlan
+from ovsdriver.domain.records.model import Network, NetworkId, VlanMode, VlanTag
+from ovsdriver.domain.traffic import tagging
+from ovsdriver.domain.wires import desired
 from tests.builders import BLUE, a_network, a_segment, an_endpoint
 
 

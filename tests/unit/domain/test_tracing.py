@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain import tracing
-from ovsdriver.domain.model import HostAccess
-from ovsdriver.domain.tracing import Bridged, End, HostPlace, Inside, Question
+from ovsdriver.domain.records.model import HostAccess
+from ovsdriver.domain.traffic import tracing
+from ovsdriver.domain.traffic.tracing import Bridged, End, HostPlace, Inside, Question
 
 INSIDE = Inside(
     up=True,

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.domain import desired, tunnels
-from ovsdriver.domain.model import Mode, VlanMode, VlanTag
-from ovsdriver.domain.planning import Defaults, Surroundings, plan
-from ovsdriver.domain.port_planning import with_options
-from ovsdriver.domain.requests import EndpointOptions
-from ovsdriver.domain.uplinks import KnownNic
+from ovsdriver.domain.plan import tunnels
+from ovsdriver.domain.plan.planning import Defaults, Surroundings, plan
+from ovsdriver.domain.plan.port_planning import with_options
+from ovsdriver.domain.records.model import Mode, VlanMode, VlanTag
+from ovsdriver.domain.records.requests import EndpointOptions
+from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.uplinks import KnownNic
 from ovsdriver.errors import DriverError, InvalidOptionError, UnsupportedError
 from tests.builders import RED, a_network, a_segment, an_endpoint, new_network
 

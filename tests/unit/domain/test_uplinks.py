@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPNetwork
 
-from ovsdriver.domain import desired, uplink_notes
-from ovsdriver.domain.model import (
+from ovsdriver.domain.plan.planning import Defaults, KnownBridge, Surroundings, bridge_name, plan
+from ovsdriver.domain.records import uplink_notes
+from ovsdriver.domain.records.model import (
     BondMode,
     Datapath,
     Endpoint,
@@ -19,17 +20,11 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.observed import LinkTies, ObservedBridge, ObservedLink, ObservedPort
-from ovsdriver.domain.planning import (
-    Defaults,
-    KnownBridge,
-    Surroundings,
-    bridge_name,
-    plan,
-)
-from ovsdriver.domain.requests import NewNetwork
-from ovsdriver.domain.uplink_notes import NicNote, NicState
-from ovsdriver.domain.uplinks import KnownNic, NicPort, known_nic
+from ovsdriver.domain.records.requests import NewNetwork
+from ovsdriver.domain.records.uplink_notes import NicNote, NicState
+from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.observed import LinkTies, ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.wires.uplinks import KnownNic, NicPort, known_nic
 from ovsdriver.errors import ConflictError, DriverError, InvalidOptionError, UnsupportedError
 from tests.builders import BLUE, RED, a_network, a_segment, an_endpoint, new_network
 

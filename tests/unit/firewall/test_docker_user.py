@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
-from ovsdriver.adapters.docker_user import Words, placing
-from ovsdriver.domain.firewall import ACCEPT_MARK
+from ovsdriver.adapters.firewall.docker_user import Words, placing
+from ovsdriver.domain.traffic.firewall import ACCEPT_MARK
 
 COMMENT = "ovsnet: accepted by its nftables table"
 MATCH = f"-m mark --mark {ACCEPT_MARK:#x}/{ACCEPT_MARK:#x}"

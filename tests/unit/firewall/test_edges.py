@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.adapters import rtnetlink
-from ovsdriver.adapters.docker_user import DockerUser, Iptables
-from ovsdriver.adapters.host_network import Sysctls, read_link
-from ovsdriver.adapters.netlink.route_messages import ways
-from ovsdriver.domain.firewall import HostLink
+from ovsdriver.adapters.firewall.docker_user import DockerUser, Iptables
+from ovsdriver.adapters.kernel.codec import rtnetlink
+from ovsdriver.adapters.kernel.codec.route_messages import ways
+from ovsdriver.adapters.kernel.host.host_network import Sysctls, read_link
+from ovsdriver.domain.traffic.firewall import HostLink
 from ovsdriver.errors import UnavailableError
 
 
@@ -118,7 +118,7 @@ async def test_iptables_that_does_not_end_is_ended(
     program = tmp_path / "iptables"
     program.write_text("#!/bin/sh\necho $$ >$0.pid\nexec sleep 1000\n")
     program.chmod(0o755)
-    monkeypatch.setattr("ovsdriver.adapters.docker_user._TIMEOUT_S", 0.5)
+    monkeypatch.setattr("ovsdriver.adapters.firewall.docker_user._TIMEOUT_S", 0.5)
     with pytest.raises(UnavailableError, match=r"xtables\.lock"):
         await Iptables(4, search=f"{tmp_path}:/bin:/usr/bin").listing()
     pid = int((tmp_path / "iptables.pid").read_text())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.chain_readers import (
+from ovsdriver.adapters.firewall.chain_readers import (
     forward_chains,
     from_iptables,
     from_nft,
@@ -13,9 +13,9 @@ from ovsdriver.adapters.chain_readers import (
     spelled_out,
     targets,
 )
-from ovsdriver.adapters.docker_user import Listing
-from ovsdriver.domain.firewall import ACCEPT_MARK
-from ovsdriver.domain.foreign_chains import ForeignChain, crossing, drops, finding
+from ovsdriver.adapters.firewall.docker_user import Listing
+from ovsdriver.domain.traffic.firewall import ACCEPT_MARK
+from ovsdriver.domain.traffic.foreign_chains import ForeignChain, crossing, drops, finding
 
 GATEWAY, WAN = "ovg000000000001", "eth0"
 OUT, BACK = crossing(family=4, gateway=GATEWAY, outgoing=WAN)

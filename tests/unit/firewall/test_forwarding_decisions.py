@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from ovsdriver.domain.firewall import FirewallPlan, GatewayRules, Guard
-from ovsdriver.domain.forwarding import (
+from ovsdriver.domain.records.model import Mode, NetworkId
+from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules, Guard
+from ovsdriver.domain.traffic.forwarding import (
     ALL6,
     BOOT_NOTE,
     DEFAULT6,
@@ -33,7 +34,6 @@ from ovsdriver.domain.forwarding import (
     paths,
     route_localnet,
 )
-from ovsdriver.domain.model import Mode, NetworkId
 from tests.fakes.switches import FakeSwitches
 
 GATEWAY = "ovg000000000001"

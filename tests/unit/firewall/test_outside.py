@@ -3,7 +3,8 @@
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.domain.firewall import (
+from ovsdriver.domain.records.model import Mode, NetworkId
+from ovsdriver.domain.traffic.firewall import (
     FirewallPlan,
     GatewayRules,
     HostLink,
@@ -12,7 +13,6 @@ from ovsdriver.domain.firewall import (
     outgoing,
     outside_bridges,
 )
-from ovsdriver.domain.model import Mode, NetworkId
 
 OURS = "ovg000000000001"
 

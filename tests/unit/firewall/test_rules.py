@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.adapters.nft_rules import render
-from ovsdriver.domain.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
-from ovsdriver.domain.model import HostAccess, Mode, NetworkId, Publication, Transport
+from ovsdriver.adapters.firewall.nft_rules import render
+from ovsdriver.domain.records.model import HostAccess, Mode, NetworkId, Publication, Transport
+from ovsdriver.domain.traffic.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
 
 GOLDEN = Path(__file__).parent / "table.jsonl"
 PUBLISHED = Path(__file__).parent / "published.jsonl"

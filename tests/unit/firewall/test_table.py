@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.adapters.nft import NftError, Table, comparable
-from ovsdriver.adapters.nft_rules import Object, render
-from ovsdriver.domain.firewall import FirewallPlan, GatewayRules
-from ovsdriver.domain.model import Mode, NetworkId
+from ovsdriver.adapters.firewall.nft import NftError, Table, comparable
+from ovsdriver.adapters.firewall.nft_rules import Object, render
+from ovsdriver.domain.records.model import Mode, NetworkId
+from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
 from ovsdriver.errors import UnavailableError
 
 NAME = "ovsnet"

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipam.addresses import Addresses
-from ipam.bitmap import pack
+from ipam.choice.addresses import Addresses
+from ipam.choice.bitmap import pack
 
 
 @pytest.mark.parametrize(

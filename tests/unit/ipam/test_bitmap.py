@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipam.bitmap import WORD_BITS, Bitmap, fill, pack
+from ipam.choice.bitmap import WORD_BITS, Bitmap, fill, pack
 
 FULL_WORD = range(WORD_BITS)
 FULL_SECOND_LEVEL = range(WORD_BITS * WORD_BITS)

@@ -1,6 +1,6 @@
 import pytest
 
-from ipam.memory import MOST, NAMED_S, Memories, Note
+from ipam.choice.last_given import MOST, NAMED_S, Memories, Note
 
 
 def named(name: str, since: float = 1.0) -> Note:

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from netaddr import IPNetwork
 
 from ipam import PoolId
-from ipam.pools import Source, Subnets
-from ipam.runs import Runs, block
+from ipam.choice.pools import Source, Subnets
+from ipam.choice.runs import Runs, block
 
 blocks = st.tuples(st.integers(0, 30), st.integers(0, 8)).map(lambda each: (each[0], sum(each)))
 

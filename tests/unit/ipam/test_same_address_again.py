@@ -4,7 +4,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import AddressRequest, LeaseKind, PoolId, PoolRequest, StoreError
-from ipam.memory import NAMED_S
+from ipam.choice.last_given import NAMED_S
 from tests.unit.ipam.conftest import unfinished
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovsdb import Address, Change, OvsdbClient
-from ovsdriver.adapters.ovsdb.framing import Splitter
+from ovsdriver.adapters.ovs.ovsdb import Address, Change, OvsdbClient
+from ovsdriver.adapters.ovs.ovsdb.framing import Splitter
 from ovsdriver.errors import ConfigurationError
 from tests.unit.ovsdb.small_schema import SCHEMA, WATCHED
 

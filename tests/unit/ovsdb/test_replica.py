@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovsdb import Change, Replica, Schema
+from ovsdriver.adapters.ovs.ovsdb import Change, Replica, Schema
 from tests.unit.ovsdb.small_schema import SCHEMA, WATCHED
 
 

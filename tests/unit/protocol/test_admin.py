@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from ipam.errors import StoreError
+from ovsdriver.admin import api, api_changes
+from ovsdriver.admin.report import PoolReport, Report
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
-from ovsdriver.protocol import admin, admin_changes
-from ovsdriver.service.report import PoolReport, Report
 from tests.unit.cli.conftest import Desk
 from tests.unit.cli.test_change import ChangeDesk
 
@@ -31,7 +31,7 @@ def changes() -> ChangeDesk:
 async def client(
     desk: Desk, changes: ChangeDesk, tmp_path: Path
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    runner = admin.runner(admin.application(desk, *admin_changes.routes(changes)))
+    runner = api.runner(api.application(desk, *api_changes.routes(changes)))
     await runner.setup()
     await web.UnixSite(runner, tmp_path / "admin.sock").start()
     connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
@@ -195,7 +195,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(admin, "READ_S", 0.05)
+    monkeypatch.setattr(api, "READ_S", 0.05)
     monkeypatch.setattr(desk, "report", never)
     async with client.get("/state") as answer:
         assert answer.status == 504

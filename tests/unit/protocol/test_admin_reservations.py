@@ -16,9 +16,9 @@ from netaddr import IPAddress
 
 from ipam.errors import ReservedError, StoreError
 from ipam.model import Reservation
+from ovsdriver.admin import api, api_reservations
+from ovsdriver.admin.reservation_report import Changes, Entry, Made, Reserved
 from ovsdriver.errors import DriverError
-from ovsdriver.protocol import admin, admin_reservations
-from ovsdriver.service.reservation_report import Changes, Entry, Made, Reserved
 from tests.unit.cli.conftest import Desk
 
 KEPT = Reserved(
@@ -78,7 +78,7 @@ def clerk() -> Clerk:
 
 @pytest.fixture
 async def client(clerk: Clerk, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    runner = web.AppRunner(admin.application(Desk(), *admin_reservations.routes(clerk)))
+    runner = web.AppRunner(api.application(Desk(), *api_reservations.routes(clerk)))
     await runner.setup()
     await web.UnixSite(runner, tmp_path / "admin.sock").start()
     connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
@@ -207,7 +207,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(admin_reservations, "READ_S", 0.05)
+    monkeypatch.setattr(api_reservations, "READ_S", 0.05)
     monkeypatch.setattr(clerk, "reservations", never)
     assert (await answer(client, "GET", ""))[0] == 504
 
@@ -231,7 +231,7 @@ _JUNK = st.recursive(
 def test_junk_is_a_value_or_a_refusal(junk: object):
     body = junk if isinstance(junk, bytes) else json.dumps(junk).encode()
     try:
-        _, wanted, prune = admin_reservations._list(body)
+        _, wanted, prune = api_reservations._list(body)
     except DriverError:
         return
     assert all(each.space and each.address for each in wanted)

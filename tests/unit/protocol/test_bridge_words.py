@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ovsdriver.domain.features import Exporter
-from ovsdriver.protocol import bridge_words
+from ovsdriver.domain.records.features import Exporter
+from ovsdriver.words import bridge_words
 
 
 @pytest.mark.parametrize(

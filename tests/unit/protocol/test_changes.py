@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress
 
-from ovsdriver.domain.model import BondMode, Lacp, Mode, Uplink, VlanMode, VlanTag
-from ovsdriver.domain.replanning import Touched
+from ovsdriver.domain.plan.replanning import Touched
+from ovsdriver.domain.records.model import BondMode, Lacp, Mode, Uplink, VlanMode, VlanTag
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
-from ovsdriver.protocol import in_force, options
-from ovsdriver.protocol.changes import Wish
-from ovsdriver.protocol.options import Scope
+from ovsdriver.words import in_force, options
+from ovsdriver.words.changes import Wish
+from ovsdriver.words.options import Scope
 from tests.builders import a_network, a_segment, an_endpoint
 
 NETWORK = a_network(

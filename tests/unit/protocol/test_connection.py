@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovsdriver.http import server as server_module
+from ovsdriver.http.connection import Answer, PlainConnection
+from ovsdriver.http.fallback import AnyHttp
+from ovsdriver.http.server import Call, PluginServer
 from ovsdriver.metrics import Metrics
-from ovsdriver.protocol import server as server_module
-from ovsdriver.protocol.any_http import AnyHttp
-from ovsdriver.protocol.connection import Answer, PlainConnection
-from ovsdriver.protocol.fields import Fields
-from ovsdriver.protocol.server import Call, PluginServer
+from ovsdriver.words.fields import Fields
 from tests.unit.wire.conversation import Connection, connect
 
 AS_DOCKERD = (

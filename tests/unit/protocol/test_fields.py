@@ -4,7 +4,7 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.errors import InvalidRequestError
-from ovsdriver.protocol.fields import Fields
+from ovsdriver.words.fields import Fields
 
 
 def refusal(read, *arguments: object) -> str:

@@ -2,9 +2,9 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
+from ovsdriver.docker import ipam
 from ovsdriver.errors import DriverError
-from ovsdriver.protocol import ipam
-from ovsdriver.protocol.fields import Fields
+from ovsdriver.words.fields import Fields
 
 SPACES = ipam.Spaces(local="ovsnet", shared="ovsnet-global")
 

@@ -7,9 +7,9 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import Lease, LeaseKind, PoolId
-from ovsdriver.domain.model import PortMapping, Transport
+from ovsdriver.docker import methods
+from ovsdriver.domain.records.model import PortMapping, Transport
 from ovsdriver.errors import UnavailableError
-from ovsdriver.protocol import methods
 from tests.unit.wire.conversation import Plugin, plugin
 from tests.unit.wire.shapes import NEEDED, assert_well_formed
 

@@ -3,11 +3,11 @@ import base64
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.model import Mode, PortMapping, Transport
-from ovsdriver.domain.requests import Joined
+from ovsdriver.docker import network
+from ovsdriver.domain.records.model import Mode, PortMapping, Transport
+from ovsdriver.domain.records.requests import Joined
 from ovsdriver.errors import DriverError, InvalidOptionError, InvalidRequestError
-from ovsdriver.protocol import network
-from ovsdriver.protocol.fields import Fields
+from ovsdriver.words.fields import Fields
 
 NETWORK = "b" * 64
 ENDPOINT = "e" * 64

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.protocol import options
-from ovsdriver.protocol.options import Scope
+from ovsdriver.words import options
+from ovsdriver.words.options import Scope
 
 TESTS = Path(__file__).parents[2]
 README = TESTS.parent / "README.md"

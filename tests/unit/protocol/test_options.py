@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
-from ovsdriver.domain.requests import EndpointOptions, NetworkOptions
+from ovsdriver.domain.records.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
+from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
-from ovsdriver.protocol import options
-from ovsdriver.protocol.options import PoolOptions, Scope
+from ovsdriver.words import options
+from ovsdriver.words.options import PoolOptions, Scope
 
 
 def network(internal: bool = False, **typed: str) -> NetworkOptions:

@@ -8,8 +8,8 @@ import pytest
 from netaddr import IPNetwork
 
 from ipam import Ipam, OverlapError
-from ovsdriver.protocol import methods
-from ovsdriver.protocol.fields import Fields
+from ovsdriver.docker import methods
+from ovsdriver.words.fields import Fields
 from tests.fakes.leases import FakeLeaseStore
 from tests.unit.ipam.conftest import Default, Host
 from tests.unit.wire.conversation import WIRE, Recorded, calls

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 import ipam
 import ovsdriver.errors
 from ipam import IpamError
+from ovsdriver.docker import methods
 from ovsdriver.errors import ConflictError, DriverError
+from ovsdriver.http import server
+from ovsdriver.http.connection import PlainConnection
+from ovsdriver.http.fallback import OtherConnection
+from ovsdriver.http.server import Call, PluginServer
 from ovsdriver.logs import REQUEST, event
 from ovsdriver.metrics import Metrics
-from ovsdriver.protocol import methods, server
-from ovsdriver.protocol.any_http import OtherConnection
-from ovsdriver.protocol.connection import PlainConnection
-from ovsdriver.protocol.fields import Fields
-from ovsdriver.protocol.server import Call, PluginServer
+from ovsdriver.words.fields import Fields
 from tests.unit.wire.conversation import Connection, Plugin, connect, plugin
 
 PLACE = {"NetworkID": "n", "EndpointID": "e"}

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ovsdriver.domain.shaping import Rate
-from ovsdriver.protocol import shapes
+from ovsdriver.domain.records.shaping import Rate
+from ovsdriver.words import rates
 
 
 @pytest.mark.parametrize(
@@ -21,53 +21,53 @@ from ovsdriver.protocol import shapes
 def test_a_rate_is_of_both_ways_or_of_each(
     text: str, towards: int | None, away: int | None
 ) -> None:
-    found = shapes.rate(text)
+    found = rates.rate(text)
     assert found == Rate(towards=towards, away=away)
-    assert shapes.rate(shapes.rate_text(found)) == found
+    assert rates.rate(rates.rate_text(found)) == found
 
 
 @pytest.mark.parametrize(("text", "size"), [("1500", 1500), ("64kb", 65536), ("1mb", 1 << 20)])
 def test_a_size_is_in_bytes(text: str, size: int) -> None:
-    assert shapes.burst(text) == size
-    assert shapes.burst(shapes.burst_text(size)) == size
+    assert rates.burst(text) == size
+    assert rates.burst(rates.burst_text(size)) == size
 
 
 @pytest.mark.parametrize(("size", "text"), [(1500, "1500b"), (65536, "64kb"), (1 << 20, "1mb")])
 def test_a_size_is_shown_with_its_unit(size: int, text: str) -> None:
-    assert shapes.burst_text(size) == text
+    assert rates.burst_text(size) == text
 
 
 @pytest.mark.parametrize(
     ("text", "microseconds"), [("20ms", 20_000), ("1.5s", 1_500_000), ("250us", 250), ("0", 0)]
 )
 def test_a_time_has_a_unit(text: str, microseconds: int) -> None:
-    assert shapes.time_us(text) == microseconds
-    assert shapes.time_us(shapes.time_text(microseconds)) == microseconds
+    assert rates.time_us(text) == microseconds
+    assert rates.time_us(rates.time_text(microseconds)) == microseconds
 
 
 @pytest.mark.parametrize(("text", "ppm"), [("1%", 10_000), ("0.5", 5_000), ("100%", 1_000_000)])
 def test_a_loss_is_in_percent(text: str, ppm: int) -> None:
-    assert shapes.loss_ppm(text) == ppm
-    assert shapes.loss_ppm(shapes.loss_text(ppm)) == ppm
+    assert rates.loss_ppm(text) == ppm
+    assert rates.loss_ppm(rates.loss_text(ppm)) == ppm
 
 
 def test_no_limit_of_broadcasts_can_be_said() -> None:
-    assert (shapes.broadcast("none"), shapes.broadcast("100")) == (0, 100)
+    assert (rates.broadcast("none"), rates.broadcast("100")) == (0, 100)
 
 
 @pytest.mark.parametrize(
     ("parse", "text", "hint"),
     [
-        (shapes.rate, "100", "100mbit"),
-        (shapes.rate, "1kbit", "64kbit to 100gbit"),
-        (shapes.rate, "1mbit+2mbit+3mbit", "more than two rates"),
-        (shapes.burst, "0", "64kb"),
-        (shapes.burst, "1gb", "256mb"),
-        (shapes.time_us, "20", "20ms"),
-        (shapes.time_us, "61s", "at most 60s"),
-        (shapes.loss_ppm, "101", "0 to 100 percent"),
-        (shapes.loss_ppm, "much", "1%"),
-        (shapes.broadcast, "0", "packets a second"),
+        (rates.rate, "100", "100mbit"),
+        (rates.rate, "1kbit", "64kbit to 100gbit"),
+        (rates.rate, "1mbit+2mbit+3mbit", "more than two rates"),
+        (rates.burst, "0", "64kb"),
+        (rates.burst, "1gb", "256mb"),
+        (rates.time_us, "20", "20ms"),
+        (rates.time_us, "61s", "at most 60s"),
+        (rates.loss_ppm, "101", "0 to 100 percent"),
+        (rates.loss_ppm, "much", "1%"),
+        (rates.broadcast, "0", "packets a second"),
     ],
 )
 def test_what_is_none_is_refused_with_what_to_type(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ovsdriver.errors import ConfigurationError, ConflictError, UnavailableError
-from ovsdriver.protocol import sockets
-from ovsdriver.protocol.sockets import ListeningSocket
+from ovsdriver.http import sockets
+from ovsdriver.http.sockets import ListeningSocket
 
 
 @pytest.fixture
@@ -321,7 +321,7 @@ def test_a_passed_socket_of_the_wrong_kind_is_told(tmp_path: Path, kind: str):
 def test_a_process_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, made):
     path = tmp_path / "a.sock"
     script = (
-        "import os, sys; from pathlib import Path; from ovsdriver.protocol import sockets; "
+        "import os, sys; from pathlib import Path; from ovsdriver.http import sockets; "
         "sockets.listen(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run([sys.executable, "-c", script, path], check=False, timeout=60)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import EUI
 
-from ovsdriver.protocol import values
+from ovsdriver.words import values
 
 
 @pytest.mark.parametrize("text", ["1", "100", "4094"])

@@ -10,36 +10,36 @@ from netaddr import IPAddress, IPNetwork
 
 from ipam.model import DEFAULT_SPACE, AddressRequest, LeaseKind, PoolRequest
 from ipam.service import Ipam
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.state import SqliteState
-from ovsdriver.adapters.surroundings import HostSurroundings
+from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
+from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.config import DefaultPool
-from ovsdriver.domain.model import NO_OPTIONS, Bridge, EndpointId, NetworkId, Port
-from ovsdriver.domain.planning import Defaults
-from ovsdriver.domain.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet
-from ovsdriver.protocol import options as typed
-from ovsdriver.protocol.changes import Wish
-from ovsdriver.service.changes import Changes
-from ovsdriver.service.collector import Collector, Witness
-from ovsdriver.service.endpoints import Endpoints
-from ovsdriver.service.kept_options import KeptOptions
+from ovsdriver.domain.plan.planning import Defaults
+from ovsdriver.domain.records.model import NO_OPTIONS, Bridge, EndpointId, NetworkId, Port
+from ovsdriver.domain.records.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet
+from ovsdriver.service.aspects.firewall import Rules
+from ovsdriver.service.aspects.flows import FlowRules
+from ovsdriver.service.aspects.mirrors import Mirrors
+from ovsdriver.service.aspects.probing import SegmentProber
+from ovsdriver.service.aspects.published import Publisher
+from ovsdriver.service.aspects.shaping import Shaper
+from ovsdriver.service.aspects.uplinks import Uplinks
+from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.attach.reattacher import Reattacher
+from ovsdriver.service.change.changed_options import KeptOptions
+from ovsdriver.service.change.changes import Changes
+from ovsdriver.service.forgotten.collector import Collector, Witness
+from ovsdriver.service.forgotten.container_names import Naming
+from ovsdriver.service.forgotten.purge import Purge
 from ovsdriver.service.locks import Locks
-from ovsdriver.service.mirrors import Mirrors
-from ovsdriver.service.naming import Naming
-from ovsdriver.service.networks import Networks
-from ovsdriver.service.planner import Planner
-from ovsdriver.service.port_flows import FlowRules
-from ovsdriver.service.previewer import Previewer
-from ovsdriver.service.prober import SegmentProber
-from ovsdriver.service.publisher import Publisher
-from ovsdriver.service.purge import Purge
-from ovsdriver.service.reattacher import Reattacher
-from ovsdriver.service.reconciler import Reconciler
-from ovsdriver.service.rules import Rules
-from ovsdriver.service.sandbox_watch import SandboxWatch
-from ovsdriver.service.shaper import Shaper
-from ovsdriver.service.uplinks import Uplinks
+from ovsdriver.service.networks.networks import Networks
+from ovsdriver.service.networks.planner import Planner
+from ovsdriver.service.networks.previewer import Previewer
+from ovsdriver.service.repair.reconciler import Reconciler
+from ovsdriver.service.repair.sandbox_watch import SandboxWatch
+from ovsdriver.words import options as typed
+from ovsdriver.words.changes import Wish
 from tests.builders import FIRST, RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall

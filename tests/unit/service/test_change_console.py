@@ -4,15 +4,10 @@ import asyncio
 
 import pytest
 
-from ovsdriver.domain.model import EndpointId
+from ovsdriver.admin.desk_changes import AffectedContainer, ChangeConsole, Changed, ChangedOption
+from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError, UnknownObjectError
-from ovsdriver.protocol.changes import Wish
-from ovsdriver.service.change_console import (
-    AffectedContainer,
-    ChangeConsole,
-    Changed,
-    ChangedOption,
-)
+from ovsdriver.words.changes import Wish
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain import names
-from ovsdriver.domain.model import BondMode, EndpointId, Mode, Publication, Transport
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import BondMode, EndpointId, Mode, Publication, Transport
 from ovsdriver.errors import (
     ConflictError,
     InvalidOptionError,
@@ -17,8 +17,8 @@ from ovsdriver.errors import (
     UnknownObjectError,
     UnsupportedError,
 )
-from ovsdriver.protocol.changes import Wish
-from ovsdriver.service.changes import Done
+from ovsdriver.service.change.changes import Done
+from ovsdriver.words.changes import Wish
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 

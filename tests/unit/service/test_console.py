@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from ipam.errors import StoreError
-from ovsdriver.domain import names
-from ovsdriver.domain.model import EndpointId
+from ovsdriver.admin.desk import PURGING, Console, Works
+from ovsdriver.docker import methods
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError, UnknownObjectError
 from ovsdriver.metrics import Metrics
-from ovsdriver.protocol import in_force, methods
-from ovsdriver.protocol.fields import Fields
-from ovsdriver.service.console import PURGING, Console, Works
-from ovsdriver.service.purge import MarkPurge, Purged
+from ovsdriver.service.forgotten.purge import MarkPurge, Purged
+from ovsdriver.words import in_force
+from ovsdriver.words.fields import Fields
 from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
 

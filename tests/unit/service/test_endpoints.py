@@ -7,8 +7,8 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import AddressRequest
-from ovsdriver.domain import names
-from ovsdriver.domain.model import (
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import (
     Endpoint,
     Mode,
     PortKind,
@@ -17,7 +17,7 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.requests import EndpointOptions, NewEndpoint
+from ovsdriver.domain.records.requests import EndpointOptions, NewEndpoint
 from ovsdriver.errors import (
     ConflictError,
     InvalidOptionError,

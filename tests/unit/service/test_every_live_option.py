@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ovsdriver.domain.model import EndpointId
-from ovsdriver.protocol import options
-from ovsdriver.protocol.changes import Wish
-from ovsdriver.protocol.options import Option, Scope
+from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.words import options
+from ovsdriver.words.changes import Wish
+from ovsdriver.words.options import Option, Scope
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 

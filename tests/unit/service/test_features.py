@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ovsdriver.domain.features import Exporter, Features
+from ovsdriver.domain.records.features import Exporter, Features
 from ovsdriver.errors import ConflictError, UnsupportedError
-from ovsdriver.protocol.changes import Wish
+from ovsdriver.words.changes import Wish
 from tests.builders import BLUE, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host

@@ -8,10 +8,10 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import DEFAULT_SPACE, AddressRequest, Lease, LeaseKind, Pool, PoolRequest
-from ovsdriver.domain.model import EndpointId, NetworkId
+from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
-from ovsdriver.service.foreign_pools import ForeignPools
+from ovsdriver.service.forgotten.foreign_pools import ForeignPools
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet
 from tests.unit.service.conftest import Host
 from tests.unit.service.watch import Minutes
@@ -269,7 +269,7 @@ async def test_an_address_that_docker_lists_is_kept_on_our_own_networks_too(
 async def test_leases_are_read_page_by_page(
     watch: Watch, bridge: FakeBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ovsdriver.service.foreign_pools._PAGE", 2)
+    monkeypatch.setattr("ovsdriver.service.forgotten.foreign_pools._PAGE", 2)
     pool = await watch.pool()
     for _ in range(6):
         await watch.address(pool)

@@ -6,9 +6,9 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import Lease, LeaseKind, PoolId
-from ovsdriver.domain.model import Network
+from ovsdriver.admin import ipam_report as reports
+from ovsdriver.domain.records.model import Network
 from ovsdriver.ports import EngineSubnet, EngineView
-from ovsdriver.service import ipam_report as reports
 from tests.builders import a_network, a_subnet, an_endpoint
 
 PRINTER = IPAddress("10.1.0.40")

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from ovsdriver.domain import kept, names
-from ovsdriver.domain.model import NO_OPTIONS, Endpoint, EndpointId, NetworkId
+from ovsdriver.admin.desk_changes import ChangeConsole
+from ovsdriver.domain.records import changed_options, names
+from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
-from ovsdriver.protocol.changes import Wish
-from ovsdriver.service.change_console import ChangeConsole
+from ovsdriver.words.changes import Wish
 from tests.builders import BLUE, FIRST, RED, SECOND, an_endpoint
 from tests.unit.service.conftest import Host
 
@@ -18,7 +18,11 @@ WEB = "web" * 8
 
 
 def noted(host: Host) -> Mapping[str, str]:
-    return {key: text for key, text in host.state.notes().items() if key.startswith(kept.PREFIX)}
+    return {
+        key: text
+        for key, text in host.state.notes().items()
+        if key.startswith(changed_options.PREFIX)
+    }
 
 
 async def start(
@@ -62,7 +66,7 @@ async def lab(host: Host) -> Host:
 
 async def test_the_next_start_has_what_was_changed(lab: Host) -> None:
     await change(lab, vlan="7", trunks="", protected="true")
-    assert kept.key(RED, WEB) in noted(lab), "before the command has its answer"
+    assert changed_options.key(RED, WEB) in noted(lab), "before the command has its answer"
     await stop(lab)
     again = await lab.restart()
     try:
@@ -97,7 +101,7 @@ async def test_what_is_taken_back_is_not_kept(lab: Host) -> None:
     await change(lab, vlan="7")
     await change(lab, vlan="8", protected="true")
     (text,) = noted(lab).values()
-    stored = kept.decode(text)
+    stored = changed_options.decode(text)
     assert stored is not None
     assert stored.changes == {"ovs.vlan": "8", "ovs.protected": "true"}
     await change(lab, vlan="", protected="")
@@ -114,7 +118,7 @@ async def test_what_docker_did_not_tell_at_once_is_noted_when_it_does(lab: Host)
         await lab.kept.look()
     lab.engine.up = True
     assert await lab.kept.look()
-    assert kept.key(RED, WEB) in noted(lab)
+    assert changed_options.key(RED, WEB) in noted(lab)
 
 
 async def test_docker_is_asked_again_until_it_knows_the_container(lab: Host) -> None:
@@ -163,12 +167,12 @@ async def test_notes_of_what_is_gone_are_forgotten(lab: Host) -> None:
     await change(lab, vlan="7")
     await stop(lab)
     await lab.create_network(BLUE)
-    gone = kept.key(NetworkId("c3" * 32), WEB)
+    gone = changed_options.key(NetworkId("c3" * 32), WEB)
     await lab.state.put_note(gone, "{}")
     again = await lab.restart()
     try:
         assert await again.kept.look()
-        assert noted(again).keys() == {kept.key(RED, WEB)}
+        assert noted(again).keys() == {changed_options.key(RED, WEB)}
     finally:
         await again.stop()
     again = await lab.restart()
@@ -194,9 +198,9 @@ async def test_what_cannot_be_changed_again_is_said_once_and_left(lab: Host) -> 
 
 def test_a_note_without_a_meaning_is_no_note() -> None:
     for text in ("", "[]", "{}", '{"asked": 5, "changes": {}}'):
-        assert kept.decode(text) is None
+        assert changed_options.decode(text) is None
     endpoint = an_endpoint(asked={"ovs.vlan": "5"}, options={"ovs.mtu": "1400"})
-    made = kept.of(endpoint)
+    made = changed_options.of(endpoint)
     assert made is not None
-    assert kept.decode(kept.encode(made)) == made
+    assert changed_options.decode(changed_options.encode(made)) == made
     assert made.changes == {"ovs.vlan": "", "ovs.mtu": "1400"}

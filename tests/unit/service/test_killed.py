@@ -20,13 +20,13 @@ import pytest
 from netaddr import EUI, mac_unix_expanded
 
 from ovsdriver import ports
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.state import SqliteState
+from ovsdriver.adapters.store.leases import SqliteLeases
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.docker import methods
+from ovsdriver.http.server import PluginServer
 from ovsdriver.metrics import Metrics
-from ovsdriver.protocol import methods
-from ovsdriver.protocol.server import PluginServer
-from ovsdriver.service.foreign_pools import ForeignPools
-from ovsdriver.service.lost_networks import LostNetworks
+from ovsdriver.service.forgotten.foreign_pools import ForeignPools
+from ovsdriver.service.forgotten.lost_networks import LostNetworks
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.flows import FakeFlows

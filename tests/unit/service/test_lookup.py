@@ -3,10 +3,18 @@ from dataclasses import replace
 import pytest
 from netaddr import EUI
 
-from ovsdriver.domain.model import Endpoint, EndpointId, Mode, Network, NetworkId, Segment, VlanTag
+from ovsdriver.admin import by_name
+from ovsdriver.domain.records.model import (
+    Endpoint,
+    EndpointId,
+    Mode,
+    Network,
+    NetworkId,
+    Segment,
+    VlanTag,
+)
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import EngineEndpoint, EngineView
-from ovsdriver.service import lookup
 
 LAB = NetworkId("1ab0" * 16)
 DMZ = NetworkId("1ab1" * 16)
@@ -26,14 +34,14 @@ NAMES = {LAB: "lab", DMZ: "", "cafe" * 16: "1ab"}
     ],
 )
 def test_a_thing_is_found_by(text: str, found: str):
-    assert lookup.find(text, NAMES) == found
+    assert by_name.find(text, NAMES) == found
 
 
 RED = NetworkId("2ed0" * 16)
 NETWORKS = {LAB: "lab", DMZ: "dmz", RED: ""}
 DB = EndpointId("db00" * 16)
 ENDPOINTS = [
-    (lookup.Target(network=network, endpoint=EndpointId(endpoint)), name)
+    (by_name.Target(network=network, endpoint=EndpointId(endpoint)), name)
     for endpoint, network, name in (
         (WEB, LAB, "web"),
         (DB, LAB, "db"),
@@ -47,22 +55,22 @@ ENDPOINTS = [
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        pytest.param("dmz", lookup.Target(network=DMZ), id="a network"),
-        pytest.param("2ed0", lookup.Target(network=RED), id="the begin of a network's id"),
-        pytest.param("web", lookup.Target(network=LAB, endpoint=WEB), id="a container"),
-        pytest.param("3eb", lookup.Target(network=LAB, endpoint=WEB), id="the begin of one's id"),
-        pytest.param("lab/db", lookup.Target(network=LAB, endpoint=DB), id="one of two networks"),
-        pytest.param("1ab0/db00", lookup.Target(network=LAB, endpoint=DB), id="both by ids"),
+        pytest.param("dmz", by_name.Target(network=DMZ), id="a network"),
+        pytest.param("2ed0", by_name.Target(network=RED), id="the begin of a network's id"),
+        pytest.param("web", by_name.Target(network=LAB, endpoint=WEB), id="a container"),
+        pytest.param("3eb", by_name.Target(network=LAB, endpoint=WEB), id="the begin of one's id"),
+        pytest.param("lab/db", by_name.Target(network=LAB, endpoint=DB), id="one of two networks"),
+        pytest.param("1ab0/db00", by_name.Target(network=LAB, endpoint=DB), id="both by ids"),
     ],
 )
-def test_a_network_or_a_container_is_found_by(text: str, found: lookup.Target) -> None:
-    assert lookup.target(text, NETWORKS, ENDPOINTS) == found
+def test_a_network_or_a_container_is_found_by(text: str, found: by_name.Target) -> None:
+    assert by_name.target(text, NETWORKS, ENDPOINTS) == found
 
 
 @pytest.mark.parametrize("text", ["", "/", "lab/", "nobody", "lab/nobody", "nobody/db", "dmz/web"])
 def test_what_is_neither_network_nor_container_is_refused(text: str) -> None:
     with pytest.raises(UnknownObjectError, match=r"ovsnet (network|endpoint) ls"):
-        lookup.target(text, NETWORKS, ENDPOINTS)
+        by_name.target(text, NETWORKS, ENDPOINTS)
 
 
 @pytest.mark.parametrize(
@@ -75,23 +83,23 @@ def test_what_is_neither_network_nor_container_is_refused(text: str) -> None:
 )
 def test_what_fits_several_is_refused_with_what_to_type(text: str, ways: str) -> None:
     with pytest.raises(ConflictError, match=f"fits several: {ways}; type one of these"):
-        lookup.target(text, NETWORKS, ENDPOINTS)
+        by_name.target(text, NETWORKS, ENDPOINTS)
 
 
 @pytest.mark.parametrize("text", ["", "labs", "2", "LAB"])
 def test_what_fits_nothing_is_refused(text: str):
     with pytest.raises(UnknownObjectError, match="`ovsnet network ls`"):
-        lookup.find(text, NAMES)
+        by_name.find(text, NAMES)
 
 
 def test_a_begin_that_fits_two_is_refused_with_both():
     with pytest.raises(ConflictError, match="1ab01ab01ab0, 1ab11ab11ab1; type more digits"):
-        lookup.find("1a", NAMES)
+        by_name.find("1a", NAMES)
 
 
 def test_a_name_that_two_have_is_refused():
     with pytest.raises(ConflictError):
-        lookup.find("lab", {LAB: "lab", DMZ: "lab"})
+        by_name.find("lab", {LAB: "lab", DMZ: "lab"})
 
 
 NETWORK = Network(
@@ -102,13 +110,13 @@ FORGOTTEN = EngineView(id="ENGINE", version="26", networks={}, endpoints={})
 
 
 def test_a_network_that_docker_has_forgotten_may_go():
-    assert lookup.refusal(NETWORK, [], FORGOTTEN) is None
-    assert lookup.refusal(replace(NETWORK, engine=""), [], FORGOTTEN) is None
+    assert by_name.refusal(NETWORK, [], FORGOTTEN) is None
+    assert by_name.refusal(replace(NETWORK, engine=""), [], FORGOTTEN) is None
 
 
 def test_a_network_with_endpoints_that_ended_may_go():
     ended = [replace(ENDPOINT, ended=True), replace(ENDPOINT, sandbox=None)]
-    assert lookup.refusal(NETWORK, ended, FORGOTTEN) is None
+    assert by_name.refusal(NETWORK, ended, FORGOTTEN) is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +151,7 @@ def test_a_network_with_endpoints_that_ended_may_go():
 def test_a_network_that_may_be_needed_is_refused_with_what_to_type(
     network: Network, endpoints: list[Endpoint], view: EngineView | None, words: str
 ):
-    text = lookup.refusal(network, endpoints, view)
+    text = by_name.refusal(network, endpoints, view)
     assert text is not None
     assert words in text
     assert LAB[:12] in text
@@ -152,7 +160,7 @@ def test_a_network_that_may_be_needed_is_refused_with_what_to_type(
 
 def test_of_many_endpoints_a_few_are_named():
     many = [replace(ENDPOINT, id=EndpointId(f"{n:064x}")) for n in range(9)]
-    text = lookup.refusal(NETWORK, many, FORGOTTEN)
+    text = by_name.refusal(NETWORK, many, FORGOTTEN)
     assert text is not None
     assert "9 endpoints" in text
     assert "and 4 more" in text

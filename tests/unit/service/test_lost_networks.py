@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ipam import AddressRequest
-from ovsdriver.domain.model import NetworkId
+from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.errors import UnavailableError
-from ovsdriver.service.lost_networks import LostNetworks
+from ovsdriver.service.forgotten.lost_networks import LostNetworks
 from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
 from tests.unit.service.watch import Minutes

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.domain import names
-from ovsdriver.domain.observed import ObservedMirror
+from ovsdriver.domain.records import names
+from ovsdriver.domain.wires.observed import ObservedMirror
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
-from ovsdriver.protocol.changes import Wish
+from ovsdriver.words.changes import Wish
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 

@@ -7,10 +7,10 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import AddressError, AddressRequest, IpamError, OverlapError, Pool, PoolRequest
-from ovsdriver.domain.model import NetworkId
+from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.errors import UnavailableError
-from ovsdriver.service.collector import Witness
-from ovsdriver.service.naming import Naming
+from ovsdriver.service.forgotten.collector import Witness
+from ovsdriver.service.forgotten.container_names import Naming
 from tests.builders import FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 

@@ -7,10 +7,10 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import DEFAULT_SPACE, LeaseKind, PoolRequest
-from ovsdriver.domain import names
-from ovsdriver.domain.model import Datapath, Mode, Network, VlanTag
-from ovsdriver.domain.observed import ObservedPort
-from ovsdriver.domain.requests import NetworkOptions
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Datapath, Mode, Network, VlanTag
+from ovsdriver.domain.records.requests import NetworkOptions
+from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route
 from tests.builders import BLUE, FIRST, RED, new_network

@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from ovsdriver.errors import UnavailableError
-from ovsdriver.service.origins import Origins
+from ovsdriver.service.forgotten.witnesses import Origins
 from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
 

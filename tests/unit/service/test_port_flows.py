@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from ovsdriver.domain import names, tagging
-from ovsdriver.domain.model import Datapath
-from ovsdriver.domain.observed import ObservedBridge
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.traffic import tagging
+from ovsdriver.domain.wires.observed import ObservedBridge
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
-from ovsdriver.protocol.changes import Wish
-from ovsdriver.service.port_flows import FlowRules
+from ovsdriver.service.aspects.flows import FlowRules
+from ovsdriver.words.changes import Wish
 from tests.builders import FIRST, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.domain import names
+from ovsdriver.domain.records import names
 from ovsdriver.errors import UnavailableError
-from ovsdriver.protocol.changes import Wish
+from ovsdriver.words.changes import Wish
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 

@@ -6,11 +6,11 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam.errors import IpamError
-from ovsdriver.domain import names
-from ovsdriver.domain.preview import Preview
+from ovsdriver.domain.plan.preview import Preview
+from ovsdriver.domain.records import names
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
-from ovsdriver.protocol import options as typed
-from ovsdriver.service.previewer import Wish
+from ovsdriver.service.networks.previewer import Wish
+from ovsdriver.words import options as typed
 from tests.builders import RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host

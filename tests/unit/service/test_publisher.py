@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.model import (
+from ovsdriver.domain.records.model import (
     EndpointId,
     HostPort,
     Mode,

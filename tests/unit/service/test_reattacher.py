@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain import desired, names
-from ovsdriver.domain.held import Held, HeldAddress, HeldRoute
-from ovsdriver.domain.model import EndpointId, NetworkId, PortKind, Veth
-from ovsdriver.domain.requests import Joined
-from ovsdriver.domain.sandbox_link import SandboxLink
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import EndpointId, NetworkId, PortKind, Veth
+from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
+from ovsdriver.domain.records.requests import Joined
+from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.fakes.links import FakeInside, FakeSandbox
 from tests.unit.service.conftest import OWNER, Host

@@ -6,10 +6,10 @@ from typing import Any
 
 from netaddr import EUI
 
-from ovsdriver.domain import names
-from ovsdriver.domain.model import PortKind
-from ovsdriver.domain.observed import ObservedPort
-from ovsdriver.service.reconciler import Repairs
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import PortKind
+from ovsdriver.domain.wires.observed import ObservedPort
+from ovsdriver.service.repair.reconciler import Repairs
 from tests.builders import BLUE, FIRST, OWNER, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host

@@ -9,10 +9,12 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import Pool, PoolId
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.state import SqliteState
-from ovsdriver.domain import desired, names
-from ovsdriver.domain.model import (
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.admin import report
+from ovsdriver.admin.report import Scene
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import (
     Datapath,
     Endpoint,
     EndpointId,
@@ -27,10 +29,9 @@ from ovsdriver.domain.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
-from ovsdriver.service import report
-from ovsdriver.service.report import Scene
 from tests.fakes.switch import FakeSwitch
 
 OWNER = "ovsnet"

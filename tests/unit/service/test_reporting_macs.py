@@ -6,9 +6,9 @@ import pytest
 from netaddr import EUI, IPNetwork
 
 from ipam import AddressRequest
-from ovsdriver.domain.model import EndpointId, NetworkId
-from ovsdriver.domain.requests import NewEndpoint
-from ovsdriver.service import report as reports
+from ovsdriver.admin import report as reports
+from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.requests import NewEndpoint
 from tests.builders import BLUE, FIRST, OWNER, RED
 from tests.unit.service.conftest import Host
 

@@ -6,10 +6,10 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam.model import AddressRequest, PoolRequest, Reservation
+from ovsdriver.admin import reservation_report as reports
+from ovsdriver.admin.desk_ipam import IpamConsole
+from ovsdriver.admin.desk_reservations import ReservationConsole
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
-from ovsdriver.service import reservation_report as reports
-from ovsdriver.service.ipam_console import IpamConsole
-from ovsdriver.service.reservation_console import ReservationConsole
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 

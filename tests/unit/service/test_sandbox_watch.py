@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from ovsdriver.domain.model import EndpointId, NetworkId
-from ovsdriver.service.sandbox_watch import SandboxWatch
+from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from netaddr import EUI
 
-from ovsdriver.domain import names
+from ovsdriver.domain.records import names
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
-from ovsdriver.protocol.changes import Wish
+from ovsdriver.words.changes import Wish
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 

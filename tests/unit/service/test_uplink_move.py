@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain import uplink_notes
-from ovsdriver.domain.held import Held
-from ovsdriver.domain.model import HostPlace, Mode, VlanTag
+from ovsdriver.domain.records import uplink_notes
+from ovsdriver.domain.records.model import HostPlace, Mode, VlanTag
+from ovsdriver.domain.records.on_link import Held
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from tests.builders import BLUE, RED
 from tests.fakes.switch import foreign_bridge
@@ -292,7 +292,7 @@ async def test_a_purge_puts_the_host_back(host: Host) -> None:
 
 
 async def test_a_purge_without_records_puts_the_host_back_too(host: Host) -> None:
-    from ovsdriver.service.purge import MarkPurge
+    from ovsdriver.service.forgotten.purge import MarkPurge
 
     held = await host.nics.held("eth1")
     await moving(host)

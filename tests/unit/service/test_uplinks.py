@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.domain import names, uplink_notes
-from ovsdriver.domain.model import BondMode, Mode, VlanMode, VlanTag
-from ovsdriver.domain.observed import ObservedPort
-from ovsdriver.domain.requests import EndpointOptions, NewEndpoint
+from ovsdriver.admin import report
+from ovsdriver.domain.records import names, uplink_notes
+from ovsdriver.domain.records.model import BondMode, Mode, VlanMode, VlanTag
+from ovsdriver.domain.records.requests import EndpointOptions, NewEndpoint
+from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
-from ovsdriver.service import report
 from tests.builders import BLUE, FIRST, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -205,7 +205,7 @@ async def test_a_purge_makes_the_nic_as_it_was(host: Host) -> None:
 
 
 async def test_a_network_on_an_uplink_needs_no_gateway_from_its_ipam(host: Host) -> None:
-    from ovsdriver.domain.requests import NetworkOptions
+    from ovsdriver.domain.records.requests import NetworkOptions
 
     skips = host.networks.gateway_skips
     assert skips(NetworkOptions(uplink=("eth1",)), internal=False)

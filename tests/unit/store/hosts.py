@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ovsdriver.adapters import storefile
+from ovsdriver.adapters.store import storefile
 
 FIRST_RELEASE = Path(__file__).parent / "files" / "schema-2.db"
 """Three pools with nine leases and two memories, a network, an endpoint and a note; epoch 1."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.adapters import newfile, storefile
-from ovsdriver.adapters.backup import backup
-from ovsdriver.adapters.snapshot import contents, snapshot
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store import newfile, storefile
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.tools.backup import backup
+from ovsdriver.adapters.store.tools.snapshot import contents, snapshot
 from ovsdriver.errors import ConflictError, UnavailableError
 from tests.unit.store.hosts import FIRST_RELEASE, break_an_index, changed, epoch, names, rows, used
 
@@ -145,7 +145,7 @@ def test_a_damaged_store_gives_no_backup_that_looks_like_one(store: Path, tmp_pa
 SMALL_FILES = """
 import resource, signal, sys
 from pathlib import Path
-from ovsdriver.adapters.backup import backup
+from ovsdriver.adapters.store.tools.backup import backup
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40960, 40960))
 try:
@@ -172,8 +172,8 @@ def test_a_disk_that_takes_no_more_is_a_sentence_and_leaves_nothing(store: Path,
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from ovsdriver.adapters import storefile
-from ovsdriver.adapters.snapshot import contents
+from ovsdriver.adapters.store import storefile
+from ovsdriver.adapters.store.tools.snapshot import contents
 steps = storefile.migrations()
 storefile.migrations = lambda: steps  # the program's own folder may be one for root alone
 if os.geteuid() == 0:

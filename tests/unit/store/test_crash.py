@@ -11,7 +11,7 @@ import pytest
 WRITER = """
 import asyncio, itertools, sys
 from pathlib import Path
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store.database import Database
 
 async def main():
     database = await Database.open(Path(sys.argv[1]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.adapters.sqlite import Database, Unit
+from ovsdriver.adapters.store.database import Database, Unit
 from ovsdriver.errors import UnavailableError
 
 
@@ -258,7 +258,7 @@ async def test_closing_commits_what_waits_and_refuses_what_comes_later(database:
 async def test_a_disk_that_does_not_answer_is_given_up_at_the_end(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr("ovsdriver.adapters.sqlite.CLOSE_S", 0.05)
+    monkeypatch.setattr("ovsdriver.adapters.store.database.CLOSE_S", 0.05)
     released = threading.Event()
     hanging = database.write(lambda _: released.wait(60))
     await asyncio.sleep(0)

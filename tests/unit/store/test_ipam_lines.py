@@ -12,12 +12,12 @@ import pytest
 from netaddr import IPAddress, IPNetwork, IPRange
 
 from ipam import AddressRequest, Ipam, LeaseKind, Pool, PoolRequest
-from ovsdriver.adapters import inspection, ipam_lines
-from ovsdriver.adapters.ipam_export import export
-from ovsdriver.adapters.ipam_import import Imported, take_over
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.snapshot import contents
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
+from ovsdriver.adapters.store.tools import inspection, ipam_lines
+from ovsdriver.adapters.store.tools.export import export
+from ovsdriver.adapters.store.tools.importing import Imported, take_over
+from ovsdriver.adapters.store.tools.snapshot import contents
 from ovsdriver.errors import ConflictError, DriverError, InvalidRequestError, UnavailableError
 from tests.unit.store.hosts import FIRST_RELEASE, changed, epoch, names, rows, used
 
@@ -431,7 +431,7 @@ def test_pools_of_the_file_that_overlap_are_refused(store: Path, empty: Path):
 def test_a_space_gets_no_more_reservations_than_it_may_have(
     store: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ovsdriver.adapters.ipam_import.RESERVATIONS_MOST", 1)
+    monkeypatch.setattr("ovsdriver.adapters.store.tools.importing.RESERVATIONS_MOST", 1)
     lines = lines_of(exported(store))
     second = lines[-2] | {"address": "10.20.0.51"}
     assert "space ovsnet gets more than 1 reservations" in refused(

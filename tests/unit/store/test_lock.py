@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.adapters.lock import StateLock
+from ovsdriver.adapters.store.lock import StateLock
 from ovsdriver.errors import ConflictError, UnavailableError
 
 HOLDER = """
 import sys
 from pathlib import Path
-from ovsdriver.adapters.lock import StateLock
+from ovsdriver.adapters.store.lock import StateLock
 lock = StateLock.take(Path(sys.argv[1]))
 print("taken", flush=True)
 sys.stdin.read()

@@ -11,10 +11,10 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import AddressRequest, ExhaustedError, Ipam, LeaseKind, LimitError, Reservation
-from ovsdriver.adapters import storefile
-from ovsdriver.adapters.leases import SqliteLeases
-from ovsdriver.adapters.sqlite import Database
-from ovsdriver.adapters.state import SqliteState
+from ovsdriver.adapters.store import storefile
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
+from ovsdriver.adapters.store.state import SqliteState
 from tests.unit.ipam.conftest import Host
 
 OLD = sorted((Path(__file__).parent / "files").glob("schema-*.db"))

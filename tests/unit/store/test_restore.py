@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.adapters import storefile
-from ovsdriver.adapters.backup import backup
-from ovsdriver.adapters.restore import UNKNOWN_EPOCHS, restore
+from ovsdriver.adapters.store import storefile
+from ovsdriver.adapters.store.tools.backup import backup
+from ovsdriver.adapters.store.tools.restore import UNKNOWN_EPOCHS, restore
 from ovsdriver.errors import ConflictError, UnavailableError
 from tests.unit.store.hosts import (
     FIRST_RELEASE,
@@ -117,7 +117,7 @@ def test_what_stands_in_the_write_ahead_log_is_kept_with_the_store(case: Case):
 def leave_a_log(store: Path, note: str) -> None:
     """Leave what ``kill -9`` leaves: commits in the log."""
     script = (
-        "import os, sys; from pathlib import Path; from ovsdriver.adapters import storefile; "
+        "import os, sys; from pathlib import Path; from ovsdriver.adapters.store import storefile; "
         "c = storefile.connect(Path(sys.argv[1]), busy_timeout_s=0); "
         "c.execute('INSERT INTO note VALUES (?, ?)', (sys.argv[2], '')); os._exit(9)"
     )
@@ -267,7 +267,7 @@ def test_the_store_is_no_backup_of_itself(case: Case):
 def test_while_somebody_has_the_store_open_nothing_is_restored(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ovsdriver.adapters.restore.BUSY_S", 0.05)
+    monkeypatch.setattr("ovsdriver.adapters.store.tools.restore.BUSY_S", 0.05)
     opens(case.store)
     with closing(storefile.connect(case.store, busy_timeout_s=0)) as other:
         other.execute("SELECT count(*) FROM note").fetchone()
@@ -289,7 +289,8 @@ def test_what_does_not_fit_together_in_the_backup_is_told(case: Case):
 KILLER = """
 import os, sys, shutil
 from pathlib import Path
-from ovsdriver.adapters import restore as module, storefile
+from ovsdriver.adapters.store import storefile
+from ovsdriver.adapters.store.tools import restore as module
 
 HARMLESS = {"_prepare", "_schema", "_read", "_free_name", "_beside", "_sync", "_writing"}
 template, work, backup = map(Path, sys.argv[1:])

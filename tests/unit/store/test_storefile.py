@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.adapters import storefile
-from ovsdriver.adapters.sqlite import Database
+from ovsdriver.adapters.store import storefile
+from ovsdriver.adapters.store.database import Database
 from ovsdriver.errors import UnavailableError
 
 
@@ -161,7 +161,7 @@ async def test_a_state_directory_that_is_a_file_is_refused(tmp_path: Path):
 OPENER = """
 import os, sys
 from pathlib import Path
-from ovsdriver.adapters import storefile
+from ovsdriver.adapters.store import storefile
 if os.geteuid() == 0:  # whom no permission stops
     os.setuid(65534)
 path = Path(sys.argv[1])
@@ -199,7 +199,7 @@ def test_a_read_only_directory_is_refused(there: bool):
 
 
 def test_migrations_are_numbered_without_a_gap():
-    folder = storefile.resources.files("ovsdriver.adapters") / "schema"
+    folder = storefile.resources.files("ovsdriver.adapters.store") / "schema"
     numbers = sorted(each.name.split("_")[0] for each in folder.iterdir())
     assert numbers == [f"{n:04}" for n in range(1, len(numbers) + 1)]
 

@@ -21,12 +21,12 @@ from ipam import (
     PoolRequest,
     UnknownPoolError,
 )
-from ovsdriver.domain.model import EndpointId, NetworkId, PortMapping
-from ovsdriver.domain.requests import Joined, NetworkOptions, NewEndpoint, NewNetwork
+from ovsdriver.docker import methods
+from ovsdriver.domain.records.model import EndpointId, NetworkId, PortMapping
+from ovsdriver.domain.records.requests import Joined, NetworkOptions, NewEndpoint, NewNetwork
 from ovsdriver.errors import UnknownObjectError
+from ovsdriver.http.server import Call, PluginServer
 from ovsdriver.metrics import Metrics
-from ovsdriver.protocol import methods
-from ovsdriver.protocol.server import Call, PluginServer
 
 WIRE = Path(__file__).parents[2] / "wire"
 

@@ -1,0 +1,1 @@
+"""Netlink messages, and the sockets and threads that they travel on. Blocks."""

@@ -1,0 +1,195 @@
+"""Connections as the kernel's conntrack knows them: finding and forgetting some of them.
+
+On a netlink socket of its own kind; blocks, and belongs on a worker thread.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from netaddr import IPAddress
+
+from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    NetlinkError,
+    NetlinkSocket,
+    attribute,
+    attributes,
+    nest,
+    u32,
+)
+from ovsdriver.domain.records.model import Publication
+
+# linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
+_NETLINK_NETFILTER = 12
+_SUBSYSTEM = 1 << 8
+_GET = _SUBSYSTEM | 1
+_DELETE = _SUBSYSTEM | 2
+_NFGEN = struct.Struct("=BBH")
+_CTA_TUPLE_ORIG = 1
+_CTA_TUPLE_REPLY = 2
+_CTA_ID = 12
+_CTA_ZONE = 18
+_CTA_FILTER = 25
+_CTA_FILTER_ORIG_FLAGS = 1
+_CTA_TUPLE_IP = 1
+_CTA_TUPLE_PROTO = 2
+_CTA_IP_SRC = {4: 1, 6: 3}
+_CTA_IP_DST = {4: 2, 6: 4}
+_CTA_PROTO_NUM = 1
+_CTA_PROTO_SRC_PORT = 2
+_CTA_PROTO_DST_PORT = 3
+_BY_PROTOCOL_AND_PORT = 1 << 3 | 1 << 5
+"""Bits of CTA_FILTER_ORIG_FLAGS: compare the protocol and the destination's port."""
+_NESTED = 0x8000
+"""NLA_F_NESTED."""
+_BE16 = struct.Struct(">H")
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_FEW = 20_000
+"""Up to so many connections are all looked at here, in some 0.1 s. Each time the kernel is asked
+it walks all of its table, filled or not, which takes 40 ms for one of 262,144 buckets."""
+_FILTERED = 16
+"""If there are more, up to so many ports are asked for one by one."""
+_COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """A connection: where its first packet went, and who answers."""
+
+    protocol: int
+    destination: IPAddress
+    port: int
+    answering: IPAddress
+    answering_port: int
+
+
+class Conntrack(NetlinkSocket):
+    """The connections of the network namespace of the thread that makes it."""
+
+    def __init__(self) -> None:
+        super().__init__(_NETLINK_NETFILTER)
+
+    def cut(self, published: Collection[Publication], local: Collection[IPAddress]) -> int:
+        """Forget connections to published ports, translated or not (yet); returns how many.
+
+        Args:
+            published: the ports.
+            local: addresses of this host.
+
+        Raises:
+            OSError: the kernel does not answer.
+        """
+        by_place: dict[tuple[int, int], list[Publication]] = {}
+        ranges = [each for each in published if each.count > 1]
+        for each in published:
+            if each.count == 1:
+                by_place.setdefault((int(each.protocol), each.host_port), []).append(each)
+        number = 0
+        for body in _questions(published):
+            for message in self.dump(_GET, body):
+                flow = read_flow(message)
+                if flow is None:
+                    continue
+                targets = (*by_place.get((flow.protocol, flow.port), ()), *ranges)
+                if any(leads(flow, each, local) for each in targets):
+                    number += self._forget(message)
+        return number
+
+    def _forget(self, message: bytes) -> bool:
+        found = attributes(message, _NFGEN.size)
+        body = message[: _NFGEN.size]
+        for kind in (_CTA_TUPLE_ORIG, _CTA_ZONE, _CTA_ID):
+            if kind in found:
+                nested = _NESTED if kind == _CTA_TUPLE_ORIG else 0
+                body += attribute(kind | nested, found[kind])
+        try:
+            self.change(_DELETE, body)
+        except NetlinkError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
+        return True
+
+
+def _questions(published: Collection[Publication]) -> Iterator[bytes]:
+    """Return the dumps to ask for."""
+    if _count() <= _FEW:
+        yield _NFGEN.pack(socket.AF_UNSPEC, 0, 0)
+        return
+    for family, number in _FAMILIES.items():
+        header = _NFGEN.pack(number, 0, 0)
+        ours = [each for each in published if each.host.version == family]
+        places = {(int(each.protocol), each.host_port) for each in ours}
+        if len(places) > _FILTERED or any(each.count > 1 for each in ours):
+            yield header
+            continue
+        for place in sorted(places):
+            yield header + _filter(*place)
+
+
+def _count() -> int:
+    try:
+        return int(_COUNT.read_text())
+    except OSError:
+        return 0  # no connection was ever tracked here
+
+
+def leads(flow: Flow, published: Publication, local: Collection[IPAddress]) -> bool:
+    """Whether a connection goes by a published port, or was for it and is not translated."""
+    number = flow.port - published.host_port
+    if flow.protocol != int(published.protocol) or not 0 <= number < published.count:
+        return False
+    answering = (flow.answering, flow.answering_port)
+    if answering == (published.address, published.port + number):
+        return published.at.everywhere or flow.destination == published.host
+    if answering != (flow.destination, flow.port):
+        return False
+    if not published.at.everywhere:
+        return bool(flow.destination == published.host)
+    return flow.destination in local or flow.destination.is_loopback()
+
+
+def read_flow(message: bytes) -> Flow | None:
+    """Read a message of a dump; None for a protocol without ports."""
+    family = 4 if message[0] == socket.AF_INET else 6
+    found = attributes(message, _NFGEN.size)
+    original = _tuple(found.get(_CTA_TUPLE_ORIG, b""))
+    reply = _tuple(found.get(_CTA_TUPLE_REPLY, b""))
+    if original is None or reply is None:
+        return None
+    there, back = original[_CTA_TUPLE_IP], reply[_CTA_TUPLE_IP]
+    destination, answering = there.get(_CTA_IP_DST[family]), back.get(_CTA_IP_SRC[family])
+    port = original[_CTA_TUPLE_PROTO].get(_CTA_PROTO_DST_PORT)
+    answering_port = reply[_CTA_TUPLE_PROTO].get(_CTA_PROTO_SRC_PORT)
+    if destination is None or answering is None or port is None or answering_port is None:
+        return None
+    return Flow(
+        protocol=original[_CTA_TUPLE_PROTO][_CTA_PROTO_NUM][0],
+        destination=_address(destination),
+        port=_BE16.unpack(port)[0],
+        answering=_address(answering),
+        answering_port=_BE16.unpack(answering_port)[0],
+    )
+
+
+def _tuple(data: bytes) -> dict[int, dict[int, bytes]] | None:
+    parts = {kind: attributes(value) for kind, value in attributes(data).items()}
+    wanted = (_CTA_TUPLE_IP, _CTA_TUPLE_PROTO)
+    return parts if all(each in parts for each in wanted) else None
+
+
+def _address(packed: bytes) -> IPAddress:
+    return IPAddress(int.from_bytes(packed, "big"), 4 if len(packed) == 4 else 6)
+
+
+def _filter(protocol: int, port: int) -> bytes:
+    """Return what limits a dump; kernels before 5.8 do not know it and list everything."""
+    place = attribute(_CTA_PROTO_NUM, bytes([protocol]))
+    place += attribute(_CTA_PROTO_DST_PORT, _BE16.pack(port))
+    return nest(_CTA_TUPLE_ORIG, nest(_CTA_TUPLE_PROTO, place)) + nest(
+        _CTA_FILTER, u32(_CTA_FILTER_ORIG_FLAGS, _BY_PROTOCOL_AND_PORT)
+    )

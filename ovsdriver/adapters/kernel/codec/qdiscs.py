@@ -1,0 +1,200 @@
+"""Queueing disciplines of ours on links: tbf for a rate, netem for delay and loss, or both.
+
+Ours are known by their handles. Where both are wanted, tbf is inside of netem. Structures are
+those of linux/pkt_sched.h.
+"""
+
+import errno
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    NetlinkError,
+    RouteSocket,
+    attribute,
+    attributes,
+    read_text,
+    text,
+)
+from ovsdriver.domain.records.shaping import LinkShape
+
+_NEW, _DELETE, _GET = 36, 37, 38
+_TCMSG = struct.Struct("=BxxxiIII")
+_KIND, _OPTIONS = 1, 2
+_ROOT = 0xFFFF_FFFF
+
+_NETEM_HANDLE = 0x0F5A_0000
+_TBF_HANDLE = 0x0F5B_0000
+_OURS = {_NETEM_HANDLE: "netem", _TBF_HANDLE: "tbf"}
+
+_TBF = struct.Struct("=BBHhHI BBHhHI III")
+_TBF_PARAMETERS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
+_ETHERNET = 1
+"""TC_LINKLAYER_ETHERNET: the kernel counts by itself, and no table has to be sent."""
+_NETEM = struct.Struct("=IIIIII")
+_NETEM_DELAY64, _NETEM_JITTER64 = 10, 11
+_NETEM_PACKETS = 100_000
+"""Packets that may be on their way at once; those above are lost."""
+_U64 = struct.Struct("=Q")
+_U32 = struct.Struct("=I")
+_ALL = 0xFFFF_FFFF
+_TICK_NS = 64
+"""Of the clock in which the kernel tells a burst (PSCHED_SHIFT)."""
+
+
+class NoSuchKindError(Exception):
+    """The kernel has no such discipline."""
+
+
+class ForeignError(Exception):
+    """Somebody else has put a discipline on the link."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    index: int
+    handle: int
+    parent: int
+    kind: str
+    options: bytes
+
+
+def ensure(routes: RouteSocket, index: int, wanted: LinkShape) -> bool:
+    """Have a link shaped as ``wanted``; False if it is.
+
+    Raises:
+        NoSuchKindError: the kernel lacks tbf or netem.
+        ForeignError: a discipline that is not ours is in the place of ours.
+    """
+    present = [each for each in _dump(routes) if each.index == index]
+    roots = [each for each in present if each.parent == _ROOT and each.handle]
+    foreign = [each.kind for each in roots if each.handle not in _OURS]
+    if foreign and wanted:
+        raise ForeignError(foreign[0])
+    before = _shape(present)
+    if _same(before, wanted):
+        return False
+    if before and (before.impaired != wanted.impaired or not wanted):
+        _remove(routes, index)
+        before = LinkShape()
+    if wanted.impaired:
+        _add(routes, index, _NETEM_HANDLE, _ROOT, "netem", _netem(wanted))
+    if wanted.rate:
+        parent = _NETEM_HANDLE | 1 if wanted.impaired else _ROOT
+        _add(routes, index, _TBF_HANDLE, parent, "tbf", _tbf(wanted))
+    elif before.rate:  # inside of a netem that stays
+        _remove(routes, index, handle=_TBF_HANDLE, parent=_NETEM_HANDLE | 1)
+    return True
+
+
+def observed(routes: RouteSocket) -> Mapping[int, LinkShape]:
+    """Return what of ours is on links, by their index."""
+    by_index: dict[int, list[_Found]] = {}
+    for each in _dump(routes):
+        if each.handle in _OURS:
+            by_index.setdefault(each.index, []).append(each)
+    return {index: _shape(found) for index, found in by_index.items()}
+
+
+def same(one: LinkShape, other: LinkShape) -> bool:
+    """Whether both are one, as far as the kernel tells: it rounds times and bursts."""
+    return _same(one, other)
+
+
+def _same(one: LinkShape, other: LinkShape) -> bool:
+    if abs(one.burst - other.burst) * 100 > other.burst:  # told in ticks of time
+        return False
+    return replace(one, burst=0, loss_ppm=0) == replace(other, burst=0, loss_ppm=0) and (
+        abs(one.loss_ppm - other.loss_ppm) <= 1
+    )
+
+
+def _shape(found: list[_Found]) -> LinkShape:
+    made = LinkShape()
+    for each in found:
+        if each.handle == _TBF_HANDLE and each.kind == "tbf":
+            made = replace(made, **_read_tbf(each.options))
+        elif each.handle == _NETEM_HANDLE and each.kind == "netem":
+            made = replace(made, **_read_netem(each.options))
+    return made
+
+
+def _dump(routes: RouteSocket) -> list[_Found]:
+    found = []
+    for message in routes.dump(_GET, _TCMSG.pack(0, 0, 0, 0, 0)):
+        _, index, handle, parent, _ = _TCMSG.unpack_from(message)
+        told = attributes(message, _TCMSG.size)
+        kind = read_text(told.get(_KIND, b""))
+        found.append(_Found(index, handle, parent, kind, told.get(_OPTIONS, b"")))
+    return found
+
+
+def _add(
+    routes: RouteSocket, index: int, handle: int, parent: int, kind: str, options: bytes
+) -> None:
+    body = _TCMSG.pack(0, index, handle, parent, 0)
+    body += text(_KIND, kind) + attribute(_OPTIONS, options)
+    try:
+        routes.change(_NEW, body, flags=NLM_F_CREATE | NLM_F_REPLACE)
+    except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            raise NoSuchKindError(kind) from error
+        raise
+
+
+def _remove(routes: RouteSocket, index: int, *, handle: int = 0, parent: int = _ROOT) -> None:
+    try:
+        routes.change(_DELETE, _TCMSG.pack(0, index, handle, parent, 0))
+    except NetlinkError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL):
+            raise
+
+
+def _tbf(shape: LinkShape) -> bytes:
+    bytes_s = shape.rate // 8
+    parameters = _TBF.pack(
+        *(0, _ETHERNET, 0, -1, 0, min(bytes_s, _ALL)),
+        *(0, 0, 0, 0, 0, 0),
+        *(shape.queue, 0, 0),
+    )
+    return (
+        attribute(_TBF_PARAMETERS, parameters)
+        + attribute(_TBF_RATE64, _U64.pack(bytes_s))
+        + attribute(_TBF_BURST, _U32.pack(shape.burst))
+    )
+
+
+def _read_tbf(options: bytes) -> dict[str, int]:
+    told = attributes(options)
+    values = _TBF.unpack_from(told[_TBF_PARAMETERS])
+    bytes_s, queue, ticks = values[5], values[12], values[13]
+    if _TBF_RATE64 in told:
+        (bytes_s,) = _U64.unpack_from(told[_TBF_RATE64])
+    burst = round(ticks * _TICK_NS * bytes_s / 1e9)
+    return {"rate": bytes_s * 8, "queue": queue, "burst": burst}
+
+
+def _netem(shape: LinkShape) -> bytes:
+    loss = min(round(shape.loss_ppm * _ALL / 1_000_000), _ALL)
+    return (
+        _NETEM.pack(0, _NETEM_PACKETS, loss, 0, 0, 0)
+        + attribute(_NETEM_DELAY64, _U64.pack(shape.delay_us * 1000))
+        + attribute(_NETEM_JITTER64, _U64.pack(shape.jitter_us * 1000))
+    )
+
+
+def _read_netem(options: bytes) -> dict[str, int]:
+    _, _, loss, _, _, _ = _NETEM.unpack_from(options)
+    told = attributes(options, _NETEM.size)
+    delay, jitter = (
+        _U64.unpack_from(told[kind])[0] // 1000 if kind in told else 0
+        for kind in (_NETEM_DELAY64, _NETEM_JITTER64)
+    )
+    return {
+        "delay_us": delay,
+        "jitter_us": jitter,
+        "loss_ppm": round(loss * 1_000_000 / _ALL),
+    }

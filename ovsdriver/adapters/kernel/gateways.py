@@ -1,0 +1,169 @@
+"""The host's own place on a network: the device of an Open vSwitch internal port.
+
+vswitchd makes the device and keeps it; what the host's stack does on it is settled here, before
+it is up.
+"""
+
+import errno
+from collections.abc import Iterable, Mapping
+
+from netaddr import IPNetwork
+
+from ovsdriver.adapters.kernel.codec.address_messages import add_address, addresses, remove_address
+from ovsdriver.adapters.kernel.codec.link_messages import (
+    IFF_UP,
+    Link,
+    LinkChange,
+    change_link,
+    find_link,
+)
+from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket
+from ovsdriver.adapters.kernel.host.sysctls import Sysctls
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Gateway
+from ovsdriver.errors import ConflictError, UnsupportedError
+
+_KINDS = ("tun", "openvswitch")
+"""What an internal port's device is: a tap on netdev bridges, a vport in the kernel datapath."""
+
+
+class Gateways:
+    """Settles gateways; runs on the netlink thread."""
+
+    def __init__(self, sysctls: Sysctls, *, owner: str) -> None:
+        self._sysctls = sysctls
+        self._owner = owner
+
+    def ensure(self, routes: RouteSocket, gateway: Gateway) -> bool:
+        """Settle the device; False if vswitchd has not made it yet.
+
+        Changes only what differs. Raises ConflictError if a link of that name is something else.
+        """
+        link = internal_device(routes, gateway.port.name)
+        if link is None:
+            return False
+        if link.mtu != gateway.mtu:
+            # first of all: with an MTU of 1280 IPv6 appears on a link that did not know it
+            change_link(routes, link.index, LinkChange(mtu=gateway.mtu))
+        self._settle_sysctls(gateway)
+        mac = gateway.port.mac
+        alias = names.network_alias(self._owner, gateway.network)
+        change = LinkChange(
+            set_flags=IFF_UP & ~link.flags,
+            mac=mac.packed if mac is not None and mac.packed != link.mac else None,
+            alias=None if link.alias == alias else alias,
+        )
+        if change:
+            change_link(routes, link.index, change)
+        _settle_addresses(routes, link.index, gateway.addresses)
+        return True
+
+    def _settle_sysctls(self, gateway: Gateway) -> None:
+        name = gateway.port.name
+        self._sysctls.settle(_ipv4(name))
+        wants_ipv6 = any(address.version == 6 for address in gateway.addresses)
+        if self._sysctls.has_ipv6(name):
+            self._sysctls.settle(_ipv6(name) if wants_ipv6 else no_ipv6(name))
+        elif wants_ipv6:
+            raise UnsupportedError(
+                f"gateway {name} has an IPv6 address, and there is no IPv6 on it: the MTU is "
+                f"{gateway.mtu} (IPv6 needs 1280), or this kernel was started with ipv6.disable=1; "
+                "make the network with a larger MTU or without an IPv6 subnet"
+            )
+
+
+def internal_device(routes: RouteSocket, name: str) -> Link | None:
+    """Return an internal port's device; None if vswitchd has not made it yet.
+
+    Raises ConflictError if a link of that name is something else.
+    """
+    link = find_link(routes, name)
+    if link is not None and link.kind not in _KINDS:
+        raise ConflictError(
+            f"link {link.name} exists and is no internal port of Open vSwitch (it is "
+            f"{link.kind or 'a plain device'!r}); see `ip -d link show {link.name}`, and "
+            "delete or rename it"
+        )
+    return link
+
+
+def _ipv4(link: str) -> Mapping[str, int]:
+    """Return what the host's IPv4 does on a gateway.
+
+    The kernel joins most of these with ``conf.all``, which belongs to the administrator.
+    """
+    conf = f"ipv4/conf/{link}"
+    return {
+        # answer ARP for the gateway's own address only: by default the host answers on every
+        # link for all its addresses, and a container would learn which there are
+        f"{conf}/arp_ignore": 1,
+        # ask with the gateway's address only, for the same reason
+        f"{conf}/arp_announce": 2,
+        # a source address that does not live on this segment is forged
+        f"{conf}/rp_filter": 1,
+        # a container must not change the host's routes by an ICMP redirect
+        f"{conf}/accept_redirects": 0,
+        # a container that reaches its neighbour by way of the host (a published port) must go on
+        # doing so: the way back is rewritten here. In force only if conf.all says so too
+        f"{conf}/send_redirects": 0,
+    }
+
+
+def _ipv6(link: str) -> Mapping[str, int]:
+    """Return what the host's IPv6 does on a gateway that has an IPv6 address.
+
+    In this order: the address is switched on when nothing else can happen on it.
+    """
+    conf = f"ipv6/conf/{link}"
+    return {
+        # a container must not give the host addresses and routes by router advertisements, and
+        # with forwarding on accept_ra alone would decide (2 overrides it, 1 does not)
+        f"{conf}/accept_ra": 0,
+        f"{conf}/autoconf": 0,
+        f"{conf}/accept_redirects": 0,
+        # the gateway's link-local address is used at once; nobody else has this MAC
+        f"{conf}/accept_dad": 0,
+        # IPv6 addresses would go when somebody sets the link down and up again
+        f"{conf}/keep_addr_on_down": 1,
+        f"{conf}/disable_ipv6": 0,
+    }
+
+
+def no_ipv6(link: str) -> Mapping[str, int]:
+    """Without an IPv6 subnet the host has no link-local address here, and no listening service."""
+    return {f"ipv6/conf/{link}/disable_ipv6": 1}
+
+
+def _settle_addresses(routes: RouteSocket, index: int, wanted: tuple[IPNetwork, ...]) -> None:
+    """Give a link exactly these addresses; the kernel's own link-local ones are not looked at."""
+    found = _global(routes, index)
+    wanted_keys = {_key(each): each for each in wanted}
+    surplus = [each for key, each in found.items() if key not in wanted_keys]
+    remove_addresses(routes, index, surplus)
+    if surplus:
+        # an IPv4 address takes those of the same subnet with it that came after it
+        found = _global(routes, index)
+    for key, each in wanted_keys.items():
+        if key not in found:
+            add_address(routes, index, each)
+
+
+def remove_addresses(routes: RouteSocket, index: int, surplus: Iterable[IPNetwork]) -> None:
+    """Take addresses from a link."""
+    for each in surplus:
+        try:
+            remove_address(routes, index, each)
+        except NetlinkError as error:
+            if error.errno != errno.EADDRNOTAVAIL:  # it went with the one before it
+                raise
+
+
+def _global(routes: RouteSocket, index: int) -> dict[tuple[int, int, int], IPNetwork]:
+    return {
+        _key(each.address): each.address for each in addresses(routes, index) if each.scope_universe
+    }
+
+
+def _key(address: IPNetwork) -> tuple[int, int, int]:
+    """Compare address and length: netaddr's own comparison is that of the subnets."""
+    return address.version, int(address.ip), address.prefixlen

@@ -1,0 +1,418 @@
+"""The port :class:`~ovsdriver.ports.Links` on the kernel's netlink."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain, islice, repeat
+from typing import TypeVar
+
+from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
+
+from ovsdriver.adapters.kernel.codec import ethtool
+from ovsdriver.adapters.kernel.codec.address_messages import addresses
+from ovsdriver.adapters.kernel.codec.link_messages import (
+    IFF_UP,
+    Link,
+    LinkChange,
+    change_link,
+    find_link,
+    link_messages,
+)
+from ovsdriver.adapters.kernel.codec.refusals import translated
+from ovsdriver.adapters.kernel.codec.route_messages import (
+    NextHop,
+    known_routes,
+    routes_by,
+    unicast_routes,
+)
+from ovsdriver.adapters.kernel.codec.rtnetlink import Remembered, RouteSocket
+from ovsdriver.adapters.kernel.codec.thread import NetlinkThread, on_own_thread
+from ovsdriver.adapters.kernel.gateways import Gateways
+from ovsdriver.adapters.kernel.host.sysctls import Sysctls
+from ovsdriver.adapters.kernel.host.ties import ties
+from ovsdriver.adapters.kernel.probes import Probes
+from ovsdriver.adapters.kernel.reaper import DYING, Reaper
+from ovsdriver.adapters.kernel.sandbox import entering
+from ovsdriver.adapters.kernel.sandbox.neighbours import Inquiry
+from ovsdriver.adapters.kernel.taps import ensure_tap
+from ovsdriver.adapters.kernel.veths import VethPairs, mark_dying
+from ovsdriver.domain.records.model import Gateway, Probe, Tap, Veth
+from ovsdriver.domain.records.names import bridge_alias
+from ovsdriver.domain.wires.observed import LinkTies, ObservedLink
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import Route
+
+_LOOK_AGAIN_S = (0.002, 0.005, 0.01, 0.02, 0.05)
+"""Pauses while a device is waited for; the last one repeats."""
+_TSO_FOR_S = 0.5
+"""How long the answer of a tap counts for new pairs, so that fifty at once ask once. A vswitchd
+that is started the other way meanwhile is noticed by who compares at each look at everything."""
+_ROUTES_S = 8.0
+"""The kernel walks all routes where one is asked for: a million take it about a second."""
+_MOST_ROUTES = 1000
+"""Of one look; who asks wants to know what stands in the way, and names a few."""
+_ASKING_AT_ONCE = 64
+"""Each inquiry for neighbours holds a thread and a packet socket or two for up to its time."""
+
+T = TypeVar("T")
+
+
+class _UnheldError(UnavailableError):
+    """A tap is not there, or no process holds it: vswitchd is away, or on its way."""
+
+
+class KernelLinks:
+    """The links of the network namespace that the daemon runs in.
+
+    All netlink requests are made one after the other on one thread, since the kernel does the
+    work inside them, under one lock; deletions in batches on another, and looks at routes, which
+    may be long, on a third. Threads are born at the first call and belong to the namespace of the
+    thread that makes it.
+    """
+
+    def __init__(self, *, owner: str, timeout_s: float = 5.0, held_s: float = 4.0) -> None:
+        """Prepare.
+
+        Args:
+            owner: the instance's name, which is in our marks.
+            timeout_s: what a call may take at most.
+            held_s: how much of that a vswitchd may take to come back and hold its taps.
+        """
+        self._owner = owner
+        self._timeout_s = timeout_s
+        self._held_s = held_s
+        self._thread = NetlinkThread()
+        self._route_thread = NetlinkThread()
+        self._sysctls = Sysctls()
+        self._reaper = Reaper()
+        self._veths = VethPairs(self._sysctls)
+        self._gateways = Gateways(self._sysctls, owner=owner)
+        self._probes = Probes(self._sysctls, owner=owner)
+        self._read_links = Remembered(_observed)
+        self._tso: dict[str, tuple[bool, float]] = {}
+        self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
+
+    @property
+    def changes(self) -> int:
+        """How many changes were made but deletions: netlink requests, sysctls, offloads."""
+        return self._thread.changes + self._sysctls.changes + self._veths.offload_changes
+
+    @property
+    def flushes(self) -> int:
+        """How many batches of links were deleted."""
+        return self._reaper.flushes
+
+    async def close(self) -> None:
+        """Delete what is marked for deletion and end the threads."""
+
+        def end() -> None:
+            self._thread.close()
+            self._route_thread.close()
+            self._reaper.close(self._timeout_s)
+
+        await on_own_thread(end, name="netlink-end")
+
+    async def ensure_veth(self, veth: Veth, born: Callable[[], None] | None = None) -> None:
+        """Make the pair or put it right, after an earlier one of that name is gone.
+
+        A vswitchd that is just starting, and holds no tap yet, is waited for.
+        """
+
+        def tell() -> None:
+            if born is not None:
+                self._thread.tell(born)
+
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._held_s
+        pauses = chain(_LOOK_AGAIN_S, repeat(_LOOK_AGAIN_S[-1]))
+        with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
+            async with asyncio.timeout(self._timeout_s):
+                while True:
+                    try:
+                        if await self._thread.call(
+                            lambda routes: self._ensure_veth(routes, veth, tell)
+                        ):
+                            return
+                        await asyncio.wrap_future(self._reaper.gone(veth.host))
+                    except _UnheldError:
+                        if loop.time() > until:
+                            raise
+                        await asyncio.sleep(next(pauses))
+
+    async def ensure_tap(self, tap: Tap) -> None:
+        """Settle the internal port's device, which vswitchd makes a moment after the port."""
+        await self._settle("internal port", tap.name, lambda routes: ensure_tap(routes, tap))
+
+    async def mark_bridge(self, name: str) -> None:
+        """Set the alias of a tap; the kernel's datapath deletes its devices always."""
+        alias = bridge_alias(self._owner, name)
+
+        def mark(routes: RouteSocket) -> None:
+            link = find_link(routes, name)
+            if link is not None and link.kind == "tun" and not link.alias:
+                change_link(routes, link.index, LinkChange(alias=alias))
+
+        await self._netlink(f"marking bridge {name}", mark)
+
+    async def remove_link(self, name: str) -> bool:
+        """Mark the link and leave the rest to the reaper."""
+
+        def mark(routes: RouteSocket) -> bool:
+            marked = mark_dying(routes, name, owner=self._owner)
+            if marked is not False:
+                self._reaper.add(name)
+            return marked is True
+
+        return await self._netlink(f"deleting the link {name}", mark)
+
+    async def ensure_gateway(self, gateway: Gateway) -> None:
+        """Settle the internal port's device, which vswitchd makes a moment after the port."""
+        await self._settle(
+            "gateway", gateway.port.name, lambda routes: self._gateways.ensure(routes, gateway)
+        )
+
+    async def ensure_probe(self, probe: Probe) -> None:
+        """Settle the internal port's device, as :meth:`ensure_gateway` does."""
+        await self._settle(
+            "probing port", probe.port.name, lambda routes: self._probes.ensure(routes, probe)
+        )
+
+    async def links(self) -> Mapping[str, ObservedLink]:
+        """Return every link but those that are to be deleted.
+
+        A pair that an earlier daemon marked and did not delete any more is deleted now.
+        """
+
+        def read(routes: RouteSocket) -> Mapping[str, ObservedLink]:
+            found = self._read_links.all(link_messages(routes))
+            held: dict[int, list[IPNetwork]] = {}
+            for each in addresses(routes):
+                held.setdefault(each.index, []).append(each.address)
+            for link, dying in found:
+                if dying:
+                    self._reaper.add(link.name)
+            return {
+                link.name: replace(link, addresses=tuple(held[link.index]))
+                if link.index in held
+                else link
+                for link, dying in found
+                if not dying
+            }
+
+        return await self._netlink("reading links", read)
+
+    async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
+        """Return unicast routes near subnets; one for each way of a multipath route."""
+
+        def read(routes: RouteSocket) -> Iterable[NextHop]:
+            return islice(_no_default(unicast_routes(routes, near)), _MOST_ROUTES)
+
+        return await self._look(read)
+
+    async def routes_by(self, link: str) -> Sequence[Route]:
+        """Return the first unicast routes by a link; none if it is not there."""
+
+        def read(routes: RouteSocket) -> Iterable[NextHop]:
+            found = find_link(routes, link)
+            return routes_by(routes, found.index, most=_MOST_ROUTES) if found else ()
+
+        return await self._look(read)
+
+    async def ties(self, link: str) -> LinkTies:
+        """Return nexthop objects, rules and disciplines; nothing if the link is not there."""
+
+        def read(routes: RouteSocket) -> LinkTies:
+            found = find_link(routes, link)
+            return ties(routes, found) if found is not None else LinkTies()
+
+        return await self._netlink(f"reading what refers to {link}", read)
+
+    async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
+        """Return routes of every kind near subnets; one for each way of a multipath route."""
+        return await self._look(lambda routes: _no_default(known_routes(routes, near)))
+
+    async def tso(self, tap: str) -> bool:
+        """Tell from the segmentation offload of a tap: vswitchd sets it when it opens the tap.
+
+        With ``userspace-tso-enable`` it allows the kernel to hand it unsegmented TCP
+        (TUNSETOFFLOAD, lib/netdev-linux.c), without it does not, on every tap and at every start;
+        what somebody changes in the column afterwards does not show, as it should not. The tap's
+        ``vnet_hdr`` flag tells nothing: Open vSwitch 3.5 always sets it. A tap keeps its features
+        when its process dies, so one without a carrier, which no process holds, is no answer.
+
+        Raises UnavailableError if there is no such link or no process holds it. False for what is
+        no tap: in the kernel datapath the kernel does this work.
+        """
+
+        return await self._netlink(f"reading offloads of {tap}", lambda routes: _tso(routes, tap))
+
+    async def sandbox_alive(self, path: str) -> bool:
+        """Tell by the file system that ``path`` is on."""
+        return await self._netlink(f"sandbox {path}", lambda _: entering.is_alive(path))
+
+    async def sandbox_used(self, path: str, *, glance: bool = False, started: bool = False) -> bool:
+        """Look at every process; not on the thread that others wait for."""
+        return await self._bounded(
+            f"processes in sandbox {path}",
+            on_own_thread(
+                lambda: entering.is_used(path, glance=glance, started=started), name="sandbox"
+            ),
+        )
+
+    async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
+        """Switch it from inside; False if the sandbox is gone, or has no veth with ``mac``."""
+
+        def enter() -> bool:
+            if not entering.is_alive(sandbox):
+                return False
+            return entering.call_inside(sandbox, lambda: entering.set_offload(mac.packed, tx=tx))
+
+        return await self._bounded(
+            f"TX offload in sandbox {sandbox}", on_own_thread(enter, name="sandbox")
+        )
+
+    async def ensure_mtu(self, veth: Veth, sandbox: str) -> bool:
+        """Set it on the container's end, then on the bridge's: that one tells that both are done.
+
+        The container's end may be in its sandbox, or about to be moved there.
+        """
+        with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
+            async with asyncio.timeout(self._timeout_s):
+                host = await self._thread.call(lambda routes: self._veths.begin_mtu(routes, veth))
+                if host is None:
+                    return False
+                if host.mtu == veth.mtu:
+                    return True
+                await on_own_thread(
+                    lambda: entering.set_mtu(sandbox, veth.mac.packed, host.index, veth.mtu),
+                    name="sandbox",
+                )
+                await self._thread.call(lambda routes: self._veths.end_mtu(routes, veth))
+        return True
+
+    async def neighbours(
+        self, link: str, addresses: Sequence[IPAddress], *, within_s: float
+    ) -> Mapping[IPAddress, EUI]:
+        """Ask three times within that time. The link must be up, and needs no address.
+
+        UnavailableError if the link is down or not there, or if it is not our turn in time.
+        """
+        inquiry = Inquiry(link, addresses)
+        until = time.monotonic() + within_s
+        what = f"asking on link {link} for {', '.join(map(str, addresses))}"
+        with self._translated(what):
+            try:
+                async with asyncio.timeout(within_s), self._asking:
+                    await on_own_thread(lambda: inquiry.run(until), name="inquiry")
+            except TimeoutError as error:
+                # The thread goes on a little, to close its sockets: that waits for the kernel.
+                if not inquiry.asked:
+                    raise UnavailableError(
+                        f"{what}: no question was sent within {within_s:g} s, too much else is "
+                        "going on; try again"
+                    ) from error
+        return {address: _eui(mac) for address, mac in inquiry.found.copy().items()}
+
+    def _ensure_veth(self, routes: RouteSocket, veth: Veth, born: Callable[[], None]) -> bool:
+        tx_offload = veth.tx_offload and (not veth.tso_of or self._recent_tso(routes, veth.tso_of))
+        return self._veths.ensure(routes, veth, tx_offload=tx_offload, born=born)
+
+    def _recent_tso(self, routes: RouteSocket, tap: str) -> bool:
+        answer, until = self._tso.get(tap, (False, 0.0))
+        if time.monotonic() >= until:
+            answer = _tso(routes, tap)
+            self._tso[tap] = answer, time.monotonic() + _TSO_FOR_S
+        return answer
+
+    async def _settle(self, what: str, name: str, work: Callable[[RouteSocket], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timeout_s
+        for pause in chain(_LOOK_AGAIN_S, repeat(_LOOK_AGAIN_S[-1])):
+            if await self._netlink(f"{what} {name}", work):
+                return
+            if loop.time() > until:
+                raise UnavailableError(
+                    f"{what} {name}: vswitchd made no such device within {self._timeout_s:g} s; "
+                    f"`ovs-vsctl list Interface {name}` shows why, if ovs-vswitchd runs"
+                )
+            await asyncio.sleep(pause)
+
+    async def _netlink(self, what: str, work: Callable[[RouteSocket], T]) -> T:
+        return await self._bounded(what, self._thread.call(work))
+
+    async def _look(self, read: Callable[[RouteSocket], Iterable[NextHop]]) -> Sequence[Route]:
+        with translated("reading routes", _ROUTES_S):
+            async with asyncio.timeout(_ROUTES_S):
+                return await self._route_thread.call(lambda routes: _routes(read(routes)))
+
+    async def _bounded(self, what: str, answer: Awaitable[T]) -> T:
+        with self._translated(what):
+            async with asyncio.timeout(self._timeout_s):
+                return await answer
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        with translated(what, self._timeout_s):
+            yield
+
+
+def _no_default(hops: Iterable[NextHop]) -> Iterable[NextHop]:
+    return (hop for hop in hops if hop.destination.prefixlen)
+
+
+def _routes(hops: Iterable[NextHop]) -> Sequence[Route]:
+    names: dict[int, str] = {}
+    return tuple(
+        Route(
+            destination=hop.destination,
+            kind=hop.kind,
+            link=names.get(hop.index) or names.setdefault(hop.index, _link_name(hop.index)),
+            table=hop.table,
+            gateway=hop.gateway,
+        )
+        for hop in hops
+    )
+
+
+def _tso(routes: RouteSocket, tap: str) -> bool:
+    link = find_link(routes, tap)
+    if link is None:
+        raise _UnheldError(f"link {tap}: not there; is ovs-vswitchd running?")
+    if link.kind != "tun":
+        return False
+    if not link.carrier:
+        raise _UnheldError(f"link {tap}: no process holds it; start ovs-vswitchd")
+    return ethtool.tcp_segmentation(tap)
+
+
+def _link_name(index: int) -> str:
+    """Return a link's name, empty if it is gone by now: cheaper than reading all links."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
+
+
+def _observed(message: bytes) -> tuple[ObservedLink, bool]:
+    """Return a link without its addresses, and whether it is to be deleted."""
+    link = Link.read(message)
+    observed = ObservedLink(
+        name=link.name,
+        index=link.index,
+        kind=link.kind,
+        mtu=link.mtu,
+        mac=_eui(link.mac) if len(link.mac) == 6 else None,  # tunnels have other addresses, or none
+        up=bool(link.flags & IFF_UP),
+        alias=link.alias,
+        peer_index=link.lower_index if link.kind == "veth" else None,
+        master_index=link.master_index,
+        carrier=link.carrier,
+    )
+    return observed, link.group == DYING
+
+
+def _eui(mac: bytes) -> EUI:
+    return EUI(int.from_bytes(mac, "big"), version=48, dialect=mac_unix_expanded)

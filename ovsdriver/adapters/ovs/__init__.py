@@ -1,0 +1,1 @@
+"""Open vSwitch: its database (``ovsdb``), our rows (``rows``) and OpenFlow (``openflow``)."""

@@ -1,0 +1,127 @@
+"""Our flows and meters in the form that OpenFlow gives them."""
+
+import hashlib
+
+from netaddr import EUI, IPAddress
+
+from ovsdriver.adapters.ovs.openflow import messages
+from ovsdriver.adapters.ovs.openflow.messages import Entry, Field, MeterEntry
+from ovsdriver.domain.records.flows import Flow, Match, Meter, Stage
+from ovsdriver.domain.records.model import HIGHEST_OFPORT
+
+REGISTER = 15
+_SCRATCH = 14
+"""A register for what is moved about inside of one flow."""
+_PRIORITIES = {Stage.TAGS: 0xF030, Stage.GUARD: 0xF020, Stage.BROADCAST: 0xF010, Stage.RATE: 0xF000}
+"""Above what people and controllers use; the ranks of a stage are added."""
+
+_FIRST_METER = 0x8000
+"""Any up to 0xffff0000 may be used: a datapath limits how many meters there are, not their ids."""
+_METERS = {Stage.BROADCAST: 0, Stage.RATE: 1}
+"""Two ids for each port."""
+
+_OXM = 0x8000 << 7
+_REGISTER = 1 << 7 | REGISTER
+_IN_PORT, _ETH_DST, _VLAN = _OXM, _OXM | 3, _OXM | 6
+_CODES = {
+    "eth_src": _OXM | 4,
+    "eth_type": _OXM | 5,
+    "ip_protocol": _OXM | 10,
+    "ipv4_src": _OXM | 11,
+    "udp_src": _OXM | 15,
+    "udp_dst": _OXM | 16,
+    "arp_op": _OXM | 21,
+    "arp_spa": _OXM | 22,
+    "arp_tpa": _OXM | 23,
+    "arp_sha": _OXM | 24,
+    "ipv6_src": _OXM | 26,
+    "icmpv4_type": _OXM | 19,
+    "icmpv6_type": _OXM | 29,
+    "nd_target": _OXM | 31,
+    "nd_sll": _OXM | 32,
+    "nd_tll": _OXM | 33,
+}
+_WIDTHS = {"ip_protocol": 1, "icmpv4_type": 1, "icmpv6_type": 1}
+"""Bytes of numbers that have not two."""
+_GROUP = b"\x01" + bytes(5)
+_FRAGMENT, _ANY_FRAGMENT = 1 << 7 | 26, b"\x01"
+
+
+def mark(owner: str) -> int:
+    """Return the upper half of our flows' cookies: 32 bits of a hash."""
+    return int.from_bytes(hashlib.sha256(f"flows/{owner}".encode()).digest()[:4], "big")
+
+
+def cookie(owner: str, number: int) -> int:
+    """Return the cookie of the flows of one port; 0: of all of a bridge."""
+    return mark(owner) << 32 | number
+
+
+def entry(flow: Flow, *, owner: str, number: int) -> Entry:
+    """Return one flow of the port ``number`` of a bridge; 0: of all its ports."""
+    instructions = b""
+    if flow.metered:
+        instructions += messages.go_to_meter(meter_id(flow.stage, number))
+    if flow.passes:
+        instructions += messages.apply(
+            *([messages.retag(_SCRATCH)] if flow.retags else []),
+            messages.set_register_bit(REGISTER, flow.stage),
+            messages.look_again(),
+        )
+    return Entry(
+        _PRIORITIES[flow.stage] + flow.rank,
+        cookie(owner, number),
+        frozenset((*_where(flow.stage, number), *_fields(flow.match))),
+        instructions,
+    )
+
+
+def meter(wanted: Meter, number: int) -> MeterEntry:
+    """Return the meter of a stage of the port ``number``."""
+    return MeterEntry(
+        meter_id(wanted.stage, number), wanted.rate, wanted.burst, packets=wanted.packets
+    )
+
+
+def meter_id(stage: Stage, number: int) -> int:
+    """Return the number of a port's meter; meters carry no mark, these numbers are ours."""
+    return _FIRST_METER + 2 * number + _METERS[stage]
+
+
+def meter_ids(number: int) -> frozenset[int]:
+    """Return the numbers that a port's meters can have."""
+    return frozenset(meter_id(stage, number) for stage in _METERS)
+
+
+def metered_port(meter_number: int) -> int | None:
+    """Return the port that a meter belongs to; None if it is none of ours."""
+    port = (meter_number - _FIRST_METER) // 2
+    return port if 0 < port <= HIGHEST_OFPORT else None
+
+
+def _where(stage: Stage, number: int) -> list[Field]:
+    bit = (1 << stage).to_bytes(4, "big")
+    port = [Field(_IN_PORT, number.to_bytes(4, "big"))] if number else []
+    return [*port, Field(_REGISTER, bytes(4), bit)]
+
+
+def _fields(match: Match) -> list[Field]:
+    found = [
+        Field(code, _bytes(value, _WIDTHS.get(name, 2)))
+        for name, code in _CODES.items()
+        if (value := getattr(match, name)) is not None
+    ]
+    if match.fragment:
+        found.append(Field(_FRAGMENT, _ANY_FRAGMENT, _ANY_FRAGMENT))
+    if match.vlan is not None:
+        value, mask = (each.to_bytes(2, "big") for each in (match.vlan.value, match.vlan.mask))
+        found.append(Field(_VLAN, value, b"" if match.vlan.exact else mask))
+    return [*found, Field(_ETH_DST, _GROUP, _GROUP)] if match.to_group else found
+
+
+def _bytes(value: int | EUI | IPAddress, width: int) -> bytes:
+    if isinstance(value, EUI):
+        return bytes(value.packed)
+    if isinstance(value, IPAddress):
+        return bytes(value.packed)
+    return value.to_bytes(width, "big")

@@ -1,0 +1,26 @@
+"""The Open vSwitch database protocol (RFC 7047) on asyncio; python-ovs below its ``Idl``.
+
+Knows no bridges and no ports: tables, rows, plans. The files, from the wire up: ``framing``,
+``connection``, ``schema``, ``replica``, ``commit``, ``client``.
+"""
+
+from ovsdriver.adapters.ovs.ovsdb.client import OvsdbClient
+from ovsdriver.adapters.ovs.ovsdb.commit import Plan
+from ovsdriver.adapters.ovs.ovsdb.connection import Address
+from ovsdriver.adapters.ovs.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
+from ovsdriver.adapters.ovs.ovsdb.replica import Change, Replica, Row
+from ovsdriver.adapters.ovs.ovsdb.schema import Operation, Schema
+
+__all__ = [
+    "Address",
+    "Change",
+    "ConnectionLostError",
+    "Operation",
+    "OvsdbClient",
+    "OvsdbError",
+    "Plan",
+    "RefusedError",
+    "Replica",
+    "Row",
+    "Schema",
+]

@@ -1,0 +1,228 @@
+"""The sole owner of the connection to ovsdb-server: connects, watches, commits, and again."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from ovsdriver.adapters.ovs.ovsdb.commit import GroupCommit, Plan
+from ovsdriver.adapters.ovs.ovsdb.connection import Address, Connection
+from ovsdriver.adapters.ovs.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
+from ovsdriver.adapters.ovs.ovsdb.replica import Change, Replica
+from ovsdriver.adapters.ovs.ovsdb.schema import Operation, Schema
+from ovsdriver.adapters.ovs.ovsdb.stopped import Doorbell
+
+log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF_S = 0.1
+_LAST_BACKOFF_S = 1.0
+_MONITOR = "ovsnet"
+
+Watcher = Callable[[Sequence[Change] | None], None]
+"""Called on the loop with the changes of each notification; None: all may be different.
+
+None comes after each (re)connect, and when the connection is lost.
+"""
+
+
+class _Session:
+    """One connection and the replica that it feeds."""
+
+    def __init__(self, database: str, connection: Connection, replica: Replica) -> None:
+        self._database = database
+        self._connection = connection
+        self.replica = replica
+
+    @property
+    def lost(self) -> bool:
+        return self._connection.lost
+
+    async def transact(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        results = await self._connection.request("transact", [self._database, *operations])
+        if not isinstance(results, list):
+            raise RefusedError("bad reply", "to transact")
+        return results
+
+
+class OvsdbClient:
+    """A copy of the watched tables, and changes to them, whatever happens to the server.
+
+    Everything happens on the loop that runs :meth:`run`, which must run for anything to happen.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        watched: Mapping[str, Sequence[str]],
+        *,
+        on_change: Watcher,
+        database: str = "Open_vSwitch",
+        probe_s: float = 5.0,
+    ) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            address: ``unix:PATH`` or ``tcp:HOST:PORT``; ConfigurationError if it is neither.
+            watched: columns by table; those that this version of the database lacks are left out.
+            on_change: told of every change.
+            database: its name in ovsdb-server.
+            probe_s: seconds of silence after which the server is probed, and after as many
+                again given up; also the limit for making a connection.
+        """
+        self._address = Address.parse(address)
+        self._doorbell = Doorbell(self._address.path) if self._address.path else None
+        self._watched = watched
+        self._on_change = on_change
+        self._database = database
+        self._probe_s = probe_s
+        self._schema: Schema | None = None
+        self._session: _Session | None = None
+        self._ready = asyncio.Event()
+        self._commits = GroupCommit(self._live_session)
+        self.last_error = "not connected yet"
+        """Why there is no connection, for messages."""
+        self.connections = 0
+        """Connections that got as far as a complete replica."""
+
+    @property
+    def replica(self) -> Replica | None:
+        """The copy; None while not connected."""
+        return self._session.replica if self._session else None
+
+    @property
+    def transactions(self) -> int:
+        """Transactions sent since the start."""
+        return self._commits.transactions
+
+    @property
+    def commits(self) -> int:
+        """Plans committed since the start; above ``transactions`` where they were shared."""
+        return self._commits.commits
+
+    async def run(self) -> None:
+        """Stay connected and commit what is submitted, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stay_connected())
+            tasks.create_task(self._commits.run())
+
+    async def connected(self) -> None:
+        """Wait until the replica is complete; the caller bounds it."""
+        await self._ready.wait()
+
+    def submit(self, plan: Plan, *, subject: str) -> asyncio.Future[bool]:
+        """Queue ``plan`` for the next transaction; plans about one ``subject`` keep their order.
+
+        The future says whether there was anything to change. It stays open while there is no
+        connection, and a plan whose connection broke is asked again on the next; so the caller
+        bounds the wait. Cancelling it withdraws a plan that is not on its way. It fails with
+        RefusedError, with ConnectionLostError after :meth:`run` ended, or as the plan raised.
+        """
+        return self._commits.submit(plan, subject)
+
+    async def _live_session(self) -> _Session:
+        while (session := self._session) is None or session.lost:
+            # a connection that broke stands here until its reader has noticed, too
+            self._ready.clear()
+            await self._ready.wait()
+        return session
+
+    async def _stay_connected(self) -> None:
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            before = self.connections
+            try:
+                await self._connect_and_serve()
+            except OvsdbError as error:
+                reason = str(error)
+            if self.connections > before:
+                backoff_s = _FIRST_BACKOFF_S
+            if reason != self.last_error or self.connections > before:
+                log.warning(
+                    "ovsdb.disconnected", extra={"address": self._address.text, "why": reason}
+                )
+            self.last_error = reason
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)
+
+    async def _connect_and_serve(self) -> NoReturn:
+        """Connect, fill the replica, and return only by raising."""
+        if self._doorbell is not None and self._doorbell.would_wake:
+            raise ConnectionLostError("it was stopped")
+        feed = _Feed(self._on_change)
+        connection = await Connection.open(
+            self._address, on_notification=feed.take, probe_s=self._probe_s
+        )
+        serving = asyncio.create_task(connection.serve())
+        try:
+            replica = await self._load(connection, feed)
+            self._session = _Session(self._database, connection, replica)
+            self.connections += 1
+            if self._doorbell is not None:
+                self._doorbell.note_answer()
+            self._ready.set()
+            log.info("ovsdb.connected", extra={"address": self._address.text})
+            self._on_change(None)
+            await serving
+        finally:
+            self._ready.clear()
+            connected, self._session = self._session is not None, None
+            connection.close()
+            serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OvsdbError):
+                await serving
+            await connection.closed()
+            if connected:
+                self._on_change(None)
+
+    async def _load(self, connection: Connection, feed: "_Feed") -> Replica:
+        json = await connection.request("get_schema", [self._database])
+        if self._schema is None or self._schema.json != json:
+            self._schema = Schema(json)
+        replica = Replica(self._schema, self._watched)
+        params = [self._database, _MONITOR, replica.requests()]
+        try:
+            initial = await connection.request("monitor_cond", params)
+        except RefusedError:
+            # Open vSwitch before 2.6, and servers that know RFC 7047 only
+            initial = await connection.request("monitor", params)
+        with _fits_schema():
+            await replica.load(initial)
+        feed.replica = replica
+        feed.catch_up()
+        return replica
+
+
+class _Feed:
+    """Hands notifications to the replica; those that overtake its first filling wait for it."""
+
+    def __init__(self, on_change: Watcher) -> None:
+        self.replica: Replica | None = None
+        self._on_change = on_change
+        self._early: list[Mapping[str, Any]] = []
+
+    def take(self, method: str, params: Sequence[Any]) -> None:
+        if method not in ("update", "update2"):
+            return
+        if self.replica is None:
+            self._early.append(params[1])
+            return
+        with _fits_schema():
+            changes = self.replica.apply(params[1])
+        self._on_change(changes)
+
+    def catch_up(self) -> None:
+        early, self._early = self._early, []
+        if self.replica is not None:
+            with _fits_schema():
+                for updates in early:
+                    self.replica.apply(updates)
+
+
+@contextlib.contextmanager
+def _fits_schema() -> Iterator[None]:
+    """Turn what reading nonsense raises into a lost connection: the next one starts afresh."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ConnectionLostError(f"the server sent rows that do not fit: {error!r}") from error

@@ -1,0 +1,124 @@
+"""Mirrors as a plan: those of ours on one bridge, exactly as they are wanted. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.ovs.rows.rows import (
+    add_ids,
+    delete,
+    insert,
+    is_ours,
+    mutate,
+    references,
+    to_map,
+    where,
+)
+from ovsdriver.domain.records import names
+from ovsdriver.domain.wires.mirroring import Mirror
+from ovsdriver.errors import ConflictError, UnavailableError
+
+
+class EnsureMirrors:
+    """Makes, changes and removes."""
+
+    def __init__(self, bridge: str, mirrors: Sequence[Mirror], *, owner: str, serial: int) -> None:
+        """Prepare; ``serial`` is a number that no other plan has."""
+        self._bridge = bridge
+        self._mirrors = {each.name: each for each in mirrors}
+        self._owner = owner
+        self._serial = serial
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operations.
+
+        Raises:
+            ConflictError: somebody else's mirror leads to one of these ports, or has a name.
+            UnavailableError: there is no such bridge or port.
+        """
+        bridge = replica.named("Bridge", self._bridge)
+        if bridge is None:
+            if not self._mirrors:
+                return []
+            raise UnavailableError(f"Open vSwitch has no bridge {self._bridge} to be mirrored")
+        present = [row for uuid in bridge["mirrors"] if (row := replica.row("Mirror", uuid))]
+        ours = {row["name"]: row for row in present if is_ours(row, self._owner)}
+        self._refuse_others(replica, [row for row in present if not is_ours(row, self._owner)])
+        operations: list[Operation] = []
+        gone = [row for name, row in ours.items() if name not in self._mirrors]
+        if gone:
+            operations.append(mutate(bridge, "Bridge", delete("mirrors", gone)))
+        for number, mirror in enumerate(self._mirrors.values()):
+            row = ours.get(mirror.name)
+            if row is not None:
+                operations += self._corrections(replica, row, mirror)
+                continue
+            name = f"mirror{self._serial}x{number}"
+            columns = {k: self._sent(v) for k, v in self._columns(replica, mirror).items()}
+            ids = to_map(self._ids(mirror))
+            operations.append(
+                insert("Mirror", {"name": mirror.name, "external_ids": ids, **columns}, name)
+            )
+            operations.append(mutate(bridge, "Bridge", ["mirrors", "insert", ["named-uuid", name]]))
+        return operations
+
+    def _refuse_others(self, replica: Replica, others: Sequence[Row]) -> None:
+        for mirror in self._mirrors.values():
+            for row in others:
+                output = replica.row("Port", row["output_port"] or "")
+                if row["name"] == mirror.name or (output and output["name"] == mirror.output):
+                    raise ConflictError(
+                        f"bridge {self._bridge} has a mirror {row['name']} that is not ours and "
+                        f"leads to port {mirror.output} as well; remove it: ovs-vsctl -- "
+                        f"--id=@m get mirror {row['name']} -- remove bridge {self._bridge} "
+                        "mirrors @m"
+                    )
+
+    def _corrections(self, replica: Replica, row: Row, mirror: Mirror) -> list[Operation]:
+        columns = self._columns(replica, mirror)
+        different = {k: self._sent(v) for k, v in columns.items() if _seen(row[k]) != _seen(v)}
+        operations: list[Operation] = []
+        if different:
+            operations.append(
+                {"op": "update", "table": "Mirror", "where": where(row), "row": different}
+            )
+        return [*operations, *add_ids(row, "Mirror", self._ids(mirror))]
+
+    def _columns(self, replica: Replica, mirror: Mirror) -> dict[str, Any]:
+        """Return the columns, references to ports as sets of their rows."""
+        selected = set() if mirror.port is None else {_port(replica, mirror.port)}
+        return {
+            "select_all": mirror.port is None,
+            "select_vlan": set() if mirror.vlan is None else {int(mirror.vlan)},
+            "select_src_port": _Ports(selected),
+            "select_dst_port": _Ports(selected),
+            "output_port": _Ports({_port(replica, mirror.output)}),
+        }
+
+    def _ids(self, mirror: Mirror) -> dict[str, str]:
+        return {**mirror.external_ids, names.OWNER_KEY: self._owner}
+
+    @staticmethod
+    def _sent(value: Any) -> Any:
+        if isinstance(value, _Ports):
+            return references([{"_uuid": uuid} for uuid in sorted(value)])
+        return ["set", sorted(value)] if isinstance(value, set) else value
+
+
+class _Ports(frozenset[str]):
+    """Uuids of ports."""
+
+
+def _seen(value: Any) -> Any:
+    """Return a column's value so that what is optional compares with a set."""
+    if value is None:
+        return frozenset()
+    return frozenset((value,)) if isinstance(value, str) else value
+
+
+def _port(replica: Replica, name: str) -> str:
+    row = replica.named("Port", name)
+    if row is None:
+        raise UnavailableError(f"Open vSwitch has no port {name} for a mirror; try again")
+    uuid: str = row["_uuid"]
+    return uuid

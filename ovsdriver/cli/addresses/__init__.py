@@ -1,0 +1,1 @@
+"""``ovsnet ipam``: pools, leases and reservations, as the process tells them."""

@@ -1,0 +1,284 @@
+"""``ovsnet ipam pools | leases | release``."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from netaddr import IPAddress, IPNetwork
+from rich.text import Text
+
+from ovsdriver.cli import show
+from ovsdriver.cli.addresses import ipam_reserve
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.outcome import EXIT_CODES, Refusal
+from ovsdriver.cli.store import ipam_store
+from ovsdriver.config import Settings
+from ovsdriver.words import values
+
+PAGE = 1000
+"""Leases asked for at once."""
+
+_BAR = 10
+_COUNTED = 10**9
+"""Larger numbers of addresses, all of IPv6, are shown as powers of two."""
+
+
+@click.group(name="ipam", epilog=EXIT_CODES)
+def command() -> None:
+    """Show pools and who holds their addresses; reserve or release some by hand."""
+
+
+@command.command(name="pools", epilog=EXIT_CODES, short_help="List pools and how full they are.")
+@click.argument("which", metavar="[POOL|NETWORK]", default="")
+@settings_of("run_dir")
+@JSON
+def pools(settings: Settings, which: str, as_json: bool) -> None:
+    """List pools with range, network and how full they are.
+
+    POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id. A pool that no
+    network has, neither here nor in Docker, is an orphan; `ovsnet ipam release` frees it. HELD is
+    of all addresses of the subnet, FREE those that are left for containers that name none. Pools
+    with reserved addresses, with resting ones, which are free and not chosen for a while, or with
+    options of their own make further columns.
+
+    \b
+    Examples:
+      ovsnet ipam pools
+      ovsnet ipam pools --json | jq -r '.[] | select(.free == 0) | .subnet'
+    """
+    there = Daemon(settings).pools(which)
+    if as_json:
+        show.as_json(there)
+        return
+    further = [(heading, shown) for heading, shown in _FURTHER if any(map(shown, there))]
+    show.table(
+        (
+            *("SUBNET", "SPACE", "RANGE", "NETWORK", "HELD", "USED", "FREE"),
+            *(heading for heading, _ in further),
+            *("CHOSEN", "POOL ID"),
+        ),
+        [
+            (
+                each["subnet"],
+                each["space"],
+                each["window"] or "-",
+                _network(each),
+                f"{each['held']}/{_count(each['capacity'])}",
+                _used(each["held"], each["capacity"], each["free"]),
+                _count(each["free"]),
+                *(shown(each) or "-" for _, shown in further),
+                "automatic" if each["automatic"] else "typed",
+                each["id"],
+            )
+            for each in there
+        ],
+    )
+
+
+def _options(pool: dict[str, Any]) -> str:
+    """Return a pool's options as they are typed, without the ``ipam.`` of each."""
+    said = [
+        f"exclude={','.join(pool['excluded'])}" if pool["excluded"] else "",
+        f"quarantine={_duration(pool['quarantine_s'])}" if pool["quarantine_s"] else "",
+        f"limit={pool['limit']}" if pool["limit"] is not None else "",
+        "probe" if pool["probe"] else "",
+    ]
+    return " ".join(filter(None, said))
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+_FURTHER: Sequence[tuple[str, Callable[[dict[str, Any]], str]]] = (
+    ("RESERVED", lambda pool: str(pool["reserved"] or "")),
+    ("RESTING", lambda pool: str(pool["resting"] or "")),
+    ("OPTIONS", _options),
+)
+"""Columns that are shown only where a pool has something in them."""
+
+
+@command.command(name="leases", epilog=EXIT_CODES, short_help="List held addresses and holders.")
+@click.argument("which", metavar="[POOL|NETWORK|ADDRESS]", default="")
+@settings_of("run_dir")
+@JSON
+def leases(settings: Settings, which: str, as_json: bool) -> None:
+    """List held addresses, who holds them and since when.
+
+    POOL is an id or a subnet, NETWORK is Docker's name or the begin of its id; without one, all
+    pools are listed. An ADDRESS may have a holder in each space. Read page by page: what changes
+    meanwhile may or may not be in it.
+
+    \b
+    Examples:
+      ovsnet ipam leases lab
+      ovsnet ipam leases 172.24.0.7
+    """
+    daemon = Daemon(settings)
+    try:
+        address = values.address(which)
+    except ValueError:
+        there = daemon.pools(which)
+        rows: Iterator[dict[str, Any]] = (
+            lease for pool in there for lease in _leases(daemon, pool)
+        )
+    else:
+        there = [each for each in daemon.pools("") if address in IPNetwork(each["subnet"])]
+        rows = iter(_holders(daemon, address, there))
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_rows(rows, there)
+
+
+@command.command(
+    name="release", epilog=EXIT_CODES, short_help="Release an address or a pool by hand."
+)
+@click.argument("what", metavar="ADDRESS|POOL")
+@click.option("--pool", default="", metavar="POOL", help="The pool's id or subnet.")
+@click.option("--network", default="", metavar="NAME", help="The pool's network.")
+@click.option("--force", is_flag=True, help="Also if something holds it, or may hold it.")
+@settings_of("run_dir")
+@JSON
+def release(
+    settings: Settings, what: str, pool: str, network: str, force: bool, as_json: bool
+) -> None:
+    """Release an address whose holder is gone, or a pool whose network is gone.
+
+    Usually nobody needs this: containers release their addresses, and what they leave behind is
+    collected. An address that a living container has would be given to a second one. POOL is an
+    id as `ovsnet ipam pools` shows it, and goes with all of its addresses.
+
+    \b
+    Examples:
+      ovsnet ipam release 172.24.0.7
+      ovsnet ipam release 10.0.0.5 --network team1 --force
+      ovsnet ipam release ovsnet/172.24.4.0/24/3.7
+    """
+    if what.count("/") > 1:  # an address has none, a subnet one
+        if pool or network:
+            raise click.UsageError(f"{what} is a pool; --pool and --network go with an address")
+        _release_pool(settings, what, force=force, as_json=as_json)
+        return
+    released = Daemon(settings).release(what, pool=pool, network=network, force=force)
+    if as_json:
+        show.as_json(released)
+    else:
+        show.line(
+            f"released {released['address']} of pool {released['pool']}, which was held by "
+            f"{released['holder']}"
+        )
+
+
+for _each in (ipam_reserve.reserve, *ipam_store.COMMANDS):
+    command.add_command(_each)
+
+
+def _release_pool(settings: Settings, pool: str, *, force: bool, as_json: bool) -> None:
+    released = Daemon(settings).release_pool(pool, force=force)
+    if as_json:
+        show.as_json(released)
+        return
+    held = show.plural(released["addresses"], "address", "addresses")
+    show.line(f"released pool {released['subnet']} of space {released['space']}, with {held}")
+
+
+def _network(pool: dict[str, Any]) -> str | Text:
+    if pool["orphan"]:
+        return Text("(orphan)", style="yellow")  # no network in Docker has a name with brackets
+    return str(pool["network_name"]) or show.short(pool["network"] or "-")
+
+
+_OF_POOL = {"pool": "id", "space": "space", "subnet": "subnet"}
+"""What is said of a lease's pool beside it."""
+
+
+def _leases(daemon: Daemon, pool: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    after: str | None = ""
+    while after is not None:
+        page = daemon.leases(pool["id"], after=after, limit=PAGE)
+        for each in page["leases"]:
+            yield _of_pool(pool, each)
+        after = page["next"]
+
+
+def _holders(
+    daemon: Daemon, address: IPAddress, pools: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the leases of one address, of which each pool has at most one."""
+    if not pools:
+        raise Refusal(f"no pool here has the address {address}; `ovsnet ipam pools` lists them")
+    found = []
+    for pool in pools:
+        page = daemon.leases(pool["id"], after=str(address - 1), limit=1)
+        found += [_of_pool(pool, e) for e in page["leases"] if e["address"] == str(address)]
+    if not found:
+        subnets = ", ".join(f"{each['subnet']} of space {each['space']}" for each in pools)
+        raise Refusal(f"nobody holds {address} of {subnets}")
+    return found
+
+
+def _of_pool(pool: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
+    return {name: pool[of] for name, of in _OF_POOL.items()} | lease
+
+
+def _print_json(rows: Iterator[dict[str, Any]]) -> None:
+    # One a line and as they come: there may be a million.
+    first = next(rows, None)
+    if first is None:
+        click.echo("[]")
+        return
+    click.echo(f"[\n{show.json_text(first)}", nl=False)
+    for each in rows:
+        click.echo(f",\n{show.json_text(each)}", nl=False)
+    click.echo("\n]")
+
+
+def _print_rows(rows: Iterator[dict[str, Any]], pools: list[dict[str, Any]]) -> None:
+    # The widths are known before the rows are, so that these may be printed as they come.
+    subnet = max((len(each["subnet"]) for each in pools), default=0)
+    address = 39 if any(":" in each["subnet"] for each in pools) else 15
+    spaces = {each["space"] for each in pools}
+    # Only where it tells something: the same subnet may be in several.
+    space = max(5, *map(len, spaces)) if len(spaces) > 1 else 0
+    of_space = f"{{:{space}}}   " if space else "{:.0}"
+    layout = f"{{:{address}}}   {{:8}}   {{:19}}   {{:{subnet}}}   {of_space}{{}}"
+    heads = ("ADDRESS", "KIND", "SINCE (UTC)", "SUBNET", "SPACE", "HOLDER")
+    click.secho(layout.format(*heads), bold=True)
+    for each in rows:
+        click.echo(
+            layout.format(
+                *(each["address"], "aux" if each["auxiliary"] else each["kind"]),
+                *(_time(each["created"]), each["subnet"], each["space"], _who(each)),
+            )
+        )
+
+
+def _who(lease: dict[str, Any]) -> str:
+    if lease["auxiliary"]:
+        return values.printable(lease["auxiliary_name"] or "-")
+    endpoint = f"endpoint {show.short(lease['endpoint'])}" if lease["endpoint"] else "-"
+    return values.printable(lease["container"] or lease["name"] or endpoint)
+
+
+def _time(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _count(addresses: int) -> str:
+    # the power of two that it is nearly, a few addresses being held
+    return str(addresses) if addresses < _COUNTED else f"2^{math.log2(addresses):.0f}"
+
+
+def _used(held: int, capacity: int, free: int) -> Text:
+    # Neither empty while one is held nor full while one is free.
+    filled = min(-(-held * _BAR // capacity), _BAR - (held < capacity))
+    percent = held * 100 // capacity
+    style = "red" if percent >= 90 or not free else "yellow" if percent >= 70 else "green"
+    return Text(f"[{'#' * filled}{'.' * (_BAR - filled)}] {percent}%", style=style)

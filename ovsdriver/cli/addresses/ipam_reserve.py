@@ -1,0 +1,239 @@
+"""``ovsnet ipam reserve``."""
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ovsdriver.cli import show
+from ovsdriver.cli.addresses import reservation_file
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.outcome import EXIT_CODES, Refusal
+from ovsdriver.config import Settings
+
+_KINDS = ("added", "changed", "removed")
+
+
+@click.command(
+    name="reserve", epilog=EXIT_CODES, short_help="Keep addresses for containers, or list them."
+)
+@click.argument("address", default="")
+@click.option("--name", default="", metavar="CONTAINER", help="The container that it is for.")
+@click.option("--note", default="", metavar="TEXT", help="For people; left out: as it was.")
+@click.option("--network", default="", metavar="NAME", help="The network that it is of.")
+@click.option("--pool", default="", metavar="POOL", help="The pool's id or subnet.")
+@click.option("--space", default="", metavar="SPACE", help="The address space.")
+@click.option("--replace", is_flag=True, help="Also if it is reserved for another name.")
+@click.option("--remove", is_flag=True, help="Reserve ADDRESS no more.")
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Reserve what FILE lists, all or nothing; - is standard input.",
+)
+@click.option(
+    "--prune", is_flag=True, help="With --file: remove what its spaces have besides; may replace."
+)
+@click.option("--all-spaces", is_flag=True, help="With --prune: remove it in other spaces too.")
+@click.option("--dry-run", is_flag=True, help="With --file: only show what would change.")
+@settings_of("run_dir")
+@JSON
+@click.pass_context
+def reserve(
+    context: click.Context, /, settings: Settings, file: str | None, as_json: bool, **said: Any
+) -> None:
+    """Keep addresses for containers; without ADDRESS and --name, list those that are kept.
+
+    Nobody gets a reserved address who does not ask for it: a container whose name it is reserved
+    for gets it by itself, and any container gets one without a name by `docker run --ip ADDRESS`.
+    A reservation is of an address in a space. It outlives networks, and may be made before them.
+
+    Docker tells the container's name from Engine 29 on. With an older one a reservation's name is
+    a label for people: say `--ip ADDRESS`; nobody gets the address without that either.
+
+    Without --network, --pool and --space, ADDRESS is that of the only space with a pool that has
+    it, else of the space `ovsnet`. Without ADDRESS, --name gets the lowest free address of the
+    network's first pool, IPv4 if it has one; a name that has one there keeps it.
+
+    \b
+    Examples:
+      ovsnet ipam reserve
+      ovsnet ipam reserve --network lab
+      ovsnet ipam reserve 172.24.0.7 --name web --note "in the firewall's rules"
+      ovsnet ipam reserve --name web --network lab
+      ovsnet ipam reserve --remove 172.24.0.7
+      ovsnet ipam reserve --file /etc/ovsnet/reservations --prune --dry-run
+
+    A file has one reservation a line, ADDRESS [NAME] [# NOTE]; a line `space NAME` says where
+    those below it are, which is `ovsnet` at first. It may be given any number of times; with
+    --prune it is the whole truth about the spaces that it names, and about `ovsnet`.
+
+    \b
+      172.24.0.7   web     # in the firewall's rules
+      172.24.0.8           # for who says --ip
+      space team1
+      10.0.0.5     db
+    """
+    explicit = {
+        name
+        for name in (*said, "file")
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
+    _check(explicit, said)
+    daemon = Daemon(settings)
+    if file is not None:
+        _apply(daemon, file, said, as_json=as_json)
+    elif said["remove"]:
+        _remove(daemon, said, as_json=as_json)
+    elif said["address"] or said["name"]:
+        _reserve(daemon, said, as_json=as_json)
+    else:
+        _list(daemon, said, as_json=as_json)
+
+
+_WHERE = frozenset({"network", "pool", "space"})
+_OF_FILES = frozenset({"prune", "all_spaces", "dry_run"})
+
+
+def _check(given: set[str], said: Mapping[str, Any]) -> None:
+    """Refuse what does not go together: half of what was typed would be passed over."""
+    empty = sorted(each for each in given & (_WHERE | {"address", "name"}) if not said[each])
+    if empty:  # a script that lost its variable
+        raise click.UsageError(f"{_typed(empty)} is empty")
+    if "file" in given:
+        allowed, with_what = _OF_FILES | {"file", "replace"}, "--file"
+        if said["all_spaces"] and not said["prune"]:
+            raise click.UsageError("--all-spaces goes with --prune")
+    elif said["remove"]:
+        allowed, with_what = _WHERE | {"remove", "address"}, "--remove"
+        if not said["address"]:
+            raise click.UsageError("--remove needs the ADDRESS")
+    elif said["address"] or said["name"]:
+        allowed, with_what = _WHERE | {"address", "name", "note", "replace"}, "an address"
+        if said["replace"] and not said["address"]:
+            raise click.UsageError("--replace needs the ADDRESS")
+    else:
+        allowed, with_what = _WHERE, "a list; name an ADDRESS, or a container with --name"
+    if wrong := sorted(given - allowed):
+        raise click.UsageError(f"{_typed(wrong)} does not go with {with_what}")
+
+
+def _typed(names: list[str]) -> str:
+    words = ("ADDRESS" if each == "address" else f"--{each.replace('_', '-')}" for each in names)
+    return ", ".join(words)
+
+
+def _where(said: Mapping[str, Any]) -> dict[str, str]:
+    return {name: said[name] for name in sorted(_WHERE)}
+
+
+def _list(daemon: Daemon, said: Mapping[str, Any], *, as_json: bool) -> None:
+    found = daemon.reservations(**_where(said))
+    if as_json:
+        show.as_json(found)
+        return
+    show.table(
+        ("ADDRESS", "SPACE", "CONTAINER", "NETWORK", "HELD NOW BY", "SINCE (UTC)", "NOTE"),
+        [
+            (
+                each["address"],
+                each["space"],
+                each["name"] or "-",
+                each["network_name"] or show.short(each["network"] or each["subnet"] or "-"),
+                each["holder"] or "-",
+                _time(each["created"]),
+                each["note"] or "-",
+            )
+            for each in found
+        ],
+    )
+
+
+def _reserve(daemon: Daemon, said: Mapping[str, Any], *, as_json: bool) -> None:
+    named = {name: said[name] for name in ("address", "name", "note", "replace")}
+    made = daemon.reserve(named | _where(said))
+    if as_json:
+        show.as_json(made)
+        return
+    kept = made["reservation"]
+    how = {"added": "reserved ", "changed": "changed: ", "same": "nothing to do: "}[made["outcome"]]
+    is_ = "" if made["outcome"] == "added" else "is reserved "
+    show.line(f"{how}{kept['address']} of space {kept['space']} {is_}{_for(kept['name'])}")
+    if kept["pool"] is None:
+        show.line("no network has that address now; it counts as soon as one of that space does")
+    if kept["holder"] and kept["holder"] != f"container {kept['name']}":
+        show.line(f"{kept['holder']} has it now, and keeps it until it is released")
+
+
+def _remove(daemon: Daemon, said: Mapping[str, Any], *, as_json: bool) -> None:
+    removed = daemon.unreserve(said["address"], **_where(said))
+    if as_json:
+        show.as_json(removed)
+    else:
+        show.line(
+            f"{removed['address']} of space {removed['space']} is reserved no more; it was "
+            f"{_for(removed['name'])}"
+        )
+
+
+def _apply(daemon: Daemon, path: str, said: Mapping[str, Any], *, as_json: bool) -> None:
+    listed = reservation_file.parse(_content(path), "standard input" if path == "-" else path)
+    wishes = {
+        "reservations": [
+            {"space": each.space, "address": each.address, "name": each.name, "note": each.note}
+            for each in listed.lines
+        ],
+        "prune": [{"space": each} for each in listed.spaces] if said["prune"] else [],
+        "prune_all": said["all_spaces"],
+        # The file is the truth: for whom an address is, too.
+        "replace": said["replace"] or said["prune"],
+        "dry_run": said["dry_run"],
+    }
+    try:
+        changes = daemon.apply_reservations(wishes)
+    except Refusal as error:
+        raise Refusal(listed.located(error.message), error.code) from error
+    if as_json:
+        show.as_json(changes)
+    else:
+        _print_changes(changes)
+
+
+def _content(path: str) -> bytes:
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read()
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _print_changes(changes: Mapping[str, Any]) -> None:
+    for entry in changes["added"]:
+        show.line(f"+ {_entry(entry)}")
+    for change in changes["changed"]:
+        show.line(f"- {_entry(change['before'])}")
+        show.line(f"+ {_entry(change['after'])}")
+    for entry in changes["removed"]:
+        show.line(f"- {_entry(entry)}")
+    counts = ", ".join(f"{len(changes[kind])} {kind}" for kind in _KINDS)
+    would = "would be " if changes["dry_run"] else ""
+    show.line(f"{would}{counts}, {changes['same']} there already")
+
+
+def _entry(entry: Mapping[str, Any]) -> str:
+    note = f"  # {entry['note']}" if entry["note"] else ""
+    return f"{entry['address']} of space {entry['space']} {_for(entry['name'])}{note}"
+
+
+def _for(name: str) -> str:
+    return f"for container {name}" if name else "for who asks for it by address"
+
+
+def _time(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S")

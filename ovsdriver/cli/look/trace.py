@@ -1,0 +1,246 @@
+"""``ovsnet trace``."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
+
+from ovsdriver.adapters.kernel.sandbox import sandbox_view
+from ovsdriver.cli import show
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.doctor import rpc
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.look import targets
+from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
+from ovsdriver.config import Settings
+from ovsdriver.domain.records.model import HostAccess
+from ovsdriver.domain.traffic import tracing
+from ovsdriver.domain.traffic.tracing import Bridged, End, HostPlace, Question, Step
+
+_PROTOCOLS = ("tcp", "udp", "sctp")
+
+
+@click.command(
+    name="trace",
+    epilog=EXIT_CODES,
+    short_help="Tell why a container does or does not reach another, or this host.",
+)
+@click.argument("source", metavar="CONTAINER")
+@click.argument("target", metavar="CONTAINER|ADDRESS")
+@click.argument("protocol", metavar="[PROTOCOL/PORT]", default="icmp")
+@settings_of("run_dir", "ovsdb")
+@JSON
+def command(settings: Settings, source: str, target: str, protocol: str, as_json: bool) -> None:
+    """Tell why one container does or does not reach another, or this host, step by step.
+
+    Looks at both ports, at addresses and routes inside of both, at what the network's mode and
+    options allow, at what the bridge would do with such a packet, and at who listens; nothing is
+    sent. The last line is the one that matters. A container that is on several networks is named
+    NETWORK/CONTAINER, this host by one of its addresses.
+
+    \b
+    Examples:
+      ovsnet trace web db
+      ovsnet trace web db tcp/5432
+      ovsnet trace web 192.0.2.1 tcp/22
+      ovsnet trace lab/web lab/db udp/53 --json
+    """
+    asked = _question(protocol)
+    daemon = Daemon(settings)
+    state = daemon.state()
+    address = _address(target)
+    steps, sentence = (
+        _to_container(settings, daemon, state, (source, target), asked)
+        if address is None
+        else _to_host(daemon, state, source, address, asked)
+    )
+    reaches = steps[-1].well
+    if as_json:
+        show.as_json(
+            {"reaches": reaches, "verdict": sentence, "steps": [asdict(each) for each in steps]}
+        )
+    else:
+        for each in steps:
+            show.line(f"{'✔' if each.well else '✘'} {each.text}")
+        show.line()
+        show.line(sentence)
+    if not reaches:
+        raise click.exceptions.Exit(int(Exit.REFUSED))
+
+
+def _to_container(
+    settings: Settings,
+    daemon: Daemon,
+    state: targets.State,
+    names: tuple[str, str],
+    asked: Question,
+) -> tuple[Sequence[Step], str]:
+    found = [_container(each, state) for each in names]
+    plain = [_end(daemon, network, endpoint) for network, endpoint in found]
+    version = tracing.family(*plain)
+    a, b = (
+        _looked_into(
+            end,
+            endpoint,
+            other=None if version is None else tracing.address(peer, version),
+            asked=asked if end is plain[1] else Question(protocol=asked.protocol),
+        )
+        for end, (_, endpoint), peer in zip(plain, found, reversed(plain), strict=True)
+    )
+    bridged = None
+    if version is not None and tracing.together(a, b):
+        packet = _packet(found[0][1], found[1][1], version, asked)
+        bridged = Bridged(actions=_bridge_says(settings, a.bridge, packet))
+    steps = tracing.trace(a, b, asked, bridged)
+    return steps, tracing.verdict(a, b, asked, steps)
+
+
+def _to_host(
+    daemon: Daemon, state: targets.State, source: str, address: IPAddress, asked: Question
+) -> tuple[Sequence[Step], str]:
+    if not sandbox_view.is_local(address):
+        raise Refusal(f"{address} is no address of this host; name one, or a container")
+    network, endpoint = _container(source, state)
+    a = _looked_into(
+        _end(daemon, network, endpoint),
+        endpoint,
+        other=IPNetwork(address),
+        asked=Question(protocol=asked.protocol),
+    )
+    to = HostPlace(
+        address=address,
+        network=next((_name(n) for n in state["networks"] if _holds(n, address)), ""),
+        leads_to=_publisher(state, address, asked),
+        listens=sandbox_view.listens(asked.protocol, asked.port)
+        if asked.port is not None and asked.protocol in ("tcp", "udp")
+        else None,
+    )
+    steps = tracing.trace_host(a, to, asked)
+    return steps, tracing.verdict(a, to, asked, steps)
+
+
+def _holds(network: dict[str, Any], address: IPAddress) -> bool:
+    return network["gateway_link"] is not None and any(
+        IPAddress(each["gateway"]) == address for each in network["subnets"] if each["gateway"]
+    )
+
+
+def _publisher(state: targets.State, address: IPAddress, asked: Question) -> str:
+    """Return the container that a port of the host is published for; empty if it is not."""
+    for endpoint in state["endpoints"]:
+        for each in endpoint["published"]:
+            host = IPAddress(each["host"])
+            if (each["protocol"], each["host_port"], host.version) == (
+                asked.protocol,
+                asked.port,
+                address.version,
+            ) and (host == address or not int(host)):
+                return str(endpoint["container"] or show.short(endpoint["id"]))
+    return ""
+
+
+def _address(text: str) -> IPAddress | None:
+    """Return the address that a target is; None if it is a name."""
+    try:
+        return IPAddress(text) if "." in text or ":" in text else None
+    except (AddrFormatError, ValueError):
+        return None
+
+
+def _name(network: dict[str, Any]) -> str:
+    return network["name"] or show.short(network["id"])
+
+
+def _question(text: str) -> Question:
+    protocol, slash, port = text.lower().partition("/")
+    if not slash and protocol in ("icmp", "ping"):
+        return Question()
+    if protocol not in _PROTOCOLS or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise click.UsageError(f"{text!r}: write it like tcp/5432 or udp/53, or leave it out")
+    return Question(protocol=protocol, port=int(port))
+
+
+def _container(text: str, state: targets.State) -> tuple[dict[str, Any], dict[str, Any]]:
+    network, endpoint = targets.find(text, state)
+    if endpoint is None:
+        raise Refusal(f"{text} is a network; name a container of it, NETWORK/CONTAINER")
+    return network, endpoint
+
+
+def _end(daemon: Daemon, network: dict[str, Any], endpoint: dict[str, Any]) -> End:
+    of_network, of_endpoint = (daemon.in_force(each["id"]) for each in (network, endpoint))
+    return End(
+        name=endpoint["container"] or show.short(endpoint["id"]),
+        network=_name(network),
+        network_id=network["id"],
+        state=endpoint["state"],
+        fault=endpoint["fault"],
+        addresses=tuple(map(IPNetwork, endpoint["addresses"])),
+        bridge=endpoint["bridge"],
+        vlan=endpoint["vlan"],
+        mode=network["mode"],
+        isolate=of_network.get("ovs.isolate") == "true",
+        icc=of_network.get("ovs.icc") != "false",
+        protected=of_endpoint.get("ovs.protected") == "true",
+        sink=bool(of_endpoint.get("ovs.sink")),
+        inside=None,
+        host=HostAccess(of_network.get("ovs.host") or "all") if network["gateway_link"] else None,
+        home_vlan=network["vlan"] if endpoint["vlan"] != network["vlan"] else None,
+    )
+
+
+def _looked_into(
+    end: End, endpoint: dict[str, Any], *, other: IPNetwork | None, asked: Question
+) -> End:
+    if not endpoint["sandbox"]:
+        return end
+    inside = sandbox_view.look(
+        endpoint["sandbox"],
+        EUI(endpoint["mac"]),
+        other.ip if other is not None else None,
+        asked if asked.protocol in ("tcp", "udp") else Question(),
+    )
+    return replace(end, inside=inside)
+
+
+def _packet(a: dict[str, Any], b: dict[str, Any], version: int, asked: Question) -> str:
+    """Return the packet as ``ofproto/trace`` reads it."""
+    word = asked.protocol if version == 4 else f"{asked.protocol}6"
+    source, target = (
+        next(IPNetwork(e).ip for e in each["addresses"] if IPNetwork(e).version == version)
+        for each in (a, b)
+    )
+    names = ("nw_src", "nw_dst", "nw_ttl") if version == 4 else ("ipv6_src", "ipv6_dst", "nw_ttl")
+    said = [
+        f"in_port={a['ofport']}",
+        word,
+        f"dl_src={a['mac']}",
+        f"dl_dst={b['mac']}",
+        f"{names[0]}={source}",
+        f"{names[1]}={target}",
+        f"{names[2]}=64",
+    ]
+    if asked.port is not None:
+        said += ["tp_src=40000", f"tp_dst={asked.port}"]
+    else:
+        said.append("icmp_type=8" if version == 4 else "icmp_type=128")
+    return ",".join(said)
+
+
+def _bridge_says(settings: Settings, bridge: str, packet: str) -> str:
+    """Return the datapath's actions for a packet; empty if ovs-vswitchd cannot be asked."""
+    kind, _, place = settings.ovsdb.partition(":")
+    folder = Path(place).parent if kind == "unix" else Path("/var/run/openvswitch")
+    for control in sorted(folder.glob("*vswitchd*.ctl")):
+        try:
+            said = asyncio.run(rpc.ask(f"unix:{control}", "ofproto/trace", [bridge, packet]))
+        except rpc.RpcError:
+            continue
+        lines = [line for line in str(said).splitlines() if line.startswith("Datapath actions:")]
+        if lines:
+            return lines[-1].partition(":")[2].strip()
+    return ""

@@ -1,0 +1,1 @@
+"""Commands about networks and endpoints. They ask the process, and touch nothing else."""

@@ -1,0 +1,108 @@
+"""``ovsnet ports``."""
+
+from typing import Any
+
+import click
+from rich.text import Text
+
+from ovsdriver.cli import show
+from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.networks.network import chosen
+from ovsdriver.cli.outcome import EXIT_CODES
+from ovsdriver.config import Settings
+from ovsdriver.domain.records.model import port_text
+from ovsdriver.domain.traffic.publishing import MOST_HELD
+
+
+@click.command(name="ports", epilog=EXIT_CODES)
+@click.option("--network", "network", metavar="NAME", help="Only those of one network.")
+@settings_of("run_dir")
+@JSON
+def command(settings: Settings, network: str | None, as_json: bool) -> None:
+    """List published ports, which `docker ps` cannot show for a plugin's networks.
+
+    Not reserved means that another program of this host had the port when ovsnet started; it is
+    reserved as soon as that program ends. Ranges of more than 1,024 ports are never reserved, only
+    open: nobody else waited there when they were published. Seen as the gateway: the container's
+    way out is another network, so its clients have the address of this one's gateway there. What
+    no network of a container publishes has no address, and the reason.
+
+    \b
+    Examples:
+      ovsnet ports
+      ovsnet ports --network lab
+      ovsnet ports --json
+    """
+    state = Daemon(settings).state()
+    endpoints = state["endpoints"]
+    if network is not None:
+        wanted = chosen(network, state["networks"], kind="network")["id"]
+        endpoints = [each for each in endpoints if each["network"] == wanted]
+    found = [(endpoint, each) for endpoint in endpoints for each in endpoint["published"]]
+    found.sort(key=lambda pair: (pair[1]["host_port"], pair[1]["protocol"], pair[1]["host"]))
+    lacking = [(endpoint, each) for endpoint in endpoints for each in endpoint["unpublished"]]
+    if as_json:
+        names = ("network", "network_name", "container")
+        whose = {each["id"]: {name: each[name] for name in names} for each in endpoints}
+        show.as_json(
+            [
+                *(
+                    {**each, "endpoint": endpoint["id"], **whose[endpoint["id"]]}
+                    for endpoint, each in found
+                ),
+                *(
+                    {
+                        "protocol": each.partition("/")[2],
+                        "host": None,
+                        "host_port": None,
+                        "port": int(each.partition("/")[0].partition("-")[0]),
+                        "ports": each,
+                        "why": endpoint["unpublished_why"],
+                        "endpoint": endpoint["id"],
+                        **whose[endpoint["id"]],
+                    }
+                    for endpoint, each in lacking
+                ),
+            ]
+        )
+        return
+    show.table(
+        ("PUBLISHED", "CONTAINER", "NETWORK", "LEADS TO", "STATE"),
+        [
+            (
+                f"{place(each['host'], each['host_port'], each['count'])}/{each['protocol']}",
+                endpoint["container"] or show.short(endpoint["id"]),
+                endpoint["network_name"] or show.short(endpoint["network"]),
+                place(each["address"], each["port"], each["count"]),
+                _state(each),
+            )
+            for endpoint, each in found
+        ]
+        + [
+            (
+                "-",
+                endpoint["container"] or show.short(endpoint["id"]),
+                endpoint["network_name"] or show.short(endpoint["network"]),
+                each,
+                Text(f"not published: {endpoint['unpublished_why']}", style="red"),
+            )
+            for endpoint, each in lacking
+        ],
+    )
+
+
+def place(address: str, port: int, count: int = 1) -> str:
+    """Return ``10.0.0.5:80``, ``10.0.0.5:80-90`` or ``[fd00::5]:80``."""
+    ports = port_text(port, count)
+    return f"[{address}]:{ports}" if ":" in address else f"{address}:{ports}"
+
+
+def _state(published: dict[str, Any]) -> Text:
+    if published["reserved"]:
+        text = Text("reserved", style="green")
+    elif published["count"] > MOST_HELD:
+        text = Text("open", style="green")
+    else:
+        text = Text("not reserved", style="red")
+    return text.append(", clients seen as the gateway") if published["instead_of"] else text

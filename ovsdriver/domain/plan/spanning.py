@@ -1,0 +1,120 @@
+"""Who takes part in a bridge's spanning tree, and what cannot be on a bridge that has one. Pure.
+
+What takes part can become the tree's root and have all traffic led its way, by one frame; so
+containers do where their network says so, for labs of switches in containers, and nowhere else.
+
+Open vSwitch floods nothing to a port that takes no part where RSTP runs (``bundle_update`` in
+``ofproto/ofproto-dpif.c``; measured with 3.5.0). Internal ports and bonds never can, so gateways
+would not be heard there, nor containers that are kept out.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ovsdriver.domain.records.features import Features
+from ovsdriver.domain.records.model import Mode, PortKind
+from ovsdriver.errors import ConflictError, UnsupportedError
+
+SAID = "ovs.rstp=containers"
+
+
+class Sharer(Protocol):
+    """A network that shares a bridge with others."""
+
+    @property
+    def id(self) -> str:
+        """Docker's."""
+        ...
+
+    @property
+    def features(self) -> Features:
+        """What it says."""
+        ...
+
+
+def refuse_unfit(
+    wanted: bool,
+    *,
+    bridge: str,
+    adopted: bool,
+    speaks: bool,
+    sharers: Iterable[Sharer],
+) -> None:
+    """Refuse a network that says something else of the tree than its bridge and the others on it.
+
+    Args:
+        wanted: whether its containers are to take part.
+        bridge: its name.
+        adopted: it is not ours.
+        speaks: RSTP is on there.
+        sharers: the other networks on it.
+
+    Raises:
+        ConflictError: another network says something else.
+        UnsupportedError: the bridge speaks RSTP and the network does not say so, or, where the
+            bridge is somebody else's, the other way round.
+    """
+    for other in sharers:
+        if bool(other.features.rstp) is not wanted:
+            raise ConflictError(
+                f"{SAID}: network {other.id[:12]} on bridge {bridge} "
+                f"{'does not say it' if wanted else 'says it'}, and all of a bridge must; "
+                f"{'' if wanted else 'say it too, or '}name another bridge with -o ovs.bridge=NAME"
+            )
+    if adopted and wanted and not speaks:
+        raise UnsupportedError(
+            f"{SAID}: bridge {bridge} is not ours, so it stays as it is; switch RSTP on there "
+            f"first: ovs-vsctl set Bridge {bridge} rstp_enable=true"
+        )
+    if speaks and not wanted and not any(other.features.rstp for other in sharers):
+        raise UnsupportedError(
+            f"bridge {bridge} speaks RSTP, which reaches only containers that take part; say "
+            f"-o {SAID}, or switch it off: ovs-vsctl set Bridge {bridge} rstp_enable=false"
+        )
+
+
+def refuse_aside(mode: Mode, kind: PortKind, *, wire: bool, probe: bool) -> None:
+    """Refuse what a network with a tree cannot have beside it.
+
+    Args:
+        mode: the network's.
+        kind: of its containers' ports.
+        wire: the bridge is ours and has an uplink.
+        probe: its segment is to be asked before an address is given.
+
+    Raises:
+        UnsupportedError: it has some of that.
+    """
+    if mode.has_gateway:
+        raise UnsupportedError(
+            f"{SAID} with ovs.mode={mode}: Open vSwitch floods nothing to a gateway where RSTP "
+            "runs; say -o ovs.mode=isolated, flat or gwbridge"
+        )
+    if wire:
+        raise UnsupportedError(
+            f"{SAID} with an uplink: a container could become the root of the wire's tree; leave "
+            "ovs.uplink out, or name a bridge of your own that speaks RSTP"
+        )
+    if probe:
+        raise UnsupportedError(
+            f"{SAID} with ipam.probe: answers may not reach who asks where RSTP runs; leave one "
+            "of them out"
+        )
+    refuse_port(kind)
+
+
+def refuse_port(kind: PortKind) -> None:
+    """Refuse a kind of port that cannot take part: UnsupportedError."""
+    if kind is PortKind.INTERNAL:
+        raise UnsupportedError(
+            f"ovs.port=internal with {SAID}: Open vSwitch floods nothing to internal ports where "
+            "RSTP runs; use ovs.port=veth"
+        )
+
+
+def refuse_guard() -> None:
+    """Refuse a guard of who takes part: UnsupportedError."""
+    raise UnsupportedError(
+        f"ovs.guard with {SAID}: who takes part in a spanning tree can have all traffic led its "
+        "way, which no guard stops; leave one of them out"
+    )

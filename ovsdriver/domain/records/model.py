@@ -1,0 +1,609 @@
+"""Records of networks and endpoints, and the plumbing that follows from them.
+
+All are frozen. netaddr values in them are constants by agreement: netaddr's own classes can be
+assigned to, and ``IPNetwork("10.0.0.5/24") == IPNetwork("10.0.0.0/24")``, so ``.cidr`` is used
+where a subnet is meant and ``.ip`` where an address is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import NewType
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ipam import PoolId
+from ovsdriver.domain.records.features import NOTHING, Features
+from ovsdriver.domain.records.shaping import Rate
+
+NetworkId = NewType("NetworkId", str)
+"""Docker's: 64 hex digits, or 25 of ``[0-9a-z]`` for swarm networks. Opaque."""
+
+EndpointId = NewType("EndpointId", str)
+"""Docker's: 64 hex digits, a new one at every start of a container. Opaque."""
+
+VlanTag = NewType("VlanTag", int)
+"""1 to 4094, or 0 for "priority-tagged and untagged frames only" (``ovs.vlan=none``).
+
+Never absent but on trunks, which list theirs: an OVS port with neither carries all VLANs.
+"""
+
+HIGHEST_OFPORT = 65279
+"""The highest OpenFlow port number that can be asked for: those above are OpenFlow's own."""
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+"""The default of fields, through a factory: Python 3.11 takes it for mutable, being unhashable."""
+
+
+class Mode(StrEnum):
+    """How a network meets the world outside of its segment (``ovs.mode``)."""
+
+    NAT = "nat"
+    ROUTED = "routed"
+    FLAT = "flat"
+    ISOLATED = "isolated"
+    GWBRIDGE = "gwbridge"
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether the host holds the gateway address on a port of its own."""
+        return self in (Mode.NAT, Mode.ROUTED)
+
+
+class HostAccess(StrEnum):
+    """What containers reach of the host itself, by way of their gateway (``ovs.host``)."""
+
+    ALL = "all"
+    """All its addresses, but the gateways of other networks of ours."""
+    GATEWAY = "gateway"
+    """Their own gateway's address."""
+    NONE = "none"
+    """Nothing; their own gateway answers ICMP."""
+
+
+class PortKind(StrEnum):
+    """What plugs a container into the bridge (``ovs.port``)."""
+
+    VETH = "veth"
+    INTERNAL = "internal"
+
+
+class VlanMode(StrEnum):
+    """Which frames a port takes and how it gives them out; Open vSwitch's ``vlan_mode``."""
+
+    ACCESS = "access"
+    TRUNK = "trunk"
+    NATIVE_TAGGED = "native-tagged"
+    NATIVE_UNTAGGED = "native-untagged"
+    DOT1Q_TUNNEL = "dot1q-tunnel"
+    """Frames keep the tags that they come with, below that of the port (QinQ)."""
+
+    @property
+    def has_trunks(self) -> bool:
+        """Whether such a port carries VLANs with their tags."""
+        return self not in (VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL)
+
+    @property
+    def has_tag(self) -> bool:
+        """Whether it has a VLAN of its own, which untagged frames belong to."""
+        return self is not VlanMode.TRUNK
+
+
+class Transport(IntEnum):
+    """What carries a published port: IANA protocol numbers, as Docker sends them in a port map."""
+
+    TCP = 6
+    UDP = 17
+    SCTP = 132
+
+    @property
+    def word(self) -> str:
+        """Return what a person types behind a port's slash: ``tcp``."""
+        return self.name.lower()
+
+
+class Datapath(StrEnum):
+    """Open vSwitch's ``datapath_type``."""
+
+    SYSTEM = "system"
+    NETDEV = "netdev"
+
+
+class BondMode(StrEnum):
+    """How the NICs of one uplink share the traffic (``ovs.bond``)."""
+
+    ACTIVE_BACKUP = "active-backup"
+    BALANCE_SLB = "balance-slb"
+    BALANCE_TCP = "balance-tcp"
+
+
+class Lacp(StrEnum):
+    """Whether a bond speaks LACP with the switch at its other end (``ovs.lacp``)."""
+
+    OFF = "off"
+    PASSIVE = "passive"
+    ACTIVE = "active"
+
+
+class MirrorKind(StrEnum):
+    """Where copies of packets are led (``ovs.mirror``)."""
+
+    SINK = "sink"
+    """To a container that asks for them, by a word."""
+    NIC = "nic"
+    GRE = "gre"
+    ERSPAN = "erspan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorTarget:
+    """Where copies of packets are led; one of the following."""
+
+    kind: MirrorKind
+    sink: str = ""
+    """``ovs.sink`` of the container that gets them."""
+    nic: str = ""
+    remote: IPAddress | None = None
+    """The host that gets them in GRE or ERSPAN packets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """What Open vSwitch wraps the frames in that leave by a port of its own making."""
+
+    kind: str
+    """``Interface.type``: ``gre`` or ``erspan``."""
+    remote: IPAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlace:
+    """A bridge's own port as the host's place on the wire, with what its NIC had."""
+
+    mac: EUI
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink:
+    """The NICs that lead from a bridge to the wire (``ovs.uplink``), the same for all its networks.
+
+    Its state before us is in a note for each NIC, not here: several networks share it.
+    """
+
+    nics: tuple[str, ...]
+    bond: BondMode | None = None
+    """None for a single NIC."""
+    lacp: Lacp = Lacp.OFF
+    given: bool = False
+    """The administrator has made them a port of the bridge: used as it is and never touched."""
+    host: HostPlace | None = None
+    """The host's addresses and routes are moved from the NIC to the bridge's own port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """What carries a network: one bridge and one VLAN tag on it."""
+
+    bridge: str
+    tag: VlanTag
+    adopted: bool = False
+    """The bridge was there before us: we add and remove our ports and nothing else."""
+    datapath: Datapath = Datapath.SYSTEM
+    """What the bridge is made with again, if it is ours and was lost."""
+    uplink: Uplink | None = None
+    """The wire that the segment is on; None: it ends on this host, or others lead it on."""
+    tunnel: bool = False
+    """Containers' own tags travel below the segment's (QinQ)."""
+    cvlans: tuple[VlanTag, ...] = ()
+    """Those tags that may; none listed: all. Frames without one may always."""
+
+    @property
+    def vlan_mode(self) -> VlanMode:
+        """The mode of ports that have none of their own."""
+        return VlanMode.DOT1Q_TUNNEL if self.tunnel else VlanMode.ACCESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """One subnet of a network, as Docker named it in CreateNetwork."""
+
+    cidr: IPNetwork
+    gateway: IPAddress | None
+    """None if there is none on this network: not held by the host, not told to containers."""
+    space: str = ""
+    """The IPAM's address space."""
+    pool: PoolId | None = None
+    """Our IPAM's pool, bound to this network for life; None if another IPAM gave it."""
+    auxiliary: tuple[IPAddress, ...] = ()
+    """``--aux-address``: held in the pool, never an endpoint's."""
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return int(self.cidr.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPort:
+    """Ports of this host, one or a range, of one address or of all addresses of a family."""
+
+    protocol: Transport
+    address: IPAddress
+    """``0.0.0.0`` or ``::``: every address of that family, and no other family's."""
+    port: int
+    count: int = 1
+    """So many ports from that one on."""
+
+    @property
+    def last(self) -> int:
+        """The last of its ports."""
+        return self.port + self.count - 1
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is that port of every address."""
+        return not int(self.address)
+
+    def overlaps(self, other: "HostPort") -> bool:
+        """Whether both cannot be had by two at once."""
+        return (
+            (self.protocol, self.address.version) == (other.protocol, other.address.version)
+            and self.port <= other.last
+            and other.port <= self.last
+            and (self.everywhere or other.everywhere or self.address == other.address)
+        )
+
+
+def port_text(first: int, count: int) -> str:
+    """Return ``80`` or ``10000-20000``."""
+    return str(first) if count == 1 else f"{first}-{first + count - 1}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortMapping:
+    """One ``-p``: a container's port and where on the host it is wanted."""
+
+    protocol: Transport
+    port: int
+    host_address: IPAddress | None = None
+    """None: every address of the host."""
+    host_port: int = 0
+    """0: choose one."""
+    host_port_end: int = 0
+    """Last of the range to choose from; 0: the same as ``host_port``."""
+    count: int = 1
+    """Ports from ``port`` on, each at the port of the host that is as far behind ``host_port``;
+    with several there is nothing to choose."""
+
+    @property
+    def text(self) -> str:
+        """Return the container's side as the user writes it behind ``-p HOST:``: ``80/tcp``."""
+        return f"{port_text(self.port, self.count)}/{self.protocol.word}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """Ports of a container, one or a range, that as many ports of this host lead to."""
+
+    protocol: Transport
+    host: IPAddress
+    """As ``HostPort.address``."""
+    host_port: int
+    address: IPAddress
+    """The container's."""
+    port: int
+    count: int = 1
+    """Of both ports on: the n-th leads to the n-th."""
+    instead_of: EndpointId | None = None
+    """The endpoint of the container that Docker has asked, and that cannot publish this; None: its
+    own. The container's answers would leave by that one, so it sees the gateway as its client."""
+
+    @property
+    def at(self) -> HostPort:
+        """Where it is published."""
+        return HostPort(
+            protocol=self.protocol, address=self.host, port=self.host_port, count=self.count
+        )
+
+    @property
+    def text(self) -> str:
+        """Return the container's side, ``80/tcp``."""
+        return f"{port_text(self.port, self.count)}/{self.protocol.word}"
+
+    @property
+    def host_text(self) -> str:
+        """Return the host's side, ``0.0.0.0:8080/tcp``."""
+        host = f"[{self.host}]" if self.host.version == 6 else str(self.host)
+        return f"{host}:{port_text(self.host_port, self.count)}/{self.protocol.word}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A Docker network of ours. Written before anything is made, and never changed by Docker."""
+
+    id: NetworkId
+    segment: Segment
+    mode: Mode
+    mode6: Mode | None = None
+    """Of its IPv6 subnets, where that is another: one is ``nat`` then, the other ``routed``."""
+    subnets: tuple[Subnet, ...] = ()
+    mtu: int = 1500
+    """Bytes, as ``ip link`` counts them: without the Ethernet header."""
+    internal: bool = False
+    shared: bool = False
+    """May share its segment with another network (``ovs.shared``)."""
+    masquerade: bool = True
+    """``nat`` only: rewrite the source address of what leaves."""
+    isolate: bool = False
+    """``routed`` only: other routed networks do not reach it either."""
+    icc: bool = True
+    """Its containers reach each other; else only the gateway and what is beyond it."""
+    host: HostAccess = HostAccess.ALL
+    """Of networks with a gateway: what its containers reach of the host."""
+    probe: bool = False
+    """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
+    bindings: tuple[IPAddress, ...] = ()
+    """Host addresses of published ports that name none, at most one of each family; none: all."""
+    trunks: tuple[VlanTag, ...] = ()
+    """VLANs that its containers see tagged, ascending, but those that list theirs."""
+    interface_prefix: str = "eth"
+    """Name of the interface inside containers, before its number."""
+    port: PortKind = PortKind.VETH
+    guard: bool = False
+    """Its containers send with the MAC and the addresses that they were given, and no others."""
+    features: Features = NOTHING
+    """What its bridge is to do besides; the same on all networks of a bridge that say it."""
+    mirror: MirrorTarget | None = None
+    """Where copies of everything in its VLAN are led."""
+    sink: str | None = None
+    """Its containers get copies that are led to this word, and nothing else."""
+    rate: Rate | None = None
+    """Of each container; None, as of the following: no limit."""
+    burst: int | None = None
+    """Bytes that may go at once above the rate."""
+    broadcast: int | None = None
+    """Packets/s that a container may send to more than one station; 0: no limit."""
+    delay_us: int | None = None
+    jitter_us: int | None = None
+    loss_ppm: int | None = None
+    """Packets lost of a million, each way."""
+    options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+    """What the user typed after ``-o``, for showing."""
+    engine: str = ""
+    """``/info`` ID of the dockerd that made it, empty if not known (yet)."""
+    unused: bool = False
+    """It never had an endpoint. False also for one of an ovsnet that did not note that."""
+    made: bool = False
+    """CreateNetwork got to its end; without it, what there is of the network is removed."""
+    ended: bool = False
+    """DeleteNetwork came; its plumbing is being removed."""
+
+    def mode_of(self, family: int) -> Mode:
+        """Return the mode of its subnets of ``family`` (4 or 6)."""
+        return self.mode6 if family == 6 and self.mode6 is not None else self.mode
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        """Modes of its subnets: one, or two where the families differ."""
+        return frozenset({self.mode, self.mode6 or self.mode})
+
+    def gateway_of(self, address: IPNetwork) -> IPAddress | None:
+        """Return the gateway of the subnet that ``address`` is of; None if that has none.
+
+        A network may have several subnets of a family, and the other ones' gateways cannot be
+        reached from this one.
+        """
+        return next((s.gateway for s in self.subnets if address.ip in s.cidr), None)
+
+    def beside(self, address: IPNetwork) -> tuple[IPNetwork, ...]:
+        """Return the other subnets of the address's family, which are on the same segment."""
+        return tuple(
+            s.cidr for s in self.subnets if s.family == address.version and address.ip not in s.cidr
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A container's place on a network."""
+
+    id: EndpointId
+    network: NetworkId
+    addresses: tuple[IPNetwork, ...] = ()
+    """With prefix lengths: ``10.0.0.5/24``. IPv4 first."""
+    leases: tuple[int, ...] = ()
+    """Serials of the leases behind the addresses, where our IPAM gave them."""
+    mac: EUI
+    mtu: int | None = None
+    """Its own, in bytes; None: the network's."""
+    sandbox: str | None = None
+    """Path of the network namespace, from Join on; None before, and again after Leave."""
+    ended: bool = False
+    """Its end was proven or asked for; its plumbing is being removed."""
+    releasing: bool = False
+    """Its leases are to be released with it: Docker did, or never will."""
+    unpublished: tuple[str, ...] = ()
+    """Ports that ``-p`` asked for and that no network of the container publishes: ``80/tcp``."""
+    unpublished_why: str = ""
+    """A clause; empty where Docker did not ask us to publish."""
+    wanted: tuple[PortMapping, ...] = ()
+    """What Docker has asked for, where this endpoint does not publish all of it itself."""
+    port: PortKind = PortKind.VETH
+    interface: str = ""
+    """The name in the container that the user asked for; empty: the network's prefix, numbered."""
+    vlan: VlanTag | None = None
+    """The VLAN of its untagged frames; None: the network's."""
+    vlan_mode: VlanMode | None = None
+    """Its own; None: what follows from its trunks and the network (``desired.vlan_mode``)."""
+    trunks: tuple[VlanTag, ...] = ()
+    """VLANs that it sees tagged, ascending, as the user listed them; see ``desired.trunks``."""
+    cvlans: tuple[VlanTag, ...] = ()
+    """Of :attr:`VlanMode.DOT1Q_TUNNEL`: as ``Segment.cvlans``; none: the network's."""
+    ofport: int | None = None
+    """The OpenFlow port number that the user asked for."""
+    protected: bool = False
+    """It does not talk to other protected ports of its bridge (``ovs.protected``)."""
+    guard: bool | None = None
+    """Its own; None: the network's."""
+    mirror: MirrorTarget | None = None
+    """Where copies of what it sends and gets are led."""
+    sink: str | None = None
+    """It gets copies that are led to this word, and nothing else; None: as its network."""
+    rate: Rate | None = None
+    """Its own; None, as of the following: the network's."""
+    burst: int | None = None
+    """Bytes that may go at once above the rate."""
+    broadcast: int | None = None
+    """Packets/s that it may send to more than one station; 0: no limit."""
+    delay_us: int | None = None
+    jitter_us: int | None = None
+    loss_ppm: int | None = None
+    """Packets lost of a million, each way."""
+    published: tuple[Publication, ...] = ()
+    """Ports of the host that lead to it, those that were chosen for it among them."""
+    options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+    """What the user typed as driver options of the endpoint, and `ovsnet set` since."""
+    asked: Mapping[str, str] | None = None
+    """Those of Docker alone, where `ovsnet set` has been at it; see ``kept``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """A bridge that should be there, or one that is."""
+
+    name: str
+    datapath: Datapath
+    owned: bool
+    """It carries our mark. Ownership is by the mark, never by the name."""
+    host: HostPlace | None = None
+    """The host is on its own port, in the segment without a tag; else nobody is."""
+    features: Features = NOTHING
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port of ours that should be there.
+
+    It always says which VLANs it carries: the tag, the trunks or both, as ``vlan_mode`` has them.
+    Open vSwitch takes an empty tag, or empty trunks, for all VLANs.
+    """
+
+    name: str
+    bridge: str
+    tag: VlanTag | None
+    """None on :attr:`VlanMode.TRUNK` only."""
+    vlan_mode: VlanMode = VlanMode.ACCESS
+    trunks: tuple[VlanTag, ...] = ()
+    """Ascending; listed in the modes that have trunks, and in no others."""
+    cvlans: tuple[VlanTag, ...] = ()
+    """Of :attr:`VlanMode.DOT1Q_TUNNEL`, ascending: the tags that may come in; none: all may."""
+    internal: bool = False
+    """An OVS internal port, whose device vswitchd makes; else an existing device is plugged."""
+    moves: bool = False
+    """The device of an internal port goes into a container, where vswitchd does not see it.
+
+    To open it anew would destroy it: nothing may be changed of its port that makes vswitchd do so.
+    """
+    ofport: int | None = None
+    """OpenFlow port number, 1 to :data:`HIGHEST_OFPORT`; None: any."""
+    protected: bool = False
+    """It does not talk to other protected ports of its bridge."""
+    tree: bool | None = None
+    """Whether it takes part in its bridge's spanning tree; None: internal ports, which never do."""
+    tunnel: Tunnel | None = None
+    """It leads to another host, and has no device."""
+    mac: EUI | None = None
+    """For internal ports in the host's namespace, which vswitchd gives this address."""
+    mtu: int | None = None
+    """For internal ports: ``mtu_request``; without it vswitchd gives them the bridge's smallest."""
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UplinkPort:
+    """A port of ours that joins NICs to a bridge: a trunk of the segments that use them."""
+
+    name: str
+    """The NIC's, or for a bond one that is derived from the bridge's."""
+    bridge: str
+    nics: tuple[str, ...]
+    trunks: tuple[VlanTag, ...]
+    """Never empty: an empty list would be all VLANs. 0 is the segment without a tag."""
+    bond: BondMode | None = None
+    lacp: Lacp = Lacp.OFF
+    host: bool = False
+    """The host's addresses are on the bridge's own port, so its segment crosses as well."""
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Veth:
+    """A veth pair that should be there: one end for the bridge, one for the container."""
+
+    host: str
+    container: str
+    """Its name until Docker moves and renames it."""
+    mac: EUI
+    """Of the container's end."""
+    mtu: int
+    tx_offload: bool
+    """False: TX checksum offload of the container's end is off (userspace datapath)."""
+    tso_of: str = ""
+    """The userspace bridge's own tap: ``tx_offload`` is off as well if this one has no TSO."""
+    alias: str
+    """Our mark, in the host end's ``ifalias``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap:
+    """The device of an internal port that goes into a container: a tap, or a vport of the kernel's.
+
+    Once it was in a container it is not made again here: vswitchd would make another one, in the
+    host's namespace.
+    """
+
+    name: str
+    """The port's, until Docker moves and renames it."""
+    mac: EUI
+    mtu: int
+    alias: str
+    """Our mark, in ``ifalias``: a device of this name without it is not the one that we settled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """An endpoint plugged in: a link and a port."""
+
+    endpoint: EndpointId
+    link: Veth | Tap
+    port: Port
+
+    @property
+    def source(self) -> str:
+        """Name of the link that Docker moves."""
+        return self.link.container if isinstance(self.link, Veth) else self.link.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The host's own port on a network: an internal port with the gateway addresses."""
+
+    network: NetworkId
+    port: Port
+    addresses: tuple[IPNetwork, ...]
+    """Each gateway with its subnet's prefix length."""
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A port of the host that a segment without a gateway is asked from, and nothing else.
+
+    It has no address, and the host hears nothing on it but the answers.
+    """
+
+    network: NetworkId
+    port: Port
+    mtu: int

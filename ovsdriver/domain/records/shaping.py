@@ -1,0 +1,198 @@
+"""How much a container may send and be sent, and how bad its link is made. Pure."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
+from ovsdriver.errors import InvalidOptionError, UnsupportedError
+
+_BURST_S = 0.05
+"""Without ``ovs.burst``, what a full rate sends in that time may go at once."""
+_LEAST_BURST = 32 * 1024
+"""Bytes: a packet of the largest MTU in use, and what interrupts at low rates bunch together."""
+_QUEUE_S = 0.05
+"""A packet that would wait longer than that is dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Limits in bit/s; None: none."""
+
+    towards: int | None
+    """Towards the container."""
+    away: int | None
+    """From the container."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkShape:
+    """What is done to what leaves a link; all zero: nothing."""
+
+    rate: int = 0
+    """bit/s."""
+    burst: int = 0
+    """Bytes that may go at once."""
+    queue: int = 0
+    """Bytes that may wait."""
+    delay_us: int = 0
+    jitter_us: int = 0
+    loss_ppm: int = 0
+    """Packets lost of a million."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is done."""
+        return bool(self.rate) or self.impaired
+
+    @property
+    def impaired(self) -> bool:
+        """Whether it takes netem."""
+        return bool(self.delay_us or self.jitter_us or self.loss_ppm)
+
+
+class Wish(Protocol):
+    """What records say of shaping, a network's or an endpoint's; None: nothing."""
+
+    @property
+    def rate(self) -> Rate | None:
+        """Limits of what each container gets and sends."""
+        ...
+
+    @property
+    def burst(self) -> int | None:
+        """Bytes that may go at once above the rate."""
+        ...
+
+    @property
+    def broadcast(self) -> int | None:
+        """Packets/s to more than one station."""
+        ...
+
+    @property
+    def delay_us(self) -> int | None:
+        """Each way."""
+        ...
+
+    @property
+    def jitter_us(self) -> int | None:
+        """By which the delay varies."""
+        ...
+
+    @property
+    def loss_ppm(self) -> int | None:
+        """Packets lost of a million, each way."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shaping:
+    """What holds for one container, its own or its network's."""
+
+    rate: Rate | None = None
+    burst: int | None = None
+    broadcast: int | None = None
+    """Packets/s to more than one station."""
+    delay_us: int = 0
+    jitter_us: int = 0
+    loss_ppm: int = 0
+
+    @property
+    def towards(self) -> LinkShape:
+        """Return what is done to what is sent to the container."""
+        rate = (self.rate.towards or 0) // 8 * 8 if self.rate is not None else 0
+        burst = self._burst(rate) if rate else 0
+        return LinkShape(
+            rate=rate,
+            burst=burst,
+            queue=burst + int(rate / 8 * _QUEUE_S),
+            delay_us=self.delay_us,
+            jitter_us=self.jitter_us,
+            loss_ppm=self.loss_ppm,
+        )
+
+    @property
+    def away(self) -> LinkShape:
+        """Return what is done in the container to what it sends; its rate is the switch's."""
+        return LinkShape(delay_us=self.delay_us, jitter_us=self.jitter_us, loss_ppm=self.loss_ppm)
+
+    @property
+    def metered(self) -> PortFlows:
+        """Return the flows and meters that hold what it sends to its rates."""
+        flows: set[Flow] = set()
+        meters: set[Meter] = set()
+        if self.rate is not None and self.rate.away:
+            rate, burst = self.rate.away, self._burst(self.rate.away)
+            flows.add(Flow(stage=Stage.RATE, rank=0, metered=True))
+            meters.add(
+                Meter(
+                    stage=Stage.RATE,
+                    rate=max(rate // 1000, 1),
+                    burst=max(burst * 8 // 1000, 1),
+                )
+            )
+        if self.broadcast is not None:
+            to_many = Match(to_group=True)
+            flows.add(Flow(stage=Stage.BROADCAST, rank=0, metered=True, match=to_many))
+            meters.add(
+                Meter(
+                    stage=Stage.BROADCAST,
+                    rate=self.broadcast,
+                    burst=self.broadcast,
+                    packets=True,
+                )
+            )
+        return PortFlows(flows=frozenset(flows), meters=frozenset(meters))
+
+    def _burst(self, rate: int) -> int:
+        return self.burst or max(int(rate / 8 * _BURST_S), _LEAST_BURST)
+
+
+def combined(network: Wish, endpoint: Wish) -> Shaping:
+    """Return what holds for an endpoint: its own wishes, and where it has none its network's."""
+
+    def either(name: str) -> int | None:
+        own: int | None = getattr(endpoint, name)
+        others: int | None = getattr(network, name)
+        return others if own is None else own
+
+    return Shaping(
+        rate=network.rate if endpoint.rate is None else endpoint.rate,
+        burst=either("burst"),
+        broadcast=either("broadcast") or None,
+        delay_us=either("delay_us") or 0,
+        jitter_us=either("jitter_us") or 0,
+        loss_ppm=either("loss_ppm") or 0,
+    )
+
+
+def check(shaping: Shaping, *, mtu: int, internal: bool) -> None:
+    """Refuse what cannot be done.
+
+    Args:
+        shaping: what is asked for.
+        mtu: of the container's interface, in bytes.
+        internal: it is plugged in by an internal port.
+
+    Raises:
+        InvalidOptionError: options contradict each other.
+        UnsupportedError: its kind of port cannot do it.
+    """
+    if shaping.burst is not None and shaping.rate is None:
+        raise InvalidOptionError(
+            "ovs.burst says how much may go at once above ovs.rate, which is not said; add "
+            "ovs.rate=100mbit, or leave ovs.burst out"
+        )
+    if shaping.burst is not None and shaping.burst < mtu:
+        raise InvalidOptionError(
+            f"ovs.burst={shaping.burst}: no packet of the MTU, {mtu} bytes, would get through; "
+            "choose more"
+        )
+    if shaping.jitter_us > shaping.delay_us:
+        raise InvalidOptionError(
+            "ovs.jitter is more than ovs.delay, from which it is taken and to which it is added; "
+            "say at least the same ovs.delay"
+        )
+    if internal and (shaping.towards or shaping.away):
+        raise UnsupportedError(
+            "ovs.rate, ovs.delay, ovs.jitter and ovs.loss act on the host's end of a veth pair, "
+            "which ovs.port=internal has not; leave them out, or use ovs.port=veth"
+        )

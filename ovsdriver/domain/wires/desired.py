@@ -1,0 +1,420 @@
+"""From records to the rows, links and rules there should be. Pure, and the only such place."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from netaddr import IPAddress, IPNetwork
+
+from ovsdriver.domain.records import features, names
+from ovsdriver.domain.records.flows import Flow, PortFlows
+from ovsdriver.domain.records.model import (
+    Attachment,
+    Bridge,
+    Datapath,
+    Endpoint,
+    EndpointId,
+    Gateway,
+    Network,
+    Port,
+    PortKind,
+    Probe,
+    Publication,
+    Segment,
+    Subnet,
+    Tap,
+    Transport,
+    Uplink,
+    UplinkPort,
+    Veth,
+    VlanMode,
+    VlanTag,
+)
+from ovsdriver.domain.records.shaping import Shaping, combined
+from ovsdriver.domain.traffic import guarding, tagging
+from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
+from ovsdriver.domain.wires import uplinks
+
+NO_TAG = VlanTag(0)
+
+
+def bridge(segment: Segment, networks: Iterable[Network] = (), *, owner: str) -> Bridge | None:
+    """Return the bridge to make for ``segment``; None if it is someone else's to make.
+
+    Of ``networks``, all there are, those on the same bridge say whether the host is on it, too.
+    """
+    if segment.adopted:
+        return None
+    here = [n for n in networks if n.segment.bridge == segment.bridge and not n.ended]
+    uplink = uplinks.uplinked(here)
+    return Bridge(
+        name=segment.bridge,
+        datapath=segment.datapath,
+        owned=True,
+        host=uplink.host if uplink is not None else None,
+        features=features.combined(each.features for each in here),
+        external_ids=names.bridge_ids(owner),
+    )
+
+
+def uplink_ports(
+    networks: Collection[Network], endpoints: Iterable[Endpoint] = (), *, owner: str
+) -> Mapping[str, UplinkPort]:
+    """Return the ports of ours that lead to wires, by bridge.
+
+    Each lets through the segments of the networks that use it, what containers on these were let
+    into by name, and nothing else; the administrator's own ports are none of these.
+    """
+    listed = _listed_by_containers(networks, endpoints)
+    users: dict[str, tuple[Uplink, set[VlanTag]]] = {}
+    for network in networks:
+        segment = network.segment
+        if segment.uplink is not None and not segment.uplink.given and not network.ended:
+            tags = users.setdefault(segment.bridge, (segment.uplink, set()))[1]
+            tags |= {segment.tag, *([NO_TAG] if segment.uplink.host else [])}
+    return {
+        bridge: UplinkPort(
+            name=names.bond_port(bridge) if uplink.bond else uplink.nics[0],
+            bridge=bridge,
+            nics=uplink.nics,
+            trunks=tuple(sorted(tags | listed.get(bridge, frozenset()))),
+            bond=uplink.bond,
+            lacp=uplink.lacp,
+            host=uplink.host is not None,
+            external_ids=names.uplink_ids(owner),
+        )
+        for bridge, (uplink, tags) in users.items()
+    }
+
+
+def _listed_by_containers(
+    networks: Collection[Network], endpoints: Iterable[Endpoint]
+) -> Mapping[str, frozenset[VlanTag]]:
+    """Return by bridge what plugged-in containers of networks with an uplink were let into.
+
+    Without the segments of networks that have no uplink: a router of theirs must not open them to
+    the wire.
+    """
+    standing = {each.id: each for each in networks if not each.ended}
+    closed: dict[str, set[VlanTag]] = {}
+    for network in standing.values():
+        if network.segment.uplink is None:
+            closed.setdefault(network.segment.bridge, set()).add(network.segment.tag)
+    found: dict[str, frozenset[VlanTag]] = {}
+    for endpoint in endpoints:
+        home = standing.get(endpoint.network)
+        if home is None or home.segment.uplink is None or endpoint.sandbox is None:
+            continue
+        bridge = home.segment.bridge
+        open_ = carried(home, endpoint) - closed.get(bridge, set())
+        found[bridge] = found.get(bridge, frozenset()) | open_
+    return found
+
+
+def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str = "") -> Attachment:
+    """Return the plumbing that puts ``endpoint`` on ``network``.
+
+    The same records always give the same names, so a restarted daemon finds what an earlier
+    one made.
+
+    Args:
+        network: the endpoint's.
+        endpoint: the record.
+        owner: our mark.
+        tso_of: the tap of a userspace bridge; empty on the kernel's datapath, which finishes
+            checksums by itself. The userspace one does only with TSO on; without it TCP between
+            containers does not move a byte (measured with Open vSwitch 3.5).
+    """
+    internal = endpoint.port is PortKind.INTERNAL
+    return Attachment(
+        endpoint=endpoint.id,
+        link=(
+            _tap(network, endpoint, owner) if internal else _veth(network, endpoint, owner, tso_of)
+        ),
+        port=Port(
+            name=names.port(endpoint),
+            bridge=network.segment.bridge,
+            tag=own_vlan(network, endpoint),
+            vlan_mode=vlan_mode(network, endpoint),
+            trunks=_plugged_trunks(network, endpoint),
+            cvlans=cvlans(network, endpoint),
+            internal=internal,
+            moves=internal,
+            # or vswitchd makes it the smallest of the bridge's, before it is in its container
+            mtu=mtu(network, endpoint) if internal else None,
+            ofport=endpoint.ofport,
+            protected=endpoint.protected or not network.icc,
+            tree=None if internal else bool(network.features.rstp),
+            external_ids=names.endpoint_ids(owner, endpoint),
+        ),
+    )
+
+
+def _veth(network: Network, endpoint: Endpoint, owner: str, tso_of: str) -> Veth:
+    return Veth(
+        host=names.host_link(endpoint.id),
+        container=names.container_link(endpoint.id),
+        mac=endpoint.mac,
+        mtu=mtu(network, endpoint),
+        tx_offload=True,
+        tso_of=tso_of,
+        alias=names.alias(owner, endpoint.id),
+    )
+
+
+def _tap(network: Network, endpoint: Endpoint, owner: str) -> Tap:
+    # Its MAC is not said to vswitchd, which would go on trying to set it on a device that it does
+    # not see any more.
+    return Tap(
+        name=names.internal_link(endpoint.id),
+        mac=endpoint.mac,
+        mtu=mtu(network, endpoint),
+        alias=names.alias(owner, endpoint.id),
+    )
+
+
+def mtu(network: Network, endpoint: Endpoint) -> int:
+    """Return the MTU of both ends of an endpoint's link, in bytes."""
+    return network.mtu if endpoint.mtu is None else endpoint.mtu
+
+
+def vlan_mode(network: Network, endpoint: Endpoint) -> VlanMode:
+    """Return the mode of an endpoint's port.
+
+    Trunks alone leave untagged frames in the network's VLAN, so that the address which Docker
+    gives the container goes on working.
+    """
+    if endpoint.vlan_mode is not None:
+        return endpoint.vlan_mode
+    if endpoint.trunks or network.trunks:
+        return VlanMode.NATIVE_UNTAGGED
+    return network.segment.vlan_mode
+
+
+def trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
+    """Return the VLANs that an endpoint sees tagged: its own list, else its network's."""
+    if endpoint.trunks or not vlan_mode(network, endpoint).has_trunks:
+        return endpoint.trunks
+    return network.trunks
+
+
+def _plugged_trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
+    listed = trunks(network, endpoint)
+    # Open vSwitch counts a native VLAN among a port's, but not if it is the one without a tag.
+    bare = bool(listed) and own_vlan(network, endpoint) == NO_TAG
+    return (NO_TAG, *listed) if bare else listed
+
+
+def cvlans(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
+    """Return the tags that may travel below an endpoint's own; none: all, or it is no tunnel."""
+    if vlan_mode(network, endpoint) is not VlanMode.DOT1Q_TUNNEL:
+        return ()
+    return endpoint.cvlans or network.segment.cvlans
+
+
+def own_vlan(network: Network, endpoint: Endpoint) -> VlanTag | None:
+    """Return the VLAN that untagged frames of ``endpoint`` are in; None if in none."""
+    if not vlan_mode(network, endpoint).has_tag:
+        return None
+    return network.segment.tag if endpoint.vlan is None else endpoint.vlan
+
+
+def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
+    """Return every VLAN that ``endpoint`` takes part in; 0 for the segment without a tag."""
+    own = own_vlan(network, endpoint)
+    return frozenset((*trunks(network, endpoint), *(() if own is None else (own,))))
+
+
+def guarded(network: Network, endpoint: Endpoint) -> bool:
+    """Whether ``endpoint`` may send with its own MAC and addresses only."""
+    return network.guard if endpoint.guard is None else endpoint.guard
+
+
+def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
+    """Return the flows and meters of a plugged-in endpoint's port; none if nothing asks for any."""
+    metered = shaping(network, endpoint).metered
+    if not guarded(network, endpoint):
+        return metered
+    return replace(metered, flows=metered.flows | guarding.guard(endpoint))
+
+
+def bridge_flows(networks: Iterable[Network], bridge: str, *, two_tags: bool) -> PortFlows:
+    """Return the flows for all ports of a bridge of ours; none if it is not, or not any more.
+
+    Args:
+        networks: all that there are.
+        bridge: its name.
+        two_tags: Open vSwitch looks at two tags of a frame.
+    """
+    here = [each for each in networks if each.segment.bridge == bridge and not each.ended]
+    if not here or here[0].segment.adopted:
+        return PortFlows()
+    return PortFlows(flows=tagging.untagged(two_tags=two_tags))
+
+
+def tag_flows(
+    network: Network, endpoint: Endpoint, networks: Iterable[Network], *, two_tags: bool
+) -> frozenset[Flow]:
+    """Return the flows about tags that a port has itself; see :func:`bridge_flows`."""
+    found = tagging.untagged(two_tags=two_tags) if network.segment.adopted else frozenset()
+    if not vlan_mode(network, endpoint).has_trunks:
+        return found
+    tunnels = {
+        each.segment.tag
+        for each in networks
+        if each.segment.tunnel and each.segment.bridge == network.segment.bridge and not each.ended
+    }
+    return found | tagging.trunk(tunnels)
+
+
+def shaping(network: Network, endpoint: Endpoint) -> Shaping:
+    """Return the rates, delay and loss that hold for ``endpoint``."""
+    return combined(network, endpoint)
+
+
+def by_address(endpoint: Endpoint) -> tuple[list[tuple[int, int]], EndpointId]:
+    """Return the key of an endpoint's place: records move with every change of theirs."""
+    return [(each.version, int(each.ip)) for each in endpoint.addresses], endpoint.id
+
+
+def interface_prefix(network: Network, endpoint: Endpoint, datapath: Datapath) -> str:
+    """Return what Docker makes the interface's name in the container from, with a number behind it.
+
+    An internal port of the kernel's datapath keeps its name: see ``names.internal_link``.
+    """
+    if endpoint.port is PortKind.INTERNAL and datapath is Datapath.SYSTEM:
+        return names.internal_link(endpoint.id).removesuffix("0")
+    return network.interface_prefix
+
+
+def gateway(network: Network, *, owner: str) -> Gateway | None:
+    """Return the host's port on ``network``; None where its mode has none."""
+    addresses = tuple(
+        IPNetwork(f"{subnet.gateway}/{subnet.cidr.prefixlen}")
+        for subnet in network.subnets
+        if subnet.gateway is not None
+    )
+    if not network.mode.has_gateway or not addresses:
+        return None
+    return Gateway(
+        network=network.id,
+        port=Port(
+            name=names.gateway_link(network.id),
+            bridge=network.segment.bridge,
+            tag=network.segment.tag,
+            internal=True,
+            mac=names.mac_for_gateway(addresses[0], network.id),
+            mtu=network.mtu,
+            external_ids=names.gateway_ids(owner, network),
+        ),
+        addresses=addresses,
+        mtu=network.mtu,
+    )
+
+
+def probe(network: Network, *, owner: str) -> Probe | None:
+    """Return the port that the segment is asked from; None if nobody asks, or the gateway does."""
+    if not network.probe or gateway(network, owner=owner) is not None:
+        return None
+    return scout(network, owner=owner)
+
+
+def scout(network: Network, *, owner: str) -> Probe:
+    """Return a port that the segment of any network can be asked from, if only for a moment."""
+    return Probe(
+        network=network.id,
+        port=Port(
+            name=names.probe_link(network.id),
+            bridge=network.segment.bridge,
+            tag=network.segment.tag,
+            internal=True,
+            mac=names.mac_for_probe(network.id),
+            mtu=network.mtu,
+            external_ids=names.probe_ids(owner, network),
+        ),
+        mtu=network.mtu,
+    )
+
+
+def asking_link(network: Network, *, owner: str) -> str | None:
+    """Return the host's device on the segment, from which it can be asked; None if it has none."""
+    host = gateway(network, owner=owner) or probe(network, owner=owner)
+    return host.port.name if host is not None else None
+
+
+def _held(subnet: Subnet) -> tuple[IPAddress, ...]:
+    """Return the addresses of a subnet that the host answers to, on whatever link they arrive.
+
+    Its gateway's; of IPv6 the lowest one too, that of "any router here" (RFC 4291, 2.6.1); of IPv4
+    the lowest and the highest, at which every program hears that listens for broadcasts.
+    """
+    if subnet.gateway is None:
+        return ()
+    cidr = subnet.cidr
+    edges = {cidr.first} if cidr.version == 6 else {cidr.first, cidr.last}
+    if cidr.size <= 2:
+        edges = set()
+    return tuple(IPAddress(each, cidr.version) for each in sorted({int(subnet.gateway), *edges}))
+
+
+def _apart(published: Iterable[Publication]) -> tuple[Publication, ...]:
+    """Return them sorted, without those whose place another one has.
+
+    Of two records that claim one place (the one of a dead container) one is as good as the
+    other; a table with both would be refused whole.
+    """
+    found: list[Publication] = []
+    ends: dict[tuple[Transport, IPAddress], int] = {}
+    ordered = sorted(
+        {each.at: each for each in published}.values(),
+        key=lambda each: (each.protocol, each.host_port, each.host.version, each.host),
+    )
+    for each in ordered:
+        place = (each.protocol, each.host)
+        if each.host_port > ends.get(place, 0):
+            ends[place] = each.at.last
+            found.append(each)
+    return tuple(found)
+
+
+def firewall(
+    networks: Iterable[Network],
+    endpoints: Iterable[Endpoint] = (),
+    *,
+    outside_bridges: tuple[str, ...] = (),
+) -> FirewallPlan:
+    """Return what the host's firewall should allow for all of ``networks``, in a stable order."""
+    standing = [n for n in networks if n.mode.has_gateway and not n.ended]
+    known = {network.id for network in standing}
+    publishing = [e for e in endpoints if e.published and not e.ended and e.network in known]
+    loopback = {
+        endpoint.network
+        for endpoint in publishing
+        for each in endpoint.published
+        if each.host.version == 4 and (each.at.everywhere or each.host.is_loopback())
+    }
+    return FirewallPlan(
+        gateways=tuple(
+            GatewayRules(
+                network=network.id,
+                link=names.gateway_link(network.id),
+                mode=network.mode,
+                mode6=network.mode6,
+                subnets=tuple(s.cidr for s in network.subnets if s.gateway is not None),
+                held=tuple(each for s in network.subnets for each in _held(s)),
+                masquerade=network.masquerade,
+                isolate=network.isolate,
+                icc=network.icc,
+                host=network.host,
+                loopback=network.id in loopback,
+            )
+            for network in sorted(standing, key=lambda each: each.id)
+        ),
+        published=_apart(each for endpoint in publishing for each in endpoint.published),
+        detours=frozenset(
+            (names.gateway_link(endpoint.network), each.address)
+            for endpoint in publishing
+            for each in endpoint.published
+            if each.instead_of is not None
+        ),
+        outside_bridges=outside_bridges,
+    )

@@ -1,0 +1,157 @@
+"""Mirrors: copies of what containers send and get, led somewhere to be looked at. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import (
+    NO_OPTIONS,
+    Endpoint,
+    MirrorKind,
+    MirrorTarget,
+    Network,
+    NetworkId,
+    Port,
+    Tunnel,
+    VlanTag,
+)
+from ovsdriver.domain.wires import desired
+
+NOBODYS_TAG = VlanTag(4095)
+"""Of ports that mirrors lead to: reserved by IEEE 802.1Q, so they are in no network's VLAN."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A mirror that should be there."""
+
+    name: str
+    bridge: str
+    output: str
+    """Name of the port that gets the copies; Open vSwitch keeps it for them alone."""
+    vlan: VlanTag | None = None
+    """Everything in this VLAN is copied, 0: what has none; or else what of the next."""
+    port: str | None = None
+    """What this port sends and gets is copied."""
+    external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirroring:
+    """All mirrors of one bridge, and the ports that they need besides those of containers."""
+
+    mirrors: tuple[Mirror, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    waiting: tuple[str, ...] = ()
+    """Who has no container to be mirrored to, a sentence each."""
+
+    @property
+    def nics(self) -> frozenset[str]:
+        """NICs of the host among the outputs."""
+        return frozenset(each.name for each in self.outputs if each.tunnel is None)
+
+
+def mirroring(
+    bridge: str, networks: Iterable[Network], endpoints: Iterable[Endpoint], *, owner: str
+) -> Mirroring:
+    """Return the mirrors of ``bridge``; those that nobody is there for are left out."""
+    homes, plugged = _present(bridge, networks, endpoints)
+    sinks = {word: names.port(each) for word, each in _receivers(homes, plugged).items()}
+    mirrors: list[Mirror] = []
+    outputs: dict[str, Port] = {}
+    waiting: list[str] = []
+
+    def add(
+        target: MirrorTarget, name: str, ids: Mapping[str, str], what: str, **of: object
+    ) -> None:
+        port = _output(target, bridge, owner)
+        if port is not None:
+            outputs[port.name] = port
+        output = port.name if port is not None else sinks.get(target.sink)
+        if output is None:
+            waiting.append(
+                f"{what} is mirrored to {target.sink}, and no container on bridge {bridge} has "
+                f"ovs.sink={target.sink}"
+            )
+            return
+        mirrors.append(
+            Mirror(name=name, bridge=bridge, output=output, external_ids=ids, **of)  # type: ignore[arg-type]
+        )
+
+    for network in homes.values():
+        if network.mirror is not None:
+            add(
+                network.mirror,
+                names.network_mirror(network.id),
+                names.mirror_ids(owner, network.id),
+                f"network {network.id[:12]}",
+                vlan=network.segment.tag,
+            )
+    for endpoint in plugged:
+        if endpoint.mirror is not None:
+            add(
+                endpoint.mirror,
+                names.endpoint_mirror(endpoint.id),
+                names.mirror_ids(owner, endpoint.network, endpoint.id),
+                f"endpoint {endpoint.id[:12]}",
+                port=names.port(endpoint),
+            )
+    # What a container that looks gets is no traffic to be looked at.
+    used = {each.output for each in mirrors}
+    return Mirroring(
+        mirrors=tuple(each for each in mirrors if each.port not in used),
+        outputs=tuple(outputs.values()),
+        waiting=tuple(waiting),
+    )
+
+
+def receivers(
+    bridge: str, networks: Iterable[Network], endpoints: Iterable[Endpoint]
+) -> Mapping[str, Endpoint]:
+    """Return the endpoint that gets the copies for each word of ``ovs.sink`` on ``bridge``."""
+    return _receivers(*_present(bridge, networks, endpoints))
+
+
+def _present(
+    bridge: str, networks: Iterable[Network], endpoints: Iterable[Endpoint]
+) -> tuple[Mapping[NetworkId, Network], Sequence[Endpoint]]:
+    """Return the networks of a bridge, and the endpoints on it that are in containers."""
+    homes = {n.id: n for n in networks if n.segment.bridge == bridge and not n.ended}
+    return homes, [
+        each
+        for each in endpoints
+        if each.network in homes and each.sandbox is not None and not each.ended
+    ]
+
+
+def _receivers(
+    homes: Mapping[NetworkId, Network], plugged: Iterable[Endpoint]
+) -> Mapping[str, Endpoint]:
+    # Open vSwitch leads a mirror to one port. The order of records changes with every restart.
+    found: dict[str, Endpoint] = {}
+    looking = [(word, each) for each in plugged if (word := sink(homes[each.network], each))]
+    for word, each in sorted(looking, key=lambda item: desired.by_address(item[1])):
+        found.setdefault(word, each)
+    return found
+
+
+def sink(network: Network, endpoint: Endpoint) -> str | None:
+    """Return the word whose copies ``endpoint`` gets; None if it gets none."""
+    return endpoint.sink or network.sink
+
+
+def _output(target: MirrorTarget, bridge: str, owner: str) -> Port | None:
+    if target.kind is MirrorKind.SINK:
+        return None
+    tunnel = None
+    name = target.nic
+    if target.remote is not None:
+        tunnel = Tunnel(kind=target.kind.value, remote=target.remote)
+        name = names.mirror_tunnel(bridge, target.kind.value, target.remote)
+    return Port(
+        name=name,
+        bridge=bridge,
+        tag=NOBODYS_TAG,
+        tunnel=tunnel,
+        external_ids=names.mirror_output_ids(owner),
+    )

@@ -1,0 +1,41 @@
+"""What the services need of the world, each as narrow as its users allow.
+
+Adapters fulfil these; tests/fakes does too, and both pass the same tests in tests/contract.
+Every call here is repeatable, bounded in time, and raises
+:class:`~ovsdriver.errors.UnavailableError` when its part of the world does not answer.
+"""
+
+from ovsdriver.ports.docker import Engine, EngineEndpoint, EngineSubnet, EngineView
+from ovsdriver.ports.kernel import (
+    Firewall,
+    HostPorts,
+    Links,
+    Nics,
+    Route,
+    Sandboxes,
+    SeenLink,
+    Shapes,
+)
+from ovsdriver.ports.store import HostNotes, SandboxMemory, State
+from ovsdriver.ports.switch import Flows, Switch, SwitchStatus
+
+__all__ = [
+    "Engine",
+    "EngineEndpoint",
+    "EngineSubnet",
+    "EngineView",
+    "Firewall",
+    "Flows",
+    "HostNotes",
+    "HostPorts",
+    "Links",
+    "Nics",
+    "Route",
+    "SandboxMemory",
+    "Sandboxes",
+    "SeenLink",
+    "Shapes",
+    "State",
+    "Switch",
+    "SwitchStatus",
+]

@@ -1,1 +1,0 @@
-"""The Docker shore: JSON on unix sockets to domain values and back."""

@@ -1,0 +1,60 @@
+"""The host's rules as all records say: one plan for all networks and published ports."""
+
+import logging
+from collections.abc import Collection
+
+from ovsdriver.domain.records.model import Publication
+from ovsdriver.domain.traffic.firewall import FirewallPlan
+from ovsdriver.domain.wires import desired
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import Firewall, State
+
+log = logging.getLogger(__name__)
+
+
+class Rules:
+    """The firewall, told what the records want."""
+
+    def __init__(
+        self, *, state: State, firewall: Firewall, outside_bridges: tuple[str, ...] = ()
+    ) -> None:
+        self._state = state
+        self._firewall = firewall
+        self._outside_bridges = outside_bridges
+        self._made: FirewallPlan | None = None
+
+    async def ensure(self, *, renewed: str = "") -> bool:
+        """Make the host's rules as all records say; True if they were not as they were made last.
+
+        Where the records say something else than then, it is a call that changes the rules.
+        ``renewed`` is a gateway whose device may be another one than was looked at last.
+        """
+        if renewed:
+            self._firewall.renewed(renewed)
+        plan = self._plan()
+        repaired = self._made in (None, plan)
+        changed = await self._firewall.ensure(plan)
+        self._made = plan
+        return changed and repaired
+
+    async def differ(self) -> bool:
+        """Whether :meth:`ensure` would say that it changed something; changes nothing."""
+        plan = self._plan()
+        return self._made in (None, plan) and await self._firewall.differs(plan)
+
+    def _plan(self) -> FirewallPlan:
+        return desired.firewall(
+            self._state.networks(),
+            self._state.endpoints(),
+            outside_bridges=self._outside_bridges,
+        )
+
+    async def cut(self, published: Collection[Publication]) -> None:
+        """End the connections of ports that are published no more, or not yet.
+
+        Where the kernel cannot, they end by themselves, as the containers' ends let them.
+        """
+        try:
+            await self._firewall.cut(published)
+        except UnavailableError as error:
+            log.warning("ports.connections-left", extra={"why": str(error)})

@@ -1,0 +1,287 @@
+"""OpenFlow rules of ours: those of a bridge of ours, and those of single ports.
+
+Those of a port are there while it is, and gone with it; those of a bridge hold for all of its
+ports, so that a container that asks for nothing waits for no flows.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ovsdriver.domain.plan import tunnels
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.flows import PortFlows
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
+from ovsdriver.domain.traffic import guarding
+from ovsdriver.domain.wires import desired
+from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
+from ovsdriver.ports import Flows, State, Switch
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 0.5
+"""After which flows of nobody's port, if they are still there, were left."""
+
+_NOTHING = PortFlows()
+_PAUSE_S = 0.2
+"""Between two tries to reach a vswitchd that is away."""
+_ALL_PORTS = 0
+"""The number under which the flows of a bridge are kept; ports have none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a look at all bridges found."""
+
+    differing: Sequence[EndpointId] = ()
+    """Endpoints whose flows are not as they should be."""
+    others: Sequence[str] = ()
+    """What bridges had not, or nobody's port had, and was mended unless nothing was to be; a
+    sentence each."""
+    failed: Sequence[str] = ()
+
+
+async def clear(switch: Switch, flows: Flows) -> None:
+    """Remove every flow and meter of ours; UnavailableError if a bridge does not answer."""
+    for bridge in switch.bridges():
+        for number in await flows.differing(bridge, dict):
+            await flows.ensure(bridge, number, _NOTHING)
+
+
+class FlowRules:
+    """Keeps the flows; bridges of others where no port asks for any are never spoken to.
+
+    A controller's flows decide about tags on its bridge, and would clash with ours there: on such a
+    bridge there are none about tags.
+    """
+
+    def __init__(self, *, state: State, switch: Switch, flows: Flows) -> None:
+        self._state = state
+        self._switch = switch
+        self._flows = flows
+        self._held: dict[EndpointId, tuple[str, int]] = {}
+        """Bridge and number of each port that has flows."""
+        self._callbacks: list[Callable[[], None]] = []
+        self._laid: set[str] = set()
+        """Bridges that were given flows of their own."""
+        self._searched: set[str] = set()
+        """Bridges where flows of an earlier process were looked for."""
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when a vswitchd answers that may have no flows of ours yet."""
+        self._callbacks.append(callback)
+
+    async def run(self) -> None:
+        """Attend vswitchd at one of our bridges, for good: the database tells of no start."""
+        while True:
+            bridges = {each.segment.bridge for each in self._state.networks() if not each.ended}
+            for bridge in sorted(bridges & self._switch.bridges().keys())[:1]:
+                with suppress(DriverError):
+                    await self._flows.attend(bridge, partial(self._lost, bridge))
+            await asyncio.sleep(_PAUSE_S)
+
+    def _lost(self, bridge: str) -> None:
+        log.info("flows.attended", extra={"bridge": bridge})
+        for callback in self._callbacks:
+            callback()
+
+    def check(self, network: Network, endpoint: Endpoint) -> None:
+        """Refuse an endpoint whose flows would not hold on its bridge: UnsupportedError."""
+        bridge = self._switch.bridge(network.segment.bridge)
+        if bridge is not None:
+            guarding.refuse_unfit(
+                bridge.name,
+                guard=desired.guarded(network, endpoint),
+                metered=bool(desired.shaping(network, endpoint).metered),
+                controllers=bridge.controllers,
+            )
+
+    async def ensure_bridge(self, bridge: str) -> None:
+        """Make the flows of all of a bridge as the records say; before it has ports.
+
+        What the bridge cannot do is said by every look.
+
+        Raises:
+            UnavailableError: ovs-vswitchd does not answer.
+        """
+        wanted = self._of_bridge(bridge)
+        if not wanted and bridge not in self._laid:
+            return
+        self._laid.add(bridge)
+        try:
+            await self._flows.ensure(bridge, _ALL_PORTS, wanted)
+        except UnsupportedError as error:
+            log.warning("flows.unsupported", extra={"bridge": bridge, "why": str(error)})
+
+    async def ensure(self, network: Network, endpoint: Endpoint) -> None:
+        """Make the flows of a plugged-in endpoint's port as its records say.
+
+        Raises:
+            UnsupportedError: the bridge cannot do it.
+            UnavailableError: ovs-vswitchd does not answer, or the port is not there.
+        """
+        wanted = self._of_port(network, endpoint)
+        if not wanted and endpoint.id not in self._held:
+            return
+        at = self._place(endpoint)
+        if at is None:
+            raise UnavailableError(
+                f"port {names.port(endpoint)} has no OpenFlow port number yet; try again"
+            )
+        earlier = self._held.pop(endpoint.id, at)
+        if wanted:
+            self._held[endpoint.id] = at
+        try:
+            await self._flows.ensure(*at, wanted)
+        except UnsupportedError as error:
+            if desired.port_flows(network, endpoint):
+                raise
+            # nobody asked for these; every look says that they are not there
+            log.warning("flows.unsupported", extra={"endpoint": endpoint.id, "why": str(error)})
+        # A port that was plugged in anew may have another number, and its old one another port.
+        if earlier != at and earlier not in self._held.values():
+            await self._flows.ensure(*earlier, _NOTHING)
+
+    def place(self, endpoint: Endpoint) -> tuple[str, int] | None:
+        """Return where flows of a port are to be removed from once it is gone; None if it has none.
+
+        To be asked before the port is removed: its number goes with it.
+        """
+        return self._held.get(endpoint.id)
+
+    async def remove(self, endpoint: Endpoint, at: tuple[str, int] | None) -> None:
+        """Remove the flows of a port that is gone; what fails is left to the next look."""
+        if at is None:
+            return
+        self._held.pop(endpoint.id, None)
+        try:
+            await self._flows.ensure(*at, _NOTHING)
+        except DriverError as error:
+            self._searched.discard(at[0])
+            log.warning(
+                "flows.removal-deferred", extra={"endpoint": endpoint.id, "why": str(error)}
+            )
+
+    async def look(self, *, mend: bool = True) -> Seen:
+        """Compare every bridge that has flows of ours, or may have some of an earlier process.
+
+        What a bridge has itself is made right and what is of nobody's port is removed, if that may
+        be mended.
+        """
+        for each in tuple(self._held):
+            if self._state.endpoint(each) is None:  # it went with its network
+                del self._held[each]
+        differing: list[EndpointId] = []
+        found: list[str] = []
+        failed: list[str] = []
+        for bridge in self._bridges():
+            try:
+                ours, others = await self._compare(bridge)
+                if any(number != _ALL_PORTS for number in others):
+                    # Those of a port that is just going are removed by who removes it.
+                    await asyncio.sleep(SETTLE_S)
+                    ours, again = await self._compare(bridge)
+                    others = [each for each in again if each in others or each == _ALL_PORTS]
+                differing.extend(ours)
+                for number in others:
+                    if mend:
+                        await self._mend(bridge, number)
+                    found.append(_unlike(bridge, number))
+            except DriverError as error:
+                failed.append(f"bridge {bridge}: flows: {error}")
+            else:
+                if mend:
+                    self._searched.add(bridge)
+        return Seen(differing=differing, others=found, failed=failed)
+
+    async def _mend(self, bridge: str, number: int) -> None:
+        wanted = self._of_bridge(bridge) if number == _ALL_PORTS else _NOTHING
+        await self._flows.ensure(bridge, number, wanted)
+
+    def _bridges(self) -> Sequence[str]:
+        networks = self._state.networks()
+        present = self._switch.bridges()
+        known = {each.segment.bridge for each in networks} | self._searched
+        self._searched &= present.keys()
+        asked = {bridge for bridge, _ in self._held.values()}
+        asked |= {bridge for bridge in known if self._of_bridge(bridge)}
+        asked |= {
+            network.segment.bridge
+            for network in networks
+            if network.segment.bridge not in asked
+            and any(self._of_port(network, each) for each in self._plugged(network))
+        }
+        return sorted(name for name in present if name in asked or name in known - self._searched)
+
+    async def _compare(self, bridge: str) -> tuple[Sequence[EndpointId], Sequence[int]]:
+        """Return the endpoints whose flows differ, and the other numbers whose do."""
+        owners: dict[int, EndpointId] = {}
+        right: dict[int, PortFlows] = {}
+
+        def wanted() -> Mapping[int, PortFlows]:
+            # Read after the switch: a handler writes its record before it makes flows.
+            right[_ALL_PORTS] = self._of_bridge(bridge)
+            for network in self._state.networks():
+                if network.segment.bridge != bridge:
+                    continue
+                for endpoint in self._plugged(network):
+                    at = self._place(endpoint)
+                    if at is not None and at[0] == bridge:
+                        right[at[1]] = self._of_port(network, endpoint)
+                        owners[at[1]] = endpoint.id
+            return right
+
+        numbers = await self._flows.differing(bridge, wanted)
+        for number, owner in owners.items():
+            # an earlier process may have made them
+            if number in numbers or right[number]:
+                self._held.setdefault(owner, (bridge, number))
+        return (
+            [owners[number] for number in sorted(numbers) if number in owners],
+            [number for number in sorted(numbers) if number not in owners],
+        )
+
+    def _of_bridge(self, bridge: str) -> PortFlows:
+        if self._controlled(bridge):
+            return _NOTHING
+        return desired.bridge_flows(self._state.networks(), bridge, two_tags=self._two_tags())
+
+    def _of_port(self, network: Network, endpoint: Endpoint) -> PortFlows:
+        asked = desired.port_flows(network, endpoint)
+        if self._controlled(network.segment.bridge):
+            return asked
+        tags = desired.tag_flows(
+            network, endpoint, self._state.networks(), two_tags=self._two_tags()
+        )
+        return replace(asked, flows=asked.flows | tags) if tags else asked
+
+    def _controlled(self, bridge: str) -> bool:
+        seen = self._switch.bridge(bridge)
+        return seen is not None and bool(seen.controllers)
+
+    def _two_tags(self) -> bool:
+        return tunnels.looks_at_two(self._switch.status().other_config)
+
+    def _plugged(self, network: Network) -> Sequence[Endpoint]:
+        if network.ended:
+            return ()
+        return [
+            each
+            for each in self._state.endpoints(network.id)
+            if each.sandbox is not None and not each.ended
+        ]
+
+    def _place(self, endpoint: Endpoint) -> tuple[str, int] | None:
+        port = self._switch.port(names.port(endpoint))
+        if port is None or port.ofport is None or port.ofport < 1:
+            return None
+        return port.bridge, port.ofport
+
+
+def _unlike(bridge: str, number: int) -> str:
+    if number == _ALL_PORTS:
+        return f"bridge {bridge}: our flows about VLAN tags were not as they should be"
+    return f"bridge {bridge}: flows of ours for port {number} were left"

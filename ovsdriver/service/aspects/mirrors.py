@@ -1,0 +1,229 @@
+"""Mirrors of bridges: there while somebody asks for them and somebody is there to look."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from netaddr import IPNetwork
+
+from ovsdriver.domain.records import names, uplink_notes
+from ovsdriver.domain.records.model import Datapath, Endpoint, EndpointId, MirrorTarget, Network
+from ovsdriver.domain.wires import mirroring, uplinks
+from ovsdriver.domain.wires.mirroring import Mirroring
+from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
+from ovsdriver.ports import HostNotes, Links, Nics, State, Switch
+
+log = logging.getLogger(__name__)
+
+_NOTE = "mirror-nic:"
+"""Key of the note, before a NIC's name: how the NIC was before mirrors led to it."""
+
+
+class Mirrors:
+    """Networks and containers of a bridge share its mirrors' ports: the records of all decide."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        state: State,
+        notes: HostNotes,
+        switch: Switch,
+        links: Links,
+        nics: Nics,
+    ) -> None:
+        self._owner = owner
+        self._state = state
+        self._notes = notes
+        self._switch = switch
+        self._links = links
+        self._nics = nics
+        self._lock = asyncio.Lock()
+        self._concerned: set[EndpointId] = set()
+        """Endpoints that had a part in mirrors."""
+
+    async def check(self, target: MirrorTarget | None, bridge: str, datapath: Datapath) -> None:
+        """Refuse a target that packets of ``bridge`` cannot be led to.
+
+        Raises:
+            UnsupportedError: there is no such NIC, or no way for a tunnel.
+            ConflictError: the NIC is in use.
+        """
+        if target is not None and target.nic:
+            await self._check_nic(target.nic, bridge)
+        if target is not None and target.remote is not None and datapath is Datapath.NETDEV:
+            await self._check_way(target, bridge)
+
+    def known(self, bridge: str) -> bool:
+        """Whether a bridge has anything of mirrors of ours."""
+        return self._has_any(bridge)
+
+    def concerns(self, network: Network, endpoint: Endpoint) -> bool:
+        """Whether an endpoint has, or had, a part in mirrors."""
+        if endpoint.id in self._concerned:
+            return True
+        return bool(endpoint.mirror or mirroring.sink(network, endpoint))
+
+    async def follow(self, network: Network, endpoint: Endpoint) -> None:
+        """Settle the mirrors of an endpoint's bridge if it has a part in them."""
+        if not self.concerns(network, endpoint):
+            return
+        self._concerned.add(endpoint.id)
+        await self.settle(network.segment.bridge)
+        if self._state.endpoint(endpoint.id) is None:
+            self._concerned.discard(endpoint.id)
+
+    async def settle(self, bridge: str) -> bool:
+        """Make the mirrors of a bridge as the records want them; False if they already were.
+
+        Raises:
+            ConflictError, UnavailableError: see ``Switch``.
+        """
+        async with self._lock:
+            if self._switch.bridge(bridge) is None:
+                return False
+            wanted = self._wanted(bridge)
+            for port in wanted.outputs:
+                if port.tunnel is None:
+                    await self._take(port.name, bridge)
+            present = self._outputs(bridge)
+            missing = [each for each in wanted.outputs if each.name not in present]
+            for port in missing:
+                await self._switch.ensure_port(port)
+            changed = await self._switch.ensure_mirrors(bridge, wanted.mirrors)
+            strays = present - {each.name for each in wanted.outputs}
+            for name in sorted(strays):
+                await self._switch.remove_port(name)
+            await self._give_back(bridge, keep=wanted.nics)
+        return bool(changed or missing or strays)
+
+    def differing(self) -> Sequence[str]:
+        """Return what :meth:`look` would mend, as sentences; changes nothing."""
+        return [_differ(bridge) for bridge in self._switch.bridges() if self._differs(bridge)]
+
+    def _differs(self, bridge: str) -> bool:
+        wanted, observed = self._wanted(bridge), self._switch.bridges().get(bridge)
+        if observed is None:
+            return False
+        there = {(each.name, each.output, each.sources) for each in observed.mirrors}
+        return self._outputs(bridge) != {each.name for each in wanted.outputs} or there != {
+            (m.name, m.output, (m.port,) if m.port else ()) for m in wanted.mirrors
+        }
+
+    async def look(self) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+        """Settle every bridge; return what was mended, what failed and who waits, as sentences."""
+        mended: list[str] = []
+        failed: list[str] = []
+        waiting: list[str] = []
+        for bridge in self._switch.bridges():
+            wanted = self._wanted(bridge)
+            waiting.extend(wanted.waiting)
+            if not wanted.mirrors and not self._has_any(bridge):
+                continue
+            try:
+                if await self.settle(bridge):
+                    mended.append(_differ(bridge))
+            except DriverError as error:
+                failed.append(f"bridge {bridge}: mirrors: {error}")
+        return mended, failed, waiting
+
+    async def release_all(self) -> None:
+        """Make NICs that mirrors led to as they were; their ports are gone."""
+        async with self._lock:
+            await self._give_back(None, keep=frozenset())
+
+    def _wanted(self, bridge: str) -> Mirroring:
+        return mirroring.mirroring(
+            bridge, self._state.networks(), self._state.endpoints(), owner=self._owner
+        )
+
+    def _has_any(self, bridge: str) -> bool:
+        observed = self._switch.bridge(bridge)
+        return bool(
+            (observed is not None and observed.mirrors)
+            or self._outputs(bridge)
+            or any(note["bridge"] == bridge for note in self._noted().values())
+        )
+
+    def _outputs(self, bridge: str) -> frozenset[str]:
+        observed = self._switch.bridges().get(bridge)
+        return frozenset(
+            port.name
+            for port in (observed.ports if observed is not None else ())
+            if port.external_ids.get(names.OWNER_KEY) == self._owner
+            and port.external_ids.get(names.PURPOSE_KEY) == names.MIRROR
+        )
+
+    async def _take(self, nic: str, bridge: str) -> None:
+        if nic not in self._noted():
+            before = await self._nics.state(nic)
+            if before is None:
+                raise UnsupportedError(f"ovs.mirror=nic:{nic}: this host has no such link any more")
+            note = {"bridge": bridge, "before": asdict(before)}
+            await self._notes.put_note(f"{_NOTE}{nic}", json.dumps(note))
+        await self._nics.take(nic)
+
+    async def _give_back(self, bridge: str | None, *, keep: frozenset[str]) -> None:
+        for nic, note in self._noted().items():
+            if bridge in (None, note["bridge"]) and nic not in keep:
+                await self._nics.let_go(nic)
+                await self._nics.give_back(nic, uplink_notes.state(note["before"]))
+                await self._notes.forget_note(f"{_NOTE}{nic}")
+
+    def _noted(self) -> Mapping[str, dict[str, Any]]:
+        return {
+            key.removeprefix(_NOTE): json.loads(text)
+            for key, text in self._notes.notes().items()
+            if key.startswith(_NOTE)
+        }
+
+    async def _check_nic(self, nic: str, bridge: str) -> None:
+        known = uplinks.known_nic(
+            nic,
+            await self._links.links(),
+            [each.destination for each in await self._links.routes_by(nic)],
+            self._switch.bridges(),
+            owner=self._owner,
+            ties=await self._links.ties(nic),
+        )
+        if known is None:
+            raise UnsupportedError(
+                f"ovs.mirror=nic:{nic}: this host has no such link; `ip -brief link` lists those "
+                "it has"
+            )
+        used = "it carries addresses or routes of this host" if known.addresses else ""
+        if known.routes:
+            used = "it carries routes of this host"
+        if known.ties.qdisc:
+            used = f"it has a queueing discipline ({known.ties.qdisc}), which would be lost"
+        if known.master:
+            used = f"it is a part of {known.master}"
+        if known.port is not None and known.port.name not in self._outputs(bridge):
+            used = f"it is in port {known.port.name} of bridge {known.port.bridge}"
+        if known.product or nic == "lo":
+            used = "it is no NIC"
+        if used:
+            raise ConflictError(
+                f"ovs.mirror=nic:{nic}: {used}, and a port that mirrors lead to is for copies "
+                "alone; name another NIC"
+            )
+
+    async def _check_way(self, target: MirrorTarget, bridge: str) -> None:
+        """Refuse a tunnel that the userspace datapath, which knows no other links, cannot send."""
+        ways = {each.link for each in await self._links.routes([IPNetwork(target.remote)])}
+        for name, each in self._switch.bridges().items():
+            if name in ways and each.datapath is Datapath.NETDEV:
+                return
+        raise UnsupportedError(
+            f"ovs.mirror={target.kind}:{target.remote}: bridge {bridge} has the userspace "
+            "datapath, which sends tunnels by its own bridges' ports alone, and the host reaches "
+            f"{target.remote} by none of these; put the host on a bridge with "
+            "ovs.uplink_move=true, use the kernel's datapath, or a mirror to a NIC"
+        )
+
+
+def _differ(bridge: str) -> str:
+    return f"bridge {bridge}: mirrors were not as they should be"

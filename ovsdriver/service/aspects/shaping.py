@@ -1,0 +1,185 @@
+"""Rates, delays and losses of containers' links: made with the port, and kept.
+
+What a container sends is shaped on its own end of the pair, which Docker moves into the sandbox
+some time after Join, and the kernel forgets disciplines of a link that moves. So that end is
+shaped afterwards, as soon as it is found inside.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
+from ovsdriver.domain.records.shaping import LinkShape, Shaping
+from ovsdriver.domain.wires import desired
+from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
+from ovsdriver.ports import HostNotes, Shapes, State
+
+log = logging.getLogger(__name__)
+
+_NOTE = "shaped:"
+"""Key of the note, before an endpoint's id: there may be disciplines of ours on its link."""
+_MOVE_S = 30.0
+"""How long a link that Docker is to move is looked for; later looks are the reconciler's."""
+_PAUSE_S = 0.1
+_INSIDE_S = 25.0
+"""Time between two looks into sandboxes."""
+_NOTHING = LinkShape()
+
+
+class Shaper:
+    """Links of containers for which nothing is asked are never touched."""
+
+    def __init__(self, *, state: State, notes: HostNotes, shapes: Shapes) -> None:
+        self._state = state
+        self._notes = notes
+        self._shapes = shapes
+        self._moving: dict[EndpointId, float] = {}
+        """Whose end is not in its sandbox yet, and since when, on the loop's clock."""
+        self._news = asyncio.Event()
+        self._inside_from = 0.0
+
+    async def check(self, shaping: Shaping) -> None:
+        """Refuse what this kernel cannot do: UnsupportedError."""
+        if shaping.towards.impaired and not await self._shapes.can_impair():
+            raise UnsupportedError(
+                "ovs.delay, ovs.jitter and ovs.loss: this host's kernel has no netem; load it "
+                "(modprobe sch_netem; on Ubuntu it is in linux-modules-extra), or leave them out"
+            )
+
+    async def ensure(self, network: Network, endpoint: Endpoint) -> None:
+        """Have the link of a plugged-in endpoint shaped as its records say.
+
+        Raises:
+            UnsupportedError: the kernel cannot do it.
+            ConflictError: somebody else shapes the link.
+            UnavailableError: the kernel or the store did not answer.
+        """
+        wanted = desired.shaping(network, endpoint)
+        noted = self._noted(endpoint.id)
+        if not noted and not wanted.towards and not wanted.away:
+            return
+        if not noted:
+            await self._notes.put_note(f"{_NOTE}{endpoint.id}", "")
+        await self._shapes.on_host(names.port(endpoint), wanted.towards)
+        if not wanted.away and not noted:
+            return
+        if not await self._shape_inside(endpoint, wanted.away):
+            self._moving[endpoint.id] = asyncio.get_running_loop().time()
+            self._news.set()
+        elif not wanted.towards and not wanted.away:
+            await self.forget(endpoint.id)
+
+    async def forget(self, endpoint: EndpointId) -> None:
+        """Forget an endpoint whose link is gone, or has nothing of ours any more."""
+        self._moving.pop(endpoint, None)
+        if self._noted(endpoint):
+            await self._notes.forget_note(f"{_NOTE}{endpoint}")
+
+    async def look(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Put right what differs; return what was mended and what could not be, as sentences."""
+        mended: list[str] = []
+        failed: list[str] = []
+        noted = [EndpointId(k.removeprefix(_NOTE)) for k in self._notes.notes() if _ours(k)]
+        if not noted:
+            return mended, failed
+        try:
+            observed = await self._shapes.observed()
+        except DriverError as error:
+            return mended, [f"shaping: {error}"]
+        inside = self._is_time_to_go_inside()
+        for each in noted:
+            endpoint = self._state.endpoint(each)
+            network = self._state.network(endpoint.network) if endpoint is not None else None
+            if endpoint is None or network is None:
+                await self.forget(each)
+                continue
+            if endpoint.sandbox is None or endpoint.ended or each in self._moving:
+                continue
+            wanted = desired.shaping(network, endpoint)
+            right = self._shapes.same(observed.get(names.port(endpoint), _NOTHING), wanted.towards)
+            what = _unlike(each)
+            try:
+                if not right:
+                    await self._shapes.on_host(names.port(endpoint), wanted.towards)
+                    mended.append(what)
+                if inside and wanted.away:
+                    await self._shape_inside(endpoint, wanted.away)
+            except DriverError as error:
+                failed.append(f"{what}: {error}")
+        return mended, failed
+
+    async def differing(self) -> Sequence[str]:
+        """Return which links of the host :meth:`look` would put right, as sentences.
+
+        Raises:
+            UnavailableError: the kernel did not answer.
+        """
+        noted = {EndpointId(k.removeprefix(_NOTE)) for k in self._notes.notes() if _ours(k)}
+        observed = await self._shapes.observed() if noted else {}
+        return [
+            _unlike(endpoint.id)
+            for network in self._state.networks()
+            for endpoint in self._state.endpoints(network.id)
+            if endpoint.id in noted
+            and endpoint.sandbox is not None
+            and endpoint.id not in self._moving
+            and not self._shapes.same(
+                observed.get(names.port(endpoint), _NOTHING),
+                desired.shaping(network, endpoint).towards,
+            )
+        ]
+
+    def _is_time_to_go_inside(self) -> bool:
+        """Whether sandboxes are entered in this look: that costs a thread each."""
+        now = asyncio.get_running_loop().time()
+        if now < self._inside_from:
+            return False
+        self._inside_from = now + _INSIDE_S
+        return True
+
+    async def run(self) -> None:
+        """Shape containers' own ends as Docker moves them, until cancelled."""
+        while True:
+            self._news.clear()
+            for each in tuple(self._moving):
+                await self._follow(each)
+            try:
+                async with asyncio.timeout(_PAUSE_S if self._moving else None):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _follow(self, endpoint_id: EndpointId) -> None:
+        began = self._moving[endpoint_id]
+        endpoint = self._state.endpoint(endpoint_id)
+        network = self._state.network(endpoint.network) if endpoint is not None else None
+        if endpoint is None or network is None or endpoint.sandbox is None:
+            self._moving.pop(endpoint_id, None)
+            return
+        try:
+            done = await self._shape_inside(endpoint, desired.shaping(network, endpoint).away)
+        except UnavailableError:
+            done = False
+        except DriverError as error:
+            log.warning("shaping.failed", extra={"endpoint": endpoint_id, "why": str(error)})
+            done = True
+        if done or asyncio.get_running_loop().time() - began > _MOVE_S:
+            self._moving.pop(endpoint_id, None)
+
+    async def _shape_inside(self, endpoint: Endpoint, shape: LinkShape) -> bool:
+        if endpoint.sandbox is None:
+            return False
+        return await self._shapes.inside(endpoint.sandbox, endpoint.mac, shape)
+
+    def _noted(self, endpoint: EndpointId) -> bool:
+        return f"{_NOTE}{endpoint}" in self._notes.notes()
+
+
+def _ours(key: str) -> bool:
+    return key.startswith(_NOTE)
+
+
+def _unlike(endpoint: EndpointId) -> str:
+    return f"endpoint {endpoint[:12]}: its link was not shaped as it should be"

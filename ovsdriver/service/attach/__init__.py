@@ -1,0 +1,5 @@
+"""Create, join, leave and delete endpoints, and put back an interface that was lost.
+
+Begin with ``endpoints.py``; ``veths_ahead.py`` and ``expected_leaves.py`` save a container's
+start and end time.
+"""

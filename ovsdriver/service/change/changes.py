@@ -1,0 +1,148 @@
+"""Other options for networks and endpoints that stand: ``ovsnet set``.
+
+One at a time, so that none decides by a record that another one is changing. Each record is
+written first; then the same operations as the handlers' make switch, links and rules follow it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ovsdriver.domain.plan import replanning
+from ovsdriver.domain.plan.replanning import Touched
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
+from ovsdriver.errors import DriverError, UnknownObjectError
+from ovsdriver.ports import State
+from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.networks.networks import Networks
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 64
+"""Endpoints of a network that are brought up to date together; they share transactions."""
+
+Values = Mapping[str, str | None]
+"""What is in force, by the option's name, as a user would type it; None: nothing."""
+
+
+class Wish(Protocol):
+    """Options that are to change."""
+
+    def of_network(self, network: Network) -> tuple[NetworkOptions, Touched]:
+        """Return all options that a network shall have, and which of them change."""
+        ...
+
+    def of_endpoint(self, endpoint: Endpoint) -> EndpointOptions:
+        """Return all options that an endpoint shall have."""
+        ...
+
+    def network_values(self, network: Network) -> Values:
+        """Return what is in force of them in a record."""
+        ...
+
+    def endpoint_values(self, network: Network, endpoint: Endpoint) -> Values:
+        """Return what is in force of them in a record."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What was changed."""
+
+    old: Values
+    new: Values
+    endpoints: tuple[EndpointId, ...]
+    """Plugged-in ones that it is about."""
+    pending: tuple[str, ...]
+    """What is recorded and not in force yet, a sentence each."""
+
+
+class Changes:
+    """Changes what stands."""
+
+    def __init__(
+        self, *, owner: str, state: State, networks: Networks, endpoints: Endpoints
+    ) -> None:
+        self._owner = owner
+        self._state = state
+        self._networks = networks
+        self._endpoints = endpoints
+        self._one = asyncio.Lock()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Hold off every change: for who removes things faster than their records."""
+        async with self._one:
+            yield
+
+    async def network(self, network_id: NetworkId, wish: Wish) -> Done:
+        """Change options of a network, and its containers' ports with it.
+
+        Raises:
+            DriverError: it was refused, and nothing is changed; see ``Networks.change``.
+        """
+        async with self._one:
+            change = await self._networks.change(network_id, wish.of_network)
+            before, after = change.before, change.after
+            standing = self._state.endpoints(network_id)
+            about = replanning.affected(before, after, standing, owner=self._owner)
+            pending = [change.pending] if change.pending else []
+            if after != before:
+                pending += await self._follow(standing)
+        done = Done(
+            old=wish.network_values(before),
+            new=wish.network_values(after),
+            endpoints=tuple(each.id for each in about),
+            pending=tuple(pending),
+        )
+        _log("network.changed", done, network=network_id)
+        return done
+
+    async def endpoint(self, endpoint_id: EndpointId, wish: Wish) -> Done:
+        """Change options of one endpoint; errors as of :meth:`network`."""
+        async with self._one:
+            change = await self._endpoints.change(endpoint_id, wish.of_endpoint)
+            network = self._state.network(change.after.network)
+            if network is None:
+                raise UnknownObjectError("its network was removed meanwhile")
+        plugged = change.after.sandbox is not None and change.after != change.before
+        done = Done(
+            old=wish.endpoint_values(network, change.before),
+            new=wish.endpoint_values(network, change.after),
+            endpoints=(endpoint_id,) if plugged else (),
+            pending=(change.pending,) if change.pending else (),
+        )
+        _log("endpoint.changed", done, endpoint=endpoint_id, network=network.id)
+        return done
+
+    async def _follow(self, endpoints: Sequence[Endpoint]) -> list[str]:
+        """Bring the ports of a network's containers up to date; return what could not be."""
+        pending: list[str] = []
+        for first in range(0, len(endpoints), _AT_ONCE):
+            some = endpoints[first : first + _AT_ONCE]
+            for each, result in zip(
+                some,
+                await asyncio.gather(*map(self._endpoints.ensure, some), return_exceptions=True),
+                strict=True,
+            ):
+                if isinstance(result, DriverError):
+                    pending.append(f"endpoint {each.id[:12]}: {result}")
+                elif isinstance(result, BaseException):
+                    raise result
+        return pending
+
+
+def _log(event: str, done: Done, **ids: str) -> None:
+    log.info(
+        event,
+        extra={
+            **ids,
+            "options": " ".join(f"{name}={value}" for name, value in done.new.items()),
+            "before": " ".join(f"{name}={value}" for name, value in done.old.items()),
+            "pending": len(done.pending),
+        },
+    )

@@ -1,0 +1,242 @@
+"""What a plan of a network needs of the host as it is now, read and handed to who decides."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from ipam.service import Ipam
+from ovsdriver.domain.plan import planning, replanning, tunnels
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Datapath, Network
+from ovsdriver.domain.records.names import OWNER_KEY
+from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
+from ovsdriver.domain.records.shaping import combined
+from ovsdriver.domain.wires import uplinks
+from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink
+from ovsdriver.ports import Links, Route, State, Switch
+from ovsdriver.service.aspects.mirrors import Mirrors
+from ovsdriver.service.aspects.shaping import Shaper
+
+log = logging.getLogger(__name__)
+
+_SWITCH_KINDS = frozenset({"tun", "openvswitch"})
+"""Kinds of links that a bridge of Open vSwitch leaves behind when its database is lost."""
+
+
+class Planner:
+    """Plans networks. The caller sees to it that no other plan comes before it is recorded."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        defaults: planning.Defaults,
+        kernel_datapath: Callable[[], bool],
+        state: State,
+        ipam: Ipam,
+        switch: Switch,
+        links: Links,
+        shaper: Shaper,
+        mirrors: Mirrors,
+    ) -> None:
+        self._owner = owner
+        self._defaults = defaults
+        self._kernel_datapath = kernel_datapath
+        self._state = state
+        self._ipam = ipam
+        self._switch = switch
+        self._links = links
+        self._shaper = shaper
+        self._mirrors = mirrors
+
+    def gateway_skips(self, options: NetworkOptions, internal: bool) -> bool:
+        """Whether a network with these options needs no gateway address from its IPAM.
+
+        Asked by engine 28 and newer, before any address is requested; a gateway that the user
+        typed is requested all the same.
+        """
+        if internal or options.mode is not None:
+            return internal or not options.mode or not options.mode.has_gateway
+        if options.uplink:
+            return True
+        name = self._bridge_name(options)
+        bridge = self._switch.bridge(name)
+        companions = [each for each in self._state.networks() if each.segment.bridge == name]
+        return uplinks.uplinked(companions) is not None or (bridge is not None and not bridge.owned)
+
+    def _bridge_name(self, options: NetworkOptions) -> str:
+        return planning.bridge_name(
+            options, self._defaults, self._state.networks(), self._switch.bridges()
+        )
+
+    async def plan(
+        self, new: NewNetwork, *, pools: Sequence[planning.KnownPool] | None = None
+    ) -> Network:
+        """Return the record of a network to make; errors as ``planning.plan``.
+
+        ``pools`` are taken for those that wait for it, where there are none yet.
+        """
+        name = self._bridge_name(new.options)
+        observed = self._switch.bridges().get(name)
+        companions = [each for each in self._state.networks() if each.segment.bridge == name]
+        shared = uplinks.uplinked(companions)
+        nics = new.options.uplink or (shared.nics if shared is not None else ())
+        mode = new.options.mode
+        may_have_gateway = not new.internal and (mode is None or mode.has_gateway)
+        subnets = [each.cidr for each in new.subnets] if may_have_gateway else []
+        needs_links = nics or observed is None or not observed.owned
+        links = await self._links.links() if needs_links else {}
+        around = replace(
+            await self._around(observed, links, nics),
+            pools=self._waiting_pools(new) if pools is None else pools,
+            routes=self._lasting(await self._links.routes(subnets)) if subnets else (),
+            ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
+        )
+        plan = planning.plan(new, around, self._defaults, bridge=name)
+        await self._check(plan)
+        self._tell(plan)
+        return plan
+
+    def _lasting(self, routes: Sequence[Route]) -> Sequence[planning.HostRoute]:
+        """Leave out the routes of gateways whose networks are gone.
+
+        vswitchd removes the device of a port that was removed in its own time, after DeleteNetwork
+        was answered, and Docker's next call may be the same network again.
+        """
+        ports = {port.name for each in self._switch.bridges().values() for port in each.ports}
+        return [
+            planning.HostRoute(destination=each.destination, link=each.link)
+            for each in routes
+            if each.link in ports or not names.is_gateway_link(each.link)
+        ]
+
+    def warnings(self, network: Network) -> Sequence[str]:
+        """Return what is to be said of a network on somebody else's bridge, a sentence each."""
+        segment = network.segment
+        observed = self._switch.bridges().get(segment.bridge)
+        if observed is None or not segment.adopted:
+            return ()
+        found = []
+        if observed.controllers or observed.fail_mode == "secure":
+            found.append(
+                f"bridge {segment.bridge}: VLAN tags act only through the NORMAL action; flows of "
+                "its controller decide what reaches our ports"
+            )
+        if segment.tag in _known_bridge(observed, self._owner).tags:
+            found.append(
+                f"bridge {segment.bridge}: VLAN {segment.tag or 'none'} is in use there by ports "
+                "that are not ours; the network joins it"
+            )
+        return found
+
+    async def replan(
+        self, current: Network, options: NetworkOptions, touched: replanning.Touched
+    ) -> Network:
+        """Return the record of a network that stands, with other options.
+
+        Raises:
+            InvalidOptionError, ConflictError, UnsupportedError: as ``replanning.network``, and
+                ``replanning.refuse_unfit`` for what is connected.
+        """
+        observed = self._switch.bridges().get(current.segment.bridge)
+        nics = current.segment.uplink.nics if current.segment.uplink is not None else ()
+        around = replace(
+            await self._around(observed, await self._links.links(), nics),
+            networks=[each for each in self._state.networks() if each.id != current.id],
+        )
+        plan = replanning.network(current, options, touched, around, self._defaults)
+        await self._check(plan)
+        replanning.refuse_unfit(current, plan, self._state.endpoints(current.id))
+        if plan.segment.tag != current.segment.tag:
+            self._tell(plan)
+        return plan
+
+    async def _check(self, plan: Network) -> None:
+        """Refuse what this host cannot do, as far as only trying or looking tells."""
+        await self._shaper.check(combined(plan, planning.NO_WISH))
+        await self._mirrors.check(plan.mirror, plan.segment.bridge, plan.segment.datapath)
+
+    async def _around(
+        self,
+        observed: ObservedBridge | None,
+        links: Mapping[str, ObservedLink],
+        nics: Sequence[str],
+    ) -> planning.Surroundings:
+        """Return what every plan needs; the rest is for new networks alone."""
+        return planning.Surroundings(
+            networks=self._state.networks(),
+            pools=(),
+            bridge=_known_bridge(observed, self._owner, nics) if observed else None,
+            routes=(),
+            datapaths=self._datapaths(),
+            endpoints=self._state.endpoints(),
+            wire_mtu=_wire_mtu(observed, links) if observed else None,
+            two_tags=tunnels.looks_at_two(self._switch.status().other_config),
+            nics=await self._known_nics(nics, links),
+        )
+
+    async def _known_nics(
+        self, nics: Sequence[str], links: Mapping[str, ObservedLink]
+    ) -> Mapping[str, uplinks.KnownNic]:
+        bridges = self._switch.bridges()
+        found = {}
+        for nic in nics:
+            through = [each.destination for each in await self._links.routes_by(nic)]
+            ties = await self._links.ties(nic)
+            found[nic] = uplinks.known_nic(
+                nic, links, through, bridges, owner=self._owner, ties=ties
+            )
+        return {nic: known for nic, known in found.items() if known is not None}
+
+    def _datapaths(self) -> Sequence[str]:
+        offered = self._switch.status().datapath_types
+        if Datapath.SYSTEM in offered and not self._kernel_datapath():
+            return tuple(each for each in offered if each != Datapath.SYSTEM)
+        return offered
+
+    def _waiting_pools(self, new: NewNetwork) -> Sequence[planning.KnownPool]:
+        wanted = {subnet.cidr.cidr for subnet in new.subnets}
+        found = []
+        for pool in self._ipam.pools():
+            if pool.subnet in wanted and self._state.network_of_pool(pool.id) is None:
+                gateway = self._ipam.gateway(pool.id)
+                found.append(
+                    planning.KnownPool(
+                        id=pool.id,
+                        space=pool.space,
+                        subnet=pool.subnet,
+                        gateway=gateway.address if gateway else None,
+                        gateway_typed=gateway is not None and gateway.wanted,
+                        probe=pool.probe,
+                    )
+                )
+        return found
+
+    def _tell(self, network: Network) -> None:
+        for each in self.warnings(network):
+            log.warning("network.warning", extra={"network": network.id, "why": each})
+
+
+def _wire_mtu(bridge: ObservedBridge, links: Mapping[str, ObservedLink]) -> int | None:
+    """Return the smallest MTU among an adopted bridge's ports: what all on it can receive."""
+    found = [links[port.name].mtu for port in bridge.ports if port.name in links]
+    return min((mtu for mtu in found if mtu), default=None) if not bridge.owned else None
+
+
+def _known_bridge(
+    observed: ObservedBridge, owner: str, nics: Sequence[str] = ()
+) -> planning.KnownBridge:
+    """Return what planning needs to know of a bridge; ``nics`` are those of the uplink."""
+    return planning.KnownBridge(
+        name=observed.name,
+        owned=observed.owned,
+        datapath=observed.datapath,
+        tags=planning.foreign_tags(
+            (port.tag, port.trunks)
+            for port in observed.ports
+            if port.external_ids.get(OWNER_KEY) != owner and not set(port.interfaces) & set(nics)
+        ),
+        integration=observed.integration,
+        controllers=observed.controllers,
+        rstp=observed.rstp,
+    )

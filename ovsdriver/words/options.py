@@ -1,0 +1,1141 @@
+"""The options that users type, as one table: parser, errors, help and README come from its rows.
+
+Strict: an option that would be ignored by mistake is worse than a refusal. So a key that we do
+not know is refused, with two exceptions that are listed in ``ignored`` instead:
+
+- Docker's own keys (``com.docker.…``). Their meaning is Docker's: engines add them to endpoints
+  by themselves, and Compose files written for another driver carry them. But those with an effect
+  on Docker's own bridge are done (they have rows below) or refused.
+- Keys with somebody's domain in front (``com.example.rack``, two dots or more). Such names are
+  labels for other programs, unless they end like an option of ours (``com.ovs.vlan``).
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from netaddr import IPAddress, IPRange
+
+from ovsdriver.domain.records.model import (
+    HIGHEST_OFPORT,
+    BondMode,
+    Datapath,
+    HostAccess,
+    Lacp,
+    Mode,
+    PortKind,
+    VlanMode,
+)
+from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
+from ovsdriver.errors import InvalidOptionError
+from ovsdriver.words import bridge_words, mirror_target, rates, values
+from ovsdriver.words.values import quote
+
+
+class Scope(Enum):
+    """Where an option is typed."""
+
+    NETWORK = "network"
+    ENDPOINT = "endpoint"
+    IPAM = "ipam"
+
+    @property
+    def phrase(self) -> str:
+        """Return what has such options, for a sentence."""
+        return {"network": "a network", "endpoint": "an endpoint", "ipam": "the IPAM"}[self.value]
+
+    @property
+    def command(self) -> str:
+        """Return the command that is complete with a row's example in the place of EXAMPLE."""
+        if self is Scope.ENDPOINT:
+            return "docker run -d --network name=lab,EXAMPLE nginx"
+        return "docker network create -d ovsnet --ipam-driver ovsipam EXAMPLE lab"
+
+    def usage(self, name: str) -> str:
+        """Return what to type."""
+        match self:
+            case Scope.NETWORK:
+                return f"docker network create -o {name}=…"
+            case Scope.ENDPOINT:
+                return f"docker run --network name=NETWORK,driver-opt={name}=…"
+            case Scope.IPAM:
+                return f"docker network create --ipam-opt {name}=…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One row of the table."""
+
+    name: str
+    scope: Scope
+    parse: Callable[[str], object]
+    """Text to value; ValueError with a sentence about the text."""
+    example: str
+    """What is typed for it in the place of ``EXAMPLE`` in the scope's ``command``."""
+    default: str
+    """For people: what holds if the option is left out."""
+    help: str
+    field: str = ""
+    """Attribute of the request that it fills; empty: the value is only checked."""
+    aliases: tuple[str, ...] = ()
+    """Names of Docker's or dovesnap's that mean the same."""
+    fixed: str = ""
+    """Why `ovsnet set` refuses it, and what to do instead; empty: it is changed while in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """``docker network create --ipam-opt``; None means: not said."""
+
+    space: str | None = None
+    prefix: tuple[int, int] | None = None
+    """For IPv4 and for IPv6."""
+    excluded: tuple[IPRange, ...] = ()
+    quarantine_s: float = 0.0
+    limit: int | None = None
+    probe: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+def _one_of_each_family(text: str) -> tuple[IPAddress, ...]:
+    found = tuple(values.address(part.strip()) for part in text.split(","))
+    if len({address.version for address in found}) < len(found):
+        raise ValueError(f"{quote(text)} names two addresses of one family; name one of each")
+    return found
+
+
+def _interface(text: str) -> str:
+    return values.link_name(text, what="an interface")
+
+
+def _mode(text: str) -> Mode:
+    return values.word(text, {mode.value: mode for mode in Mode})
+
+
+def _datapath(text: str) -> Datapath:
+    return values.word(text, {datapath.value: datapath for datapath in Datapath})
+
+
+def _port(text: str) -> PortKind:
+    return values.word(text, {kind.value: kind for kind in PortKind})
+
+
+def _host(text: str) -> HostAccess:
+    return values.word(text, {access.value: access for access in HostAccess})
+
+
+def _bond(text: str) -> BondMode:
+    return values.word(text, {mode.value: mode for mode in BondMode})
+
+
+def _lacp(text: str) -> Lacp:
+    return values.word(text, {lacp.value: lacp for lacp in Lacp})
+
+
+def _network_vlan_mode(text: str) -> VlanMode:
+    return values.word(
+        text, {each.value: each for each in (VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL)}
+    )
+
+
+def _vlan_mode(text: str) -> VlanMode:
+    return values.word(text, {mode.value: mode for mode in VlanMode})
+
+
+def _ofport(text: str) -> int:
+    return values.integer(text, 1, HIGHEST_OFPORT, "an OpenFlow port number")
+
+
+def _userspace(text: str) -> Datapath:
+    return Datapath.NETDEV if values.flag(text) else Datapath.SYSTEM
+
+
+def _added_port(text: str) -> tuple[str, ...]:
+    if "/" in text or "," in text:
+        first = re.split("[/,]", text)[0]
+        raise ValueError(
+            f"{quote(text)} is more than one NIC's name; write ovs.uplink={first}, "
+            "or with a plus sign between several as a bond, and leave port numbers out"
+        )
+    return values.nics(text)
+
+
+def _prefix(text: str) -> tuple[int, int]:
+    # Docker sends the options with each subnet of a network, whatever its family.
+    four, comma, six = text.partition(",")
+    if not comma:
+        both = values.integer(text, 1, 127, "a prefix length")
+        return both, both
+    return (
+        values.integer(four.strip(), 8, 32, "a prefix length of IPv4, which is named first"),
+        values.integer(six.strip(), 16, 128, "a prefix length of IPv6, which is named second"),
+    )
+
+
+def _excluded(text: str) -> tuple[IPRange, ...]:
+    return tuple(values.addresses(part.strip()) for part in text.split(","))
+
+
+def _quarantine_s(text: str) -> float:
+    return values.duration_s(text, 7 * 86400, "a time of at most 7 days")
+
+
+def _limit(text: str) -> int:
+    return values.integer(text, 1, 999_999_999, "a number of addresses")
+
+
+TABLE: Sequence[Option] = (
+    Option(
+        name="ovs.bridge",
+        scope=Scope.NETWORK,
+        field="bridge",
+        parse=values.link_name,
+        example="-o ovs.bridge=br-lab -o ovs.vlan=20",
+        default="the configured bridge, `br-ovsnet`",
+        help="Bridge that carries the network. One that exists is adopted: only our own ports "
+        "on it are touched. A missing one is made, and removed with its last network.",
+        aliases=("com.docker.network.bridge.name", "ovs.bridge.name"),
+        fixed="containers are plugged into the bridge; make another network on the other one",
+    ),
+    Option(
+        name="ovs.vlan",
+        scope=Scope.NETWORK,
+        field="vlan",
+        parse=values.vlan,
+        example="-o ovs.vlan=30",
+        default="the lowest free one",
+        help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. To be given "
+        "on an adopted bridge and on one with an uplink, unless a range is configured for it.",
+        aliases=("ovs.bridge.vlan",),
+    ),
+    Option(
+        name="ovs.vlan_mode",
+        scope=Scope.NETWORK,
+        field="vlan_mode",
+        parse=_network_vlan_mode,
+        example="-o ovs.vlan_mode=dot1q-tunnel",
+        default="`access`",
+        help="`dot1q-tunnel`: tags that containers put on their frames travel inside of the "
+        "network's own, `ovs.vlan`, which is a service tag (802.1ad, QinQ). `access`: frames with "
+        "tags are dropped.",
+    ),
+    Option(
+        name="ovs.cvlans",
+        scope=Scope.NETWORK,
+        field="cvlans",
+        parse=values.vlans,
+        example="-o ovs.vlan_mode=dot1q-tunnel -o ovs.cvlans=10,20-30",
+        default="all",
+        help="With `ovs.vlan_mode=dot1q-tunnel`: the tags that containers may use, `10,20-30`. "
+        "Frames without a tag may travel always.",
+    ),
+    Option(
+        name="ovs.trunks",
+        scope=Scope.NETWORK,
+        field="trunks",
+        parse=values.vlans,
+        example="-o ovs.trunks=10,20-30",
+        default="none",
+        help="VLANs that the network's containers see tagged beside its own, `10,20-30`, unless "
+        "they have an `ovs.trunks` or `ovs.vlan_mode` of their own. For a router's network, where "
+        "Compose is older than 2.27.1 and drops options of single containers.",
+    ),
+    Option(
+        name="ovs.shared",
+        scope=Scope.NETWORK,
+        field="shared",
+        parse=values.flag,
+        example="-o ovs.vlan=30 -o ovs.shared=true",
+        default="`false`",
+        help="`true`: share bridge and VLAN with another network that has them already.",
+    ),
+    Option(
+        name="ovs.space",
+        scope=Scope.NETWORK,
+        field="space",
+        parse=values.space,
+        example="-o ovs.space=team1 --ipam-opt ipam.space=team1",
+        default="the IPAM driver's",
+        help="Address space of the network's subnets; repeats `ipam.space`.",
+        fixed="the addresses are of that space; make another network",
+    ),
+    Option(
+        name="ovs.mode",
+        scope=Scope.NETWORK,
+        field="mode",
+        parse=_mode,
+        example="-o ovs.mode=routed",
+        default="`nat` on bridges of ours, `flat` on adopted ones and with an uplink",
+        help="`nat`: gateway on this host, masqueraded. `routed`: the same, forwarded as it is, so "
+        "that others reach containers by their own addresses. `flat`: straight on the bridge's "
+        "segment, nothing on the host. `gwbridge`: out through Docker's own `docker_gwbridge`. "
+        "`isolated`: no way out.",
+        aliases=("ovs.bridge.mode",),
+    ),
+    Option(
+        name="com.docker.network.bridge.gateway_mode_ipv4",
+        scope=Scope.NETWORK,
+        field="mode4",
+        parse=_mode,
+        example="-o com.docker.network.bridge.gateway_mode_ipv4=routed",
+        default="see `ovs.mode`; `nat` where IPv6 is said to be `routed`",
+        help="`ovs.mode` of the IPv4 subnets. `nat` and `routed` can be mixed, others are the same "
+        "for both families.",
+    ),
+    Option(
+        name="com.docker.network.bridge.gateway_mode_ipv6",
+        scope=Scope.NETWORK,
+        field="mode6",
+        parse=_mode,
+        example="--ipv6 -o com.docker.network.bridge.gateway_mode_ipv6=routed",
+        default="see `ovs.mode`; `nat` where IPv4 is said to be `routed`",
+        help="The same of the IPv6 subnets.",
+    ),
+    Option(
+        name="ovs.isolate",
+        scope=Scope.NETWORK,
+        field="isolate",
+        parse=values.flag,
+        example="-o ovs.mode=routed -o ovs.isolate=true",
+        default="`false`",
+        help="`true`: a `routed` network that other `routed` networks of this host do not reach; "
+        "`nat` networks are always so.",
+    ),
+    Option(
+        name="ovs.icc",
+        scope=Scope.NETWORK,
+        field="icc",
+        parse=values.flag,
+        example="-o ovs.icc=false",
+        default="`true`",
+        help="`false`: containers of the network do not reach each other, only the gateway and "
+        "what is beyond it.",
+        aliases=("com.docker.network.bridge.enable_icc",),
+    ),
+    Option(
+        name="ovs.host",
+        scope=Scope.NETWORK,
+        field="host",
+        parse=_host,
+        example="-o ovs.host=none",
+        default="`all`, as with Docker's bridge",
+        help="What containers of a `nat` or `routed` network reach of this host itself. `all`: "
+        "every address of it, but other networks' gateways. `gateway`: their own gateway's address "
+        "alone. `none`: nothing; the gateway answers ping. Published ports are reached always.",
+    ),
+    Option(
+        name="ovs.guard",
+        scope=Scope.NETWORK,
+        field="guard",
+        parse=values.flag,
+        example="-o ovs.guard=true",
+        default="`false`",
+        help="`true`: containers send with the MAC and the addresses that Docker gave them and no "
+        "others, ARP and ND included, and play neither DHCP server nor router. No IGMP, no tunnels "
+        "(IPIP, 6in4, GRE), no fragments of UDP, ICMP or IPv6. Not on bridges with a controller.",
+    ),
+    Option(
+        name="ovs.rate",
+        scope=Scope.NETWORK,
+        field="rate",
+        parse=rates.rate,
+        example="-o ovs.rate=100mbit+20mbit",
+        default="none",
+        help="Rate of each container, `100mbit`, towards it and from it; two rates, "
+        "`100mbit+20mbit`, say it for each way, and `none` is no limit.",
+    ),
+    Option(
+        name="ovs.burst",
+        scope=Scope.NETWORK,
+        field="burst",
+        parse=rates.burst,
+        example="-o ovs.rate=100mbit -o ovs.burst=64kb",
+        default="what the rate sends in 50 ms",
+        help="How much may go at once above `ovs.rate`: `64kb`.",
+    ),
+    Option(
+        name="ovs.broadcast",
+        scope=Scope.NETWORK,
+        field="broadcast",
+        parse=rates.broadcast,
+        example="-o ovs.broadcast=100",
+        default="none",
+        help="Packets a second that a container may send to more than one station: broadcasts and "
+        "multicasts.",
+    ),
+    Option(
+        name="ovs.delay",
+        scope=Scope.NETWORK,
+        field="delay_us",
+        parse=rates.time_us,
+        example="-o ovs.delay=20ms",
+        default="none",
+        help="Time that packets take longer, `20ms`, each way. Needs netem in the kernel.",
+    ),
+    Option(
+        name="ovs.jitter",
+        scope=Scope.NETWORK,
+        field="jitter_us",
+        parse=rates.time_us,
+        example="-o ovs.delay=20ms -o ovs.jitter=5ms",
+        default="none",
+        help="How much `ovs.delay` varies up and down, `5ms`; packets may overtake each other.",
+    ),
+    Option(
+        name="ovs.loss",
+        scope=Scope.NETWORK,
+        field="loss_ppm",
+        parse=rates.loss_ppm,
+        example="-o ovs.loss=1%",
+        default="none",
+        help="Part of the packets that is lost, `1%`, each way.",
+    ),
+    Option(
+        name="ovs.mirror",
+        scope=Scope.NETWORK,
+        field="mirror",
+        parse=mirror_target.parse,
+        example="-o ovs.mirror=sink:ids",
+        default="none",
+        help="Where copies of all packets in the network's VLAN are led: `sink:WORD`, a container "
+        "of the same bridge with `ovs.sink=WORD`; `nic:eth2`, a NIC of this host; `gre:ADDRESS` or "
+        "`erspan:ADDRESS`, another host.",
+    ),
+    Option(
+        name="ovs.rstp",
+        scope=Scope.NETWORK,
+        field="rstp",
+        parse=bridge_words.rstp,
+        example="-o ovs.bridge=br-tree -o ovs.mode=isolated -o ovs.rstp=containers",
+        default="`false`",
+        help="`containers`: the bridge speaks RSTP with its containers, for labs of switches in "
+        "containers, which may be connected in loops then. Each of them can become the root of the "
+        "tree. All networks of the bridge must say it; they have no gateway, uplink, internal port "
+        "or guard. Otherwise containers take part in no spanning tree, of adopted bridges neither.",
+        fixed="a bridge keeps it as long as it stands; make another network on another bridge",
+    ),
+    Option(
+        name="ovs.mcast",
+        scope=Scope.NETWORK,
+        field="mcast",
+        parse=values.flag,
+        example="-o ovs.mcast=true",
+        default="`false`",
+        help="`true`: multicasts go to who listens to them (IGMP, MLD snooping), and not to all. "
+        "It and the following are of a bridge of ours, and the same on all of its networks that "
+        "say them.",
+    ),
+    Option(
+        name="ovs.control_frames",
+        scope=Scope.NETWORK,
+        field="control_frames",
+        parse=bridge_words.control_frames,
+        example="-o ovs.control_frames=forward",
+        default="`drop`",
+        help="`forward`: LLDP, LACP and BPDUs pass between containers, as over a wire; `drop`: "
+        "they end at the bridge. Forwarded ones go out by an uplink, too: a container can become "
+        "the root of the wire's spanning tree then.",
+    ),
+    Option(
+        name="ovs.controller",
+        scope=Scope.NETWORK,
+        field="controllers",
+        parse=bridge_words.controllers,
+        example="-o ovs.controller=tcp:192.0.2.9:6653",
+        default="none",
+        help="OpenFlow controller of the bridge, `tcp:192.0.2.9:6653`; several with `+`.",
+        aliases=("ovs.bridge.controller",),
+    ),
+    Option(
+        name="ovs.failmode",
+        scope=Scope.NETWORK,
+        field="fail_mode",
+        parse=bridge_words.fail_mode,
+        example="-o ovs.controller=tcp:192.0.2.9 -o ovs.failmode=secure",
+        default="`standalone`",
+        help="What the bridge does without its controller: `standalone`, it switches by itself; "
+        "`secure`, nothing.",
+    ),
+    Option(
+        name="ovs.protocols",
+        scope=Scope.NETWORK,
+        field="protocols",
+        parse=bridge_words.protocols,
+        example="-o ovs.protocols=OpenFlow13+OpenFlow14",
+        default="all",
+        help="Versions of OpenFlow that the bridge speaks, `OpenFlow13+OpenFlow14`.",
+    ),
+    Option(
+        name="ovs.sflow",
+        scope=Scope.NETWORK,
+        field="sflow",
+        parse=bridge_words.sflow,
+        example="-o ovs.sflow=192.0.2.9:6343/64",
+        default="none",
+        help="Collector of sFlow samples, `192.0.2.9:6343`; with `/64`, of one of 64 packets.",
+    ),
+    Option(
+        name="ovs.netflow",
+        scope=Scope.NETWORK,
+        field="netflow",
+        parse=bridge_words.netflow,
+        example="-o ovs.netflow=192.0.2.9:2055",
+        default="none",
+        help="Collector of NetFlow records, `192.0.2.9:2055`.",
+    ),
+    Option(
+        name="ovs.ipfix",
+        scope=Scope.NETWORK,
+        field="ipfix",
+        parse=bridge_words.ipfix,
+        example="-o ovs.ipfix=192.0.2.9:4739/64",
+        default="none",
+        help="Collector of IPFIX records, `192.0.2.9:4739`; with `/64`, of one of 64 packets.",
+    ),
+    Option(
+        name="ovs.sink",
+        scope=Scope.NETWORK,
+        field="sink",
+        parse=values.label,
+        example="--internal -o ovs.sink=ids",
+        default="none",
+        help="Of the network's containers the one that is there, of several the one with the "
+        "lowest address, gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing else "
+        "from this network.",
+    ),
+    Option(
+        name="ovs.dry_run",
+        scope=Scope.NETWORK,
+        field="dry_run",
+        parse=values.flag,
+        example="-o ovs.dry_run=true",
+        default="`false`",
+        help="`true`: nothing is made; the refusal tells what would be. `ovsnet plan` tells more.",
+        fixed="it is for `docker network create` alone",
+    ),
+    Option(
+        name="ovs.gateway",
+        scope=Scope.NETWORK,
+        field="gateways",
+        parse=_one_of_each_family,
+        example="-o ovs.mode=flat -o ovs.gateway=10.9.0.254 --subnet 10.9.0.0/24",
+        default="none",
+        help="The router that containers of a `flat` network are told; it is somebody else's, so "
+        "our IPAM keeps the address for it. On a `nat` network the gateway is `--gateway`, and "
+        "this must be the same. One address of each family, separated by a comma.",
+        fixed="containers were told the gateway when they were connected; make another network",
+    ),
+    Option(
+        name="ovs.mtu",
+        scope=Scope.NETWORK,
+        field="mtu",
+        parse=values.mtu,
+        example="-o ovs.mtu=1400",
+        default="the uplink's, else the configured MTU, 1500",
+        help="MTU in bytes, 68 to 65535; at least 1280 with IPv6.",
+        aliases=("com.docker.network.driver.mtu", "ovs.bridge.mtu"),
+    ),
+    Option(
+        name="ovs.port",
+        scope=Scope.NETWORK,
+        field="port",
+        parse=_port,
+        example="-o ovs.port=internal",
+        default="`veth`",
+        help="What plugs containers into the bridge: `veth`, or `internal`, a port whose device "
+        "Open vSwitch makes. That is faster on the userspace datapath; a restart of "
+        "ovs-vswitchd there interrupts it until the device in the container has been replaced.",
+        fixed="it would take the containers' interfaces away; make another network, or give "
+        "single containers ovs.port at their next start",
+    ),
+    Option(
+        name="ovs.uplink",
+        scope=Scope.NETWORK,
+        field="uplink",
+        parse=values.nics,
+        example="-o ovs.uplink=eth1 -o ovs.vlan=30",
+        default="none, or that of the bridge's other networks",
+        help="NIC that leads from the bridge to the wire, as a trunk of the VLANs in use and no "
+        "others; several as a bond, `eth1+eth2`. Without `ovs.bridge`, the bridge that has it, "
+        "else one that is made for it, `br-eth1`.",
+        aliases=("ovs.bridge.bind_interface",),
+        fixed="a NIC may carry the host and other networks; make another network with it and "
+        "connect the containers to that",
+    ),
+    Option(
+        name="ovs.bridge.add_ports",
+        scope=Scope.NETWORK,
+        field="uplink",
+        parse=_added_port,
+        example="-o ovs.bridge.add_ports=eth1 -o ovs.vlan=30",
+        default="see `ovs.uplink`",
+        help="dovesnap's word for one NIC, without an OpenFlow port number: `ovs.uplink`.",
+        fixed="a NIC may carry the host and other networks; make another network with it and "
+        "connect the containers to that",
+    ),
+    Option(
+        name="ovs.bond",
+        scope=Scope.NETWORK,
+        field="bond",
+        parse=_bond,
+        example="-o ovs.uplink=eth1+eth2 -o ovs.bond=balance-slb -o ovs.vlan=30",
+        default="`active-backup` with several NICs",
+        help="How the NICs of an uplink share the traffic: `active-backup`, `balance-slb`, or "
+        "`balance-tcp`, which needs LACP.",
+    ),
+    Option(
+        name="ovs.lacp",
+        scope=Scope.NETWORK,
+        field="lacp",
+        parse=_lacp,
+        example="-o ovs.uplink=eth1+eth2 -o ovs.lacp=active -o ovs.vlan=30",
+        default="`off`; `active` with `balance-tcp`",
+        help="LACP with the switch beyond a bond: `off`, `passive` or `active`.",
+    ),
+    Option(
+        name="ovs.uplink_move",
+        scope=Scope.NETWORK,
+        field="uplink_move",
+        parse=values.flag,
+        example="-o ovs.uplink=eth0 -o ovs.uplink_move=true -o ovs.vlan=30",
+        default="`false`",
+        help="`true`: a NIC that carries the host's addresses and routes may be the uplink; they "
+        "move to the bridge's own port, and back with the last network. If the gateway does not "
+        "answer there, all is put back and the network refused.",
+        fixed="the host is where it was when the NIC was taken; make the bridge's networks again",
+    ),
+    Option(
+        name="ovs.datapath",
+        scope=Scope.NETWORK,
+        field="datapath",
+        parse=_datapath,
+        example="-o ovs.bridge=br-user -o ovs.datapath=netdev",
+        default="`system` where the kernel has openvswitch, else `netdev`",
+        help="Datapath of a bridge that is made for this network.",
+        fixed="a bridge has one datapath for life; make another network on another bridge",
+    ),
+    Option(
+        name="ovs.bridge.userspace",
+        scope=Scope.NETWORK,
+        field="datapath",
+        parse=_userspace,
+        example="-o ovs.bridge=br-user -o ovs.bridge.userspace=true",
+        default="see `ovs.datapath`",
+        help="dovesnap's word: `true` is `ovs.datapath=netdev`, `false` is `system`.",
+        fixed="a bridge has one datapath for life; make another network on another bridge",
+    ),
+    Option(
+        name="ovs.ifprefix",
+        scope=Scope.NETWORK,
+        field="interface_prefix",
+        parse=values.interface_prefix,
+        example="-o ovs.ifprefix=lan",
+        default="`eth`",
+        help="Begin of the interface's name in containers; Docker appends a number.",
+        aliases=("com.docker.network.container_iface_prefix",),
+    ),
+    Option(
+        name="com.docker.network.bridge.enable_ip_masquerade",
+        scope=Scope.NETWORK,
+        field="masquerade",
+        parse=values.flag,
+        example="-o com.docker.network.bridge.enable_ip_masquerade=false",
+        default="`true`",
+        help="`false`: a `nat` network's packets leave with their own source address.",
+    ),
+    Option(
+        name="com.docker.network.bridge.host_binding_ipv4",
+        scope=Scope.NETWORK,
+        field="bindings",
+        parse=_one_of_each_family,
+        example="-o com.docker.network.bridge.host_binding_ipv4=127.0.0.1",
+        default="every address of the host",
+        help="Host address of ports that `-p` publishes without naming one, of IPv4 or IPv6; or "
+        "one of each, separated by a comma. A family that is not named is then not published. "
+        "On `nat` networks.",
+    ),
+    Option(
+        name="ovs.mac",
+        scope=Scope.ENDPOINT,
+        field="mac",
+        parse=values.mac,
+        example="driver-opt=ovs.mac=02:00:00:00:00:07",
+        default="made from the address",
+        help="MAC address of the container's interface; as `--mac-address`, but of one network.",
+        fixed="others on the segment know the container by it; start the container again with it",
+    ),
+    Option(
+        name="ovs.mtu",
+        scope=Scope.ENDPOINT,
+        field="mtu",
+        parse=values.mtu,
+        example="driver-opt=ovs.mtu=1400",
+        default="the network's",
+        help="MTU of the container's interface in bytes, at most the network's.",
+        aliases=("com.docker.network.driver.mtu",),
+    ),
+    Option(
+        name="ovs.port",
+        scope=Scope.ENDPOINT,
+        field="port",
+        parse=_port,
+        example="driver-opt=ovs.port=internal",
+        default="the network's",
+        help="What plugs this container in: `veth` or `internal`.",
+        fixed="it would take the container's interface away; start the container again with it",
+    ),
+    Option(
+        name="com.docker.network.endpoint.ifname",
+        scope=Scope.ENDPOINT,
+        field="interface",
+        parse=_interface,
+        example="driver-opt=com.docker.network.endpoint.ifname=lan0",
+        default="`ovs.ifprefix` and a number",
+        help="Name of the interface in the container, with Docker 29.8 or newer. Older ones do not "
+        "take it from a plugin: the log and `ovsnet endpoint show` say so.",
+        fixed="Docker names the interface when it starts the container; start it again with it",
+    ),
+    Option(
+        name="ovs.vlan",
+        scope=Scope.ENDPOINT,
+        field="vlan",
+        parse=values.vlan,
+        example="driver-opt=ovs.vlan=30",
+        default="the network's",
+        help="VLAN of this container's untagged frames, 1 to 4094, or `none`. With another one "
+        "than the network's it talks there, and not to the network or its gateway.",
+    ),
+    Option(
+        name="ovs.trunks",
+        scope=Scope.ENDPOINT,
+        field="trunks",
+        parse=values.vlans,
+        example="driver-opt=ovs.trunks=10+20-30",
+        default="none",
+        help="VLANs that this container sees tagged, and no others: `10+20-30`, or `10,20-30` "
+        "where commas can be typed. They may be those of other networks: that is what lets a "
+        "container route between them.",
+    ),
+    Option(
+        name="ovs.vlan_mode",
+        scope=Scope.ENDPOINT,
+        field="vlan_mode",
+        parse=_vlan_mode,
+        example="driver-opt=ovs.trunks=10+20-30,driver-opt=ovs.vlan_mode=native-tagged",
+        default="the network's; `native-untagged` with `ovs.trunks`",
+        help="`access`: one VLAN, untagged. `native-untagged`: that, and `ovs.trunks` tagged. "
+        "`native-tagged`: the same, but its own VLAN reaches it tagged. `trunk`: `ovs.trunks` and "
+        "nothing else, so the address that Docker gave it is out of reach. `dot1q-tunnel`: as for "
+        "a network.",
+    ),
+    Option(
+        name="ovs.cvlans",
+        scope=Scope.ENDPOINT,
+        field="cvlans",
+        parse=values.vlans,
+        example="driver-opt=ovs.vlan_mode=dot1q-tunnel,driver-opt=ovs.cvlans=10+20-30",
+        default="the network's",
+        help="As for a network: `10+20-30`, or `10,20-30` where commas can be typed.",
+    ),
+    Option(
+        name="ovs.ofport",
+        scope=Scope.ENDPOINT,
+        field="ofport",
+        parse=_ofport,
+        example="driver-opt=ovs.ofport=77",
+        default="any free one",
+        help="OpenFlow port number on the bridge, 1 to 65279; refused if another port has it.",
+    ),
+    Option(
+        name="ovs.protected",
+        scope=Scope.ENDPOINT,
+        field="protected",
+        parse=values.flag,
+        example="driver-opt=ovs.protected=true",
+        default="`false`",
+        help="`true`: this container does not talk to others of the bridge that say the same, only "
+        "to the rest: the gateway, and containers without it.",
+    ),
+    Option(
+        name="ovs.guard",
+        scope=Scope.ENDPOINT,
+        field="guard",
+        parse=values.flag,
+        example="driver-opt=ovs.guard=true",
+        default="the network's",
+        help="As for a network. Not with `ovs.trunks`.",
+    ),
+    Option(
+        name="ovs.rate",
+        scope=Scope.ENDPOINT,
+        field="rate",
+        parse=rates.rate,
+        example="driver-opt=ovs.rate=10mbit+2mbit",
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.burst",
+        scope=Scope.ENDPOINT,
+        field="burst",
+        parse=rates.burst,
+        example="driver-opt=ovs.rate=10mbit,driver-opt=ovs.burst=64kb",
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.broadcast",
+        scope=Scope.ENDPOINT,
+        field="broadcast",
+        parse=rates.broadcast,
+        example="driver-opt=ovs.broadcast=100",
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.delay",
+        scope=Scope.ENDPOINT,
+        field="delay_us",
+        parse=rates.time_us,
+        example="driver-opt=ovs.delay=20ms",
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.jitter",
+        scope=Scope.ENDPOINT,
+        field="jitter_us",
+        parse=rates.time_us,
+        example="driver-opt=ovs.delay=20ms,driver-opt=ovs.jitter=5ms",
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.loss",
+        scope=Scope.ENDPOINT,
+        field="loss_ppm",
+        parse=rates.loss_ppm,
+        example="driver-opt=ovs.loss=1%",
+        default="the network's",
+        help="As for a network.",
+    ),
+    Option(
+        name="ovs.mirror",
+        scope=Scope.ENDPOINT,
+        field="mirror",
+        parse=mirror_target.parse,
+        example="driver-opt=ovs.mirror=sink:ids",
+        default="none",
+        help="Where copies of what this container sends and gets are led, as for a network.",
+    ),
+    Option(
+        name="ovs.sink",
+        scope=Scope.ENDPOINT,
+        field="sink",
+        parse=values.label,
+        example="driver-opt=ovs.sink=ids",
+        default="the network's",
+        help="This container gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing "
+        "else on this interface: it should be on another network as well. Of several "
+        "with one word on a bridge, the one with the lowest address gets them.",
+    ),
+    Option(
+        name="ipam.space",
+        scope=Scope.IPAM,
+        field="space",
+        parse=values.space,
+        example="--ipam-opt ipam.space=team1 -o ovs.space=team1",
+        default="the IPAM driver's",
+        help="Address space: subnets may repeat between spaces, never inside one. To be repeated "
+        "as `-o ovs.space`.",
+        fixed="the pool was made with it; make the network again",
+    ),
+    Option(
+        name="ipam.prefix",
+        scope=Scope.IPAM,
+        field="prefix",
+        parse=_prefix,
+        example="--ipam-opt ipam.prefix=26",
+        default="the size in the configuration",
+        help="Prefix length of a subnet that is chosen for the network; `26,64` on one with IPv4 "
+        "and IPv6.",
+        fixed="the pool was made with it; make the network again",
+    ),
+    Option(
+        name="ipam.exclude",
+        scope=Scope.IPAM,
+        field="excluded",
+        parse=_excluded,
+        example="--ipam-opt ipam.exclude=10.9.0.5,10.9.0.10-10.9.0.20 --subnet 10.9.0.0/24",
+        default="none",
+        help="Addresses inside of `--subnet` that are never chosen, only given to who asks for "
+        "them: `10.0.0.5`, `10.0.0.10-10.0.0.20` or `10.0.0.128/26`, several with commas.",
+        fixed="the pool was made with it; make the network again",
+    ),
+    Option(
+        name="ipam.quarantine",
+        scope=Scope.IPAM,
+        field="quarantine_s",
+        parse=_quarantine_s,
+        example="--ipam-opt ipam.quarantine=30s",
+        default="`0s`",
+        help="How long a released address is not chosen again, `30s`, `5m` or `2h`; who had it "
+        "by name, or asks for it by address, gets it before.",
+        fixed="the pool was made with it; make the network again",
+    ),
+    Option(
+        name="ipam.limit",
+        scope=Scope.IPAM,
+        field="limit",
+        parse=_limit,
+        example="--ipam-opt ipam.limit=50",
+        default="none",
+        help="How many addresses of each subnet may be held at once, its gateway's included.",
+        fixed="the pool was made with it; make the network again",
+    ),
+    Option(
+        name="ipam.probe",
+        scope=Scope.IPAM,
+        field="probe",
+        parse=values.flag,
+        example="--ipam-opt ipam.probe=true",
+        default="`false`",
+        help="`true`: ask the segment by ARP or ND, for at most 1 s, before a container gets an "
+        "address, and pass over those that somebody answers for. On networks of ovsnet only.",
+        fixed="the pool was made with it; make the network again",
+    ),
+)
+
+_NAMES: Mapping[Scope, Mapping[str, Option]] = {
+    scope: {name: row for row in TABLE if row.scope is scope for name in (row.name, *row.aliases)}
+    for scope in Scope
+}
+
+_DOVESNAP = frozenset(
+    f"ovs.bridge.{name}"
+    for name in (
+        "add_copro_ports",
+        "default_acl",
+        "dhcp",
+        "dpid",
+        "lbport",
+        "mirror_tunnel_vid",
+        "nat_acl",
+        "ovs_local_mac",
+        "preallocate_ports",
+        "vlan_out_acl",
+    )
+)
+"""Options of dovesnap's for which there is nothing here (yet)."""
+
+_BRIDGE = "com.docker.network.bridge."
+_NOT_DONE = {
+    f"{_BRIDGE}inhibit_ipv4": "ovs.mode=flat puts no address of the host's on a network",
+    f"{_BRIDGE}trusted_host_interfaces": "containers of ovs.mode=routed are reached by their own "
+    "addresses",
+    f"{_BRIDGE}firewalld_zone": "all gateways of ovsnet are in the zone of `ovsnet firewalld`",
+    f"{_BRIDGE}default_bridge": "only Docker's own network `bridge` is that",
+    "com.docker.network.host_ipv4": "what leaves has the address of the link that it leaves by, or "
+    "its own with ovs.mode=routed",
+}
+_NOT_DONE["com.docker.network.host_ipv6"] = _NOT_DONE["com.docker.network.host_ipv4"]
+"""Options of Docker's bridge up to engine 29 for which there is nothing here, and what there is."""
+
+_OURS = ("ovs.", "ipam.")
+
+_GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv"
+_MIXABLE = frozenset({Mode.NAT, Mode.ROUTED})
+
+
+def network(typed: Mapping[str, str], *, internal: bool) -> NetworkOptions:
+    """Read ``docker network create -o``.
+
+    Raises:
+        InvalidOptionError: an option is unknown, misplaced, out of range or contradicts another.
+    """
+    settled, ignored = _settle(Scope.NETWORK, typed)
+    settled |= _modes(settled.get("mode"), settled.get("mode4"), settled.get("mode6"))
+    options = NetworkOptions(**settled, typed=typed, ignored=ignored)
+    if internal and options.mode not in (None, Mode.FLAT, Mode.ISOLATED):
+        raise InvalidOptionError(
+            f"--internal contradicts ovs.mode={options.mode}: an internal network has no way out; "
+            "leave one of them out"
+        )
+    return options
+
+
+def _modes(said: Mode | None, ipv4: Mode | None, ipv6: Mode | None) -> dict[str, Mode | None]:
+    """Return ``mode`` and ``mode6`` from ``ovs.mode`` and Docker's words for each family."""
+    if ipv4 is None and ipv6 is None:
+        return {"mode": said}
+    for family, mode in ((4, ipv4), (6, ipv6)):
+        if said is not None and mode not in (None, said):
+            raise InvalidOptionError(
+                f"ovs.mode={said} and {_GATEWAY_MODE}{family}={mode} contradict each other; "
+                "leave one of them out"
+            )
+    # Of a family that it is told nothing of, Docker's bridge driver takes nat.
+    other = said or (Mode.NAT if (ipv4 or ipv6) in _MIXABLE else ipv4 or ipv6)
+    ipv4, ipv6 = ipv4 or other, ipv6 or other
+    if ipv4 is ipv6:
+        return {"mode": ipv4, "mode6": None}
+    if not {ipv4, ipv6} <= _MIXABLE:
+        raise InvalidOptionError(
+            f"{_GATEWAY_MODE}4={ipv4} and {_GATEWAY_MODE}6={ipv6} cannot be had on one network: "
+            "only nat and routed go together; use two networks, or one ovs.mode for both"
+        )
+    return {"mode": ipv4, "mode6": ipv6}
+
+
+def endpoint(typed: Mapping[str, str]) -> EndpointOptions:
+    """Read the driver options of one container on one network; errors as ``network``."""
+    settled, ignored = _settle(Scope.ENDPOINT, typed)
+    return EndpointOptions(**settled, typed=typed, ignored=ignored)
+
+
+def pool(typed: Mapping[str, str]) -> PoolOptions:
+    """Read ``docker network create --ipam-opt``; errors as ``network``."""
+    settled, ignored = _settle(Scope.IPAM, typed)
+    return PoolOptions(**settled, ignored=ignored)
+
+
+def row(scope: Scope, key: str) -> Option:
+    """Return the row of an option of ours; errors as ``network``, for other people's keys too."""
+    found = _NAMES[scope].get(key.lower())
+    if found is None:
+        _refuse_unless_foreign(scope, key)
+        raise InvalidOptionError(
+            f"{quote(key)}: no option of ovsnet's; `ovsnet options` lists them"
+        )
+    return found
+
+
+def known(scope: Scope, key: str) -> bool:
+    """Whether ``key`` is an option of ours in ``scope``."""
+    return key.lower() in _NAMES[scope]
+
+
+def of_endpoint(key: str) -> bool:
+    """Whether ``key`` is an option of an endpoint."""
+    return key.lower() in _NAMES[Scope.ENDPOINT]
+
+
+def rows(scope: Scope | None = None) -> Sequence[Option]:
+    """Return the table's rows, all or of one scope, in the order in which people read them."""
+    return [row for row in TABLE if scope in (None, row.scope)]
+
+
+def markdown() -> str:
+    """Return the tables for README, with a line's end after the last row."""
+    return "\n".join(_table(scope) for scope in Scope)
+
+
+def _table(scope: Scope) -> str:
+    titles = {Scope.NETWORK: "Networks", Scope.ENDPOINT: "Containers", Scope.IPAM: "Addresses"}
+    lines = [f"**{titles[scope]}**: `{scope.command}`", ""]
+    lines += [
+        "| option | typed as `EXAMPLE` | default | `set` | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows(scope):
+        also = ", ".join(f"`{alias}`" for alias in row.aliases)
+        text = f"{row.help} Also: {also}." if also else row.help
+        live = "no" if row.fixed else "yes"
+        lines.append(f"| `{row.name}` | `{row.example}` | {row.default} | {live} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _settle(scope: Scope, typed: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return values by field, and the keys that are other people's."""
+    settled: dict[str, Any] = {}
+    said: dict[str, str] = {}
+    ignored = []
+    for key, text in typed.items():
+        row = _NAMES[scope].get(key.lower())
+        if row is None:
+            _refuse_unless_foreign(scope, key)
+            ignored.append(key)
+            continue
+        value = _value(row, key, text)
+        if not row.field:
+            continue
+        if row.field in settled and settled[row.field] != value:
+            raise InvalidOptionError(
+                f"{said[row.field]} and {key}={text} contradict each other, for they mean the "
+                "same; leave one of them out"
+            )
+        settled[row.field] = value
+        said[row.field] = f"{key}={text}"
+    return settled, tuple(ignored)
+
+
+def _value(row: Option, key: str, text: str) -> object:
+    if not text:
+        raise InvalidOptionError(f"{key}: no value; write {key}=… or leave it out")
+    try:
+        return row.parse(text)
+    except ValueError as error:
+        raise InvalidOptionError(f"{key}: {error}") from error
+
+
+def _refuse_unless_foreign(scope: Scope, key: str) -> None:
+    name = key.lower()
+    for other in Scope:
+        if name in _NAMES[other]:
+            raise InvalidOptionError(
+                f"{key}: an option of {other.phrase}, not of {scope.phrase}; "
+                f"write {other.usage(name)}"
+            )
+    known = _NAMES[scope]
+    if name in _DOVESNAP:
+        raise InvalidOptionError(f"{key}: an option of dovesnap's, not of ovsnet's; leave it out")
+    if scope is Scope.NETWORK and name in _NOT_DONE:
+        raise InvalidOptionError(f"{key}: ovsnet does not do that; {_NOT_DONE[name]}; leave it out")
+    if scope is Scope.NETWORK and name.startswith(_BRIDGE):
+        bridges = [each for each in known if each.startswith(_BRIDGE)]
+        raise InvalidOptionError(
+            f"{quote(key)}: no such option of {scope.phrase}{values.nearest(name, bridges)}"
+        )
+    if name.startswith(_OURS) or name.count(".") < 2:
+        raise InvalidOptionError(
+            f"{quote(key)}: no such option of {scope.phrase}"
+            f"{values.nearest(name, known) or '; `ovsnet options` lists them'}"
+        )
+    if mistyped := _nearly(name, known) or _inside(name, known):
+        raise InvalidOptionError(
+            f"{quote(key)}: no such option of {scope.phrase}; did you mean `{mistyped}`?"
+        )
+
+
+def _inside(name: str, known: Iterable[str]) -> str | None:
+    """Return the option of ours that ``name`` ends like, behind somebody's domain."""
+    ours = [each for each in known if each.startswith(_OURS)]
+    _, dot, tail = name.partition(".")
+    while dot:
+        near = difflib.get_close_matches(tail, ours, n=1, cutoff=0.8)
+        if tail.startswith(_OURS) and near:
+            return near[0]
+        _, dot, tail = tail.partition(".")
+    return None
+
+
+def _nearly(name: str, known: Iterable[str]) -> str | None:
+    """Return the name that ``name`` is a slip of: one half of it right, the other almost.
+
+    Whole names are not compared: ``com.docker.network.bridge.`` makes strangers look alike.
+    """
+    left, _, right = name.rpartition(".")
+    for other in known:
+        known_left, _, known_right = other.rpartition(".")
+        if left == known_left:
+            pair = (right, known_right)
+        elif right == known_right:
+            pair = (left, known_left)
+        else:
+            continue
+        if difflib.SequenceMatcher(None, *pair).ratio() > 0.8:
+            return other
+    return None
