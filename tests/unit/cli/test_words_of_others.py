@@ -64,7 +64,14 @@ def desk(desk: Desk) -> Desk:
     )
     desk.there = Report(
         networks=(replace(hostile(network("lab", LAB)), uplink=hostile(uplink)),),
-        endpoints=(replace(hostile(endpoint("web", WEB)), fault=HOSTILE, published=(published,)),),
+        endpoints=(
+            replace(
+                hostile(endpoint("web", WEB)),
+                fault=HOSTILE,
+                published=(published,),
+                unpublished=("80/tcp",),  # our own words
+            ),
+        ),
     )
     desk.now = replace(
         hostile(desk.now),

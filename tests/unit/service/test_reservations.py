@@ -116,7 +116,7 @@ async def test_of_two_families_the_ipv4_pool_is_chosen_from(host: Host):
 async def test_a_full_pool_has_no_address_to_reserve(host: Host):
     _, console = await consoles(host)
     pool = await host.ipam.request_pool(PoolRequest(space="s", subnet=IPNetwork("10.0.0.0/30")))
-    await host.ipam.request_address(AddressRequest(pool=pool.id))
+    await host.ipam.request_address(AddressRequest(pool=pool.id, address=IPAddress("10.0.0.1")))
     assert (await console.reserve_any(name="web", space="s")).reservation.address == "10.0.0.2"
     with pytest.raises(Exception, match=r"is full: of its 2 addresses .*, 1 reserved"):
         await console.reserve_any(name="db", space="s")
