@@ -9,6 +9,10 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from hypothesis import settings
+
+# For a look after every edit: tests/run quick.
+settings.register_profile("quick", max_examples=10, deadline=None)
 
 ALLOWED_SKIPS = Path(__file__).parent / "allowed-skips.txt"
 

@@ -65,6 +65,7 @@ def test_the_common_forms_are_told(name: str) -> None:
     assert all(fits(value, NAMES) for value in FITTING[name])
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(name=st.sampled_from(sorted(KINDS)), value=_VALUES)
 def test_what_is_told_to_fit_does(name: str, value: Any) -> None:

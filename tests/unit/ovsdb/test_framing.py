@@ -30,6 +30,7 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
     return chunks
 
 
+@pytest.mark.slow
 @given(
     st.lists(OBJECTS, max_size=4),
     st.lists(st.integers(1, 7), max_size=40),
@@ -125,6 +126,7 @@ async def test_decoding_a_large_text_gives_way_to_other_tasks() -> None:
     assert turns >= len(text) // (80 * 1024)
 
 
+@pytest.mark.slow
 async def test_the_cost_of_a_reply_grows_with_its_size_and_no_faster() -> None:
     small, large = await calls_for(2000), await calls_for(4000)
 

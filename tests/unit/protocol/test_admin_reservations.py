@@ -226,6 +226,7 @@ _JUNK = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(junk=_JUNK | st.binary(max_size=40))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_junk_is_a_value_or_a_refusal(junk: object):

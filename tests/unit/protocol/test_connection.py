@@ -193,6 +193,7 @@ def test_nothing_is_read_from_who_reads_no_answers_or_does_not_wait_for_them():
 _BODIES = st.lists(st.integers(0, 10**6), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(numbers=_BODIES, data=st.data())
 def test_requests_are_answered_in_their_order_however_they_are_cut(

@@ -218,6 +218,7 @@ async def test_a_compressed_body_is_not_unpacked(served: Plugin):
     assert "not UTF-8" in answer.error
 
 
+@pytest.mark.slow
 async def test_a_body_of_40_mb_gets_a_sentence_and_harms_nobody(served: Plugin):
     answer = await served.post("NetworkDriver.CreateNetwork", b" " * 40_000_000)
     assert answer.status == 413
@@ -234,10 +235,12 @@ async def test_the_limit_of_a_body_can_be_set(tmp_path: Path):
         assert (await served.post(b"{" + b" " * 99 + b"}")).status == 413
 
 
+@pytest.mark.slow
 async def test_a_body_of_40_mb_to_a_call_without_arguments_gets_the_sentence_too(served: Plugin):
     assert (await served.post("Plugin.Activate", b" " * 40_000_000)).status == 413
 
 
+@pytest.mark.slow
 async def test_a_large_but_sensible_body_is_read(served: Plugin):
     ports = [{"Proto": 6, "Port": number, "HostPort": number} for number in range(1, 65536)]
     await served.post("NetworkDriver.CreateNetwork", {"NetworkID": "n"})
@@ -728,6 +731,7 @@ _JSON = st.recursive(
 _OBJECTS = st.dictionaries(_NAMES, _JSON, max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     calls=st.lists(

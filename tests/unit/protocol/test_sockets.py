@@ -318,6 +318,7 @@ def test_a_passed_socket_of_the_wrong_kind_is_told(tmp_path: Path, kind: str):
             sockets.passed_by_systemd(passed_environment(1), first=sock.fileno())
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, made):
     path = tmp_path / "a.sock"
     script = (
