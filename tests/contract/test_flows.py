@@ -128,6 +128,15 @@ async def test_what_is_wanted_and_is_not_there_differs(flows: Flows) -> None:
     assert set(await flows.differing("br0", lambda: {PORT: GUARD})) == {PORT}
 
 
+async def attended_once_there(flows: OvsFlows, present: asyncio.Event) -> None:
+    """Attend a bridge; a vswitchd that was just started may not answer for it yet."""
+    while True:
+        try:
+            return await flows.attend("br0", present.set)
+        except UnavailableError:
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.ovs
 @pytest.mark.netns
 class TestOpenVSwitch:
@@ -176,7 +185,7 @@ class TestOpenVSwitch:
         present = asyncio.Event()
         for _ in range(2):
             present.clear()
-            attending = asyncio.ensure_future(flows.attend("br0", present.set))
+            attending = asyncio.ensure_future(attended_once_there(flows, present))
             await asyncio.wait_for(present.wait(), 20)
             ovs.kill_vswitchd()
             await asyncio.wait_for(attending, 20)

@@ -77,7 +77,12 @@ def state(bed: Bed) -> Any:
 def published(bed: Bed) -> dict[str, set[int]]:
     """Return the TCP ports of the host that we publish, by endpoint, as the records say."""
     return {
-        each["id"]: {port["host_port"] for port in each["published"] if port["protocol"] == "tcp"}
+        each["id"]: {
+            number
+            for port in each["published"]
+            if port["protocol"] == "tcp"
+            for number in range(port["host_port"], port["host_port"] + port["count"])
+        }
         for each in state(bed)["endpoints"]
         if each["published"]
     }
