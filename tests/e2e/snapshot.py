@@ -40,7 +40,7 @@ def take(bed: Bed) -> Snapshot:
         "firewall": _firewall(bed),
         "records": sorted(_records(bed)),
         "docker": sorted(_docker(bed)) if bed.has_docker else [],
-        "processes": sorted(bed.run("ps", "-A", "-o", "comm=").split()),
+        "processes": sorted(_processes(bed)),
         "namespaces": sorted(bed.run("ls", "/run/netns").split()),
     }
 
@@ -61,6 +61,12 @@ def difference(before: Snapshot, after: Snapshot) -> str:
         if len(diff) > _SHOWN:
             parts.append(f"… and {len(diff) - _SHOWN} more lines")
     return "\n".join(parts)
+
+
+def _processes(bed: Bed) -> Iterator[str]:
+    for name in bed.run("ps", "-A", "-o", "comm=").split():
+        if not name.startswith("runc"):  # Docker starts one for a moment, for what ends by itself
+            yield name
 
 
 def _switch(bed: Bed) -> Iterator[str]:

@@ -294,7 +294,7 @@ def test_what_is_for_later_containers_and_what_is_refused(
     sentence = refused(bed, "ann", "ovs.vlan=7")
     assert "one/" in sentence
     assert "two/" in sentence
-    assert "publishing 80/tcp" in refused(bed, "one/ann", "ovs.vlan=7")
+    assert "publishes 80/tcp" in refused(bed, "one/ann", "ovs.vlan=7")
     change(bed, "two/ann", "ovs.vlan=7")
     assert "neither a network nor a container" in refused(bed, "nobody", "ovs.vlan=7")
     bed.vswitchd.stop()

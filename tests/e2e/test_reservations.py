@@ -95,7 +95,7 @@ def test_a_name_that_the_engine_tells_gets_its_reserved_address(bed: Bed) -> Non
             options = {name: container}
             return wire(bed, "RequestAddress", PoolID=pool, Address=address, Options=options)
 
-        assert ask("db")["Address"] == "10.77.9.1/24"
+        assert ask("db")["Address"] == "10.77.9.2/24"
         assert (
             "10.77.9.9 of 10.77.9.0/24 is reserved for container web"
             in (ask("db", "10.77.9.9")["Error"])
