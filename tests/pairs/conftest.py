@@ -1,5 +1,6 @@
 """A bed with a bridge of somebody's, NICs and a switch beyond both, and a bystander."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from tests.e2e.bed import WAN4, WAN6, Bed
 from tests.e2e.conftest import pytest_runtest_makereport
 from tests.e2e.far import Far
 from tests.e2e.stage import Stage
+from tests.e2e.world import until
 from tests.pairs.scene import SUBNET4, SUBNET6, Surroundings
 
 __all__ = ["pytest_runtest_makereport"]
@@ -39,6 +41,12 @@ def surroundings() -> Iterator[Surroundings]:
         bed.docker("network", "connect", second.name, "first")
         bed.docker("rm", "--force", "first")
         bed.docker("network", "rm", "behind")
+
+        def noted() -> bool:
+            (shown,) = json.loads(bed.ovsnet("endpoint", "show", "zoe", "--json"))
+            return bool(shown["interface"])
+
+        until(noted, "it is noted what zoe's interface is like")
         yield Surroundings(bed, stage, lan, other, zoe)
         stage.clear()
         far.close()

@@ -203,7 +203,7 @@ def _connect_second(scene: Scene) -> None:
 
 
 def _change(scene: Scene) -> None:
-    scene.bed.ovsnet("set", "one", "ovs.broadcast=900", "ovs.mtu=1300")
+    scene.bed.ovsnet("set", "one", "ovs.broadcast=900")
 
 
 def _kill_vswitchd(scene: Scene) -> None:
