@@ -546,8 +546,8 @@ TABLE: Sequence[Option] = (
         example="-o ovs.port=internal",
         default="`veth`",
         help="What plugs containers into the bridge: `veth`, or `internal`, a port whose device "
-        "Open vSwitch makes. That is faster on the userspace datapath; a restart of "
-        "ovs-vswitchd there interrupts it until the device in the container has been replaced.",
+        "Open vSwitch makes. On the userspace datapath a restart of ovs-vswitchd interrupts it "
+        "until the device in the container has been replaced.",
         fixed="it would take the containers' interfaces away; make another network, or give "
         "single containers ovs.port at their next start",
     ),
