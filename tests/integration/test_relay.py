@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,14 @@ PATIENCE_S = 30
 def namespace() -> Iterator[None]:
     with own_namespace():
         run("ip", "address", "add", f"{CONTAINER}/64", "dev", "lo", "nodad")
+        while not has_way():  # for a moment the kernel may have the address and no route to it
+            time.sleep(0.01)
         yield
+
+
+def has_way() -> bool:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex((CONTAINER, PORT)) == 0
 
 
 @pytest.fixture
