@@ -29,13 +29,7 @@ def bed(shared_bed: Bed, request: pytest.FixtureRequest) -> Iterator[Bed]:
     until(lambda: snapshot.settled(shared_bed), "what an earlier test left is deleted")
     before = snapshot.take(shared_bed)
     yield shared_bed
-    last: list[str] = []
-
-    def as_before() -> bool:
-        last[:] = [snapshot.difference(before, snapshot.take(shared_bed))]
-        return not last[0]
-
-    until(as_before, lambda: f"all is as before {request.node.name}\n{last[0]}")
+    snapshot.wait_for(shared_bed, before, request.node.name)
 
 
 @pytest.fixture

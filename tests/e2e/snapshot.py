@@ -9,6 +9,7 @@ from typing import Any
 
 from ovsdriver.adapters.kernel.reaper import DYING
 from tests.e2e.bed import Bed
+from tests.e2e.world import until
 
 Snapshot = Mapping[str, list[str]]
 
@@ -48,6 +49,17 @@ def take(bed: Bed) -> Snapshot:
 def settled(bed: Bed) -> bool:
     """Whether no link waits for its deletion, which comes in batches after its endpoint's end."""
     return not any(link["group"] == str(DYING) for link in _json(bed, "ip", "-json", "link"))
+
+
+def wait_for(bed: Bed, before: Snapshot, what: str = "", *, timeout_s: float = 30) -> None:
+    """Wait until a bed is as it was before ``what``; the difference is the failure's text."""
+    last: list[str] = []
+
+    def same() -> bool:
+        last[:] = [difference(before, take(bed))]
+        return not last[0]
+
+    until(same, lambda: f"all is as before {what}\n{last[0]}", timeout_s=timeout_s)
 
 
 def difference(before: Snapshot, after: Snapshot) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import snapshot
 from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
 from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.traffic import Place
@@ -241,14 +240,3 @@ def is_refused(scene: Scene, says: str) -> None:
     """Assert that the network is refused, or else the container, by a sentence."""
     with pytest.raises(CommandError, match=says):
         scene.begin()
-
-
-def as_before(bed: Bed, before: snapshot.Snapshot) -> None:
-    """Wait until a bed is as it was."""
-    last: list[str] = []
-
-    def same() -> bool:
-        last[:] = [snapshot.difference(before, snapshot.take(bed))]
-        return not last[0]
-
-    until(same, lambda: f"all is as before\n{last[0]}")

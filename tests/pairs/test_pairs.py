@@ -7,7 +7,7 @@ import pytest
 from tests.e2e import snapshot
 from tests.pairs import model
 from tests.pairs.model import Case, Refusal
-from tests.pairs.scene import Scene, Surroundings, as_before, is_refused
+from tests.pairs.scene import Scene, Surroundings, is_refused
 
 pytestmark = pytest.mark.docker
 
@@ -20,7 +20,7 @@ def left_as_it_was(surroundings: Surroundings) -> Iterator[None]:
     surroundings.bed.revive()
     before = snapshot.take(surroundings.bed)
     yield
-    as_before(surroundings.bed, before)
+    snapshot.wait_for(surroundings.bed, before)
 
 
 @pytest.mark.parametrize("case", CASES)
