@@ -51,7 +51,7 @@ def settled(bed: Bed) -> bool:
     return not any(link["group"] == str(DYING) for link in _json(bed, "ip", "-json", "link"))
 
 
-def wait_for(bed: Bed, before: Snapshot, what: str = "", *, timeout_s: float = 30) -> None:
+def wait_for(bed: Bed, before: Snapshot, what: str = "") -> None:
     """Wait until a bed is as it was before ``what``; the difference is the failure's text."""
     last: list[str] = []
 
@@ -59,7 +59,7 @@ def wait_for(bed: Bed, before: Snapshot, what: str = "", *, timeout_s: float = 3
         last[:] = [difference(before, take(bed))]
         return not last[0]
 
-    until(same, lambda: f"all is as before {what}\n{last[0]}", timeout_s=timeout_s)
+    until(same, lambda: f"all is as before {what}\n{last[0]}")
 
 
 def difference(before: Snapshot, after: Snapshot) -> str:
