@@ -1,4 +1,4 @@
-"""The Compose files of README, taken from there, each brought up as it is and looked at."""
+"""The labs of ``ansible/labs``, each brought up as it is and looked at."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import readme, snapshot
+from tests.e2e import labs, snapshot
 from tests.e2e.bed import OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
 from tests.e2e.far import Far, beyond
 from tests.e2e.stage import Container, Stage
@@ -22,7 +22,7 @@ VLAN = str(Path(__file__).parent / "vlan.py")
 
 @pytest.fixture(scope="module", autouse=True)
 def _images(shared_bed: Bed) -> None:
-    readme.import_images(shared_bed)
+    labs.import_images(shared_bed)
 
 
 @pytest.fixture
@@ -37,13 +37,21 @@ def who(container: Container) -> str:
     return str(container.inspect()["Config"]["Hostname"])
 
 
-def test_every_compose_file_of_readme_is_one_that_a_test_brings_up() -> None:
+def test_every_lab_is_one_that_a_test_brings_up() -> None:
     tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    assert [name for name in readme.compose_files() if f'"{name}"' not in tests] == []
+    assert [path.name for path in labs.LABS.iterdir() if f'"{path.name}"' not in tests] == []
+
+
+def test_every_lab_says_at_its_head_what_it_is_and_what_to_type() -> None:
+    for path in labs.LABS.iterdir():
+        head, begin, _ = path.read_text("utf-8").partition(f"\n---\nname: {path.stem}\n")
+        assert begin, path
+        assert all(line.startswith("#") for line in head.splitlines()), path
+        assert f"docker compose -f {path.relative_to(labs.REPOSITORY)} up -d" in head
 
 
 def test_a_published_web_server_behind_nat(bed: Bed, host: Place, outside: Place) -> None:
-    with readme.up(bed, "web.yaml") as lab:
+    with labs.up(bed, "web.yaml") as lab:
         web, db = lab.container("web"), lab.container("db")
         for address in (WAN4, WAN6):
             outside.reaches(address, who=who(web), port=8080)
@@ -65,7 +73,7 @@ def test_a_vlan_for_each_team_on_a_bridge_that_is_there(bed: Bed, far: Far, host
         for team, address in routers.items()
     }
     before = snapshot.take(bed)
-    with readme.up(bed, "teams.yaml") as lab:
+    with labs.up(bed, "teams.yaml") as lab:
         for team, other in (("red", "blue"), ("blue", "red")):
             container, stranger = lab.container(team), lab.container(other)
             address = container.address(lab.network(team))
@@ -81,7 +89,7 @@ def test_a_vlan_for_each_team_on_a_bridge_that_is_there(bed: Bed, far: Far, host
 
 def test_a_subnet_that_is_there_twice(bed: Bed, stage: Stage) -> None:
     stage.container("ann", stage.network("one", "-o", "ovs.mode=isolated", subnet="10.0.0.0/24"))
-    with readme.up(bed, "team2.yaml") as lab:
+    with labs.up(bed, "team2.yaml") as lab:
         web = lab.container("web")
         assert web.address(lab.network("lab")) == Container(bed, "ann").address("one")
         bed.docker("run", "--rm", "--network", lab.network("lab"), "busybox", "wget", "-qO-", "web")
@@ -91,7 +99,7 @@ def test_a_router_on_a_stick(bed: Bed) -> None:
     lacking = bed.attempt("ip", "link", "add", "link", "lo", "name", "v", "type", "vlan", "id", "9")
     bed.attempt("ip", "link", "del", "v")
     override = without_8021q() if lacking.code else None
-    with readme.up(bed, "stick.yaml", override=override) as lab:
+    with labs.up(bed, "stick.yaml", override=override) as lab:
         red, blue = lab.container("red"), lab.container("blue")
         for one, other, home in ((red, blue, "blue"), (blue, red, "red")):
             one.reaches(other.address(lab.network(home)), who=who(other))
@@ -103,7 +111,7 @@ def test_a_router_on_a_stick(bed: Bed) -> None:
 
 def without_8021q() -> dict[str, Any]:
     """Return the router's command with VLAN interfaces that a kernel without any can have."""
-    file = readme.compose_files()["stick.yaml"]
+    file = (labs.LABS / "stick.yaml").read_text("utf-8")
     script = re.search(r"      - \|\n((?:        .*\n)+)", file)
     assert script
     made = f"chroot /host {sys.executable} {VLAN} \\1 \\3 &"
@@ -126,12 +134,12 @@ def without_8021q() -> dict[str, Any]:
 
 def test_two_hosts_on_one_trunk(bed: Bed, make_bed: Callable[..., Bed]) -> None:
     other = make_bed()
-    readme.import_images(other)
+    labs.import_images(other)
     bed.wire_to(other, "eth1")
     try:
         with (
-            readme.up(bed, "trunk.yaml", RANGE="64") as here,
-            readme.up(other, "trunk.yaml", RANGE="128") as there,
+            labs.up(bed, "trunk.yaml", RANGE="64") as here,
+            labs.up(other, "trunk.yaml", RANGE="128") as there,
         ):
             for name, stranger in (("data", "voice"), ("voice", "data")):
                 network = here.network(name)

@@ -1,8 +1,8 @@
-"""The Compose files of README for looking at packets, for bad lines and for guarded labs."""
+"""The labs for looking at packets, for bad lines and for students."""
 
 import pytest
 
-from tests.e2e import readme
+from tests.e2e import labs
 from tests.e2e.bed import Bed
 from tests.e2e.test_guard import arrived
 from tests.e2e.test_labs import _images, who
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.docker
 
 
 def test_an_ids_sees_what_a_network_carries(bed: Bed) -> None:
-    with readme.up(bed, "ids.yaml") as lab:
+    with labs.up(bed, "ids.yaml") as lab:
         web, client, ids = (lab.container(name) for name in ("web", "client", "ids"))
         address = web.address(lab.network("lab"))
         with watching(bed, ids.netns, "eth0") as seen:
@@ -28,10 +28,10 @@ def test_an_ids_sees_what_a_network_carries(bed: Bed) -> None:
 
 def test_a_branch_office_is_behind_a_slow_and_lossy_line(bed: Bed) -> None:
     if not netem(bed):
-        with pytest.raises(CommandError, match="modprobe sch_netem"), readme.up(bed, "wan.yaml"):
+        with pytest.raises(CommandError, match="modprobe sch_netem"), labs.up(bed, "wan.yaml"):
             pass
         return
-    with readme.up(bed, "wan.yaml") as lab:
+    with labs.up(bed, "wan.yaml") as lab:
         office, branch = lab.container("office"), lab.container("branch")
         address = branch.address(lab.network("line"))
         until(lambda: "netem" in bed.run("tc", "qdisc", "show", netns=branch.netns), "delayed")
@@ -49,7 +49,7 @@ def netem(bed: Bed) -> bool:
 
 
 def test_nobody_can_pretend_to_be_somebody_else_in_a_student_lab(bed: Bed) -> None:
-    with readme.up(bed, "students.yaml") as lab:
+    with labs.up(bed, "students.yaml") as lab:
         ann, bob, teacher = (lab.container(name) for name in ("ann", "bob", "teacher"))
         network = lab.network("students")
         ann.reaches(teacher.address(network), who=who(teacher))

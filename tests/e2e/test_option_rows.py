@@ -11,7 +11,7 @@ import pytest
 
 from ovsdriver.words import options
 from ovsdriver.words.options import Option, Scope
-from tests.e2e import readme
+from tests.e2e import labs, readme
 from tests.e2e.bed import Bed
 from tests.e2e.far import beyond
 from tests.e2e.stage import Stage
@@ -30,7 +30,7 @@ SHOWN_AS = {"ovs.bridge.add_ports": "ovs.uplink", "ovs.bridge.userspace": "ovs.d
 @pytest.fixture
 def surroundings(bed: Bed) -> Iterator[None]:
     """What the examples name: NICs, the host on ``eth0``, the bridge ``br-lab``, two tags."""
-    readme.import_images(bed)
+    labs.import_images(bed)
     with beyond(bed, "eth0", "eth1", "eth2", "eth3"):
         bed.ip("link", "set", "eth0", "up")
         bed.ip("address", "add", "198.51.100.7/24", "dev", "eth0")

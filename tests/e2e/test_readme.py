@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import readme
+from tests.e2e import labs, readme
 from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
 from tests.e2e.far import Far, beyond
 from tests.e2e.stage import Container, Stage
@@ -25,7 +25,7 @@ ANSWERED = {"ovsnet purge": " --yes", "ovsnet capture web -w web.pcap": " --seco
 @pytest.fixture
 def surroundings(bed: Bed) -> Iterator[Far]:
     """A NIC ``eth1``, and somebody's bridge ``br-lab`` with a wire of its own."""
-    readme.import_images(bed)
+    labs.import_images(bed)
     with beyond(bed, "eth1", "eth3") as far:
         bed.ovs_vsctl("add-br", "br-lab", "--", "set", "Bridge", "br-lab", "datapath_type=netdev")
         bed.ovs_vsctl("add-port", "br-lab", "eth3")

@@ -1,4 +1,4 @@
-"""README's lab of a bad line, brought up where the kernel has netem."""
+"""The lab of a bad line, brought up where the kernel has netem."""
 
 from tests.e2e.test_labs import _images
 from tests.e2e.test_more_labs import (

@@ -16,8 +16,7 @@ from ovsdriver.words import options
 from ovsdriver.words.options import Scope
 
 TESTS = Path(__file__).parents[2]
-README = TESTS.parent / "README.md"
-_COMPOSE = re.compile(r"^```yaml\n# ([\w-]+\.yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LABS = TESTS.parent / "ansible" / "labs"
 PRODUCT = "com.docker.network"
 N, E, I = Scope.NETWORK, Scope.ENDPOINT, Scope.IPAM  # noqa: E741
 
@@ -195,9 +194,9 @@ def test_the_test_of_an_option_types_it(scope: Scope, name: str) -> None:
     definitions = _definitions(TESTS / path)
     assert test in definitions, f"{path} has no {test}"
     text = "\n".join(_reached(test, definitions))
-    if "readme.up(" in text:
+    if "labs.up(" in text:
         text += "".join(
-            each for file, each in _COMPOSE.findall(README.read_text("utf-8")) if file in text
+            path.read_text("utf-8") for path in LABS.iterdir() if f"'{path.name}'" in text
         )
     words = {name, name.removeprefix(PUT_IN_FRONT.get(path, " "))}
     typed = "|".join(map(re.escape, words))
