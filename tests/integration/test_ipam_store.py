@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.netns import Sandbox
 from tests.integration.process import PATIENCE_S, Process, made
-from tests.unit.store.hosts import changed, rows, used
+from tests.unit.adapters.store.hosts import changed, rows, used
 
 pytestmark = pytest.mark.netns
 

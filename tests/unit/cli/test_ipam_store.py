@@ -19,8 +19,8 @@ from ovsdriver.admin import api, api_ipam
 from ovsdriver.admin.desk_ipam import IpamConsole
 from ovsdriver.cli.store import ipam_check
 from tests.fakes.engine import FakeEngine
+from tests.unit.adapters.store.hosts import break_an_index, changed, rows, used
 from tests.unit.cli.conftest import Desk, Process, Shell
-from tests.unit.store.hosts import break_an_index, changed, rows, used
 
 
 class NoHost:

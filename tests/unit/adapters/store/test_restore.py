@@ -16,7 +16,7 @@ from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.tools.backup import backup
 from ovsdriver.adapters.store.tools.restore import UNKNOWN_EPOCHS, restore
 from ovsdriver.errors import ConflictError, UnavailableError
-from tests.unit.store.hosts import (
+from tests.unit.adapters.store.hosts import (
     FIRST_RELEASE,
     break_an_index,
     changed,

@@ -12,7 +12,7 @@ import pytest
 from ovsdriver.adapters.ovs.ovsdb import Address, Change, OvsdbClient
 from ovsdriver.adapters.ovs.ovsdb.framing import Splitter
 from ovsdriver.errors import ConfigurationError
-from tests.unit.ovsdb.small_schema import SCHEMA, WATCHED
+from tests.unit.adapters.ovsdb.small_schema import SCHEMA, WATCHED
 
 UUID = "11111111-1111-4111-8111-111111111111"
 Reply = Callable[[Sequence[Any]], Any]

@@ -15,7 +15,7 @@ from ovsdriver.adapters.ovs.ovsdb import (
     Schema,
 )
 from ovsdriver.adapters.ovs.ovsdb.commit import MAX_UNITS, GroupCommit
-from tests.unit.ovsdb.small_schema import SCHEMA, WATCHED
+from tests.unit.adapters.ovsdb.small_schema import SCHEMA, WATCHED
 
 Judge = Callable[[list[str]], Sequence[Any] | Exception]
 

@@ -19,7 +19,7 @@ from ovsdriver.adapters.store.tools.export import export
 from ovsdriver.adapters.store.tools.importing import Imported, take_over
 from ovsdriver.adapters.store.tools.snapshot import contents
 from ovsdriver.errors import ConflictError, DriverError, InvalidRequestError, UnavailableError
-from tests.unit.store.hosts import FIRST_RELEASE, changed, epoch, names, rows, used
+from tests.unit.adapters.store.hosts import FIRST_RELEASE, changed, epoch, names, rows, used
 
 Line = dict[str, Any]
 

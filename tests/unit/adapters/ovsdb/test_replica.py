@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ovsdriver.adapters.ovs.ovsdb import Change, Replica, Schema
-from tests.unit.ovsdb.small_schema import SCHEMA, WATCHED
+from tests.unit.adapters.ovsdb.small_schema import SCHEMA, WATCHED
 
 
 def uuid(number: int) -> str:

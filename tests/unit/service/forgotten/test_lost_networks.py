@@ -13,7 +13,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.service.forgotten.lost_networks import LostNetworks
 from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
-from tests.unit.service.watch import Minutes
+from tests.unit.service.forgotten.watch import Minutes
 
 
 class Watch(Minutes):

@@ -12,7 +12,7 @@ from ipam import AddressRequest, Ipam, PoolRequest
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.tools import inspection
-from tests.unit.store.hosts import break_an_index, changed, epoch, used
+from tests.unit.adapters.store.hosts import break_an_index, changed, epoch, used
 
 POOL = "ovsnet/10.20.0.0/24/1.1"
 SERIAL = 1 << 40

@@ -17,7 +17,15 @@ from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.tools.backup import backup
 from ovsdriver.adapters.store.tools.snapshot import contents, snapshot
 from ovsdriver.errors import ConflictError, UnavailableError
-from tests.unit.store.hosts import FIRST_RELEASE, break_an_index, changed, epoch, names, rows, used
+from tests.unit.adapters.store.hosts import (
+    FIRST_RELEASE,
+    break_an_index,
+    changed,
+    epoch,
+    names,
+    rows,
+    used,
+)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ovs.db.data import Datum
 from ovs.db.types import Type
 
 from ovsdriver.adapters.ovs.ovsdb.fitting import plainly
-from tests.unit.ovsdb.small_schema import SCHEMA
+from tests.unit.adapters.ovsdb.small_schema import SCHEMA
 
 UUID = "11111111-1111-4111-8111-111111111111"
 NAMES = {"new": UUID, "other": UUID}

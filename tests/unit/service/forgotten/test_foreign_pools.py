@@ -14,7 +14,7 @@ from ovsdriver.ports import Route
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet
 from tests.unit.service.conftest import Host
-from tests.unit.service.watch import Minutes
+from tests.unit.service.forgotten.watch import Minutes
 
 DOCKERS = NetworkId("d0" * 32)
 SUBNET = "10.77.1.0/24"
