@@ -6,7 +6,7 @@ be assigned to, and an ``IPNetwork`` may carry host bits, which no subnet or win
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, NewType, Protocol
+from typing import NamedTuple, NewType
 
 from netaddr import IPAddress, IPNetwork, IPRange
 
@@ -154,29 +154,21 @@ class Occupied:
     """False: passed over only while there is another subnet."""
 
 
-class SpaceLimit(Protocol):
-    """How much one space may hold; None: any number."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceLimit:
+    """How much one address space may hold; None: any number."""
 
-    @property
-    def pools(self) -> int | None:
-        """Pools of both families."""
-        ...
-
-    @property
-    def addresses(self) -> int | None:
-        """Held addresses of all its pools, gateways included."""
-        ...
+    space: str
+    pools: int | None = None
+    """Of both families."""
+    addresses: int | None = None
+    """Held in all its pools, gateways included."""
 
 
-class DefaultPool(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultPool:
     """Where automatic pools come from: subnets of length ``size`` out of ``base``."""
 
-    @property
-    def base(self) -> IPNetwork:
-        """The whole of it."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Prefix length of one pool where the request names none."""
-        ...
+    base: IPNetwork
+    size: int
+    """Prefix length of one pool where the request names none."""

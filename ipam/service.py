@@ -15,10 +15,9 @@ to its end in a task of its own, and what was asked for and is wanted no more is
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from types import MappingProxyType
 from typing import Protocol
 
 from netaddr import IPAddress, IPNetwork
@@ -58,8 +57,6 @@ _RECENT = 4096
 
 _NAMED = 5
 """Holders that a refusal names."""
-
-NO_LIMITS: Mapping[str, SpaceLimit] = MappingProxyType({})
 
 
 class Surroundings(Protocol):
@@ -114,7 +111,7 @@ class Ipam:
         surroundings: Surroundings,
         clock: Callable[[], float],
         exclude: Sequence[IPNetwork] = (),
-        limits: Mapping[str, SpaceLimit] = NO_LIMITS,
+        limits: Sequence[SpaceLimit] = (),
         prober: Prober | None = None,
         naming: Naming | None = None,
         keeps_first: bool = False,
@@ -127,7 +124,7 @@ class Ipam:
             surroundings: asked at every automatic choice.
             clock: seconds since the epoch.
             exclude: never given out by automatic choice.
-            limits: by space.
+            limits: at most one for each space.
             prober: asked for the pools that want it; None: nobody is.
             naming: knows more of who holds addresses than requests tell; None: nobody does.
             keeps_first: the first address of a pool without a gateway, which on most segments is a

@@ -1,7 +1,7 @@
 """Every space's pools, how much it may hold, and the choice of a new pool; pure."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from netaddr import IPAddress, IPNetwork
 
@@ -19,11 +19,11 @@ class Spaces:
         *,
         defaults: Sequence[DefaultPool],
         exclude: Sequence[IPNetwork],
-        limits: Mapping[str, SpaceLimit],
+        limits: Sequence[SpaceLimit],
     ) -> None:
         """Start without pools; see :meth:`ipam.Ipam.load` for the arguments."""
         self._defaults = tuple(defaults)
-        self._limits = limits
+        self._limits = {each.space: each for each in limits}
         self._counts: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._excluded = [

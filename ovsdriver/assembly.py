@@ -448,7 +448,7 @@ class _Product:
                 SqliteLeases(database),
                 defaults=settings.pools,
                 exclude=settings.exclude,
-                limits={each.space: each for each in settings.limits},
+                limits=settings.limits,
                 surroundings=Surroundings(HostSurroundings(world.links), state=state),
                 clock=time.time,
                 prober=SegmentProber(owner=settings.instance, state=state, links=world.links),

@@ -14,7 +14,7 @@ from typing import Any
 
 from netaddr import IPNetwork
 
-from ipam import DEFAULT_SPACE
+from ipam import DEFAULT_SPACE, DefaultPool, SpaceLimit
 from ovsdriver.domain.records.model import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 from ovsdriver.logs import LEVELS
@@ -26,25 +26,6 @@ DEFAULT_PATH = Path("/etc/ovsnet/ovsnet.toml")
 PREFIX = "OVSNET_"
 PATH_VARIABLE = f"{PREFIX}CONFIG"
 """Names the file, as ``--config`` does."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefaultPool:
-    """Where automatic pools come from: subnets of length ``size`` out of ``base``."""
-
-    base: IPNetwork
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceLimit:
-    """How much one address space may hold; None: any number."""
-
-    space: str
-    pools: int | None = None
-    """Of both families."""
-    addresses: int | None = None
-    """Held in all its pools, gateways included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,15 +82,15 @@ class Setting:
 
     name: str
     """Attribute of ``Settings`` and key in the file."""
-    parse: Callable[[str], object]
-    """Text to value; ValueError with a sentence about the text."""
+    parse: Callable[[Any], object]
+    """Text, or what else ``takes`` names, to value; ValueError with a sentence about it."""
     help: str
     many: bool = False
-    """A list in the file, words between commas elsewhere."""
+    """A list in the file, words between commas elsewhere; of tables TOML everywhere."""
     shape: str = "VALUE"
     """What a value looks like, for ``--help``."""
-    spell: Callable[[Any], str] | None = None
-    """Writes a table or a list of the file as ``parse`` reads it; None: they are refused."""
+    takes: type = str
+    """What the file may have beside a text or a number; a dict: nothing beside a table."""
     subject: Callable[[Any], str] | None = None
     """What one of many is about, which no other one may be."""
 
@@ -170,31 +151,23 @@ def _datapath(text: str) -> Datapath:
     return values.word(text, {datapath.value: datapath for datapath in Datapath})
 
 
-def _vlans(text: str) -> tuple[int, int]:
-    parts = _RANGE.fullmatch(text)
+def _vlans(given: str | list[object]) -> tuple[int, int]:
+    text = given
+    if isinstance(given, list):
+        if len(given) != 2:
+            raise ValueError("not the first and the last VLAN id; write it like [100, 199]")
+        text = f"{given[0]}-{given[1]}"
+    parts = _RANGE.fullmatch(str(text))
     first, last = (int(parts[1]), int(parts[2])) if parts else (0, 0)
     if not 1 <= first <= last <= 4094:
-        raise ValueError(f"{quote(text)} is not a range of VLAN ids; write it like 100-199")
+        raise ValueError(f"{quote(str(text))} is not a range of VLAN ids; write it like 100-199")
     return first, last
 
 
-def _spelled_vlans(pair: Any) -> str:
-    if not isinstance(pair, list) or len(pair) != 2:
-        raise ValueError("not the first and the last VLAN id; write it like [100, 199]")
-    return f"{pair[0]}-{pair[1]}"
-
-
-def _bridge_range(text: str) -> BridgeRange:
-    name, colon, vlans = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"{quote(text)} is not NAME:FIRST-LAST; write it like br-lab:200-299")
-    return BridgeRange(name=values.link_name(name), vlans=_vlans(vlans))
-
-
-def _spelled_bridge(bridge: Any) -> str:
-    if not isinstance(bridge, Mapping) or set(bridge) != {"name", "vlans"}:
+def _bridge_range(bridge: Mapping[str, Any]) -> BridgeRange:
+    if set(bridge) != {"name", "vlans"}:
         raise ValueError("not a bridge; it has a `name` and `vlans`, and nothing else")
-    return f"{bridge['name']}:{_spelled_vlans(bridge['vlans'])}"
+    return BridgeRange(name=values.link_name(str(bridge["name"])), vlans=_vlans(bridge["vlans"]))
 
 
 def _space(text: str) -> str:
@@ -210,56 +183,29 @@ def _subnet(text: str) -> IPNetwork:
     return found
 
 
-def _default_pool(text: str) -> DefaultPool:
-    base_text, colon, size_text = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"{quote(text)} is not BASE:SIZE; write it like 172.24.0.0/13:24")
-    base = _subnet(base_text)
+def _default_pool(pool: Mapping[str, Any]) -> DefaultPool:
+    if set(pool) != {"base", "size"}:
+        raise ValueError("not a pool; it has a `base` and a `size`, and nothing else")
+    base = _subnet(str(pool["base"]))
     # The last two lengths of each family have no room for a gateway and a container.
     most = 30 if base.version == 4 else 126
-    size = values.integer(size_text, base.prefixlen, most, f"a prefix length inside {base}")
+    size = values.integer(str(pool["size"]), base.prefixlen, most, f"a prefix length inside {base}")
     return DefaultPool(base=base, size=size)
 
 
-def _spelled_pool(pool: Any) -> str:
-    if not isinstance(pool, Mapping) or set(pool) != {"base", "size"}:
-        raise ValueError("not a pool; it has a `base` and a `size`, and nothing else")
-    return f"{pool['base']}:{pool['size']}"
-
-
-def _limit(text: str) -> SpaceLimit:
-    parts = text.split(":")
-    if len(parts) != 3:
-        raise ValueError(
-            f"{quote(text)} is not SPACE:POOLS:ADDRESSES; write it like team1:4:500, with - for "
-            "any number"
-        )
-    space, pools, addresses = parts
-    values.space(space.removesuffix("-global"))  # swarm's own have that end
-    found = SpaceLimit(
-        space=space, pools=_most(pools, "pools"), addresses=_most(addresses, "addresses")
-    )
-    if found.pools is None and found.addresses is None:
-        raise ValueError(
-            f"{quote(text)} limits nothing; give space {space} a number of pools, of addresses, "
-            "or of both"
-        )
-    return found
-
-
-def _most(text: str, what: str) -> int | None:
-    if text in ("", "-"):
-        return None
-    return values.integer(text, 1, 10**9 - 1, f"a number of {what}")
-
-
-def _spelled_limit(limit: Any) -> str:
-    members = ("space", "pools", "addresses")
-    if not isinstance(limit, Mapping) or "space" not in limit or set(limit) - set(members):
+def _limit(limit: Mapping[str, Any]) -> SpaceLimit:
+    most = {
+        what: values.integer(str(limit[what]), 1, 10**9 - 1, f"a number of {what}")
+        for what in ("pools", "addresses")
+        if what in limit
+    }
+    if set(limit) != {"space", *most} or not most:
         raise ValueError(
             "not a limit; it has a `space`, and `pools` or `addresses` or both, and nothing else"
         )
-    return ":".join(str(limit.get(each, "-")) for each in members)
+    space = str(limit["space"])
+    values.space(space.removesuffix("-global"))  # swarm's own have that end
+    return SpaceLimit(space=space, **most)
 
 
 def _seconds(text: str) -> float:
@@ -316,15 +262,15 @@ SETTINGS: Sequence[Setting] = (
         name="vlans",
         parse=_vlans,
         shape="FIRST-LAST",
-        spell=_spelled_vlans,
+        takes=list,
         help="VLAN ids for automatic choice on bridges of ours.",
     ),
     Setting(
         name="bridges",
         parse=_bridge_range,
         many=True,
-        shape="NAME:FIRST-LAST",
-        spell=_spelled_bridge,
+        shape="{name=NAME,vlans=[FIRST,LAST]}",
+        takes=dict,
         subject=lambda bridge: f"bridge {bridge.name}",
         help="VLAN ids for automatic choice on single bridges, adopted or with an uplink as well.",
     ),
@@ -345,8 +291,8 @@ SETTINGS: Sequence[Setting] = (
         name="pools",
         parse=_default_pool,
         many=True,
-        shape="BASE:SIZE",
-        spell=_spelled_pool,
+        shape="{base=SUBNET,size=LENGTH}",
+        takes=dict,
         help="Where automatic subnets come from, and their prefix length.",
     ),
     Setting(
@@ -360,10 +306,10 @@ SETTINGS: Sequence[Setting] = (
         name="limits",
         parse=_limit,
         many=True,
-        shape="SPACE:POOLS:ADDRESSES",
-        spell=_spelled_limit,
+        shape="{space=NAME,pools=N,addresses=N}",
+        takes=dict,
         subject=lambda limit: f"space {limit.space}",
-        help="How many pools and addresses a space may hold; - is any number.",
+        help="How many pools and addresses a space may hold; left out: any number.",
     ),
     Setting(
         name="outside_bridges",
@@ -494,7 +440,7 @@ def _from_environment(
             continue
         try:
             row = _row(variable.removeprefix(PREFIX).lower(), variable, lambda row: row.variable)
-            found[row.name] = _value(row, _words(row, text), variable)
+            found[row.name] = _value(row, _words(row, text, variable), variable)
         except ConfigurationError as error:
             faults.append(error)
     return found
@@ -505,7 +451,7 @@ def _from_flags(flags: Mapping[str, object]) -> Mapping[str, object]:
     for name, item in flags.items():
         if item is not None:
             row = _row(name, name, lambda row: row.flag)
-            given = _words(row, item) if isinstance(item, str) else item
+            given = _words(row, item, row.flag) if isinstance(item, str) else item
             found[row.name] = _value(row, given, row.flag)
     return found
 
@@ -522,7 +468,12 @@ def _row(
     return row
 
 
-def _words(row: Setting, text: str) -> object:
+def _words(row: Setting, text: str, place: str) -> object:
+    if row.takes is dict:
+        try:
+            return tomllib.loads(f"{row.name} = {text}")[row.name]
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"{place}: not TOML; write it like [{row.shape}]") from error
     return [word for word in re.split(r"[\s,]+", text) if word] if row.many else text
 
 
@@ -545,9 +496,10 @@ def _value(row: Setting, item: object, place: str) -> object:
 
 def _one(row: Setting, item: object, place: str) -> object:
     try:
-        if row.spell is not None and isinstance(item, list | Mapping):
-            item = row.spell(item)
-        if isinstance(item, bool) or not isinstance(item, str | int | float | Path):
+        if row.takes is not str and isinstance(item, row.takes):
+            return row.parse(item)
+        plain = isinstance(item, str | int | float | Path) and not isinstance(item, bool)
+        if row.takes is dict or not plain:
             raise ConfigurationError(f"{place}: not a {row.shape}")
         return row.parse(str(item))
     except ValueError as error:

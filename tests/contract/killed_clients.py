@@ -12,12 +12,11 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from netaddr import IPAddress, IPNetwork
 
-from ipam import AddressRequest, Ipam, IpamError, Lease, Occupied, PoolId, PoolRequest
+from ipam import AddressRequest, DefaultPool, Ipam, IpamError, Lease, Occupied, PoolId, PoolRequest
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.leases import SqliteLeases
 
@@ -25,18 +24,12 @@ LASTING = ("10.40.0.0/22", "10.41.0.0/16", "fd00:40::/64")
 """Pools that nobody releases."""
 
 
-@dataclass(frozen=True)
-class Default:
-    """Where pools that come and go are taken from."""
-
-    base: IPNetwork
-    size: int
-
-
 DEFAULTS = (
-    Default(base=IPNetwork("10.50.0.0/20"), size=28),
-    Default(base=IPNetwork("fd00:50::/60"), size=64),
+    DefaultPool(base=IPNetwork("10.50.0.0/20"), size=28),
+    DefaultPool(base=IPNetwork("fd00:50::/60"), size=64),
 )
+"""Where pools that come and go are taken from."""
+
 ASKERS = 20
 OPENERS = 3
 PASSING = 8

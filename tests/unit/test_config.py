@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
+from ipam import DefaultPool, SpaceLimit
 from ovsdriver import config
-from ovsdriver.config import BridgeRange, DefaultPool, Settings, SpaceLimit
+from ovsdriver.config import BridgeRange, Settings
 from ovsdriver.domain.records.model import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 
@@ -76,6 +77,9 @@ PARSED = Settings(
 )
 
 
+LIMITS = '[{space="blue",pools=4,addresses=500}, {space="ovsnet",addresses=10000}]'
+
+
 @pytest.fixture(autouse=True)
 def no_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The host's own file does not matter to these tests."""
@@ -135,12 +139,12 @@ def test_variables_may_say_everything():
                 "OVSNET_BRIDGE": "br-lab",
                 "OVSNET_DATAPATH": "NETDEV",
                 "OVSNET_VLANS": "100-199",
-                "OVSNET_BRIDGES": "br-phys:200-299",
+                "OVSNET_BRIDGES": '[{name="br-phys", vlans=[200, 299]}]',
                 "OVSNET_MTU": "1400",
                 "OVSNET_SPACES": "blue, red",
-                "OVSNET_POOLS": "10.64.0.0/10:26,fd00::/32:64",
+                "OVSNET_POOLS": '[{base="10.64.0.0/10",size=26},{base="fd00::/32",size=64}]',
                 "OVSNET_EXCLUDE": "10.128.7.0/24 fd6f:7673:1::/48",
-                "OVSNET_LIMITS": "blue:4:500,ovsnet:-:10000",
+                "OVSNET_LIMITS": LIMITS,
                 "OVSNET_OUTSIDE_BRIDGES": "br0",
                 "OVSNET_DEADLINE_S": "5.5",
                 "OVSNET_LOG_LEVEL": "Debug",
@@ -164,12 +168,12 @@ def test_flags_may_say_everything():
                 "bridge": "br-lab",
                 "datapath": "netdev",
                 "vlans": "100-199",
-                "bridges": ["br-phys:200-299"],
+                "bridges": '[{name="br-phys",vlans=[200,299]}]',
                 "mtu": 1400,
                 "spaces": ("blue", "red"),
-                "pools": ["10.64.0.0/10:26", "fd00::/32:64"],
+                "pools": [{"base": "10.64.0.0/10", "size": 26}, {"base": "fd00::/32", "size": 64}],
                 "exclude": "10.128.7.0/24,fd6f:7673:1::/48",
-                "limits": "blue:4:500 ovsnet::10000",
+                "limits": LIMITS,
                 "outside_bridges": ["br0"],
                 "deadline_s": 5.5,
                 "log_level": "debug",
@@ -209,12 +213,13 @@ def test_a_range_of_vlans_may_be_written_as_a_list(tmp_path: Path):
 
 
 def test_swarms_own_space_may_be_limited():
-    loaded = config.load(environ={"OVSNET_LIMITS": "ovsnet-global:3:-"})
+    loaded = config.load(environ={"OVSNET_LIMITS": '[{space="ovsnet-global", pools=3}]'})
     assert loaded.limits == (SpaceLimit(space="ovsnet-global", pools=3),)
 
 
 def test_a_space_may_have_one_limit_only():
-    assert refusal(environ={"OVSNET_LIMITS": "a:1:1,a:1:2"}) == (
+    twice = '[{space="a",pools=1}, {space="a",pools=2}]'
+    assert refusal(environ={"OVSNET_LIMITS": twice}) == (
         "OVSNET_LIMITS[1]: space a is in the list twice"
     )
 
@@ -272,32 +277,48 @@ def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path)
             ': exclude[0]: "10.0.0.5/24" has host bits; write 10.0.0.0/24',
         ),
         ("exclude = [5]", ": exclude[0]: "),
-        ("pools = ['10.0.0.0/8']", ': pools[0]: "10.0.0.0/8" is not BASE:SIZE; write it like'),
+        ("pools = ['10.0.0.0/8:24']", ": pools[0]: not a {base=SUBNET,size=LENGTH}"),
         (
-            "pools = ['10.0.0.0/8:31']",
+            "[[pools]]\nbase = '10.0.0.0/8'\nsize = 31",
             ': pools[0]: "31" is not a prefix length inside 10.0.0.0/8: 8 to',
         ),
-        ("pools = ['10.0.0.0/16:8']", ": pools[0]: "),
+        ("[[pools]]\nbase = '10.0.0.0/16'\nsize = 8", ': pools[0]: "8" is not a prefix length'),
+        ("[[pools]]\nbase = '10.0.0.1/16'\nsize = 24", ': pools[0]: "10.0.0.1/16" has host bits'),
         ("[[pools]]\nbase = '10.0.0.0/8'", ": pools[0]: not a pool; it has a `base` and a `size`"),
         ("vlans = [5]", ": vlans: not the first and the last VLAN id; write it like [100, 199]"),
         ("vlans = [0, 10]", ': vlans: "0-10" is not a range of VLAN ids'),
         ("vlans = [true, false]", ': vlans: "True-False" is not a range of VLAN ids'),
-        ("pools = [['10.0.0.0/8', 24]]", ": pools[0]: not a pool"),
+        ("pools = [['10.0.0.0/8', 24]]", ": pools[0]: not a {base"),
         ("[[pools]]\nbase = '10.0.0.0/8'\nsiez = 24", ": pools[0]: not a pool; it has"),
         ("[pools]\nbase = '10.0.0.0/8'", ": pools: not a list"),
         ("limits = 'a:1:1'", ": limits: not a list"),
-        ("limits = ['a:1']", ': limits[0]: "a:1" is not SPACE:POOLS:ADDRESSES; write it like'),
-        ("limits = ['a:0:1']", ': limits[0]: "0" is not a number of pools: 1 to'),
-        ("limits = ['a:1:x']", ': limits[0]: "x" is not a number of addresses: 1 to'),
-        ("limits = ['a:-:']", ': limits[0]: "a:-:" limits nothing; give space a a number'),
-        ("limits = ['a/b:1:1']", ': limits[0]: "a/b" cannot name an address space'),
-        ("limits = ['a:1:-', 'b:1:-', 'a:2:5']", ": limits[2]: space a is in the list twice"),
+        ("limits = ['a:1:1']", ": limits[0]: not a {space=NAME,pools=N,addresses=N}"),
+        ("[[limits]]\nspace = 'a'\npools = 0", ': limits[0]: "0" is not a number of pools: 1 to'),
+        (
+            "[[limits]]\nspace = 'a'\naddresses = 'x'",
+            ': limits[0]: "x" is not a number of addresses: 1 to',
+        ),
+        (
+            "[[limits]]\nspace = 'a/b'\npools = 1",
+            ': limits[0]: "a/b" cannot name an address space',
+        ),
+        (
+            "limits = [{space='a',pools=1}, {space='b',pools=1}, {space='a',addresses=5}]",
+            ": limits[2]: space a is in the list twice",
+        ),
         ("[[limits]]\npools = 4", ": limits[0]: not a limit; it has a `space`, and `pools` or"),
         ("[[limits]]\nspace = 'a'\npool = 4", ": limits[0]: not a limit; it has a `space`"),
         ("[[limits]]\nspace = 'a'\npools = true", ': limits[0]: "True" is not a number of pools'),
-        ("[[limits]]\nspace = 'a'", ': limits[0]: "a:-:-" limits nothing'),
+        ("[[limits]]\nspace = 'a'", ": limits[0]: not a limit; it has a `space`, and `pools` or"),
         ("[limits]\nspace = 'a'", ": limits: not a list"),
-        ("limits = [['a', 1, 1]]", ": limits[0]: not a limit"),
+        ("limits = [['a', 1, 1]]", ": limits[0]: not a {space"),
+        ("[[bridges]]\nname = 'br0'", ": bridges[0]: not a bridge; it has a `name` and `vlans`"),
+        (
+            "[[bridges]]\nname = 'br0'\nvlans = [9, 5]",
+            ': bridges[0]: "9-5" is not a range of VLAN ids',
+        ),
+        ("bridges = ['br0:5-9']", ": bridges[0]: not a {name=NAME,vlans=[FIRST,LAST]}"),
+        ("mtu = 2020-01-01", ": mtu: not a BYTES"),
         ("outside_bridges = ['a b']", ": outside_bridges[0]: "),
         ("deadline_s = 0", ': deadline_s: "0" is not a number of seconds: 1 to 300'),
         ("deadline_s = 301", ": deadline_s: "),
@@ -318,6 +339,9 @@ def test_a_file_that_is_not_utf_8_is_told(tmp_path: Path):
 
 def test_a_wrong_variable_is_refused_by_its_name():
     assert refusal(environ={"OVSNET_MTU": "big"}).startswith('OVSNET_MTU: "big" is not an MTU')
+    assert refusal(environ={"OVSNET_POOLS": "10.0.0.0/8:24"}) == (
+        "OVSNET_POOLS: not TOML; write it like [{base=SUBNET,size=LENGTH}]"
+    )
     assert refusal(environ={"OVSNET_SPACES": "a,b/c"}).startswith('OVSNET_SPACES[1]: "b/c"')
 
 
@@ -341,12 +365,12 @@ def test_the_table_has_each_setting_once():
 
 def test_the_defaults_would_be_accepted_from_a_file(tmp_path: Path):
     default = Settings()
-    pools = [f"{pool.base}:{pool.size}" for pool in default.pools]
+    pools = ", ".join(f"{{base='{pool.base}',size={pool.size}}}" for pool in default.pools)
     text = (
         f"plugin_dir = '{default.plugin_dir}'\novsdb = '{default.ovsdb}'\n"
         f"docker = '{default.docker}'\ninstance = '{default.instance}'\n"
         f"bridge = '{default.bridge}'\nvlans = '{default.vlans[0]}-{default.vlans[1]}'\n"
-        f"mtu = {default.mtu}\npools = {pools}\ndeadline_s = {default.deadline_s}\n"
+        f"mtu = {default.mtu}\npools = [{pools}]\ndeadline_s = {default.deadline_s}\n"
         f"log_level = '{default.log_level}'\n"
     )
     assert from_text(tmp_path, text) == default

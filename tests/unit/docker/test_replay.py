@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from netaddr import IPNetwork
 
-from ipam import Ipam, OverlapError
+from ipam import DefaultPool, Ipam, OverlapError
 from ovsdriver.docker import methods
 from ovsdriver.words.fields import Fields
 from tests.fakes.leases import FakeLeaseStore
-from tests.unit.ipam.conftest import Default, Host
+from tests.unit.ipam.conftest import Host
 from tests.unit.wire.conversation import WIRE, Recorded, calls
 
 REPLAYS = sorted(WIRE.glob("*-replay.jsonl"))
@@ -65,7 +65,7 @@ class NoEndpoints:
 async def driver() -> AsyncIterator[Driver]:
     ipam = await Ipam.load(
         FakeLeaseStore(),
-        defaults=(Default(IPNetwork("10.77.0.0/16"), 24),),
+        defaults=(DefaultPool(base=IPNetwork("10.77.0.0/16"), size=24),),
         surroundings=Host(),
         clock=lambda: 1_700_000_000.0,
     )

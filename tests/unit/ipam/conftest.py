@@ -1,26 +1,19 @@
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from itertools import count
 
 import pytest
 from netaddr import IPNetwork
 
-from ipam import Ipam, Occupied
+from ipam import DefaultPool, Ipam, Occupied
 from tests.fakes.leases import FakeLeaseStore
 
 Start = Callable[..., Awaitable[Ipam]]
 
 
-@dataclass(frozen=True)
-class Default:
-    base: IPNetwork
-    size: int
-
-
 DEFAULTS = (
-    Default(IPNetwork("172.24.0.0/22"), 24),
-    Default(IPNetwork("10.128.0.0/22"), 25),
-    Default(IPNetwork("fd00:1::/62"), 64),
+    DefaultPool(base=IPNetwork("172.24.0.0/22"), size=24),
+    DefaultPool(base=IPNetwork("10.128.0.0/22"), size=25),
+    DefaultPool(base=IPNetwork("fd00:1::/62"), size=64),
 )
 
 

@@ -13,6 +13,7 @@ from netaddr import IPAddress, IPNetwork, IPRange
 from ipam import (
     AddressError,
     AddressRequest,
+    DefaultPool,
     ExhaustedError,
     InvalidReservationError,
     Ipam,
@@ -29,9 +30,12 @@ from ipam import (
     UnknownPoolError,
 )
 from tests.fakes.leases import FakeLeaseStore
-from tests.unit.ipam.conftest import Default, Host
+from tests.unit.ipam.conftest import Host
 
-DEFAULTS = (Default(IPNetwork("10.0.0.0/27"), 29), Default(IPNetwork("fd00::/123"), 125))
+DEFAULTS = (
+    DefaultPool(base=IPNetwork("10.0.0.0/27"), size=29),
+    DefaultPool(base=IPNetwork("fd00::/123"), size=125),
+)
 
 SPACES = st.sampled_from(["ovsnet", "blue"])
 NAMED = st.sampled_from(

@@ -1,18 +1,11 @@
 """``ipam.limit`` of a pool, and the configured limits of a space."""
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 
-from ipam import LeaseKind, LimitError, StoreError
+from ipam import LeaseKind, LimitError, SpaceLimit, StoreError
 from tests.unit.ipam.wishes import given, new_pool, release
-
-
-@dataclass(frozen=True)
-class Limit:
-    pools: int | None = None
-    addresses: int | None = None
 
 
 async def test_a_pool_holds_as_many_addresses_as_it_may(ipam):
@@ -46,7 +39,7 @@ async def test_a_limit_holds_for_requests_at_once(ipam):
 
 
 async def test_a_space_has_as_many_pools_as_it_may(start):
-    ipam = await start(limits={"ovsnet": Limit(pools=2)})
+    ipam = await start(limits=[SpaceLimit(space="ovsnet", pools=2)])
     first = await new_pool(ipam, "10.40.0.0/24")
     await new_pool(ipam, "fd00::/64")
     with pytest.raises(LimitError, match="address space ovsnet holds 2 pools already"):
@@ -57,7 +50,7 @@ async def test_a_space_has_as_many_pools_as_it_may(start):
 
 
 async def test_a_space_holds_as_many_addresses_as_it_may(start):
-    limits = {"ovsnet": Limit(addresses=3)}
+    limits = [SpaceLimit(space="ovsnet", addresses=3)]
     ipam = await start(limits=limits)
     pools = [await new_pool(ipam, f"10.4{n}.0.0/24") for n in range(3)]
     blue = await new_pool(ipam, "10.40.0.0/24", space="blue")
@@ -76,7 +69,7 @@ async def test_a_space_holds_as_many_addresses_as_it_may(start):
 
 
 async def test_what_could_not_be_written_does_not_count(start, store):
-    ipam = await start(limits={"ovsnet": Limit(addresses=1)})
+    ipam = await start(limits=[SpaceLimit(space="ovsnet", addresses=1)])
     pool = await new_pool(ipam)
     store.broken = "the disk is full"
     with pytest.raises(StoreError):

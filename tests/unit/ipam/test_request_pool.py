@@ -5,6 +5,7 @@ from netaddr import IPAddress, IPNetwork
 
 from ipam import (
     AddressRequest,
+    DefaultPool,
     ExhaustedError,
     InvalidPoolError,
     Ipam,
@@ -247,11 +248,7 @@ async def test_without_default_pools_of_a_family_a_subnet_must_be_named(start):
     ],
 )
 async def test_a_senseless_default_pool_is_refused_at_start(start, base, size, says):
-    class Pool:
-        pass
-
-    pool = Pool()
-    pool.base, pool.size = IPNetwork(base), size
+    pool = DefaultPool(base=IPNetwork(base), size=size)
     with pytest.raises(InvalidPoolError, match=says):
         await start(defaults=[pool])
 

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam.model import DEFAULT_SPACE, AddressRequest, LeaseKind, PoolRequest
+from ipam.model import DEFAULT_SPACE, AddressRequest, DefaultPool, LeaseKind, PoolRequest
 from ipam.service import Ipam
 from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.config import DefaultPool
 from ovsdriver.domain.plan.planning import Defaults
 from ovsdriver.domain.records.model import NO_OPTIONS, Bridge, EndpointId, NetworkId, Port
 from ovsdriver.domain.records.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet

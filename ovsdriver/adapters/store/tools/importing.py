@@ -110,7 +110,7 @@ class _Import:
         self._connection = connection
         self._lines = lines
         self._exported = exported
-        self._spaces = Spaces(defaults=(), exclude=(), limits={})
+        self._spaces = Spaces(defaults=(), exclude=(), limits=())
         self._here: set[PoolId] = set()
         """Ids of the pools that were here before."""
         self._pools: dict[str, PoolLines] = {}
