@@ -69,8 +69,6 @@ from ovsdriver.service.networks.previewer import Previewer
 from ovsdriver.service.networks.surroundings import Surroundings
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
-from ovsdriver.words import in_force
-from ovsdriver.words.changes import Wish
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +142,6 @@ async def _serve(settings: Settings, fault: str) -> int:
             degraded=lambda: backend.degraded,
             closed=backend.closed,
             purge_unread=store.purge,
-            in_force=in_force,
         )
         server = PluginServer(metrics=metrics, deadline_s=settings.deadline_s)
         kept = await _listen(settings, server, backend, console, stack)
@@ -589,7 +586,6 @@ class _Product:
                 notes=state,
                 engine=world.engine,
                 changes=changes,
-                wish=lambda typed: Wish(typed=typed),
             )
             endpoints.on_change(kept_options.poke)
             world.switch.on_change(lambda plugged: None if plugged else kept_options.poke())

@@ -9,7 +9,7 @@ from typing import Protocol
 from aiohttp import web
 
 from ovsdriver.admin.desk_changes import Changed
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from ovsdriver.words.fields import Fields
 
 CHANGE_S = 120.0
@@ -19,7 +19,7 @@ CHANGE_S = 120.0
 class ChangeDesk(Protocol):
     """What a person may ask to change."""
 
-    async def change(self, target: str, wish: Wish) -> Changed:
+    async def change(self, target: str, wish: OtherOptions) -> Changed:
         """Change options of a network or a container."""
         ...
 
@@ -41,5 +41,5 @@ class _Pages:
             typed = {key: said.text(key) for key, _ in said.items()}
             if not typed:
                 raise body.refusal("options", "missing; say what to change")
-            changed = await self._desk.change(body.required("target"), Wish(typed=typed))
+            changed = await self._desk.change(body.required("target"), OtherOptions(typed=typed))
         return web.json_response(text=json.dumps(asdict(changed)))

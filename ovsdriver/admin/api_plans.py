@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ovsdriver.domain.plan.preview import Preview
 from ovsdriver.errors import InvalidRequestError
-from ovsdriver.service.networks.previewer import Wish
+from ovsdriver.service.networks.previewer import WantedNetwork
 from ovsdriver.words import in_force, options, values
 from ovsdriver.words.fields import Fields
 
@@ -19,7 +19,7 @@ PLAN_S = 15.0
 class PlanDesk(Protocol):
     """What a person may ask to be told."""
 
-    async def plan(self, wish: Wish) -> Preview:
+    async def plan(self, wish: WantedNetwork) -> Preview:
         """Return what a network would make."""
         ...
 
@@ -39,7 +39,7 @@ class _Pages:
             body = Fields.parse(await request.read())
             said = body.inner("options")
             internal = body.flag("internal")
-            wish = Wish(
+            wish = WantedNetwork(
                 options=options.network(
                     {key: said.text(key) for key, _ in said.items()}, internal=internal
                 ),

@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
 from ipam.service import Ipam
 from ovsdriver import __version__
@@ -14,7 +13,7 @@ from ovsdriver.admin import report as reports
 from ovsdriver.admin.desk_changes import ChangeConsole
 from ovsdriver.admin.desk_ipam import IpamConsole
 from ovsdriver.admin.desk_reservations import ReservationConsole
-from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, EngineView, Firewall, State, Switch
@@ -27,24 +26,13 @@ from ovsdriver.service.networks.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.networks.previewer import PlanConsole, Previewer
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
+from ovsdriver.words import in_force
 
 PURGING = (
     "everything that ovsnet made on this host is being removed (`ovsnet purge`); try again when "
     "that has ended"
 )
 """What Docker's calls are told meanwhile."""
-
-
-class InForce(Protocol):
-    """The options' values of records, by name, as a user would type them; None: there is none."""
-
-    def of_network(self, network: Network) -> Mapping[str, str | None]:
-        """Return those of a network."""
-        ...
-
-    def of_endpoint(self, network: Network, endpoint: Endpoint) -> Mapping[str, str | None]:
-        """Return those of an endpoint, its own or those that it follows."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +66,6 @@ class Console:
         degraded: Callable[[], str],
         closed: Callable[[str], AbstractAsyncContextManager[None]],
         purge_unread: Callable[[], Awaitable[Purged]],
-        in_force: InForce,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Build it.
@@ -91,7 +78,6 @@ class Console:
             degraded: says why only a part of the work is done.
             closed: refuses Docker's calls with a sentence, from when no call is being served.
             purge_unread: removes what is marked while there are no records.
-            in_force: tells the options' values of a record.
             clock: seconds since the epoch.
         """
         self._owner = owner
@@ -101,7 +87,6 @@ class Console:
         self._degraded = degraded
         self._closed = closed
         self._purge_unread = purge_unread
-        self._in_force = in_force
         self._clock = clock
         self._started = clock()
         self._works: Works | None = None
@@ -186,8 +171,8 @@ class Console:
         if network is None:
             raise UnknownObjectError(f"{object_id[:12]} is not known here any more")
         if endpoint is None:
-            return self._in_force.of_network(network)
-        return self._in_force.of_endpoint(network, endpoint)
+            return in_force.of_network(network)
+        return in_force.of_endpoint(network, endpoint)
 
     async def remove_network(self, name: str, *, force: bool) -> str:
         """Remove a network that Docker does not know any more, or any with ``force``.

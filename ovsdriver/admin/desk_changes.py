@@ -8,7 +8,8 @@ from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError, UnknownObjectError
 from ovsdriver.ports import Engine, EngineView, State
 from ovsdriver.service.change.changed_options import KeptOptions
-from ovsdriver.service.change.changes import Changes, Done, Wish
+from ovsdriver.service.change.changes import Changes, Done
+from ovsdriver.words.changes import OtherOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class ChangeConsole:
         """Answer from now on."""
         self._parts = state, changes, kept
 
-    async def change(self, target: str, wish: Wish) -> Changed:
+    async def change(self, target: str, wish: OtherOptions) -> Changed:
         """Change options of the network or the container that ``target`` means.
 
         All of them or none; what is recorded and not in force yet is said.

@@ -6,26 +6,26 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
-
-from netaddr import EUI, IPAddress
+from typing import TypeVar
 
 from ipam import (
     DEFAULT_SPACE,
     GLOBAL_SPACE,
     AddressRequest,
     Lease,
-    Pool,
     PoolId,
     PoolRequest,
 )
 from ovsdriver.docker import ipam, network
 from ovsdriver.docker.replay import Replay
-from ovsdriver.domain.records.model import EndpointId, NetworkId, PortMapping
-from ovsdriver.domain.records.requests import Joined, NetworkOptions, NewEndpoint, NewNetwork
+from ovsdriver.domain.records.model import NetworkId
+from ovsdriver.domain.records.requests import NewNetwork
 from ovsdriver.errors import UnavailableError
 from ovsdriver.http.server import Call, Reply
 from ovsdriver.logs import event
+from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.forgotten.vacancies import Vacancies
+from ovsdriver.service.networks.networks import Networks
 from ovsdriver.words.fields import Fields
 
 log = logging.getLogger(__name__)
@@ -43,112 +43,13 @@ than the default 10 s gives another wait too: it must be the shorter one, so tha
 sentence about the start."""
 
 
-class Networks(Protocol):
-    """What the network calls need of the service behind them."""
-
-    async def create(self, new: NewNetwork, /) -> None:
-        """Make a network; repeatable."""
-        ...
-
-    async def delete(self, network_id: NetworkId, /) -> bool:
-        """Remove a network; False if it is not known."""
-        ...
-
-    def gateway_skips(self, options: NetworkOptions, internal: bool, /) -> bool:
-        """Whether such a network needs no gateway address from its IPAM."""
-        ...
-
-
-class Endpoints(Protocol):
-    """What the endpoint calls need of the service behind them."""
-
-    async def create(self, new: NewEndpoint, /) -> EUI | None:
-        """Record an endpoint; returns the MAC to tell Docker, None if Docker sent one."""
-        ...
-
-    async def join(
-        self,
-        network_id: NetworkId,
-        endpoint_id: EndpointId,
-        sandbox: str,
-        ports: Sequence[PortMapping],
-        /,
-    ) -> Joined:
-        """Plug an endpoint in.
-
-        ``ports`` is the container's ``-p``, on whichever of its networks they are published:
-        only ``publish`` asks for that, and on some networks Docker never calls it.
-        """
-        ...
-
-    async def leave(self, network_id: NetworkId, endpoint_id: EndpointId, /) -> None:
-        """Unplug an endpoint, known or not."""
-        ...
-
-    async def delete(self, network_id: NetworkId, endpoint_id: EndpointId, /) -> None:
-        """Remove an endpoint, known or not."""
-        ...
-
-    async def publish(
-        self,
-        network_id: NetworkId,
-        endpoint_id: EndpointId,
-        ports: Sequence[PortMapping],
-        /,
-        *,
-        other_gateway6: bool = False,
-    ) -> None:
-        """Publish ports on the host; of IPv4 only if another endpoint is the IPv6 gateway."""
-        ...
-
-    async def revoke(self, network_id: NetworkId, endpoint_id: EndpointId, /) -> None:
-        """Take back what was published, known or not."""
-        ...
-
-    async def release(self, pool: PoolId, address: IPAddress, /) -> None:
-        """End the endpoint that still stands on an address which is about to be released."""
-        ...
-
-
-class Ipam(Protocol):
-    """What the IPAM calls need of the service behind them."""
-
-    async def request_pool(self, request: PoolRequest, /) -> Pool:
-        """Hold a subnet."""
-        ...
-
-    async def release_pool(self, pool_id: PoolId, /) -> bool:
-        """Free a subnet with all of its addresses; False if it is not held."""
-        ...
-
-    async def request_address(self, request: AddressRequest, /) -> Lease:
-        """Hold an address."""
-        ...
-
-    async def release_address(self, pool_id: PoolId, address: IPAddress, /) -> bool:
-        """Free an address; False if it is not held."""
-        ...
-
-    def pool(self, pool_id: PoolId, /) -> Pool | None:
-        """Return a pool that is held."""
-        ...
-
-    def same(self, request: PoolRequest, /) -> Pool | None:
-        """Return the pool that is held with that subnet and range."""
-        ...
-
-    async def lease(self, pool_id: PoolId, address: IPAddress, /) -> Lease | None:
-        """Return who holds an address."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What answers, once it is there."""
 
     networks: Networks
     endpoints: Endpoints
-    ipam: Ipam
+    ipam: Vacancies
     daemon_answers: Callable[[], bool]
     """Whether Docker's API answers: false while the daemon starts."""
 

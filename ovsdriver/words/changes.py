@@ -20,7 +20,7 @@ _TARGET = {Scope.NETWORK: "NETWORK", Scope.ENDPOINT: "NETWORK/CONTAINER"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class OtherOptions:
     """Options that are to change, as typed; an empty value is "as if it were never said"."""
 
     typed: Mapping[str, str]

@@ -9,9 +9,15 @@ from dataclasses import dataclass, field, replace
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain.plan import internal_ports, mode_planning, spanning, tunnels
+from ovsdriver.domain.plan import (
+    bridge_features,
+    internal_ports,
+    mode_planning,
+    spanning,
+    tunnels,
+)
 from ovsdriver.domain.plan.internal_ports import ETHERNET_MTU
-from ovsdriver.domain.records import features, shaping, vlans
+from ovsdriver.domain.records import shaping, vlans
 from ovsdriver.domain.records.model import (
     Datapath,
     Endpoint,
@@ -163,7 +169,9 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         for each in around.networks
         if each.segment.bridge == bridge and not each.ended and each.id != new.id
     ]
-    features.refuse_unfit(options.features, bridge=bridge, adopted=segment.adopted, sharers=sharers)
+    bridge_features.refuse_unfit(
+        options.features, bridge=bridge, adopted=segment.adopted, sharers=sharers
+    )
     probe = current.probe if current is not None else _probe(subnets, around.pools)
     if current is None:
         spanning.refuse_unfit(

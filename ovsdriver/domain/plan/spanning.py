@@ -9,27 +9,11 @@ would not be heard there, nor containers that are kept out.
 """
 
 from collections.abc import Iterable
-from typing import Protocol
 
-from ovsdriver.domain.records.features import Features
-from ovsdriver.domain.records.model import Mode, PortKind
+from ovsdriver.domain.records.model import Mode, Network, PortKind
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 SAID = "ovs.rstp=containers"
-
-
-class Sharer(Protocol):
-    """A network that shares a bridge with others."""
-
-    @property
-    def id(self) -> str:
-        """Docker's."""
-        ...
-
-    @property
-    def features(self) -> Features:
-        """What it says."""
-        ...
 
 
 def refuse_unfit(
@@ -38,7 +22,7 @@ def refuse_unfit(
     bridge: str,
     adopted: bool,
     speaks: bool,
-    sharers: Iterable[Sharer],
+    sharers: Iterable[Network],
 ) -> None:
     """Refuse a network that says something else of the tree than its bridge and the others on it.
 

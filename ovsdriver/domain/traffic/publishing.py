@@ -30,7 +30,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class WantedPort:
     """A port of a container that is to be published, before a port of the host is chosen."""
 
     protocol: Transport
@@ -117,7 +117,7 @@ def wishes(
     elsewhere: Collection[int] = (),
     skipped: Collection[tuple[Transport, int, int]] = (),
     instead_of: EndpointId | None = None,
-) -> Sequence[Wish]:
+) -> Sequence[WantedPort]:
     """Return what an endpoint publishes of what its container asks for.
 
     Args:
@@ -129,7 +129,7 @@ def wishes(
         instead_of: as of the publication.
     """
     own = {address.version: address.ip for address in addresses}
-    found: dict[Wish, None] = {}
+    found: dict[WantedPort, None] = {}
     for mapping in ports:
         hosts = _hosts(mapping, bindings)
         ways = tuple(
@@ -142,7 +142,7 @@ def wishes(
         if ways:
             last = mapping.host_port_end or mapping.host_port
             found[
-                Wish(
+                WantedPort(
                     protocol=mapping.protocol,
                     port=mapping.port,
                     ways=ways,
@@ -212,7 +212,7 @@ class Earlier:
         for each in published:
             self._ports.setdefault(_target(each), []).append(each.host_port)
 
-    def take(self, wish: Wish) -> int:
+    def take(self, wish: WantedPort) -> int:
         """Return the port of the host that was found for ``wish``, once; 0: none."""
         for target in map(_target, wish.publications(0)):
             for port in self._ports.get(target, ()):
@@ -221,7 +221,7 @@ class Earlier:
                     return port
         return 0
 
-    def _forget(self, wish: Wish, port: int) -> None:
+    def _forget(self, wish: WantedPort, port: int) -> None:
         for target in map(_target, wish.publications(0)):
             if port in self._ports.get(target, ()):
                 self._ports[target].remove(port)
@@ -288,7 +288,7 @@ def _place(port: HostPort) -> tuple[Transport, int, int]:
     return port.protocol, port.address.version, port.port
 
 
-def overlapping(wish: Wish, held: Iterable[HostPort]) -> Iterator[HostPort]:
+def overlapping(wish: WantedPort, held: Iterable[HostPort]) -> Iterator[HostPort]:
     """Return those of ``held`` that stand in the way of ``wish``."""
     hosts = [way.host for way in wish.ways]
     for port in held:

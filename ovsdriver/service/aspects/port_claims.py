@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Publication, Transport
 from ovsdriver.domain.traffic import publishing
-from ovsdriver.domain.traffic.publishing import Places, Wish
+from ovsdriver.domain.traffic.publishing import Places, WantedPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from ovsdriver.ports import HostPorts, Links, State
 from ovsdriver.service.locks import Locks
@@ -68,7 +68,7 @@ class PortClaims:
     async def choose(
         self,
         endpoint: Endpoint,
-        wanted: Sequence[Wish],
+        wanted: Sequence[WantedPort],
         undo: AsyncExitStack,
         *,
         refusals: dict[str, str] | None = None,
@@ -116,7 +116,7 @@ class PortClaims:
     async def _hold(
         self,
         endpoint: EndpointId,
-        wish: Wish,
+        wish: WantedPort,
         choices: Sequence[int],
         undo: AsyncExitStack,
         *,
@@ -148,7 +148,7 @@ class PortClaims:
         for each in ports:
             await self._ports.release(each)
 
-    def _holders(self, wish: Wish, apart: EndpointId | None = None) -> Sequence[Endpoint]:
+    def _holders(self, wish: WantedPort, apart: EndpointId | None = None) -> Sequence[Endpoint]:
         """Return the endpoints whose records stand in the way of ``wish``."""
         found = {
             endpoint.id: endpoint
@@ -157,7 +157,7 @@ class PortClaims:
         }
         return tuple(found.values())
 
-    def _taken(self, wish: Wish) -> str:
+    def _taken(self, wish: WantedPort) -> str:
         host = wish.ways[0].host
         where = str(host) if int(host) else "this host"
         holders = self._holders(wish)
@@ -181,7 +181,7 @@ class PortClaims:
             "another one with -p, or end what uses it"
         )
 
-    async def _end_dead(self, wish: Wish, apart: EndpointId) -> bool:
+    async def _end_dead(self, wish: WantedPort, apart: EndpointId) -> bool:
         """Withdraw what stands in the way for containers that have ended without our hearing.
 
         After a crash of dockerd or a reboot Docker starts a container again before it says that

@@ -22,7 +22,7 @@ from ovsdriver.domain.records.model import (
     Transport,
 )
 from ovsdriver.domain.traffic import publishing
-from ovsdriver.domain.traffic.publishing import Wish
+from ovsdriver.domain.traffic.publishing import WantedPort
 from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
 from ovsdriver.ports import HostPorts, Links, State
 from ovsdriver.service.aspects.firewall import Rules
@@ -45,7 +45,7 @@ class _Share:
     """What one endpoint publishes."""
 
     endpoint: EndpointId
-    wishes: Sequence[Wish]
+    wishes: Sequence[WantedPort]
     instead_of: EndpointId | None = None
 
 

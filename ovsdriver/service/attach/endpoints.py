@@ -28,7 +28,7 @@ from ovsdriver.domain.records.model import (
     Publication,
     Veth,
 )
-from ovsdriver.domain.records.requests import EndpointOptions, Joined, NewEndpoint
+from ovsdriver.domain.records.requests import Joined, NewEndpoint
 from ovsdriver.domain.wires import desired, interface_names
 from ovsdriver.errors import (
     ConflictError,
@@ -49,6 +49,7 @@ from ovsdriver.service.attach.reattacher import Reattacher
 from ovsdriver.service.attach.veths_ahead import Preparations
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S, Change, Networks
+from ovsdriver.words.changes import OtherOptions
 
 log = logging.getLogger(__name__)
 
@@ -519,16 +520,14 @@ class Endpoints:
                 return True
             return False
 
-    async def change(
-        self, endpoint_id: EndpointId, wish: Callable[[Endpoint], EndpointOptions]
-    ) -> Change[Endpoint]:
+    async def change(self, endpoint_id: EndpointId, wish: OtherOptions) -> Change[Endpoint]:
         """Give an endpoint other options: its record first, then its port.
 
         Nothing is changed if it is refused.
 
         Args:
             endpoint_id: Docker's.
-            wish: from the record to all options that it shall have.
+            wish: the options that change.
 
         Raises:
             UnknownObjectError: there is no such endpoint.
@@ -543,7 +542,9 @@ class Endpoints:
             if before is None or before.ended:
                 raise UnknownObjectError(f"endpoint {endpoint_id[:12]} was removed meanwhile")
             network = self._network(before.network)
-            after = replanning.endpoint(before, wish(before), network, two_tags=self._two_tags())
+            after = replanning.endpoint(
+                before, wish.of_endpoint(before), network, two_tags=self._two_tags()
+            )
             await self._check(network, after)
             if after != before:
                 await self._state.put_endpoint(after)

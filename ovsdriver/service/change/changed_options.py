@@ -6,13 +6,14 @@ asked while Docker waits for us. So the container has its old options for a mome
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ovsdriver.domain.records import changed_options
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Engine, EngineView, HostNotes, State
-from ovsdriver.service.change.changes import Changes, Wish
+from ovsdriver.service.change.changes import Changes
+from ovsdriver.words.changes import OtherOptions
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ class KeptOptions:
         notes: HostNotes,
         engine: Engine,
         changes: Changes,
-        wish: Callable[[Mapping[str, str]], Wish],
         settle_s: float = SETTLE_S,
     ) -> None:
         """Build it.
@@ -43,14 +43,12 @@ class KeptOptions:
             notes: where it is kept.
             engine: Docker, for which container an endpoint is of.
             changes: changes.
-            wish: makes a wish of options as typed.
             settle_s: pause before a look.
         """
         self._state = state
         self._notes = notes
         self._engine = engine
         self._changes = changes
-        self._wish = wish
         self._settle_s = settle_s
         self._poked = asyncio.Event()
         self._everything = True
@@ -196,7 +194,7 @@ class KeptOptions:
 
     async def _change(self, endpoint: Endpoint, noted: changed_options.Kept) -> None:
         try:
-            await self._changes.endpoint(endpoint.id, self._wish(noted.changes))
+            await self._changes.endpoint(endpoint.id, OtherOptions(typed=noted.changes))
         except UnavailableError:
             raise
         except DriverError as error:

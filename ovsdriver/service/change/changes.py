@@ -9,16 +9,14 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from ovsdriver.domain.plan import replanning
-from ovsdriver.domain.plan.replanning import Touched
-from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
-from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
+from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import DriverError, UnknownObjectError
 from ovsdriver.ports import State
 from ovsdriver.service.attach.endpoints import Endpoints
 from ovsdriver.service.networks.networks import Networks
+from ovsdriver.words.changes import OtherOptions
 
 log = logging.getLogger(__name__)
 
@@ -27,26 +25,6 @@ _AT_ONCE = 64
 
 Values = Mapping[str, str | None]
 """What is in force, by the option's name, as a user would type it; None: nothing."""
-
-
-class Wish(Protocol):
-    """Options that are to change."""
-
-    def of_network(self, network: Network) -> tuple[NetworkOptions, Touched]:
-        """Return all options that a network shall have, and which of them change."""
-        ...
-
-    def of_endpoint(self, endpoint: Endpoint) -> EndpointOptions:
-        """Return all options that an endpoint shall have."""
-        ...
-
-    def network_values(self, network: Network) -> Values:
-        """Return what is in force of them in a record."""
-        ...
-
-    def endpoint_values(self, network: Network, endpoint: Endpoint) -> Values:
-        """Return what is in force of them in a record."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +57,14 @@ class Changes:
         async with self._one:
             yield
 
-    async def network(self, network_id: NetworkId, wish: Wish) -> Done:
+    async def network(self, network_id: NetworkId, wish: OtherOptions) -> Done:
         """Change options of a network, and its containers' ports with it.
 
         Raises:
             DriverError: it was refused, and nothing is changed; see ``Networks.change``.
         """
         async with self._one:
-            change = await self._networks.change(network_id, wish.of_network)
+            change = await self._networks.change(network_id, wish)
             before, after = change.before, change.after
             standing = self._state.endpoints(network_id)
             about = replanning.affected(before, after, standing, owner=self._owner)
@@ -102,10 +80,10 @@ class Changes:
         _log("network.changed", done, network=network_id)
         return done
 
-    async def endpoint(self, endpoint_id: EndpointId, wish: Wish) -> Done:
+    async def endpoint(self, endpoint_id: EndpointId, wish: OtherOptions) -> Done:
         """Change options of one endpoint; errors as of :meth:`network`."""
         async with self._one:
-            change = await self._endpoints.change(endpoint_id, wish.of_endpoint)
+            change = await self._endpoints.change(endpoint_id, wish)
             network = self._state.network(change.after.network)
             if network is None:
                 raise UnknownObjectError("its network was removed meanwhile")

@@ -33,6 +33,7 @@ from ovsdriver.service.aspects.uplinks import Uplinks
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.planner import Planner
 from ovsdriver.service.networks.previewer import Previewer
+from ovsdriver.words.changes import OtherOptions
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,6 @@ PROBE_S = 1.0
 
 
 T = TypeVar("T")
-
-Wish = Callable[[Network], tuple[NetworkOptions, replanning.Touched]]
-"""From a network's record to all options that it shall have, and which of them are other ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +160,7 @@ class Networks:
         log.info("network.deleted", extra={"network": network_id})
         return True
 
-    async def change(self, network_id: NetworkId, wish: Wish) -> Change[Network]:
+    async def change(self, network_id: NetworkId, wish: OtherOptions) -> Change[Network]:
         """Give a network other options: its record first, then bridge, gateway and rules.
 
         The ports of its containers are left to the caller. Nothing is changed if it is refused.
@@ -179,7 +177,7 @@ class Networks:
             await self._switch.connected(SWITCH_WAIT_S)
             before = self._standing(network_id)
             async with self._planning:
-                after = await self._planner.replan(before, *wish(before))
+                after = await self._planner.replan(before, *wish.of_network(before))
                 await self._refuse_answered(before, after)
                 if after != before:
                     await self._state.put_networks(self._with_wire(after))
@@ -201,10 +199,10 @@ class Networks:
             raise UnknownObjectError(f"network {network_id[:12]} was removed meanwhile")
         return network
 
-    def _concerned(self, network_id: NetworkId, wish: Wish) -> Sequence[NetworkId]:
+    def _concerned(self, network_id: NetworkId, wish: OtherOptions) -> Sequence[NetworkId]:
         """Return the networks whose records a wish is about, in the order of their locks."""
         network = self._standing(network_id)
-        _, touched = wish(network)
+        _, touched = wish.of_network(network)
         if not touched.fields & {"bond", "lacp"}:
             return (network_id,)
         return sorted({network_id, *(each.id for each in self._on_wire(network))})

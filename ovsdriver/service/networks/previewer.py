@@ -22,7 +22,7 @@ _NOBODY = NetworkId("0" * 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class WantedNetwork:
     """What a person would type after ``docker network create``."""
 
     options: NetworkOptions
@@ -55,7 +55,7 @@ class Previewer:
         self._planner = planner
         self._outside_bridges = outside_bridges
 
-    async def wish(self, wish: Wish) -> Preview:
+    async def wish(self, wish: WantedNetwork) -> Preview:
         """Return what a new network would make.
 
         Raises:
@@ -134,7 +134,7 @@ class PlanConsole:
         """Answer from now on."""
         self._previewer = previewer
 
-    async def plan(self, wish: Wish) -> Preview:
+    async def plan(self, wish: WantedNetwork) -> Preview:
         """Return what a network would make; errors as ``Previewer.wish``."""
         if self._previewer is None:
             raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")

@@ -8,7 +8,7 @@ from aiohttp import web
 from ovsdriver.admin import api, api_changes
 from ovsdriver.admin.desk_changes import AffectedContainer, Changed, ChangedOption
 from ovsdriver.errors import ConflictError
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.unit.cli.conftest import Desk, Process, Shell
 
 
@@ -18,7 +18,7 @@ class ChangeDesk:
         self.pending: tuple[str, ...] = ()
         self.containers = (AffectedContainer(endpoint="cd" * 32, container="web"),)
 
-    async def change(self, target: str, wish: Wish) -> Changed:
+    async def change(self, target: str, wish: OtherOptions) -> Changed:
         self.wishes.append((target, dict(wish.typed)))
         if target == "taken":
             raise ConflictError("VLAN 5 carries another network; choose another")

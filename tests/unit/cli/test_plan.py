@@ -18,15 +18,15 @@ from ovsdriver.domain.records.model import (
     VlanTag,
 )
 from ovsdriver.errors import ConflictError
-from ovsdriver.service.networks.previewer import Wish
+from ovsdriver.service.networks.previewer import WantedNetwork
 from tests.unit.cli.conftest import Desk, Process, Shell
 
 
 class PlanDesk:
     def __init__(self) -> None:
-        self.wishes: list[Wish] = []
+        self.wishes: list[WantedNetwork] = []
 
-    async def plan(self, wish: Wish) -> Preview:
+    async def plan(self, wish: WantedNetwork) -> Preview:
         self.wishes.append(wish)
         if wish.options.vlan == 5:
             raise ConflictError("VLAN 5 carries another network; choose another")

@@ -38,7 +38,6 @@ from ovsdriver.service.networks.previewer import Previewer
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from ovsdriver.words import options as typed
-from ovsdriver.words.changes import Wish
 from tests.builders import FIRST, RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
@@ -280,7 +279,6 @@ class Host:
                 notes=state,
                 engine=engine,
                 changes=changes,
-                wish=lambda typed: Wish(typed=typed),
                 settle_s=0.0,
             ),
         )

@@ -9,7 +9,7 @@ from ovsdriver.domain.plan.replanning import Touched
 from ovsdriver.domain.records.model import BondMode, Lacp, Mode, Uplink, VlanMode, VlanTag
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from ovsdriver.words import in_force, options
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from ovsdriver.words.options import Scope
 from tests.builders import a_network, a_segment, an_endpoint
 
@@ -20,7 +20,7 @@ NETWORK = a_network(
 
 
 def test_what_was_typed_is_read_again_with_the_changes_in_it() -> None:
-    wish = Wish(typed={"OVS.ICC": "false", "ovs.mtu": "1300", "ovs.vlan": ""})
+    wish = OtherOptions(typed={"OVS.ICC": "false", "ovs.mtu": "1300", "ovs.vlan": ""})
     said, touched = wish.of_network(NETWORK)
     assert (said.icc, said.mtu, said.vlan) == (False, 1300, None)
     assert said.typed == {"com.example.rack": "3", "OVS.ICC": "false", "ovs.mtu": "1300"}
@@ -28,12 +28,12 @@ def test_what_was_typed_is_read_again_with_the_changes_in_it() -> None:
 
 
 def test_another_name_of_an_option_takes_its_place() -> None:
-    said, _ = Wish(typed={"com.docker.network.driver.mtu": ""}).of_network(
+    said, _ = OtherOptions(typed={"com.docker.network.driver.mtu": ""}).of_network(
         replace(NETWORK, options={"ovs.mtu": "1400"})
     )
     assert (said.mtu, said.typed) == (None, {})
     endpoint = an_endpoint(options={"com.docker.network.driver.mtu": "1400"})
-    assert Wish(typed={"ovs.mtu": "1300"}).of_endpoint(endpoint).mtu == 1300
+    assert OtherOptions(typed={"ovs.mtu": "1300"}).of_endpoint(endpoint).mtu == 1300
 
 
 @pytest.mark.parametrize("scope", [Scope.NETWORK, Scope.ENDPOINT])
@@ -41,7 +41,7 @@ def test_every_fixed_option_is_refused_with_what_to_do_instead(scope: Scope) -> 
     for row in options.rows(scope):
         if not row.fixed:
             continue
-        wish = Wish(typed={row.name: ""})
+        wish = OtherOptions(typed={row.name: ""})
         with pytest.raises(UnsupportedError, match=f"^{row.name}: cannot be changed") as refused:
             wish.of_network(NETWORK) if scope is Scope.NETWORK else wish.of_endpoint(an_endpoint())
         assert str(refused.value).endswith(row.fixed)
@@ -112,4 +112,4 @@ def test_what_an_endpoint_has_from_its_network_is_shown_as_its_own() -> None:
 
 def test_a_key_of_somebody_else_is_no_option() -> None:
     with pytest.raises(InvalidOptionError, match=r"com\.example\.rack.: no option of ovsnet's"):
-        Wish(typed={"com.example.rack": "4"}).of_network(NETWORK)
+        OtherOptions(typed={"com.example.rack": "4"}).of_network(NETWORK)

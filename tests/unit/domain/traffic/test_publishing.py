@@ -10,7 +10,7 @@ from ovsdriver.domain.records.model import HostPort, PortMapping, Publication, T
 from ovsdriver.domain.traffic.publishing import (
     Earlier,
     Places,
-    Wish,
+    WantedPort,
     gathered,
     left_out,
     left_to_sibling,
@@ -33,12 +33,12 @@ def mapping(port: int = 80, host: str = "", first: int = 0, last: int = 0) -> Po
     )
 
 
-def wish(*ports: PortMapping, addresses: Any = DUAL, **more: Any) -> Wish:
+def wish(*ports: PortMapping, addresses: Any = DUAL, **more: Any) -> WantedPort:
     (found,) = wishes(ports, addresses, **more)
     return found
 
 
-def ways(found: Wish) -> list[tuple[str, str]]:
+def ways(found: WantedPort) -> list[tuple[str, str]]:
     return [(str(way.host), str(way.container)) for way in found.ways]
 
 
@@ -134,7 +134,7 @@ def test_the_choices_can_be_said_in_a_sentence(first: int, last: int, words: str
 
 
 def test_a_port_that_was_chosen_before_is_kept_if_it_still_fits() -> None:
-    def kept(wanted: Wish, address: str = "10.1.0.2") -> int:
+    def kept(wanted: WantedPort, address: str = "10.1.0.2") -> int:
         return Earlier([published_at("0.0.0.0", 40000, address)]).take(wanted)
 
     assert kept(wish(mapping())) == 40000

@@ -10,7 +10,7 @@ from ovsdriver.domain.traffic import tagging
 from ovsdriver.domain.wires.observed import ObservedBridge
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from ovsdriver.service.aspects.flows import FlowRules
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -71,7 +71,7 @@ async def test_a_bridge_of_ours_has_its_flows_before_it_has_ports(host: Host) ->
 
 async def test_a_controllers_bridge_has_no_flows_of_ours_about_tags(host: Host) -> None:
     await host.create_network()
-    await host.changes.network(RED, Wish(typed={"ovs.controller": "tcp:192.0.2.9:6653"}))
+    await host.changes.network(RED, OtherOptions(typed={"ovs.controller": "tcp:192.0.2.9:6653"}))
     assert not host.flows.of("br-ovsnet", ALL_PORTS)
     await host.run_container(said={"ovs.trunks": "7"})
     assert not await host.flows.differing("br-ovsnet", dict)
@@ -138,7 +138,7 @@ async def test_a_guard_is_lifted_by_a_process_that_did_not_make_it(host: Host) -
     again = await host.restart()
     try:
         await again.reconciler.reconcile()
-        await again.changes.network(RED, Wish(typed={"ovs.guard": "false"}))
+        await again.changes.network(RED, OtherOptions(typed={"ovs.guard": "false"}))
         assert set(await again.flows.differing("br-ovsnet", dict)) == {ALL_PORTS}
     finally:
         await again.stop()
@@ -178,10 +178,10 @@ async def test_a_single_container_is_not_guarded_where_a_controller_is(host: Hos
 async def test_a_guard_is_switched_on_and_off_while_the_container_runs(host: Host) -> None:
     await host.create_network()
     await host.run_container()
-    await host.changes.network(RED, Wish(typed={"ovs.guard": "true"}))
+    await host.changes.network(RED, OtherOptions(typed={"ovs.guard": "true"}))
     guarded = number_of(host)
     assert host.flows.of("br-ovsnet", guarded).flows
-    await host.changes.endpoint(FIRST, Wish(typed={"ovs.guard": "false"}))
+    await host.changes.endpoint(FIRST, OtherOptions(typed={"ovs.guard": "false"}))
     assert not host.flows.of("br-ovsnet", guarded)
     assert not host.flows.of("br-ovsnet", number_of(host))
 

@@ -7,7 +7,7 @@ import pytest
 from ovsdriver.domain.records import names
 from ovsdriver.domain.wires.observed import ObservedMirror
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 
@@ -112,13 +112,13 @@ async def test_a_mirror_is_changed_while_containers_run(host: Host) -> None:
     await sink(host)
     await host.create_network()
     await host.run_container()
-    await host.changes.network(RED, Wish(typed={"ovs.mirror": "sink:ids"}))  # type: ignore[arg-type]
+    await host.changes.network(RED, OtherOptions(typed={"ovs.mirror": "sink:ids"}))  # type: ignore[arg-type]
     assert len(mirrors(host)) == 1
-    await host.changes.network(RED, Wish(typed={"ovs.mirror": ""}))  # type: ignore[arg-type]
+    await host.changes.network(RED, OtherOptions(typed={"ovs.mirror": ""}))  # type: ignore[arg-type]
     assert mirrors(host) == ()
-    await host.changes.endpoint(FIRST, Wish(typed={"ovs.mirror": "sink:ids"}))  # type: ignore[arg-type]
+    await host.changes.endpoint(FIRST, OtherOptions(typed={"ovs.mirror": "sink:ids"}))  # type: ignore[arg-type]
     assert len(mirrors(host)) == 1
-    await host.changes.endpoint(FIRST, Wish(typed={"ovs.mirror": ""}))  # type: ignore[arg-type]
+    await host.changes.endpoint(FIRST, OtherOptions(typed={"ovs.mirror": ""}))  # type: ignore[arg-type]
     assert mirrors(host) == ()
 
 

@@ -9,7 +9,7 @@ from netaddr import EUI
 
 from ovsdriver.domain.records import names
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
@@ -87,10 +87,10 @@ async def test_an_endpoint_has_its_own_rate_and_the_networks_burst(host: Host) -
 async def test_a_delay_is_changed_and_lifted_while_the_container_runs(host: Host) -> None:
     await host.create_network()
     await host.run_container()
-    await host.changes.endpoint(FIRST, Wish(typed={"ovs.delay": "5ms"}))
+    await host.changes.endpoint(FIRST, OtherOptions(typed={"ovs.delay": "5ms"}))
     assert host.shapes.of(link(host)).delay_us == 5_000
     assert host.shapes.of_inside(BOX, mac(host)).delay_us == 5_000
-    await host.changes.endpoint(FIRST, Wish(typed={"ovs.delay": ""}))
+    await host.changes.endpoint(FIRST, OtherOptions(typed={"ovs.delay": ""}))
     assert not host.shapes.of(link(host))
     assert not host.shapes.of_inside(BOX, mac(host))
     assert not any(key.startswith("shaped:") for key in host.state.notes())

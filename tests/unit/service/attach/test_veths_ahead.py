@@ -8,7 +8,7 @@ import pytest
 
 from ovsdriver.domain.records import names
 from ovsdriver.errors import UnavailableError
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
@@ -91,7 +91,7 @@ async def test_join_follows_a_network_that_was_changed_meanwhile(host: Host) -> 
     await host.create_network()
     await host.create_endpoint()
     assert await plugged(host)
-    await host.changes.network(RED, Wish(typed={"ovs.icc": "false"}))  # type: ignore[arg-type]
+    await host.changes.network(RED, OtherOptions(typed={"ovs.icc": "false"}))  # type: ignore[arg-type]
     await host.endpoints.join(RED, FIRST, SANDBOX)
     port = host.switch.port(HOST)
     assert port is not None

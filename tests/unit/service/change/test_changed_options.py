@@ -9,7 +9,7 @@ from ovsdriver.admin.desk_changes import ChangeConsole
 from ovsdriver.domain.records import changed_options, names
 from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED, SECOND, an_endpoint
 from tests.unit.service.conftest import Host
 
@@ -48,7 +48,9 @@ async def change(host: Host, endpoint: str = FIRST, **typed: str) -> None:
     """Type ``ovsnet set``."""
     desk = ChangeConsole(engine=host.engine, degraded=lambda: "")
     desk.ready(state=host.state, changes=host.changes, kept=host.kept)
-    await desk.change(endpoint, Wish(typed={f"ovs.{name}": text for name, text in typed.items()}))
+    await desk.change(
+        endpoint, OtherOptions(typed={f"ovs.{name}": text for name, text in typed.items()})
+    )
 
 
 def record(host: Host, endpoint: str = SECOND) -> Endpoint:

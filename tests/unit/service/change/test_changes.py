@@ -18,19 +18,19 @@ from ovsdriver.errors import (
     UnsupportedError,
 )
 from ovsdriver.service.change.changes import Done
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 
 
 async def set_network(host: Host, network: str = RED, **typed: str) -> Done:
     said = {name.replace("__", "."): text for name, text in typed.items()}
-    return await host.changes.network(network, Wish(typed=said))  # type: ignore[arg-type]
+    return await host.changes.network(network, OtherOptions(typed=said))  # type: ignore[arg-type]
 
 
 async def set_endpoint(host: Host, endpoint: str = FIRST, **typed: str) -> Done:
     said = {name.replace("__", "."): text for name, text in typed.items()}
-    return await host.changes.endpoint(endpoint, Wish(typed=said))  # type: ignore[arg-type]
+    return await host.changes.endpoint(endpoint, OtherOptions(typed=said))  # type: ignore[arg-type]
 
 
 def port(host: Host, endpoint: str = FIRST) -> Any:

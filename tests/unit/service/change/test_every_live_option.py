@@ -10,7 +10,7 @@ import pytest
 
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.words import options
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from ovsdriver.words.options import Option, Scope
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
@@ -124,9 +124,9 @@ async def change(
 ) -> tuple[str | None, str | None]:
     """Change options and return the old and the new value of that of ``row``."""
     if row.scope is Scope.NETWORK:
-        done = await host.changes.network(RED, Wish(typed=typed))
+        done = await host.changes.network(RED, OtherOptions(typed=typed))
     else:
-        done = await host.changes.endpoint(EndpointId(FIRST), Wish(typed=typed))
+        done = await host.changes.endpoint(EndpointId(FIRST), OtherOptions(typed=typed))
     assert done.pending == ()
     return done.old[row.name], done.new[row.name]
 

@@ -15,7 +15,6 @@ from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError, UnknownObjectError
 from ovsdriver.metrics import Metrics
 from ovsdriver.service.forgotten.purge import MarkPurge, Purged
-from ovsdriver.words import in_force
 from ovsdriver.words.fields import Fields
 from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
@@ -85,7 +84,6 @@ def process(host: Host) -> Process:
         degraded=lambda: backend.degraded,
         closed=backend.closed,
         purge_unread=purge_unread,
-        in_force=in_force,
     )
     return Process(host=host, backend=backend, console=console)
 

@@ -7,11 +7,11 @@ import pytest
 from ovsdriver.admin.desk_changes import AffectedContainer, ChangeConsole, Changed, ChangedOption
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError, UnknownObjectError
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
-OFF = Wish(typed={"ovs.icc": "false"})
+OFF = OtherOptions(typed={"ovs.icc": "false"})
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def test_a_network_is_changed_by_its_name_and_says_whom_it_is_about(
 
 
 async def test_a_container_is_changed_by_its_name(desk: ChangeConsole) -> None:
-    done = await desk.change("lab/web", Wish(typed={"ovs.vlan": "20", "ovs.protected": ""}))
+    done = await desk.change("lab/web", OtherOptions(typed={"ovs.vlan": "20", "ovs.protected": ""}))
     assert (done.kind, done.id, done.name, done.network) == ("endpoint", FIRST, "web", RED)
     assert done.options == (
         ChangedOption(option="ovs.vlan", old="10", new="20"),
@@ -65,7 +65,7 @@ async def test_before_the_store_is_open_nothing_is_changed(host: Host) -> None:
 async def test_changes_wait_for_each_other_and_for_a_purge(host: Host, desk: ChangeConsole) -> None:
     async with host.changes.paused():
         waiting = [
-            asyncio.create_task(desk.change("lab", Wish(typed={"ovs.vlan": tag})))
+            asyncio.create_task(desk.change("lab", OtherOptions(typed={"ovs.vlan": tag})))
             for tag in ("20", "30")
         ]
         for _ in range(50):

@@ -6,7 +6,7 @@ import pytest
 
 from ovsdriver.domain.records.features import Exporter, Features
 from ovsdriver.errors import ConflictError, UnsupportedError
-from ovsdriver.words.changes import Wish
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, RED
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -43,14 +43,14 @@ async def test_a_bridge_of_somebody_else_stays_as_it_is(host: Host) -> None:
 
 async def test_features_change_live_and_come_back_when_somebody_took_them(host: Host) -> None:
     await host.create_network()
-    await host.changes.network(RED, Wish(typed={"ovs.mcast": "true"}))  # type: ignore[arg-type]
+    await host.changes.network(RED, OtherOptions(typed={"ovs.mcast": "true"}))  # type: ignore[arg-type]
     assert features(host) == Features(mcast=True)
     (bridge,) = host.switch.bridges().values()
     host.switch.put_bridge(replace(bridge, features=Features()))
     repairs = await host.reconciler.reconcile()
     assert any("features" in each for each in repairs.mended)
     assert features(host) == Features(mcast=True)
-    await host.changes.network(RED, Wish(typed={"ovs.mcast": ""}))  # type: ignore[arg-type]
+    await host.changes.network(RED, OtherOptions(typed={"ovs.mcast": ""}))  # type: ignore[arg-type]
     assert features(host) == Features()
 
 
@@ -100,7 +100,7 @@ async def test_a_bridge_of_somebody_else_says_itself_whether_it_speaks_rstp(host
 async def test_a_guard_is_not_put_on_who_takes_part_in_a_tree(host: Host) -> None:
     await host.create_network(said=TREE)
     with pytest.raises(UnsupportedError, match="which no guard stops"):
-        await host.changes.network(RED, Wish(typed={"ovs.guard": "true"}))  # type: ignore[arg-type]
+        await host.changes.network(RED, OtherOptions(typed={"ovs.guard": "true"}))  # type: ignore[arg-type]
 
 
 async def test_rstp_that_somebody_switched_on_is_told_and_left_to_him(host: Host) -> None:

@@ -9,7 +9,7 @@ from ipam.errors import IpamError
 from ovsdriver.domain.plan.preview import Preview
 from ovsdriver.domain.records import names
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
-from ovsdriver.service.networks.previewer import Wish
+from ovsdriver.service.networks.previewer import WantedNetwork
 from ovsdriver.words import options as typed
 from tests.builders import RED
 from tests.fakes.switch import foreign_bridge
@@ -19,7 +19,7 @@ from tests.unit.service.conftest import Host
 async def plan(host: Host, *, subnets: tuple[str, ...] = (), **said: str) -> Preview:
     options = {f"ovs.{name}": value for name, value in said.items()}
     return await host.previewer.wish(
-        Wish(
+        WantedNetwork(
             options=typed.network(options, internal=False),
             subnets=tuple(map(IPNetwork, subnets)),
             ipv6="ipv6" in said,
@@ -56,7 +56,7 @@ async def test_the_next_plan_finds_the_bridge_there_and_another_vlan(host: Host)
 
 async def test_a_gateway_and_a_subnet_that_are_typed_are_taken(host: Host) -> None:
     found = await host.previewer.wish(
-        Wish(
+        WantedNetwork(
             options=typed.network({"ovs.mode": "flat"}, internal=False),
             subnets=(IPNetwork("10.9.0.0/24"),),
             gateways=(IPAddress("10.9.0.254"),),
