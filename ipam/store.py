@@ -51,7 +51,11 @@ class LeaseStore(Protocol):
     """
 
     async def load(self) -> Contents:
-        """Return everything, under a new epoch, which is durable before."""
+        """Return everything, under a new epoch, which is durable before.
+
+        StoreError also if a row has no meaning for us. Then nothing can be given out safely: that
+        row may hold an address.
+        """
         ...
 
     async def add_pool(self, pool: Pool) -> bool:

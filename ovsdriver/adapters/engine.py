@@ -71,7 +71,6 @@ class DockerEngine:
                 return await _view(session)
 
     async def list_networks(self) -> tuple[str, frozenset[NetworkId]]:
-        """Read ids alone; UnavailableError if dockerd does not answer."""
         with self._translated():
             async with asyncio.timeout(self._timeout_s), self._session() as session:
                 info = await _get(session, "/info")

@@ -85,7 +85,8 @@ class Links(Protocol):
     async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
         """Return the unicast routes that share an address with one of ``near``; a thousand at most.
 
-        Of all tables but local. Default routes are never near: every host has them.
+        Of all tables but local; one for each way of a multipath route. Default routes are never
+        near: every host has them.
         """
         ...
 
@@ -273,7 +274,10 @@ class Firewall(Protocol):
         ...
 
     async def remove(self) -> None:
-        """Remove the table, the accepts in other people's chains, and our sysctls."""
+        """Remove the table and our accepts, and put back every switch that we changed.
+
+        UnavailableError if something did not answer; what could be removed is removed.
+        """
         ...
 
     def on_loss(self, callback: Callable[[], None]) -> None:
@@ -288,7 +292,10 @@ class Firewall(Protocol):
         ...
 
     async def findings(self) -> Sequence[str]:
-        """Return one sentence for each foreign chain that drops what we accept."""
+        """Return one sentence for each foreign chain that drops what we accept.
+
+        UnavailableError if nftables or iptables did not answer.
+        """
         ...
 
 

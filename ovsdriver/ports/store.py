@@ -38,7 +38,7 @@ class State(Protocol):
         ...
 
     def endpoint_at(self, network: NetworkId, address: IPAddress) -> Endpoint | None:
-        """Return the endpoint of ``network`` with that address."""
+        """Return the endpoint of ``network`` with that address; one that has not ended first."""
         ...
 
     async def put_network(self, network: Network) -> None:
@@ -50,15 +50,15 @@ class State(Protocol):
         ...
 
     async def forget_network(self, network: NetworkId) -> bool:
-        """Forget a network and its endpoints."""
+        """Forget a network and its endpoints; False if it was not known."""
         ...
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
-        """Write or replace."""
+        """Write or replace; UnknownObjectError if its network was forgotten meanwhile."""
         ...
 
     async def forget_endpoint(self, endpoint: EndpointId) -> bool:
-        """Forget an endpoint."""
+        """Forget an endpoint; False if it was not known."""
         ...
 
     def drop_endpoint(self, endpoint: EndpointId) -> None:
@@ -76,7 +76,7 @@ class SandboxMemory(Protocol):
     """
 
     def sandbox_link(self, endpoint: EndpointId) -> SandboxLink | None:
-        """Return what was noted last."""
+        """Return what an endpoint's link was like when it was noted last."""
         ...
 
     async def put_sandbox_link(self, endpoint: EndpointId, link: SandboxLink) -> None:
@@ -96,5 +96,5 @@ class HostNotes(Protocol):
         ...
 
     async def forget_note(self, key: str) -> bool:
-        """Forget one."""
+        """Forget one; False if it was not known."""
         ...

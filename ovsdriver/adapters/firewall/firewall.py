@@ -163,7 +163,6 @@ class HostFirewall:
                 self._host_from = self._table_from = -_LOOK_S
 
     def renewed(self, gateway: str) -> None:
-        """Have the next :meth:`ensure` look at a gateway's switches again."""
         self._renewed.add(gateway)
 
     async def cut(self, published: Collection[Publication]) -> None:
@@ -183,11 +182,6 @@ class HostFirewall:
             self._to_cut.difference_update(batch)
 
     async def remove(self) -> None:
-        """Remove the table and our accepts, and put back every switch that we changed.
-
-        Raises:
-            UnavailableError: something did not answer; what could be removed is removed.
-        """
         try:
             await self.ensure(FirewallPlan())
         finally:
@@ -209,11 +203,6 @@ class HostFirewall:
         self._gateway_callbacks.append(callback)
 
     async def findings(self) -> Sequence[str]:
-        """Return one sentence for each foreign chain that drops what our table accepts.
-
-        Raises:
-            UnavailableError: nftables or iptables did not answer.
-        """
         host, gateways, found = await self._on_thread(self._survey)
         for iptables in self._iptables:
             listing = await iptables.listing()

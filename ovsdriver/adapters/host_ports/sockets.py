@@ -70,7 +70,6 @@ class KernelHostPorts:
         self._places = Places()
 
     def held(self) -> Collection[HostPort]:
-        """Return what is held."""
         return self._held.keys()
 
     async def hold(
@@ -98,7 +97,6 @@ class KernelHostPorts:
         return None
 
     async def release(self, port: HostPort) -> bool:
-        """End relays with their connections, and close sockets."""
         held = self._held.pop(port, None)
         if held is None:
             return False
@@ -110,7 +108,6 @@ class KernelHostPorts:
         return True
 
     async def relay(self, port: HostPort, address: IPAddress, target: int) -> None:
-        """Listen on ``::1``, beside the socket that holds all addresses if need be."""
         if port.protocol is Transport.SCTP:
             return
         if address.version != 6 or not (port.everywhere or port.address == LOOPBACK6):

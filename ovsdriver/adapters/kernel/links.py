@@ -143,7 +143,6 @@ class KernelLinks:
                         await asyncio.sleep(next(pauses))
 
     async def ensure_tap(self, tap: Tap) -> None:
-        """Settle the internal port's device, which vswitchd makes a moment after the port."""
         await self._settle("internal port", tap.name, lambda routes: ensure_tap(routes, tap))
 
     async def mark_bridge(self, name: str) -> None:
@@ -158,8 +157,6 @@ class KernelLinks:
         await self._netlink(f"marking bridge {name}", mark)
 
     async def remove_link(self, name: str) -> bool:
-        """Mark the link and leave the rest to the reaper."""
-
         def mark(routes: RouteSocket) -> bool:
             marked = mark_dying(routes, name, owner=self._owner)
             if marked is not False:
@@ -169,13 +166,11 @@ class KernelLinks:
         return await self._netlink(f"deleting the link {name}", mark)
 
     async def ensure_gateway(self, gateway: Gateway) -> None:
-        """Settle the internal port's device, which vswitchd makes a moment after the port."""
         await self._settle(
             "gateway", gateway.port.name, lambda routes: self._gateways.ensure(routes, gateway)
         )
 
     async def ensure_probe(self, probe: Probe) -> None:
-        """Settle the internal port's device, as :meth:`ensure_gateway` does."""
         await self._settle(
             "probing port", probe.port.name, lambda routes: self._probes.ensure(routes, probe)
         )
@@ -205,16 +200,12 @@ class KernelLinks:
         return await self._netlink("reading links", read)
 
     async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
-        """Return unicast routes near subnets; one for each way of a multipath route."""
-
         def read(routes: RouteSocket) -> Iterable[NextHop]:
             return islice(_no_default(unicast_routes(routes, near)), _MOST_ROUTES)
 
         return await self._look(read)
 
     async def routes_by(self, link: str) -> Sequence[Route]:
-        """Return the first unicast routes by a link; none if it is not there."""
-
         def read(routes: RouteSocket) -> Iterable[NextHop]:
             found = find_link(routes, link)
             return routes_by(routes, found.index, most=_MOST_ROUTES) if found else ()
@@ -222,8 +213,6 @@ class KernelLinks:
         return await self._look(read)
 
     async def ties(self, link: str) -> LinkTies:
-        """Return nexthop objects, rules and disciplines; nothing if the link is not there."""
-
         def read(routes: RouteSocket) -> LinkTies:
             found = find_link(routes, link)
             return ties(routes, found) if found is not None else LinkTies()
@@ -231,7 +220,6 @@ class KernelLinks:
         return await self._netlink(f"reading what refers to {link}", read)
 
     async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
-        """Return routes of every kind near subnets; one for each way of a multipath route."""
         return await self._look(lambda routes: _no_default(known_routes(routes, near)))
 
     async def tso(self, tap: str) -> bool:
@@ -250,7 +238,6 @@ class KernelLinks:
         return await self._netlink(f"reading offloads of {tap}", lambda routes: _tso(routes, tap))
 
     async def sandbox_alive(self, path: str) -> bool:
-        """Tell by the file system that ``path`` is on."""
         return await self._netlink(f"sandbox {path}", lambda _: entering.is_alive(path))
 
     async def sandbox_used(self, path: str, *, glance: bool = False, started: bool = False) -> bool:
@@ -263,8 +250,6 @@ class KernelLinks:
         )
 
     async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
-        """Switch it from inside; False if the sandbox is gone, or has no veth with ``mac``."""
-
         def enter() -> bool:
             if not entering.is_alive(sandbox):
                 return False
@@ -275,10 +260,6 @@ class KernelLinks:
         )
 
     async def ensure_mtu(self, veth: Veth, sandbox: str) -> bool:
-        """Set it on the container's end, then on the bridge's: that one tells that both are done.
-
-        The container's end may be in its sandbox, or about to be moved there.
-        """
         with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
             async with asyncio.timeout(self._timeout_s):
                 host = await self._thread.call(lambda routes: self._veths.begin_mtu(routes, veth))

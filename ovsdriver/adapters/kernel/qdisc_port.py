@@ -42,8 +42,6 @@ class KernelShapes:
         await on_own_thread(self._thread.close, name="shapes-end")
 
     async def on_host(self, link: str, shape: LinkShape) -> bool:
-        """Shape a link of this namespace."""
-
         def work(routes: RouteSocket) -> bool:
             found = find_link(routes, link)
             return found is not None and qdiscs.ensure(routes, found.index, shape)
@@ -67,8 +65,6 @@ class KernelShapes:
         return await self._bounded(what, on_own_thread(enter, name="sandbox"))
 
     async def observed(self) -> Mapping[str, LinkShape]:
-        """Return what of ours is on links of this namespace."""
-
         def work(routes: RouteSocket) -> Mapping[str, LinkShape]:
             found = qdiscs.observed(routes)
             return {_name(index): shape for index, shape in found.items() if _name(index)}
@@ -90,7 +86,6 @@ class KernelShapes:
         return await self._bounded("trying netem", on_own_thread(work, name="netem"))
 
     def same(self, one: LinkShape, other: LinkShape) -> bool:
-        """Whether both are one, as far as the kernel tells."""
         return qdiscs.same(one, other)
 
     async def _bounded(self, what: str, answer: Awaitable[T]) -> T:

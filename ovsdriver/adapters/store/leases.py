@@ -128,12 +128,6 @@ class SqliteLeases:
         self._keys: dict[PoolId, Key] = {}
 
     async def load(self) -> Contents:
-        """Return everything, under a new epoch, which is durable before.
-
-        Raises:
-            StoreError: the file cannot be read, or a row in it has no meaning for us. Then nothing
-                can be given out safely: that row may hold an address.
-        """
         (epoch,) = await self._write(lambda c: c.execute(_NEXT_EPOCH).fetchone())
         stored = await self._read(stored_pools)
         reservations = await self._read(lambda c: c.execute(RESERVATIONS).fetchall())
@@ -145,7 +139,6 @@ class SqliteLeases:
         )
 
     async def add_pool(self, pool: Pool) -> bool:
-        """Keep a new pool; False if the space has that subnet."""
         values = pool_columns(pool)
         row = await self._write(lambda c: c.execute(ADD_POOL, values).fetchone())
         if row is None:
@@ -154,13 +147,11 @@ class SqliteLeases:
         return True
 
     async def remove_pool(self, pool: PoolId) -> bool:
-        """Drop a pool and all its leases; False if it is not there."""
         removed = await self._write(lambda c: c.execute(_REMOVE_POOL, (pool,)).rowcount)
         self._keys.pop(pool, None)
         return removed > 0
 
     def add_lease(self, lease: Lease, told: Told) -> None:
-        """Keep a new lease; False if the address has a holder. StoreError without its pool."""
         key = self._keys.get(lease.pool)
         if key is None:
             missing = StoreError(f"the store has no pool {lease.pool}; nothing was given")
@@ -184,10 +175,6 @@ class SqliteLeases:
         serial: int | None = None,
         since: float | None = None,
     ) -> Lease | None:
-        """Drop a lease and return it; None if it is not there, or has another serial.
-
-        With ``since`` an endpoint's lease leaves a memory of that time in the same write.
-        """
         key = self._keys.get(pool)
         if key is None:
             return None
@@ -205,7 +192,6 @@ class SqliteLeases:
     async def remember(
         self, pool: PoolId, *, memories: Sequence[Memory], forget: Sequence[IPAddress]
     ) -> None:
-        """Note who had addresses, in place of what was noted of them, and forget other ones."""
         key = self._keys.get(pool)
         if key is None:
             return
@@ -223,7 +209,6 @@ class SqliteLeases:
     async def reserve(
         self, *, put: Sequence[Reservation], drop: Sequence[tuple[str, IPAddress]] = ()
     ) -> None:
-        """Keep reservations, in place of those of the same space and address, and drop others."""
         dropped = [(space, str(address)) for space, address in drop]
         kept = [(each.space, str(each.address), each.name, each.note, each.created) for each in put]
 
@@ -234,7 +219,6 @@ class SqliteLeases:
         await self._write(unit)
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
-        """Return who holds an address."""
         key = self._keys.get(pool)
         if key is None:
             return None
@@ -245,7 +229,6 @@ class SqliteLeases:
     async def leases(
         self, pool: PoolId, *, after: IPAddress | None = None, limit: int | None = None
     ) -> Sequence[Lease]:
-        """Return leases by ascending address: those above ``after``, at most ``limit``."""
         key = self._keys.get(pool)
         if key is None:
             return ()
@@ -261,10 +244,6 @@ class SqliteLeases:
         return found
 
     async def names(self, pool: PoolId, *, most: int) -> Sequence[str]:
-        """Return a few names that a pool's leases have, the lowest addresses first.
-
-        It looks at a bounded number of leases only: it may return fewer than there are.
-        """
         key = self._keys.get(pool)
         if key is None:
             return ()

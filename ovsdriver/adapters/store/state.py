@@ -63,39 +63,30 @@ class SqliteState:
         return state
 
     def networks(self) -> Sequence[Network]:
-        """Return every network."""
         return tuple(self._records.networks.values())
 
     def network(self, network: NetworkId) -> Network | None:
-        """Return one network."""
         return self._records.networks.get(network)
 
     def network_of_pool(self, pool: PoolId) -> Network | None:
-        """Return the network that ``pool`` is bound to."""
         return self._records.network_of_pool(pool)
 
     def endpoints(self, network: NetworkId | None = None) -> Sequence[Endpoint]:
-        """Return every endpoint, or those of one network."""
         return self._records.endpoints_of(network)
 
     def endpoint(self, endpoint: EndpointId) -> Endpoint | None:
-        """Return one endpoint."""
         return self._records.endpoints.get(endpoint)
 
     def endpoints_in(self, sandbox: str) -> Sequence[Endpoint]:
-        """Return the endpoints in one sandbox."""
         return self._records.endpoints_in(sandbox)
 
     def endpoint_at(self, network: NetworkId, address: IPAddress) -> Endpoint | None:
-        """Return the endpoint of ``network`` with that address; one that has not ended first."""
         return self._records.endpoint_at(network, address)
 
     async def put_network(self, network: Network) -> None:
-        """Write or replace; ConflictError if the segment or a pool is another network's."""
         await self.put_networks((network,))
 
     async def put_networks(self, networks: Sequence[Network]) -> None:
-        """Write or replace several, all or none; errors as of :meth:`put_network`."""
         rows = [(network, records.encode(network)) for network in networks]
 
         def unit(connection: sqlite3.Connection) -> None:
@@ -110,8 +101,6 @@ class SqliteState:
         await self._database.write(unit, remember)
 
     async def forget_network(self, network: NetworkId) -> bool:
-        """Forget a network and its endpoints; False if it was not known."""
-
         def unit(connection: sqlite3.Connection) -> bool:
             # Its pools and endpoints go by ON DELETE CASCADE.
             return connection.execute("DELETE FROM network WHERE id = ?", (network,)).rowcount > 0
@@ -119,7 +108,6 @@ class SqliteState:
         return await self._database.write(unit, lambda _: self._records.forget_network(network))
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
-        """Write or replace; UnknownObjectError if its network was forgotten meanwhile."""
         row = (endpoint.id, endpoint.network, records.encode(endpoint))
 
         def unit(connection: sqlite3.Connection) -> None:
@@ -139,23 +127,18 @@ class SqliteState:
         await self._database.write(unit, lambda _: self._records.put_endpoint(endpoint))
 
     async def forget_endpoint(self, endpoint: EndpointId) -> bool:
-        """Forget an endpoint; False if it was not known."""
-
         return await self._database.write(
             partial(_delete_endpoint, endpoint), lambda _: self._records.forget_endpoint(endpoint)
         )
 
     def drop_endpoint(self, endpoint: EndpointId) -> None:
-        """Forget an ended one: in memory now, in the file with the next commit."""
         self._records.forget_endpoint(endpoint)
         self._database.write_later(partial(_delete_endpoint, endpoint))
 
     def sandbox_link(self, endpoint: EndpointId) -> SandboxLink | None:
-        """Return what an endpoint's link was like when it was noted last."""
         return self._records.sandbox_links.get(endpoint)
 
     async def put_sandbox_link(self, endpoint: EndpointId, link: SandboxLink) -> None:
-        """Write or replace; nothing happens for an endpoint that is forgotten by now."""
         record = records.encode(link)
 
         def unit(connection: sqlite3.Connection) -> bool:
@@ -174,12 +157,9 @@ class SqliteState:
         await self._database.write(unit, remember)
 
     def notes(self) -> Mapping[str, str]:
-        """Return all notes."""
         return MappingProxyType(dict(self._notes))
 
     async def put_note(self, key: str, value: str) -> None:
-        """Write or replace one."""
-
         def unit(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "INSERT INTO note (key, value) VALUES (?, ?) "
@@ -190,8 +170,6 @@ class SqliteState:
         await self._database.write(unit, lambda _: self._notes.update({key: value}))
 
     async def forget_note(self, key: str) -> bool:
-        """Forget one; False if it was not known."""
-
         def unit(connection: sqlite3.Connection) -> bool:
             return connection.execute("DELETE FROM note WHERE key = ?", (key,)).rowcount > 0
 

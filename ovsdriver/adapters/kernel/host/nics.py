@@ -39,11 +39,9 @@ class KernelNics:
         await on_own_thread(self._thread.close, name="nics-end")
 
     async def state(self, nic: str) -> NicState | None:
-        """Return how a NIC is; None if there is no such link."""
         return await self._netlink(f"reading {nic}", lambda routes: self._nics.state(routes, nic))
 
     async def take(self, nic: str) -> None:
-        """Set a NIC up, with the host silent on it; UnavailableError if there is none such."""
         if not await self._netlink(
             f"setting up {nic}", lambda routes: self._nics.take(routes, nic)
         ):
@@ -65,14 +63,11 @@ class KernelNics:
             await asyncio.sleep(_LOOK_S)
 
     async def give_back(self, nic: str, before: NicState) -> bool:
-        """Make a NIC as it was; False if there is no such link any more."""
         return await self._netlink(
             f"putting {nic} back", lambda routes: self._nics.give_back(routes, nic, before)
         )
 
     async def held(self, link: str) -> Held:
-        """Return what of the host is on a link; nothing if there is no such link."""
-
         def read(routes: RouteSocket) -> Held:
             found = find_link(routes, link)
             return host_places.held(routes, found) if found is not None else Held()
@@ -80,11 +75,6 @@ class KernelNics:
         return await self._netlink(f"reading addresses and routes of {link}", read)
 
     async def move(self, what: Held, *, source: str, target: str) -> Sequence[str]:
-        """Move addresses and routes; returns the routes that were not taken.
-
-        Raises UnavailableError if there is no ``target``; a ``source`` that is gone is no matter.
-        """
-
         def work(routes: RouteSocket) -> Sequence[str]:
             there = find_link(routes, target)
             if there is None:
@@ -95,14 +85,12 @@ class KernelNics:
         return await self._netlink(f"moving addresses and routes from {source} to {target}", work)
 
     async def put_neighbours(self, link: str, before: NicState) -> None:
-        """Write down on a link whom a NIC had as permanent neighbours, and for whom it answered."""
         await self._netlink(
             f"writing neighbours of {link}",
             lambda routes: self._nics.put_neighbours(routes, link, before),
         )
 
     async def boot(self) -> str:
-        """Return what tells this boot of the machine from others."""
         return await self._netlink("reading the boot's id", lambda _: _BOOT.read_text().strip())
 
     async def _netlink(self, what: str, work: Callable[[RouteSocket], T]) -> T:

@@ -29,8 +29,6 @@ class KernelSandboxes:
     async def look(
         self, sandbox: str, link: Veth | Tap, noted: SandboxLink | None = None
     ) -> SeenLink | None:
-        """Enter and read."""
-
         def work() -> SeenLink | None:
             if not entering.is_alive(sandbox):
                 return None
@@ -40,8 +38,6 @@ class KernelSandboxes:
         return await self._inside(f"reading a link in sandbox {sandbox}", work)
 
     async def restore(self, sandbox: str, link: Veth | Tap, wanted: SandboxLink) -> Sequence[str]:
-        """Enter and make it."""
-
         def work() -> Sequence[str]:
             if not entering.is_alive(sandbox):
                 raise UnavailableError(f"sandbox {sandbox} is gone, so nothing can be put there")

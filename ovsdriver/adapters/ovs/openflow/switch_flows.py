@@ -47,15 +47,6 @@ class OvsFlows:
         self._timeout_s = timeout_s
 
     async def ensure(self, bridge: str, number: int, wanted: PortFlows) -> bool:
-        """Make the flows and meters of a port exactly ``wanted``; False if they already were.
-
-        New meters come before the flows that need them, old ones go after; all flows change in one
-        moment.
-
-        Raises:
-            UnsupportedError: the bridge or its datapath cannot do it.
-            UnavailableError: ovs-vswitchd does not answer.
-        """
         async with self._talk(bridge) as talk:
             flows = await self._flows(talk, encoding.cookie(self._owner, number), _ONE)
             meters = await self._meters(talk, needed=bool(wanted.meters or flows))
@@ -71,13 +62,6 @@ class OvsFlows:
     async def differing(
         self, bridge: str, wanted: Callable[[], Mapping[int, PortFlows]]
     ) -> frozenset[int]:
-        """Return the ports whose flows or meters are not ``wanted``, those with too many included.
-
-        What is wanted is asked for after the bridge has said what it has.
-
-        Raises:
-            As :meth:`ensure`.
-        """
         mark = encoding.mark(self._owner) << 32
         async with self._talk(bridge) as talk:
             flows: dict[int, set[Entry]] = {}
@@ -96,11 +80,6 @@ class OvsFlows:
         )
 
     async def attend(self, bridge: str, present: Callable[[], None]) -> None:
-        """Call ``present`` once a bridge answers, and return when its vswitchd is gone.
-
-        Raises:
-            As :meth:`ensure`, if it does not answer at all.
-        """
         answered = False
         try:
             async with self._talk(bridge, for_good=True) as talk:
@@ -119,6 +98,7 @@ class OvsFlows:
         flows: Iterable[Entry],
         meters: Mapping[int, MeterEntry],
     ) -> bool:
+        # New meters come before the flows that need them, old ones go after; all flows at once.
         right = self._entries(number, wanted)
         metered = {each.id: each for each in _meters_of(number, wanted)}
         present = set(flows)

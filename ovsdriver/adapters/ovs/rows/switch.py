@@ -103,7 +103,6 @@ class OvsSwitch:
         await self._client.run()
 
     def status(self) -> SwitchStatus:
-        """Return what is known now, without waiting."""
         replica = self._client.replica
         if replica is None:
             return SwitchStatus(connected=False)
@@ -125,24 +124,15 @@ class OvsSwitch:
         return self._view.bridges() if self._view else {}
 
     def bridge(self, name: str) -> ObservedBridge | None:
-        """Return one bridge, its ports left out; the cost does not depend on how many it has."""
         return self._view.bridge(name) if self._view else None
 
     def port(self, name: str) -> ObservedPort | None:
-        """Return one port, of any bridge; a bridge's own local port as well."""
         return self._view.port(name) if self._view else None
 
     def on_change(self, callback: Callback) -> None:
-        """Call ``callback`` on the loop after a (re)connect and whenever rows of ours change.
-
-        It is given the endpoints whose ports came, went or were taken by vswitchd, if nothing else
-        is different; else None. Changes that arrive together make one call. Our own changes count,
-        too, and so does vswitchd's news of our ports (``ofport``, ``ifindex``, ``error``).
-        """
         self._news.call(callback)
 
     async def connected(self, timeout_s: float) -> None:
-        """Wait until the copy is complete, at most ``timeout_s``; UnavailableError after it."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._client.connected()
@@ -247,12 +237,6 @@ class OvsSwitch:
             raise self._no_database() from error
 
     async def ensure_mirrors(self, bridge: str, mirrors: Sequence[Mirror]) -> bool:
-        """Make the mirrors of ours on a bridge exactly these; False if they already were.
-
-        Raises:
-            ConflictError: somebody else's mirror leads to one of their ports, or has its name.
-            UnavailableError: the database does not answer, or there is no such bridge or port.
-        """
         plan = EnsureMirrors(bridge, mirrors, owner=self._owner, serial=next(self._serial))
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -261,16 +245,6 @@ class OvsSwitch:
             raise self._no_database() from error
 
     async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
-        """Make ports of ours that are there as described, all in one transaction.
-
-        vswitchd is not waited for: it has the ports. Those that are not there, or are plugged in
-        otherwise, are left alone. False if there was nothing to change.
-
-        Raises:
-            ConflictError: a wanted OpenFlow port number is another port's.
-            InvalidOptionError: a VLAN or a number is outside the range; nothing is sent.
-            UnavailableError: the database does not answer.
-        """
         plans: list[EnsurePort | EnsureUplink] = []
         for port in ports:
             check_port(port)
@@ -292,11 +266,6 @@ class OvsSwitch:
             raise self._no_database() from error
 
     async def remove_port(self, name: str) -> bool:
-        """Commit the removal of a port of ours; vswitchd is not waited for. False if not there.
-
-        Raises:
-            UnavailableError: the database does not answer; the port is removed when it does.
-        """
         return await self._remove(f"port {name}", name, RemovePort(name, owner=self._owner))
 
     async def _ensure(
