@@ -167,3 +167,36 @@ def test_only_a_routed_network_forwards_to_destinations_that_a_guarded_container
     # the kernel may think of telling ann where a few of them are, whom it does not ask for
     assert len(found) > 50 if forwarded else len(found) < 30
     given_up(bed)
+
+
+def entries(table: str) -> int:
+    """Return how many neighbours there are in the kernel's one table of a family."""
+    counted = Path(f"/proc/net/stat/{table}_cache").read_text().splitlines()[1]
+    return int(counted.split()[0], 16)
+
+
+@pytest.mark.parametrize(
+    ("table", "address"),
+    [
+        pytest.param("arp", "10.77.1.$((100 + i))", id="ipv4"),
+        pytest.param("ndisc", "[fd00:77:1::$((1000 + i))]", id="ipv6"),
+    ],
+)
+def test_destinations_that_a_guarded_container_without_rights_invents_are_in_everybodys_table(
+    bed: Bed, stage: Stage, table: str, address: str
+) -> None:
+    """In its own namespace, where nobody sees them; the host has the same table."""
+    network = stage.network("lab", *DUAL, "-o", "ovs.guard=true")
+    ann = stage.container(
+        "ann", network, "--user", "65534", "--cap-drop", "ALL", command="sleep 1d"
+    )
+
+    def grown() -> int:
+        ask = f"for i in $(seq 100); do wget -T 1 http://{address}:9/ 2>/dev/null & done; wait"
+        before = entries(table)
+        ann.execute("sh", "-c", ask)
+        return entries(table) - before
+
+    # others of this machine may forget many meanwhile
+    until(lambda: grown() > 80, "each of a hundred is an entry")
+    assert not bed.ip("-6", "neigh", "show", "to", "fd00:77:1::/64").strip()
