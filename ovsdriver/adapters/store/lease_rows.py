@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from netaddr import IPAddress, IPNetwork, IPRange
+from netaddr import IPAddress, IPNetwork
 from netaddr.core import AddrFormatError
 
 from ipam import Lease, LeaseKind, Memory, Pool, PoolId, Reservation, StoreError
+from ovsdriver.codec import range_of, range_text
 
 _LOW_BITS = 62
 _LOW = (1 << _LOW_BITS) - 1
@@ -66,7 +67,7 @@ def pool_of(row: tuple[Any, ...]) -> Pool:
             subnet=IPNetwork(subnet),
             window=None if window is None else IPNetwork(window),
             automatic=bool(automatic),
-            excluded=tuple(map(_range, excluded.split())),
+            excluded=tuple(map(range_of, excluded.split())),
             quarantine_s=quarantine_s,
             limit=most,
             probe=bool(probe),
@@ -93,17 +94,6 @@ def pool_columns(pool: Pool) -> tuple[Any, ...]:
         pool.limit,
         pool.probe,
     )
-
-
-def range_text(addresses: IPRange) -> str:
-    """Return ``10.0.0.5`` or ``10.0.0.5-10.0.0.9``."""
-    first, last = IPAddress(addresses[0]), IPAddress(addresses[-1])
-    return str(first) if first == last else f"{first}-{last}"
-
-
-def _range(text: str) -> IPRange:
-    first, _, last = text.partition("-")
-    return IPRange(first, last or first)
 
 
 def lease_of(pool: PoolId, key: Key, row: Sequence[Any]) -> Lease:

@@ -19,6 +19,7 @@ from ipam import PoolId
 from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.record_indexes import Records
+from ovsdriver.codec import UnreadableError
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
@@ -56,7 +57,7 @@ class SqliteState:
                 await asyncio.sleep(0)  # the loop has others to serve
         for key, text in sandbox_links:
             # What cannot be read is looked at again: nothing is given out by it.
-            with suppress(records.UnreadableError):
+            with suppress(UnreadableError):
                 link = records.decode(SandboxLink, text)
                 state._records.put_sandbox_link(EndpointId(key), link)
         state._notes.update(notes)
@@ -197,7 +198,7 @@ def _everything(
 def _decoded(kind: type[T], word: str, key: str, text: str) -> T:
     try:
         return records.decode(kind, text)
-    except records.UnreadableError as error:
+    except UnreadableError as error:
         raise UnavailableError(
             f"the store's record of {word} {key[:12]} cannot be read ({error}); it was kept. "
             "Install the ovsnet that wrote it, or restore the store from a backup"

@@ -5,10 +5,10 @@ changed is noted by network and container, with what Docker asked for then: a co
 connected anew with other options has these.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ovsdriver import codec
 from ovsdriver.domain.records.model import Endpoint, NetworkId
 
 PREFIX = "set:"
@@ -46,15 +46,9 @@ def of(endpoint: Endpoint) -> Kept | None:
     return Kept(asked=asked, changes=changes) if changes else None
 
 
-def encode(kept: Kept) -> str:
-    """Return the note's value."""
-    return json.dumps({"asked": dict(kept.asked), "changes": dict(kept.changes)}, sort_keys=True)
-
-
 def decode(text: str) -> Kept | None:
     """Return what a note says; None if that has no meaning."""
     try:
-        said = json.loads(text)
-        return Kept(asked=dict(said["asked"]), changes=dict(said["changes"]))
-    except (ValueError, TypeError, KeyError):
+        return codec.decode(Kept, text)
+    except codec.UnreadableError:
         return None

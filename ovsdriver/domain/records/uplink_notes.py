@@ -1,20 +1,18 @@
-"""How a NIC was before it became an uplink: noted durably before it is touched, put back after.
+"""How a NIC was before it became an uplink or a mirror's port: noted durably before it is touched.
 
-A note's key names the NIC, its value is JSON. Notes are read tolerantly, since they outlive the
-program that wrote them.
+It is put back after. A note's key names the NIC, its value is JSON; one that cannot be read is
+passed over.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from ovsdriver import codec
+from ovsdriver.domain.records.on_link import Held
 
-from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
-
-PREFIX = "uplink:"
-"""Before the NIC's name in the key of a note."""
+UPLINK, MIRROR = "uplink:", "mirror-nic:"
+"""Before the NIC's name in the key of a note: what it was taken for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,70 +47,20 @@ class NicNote:
     """The boot during which it was moved: after another one the NIC has what it begins with."""
 
 
-def key(nic: str) -> str:
+def key(nic: str, of: str = UPLINK) -> str:
     """Return the key of a NIC's note."""
-    return f"{PREFIX}{nic}"
+    return f"{of}{nic}"
 
 
-def encode(note: NicNote) -> str:
-    """Return a note as text."""
-    return json.dumps(asdict(note), separators=(",", ":"), default=str)
-
-
-def decode(text: str) -> NicNote | None:
-    """Return the note that ``text`` holds; None if it holds none."""
-    try:
-        members = json.loads(text)
-        held = members.get("held", {})
-        local = members.get("local")
-        return NicNote(
-            bridge=str(members["bridge"]),
-            before=state(members["before"]),
-            held=Held(
-                addresses=tuple(map(_address, held.get("addresses", ()))),
-                routes=tuple(map(_route, held.get("routes", ()))),
-            ),
-            local=None if local is None else state(local),
-            moved=bool(members.get("moved", False)),
-            boot=str(members.get("boot", "")),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, AddrFormatError):
-        return None
-
-
-def read(notes: Mapping[str, str], bridge: str | None = None) -> Mapping[str, NicNote]:
+def read(
+    notes: Mapping[str, str], bridge: str | None = None, of: str = UPLINK
+) -> Mapping[str, NicNote]:
     """Return the notes of NICs, by NIC, all or those of one bridge."""
-    found = {
-        name.removeprefix(PREFIX): decode(text)
-        for name, text in notes.items()
-        if name.startswith(PREFIX)
-    }
-    return {
-        nic: note
-        for nic, note in found.items()
-        if note is not None and bridge in (None, note.bridge)
-    }
-
-
-def state(members: Mapping[str, Any]) -> NicState:
-    """Return the state that a note's members describe."""
-    known = NicState.__dataclass_fields__
-    found = {name: value for name, value in members.items() if name in known}
-    return NicState(**found | {"neighbours": tuple(found.get("neighbours", ()))})
-
-
-def _address(members: Mapping[str, Any]) -> HeldAddress:
-    return HeldAddress(
-        address=IPNetwork(members["address"]),
-        permanent=bool(members["permanent"]),
-        message=str(members["message"]),
-    )
-
-
-def _route(members: Mapping[str, Any]) -> HeldRoute:
-    gateway = members["gateway"]
-    return HeldRoute(
-        text=str(members["text"]),
-        gateway=None if gateway is None else IPAddress(gateway),
-        message=str(members["message"]),
-    )
+    found = {}
+    for name, text in notes.items():
+        if name.startswith(of):
+            with suppress(codec.UnreadableError):
+                note = codec.decode(NicNote, text)
+                if bridge in (None, note.bridge):
+                    found[name.removeprefix(of)] = note
+    return found

@@ -1,14 +1,12 @@
 """Mirrors of bridges: there while somebody asks for them and somebody is there to look."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from netaddr import IPNetwork
 
+from ovsdriver import codec
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import Datapath, Endpoint, EndpointId, MirrorTarget, Network
 from ovsdriver.domain.wires import mirroring, uplinks
@@ -17,9 +15,6 @@ from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
 from ovsdriver.ports import HostNotes, Links, Nics, State, Switch
 
 log = logging.getLogger(__name__)
-
-_NOTE = "mirror-nic:"
-"""Key of the note, before a NIC's name: how the NIC was before mirrors led to it."""
 
 
 class Mirrors:
@@ -145,7 +140,7 @@ class Mirrors:
         return bool(
             (observed is not None and observed.mirrors)
             or self._outputs(bridge)
-            or any(note["bridge"] == bridge for note in self._noted().values())
+            or self._noted(bridge)
         )
 
     def _outputs(self, bridge: str) -> frozenset[str]:
@@ -162,23 +157,21 @@ class Mirrors:
             before = await self._nics.state(nic)
             if before is None:
                 raise UnsupportedError(f"ovs.mirror=nic:{nic}: this host has no such link any more")
-            note = {"bridge": bridge, "before": asdict(before)}
-            await self._notes.put_note(f"{_NOTE}{nic}", json.dumps(note))
+            note = uplink_notes.NicNote(bridge=bridge, before=before)
+            await self._notes.put_note(
+                uplink_notes.key(nic, uplink_notes.MIRROR), codec.encode(note)
+            )
         await self._nics.take(nic)
 
     async def _give_back(self, bridge: str | None, *, keep: frozenset[str]) -> None:
-        for nic, note in self._noted().items():
-            if bridge in (None, note["bridge"]) and nic not in keep:
+        for nic, note in self._noted(bridge).items():
+            if nic not in keep:
                 await self._nics.let_go(nic)
-                await self._nics.give_back(nic, uplink_notes.state(note["before"]))
-                await self._notes.forget_note(f"{_NOTE}{nic}")
+                await self._nics.give_back(nic, note.before)
+                await self._notes.forget_note(uplink_notes.key(nic, uplink_notes.MIRROR))
 
-    def _noted(self) -> Mapping[str, dict[str, Any]]:
-        return {
-            key.removeprefix(_NOTE): json.loads(text)
-            for key, text in self._notes.notes().items()
-            if key.startswith(_NOTE)
-        }
+    def _noted(self, bridge: str | None = None) -> Mapping[str, uplink_notes.NicNote]:
+        return uplink_notes.read(self._notes.notes(), bridge, uplink_notes.MIRROR)
 
     async def _check_nic(self, nic: str, bridge: str) -> None:
         known = uplinks.known_nic(

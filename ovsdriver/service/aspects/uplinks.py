@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from netaddr import IPAddress
 
+from ovsdriver import codec
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import UplinkPort
 from ovsdriver.domain.records.on_link import Held
@@ -252,7 +253,7 @@ class Uplinks:
         return held
 
     async def _write(self, nic: str, note: NicNote) -> None:
-        await self._notes.put_note(uplink_notes.key(nic), uplink_notes.encode(note))
+        await self._notes.put_note(uplink_notes.key(nic), codec.encode(note))
 
     def _say_refused(self, link: str, refused: Sequence[str]) -> None:
         for text in refused:

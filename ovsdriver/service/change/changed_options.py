@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
+from ovsdriver import codec
 from ovsdriver.domain.records import changed_options
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import DriverError, UnavailableError
@@ -165,8 +166,9 @@ class KeptOptions:
         if endpoint.asked is None:
             return noted is not None if container else endpoint.network in networks
         wanted = changed_options.of(endpoint)
-        return container is None or noted != (
-            changed_options.encode(wanted) if wanted is not None else None
+        return (
+            container is None
+            or (None if noted is None else changed_options.decode(noted)) != wanted
         )
 
     async def _tidy(self, view: EngineView, notes: Mapping[str, str]) -> None:
@@ -188,7 +190,7 @@ class KeptOptions:
             return
         wanted = changed_options.of(endpoint)
         if wanted is not None:
-            await self._notes.put_note(key, changed_options.encode(wanted))
+            await self._notes.put_note(key, codec.encode(wanted))
         elif text is not None:
             await self._notes.forget_note(key)
 

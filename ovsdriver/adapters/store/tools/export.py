@@ -13,9 +13,9 @@ from ovsdriver.adapters.store.lease_rows import (
     Key,
     distance,
     pool_of,
-    range_text,
 )
 from ovsdriver.adapters.store.tools.ipam_lines import FORMAT, VERSION, address_text
+from ovsdriver.codec import range_text
 
 _LEASES = """
     SELECT offset_high, offset, kind, wanted, name, serial, created

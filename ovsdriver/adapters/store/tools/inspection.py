@@ -17,6 +17,7 @@ from netaddr import AddrFormatError, IPNetwork
 from ipam import IpamError, Pool, PoolId, PoolRequest, Reservation, checks
 from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.lease_rows import POOLS, RESERVATIONS, Key, pool_of, reservation_of
+from ovsdriver.codec import UnreadableError
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
 
 T = TypeVar("T")
@@ -294,7 +295,7 @@ def _networks(store: _Store) -> Iterator[Fault]:
     ):
         try:
             network = records.decode(Network, text)
-        except records.UnreadableError as error:
+        except UnreadableError as error:
             yield _network_fault(name, f"its record cannot be read ({error})", _RESTORE)
             continue
         segment = network.segment
@@ -359,7 +360,7 @@ def _endpoints(store: _Store) -> Iterator[Fault]:
     ):
         try:
             endpoint = records.decode(Endpoint, text)
-        except records.UnreadableError as error:
+        except UnreadableError as error:
             yield _endpoint_fault(name, f"its record cannot be read ({error})", _RESTORE)
             continue
         if (endpoint.id, endpoint.network) != (name, network_id):

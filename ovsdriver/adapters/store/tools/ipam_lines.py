@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, NoReturn
 from netaddr import AddrFormatError, IPAddress, IPNetwork, IPRange
 
 from ipam import IpamError, LeaseKind, Pool, PoolId, PoolRequest, Reservation, checks
-from ovsdriver.adapters.store.lease_rows import range_text
 from ovsdriver.adapters.store.tools.inspection import EPOCHS, SERIAL_BITS
+from ovsdriver.codec import range_text
 from ovsdriver.errors import InvalidRequestError
 
 FORMAT = "ovsnet-ipam"

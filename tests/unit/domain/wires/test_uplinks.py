@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPNetwork
 
+from ovsdriver import codec
 from ovsdriver.domain.plan.planning import Defaults, KnownBridge, Surroundings, bridge_name, plan
 from ovsdriver.domain.records import uplink_notes
 from ovsdriver.domain.records.model import (
@@ -348,7 +349,7 @@ def test_a_nic_is_described_without_what_every_link_has() -> None:
 def test_notes_of_nics_come_back_and_others_are_passed_over() -> None:
     note = NicNote(bridge="br-eth1", before=NicState(up=True, rp_filter=2, disable_ipv6=None))
     notes = {
-        uplink_notes.key("eth1"): uplink_notes.encode(note),
+        uplink_notes.key("eth1"): codec.encode(note),
         uplink_notes.key("eth2"): "{}",
         "sysctl:net/ipv4/ip_forward": "0",
     }

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from ovsdriver import codec
 from ovsdriver.admin.desk_changes import ChangeConsole
 from ovsdriver.domain.records import changed_options, names
 from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, EndpointId, NetworkId
@@ -204,5 +205,5 @@ def test_a_note_without_a_meaning_is_no_note() -> None:
     endpoint = an_endpoint(asked={"ovs.vlan": "5"}, options={"ovs.mtu": "1400"})
     made = changed_options.of(endpoint)
     assert made is not None
-    assert changed_options.decode(changed_options.encode(made)) == made
+    assert changed_options.decode(codec.encode(made)) == made
     assert made.changes == {"ovs.vlan": "", "ovs.mtu": "1400"}
