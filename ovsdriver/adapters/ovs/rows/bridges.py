@@ -1,20 +1,17 @@
 """Bridges of ours as plans: operations from what the replica shows to what is wanted. Pure."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovs.rows.features import config, corrected, inserted, marks
 from ovsdriver.adapters.ovs.rows.rows import (
-    add_ids,
+    Wanted,
     datapath_of,
     delete,
-    insert,
     is_ours,
     mutate,
     references,
     to_map,
-    update,
     where,
 )
 from ovsdriver.domain.records import names
@@ -43,6 +40,7 @@ class EnsureBridge:
         self._bridge = bridge
         self._owner = owner
         self._serial = serial
+        self._ids = {**bridge.external_ids, names.OWNER_KEY: owner}
         self.made = False
         """The bridge was inserted by this plan."""
 
@@ -75,16 +73,27 @@ class EnsureBridge:
             )
         return self._corrections(replica, row)
 
-    def _wanted(self) -> dict[str, Any]:
-        fail_mode = self._bridge.features.fail_mode or FailMode.STANDALONE
-        return {"datapath_type": self._bridge.datapath.value, "fail_mode": fail_mode.value}
+    def _row(self) -> Wanted:
+        columns = {
+            "name": self._bridge.name,
+            "datapath_type": self._bridge.datapath.value,
+            "fail_mode": (self._bridge.features.fail_mode or FailMode.STANDALONE).value,
+        }
+        return Wanted("Bridge", columns, {"external_ids": self._ids})
 
-    def _ids(self) -> dict[str, str]:
-        return {**self._bridge.external_ids, names.OWNER_KEY: self._owner}
-
-    def _local_columns(self) -> dict[str, Any]:
+    def _local_port(self) -> Wanted:
         tag = HOST_TAG if self._bridge.host is not None else UNUSED_TAG
-        return {"vlan_mode": "access", "tag": tag, "trunks": set()}
+        columns = {"name": self._bridge.name, "vlan_mode": "access", "tag": tag, "trunks": set()}
+        return Wanted("Port", columns, {"external_ids": self._ids})
+
+    def _local_interface(self) -> Wanted:
+        host = self._bridge.host
+        columns = {
+            "name": self._bridge.name,
+            "type": "internal",
+            "mtu_request": None if host is None else host.mtu,
+        }
+        return Wanted("Interface", columns, {"external_ids": self._ids})
 
     def _hardware(self) -> dict[str, str]:
         """Return the ``other_config`` that gives the local port the MAC of the host's NIC.
@@ -99,69 +108,48 @@ class EnsureBridge:
         return {_MAC_MARK: hardware[_MAC_KEY]} if hardware else {}
 
     def _insertion(self, replica: Replica) -> list[Operation]:
-        bridge_name = f"bridge{self._serial}"
         features = self._bridge.features
         others, columns = inserted(features, self._owner, self._serial)
-        row = {
-            "name": self._bridge.name,
-            "external_ids": to_map(self._ids() | self._mark() | marks(features)),
-            "ports": ["named-uuid", f"port{self._serial}"],
-            "other_config": to_map(self._hardware() | config(features)),
-            **self._wanted(),
+        local, port = self._inserted_port()
+        bridge = self._row().insertion(
+            f"bridge{self._serial}",
+            ports=["named-uuid", port],
             **columns,
-        }
-        return [
-            *self._local_port(),
-            *others,
-            insert("Bridge", row, bridge_name),
-            self._enter(replica, ["named-uuid", bridge_name]),
-        ]
+            other_config=to_map(self._hardware() | config(features)),
+            external_ids=to_map(self._ids | self._mark() | marks(features)),
+        )
+        return [*local, *others, bridge, self._enter(replica, ["named-uuid", bridge["uuid-name"]])]
 
     def _enter(self, replica: Replica, reference: Sequence[str]) -> Operation:
         root = next(iter(replica.rows("Open_vSwitch")), None)
         if root is None:  # a new conf.db that nobody has run `ovs-vsctl init` on
-            return insert("Open_vSwitch", {"bridges": reference}, f"root{self._serial}")
+            return Wanted("Open_vSwitch").insertion(f"root{self._serial}", bridges=reference)
         return mutate(root, "Open_vSwitch", ["bridges", "insert", reference])
 
-    def _local_port(self) -> list[Operation]:
-        name, ids = self._bridge.name, to_map(self._ids())
-        interface_name = f"interface{self._serial}"
-        row = {
-            "name": name,
-            "interfaces": ["named-uuid", interface_name],
-            "external_ids": ids,
-            "vlan_mode": "access",
-            "tag": self._local_columns()["tag"],
-        }
-        interface: dict[str, Any] = {"name": name, "type": "internal", "external_ids": ids}
-        if self._bridge.host is not None:
-            interface["mtu_request"] = self._bridge.host.mtu
+    def _inserted_port(self) -> tuple[list[Operation], str]:
+        """Return the insertions of the bridge's own port, and what stands for its uuid."""
+        interface, port = f"interface{self._serial}", f"port{self._serial}"
         return [
-            insert("Interface", interface, interface_name),
-            insert("Port", row, f"port{self._serial}"),
-        ]
+            self._local_interface().insertion(interface),
+            self._local_port().insertion(port, interfaces=["named-uuid", interface]),
+        ], port
 
     def _corrections(self, replica: Replica, row: Row) -> list[Operation]:
         operations = [
-            *update(row, "Bridge", self._wanted()),
-            *add_ids(row, "Bridge", self._ids()),
+            *self._row().corrections(row),
             *self._settle_hardware(row),
             *corrected(replica, row, self._bridge.features, self._owner, self._serial),
         ]
-        local = replica.named("Port", self._bridge.name)
-        if local is None:
-            reference = ["named-uuid", f"port{self._serial}"]
-            entry = mutate(row, "Bridge", ["ports", "insert", reference])
-            return [*operations, *self._local_port(), entry]
+        port = replica.named("Port", self._bridge.name)
+        if port is None:
+            local, new = self._inserted_port()
+            entry = mutate(row, "Bridge", ["ports", "insert", ["named-uuid", new]])
+            return [*operations, *local, entry]
+        operations += self._local_port().corrections(port)
         interface = replica.named("Interface", self._bridge.name)
-        host = self._bridge.host
-        mtu = {"mtu_request": None if host is None else host.mtu}
-        return [
-            *operations,
-            *update(local, "Port", self._local_columns()),
-            *add_ids(local, "Port", self._ids()),
-            *(update(interface, "Interface", mtu) if interface is not None else ()),
-        ]
+        if interface is not None:
+            operations += self._local_interface().corrections(interface)
+        return operations
 
     def _settle_hardware(self, row: Row) -> list[Operation]:
         """Give or take the MAC; one that somebody else has set on our bridge stays."""

@@ -9,13 +9,13 @@ from typing import Any
 
 from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovs.rows.rows import (
-    add_pairs,
+    Wanted,
     as_value,
     delete,
-    insert,
     is_ours,
     mutate,
     to_map,
+    turned,
     where,
 )
 from ovsdriver.domain.records import names
@@ -72,7 +72,7 @@ def inserted(features: Features, owner: str, serial: int) -> tuple[list[Operatio
     for name in _TABLES:
         exporter = getattr(features, name)
         if exporter is not None:
-            operations.append(_exporter(name, exporter, owner, serial))
+            operations.append(_exporter(name, exporter, owner).insertion(f"{name}{serial}"))
             columns[name] = ["named-uuid", f"{name}{serial}"]
     if features.controllers:
         operations += _new_controllers(features.controllers, owner, serial)
@@ -108,17 +108,16 @@ def corrected(
             if ours:
                 update[name] = ["set", []]
         elif row is None or not ours:
-            operations.append(_exporter(name, exporter, owner, serial))
+            operations.append(_exporter(name, exporter, owner).insertion(f"{name}{serial}"))
             update[name] = ["named-uuid", f"{name}{serial}"]
-        elif different := _differing(name, row, exporter):
-            operations.append(
-                {"op": "update", "table": table, "where": where(row), "row": different}
-            )
+        else:
+            operations += _exporter(name, exporter, owner).corrections(row)
     if update:
         operations.append(
             {"op": "update", "table": "Bridge", "where": where(bridge), "row": update}
         )
-        operations += _turned(bridge, update)
+        if "rstp_enable" in update:  # vswitchd does not notice by itself (measured with 3.5.0)
+            operations += turned(bridge, "Bridge", _TURN_KEY)
     operations += _settled_controllers(replica, bridge, features, owner, serial)
     return [*operations, *_settled_maps(bridge, features)]
 
@@ -137,14 +136,6 @@ def _changed_columns(bridge: Row, features: Features) -> dict[str, Any]:
     return update
 
 
-def _turned(bridge: Row, update: Mapping[str, Any]) -> list[Operation]:
-    """Return what makes vswitchd notice RSTP, which it does not by itself (measured with 3.5.0)."""
-    if "rstp_enable" not in update:
-        return []
-    turned = "1" if bridge["other_config"].get(_TURN_KEY) == "0" else "0"
-    return add_pairs(bridge, "Bridge", "other_config", {_TURN_KEY: turned})
-
-
 def _noted(bridge: Row) -> frozenset[str]:
     return frozenset(bridge["external_ids"].get(_KEY, "").split())
 
@@ -155,25 +146,11 @@ def _plain(value: Any) -> Any:
     return set(value) if isinstance(value, tuple) else value
 
 
-def _exporter(name: str, exporter: Exporter, owner: str, serial: int) -> Operation:
-    ids = to_map({names.OWNER_KEY: owner})
-    return insert(
-        _TABLES[name], {**_exported(name, exporter), "external_ids": ids}, f"{name}{serial}"
-    )
-
-
-def _exported(name: str, exporter: Exporter) -> dict[str, Any]:
-    row: dict[str, Any] = {"targets": ["set", sorted(exporter.targets)]}
+def _exporter(name: str, exporter: Exporter, owner: str) -> Wanted:
+    columns: dict[str, Any] = {"targets": set(exporter.targets)}
     if name in _SAMPLED:
-        row["sampling"] = as_value(exporter.sampling)
-    return row
-
-
-def _differing(name: str, row: Row, exporter: Exporter) -> dict[str, Any]:
-    same_sampling = name not in _SAMPLED or row["sampling"] == exporter.sampling
-    if row["targets"] == set(exporter.targets) and same_sampling:
-        return {}
-    return _exported(name, exporter)
+        columns["sampling"] = exporter.sampling
+    return Wanted(_TABLES[name], columns, {"external_ids": {names.OWNER_KEY: owner}})
 
 
 def _controllers(replica: Replica, bridge: Row) -> list[Row]:
@@ -182,9 +159,9 @@ def _controllers(replica: Replica, bridge: Row) -> list[Row]:
 
 
 def _new_controllers(targets: Sequence[str], owner: str, serial: int) -> list[Operation]:
-    ids = to_map({names.OWNER_KEY: owner})
+    ids = {"external_ids": {names.OWNER_KEY: owner}}
     return [
-        insert("Controller", {"target": each, "external_ids": ids}, f"controller{serial}x{number}")
+        Wanted("Controller", {"target": each}, ids).insertion(f"controller{serial}x{number}")
         for number, each in enumerate(targets)
     ]
 

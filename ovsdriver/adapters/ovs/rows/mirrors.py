@@ -1,19 +1,9 @@
 """Mirrors as a plan: those of ours on one bridge, exactly as they are wanted. Pure."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
-from ovsdriver.adapters.ovs.rows.rows import (
-    add_ids,
-    delete,
-    insert,
-    is_ours,
-    mutate,
-    references,
-    to_map,
-    where,
-)
+from ovsdriver.adapters.ovs.rows.rows import Ref, Refs, Wanted, delete, is_ours, mutate
 from ovsdriver.domain.records import names
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.errors import ConflictError, UnavailableError
@@ -49,16 +39,12 @@ class EnsureMirrors:
         if gone:
             operations.append(mutate(bridge, "Bridge", delete("mirrors", gone)))
         for number, mirror in enumerate(self._mirrors.values()):
-            row = ours.get(mirror.name)
+            row, wanted = ours.get(mirror.name), self._row(replica, mirror)
             if row is not None:
-                operations += self._corrections(replica, row, mirror)
+                operations += wanted.corrections(row)
                 continue
             name = f"mirror{self._serial}x{number}"
-            columns = {k: self._sent(v) for k, v in self._columns(replica, mirror).items()}
-            ids = to_map(self._ids(mirror))
-            operations.append(
-                insert("Mirror", {"name": mirror.name, "external_ids": ids, **columns}, name)
-            )
+            operations.append(wanted.insertion(name))
             operations.append(mutate(bridge, "Bridge", ["mirrors", "insert", ["named-uuid", name]]))
         return operations
 
@@ -74,51 +60,22 @@ class EnsureMirrors:
                         "mirrors @m"
                     )
 
-    def _corrections(self, replica: Replica, row: Row, mirror: Mirror) -> list[Operation]:
-        columns = self._columns(replica, mirror)
-        different = {k: self._sent(v) for k, v in columns.items() if _seen(row[k]) != _seen(v)}
-        operations: list[Operation] = []
-        if different:
-            operations.append(
-                {"op": "update", "table": "Mirror", "where": where(row), "row": different}
-            )
-        return [*operations, *add_ids(row, "Mirror", self._ids(mirror))]
-
-    def _columns(self, replica: Replica, mirror: Mirror) -> dict[str, Any]:
-        """Return the columns, references to ports as sets of their rows."""
-        selected = set() if mirror.port is None else {_port(replica, mirror.port)}
-        return {
+    def _row(self, replica: Replica, mirror: Mirror) -> Wanted:
+        selected = Refs(() if mirror.port is None else (_port(replica, mirror.port),))
+        columns = {
+            "name": mirror.name,
             "select_all": mirror.port is None,
             "select_vlan": set() if mirror.vlan is None else {int(mirror.vlan)},
-            "select_src_port": _Ports(selected),
-            "select_dst_port": _Ports(selected),
-            "output_port": _Ports({_port(replica, mirror.output)}),
+            "select_src_port": selected,
+            "select_dst_port": selected,
+            "output_port": _port(replica, mirror.output),
         }
-
-    def _ids(self, mirror: Mirror) -> dict[str, str]:
-        return {**mirror.external_ids, names.OWNER_KEY: self._owner}
-
-    @staticmethod
-    def _sent(value: Any) -> Any:
-        if isinstance(value, _Ports):
-            return references([{"_uuid": uuid} for uuid in sorted(value)])
-        return ["set", sorted(value)] if isinstance(value, set) else value
+        ids = {**mirror.external_ids, names.OWNER_KEY: self._owner}
+        return Wanted("Mirror", columns, {"external_ids": ids})
 
 
-class _Ports(frozenset[str]):
-    """Uuids of ports."""
-
-
-def _seen(value: Any) -> Any:
-    """Return a column's value so that what is optional compares with a set."""
-    if value is None:
-        return frozenset()
-    return frozenset((value,)) if isinstance(value, str) else value
-
-
-def _port(replica: Replica, name: str) -> str:
+def _port(replica: Replica, name: str) -> Ref:
     row = replica.named("Port", name)
     if row is None:
         raise UnavailableError(f"Open vSwitch has no port {name} for a mirror; try again")
-    uuid: str = row["_uuid"]
-    return uuid
+    return Ref(row["_uuid"])

@@ -4,30 +4,27 @@ A plan is asked between two transactions, perhaps several times (see ``ovsdb.com
 """
 
 import shlex
-from collections.abc import Callable
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovs.rows.rows import (
     NO_TAG,
-    add_ids,
-    add_pairs,
-    as_value,
+    Wanted,
     check_name,
     delete,
-    insert,
-    interface_of,
+    interfaces_of,
     is_local,
     is_ours,
     mutate,
     port_in_place,
-    to_map,
     tree_config,
     turn,
-    update,
 )
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import HIGHEST_OFPORT, Port, VlanMode
+from ovsdriver.domain.records.model import HIGHEST_OFPORT, Port, Tunnel, UplinkPort, VlanMode
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 
@@ -75,23 +72,29 @@ def _highest_tag(port: Port) -> int:
     return NOBODYS_TAG if leads_away else NOBODYS_TAG - 1
 
 
-class EnsurePort:
-    """Make a port, or put right what is there of it."""
+_P = TypeVar("_P", bound=Port | UplinkPort)
 
-    def __init__(self, port: Port, *, owner: str, serial: int, device: int | None) -> None:
+
+class Plugging(ABC, Generic[_P]):
+    """Makes a port of ours with its interfaces, or puts right what is there of it."""
+
+    def __init__(
+        self, port: _P, *, owner: str, serial: int, devices: Mapping[str, int | None]
+    ) -> None:
         """Prepare.
 
         Args:
             port: what is wanted.
             owner: our mark.
             serial: a number that no other plan has; it names the new rows.
-            device: the kernel's index of the device to plug in; None for internal ports, and
-                where it is not known.
+            devices: the kernel's index of each device to plug in, where it is known.
         """
         self._port = port
+        self._name, self._bridge = port.name, port.bridge
         self._owner = owner
         self._serial = serial
-        self._device = None if port.internal or port.tunnel is not None else device
+        self._devices = devices
+        self._ids = {**port.external_ids, names.OWNER_KEY: owner}
         self.made = False
         """Rows were inserted by this plan."""
 
@@ -99,70 +102,113 @@ class EnsurePort:
         """Return the operations.
 
         Raises:
-            ConflictError: something else has that name, or the OpenFlow port number.
+            ConflictError: others have its name, an interface, or the OpenFlow port number.
             UnavailableError: there is no such bridge.
         """
-        port = self._port
-        bridge = replica.named("Bridge", port.bridge)
+        bridge = replica.named("Bridge", self._bridge)
         if bridge is None:
             raise UnavailableError(
-                f"Open vSwitch has no bridge {port.bridge} for port {port.name}; "
-                f"if it is yours, make it again: ovs-vsctl add-br {port.bridge}"
+                f"Open vSwitch has no bridge {self._bridge} for port {self._name}; "
+                f"if it is yours, make it again: ovs-vsctl add-br {self._bridge}"
             )
-        self._refuse_taken_number(replica, bridge)
-        row = replica.named("Port", port.name)
-        if row is None:
-            if replica.named("Interface", port.name) is not None:
-                raise self._taken("an interface of another port")
-            self.made = True
-            return self._insertion(bridge)
-        if is_local(replica, row) or not is_ours(row, self._owner):
+        row = replica.named("Port", self._name)
+        if row is not None and (is_local(replica, row) or not is_ours(row, self._owner)):
             raise self._taken("a port that is not ours")
-        holder = replica.holder("Bridge", "ports", row["_uuid"])
-        interface = interface_of(replica, row)
-        if holder is bridge and interface is not None and interface["type"] == self._type:
-            return self._corrections(replica, row, interface)
+        self._refuse_used(replica, row)
+        holder = replica.holder("Bridge", "ports", row["_uuid"]) if row else None
+        if row is not None and holder is bridge and self._fits(interfaces_of(replica, row)):
+            return self._corrections(replica, row)
         self.made = True
-        removal = [mutate(holder, "Bridge", delete("ports", [row]))] if holder else []
+        removal = [mutate(holder, "Bridge", delete("ports", [row]))] if holder and row else []
         return [*removal, *self._insertion(bridge)]
 
     def there(self, replica: Replica) -> bool:
         """Whether the port is ours and plugged in as it should be, so that it can be changed."""
-        row = port_in_place(replica, self._port.name, self._port.bridge, self._owner)
-        interface = interface_of(replica, row) if row is not None else None
-        return interface is not None and interface["type"] == self._type
+        row = port_in_place(replica, self._name, self._bridge, self._owner)
+        return row is not None and self._fits(interfaces_of(replica, row))
+
+    @abstractmethod
+    def _refuse_used(self, replica: Replica, row: Row | None) -> None:
+        """Raise ConflictError if others have what it needs; ``row`` is what there is of it."""
+
+    @abstractmethod
+    def _fits(self, interfaces: Sequence[Row]) -> bool:
+        """Whether these are its interfaces, so that they need not be made anew."""
+
+    @abstractmethod
+    def _port_row(self) -> Wanted: ...
+
+    @abstractmethod
+    def _interface_rows(self) -> Mapping[str, Wanted]:
+        """Return them by name."""
+
+    def _number(self, replica: Replica, interface: Row) -> int | None:
+        """Return the OpenFlow port number to request for an interface that is there."""
+        return reopening(replica, interface, self._devices.get(interface["name"]))
+
+    def _taken(self, by: str) -> ConflictError:
+        return ConflictError(
+            f"Open vSwitch has {by} with the name {self._name} already, which we do not touch; "
+            f"look at it with: ovs-vsctl list Port {shlex.quote(self._name)}"
+        )
+
+    def _device_ids(self, name: str) -> dict[str, str]:
+        device = self._devices.get(name)
+        return self._ids if device is None else {**self._ids, DEVICE_KEY: str(device)}
+
+    def _insertion(self, bridge: Row) -> list[Operation]:
+        interfaces = [
+            wanted.insertion(f"interface{self._serial}x{n}")
+            for n, wanted in enumerate(self._interface_rows().values())
+        ]
+        references = [["named-uuid", each["uuid-name"]] for each in interfaces]
+        port = self._port_row().insertion(f"port{self._serial}", interfaces=["set", references])
+        entry = ["ports", "insert", ["named-uuid", port["uuid-name"]]]
+        return [*interfaces, port, mutate(bridge, "Bridge", entry)]
+
+    def _corrections(self, replica: Replica, row: Row) -> list[Operation]:
+        port, wanted = self._port_row(), self._interface_rows()
+        operations = [*port.corrections(row), *turn(row, port.columns)]
+        for interface in interfaces_of(replica, row):
+            if each := wanted.get(interface["name"]):
+                number = {"ofport_request": self._number(replica, interface)}
+                operations += replace(each, columns=each.columns | number).corrections(interface)
+        return operations
+
+
+class EnsurePort(Plugging[Port]):
+    """A port with one interface, for a container, the host or a tunnel."""
+
+    def _refuse_used(self, replica: Replica, row: Row | None) -> None:
+        if row is None and replica.named("Interface", self._name) is not None:
+            raise self._taken("an interface of another port")
+        number, bridge = self._port.ofport, replica.named("Bridge", self._bridge)
+        if number is None or bridge is None:
+            return
+        for uuid in bridge["ports"]:
+            other = replica.row("Port", uuid)
+            if other is None or other["name"] == self._name:
+                continue
+            for interface in interfaces_of(replica, other):
+                if number in (interface["ofport"], interface["ofport_request"]):
+                    raise ConflictError(
+                        f"ovs.ofport={number}: bridge {self._bridge} has that OpenFlow port "
+                        f"already, it is {interface['name']}; choose another number"
+                    )
+
+    def _fits(self, interfaces: Sequence[Row]) -> bool:
+        wanted = (self._name, self._type)
+        return any((each["name"], each["type"]) == wanted for each in interfaces)
 
     @property
     def _type(self) -> str:
         tunnel = self._port.tunnel
         return tunnel.kind if tunnel is not None else "internal" if self._port.internal else ""
 
-    def _taken(self, by: str) -> ConflictError:
-        name = self._port.name
-        return ConflictError(
-            f"Open vSwitch has {by} with the name {name} already, which we do not touch; "
-            f"look at it with: ovs-vsctl list Port {shlex.quote(name)}"
-        )
-
-    def _wanted_interface(self) -> dict[str, Any]:
+    def _port_row(self) -> Wanted:
         port = self._port
-        columns: dict[str, Any] = {}
-        if port.mac is not None:
-            columns["mac"] = names.mac_text(port.mac)
-        if port.mtu is not None:
-            columns["mtu_request"] = port.mtu
-        return columns
-
-    def _options(self) -> dict[str, str]:
-        tunnel = self._port.tunnel
-        if tunnel is None:
-            return {}
-        session = {"erspan_ver": "1", "key": "1"} if tunnel.kind == "erspan" else {}
-        return {"remote_ip": str(tunnel.remote), **session}
-
-    def _wanted_port(self) -> dict[str, Any]:
-        port = self._port
-        return {
+        columns = {
+            "name": port.name,
             "vlan_mode": port.vlan_mode.value,
             "tag": port.tag,
             "trunks": set(port.trunks),
@@ -170,83 +216,56 @@ class EnsurePort:
             "cvlans": {NO_TAG, *port.cvlans} if port.cvlans else set(),
             "protected": port.protected,
         }
-
-    def _other_config(self) -> dict[str, str]:
-        tunnels = self._port.vlan_mode is VlanMode.DOT1Q_TUNNEL
-        tree = self._port.tree
-        return {
+        tunnels = port.vlan_mode is VlanMode.DOT1Q_TUNNEL
+        config = {
             **({"qinq-ethtype": "802.1ad"} if tunnels else {}),
-            **(tree_config(tree) if tree is not None else {}),
+            **(tree_config(port.tree) if port.tree is not None else {}),
         }
+        return Wanted("Port", columns, {"other_config": config, "external_ids": self._ids})
 
-    def _refuse_taken_number(self, replica: Replica, bridge: Row) -> None:
-        number = self._port.ofport
-        if number is None:
-            return
-        for uuid in bridge["ports"]:
-            other = replica.row("Port", uuid)
-            if other is None or other["name"] == self._port.name:
-                continue
-            for interface in filter(None, map(_interface(replica), other["interfaces"])):
-                if number in (interface["ofport"], interface["ofport_request"]):
-                    raise ConflictError(
-                        f"ovs.ofport={number}: bridge {self._port.bridge} has that OpenFlow port "
-                        f"already, it is {interface['name']}; choose another number"
-                    )
-
-    def _wanted_ids(self) -> dict[str, str]:
-        ids = dict(self._port.external_ids)
-        ids[names.OWNER_KEY] = self._owner
-        return ids
-
-    def _device_ids(self) -> dict[str, str]:
-        return {} if self._device is None else {DEVICE_KEY: str(self._device)}
-
-    def _insertion(self, bridge: Row) -> list[Operation]:
-        port, ids = self._port, self._wanted_ids()
-        interface_name, port_name = f"interface{self._serial}", f"port{self._serial}"
-        interface = {
+    def _interface_rows(self) -> Mapping[str, Wanted]:
+        port = self._port
+        columns: dict[str, Any] = {
             "name": port.name,
             "type": self._type,
-            "external_ids": to_map({**ids, **self._device_ids()}),
-            **self._wanted_interface(),
+            "ofport_request": port.ofport,
         }
-        if port.ofport is not None:
-            interface["ofport_request"] = port.ofport
-        if options := self._options():
-            interface["options"] = to_map(options)
-        row = {
-            "name": port.name,
-            "interfaces": ["named-uuid", interface_name],
-            "external_ids": to_map(ids),
-            "other_config": to_map(self._other_config()),
-            **{name: as_value(value) for name, value in self._wanted_port().items()},
-        }
-        return [
-            insert("Interface", interface, interface_name),
-            insert("Port", row, port_name),
-            mutate(bridge, "Bridge", ["ports", "insert", ["named-uuid", port_name]]),
-        ]
+        if port.mac is not None:
+            columns["mac"] = names.mac_text(port.mac)
+        if port.mtu is not None:
+            columns["mtu_request"] = port.mtu
+        maps = {"external_ids": self._device_ids(port.name), "options": _options(port.tunnel)}
+        return {port.name: Wanted("Interface", columns, maps)}
 
-    def _corrections(self, replica: Replica, row: Row, interface: Row) -> list[Operation]:
-        ids = self._wanted_ids()
-        wanted = self._wanted_port()
-        return [
-            *update(row, "Port", wanted),
-            *turn(row, wanted),
-            *add_pairs(row, "Port", "other_config", self._other_config()),
-            *add_ids(row, "Port", ids),
-            *update(interface, "Interface", self._replug(replica, interface)),
-            *add_ids(interface, "Interface", {**ids, **self._device_ids()}),
-            *add_pairs(interface, "Interface", "options", self._options()),
-        ]
+    def _number(self, replica: Replica, interface: Row) -> int | None:
+        port, present = self._port, interface["ofport_request"]
+        if port.moves or port.tunnel is not None:
+            return None if present is None else int(present)  # or it would be gone
+        device = self._devices.get(port.name)
+        return reopening(replica, interface, device, number=port.ofport)
 
-    def _replug(self, replica: Replica, interface: Row) -> dict[str, Any]:
-        """Return the Interface's columns, its device opened anew if need be."""
-        wanted = self._wanted_interface()
-        if self._port.moves or self._port.tunnel is not None:
-            return wanted  # opened anew it would be gone from its container
-        return wanted | reopening(replica, interface, self._device, number=self._port.ofport)
+
+def _options(tunnel: Tunnel | None) -> dict[str, str]:
+    if tunnel is None:
+        return {}
+    session = {"erspan_ver": "1", "key": "1"} if tunnel.kind == "erspan" else {}
+    return {"remote_ip": str(tunnel.remote), **session}
+
+
+class ChangeTogether:
+    """Puts right the ports that are there; those that are not are left to who makes them.
+
+    Several ports change at once: no frame meets half of them in the old VLAN.
+    """
+
+    def __init__(self, plans: Sequence[Plugging[Any]]) -> None:
+        self._plans = plans
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operations, none if all is as wanted; errors as of the single plans."""
+        return [
+            operation for plan in self._plans if plan.there(replica) for operation in plan(replica)
+        ]
 
 
 class RemovePort:
@@ -279,17 +298,13 @@ class SettleRequest:
         row = replica.named("Interface", self._name)
         if row is None or not is_ours(row, self._owner):
             return []
-        return update(row, "Interface", {"ofport_request": self._number})
-
-
-def _interface(replica: Replica) -> Callable[[str], Row | None]:
-    return lambda uuid: replica.row("Interface", uuid)
+        return Wanted("Interface", {"ofport_request": self._number}).corrections(row)
 
 
 def reopening(
     replica: Replica, interface: Row, device: int | None, *, number: int | None = None
-) -> dict[str, Any]:
-    """Return the column of an Interface that makes vswitchd open its device anew, if needed.
+) -> int | None:
+    """Return the ``ofport_request`` of an Interface whose device vswitchd may have to open anew.
 
     A device that was deleted and made again keeps its ``ofport``, shows its new ``ifindex``
     and no error, and carries nothing: vswitchd still holds the dead one (measured with 3.5,
@@ -298,10 +313,10 @@ def reopening(
     """
     ofport, request = interface["ofport"], interface["ofport_request"]
     if request not in (None, ofport) and number in (None, request, ofport):
-        return {}  # on its way, from a call that was cut short
+        return int(request)  # on its way, from a call that was cut short
     if ofport is not None and ofport > 0 and _is_stale(interface, device):
-        return {"ofport_request": _unused_number(replica)}
-    return {"ofport_request": number}
+        return _unused_number(replica)
+    return number
 
 
 def _is_stale(interface: Row, device: int | None) -> bool:

@@ -1,10 +1,11 @@
-"""Rows of the Open_vSwitch database: what is watched, whose a row is, and how to change one.
+"""Rows of the Open_vSwitch database: what is watched, whose a row is, and what it is to say.
 
 ``ports`` and ``bridges`` are only added to and taken from, never written whole: others do the
 same at the same time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
@@ -13,67 +14,22 @@ from ovsdriver.domain.records.model import Datapath
 from ovsdriver.errors import InvalidOptionError
 
 WATCHED: Mapping[str, Sequence[str]] = {
-    "Open_vSwitch": (
-        "bridges",
-        "ovs_version",
-        "datapath_types",
-        "other_config",
+    table: columns.split()
+    for table, columns in {
+        "Open_vSwitch": "bridges ovs_version datapath_types other_config external_ids",
+        "Bridge": "name ports datapath_type fail_mode controller mirrors sflow netflow ipfix "
+        "protocols rstp_enable mcast_snooping_enable other_config external_ids",
+        "Port": "name interfaces tag trunks vlan_mode cvlans protected bond_mode lacp "
+        "other_config external_ids",
+        "Interface": "name type ofport ofport_request ifindex error mac mtu_request "
+        "options external_ids",
+        "Mirror": "name select_all select_src_port select_dst_port select_vlan output_port "
         "external_ids",
-    ),
-    "Bridge": (
-        "name",
-        "ports",
-        "datapath_type",
-        "fail_mode",
-        "controller",
-        "mirrors",
-        "sflow",
-        "netflow",
-        "ipfix",
-        "protocols",
-        "rstp_enable",
-        "mcast_snooping_enable",
-        "other_config",
-        "external_ids",
-    ),
-    "Port": (
-        "name",
-        "interfaces",
-        "tag",
-        "trunks",
-        "vlan_mode",
-        "cvlans",
-        "protected",
-        "bond_mode",
-        "lacp",
-        "other_config",
-        "external_ids",
-    ),
-    "Controller": ("target", "external_ids"),
-    "sFlow": ("targets", "sampling", "external_ids"),
-    "NetFlow": ("targets", "external_ids"),
-    "IPFIX": ("targets", "sampling", "external_ids"),
-    "Mirror": (
-        "name",
-        "select_all",
-        "select_src_port",
-        "select_dst_port",
-        "select_vlan",
-        "output_port",
-        "external_ids",
-    ),
-    "Interface": (
-        "name",
-        "type",
-        "ofport",
-        "ofport_request",
-        "ifindex",
-        "error",
-        "mac",
-        "mtu_request",
-        "options",
-        "external_ids",
-    ),
+        "Controller": "target external_ids",
+        "sFlow": "targets sampling external_ids",
+        "NetFlow": "targets external_ids",
+        "IPFIX": "targets sampling external_ids",
+    }.items()
 }
 """Nothing that vswitchd writes every few seconds, such as statistics."""
 
@@ -89,6 +45,60 @@ _TREES = ("rstp-enable", "stp-enable")
 """In ``other_config`` of a Port."""
 
 _IFNAMSIZ = 16
+
+
+class Ref(str):
+    """The uuid of a row, as the value of a column."""
+
+    __slots__ = ()
+
+
+class Refs(frozenset[str]):
+    """Uuids of rows, as the value of a column."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a row of ours says; nothing else of it is touched, such as other people's pairs."""
+
+    table: str
+    columns: dict[str, Any] = field(default_factory=dict)
+    """As the replica has them: None is an empty one. References are :class:`Ref`, :class:`Refs`."""
+    maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By column, the pairs that it has, whatever else is in there."""
+
+    def insertion(self, name: str, **others: Any) -> Operation:
+        """Return it as a new row.
+
+        Args:
+            name: stands for its uuid within the transaction.
+            others: columns that are a <value> already, such as references to other new rows.
+        """
+        row = {column: as_value(value) for column, value in self.columns.items()}
+        row |= {column: to_map(pairs) for column, pairs in self.maps.items()}
+        return {"op": "insert", "table": self.table, "row": row | others, "uuid-name": name}
+
+    def corrections(self, row: Row) -> list[Operation]:
+        """Return what makes ``row`` so; none if it is."""
+        operations: list[Operation] = []
+        different = {
+            name: as_value(value) for name, value in self.columns.items() if row[name] != value
+        }
+        if different:
+            operations.append(
+                {"op": "update", "table": self.table, "where": where(row), "row": different}
+            )
+        mutations: list[Sequence[Any]] = []
+        for column, pairs in self.maps.items():
+            new = {key: value for key, value in pairs.items() if row[column].get(key) != value}
+            if new:
+                mutations.append([column, "delete", ["set", sorted(new)]])
+                mutations.append([column, "insert", to_map(new)])
+        if mutations:
+            operations.append(mutate(row, self.table, *mutations))
+        return operations
 
 
 def check_name(name: str, *, what: str) -> None:
@@ -122,11 +132,6 @@ def port_in_place(replica: Replica, name: str, bridge_name: str, owner: str) -> 
     return row if replica.holder("Bridge", "ports", row["_uuid"]) is bridge else None
 
 
-def interface_of(replica: Replica, port: Row) -> Row | None:
-    """Return the Interface of a Port; of a bond's the first."""
-    return next(iter(interfaces_of(replica, port)), None)
-
-
 def interfaces_of(replica: Replica, port: Row) -> Sequence[Row]:
     """Return the Interfaces of a Port; a bond has several."""
     found = (replica.row("Interface", uuid) for uuid in sorted(port["interfaces"]))
@@ -147,34 +152,6 @@ def integration_bridge(replica: Replica) -> str:
     return str(ids.get("ovn-bridge", default))
 
 
-def insert(table: str, row: Mapping[str, Any], name: str) -> Operation:
-    """Return an insertion; ``name`` stands for its uuid within the transaction."""
-    return {"op": "insert", "table": table, "row": row, "uuid-name": name}
-
-
-def update(row: Row, table: str, wanted: Mapping[str, Any]) -> list[Operation]:
-    """Return an update of those columns of ``wanted`` that the row does not have so."""
-    different = {name: as_value(value) for name, value in wanted.items() if row[name] != value}
-    if not different:
-        return []
-    return [{"op": "update", "table": table, "where": where(row), "row": different}]
-
-
-def add_ids(row: Row, table: str, wanted: Mapping[str, str]) -> list[Operation]:
-    """Return a mutation that gives ``external_ids`` our pairs and leaves other people's."""
-    return add_pairs(row, table, "external_ids", wanted)
-
-
-def add_pairs(row: Row, table: str, column: str, wanted: Mapping[str, str]) -> list[Operation]:
-    """Return a mutation that gives a map our pairs and leaves other people's."""
-    present = row[column]
-    different = {key: value for key, value in wanted.items() if present.get(key) != value}
-    if not different:
-        return []
-    old = [column, "delete", ["set", sorted(different)]]
-    return [mutate(row, table, old, [column, "insert", to_map(different)])]
-
-
 def turn(row: Row, wanted: Mapping[str, Any]) -> list[Operation]:
     """Return what makes vswitchd notice a Port's new VLANs, which it would not by itself.
 
@@ -183,8 +160,13 @@ def turn(row: Row, wanted: Mapping[str, Any]) -> list[Operation]:
     """
     if all(row[name] == wanted[name] for name in _UNNOTICED if name in wanted):
         return []
-    turned = "1" if row["other_config"].get(TURN_KEY) == "0" else "0"
-    return add_pairs(row, "Port", "other_config", {TURN_KEY: turned})
+    return turned(row, "Port", TURN_KEY)
+
+
+def turned(row: Row, table: str, key: str) -> list[Operation]:
+    """Return a change of ``other_config`` that is for nothing but being one."""
+    other = "1" if row["other_config"].get(key) == "0" else "0"
+    return Wanted(table, maps={"other_config": {key: other}}).corrections(row)
 
 
 def mutate(row: Row, table: str, *mutations: Sequence[Any]) -> Operation:
@@ -227,4 +209,8 @@ def as_value(value: Any) -> Any:
     """Return a column's value, as the replica has it, in the form of a <value>."""
     if value is None:
         return ["set", []]
+    if isinstance(value, Ref):
+        return ["uuid", str(value)]
+    if isinstance(value, Refs):
+        return ["set", [["uuid", uuid] for uuid in sorted(value)]]
     return ["set", sorted(value)] if isinstance(value, set) else value

@@ -19,9 +19,14 @@ from ovsdriver.adapters.ovs.ovsdb import (
 from ovsdriver.adapters.ovs.rows.bridges import EnsureBridge, RemoveBridge
 from ovsdriver.adapters.ovs.rows.mirrors import EnsureMirrors
 from ovsdriver.adapters.ovs.rows.news import Callback, News
-from ovsdriver.adapters.ovs.rows.ports import EnsurePort, RemovePort, SettleRequest, check_port
+from ovsdriver.adapters.ovs.rows.ports import (
+    ChangeTogether,
+    EnsurePort,
+    RemovePort,
+    SettleRequest,
+    check_port,
+)
 from ovsdriver.adapters.ovs.rows.rows import WATCHED, check_name
-from ovsdriver.adapters.ovs.rows.together import ChangeTogether
 from ovsdriver.adapters.ovs.rows.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.ovs.rows.view import SwitchView
 from ovsdriver.domain.records.model import Bridge, Port, UplinkPort
@@ -187,15 +192,9 @@ class OvsSwitch:
             UnavailableError: there is no such bridge, vswitchd reports an error, or it or the
                 database does not answer; what was inserted is removed again.
         """
-        check_port(port)
         # a removal that still waits for the database comes first; another one would come after
         self._removals.pop(f"port {port.name}", None)
-        plan = EnsurePort(
-            port,
-            owner=self._owner,
-            serial=next(self._serial),
-            device=None if port.internal else self._device_index(port.name),
-        )
+        plan = self._port(port)
         withdraw = RemovePort(port.name, owner=self._owner)
         await self._ensure(
             f"port {port.name}",
@@ -217,56 +216,39 @@ class OvsSwitch:
             InvalidOptionError: a name or a VLAN is outside the range; nothing is sent.
             UnavailableError: as of :meth:`ensure_port`.
         """
-        check_uplink(port)
         what = f"uplink {port.name}"
         self._removals.pop(f"port {port.name}", None)
-        plan = EnsureUplink(
-            port,
-            owner=self._owner,
-            serial=next(self._serial),
-            devices={nic: self._device_index(nic) for nic in port.nics},
-        )
+        plan = self._uplink(port)
         withdraw = RemovePort(port.name, owner=self._owner)
         if awaited:
             await self._ensure(what, port.name, plan, withdraw, interfaces=port.nics)
             return
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._submit(what, port.name, plan)
-        except TimeoutError as error:
-            raise self._no_database() from error
+        await self._commit(what, port.name, plan)
 
     async def ensure_mirrors(self, bridge: str, mirrors: Sequence[Mirror]) -> bool:
         plan = EnsureMirrors(bridge, mirrors, owner=self._owner, serial=next(self._serial))
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._submit(f"mirrors of bridge {bridge}", bridge, plan)
-        except TimeoutError as error:
-            raise self._no_database() from error
+        return await self._commit(f"mirrors of bridge {bridge}", bridge, plan)
 
     async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
-        plans: list[EnsurePort | EnsureUplink] = []
-        for port in ports:
-            check_port(port)
-            device = None if port.internal else self._device_index(port.name)
-            plans.append(
-                EnsurePort(port, owner=self._owner, serial=next(self._serial), device=device)
-            )
+        plans: list[EnsurePort | EnsureUplink] = [self._port(each) for each in ports]
         if uplink is not None:
-            check_uplink(uplink)
-            nics = {nic: self._device_index(nic) for nic in uplink.nics}
-            plans.append(
-                EnsureUplink(uplink, owner=self._owner, serial=next(self._serial), devices=nics)
-            )
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                what = f"{len(plans)} ports together"
-                return await self._submit(what, what, ChangeTogether(plans))
-        except TimeoutError as error:
-            raise self._no_database() from error
+            plans.append(self._uplink(uplink))
+        what = f"{len(plans)} ports together"
+        return await self._commit(what, what, ChangeTogether(plans))
 
     async def remove_port(self, name: str) -> bool:
         return await self._remove(f"port {name}", name, RemovePort(name, owner=self._owner))
+
+    def _port(self, port: Port) -> EnsurePort:
+        check_port(port)
+        plugged = not port.internal and port.tunnel is None
+        devices = {port.name: self._device_index(port.name)} if plugged else {}
+        return EnsurePort(port, owner=self._owner, serial=next(self._serial), devices=devices)
+
+    def _uplink(self, port: UplinkPort) -> EnsureUplink:
+        check_uplink(port)
+        devices = {nic: self._device_index(nic) for nic in port.nics}
+        return EnsureUplink(port, owner=self._owner, serial=next(self._serial), devices=devices)
 
     async def _ensure(
         self,
@@ -363,6 +345,14 @@ class OvsSwitch:
         # a failure that nobody waits for is no news: the reconciler finds what is left
         done.add_done_callback(lambda future: future.cancelled() or future.exception())
         return done
+
+    async def _commit(self, what: str, subject: str, plan: Plan) -> bool:
+        """Submit a plan, vswitchd not waited for."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._submit(what, subject, plan)
+        except TimeoutError as error:
+            raise self._no_database() from error
 
     async def _submit(self, what: str, subject: str, plan: Plan) -> bool:
         with self._translated(what):
