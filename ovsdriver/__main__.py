@@ -29,21 +29,20 @@ def _uncollected() -> Iterator[None]:
 
 def _serve(settings: "Settings", fault: str) -> int:
     with _uncollected():
-        from ovsdriver import assembly  # only now: it loads every adapter, which takes a while
-    return assembly.serve(settings, fault)
+        from ovsdriver import process  # only now: it loads every adapter, which takes a while
+    return process.serve(settings, fault)
 
 
 def _purge(settings: "Settings") -> "Purged":
-    from ovsdriver import assembly
+    from ovsdriver import process
 
-    return assembly.purge(settings)
+    return process.purge(settings)
 
 
 async def _findings(settings: "Settings") -> Sequence[str]:
-    from ovsdriver import assembly
+    from ovsdriver import process
 
-    async with assembly.firewall(settings) as firewall:
-        return await firewall.findings()
+    return await process.findings(settings)
 
 
 if __name__ == "__main__":

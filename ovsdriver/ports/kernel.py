@@ -280,6 +280,10 @@ class Firewall(Protocol):
         """
         ...
 
+    async def run(self) -> None:
+        """Hear of what others change, until cancelled; UnavailableError: it cannot be heard of."""
+        ...
+
     def on_loss(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` on the loop when someone else changed nftables or iptables."""
         ...

@@ -1,5 +1,6 @@
 """Firewall and host notes in memory."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ovsdriver.domain.records.model import Publication
@@ -60,6 +61,9 @@ class FakeFirewall:
 
     async def remove(self) -> None:
         self.plan = FirewallPlan()
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
 
     def on_loss(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)

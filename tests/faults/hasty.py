@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ipam.errors import IpamError
-from ovsdriver import assembly
+from ovsdriver import assembly, process
 from ovsdriver.__main__ import main
 from ovsdriver.admin import desk_ipam, ipam_report, report
 from ovsdriver.errors import DriverError
@@ -75,7 +75,7 @@ def be_hasty() -> None:
     for module in (ipam_report, report):
         module.SETTLING_S = 1.0
     desk_ipam.VIEW_S = 0.0
-    assembly.RETRY_S = 0.2
+    process.RETRY_S = 0.2
     assembly.Collector = Collector
     main()
 

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from ovsdriver import assembly
 from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkSocket
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.adapters.store.database import Database
+from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.records.model import Datapath
+from ovsdriver.process import Tasks
 from ovsdriver.words.fields import Fields
+from ovsdriver.world import open_world
 from tests.integration.netns import Sandbox, inside
 from tests.integration.ovs import PrivateOvs
 
@@ -146,13 +148,15 @@ async def process(
     )
     with inside(f"/run/netns/{ovs.namespace}"), Sandbox() as sandbox:
         async with (
-            assembly._World.of(settings) as world,
-            assembly._Tasks() as tasks,
-            assembly._Product.of(settings, world) as product,
+            open_world(settings) as world,
+            Tasks() as tasks,
+            assemble(world, settings) as product,
         ):
-            tasks.start(world.switch.run())
+            tasks.start(world.watch())
             backend = methods.Backend()
             backend.ready(product.services)
+            assert isinstance(world.links, KernelLinks)
+            assert isinstance(world.switch, OvsSwitch)
             counts = Counts(world.links, world.switch, databases[0], messages, Counter())
             made = Process(methods.both_kinds(backend), counts, sandbox.path)
             await made.make_network()

@@ -1,7 +1,9 @@
 """The services over fakes, with a real store."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +13,26 @@ from netaddr import IPAddress, IPNetwork
 from ipam.model import DEFAULT_SPACE, AddressRequest, DefaultPool, LeaseKind, PoolRequest
 from ipam.service import Ipam
 from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
-from ovsdriver.adapters.store.database import Database
-from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.domain.plan.planning import Defaults
+from ovsdriver.admin.desk import Works
+from ovsdriver.assembly import assemble
+from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import NO_OPTIONS, Bridge, EndpointId, NetworkId, Port
 from ovsdriver.domain.records.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet
-from ovsdriver.service.aspects.firewall import Rules
-from ovsdriver.service.aspects.flows import FlowRules
-from ovsdriver.service.aspects.mirrors import Mirrors
-from ovsdriver.service.aspects.probing import SegmentProber
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
-from ovsdriver.service.aspects.uplinks import Uplinks
 from ovsdriver.service.attach.endpoints import Endpoints
-from ovsdriver.service.attach.reattacher import Reattacher
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
 from ovsdriver.service.forgotten.collector import Collector, Witness
-from ovsdriver.service.forgotten.container_names import Naming
 from ovsdriver.service.forgotten.purge import Purge
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import Networks
-from ovsdriver.service.networks.planner import Planner
 from ovsdriver.service.networks.previewer import Previewer
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from ovsdriver.words import options as typed
+from ovsdriver.world import World, open_store
 from tests.builders import FIRST, RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
@@ -84,6 +79,10 @@ class HostSwitch(FakeSwitch):
         return removed
 
 
+async def _nothing() -> None:
+    """Come to an end at once."""
+
+
 @dataclass
 class Host:
     """One process's parts on one host; ``restart`` is a new process on the same host."""
@@ -95,25 +94,25 @@ class Host:
     firewall: FakeFirewall
     flows: FakeFlows
     shapes: FakeShapes
-    shaper: Shaper
-    mirrors: Mirrors
-    previewer: Previewer
     ports: FakeHostPorts
-    publisher: Publisher
     engine: FakeEngine
-    database: Database
+    works: Works
     state: SqliteState
     ipam: Ipam
     networks: Networks
     endpoints: Endpoints
+    publisher: Publisher
+    shaper: Shaper
     reconciler: Reconciler
     watch: SandboxWatch
     witness: Witness
-    locks: Locks
     collector: Collector
     purge: Purge
+    previewer: Previewer
     changes: Changes
     kept: KeptOptions
+    locks: Locks
+    stopped: AsyncExitStack
 
     @classmethod
     async def start(cls, path: Path, earlier: "Host | None" = None) -> "Host":
@@ -123,164 +122,63 @@ class Host:
         firewall = earlier.firewall if earlier else FakeFirewall()
         shapes = earlier.shapes if earlier else FakeShapes(links)
         flows = earlier.flows if earlier else FakeFlows()
-        database = await Database.open(path / "state.db")
-        state = await SqliteState.load(database)
         engine = earlier.engine if earlier else FakeEngine()
-        witness = Witness(engine)
-        ipam = await Ipam.load(
-            SqliteLeases(database),
-            defaults=[
-                DefaultPool(base=IPNetwork("10.1.0.0/16"), size=24),
-                DefaultPool(base=IPNetwork("fd00:1::/48"), size=64),
-            ],
-            surroundings=HostSurroundings(links, resolvers=()),
-            clock=lambda: 1.0,
-            prober=SegmentProber(owner=OWNER, state=state, links=links),
-            naming=Naming(state=state, witness=witness),
-            keeps_first=True,
-        )
-        locks = Locks()
-        uplinks = Uplinks(
-            owner=OWNER, state=state, notes=state, switch=switch, links=links, nics=nics
-        )
         # Sockets end with their process.
         ports = FakeHostPorts()
         ports.others = earlier.ports.others if earlier else ports.others
-        rules = Rules(state=state, firewall=firewall)
-        publisher = Publisher(state=state, rules=rules, ports=ports, links=links, locks=locks)
-        witness.on_end(publisher.daemon_ended)
-        await publisher.retake()
-        shaper = Shaper(state=state, notes=state, shapes=shapes)
-        mirrors = Mirrors(
-            owner=OWNER,
-            state=state,
-            notes=state,
+        world = World(
             switch=switch,
+            flows=flows,
             links=links,
+            shapes=shapes,
             nics=nics,
-        )
-        planner = Planner(
-            owner=OWNER,
-            defaults=Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500),
+            sandboxes=links,
+            host_ports=ports,
+            surroundings=HostSurroundings(links, resolvers=()),
+            engine=engine,
             kernel_datapath=lambda: False,
-            state=state,
-            ipam=ipam,
-            switch=switch,
-            links=links,
-            shaper=shaper,
-            mirrors=mirrors,
+            store=partial(open_store, path / "state.db"),
+            firewall=lambda _: nullcontext(firewall),
+            watch=_nothing,
+            clock=lambda: 1.0,
         )
-        previewer = Previewer(
-            owner=OWNER,
-            state=state,
-            ipam=ipam,
-            switch=switch,
-            firewall=firewall,
-            planner=planner,
+        settings = Settings(
+            pools=(
+                DefaultPool(base=IPNetwork("10.1.0.0/16"), size=24),
+                DefaultPool(base=IPNetwork("fd00:1::/48"), size=64),
+            )
         )
-        rules_of_ports = FlowRules(state=state, switch=switch, flows=flows)
-        networks = Networks(
-            owner=OWNER,
-            planner=planner,
-            previewer=previewer,
-            state=state,
-            ipam=ipam,
-            switch=switch,
-            links=links,
-            uplinks=uplinks,
-            rules=rules,
-            publisher=publisher,
-            flows=rules_of_ports,
-            mirrors=mirrors,
-            locks=locks,
-        )
-        endpoints = Endpoints(
-            owner=OWNER,
-            state=state,
-            ipam=ipam,
-            switch=switch,
-            links=links,
-            networks=networks,
-            uplinks=uplinks,
-            locks=locks,
-            publisher=publisher,
-            flows=rules_of_ports,
-            shaper=shaper,
-            mirrors=mirrors,
-            reattacher=Reattacher(memory=state, sandboxes=links),
-            listed=witness.lists,
-            docker_version=witness.version,
-        )
-        changes = Changes(owner=OWNER, state=state, networks=networks, endpoints=endpoints)
-        watch = SandboxWatch(state=state, endpoints=endpoints)
+        stopped = AsyncExitStack()
+        made = await stopped.enter_async_context(assemble(world, settings, settle_s=0.0))
+        works = made.works
+        assert isinstance(works.state, SqliteState)
         return cls(
             path=path,
-            locks=locks,
             links=links,
             nics=nics,
             switch=switch,
             firewall=firewall,
             flows=flows,
             shapes=shapes,
-            shaper=shaper,
-            mirrors=mirrors,
-            previewer=previewer,
             ports=ports,
-            publisher=publisher,
             engine=engine,
-            database=database,
-            state=state,
-            ipam=ipam,
-            networks=networks,
-            endpoints=endpoints,
-            reconciler=Reconciler(
-                owner=OWNER,
-                state=state,
-                notes=state,
-                networks=networks,
-                endpoints=endpoints,
-                publisher=publisher,
-                flows=rules_of_ports,
-                shaper=shaper,
-                mirrors=mirrors,
-                switch=switch,
-                links=links,
-                watch=watch,
-                clock=lambda: 1.0,
-                settle_s=0.0,
-            ),
-            watch=watch,
-            witness=witness,
-            collector=Collector(
-                witness=witness,
-                state=state,
-                ipam=ipam,
-                links=links,
-                networks=networks,
-                endpoints=endpoints,
-            ),
-            purge=Purge(
-                owner=OWNER,
-                state=state,
-                notes=state,
-                ipam=ipam,
-                switch=switch,
-                links=links,
-                nics=nics,
-                firewall=firewall,
-                flows=flows,
-                uplinks=uplinks,
-                mirrors=mirrors,
-                publisher=publisher,
-            ),
-            changes=changes,
-            kept=KeptOptions(
-                state=state,
-                notes=state,
-                engine=engine,
-                changes=changes,
-                settle_s=0.0,
-            ),
+            works=works,
+            state=works.state,
+            ipam=works.ipam,
+            networks=works.networks,
+            endpoints=made.endpoints,
+            publisher=works.publisher,
+            shaper=made.shaper,
+            reconciler=works.reconciler,
+            watch=works.watch,
+            witness=made.witness,
+            collector=works.collector,
+            purge=works.purge,
+            previewer=works.previewer,
+            changes=works.changes,
+            kept=works.kept,
+            locks=made.locks,
+            stopped=stopped,
         )
 
     def another_collector(self, **parts: Any) -> Collector:
@@ -296,9 +194,7 @@ class Host:
         )
 
     async def stop(self) -> None:
-        await self.endpoints.close()
-        await self.ipam.close()
-        await self.database.close()
+        await self.stopped.aclose()
 
     async def restart(self) -> "Host":
         await self.stop()

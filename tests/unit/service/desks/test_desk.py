@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ipam.errors import StoreError
-from ovsdriver.admin.desk import PURGING, Console, Works
+from ovsdriver.admin.desk import PURGING, Console
 from ovsdriver.docker import methods
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
@@ -35,22 +35,7 @@ class Process:
 
     def ready(self) -> None:
         host = self.host
-        self.console.ready(
-            Works(
-                state=host.state,
-                ipam=host.ipam,
-                networks=host.networks,
-                purge=host.purge,
-                reconciler=host.reconciler,
-                watch=host.watch,
-                collector=host.collector,
-                firewall=host.firewall,
-                publisher=host.publisher,
-                changes=host.changes,
-                previewer=host.previewer,
-                kept=host.kept,
-            )
-        )
+        self.console.ready(host.works)
         self.backend.ready(
             methods.Services(
                 networks=host.networks,

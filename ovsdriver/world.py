@@ -1,0 +1,149 @@
+"""The world as the services see it: an adapter behind each of their ports, made here for real."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ipam.service import Surroundings
+from ipam.store import LeaseStore
+from ovsdriver.adapters.engine import DockerEngine
+from ovsdriver.adapters.firewall.firewall import HostFirewall
+from ovsdriver.adapters.host_ports.sockets import KernelHostPorts
+from ovsdriver.adapters.kernel.host.datapath import kernel_has_openvswitch
+from ovsdriver.adapters.kernel.host.nics import KernelNics
+from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
+from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
+from ovsdriver.adapters.kernel.sandbox.sandboxes import KernelSandboxes
+from ovsdriver.adapters.ovs.openflow import OvsFlows
+from ovsdriver.adapters.ovs.rows import OvsSwitch
+from ovsdriver.adapters.store import storefile
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.leases import SqliteLeases
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.config import Settings
+from ovsdriver.ports import (
+    Engine,
+    Firewall,
+    Flows,
+    HostNotes,
+    HostPorts,
+    Links,
+    Nics,
+    Sandboxes,
+    SandboxMemory,
+    Shapes,
+    State,
+    Switch,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """What is kept over a restart."""
+
+    state: State
+    notes: HostNotes
+    memory: SandboxMemory
+    leases: LeaseStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything that is not ours to decide."""
+
+    switch: Switch
+    flows: Flows
+    links: Links
+    shapes: Shapes
+    nics: Nics
+    sandboxes: Sandboxes
+    host_ports: HostPorts
+    surroundings: Surroundings
+    engine: Engine
+    kernel_datapath: Callable[[], bool]
+    """Whether the kernel has Open vSwitch's."""
+    store: Callable[[], AbstractAsyncContextManager[Store]]
+    """Opens it; the errors are sentences: see ``Database.open``."""
+    firewall: Callable[[HostNotes | None], AbstractAsyncContextManager[Firewall]]
+    """With where the host's settings are noted before it changes them; None: it changes none."""
+    watch: Callable[[], Coroutine[None, None, None]]
+    """Keeps the connection to Open vSwitch, until cancelled."""
+    clock: Callable[[], float] = time.time
+    """Seconds since the epoch."""
+
+
+@asynccontextmanager
+async def open_world(settings: Settings) -> AsyncIterator[World]:
+    """Give this host's; nothing in it is waited for yet."""
+    # What one call of Docker's asks for has half of that call's time.
+    timeout_s = settings.deadline_s / 2
+    owner = settings.instance
+    switch = OvsSwitch(settings.ovsdb, owner=owner, timeout_s=timeout_s)
+    async with AsyncExitStack() as stack:
+        links = KernelLinks(owner=owner, timeout_s=timeout_s)
+        stack.push_async_callback(links.close)
+        nics = KernelNics(timeout_s=timeout_s)
+        stack.push_async_callback(nics.close)
+        shapes = KernelShapes(timeout_s=timeout_s)
+        stack.push_async_callback(shapes.close)
+        host_ports = KernelHostPorts()
+        stack.push_async_callback(host_ports.close)
+        yield World(
+            switch=switch,
+            flows=OvsFlows(_management_folder(settings.ovsdb), owner=owner, timeout_s=timeout_s),
+            links=links,
+            shapes=shapes,
+            nics=nics,
+            sandboxes=KernelSandboxes(),
+            host_ports=host_ports,
+            surroundings=HostSurroundings(links),
+            engine=DockerEngine(settings.docker),
+            kernel_datapath=kernel_has_openvswitch,
+            store=partial(open_store, settings.state_dir / storefile.NAME),
+            firewall=partial(open_firewall, settings),
+            watch=switch.run,
+        )
+
+
+@asynccontextmanager
+async def open_store(path: Path) -> AsyncIterator[Store]:
+    """Open the store's file; errors as of ``Database.open``."""
+    database = await Database.open(path)
+    try:
+        state = await SqliteState.load(database)
+        yield Store(state=state, notes=state, memory=state, leases=SqliteLeases(database))
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_firewall(settings: Settings, notes: HostNotes | None) -> AsyncIterator[Firewall]:
+    """Give the host's firewall; without notes for who looks at it, or removes it, only."""
+    firewall = HostFirewall(instance=settings.instance, notes=notes or _Unnoted())
+    try:
+        yield firewall
+    finally:
+        await firewall.close()
+
+
+class _Unnoted:
+    """For who only looks: nothing was changed, so nothing is to be put back."""
+
+    def notes(self) -> Mapping[str, str]:
+        return {}
+
+    async def put_note(self, key: str, value: str) -> None:
+        raise NotImplementedError(f"{key}={value}: this firewall is for looking only")
+
+    async def forget_note(self, key: str) -> bool:
+        raise NotImplementedError(f"{key}: this firewall is for looking only")
+
+
+def _management_folder(ovsdb: str) -> Path:
+    """Return where vswitchd makes its bridges' management sockets: beside the database's."""
+    kind, _, place = ovsdb.partition(":")
+    return Path(place).parent if kind == "unix" else Path("/var/run/openvswitch")
