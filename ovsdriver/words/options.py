@@ -1029,7 +1029,7 @@ def rows(scope: Scope | None = None) -> Sequence[Option]:
 
 
 def markdown() -> str:
-    """Return the tables for README, with a line's end after the last row."""
+    """Return the tables for ``ovsdriver/README.md``, with a line's end after the last row."""
     return "\n".join(_table(scope) for scope in Scope)
 
 

@@ -6,14 +6,13 @@ Nothing in a lab is replaced: the images that it names are there, made of the ma
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.e2e import image
 from tests.e2e.bed import Bed
+from tests.e2e.documents import REPOSITORY
 from tests.e2e.stage import Container
 
-REPOSITORY = Path(__file__).parents[2]
 LABS = REPOSITORY / "ansible" / "labs"
 
 IMAGES = {

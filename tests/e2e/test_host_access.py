@@ -1,6 +1,6 @@
 """What containers reach of the host: other networks' gateways never, the rest by ``ovs.host``.
 
-README's table of it is tried in ``test_who_reaches_what.py``; here are the ways round it.
+The documents' table of it is tried in ``test_who_reaches_what.py``; here are the ways round it.
 """
 
 import json

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import labs, snapshot
+from tests.e2e import documents, labs, snapshot
 from tests.e2e.bed import OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
 from tests.e2e.far import Far, beyond
 from tests.e2e.stage import Container, Stage
@@ -47,7 +47,7 @@ def test_every_lab_says_at_its_head_what_it_is_and_what_to_type() -> None:
         head, begin, _ = path.read_text("utf-8").partition(f"\n---\nname: {path.stem}\n")
         assert begin, path
         assert all(line.startswith("#") for line in head.splitlines()), path
-        assert f"docker compose -f {path.relative_to(labs.REPOSITORY)} up -d" in head
+        assert f"docker compose -f {path.relative_to(documents.REPOSITORY)} up -d" in head
 
 
 def test_a_published_web_server_behind_nat(bed: Bed, host: Place, outside: Place) -> None:

@@ -1,4 +1,4 @@
-"""Every row of README's option tables, typed with its example into the command above the table.
+"""Every row of the tables of options, typed with its example into the command above the table.
 
 What an option does to packets is looked at elsewhere; here each is taken, shown and given back.
 """
@@ -11,7 +11,7 @@ import pytest
 
 from ovsdriver.words import options
 from ovsdriver.words.options import Option, Scope
-from tests.e2e import labs, readme
+from tests.e2e import documents, labs
 from tests.e2e.bed import Bed
 from tests.e2e.far import beyond
 from tests.e2e.stage import Stage
@@ -19,7 +19,9 @@ from tests.e2e.world import Result
 
 pytestmark = pytest.mark.docker
 
-COMMANDS = tuple(re.findall(r"^\*\*\w+\*\*: `(docker .*EXAMPLE.*)`$", readme.text(), re.M))
+COMMANDS = tuple(
+    re.findall(r"^\*\*\w+\*\*: `(docker .*EXAMPLE.*)`$", documents.DRIVER.read_text("utf-8"), re.M)
+)
 
 REFUSED = {"ovs.dry_run": "nothing was made"}
 NETEM = dict.fromkeys(("ovs.delay", "ovs.jitter", "ovs.loss"), "modprobe sch_netem")
@@ -119,8 +121,8 @@ def tried_on_box(
 
 
 def paste(bed: Bed, row: Option) -> Result:
-    """Type README's command for a row with the row's example in it."""
-    assert row.scope.command in COMMANDS, f"README has no line with {row.scope.command}"
+    """Type the command above a row's table with the row's example in it."""
+    assert row.scope.command in COMMANDS, f"{documents.DRIVER} has no line with {row.scope.command}"
     return bed.attempt("sh", "-c", row.scope.command.replace("EXAMPLE", row.example))
 
 

@@ -1,4 +1,4 @@
-"""The commands of README, pasted in their order on a host with the bridge and NIC of them."""
+"""The documents' commands, pasted in their order on a host with the bridge and NIC of them."""
 
 import re
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import labs, readme
+from tests.e2e import documents, labs
 from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
 from tests.e2e.far import Far, beyond
 from tests.e2e.stage import Container, Stage
@@ -59,7 +59,7 @@ class Shell:
             assert not self.said[typed].code, f"{typed}\n{self.said[typed]}"
 
 
-def test_the_commands_of_readme_work_when_they_are_pasted_in_their_order(
+def test_the_commands_of_the_documents_work_when_they_are_pasted_in_their_order(
     bed: Bed, surroundings: Far, stage: Stage, outside: Place
 ) -> None:
     routers = {
@@ -68,7 +68,7 @@ def test_the_commands_of_readme_work_when_they_are_pasted_in_their_order(
     }
     shell = Shell(bed)
     shell.folder.mkdir()
-    (shell.folder / "reservations").write_text("172.24.0.8 db # of README\n")
+    (shell.folder / "reservations").write_text("172.24.0.8 db # of a document\n")
     checks: dict[str, Callable[[], None]] = {
         "--ipam-driver ovsipam lab": lambda: first_network(bed, shell),
         "office": lambda: on_a_wire(bed, routers["office"], "copier", "office"),
@@ -78,7 +78,7 @@ def test_the_commands_of_readme_work_when_they_are_pasted_in_their_order(
         "ovs.rate=": lambda: out(bed, "branch"),
     }
     last = ""
-    for block in readme.blocks("sh"):
+    for block in documents.commands():
         if "ovs.mode=routed" in block and "ovsnet set" in block:
             bed.docker("rm", "--force", "shop")  # nothing is published on routed networks
         if lacks_vlans(bed):

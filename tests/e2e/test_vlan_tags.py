@@ -124,7 +124,7 @@ def strays(heard: ears.Ears, kinds: Mapping[str, Kind], run: str, *, two: bool) 
                 and len(tags(stack)) == 2
                 and tags(stack)[0][1] in (*kind.trunks, kind.vlan)
             ):
-                continue  # what README does not promise
+                continue  # what is not promised
             took = way(kind, stack)
             for found in said:
                 numbers = tuple(vlan for _, vlan in tags(found))

@@ -1,4 +1,4 @@
-"""README's tables of who reaches what: each cell is tried, over both families."""
+"""The tables of who reaches what in ovsdriver/README.md: each cell is tried, over both families."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ovsdriver.domain.records.model import HostAccess, Mode
-from tests.e2e import readme
+from tests.e2e import documents
 from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
 from tests.e2e.probes import Probe, answered
 from tests.e2e.stage import Container, Network, Stage
@@ -49,8 +49,9 @@ Table = Mapping[str, Mapping[str, str]]
 
 
 def tables() -> tuple[Table, Table]:
-    """Return README's two tables: what a row says of each column."""
-    section = readme.text().partition("\n## Who reaches what\n")[2].partition("\n## ")[0]
+    """Return the two tables: what a row says of each column."""
+    text = documents.DRIVER.read_text("utf-8")
+    section = text.partition("\n## Who reaches what\n")[2].partition("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:1] == "|"]
     starts = [number for number, cells in enumerate(lines) if cells[0] == "from"]
     one, two = (lines[a:b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True))

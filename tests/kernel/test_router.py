@@ -1,4 +1,4 @@
-"""A router on a stick, as README shows it: the container makes its own VLAN links."""
+"""A router on a stick, as ovsdriver/README.md shows it: the container makes its own VLAN links."""
 
 import pytest
 

@@ -63,7 +63,7 @@ REFUSALS = (
     Refusal({"vlan": ("none",), "ann": ("tagged",)}, r"or use native-untagged"),
     Refusal({"guard": ("guarded",), "ann": _TAGS}, r"ovs\.guard=true and ovs\.trunks"),
 )
-"""What README and ``ovsnet options`` say cannot be had together."""
+"""What the documents and ``ovsnet options`` say cannot be had together."""
 
 _UNREFUSED: Case = {factor: values[0] for factor, values in FACTORS.items()} | {"vlan": "30"}
 

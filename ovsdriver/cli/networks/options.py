@@ -20,7 +20,7 @@ _TARGETS = {
 
 
 @click.command(name="options", short_help="List the options of networks, containers and pools.")
-@click.option("--markdown", is_flag=True, help="Print the tables as README has them.")
+@click.option("--markdown", is_flag=True, help="Print the tables of ovsdriver/README.md.")
 @JSON
 def command(markdown: bool, as_json: bool) -> None:
     """List what can be typed after `-o`, `--ipam-opt` and `driver-opt=`.

@@ -465,8 +465,8 @@ def test_the_example_of_an_option_fills_it(row):
     assert getattr(read[row.scope], row.field) == row.parse(typed[flag][row.name])
 
 
-def test_the_readme_has_the_table_as_it_is_in_the_code():
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+def test_the_drivers_readme_has_the_table_as_it_is_in_the_code():
+    readme = (Path(__file__).parents[3] / "ovsdriver" / "README.md").read_text(encoding="utf-8")
     after = readme.partition("<!-- options: made by `ovsnet options --markdown` -->\n")[2]
     table = after.partition("<!-- /options -->")[0]
     assert table.strip() == options.markdown().strip()
