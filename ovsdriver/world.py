@@ -13,11 +13,8 @@ from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.adapters.firewall.firewall import HostFirewall
 from ovsdriver.adapters.host_ports.sockets import KernelHostPorts
 from ovsdriver.adapters.kernel.host.datapath import kernel_has_openvswitch
-from ovsdriver.adapters.kernel.host.nics import KernelNics
 from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
-from ovsdriver.adapters.kernel.links import KernelLinks
-from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
-from ovsdriver.adapters.kernel.sandbox.sandboxes import KernelSandboxes
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.ovs.openflow import OvsFlows
 from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.adapters.store import storefile
@@ -84,23 +81,19 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     owner = settings.instance
     switch = OvsSwitch(settings.ovsdb, owner=owner, timeout_s=timeout_s)
     async with AsyncExitStack() as stack:
-        links = KernelLinks(owner=owner, timeout_s=timeout_s)
-        stack.push_async_callback(links.close)
-        nics = KernelNics(timeout_s=timeout_s)
-        stack.push_async_callback(nics.close)
-        shapes = KernelShapes(timeout_s=timeout_s)
-        stack.push_async_callback(shapes.close)
+        kernel = Kernel(owner=owner, timeout_s=timeout_s)
+        stack.push_async_callback(kernel.close)
         host_ports = KernelHostPorts()
         stack.push_async_callback(host_ports.close)
         yield World(
             switch=switch,
             flows=OvsFlows(_management_folder(settings.ovsdb), owner=owner, timeout_s=timeout_s),
-            links=links,
-            shapes=shapes,
-            nics=nics,
-            sandboxes=KernelSandboxes(),
+            links=kernel.links,
+            shapes=kernel.shapes,
+            nics=kernel.nics,
+            sandboxes=kernel.sandboxes,
             host_ports=host_ports,
-            surroundings=HostSurroundings(links),
+            surroundings=HostSurroundings(kernel.links),
             engine=DockerEngine(settings.docker),
             kernel_datapath=kernel_has_openvswitch,
             store=partial(open_store, settings.state_dir / storefile.NAME),

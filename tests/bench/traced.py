@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsdriver.__main__ import main
-from ovsdriver.adapters.kernel.codec.thread import NetlinkThread
+from ovsdriver.adapters.kernel.netlink import NetlinkThread
 from ovsdriver.adapters.ovs.ovsdb import client
 from ovsdriver.adapters.ovs.rows.switch import OvsSwitch
 from ovsdriver.adapters.store.database import Database

@@ -13,6 +13,7 @@ from typing import Protocol
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Gateway, Mode, Probe
@@ -198,10 +199,10 @@ async def world(kernel: bool, tmp_path: Path) -> AsyncIterator[World]:
     if not kernel:
         yield FakeWorld()
         return
-    links = KernelLinks(owner=OWNER, timeout_s=10, held_s=1)
+    made = Kernel(owner=OWNER, timeout_s=10, held_s=1)
     with ExitStack() as undo:
-        yield KernelWorld(links, tmp_path, undo)
-        await links.close()
+        yield KernelWorld(made.links, tmp_path, undo)
+        await made.close()
 
 
 async def test_a_new_pair_is_as_described(world: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 from netaddr import IPAddress
 
 from ovsdriver.adapters.kernel.host.nics import KernelNics
+from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.domain.records.on_link import Held
 from ovsdriver.domain.records.uplink_notes import NicState
 from ovsdriver.errors import UnavailableError
@@ -79,9 +80,9 @@ async def world(kernel: bool) -> AsyncIterator[World]:
     if not kernel:
         yield FakeWorld()
         return
-    nics = KernelNics(timeout_s=10)
-    yield KernelWorld(nics)
-    await nics.close()
+    netlink = Netlink(timeout_s=10)
+    yield KernelWorld(KernelNics(netlink))
+    await netlink.close()
 
 
 @pytest.mark.parametrize("up", [False, True])
@@ -122,7 +123,8 @@ async def test_a_nic_is_given_back_as_it_was(world: World, up: bool) -> None:
 @pytest.mark.netns
 async def test_a_nic_that_the_switch_has_not_let_go_of_is_waited_for_a_moment() -> None:
     with own_namespace():
-        nics = KernelNics(timeout_s=10)
+        netlink = Netlink(timeout_s=10)
+        nics = KernelNics(netlink)
         KernelWorld(nics).make("eth1", up=True)
         await nics.let_go("eth1")  # nothing holds it
         await nics.let_go("eth9")  # nor what is not there
@@ -134,7 +136,7 @@ async def test_a_nic_that_the_switch_has_not_let_go_of_is_waited_for_a_moment() 
         await waiting
         run("ip", "link", "set", "eth1", "promisc", "on")
         await nics.let_go("eth1")  # a switch that is away does not hold anybody up
-        await nics.close()
+        await netlink.close()
 
 
 async def test_what_was_off_before_stays_off(world: World) -> None:

@@ -10,8 +10,7 @@ from typing import Protocol
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.adapters.kernel.links import KernelLinks
-from ovsdriver.adapters.kernel.sandbox.sandboxes import KernelSandboxes
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.domain.records.model import Tap, Veth
 from ovsdriver.domain.wires import sandbox_link
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
@@ -73,9 +72,9 @@ class FakeWorld:
 
 
 class KernelWorld:
-    def __init__(self, links: KernelLinks, folder: Path, undo: ExitStack) -> None:
-        self.links: Links = links
-        self.sandboxes: Sandboxes = KernelSandboxes(timeout_s=30)
+    def __init__(self, kernel: Kernel, folder: Path, undo: ExitStack) -> None:
+        self.links: Links = kernel.links
+        self.sandboxes: Sandboxes = kernel.sandboxes
         self._folder = folder
         self._undo = undo
         self._made: dict[str, Sandbox] = {}
@@ -132,12 +131,12 @@ async def world(kernel: bool, tmp_path: Path) -> AsyncIterator[World]:
     if not kernel:
         yield FakeWorld()
         return
-    links = KernelLinks(owner=OWNER, timeout_s=30)
+    real = Kernel(owner=OWNER, timeout_s=30)
     with ExitStack() as undo:
-        made = KernelWorld(links, tmp_path, undo)
+        made = KernelWorld(real, tmp_path, undo)
         undo.callback(made.close)
         yield made
-        await links.close()
+        await real.close()
 
 
 async def pair_inside(world: World) -> str:

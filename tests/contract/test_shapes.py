@@ -7,6 +7,7 @@ from typing import Protocol
 import pytest
 from netaddr import EUI
 
+from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
 from ovsdriver.domain.records.shaping import LinkShape, Rate, Shaping
 from ovsdriver.errors import ConflictError, UnsupportedError
@@ -70,11 +71,11 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         return
     with own_namespace():
         run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
-        shapes = KernelShapes()
+        netlink = Netlink()
         try:
-            yield KernelWorld(shapes)
+            yield KernelWorld(KernelShapes(netlink))
         finally:
-            await shapes.close()
+            await netlink.close()
             run("sh", "-c", "ip netns del box 2>/dev/null; true")
 
 
@@ -140,11 +141,13 @@ async def test_a_kernel_without_netem_says_so_and_one_with_it_delays(world: Worl
 async def test_the_kernels_own_tool_reads_the_rate_that_was_asked_for() -> None:
     with own_namespace():
         run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
-        shapes = KernelShapes()
+        netlink = Netlink()
         try:
-            await shapes.on_host("v0", Shaping(rate=Rate(towards=1_000_000, away=None)).towards)
+            await KernelShapes(netlink).on_host(
+                "v0", Shaping(rate=Rate(towards=1_000_000, away=None)).towards
+            )
         finally:
-            await shapes.close()
+            await netlink.close()
         (found,) = [
             each
             for each in json.loads(run("tc", "-json", "qdisc", "show", "dev", "v0"))

@@ -35,10 +35,10 @@ from ovsdriver.adapters.firewall.nft import Nft
 from ovsdriver.adapters.host_ports.sockets import KernelHostPorts
 from ovsdriver.adapters.kernel.codec import ethtool, rtnetlink
 from ovsdriver.adapters.kernel.codec.conntrack import Conntrack
-from ovsdriver.adapters.kernel.host import host_network, sysctls
 from ovsdriver.adapters.kernel.host.nics import KernelNics
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.adapters.ovs.openflow.switch_flows import OvsFlows
 from ovsdriver.adapters.ovs.ovsdb.commit import GroupCommit
 from ovsdriver.adapters.ovs.rows import OvsSwitch
@@ -99,8 +99,7 @@ ADAPTERS: tuple[tuple[type, type], ...] = (
 
 ACTS: tuple[tuple[Any, str], ...] = (
     (rtnetlink.NetlinkSocket, "change"),
-    (sysctls.Sysctls, "write"),
-    (host_network.Sysctls, "write"),
+    (Sysctls, "write"),
     (ethtool, "set_tx_checksum"),
     (Conntrack, "cut"),
 )

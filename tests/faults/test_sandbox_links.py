@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.kernel.links import KernelLinks
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.sandbox import inner_links
-from ovsdriver.adapters.kernel.sandbox.sandboxes import KernelSandboxes
 from ovsdriver.domain.records.model import Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import UnavailableError
@@ -27,12 +26,12 @@ pytestmark = pytest.mark.netns
 class Container:
     """A container with one link; Docker, its people and vswitchd around it."""
 
-    def __init__(self, sandbox: Sandbox, links: KernelLinks, kind: str) -> None:
+    def __init__(self, sandbox: Sandbox, kernel: Kernel, kind: str) -> None:
         self.sandbox = sandbox
         self.path = sandbox.path
         self.link: Veth | Tap = VETH if kind == "veth" else TAP
-        self.sandboxes = KernelSandboxes(timeout_s=PATIENCE_S)
-        self._links = links
+        self.sandboxes = kernel.sandboxes
+        self._links = kernel.links
         self._handle = -1
 
     def close(self) -> None:
@@ -158,17 +157,17 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-async def links(sandbox: Sandbox) -> AsyncIterator[KernelLinks]:
-    made = KernelLinks(owner=OWNER, timeout_s=PATIENCE_S)
+async def kernel(sandbox: Sandbox) -> AsyncIterator[Kernel]:
+    made = Kernel(owner=OWNER, timeout_s=PATIENCE_S)
     yield made
     await made.close()
 
 
 @pytest.fixture(params=["veth", "tap"])
 def container(
-    request: pytest.FixtureRequest, sandbox: Sandbox, links: KernelLinks
+    request: pytest.FixtureRequest, sandbox: Sandbox, kernel: Kernel
 ) -> Iterator[Container]:
-    with closing(Container(sandbox, links, request.param)) as made:
+    with closing(Container(sandbox, kernel, request.param)) as made:
         yield made
 
 
@@ -245,9 +244,9 @@ async def test_it_is_gone_on_with_wherever_it_was_cut_short(
 
 
 async def test_a_pair_whose_host_end_was_renamed_is_replaced(
-    sandbox: Sandbox, links: KernelLinks
+    sandbox: Sandbox, kernel: Kernel
 ) -> None:
-    container = Container(sandbox, links, "veth")
+    container = Container(sandbox, kernel, "veth")
     await container.start()
     before, noted = container.sees(), await container.noted()
     run("ip", "link", "set", VETH.host, "down", "name", "theirs")
@@ -256,7 +255,7 @@ async def test_a_pair_whose_host_end_was_renamed_is_replaced(
     assert (seen.link, seen.attached) == (noted, False)
     await container.restored(noted)
     assert container.sees() == before
-    assert "theirs" not in await links.links()
+    assert "theirs" not in await kernel.links.links()
 
 
 async def test_what_is_on_top_of_a_lost_link_is_made_again_too(container: Container) -> None:
@@ -367,9 +366,9 @@ async def test_an_index_that_is_taken_by_now_is_not_waited_for(container: Contai
 
 
 async def test_a_socket_that_is_bound_to_the_interface_goes_on(
-    sandbox: Sandbox, links: KernelLinks
+    sandbox: Sandbox, kernel: Kernel
 ) -> None:
-    container = Container(sandbox, links, "veth")
+    container = Container(sandbox, kernel, "veth")
     await container.start()
 
     def bound() -> socket.socket:
@@ -389,8 +388,8 @@ async def test_a_socket_that_is_bound_to_the_interface_goes_on(
             assert any(b"back again" in frame for frame in frames(wire, until=b"back again"))
 
 
-async def test_what_comes_back_is_announced(sandbox: Sandbox, links: KernelLinks) -> None:
-    container = Container(sandbox, links, "veth")
+async def test_what_comes_back_is_announced(sandbox: Sandbox, kernel: Kernel) -> None:
+    container = Container(sandbox, kernel, "veth")
     await container.start()
     noted = await container.noted()
     container.lose()

@@ -12,7 +12,7 @@ is made, and by moving it back afterwards:
             yield here
 
     async def test_something(netns):
-        links = KernelLinks(owner="test")        # its threads are born in the namespace
+        kernel = Kernel(owner="test")       # its threads are born in the namespace
         run("ip", "link", "add", ...)            # so are programs
         with Sandbox() as container:             # a second namespace, as Docker's sandboxes are
             run("ip", "link", "set", "c1", "netns", container.path)

@@ -3,13 +3,13 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 
 from ovsdriver.adapters.firewall.firewall import HostFirewall
-from ovsdriver.adapters.kernel.host.host_network import Sysctls
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.traffic.firewall import FirewallPlan
 from ovsdriver.errors import UnavailableError
 from tests.e2e.world import Program, World, until
@@ -37,8 +37,8 @@ NOTHING = FirewallPlan()
 class OlderKernel(Sysctls):
     """The switches of a Linux before 6.17."""
 
-    def read(self, paths: Iterable[str]) -> Mapping[str, str]:
-        return super().read(path for path in paths if not path.endswith("/force_forwarding"))
+    def read(self, path: str) -> str | None:
+        return None if path.endswith("/force_forwarding") else super().read(path)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ovsdriver.adapters.kernel.host.nics import KernelNics
+from ovsdriver.adapters.kernel.netlink import Netlink
 from tests.integration.netns import described, own_namespace, run
 
 pytestmark = pytest.mark.netns
@@ -66,7 +67,8 @@ async def test_everything_about_addresses_and_routes_goes_along_and_comes_back()
     ):
         run("ip", *command.split())
     before = addresses("eth1"), routes("eth1"), routes("other")
-    nics = KernelNics(timeout_s=10)
+    netlink = Netlink(timeout_s=10)
+    nics = KernelNics(netlink)
 
     assert list(await nics.move(await nics.held("eth1"), source="eth1", target="br1")) == []
 
@@ -81,13 +83,14 @@ async def test_everything_about_addresses_and_routes_goes_along_and_comes_back()
 
     after = addresses("eth1"), routes("eth1"), routes("other")
     assert (sorted(after[0], key=str), *after[1:]) == (sorted(before[0], key=str), *before[1:])
-    await nics.close()
+    await netlink.close()
 
 
 async def test_what_was_given_for_a_time_is_told_from_what_lasts() -> None:
     lifetime = ("valid_lft", "900", "preferred_lft", "600")
     run("ip", "address", "add", "192.0.2.7/24", "dev", "eth1", *lifetime)
-    nics = KernelNics(timeout_s=10)
+    netlink = Netlink(timeout_s=10)
+    nics = KernelNics(netlink)
     held = await nics.held("eth1")
     assert not held.addresses[0].permanent
     assert held.lasting().addresses == ()
@@ -98,4 +101,4 @@ async def test_what_was_given_for_a_time_is_told_from_what_lasts() -> None:
     (address,) = (each for each in link["addr_info"] if each["family"] == "inet")
     assert 800 < address["valid_life_time"] <= 900
     assert 500 < address["preferred_life_time"] <= 600
-    await nics.close()
+    await netlink.close()

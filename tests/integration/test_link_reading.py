@@ -8,6 +8,7 @@ import pytest
 from netaddr import EUI, IPNetwork
 from pyroute2 import IPRoute
 
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.domain.records import names
 from ovsdriver.domain.wires.observed import RouteKind
@@ -58,9 +59,9 @@ def netns() -> Iterator[Sandbox]:
 
 @pytest.fixture
 async def links(netns: Sandbox) -> AsyncIterator[KernelLinks]:
-    made = KernelLinks(owner="ovsnet")
-    yield made
-    await made.close()
+    kernel = Kernel(owner="ovsnet")
+    yield kernel.links
+    await kernel.close()
 
 
 async def test_links_are_read_as_ip_reads_them(links: KernelLinks) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.kernel.reaper import DYING
 from ovsdriver.adapters.kernel.sandbox.neighbours import Inquiry
@@ -57,9 +58,9 @@ def netns() -> Iterator[Sandbox]:
 
 @pytest.fixture
 async def links(netns: Sandbox) -> AsyncIterator[KernelLinks]:
-    made = KernelLinks(owner=OWNER, timeout_s=PATIENCE_S)
-    yield made
-    await made.close()
+    kernel = Kernel(owner=OWNER, timeout_s=PATIENCE_S)
+    yield kernel.links
+    await kernel.close()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -293,11 +294,11 @@ async def test_pairs_are_deleted_in_few_batches(links: KernelLinks) -> None:
 
 
 async def test_closing_deletes_what_is_marked(netns: Sandbox) -> None:
-    links = KernelLinks(owner=OWNER)
-    await links.ensure_veth(a_veth())
-    await links.remove_link(a_veth().host)
+    kernel = Kernel(owner=OWNER)
+    await kernel.links.ensure_veth(a_veth())
+    await kernel.links.remove_link(a_veth().host)
 
-    await links.close()
+    await kernel.close()
 
     assert not exists(a_veth().host)
 
@@ -350,18 +351,18 @@ async def test_a_refused_pair_says_what_was_asked_for(links: KernelLinks) -> Non
 
 
 async def test_a_call_ends_in_time_when_the_thread_is_held_up(netns: Sandbox) -> None:
-    links = KernelLinks(owner=OWNER, timeout_s=0.2)
+    kernel = Kernel(owner=OWNER, timeout_s=0.2)
     pipe = os.pipe()
-    held = asyncio.create_task(links._netlink("", lambda _: os.read(pipe[0], 1)))
+    held = asyncio.create_task(kernel.links._netlink.ask("", lambda _: os.read(pipe[0], 1)))
     await asyncio.sleep(0)  # it comes first
     try:
         with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
-            await links.links()
+            await kernel.links.links()
         with pytest.raises(UnavailableError):
             await held
     finally:
         os.write(pipe[1], b"x")
-        await links.close()
+        await kernel.close()
         os.close(pipe[0])
         os.close(pipe[1])
 
@@ -442,12 +443,12 @@ async def test_a_gateways_device_is_waited_for(links: KernelLinks) -> None:
 
 
 async def test_a_gateway_whose_device_never_comes_is_given_up(netns: Sandbox) -> None:
-    links = KernelLinks(owner=OWNER, timeout_s=0.1)
+    kernel = Kernel(owner=OWNER, timeout_s=0.1)
 
     with pytest.raises(UnavailableError, match="ovs-vsctl list Interface"):
-        await links.ensure_gateway(a_gateway())
+        await kernel.links.ensure_gateway(a_gateway())
 
-    await links.close()
+    await kernel.close()
 
 
 async def test_an_ipv6_gateway_with_too_small_an_mtu_is_refused(links: KernelLinks) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 from netaddr import EUI, IPAddress
 
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, Gateway, Veth
@@ -36,9 +37,9 @@ def ovs() -> Iterator[PrivateOvs]:
 
 @pytest.fixture
 async def links(ovs: PrivateOvs) -> AsyncIterator[KernelLinks]:
-    made = KernelLinks(owner=OWNER, timeout_s=PATIENCE_S)
-    yield made
-    await made.close()
+    kernel = Kernel(owner=OWNER, timeout_s=PATIENCE_S)
+    yield kernel.links
+    await kernel.close()
 
 
 def start(ovs: PrivateOvs, *, tso: bool) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from netaddr import EUI
 
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.domain.records import names
@@ -39,9 +40,9 @@ def plugged(name: str, tag: int = 7) -> Port:
 async def links(ovs: PrivateOvs) -> AsyncIterator[KernelLinks]:
     """Links of the namespace that vswitchd makes devices in."""
     with inside(f"/run/netns/{ovs.namespace}"):
-        made = KernelLinks(owner=OWNER, timeout_s=PATIENCE_S)
-        yield made
-        await made.close()
+        kernel = Kernel(owner=OWNER, timeout_s=PATIENCE_S)
+        yield kernel.links
+        await kernel.close()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from netaddr import EUI, IPAddress
 
 from ipam import PoolId
+from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.kernel.sandbox.neighbours import Inquiry
 from ovsdriver.adapters.ovs.rows import OvsSwitch
@@ -60,9 +61,9 @@ def ovs() -> Iterator[PrivateOvs]:
 
 @pytest.fixture
 async def links(ovs: PrivateOvs) -> AsyncIterator[KernelLinks]:
-    made = KernelLinks(owner=OWNER, timeout_s=PATIENCE_S)
-    yield made
-    await made.close()
+    kernel = Kernel(owner=OWNER, timeout_s=PATIENCE_S)
+    yield kernel.links
+    await kernel.close()
 
 
 @pytest.fixture
@@ -332,7 +333,8 @@ async def test_an_inquiry_ends_when_everybody_has_answered(questions: Questions)
 
 
 async def test_who_cannot_ask_in_time_is_told_so_in_time(questions: Questions) -> None:
-    links = KernelLinks(owner=OWNER)
+    kernel = Kernel(owner=OWNER)
+    links = kernel.links
     asking = [
         asyncio.create_task(links.neighbours("near", [IPAddress("10.1.0.2")], within_s=2))
         for _ in range(64)
@@ -345,4 +347,4 @@ async def test_who_cannot_ask_in_time_is_told_so_in_time(questions: Questions) -
     for each in asking:
         assert await each == {}
     assert set(questions.asked()) == {"10.1.0.2"}
-    await links.close()
+    await kernel.close()

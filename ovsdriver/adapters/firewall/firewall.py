@@ -24,9 +24,10 @@ from ovsdriver.adapters.firewall.nft_rules import Object
 from ovsdriver.adapters.kernel.codec import rtnetlink
 from ovsdriver.adapters.kernel.codec.address_messages import addresses
 from ovsdriver.adapters.kernel.codec.conntrack import Conntrack
-from ovsdriver.adapters.kernel.host.host_network import Sysctls, read_host, read_link
+from ovsdriver.adapters.kernel.host.host_network import read_host, read_link
 from ovsdriver.adapters.kernel.host.host_watch import Change, HostWatch
 from ovsdriver.adapters.kernel.host.host_ways import HostWays
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.records.names import GATEWAY_PREFIX
 from ovsdriver.domain.traffic import forwarding
@@ -307,9 +308,7 @@ class HostFirewall:
 
     async def _write(self, writes: Sequence[forwarding.Write]) -> None:
         if writes:
-            await self._on_thread(
-                lambda: [self._sysctls.write(each.path, each.value) for each in writes]
-            )
+            await self._on_thread(turn, self._sysctls, writes)
 
     def _ask_for_accepts(self, *, wanted: bool) -> None:
         """Have ``run`` look for our accepts behind DOCKER-USER, if that is due."""
@@ -412,10 +411,10 @@ class HostFirewall:
             for link in plan.links
             if (index := _index(link) if link in unsure else self._confirmed[link])
         }
-        values = self._sysctls.read(forwarding.paths(wanted, notes, gateways=unsure))
+        values = self._sysctls.present(forwarding.paths(wanted, notes, gateways=unsure))
         switches = forwarding.Switches(values=values, notes=notes, boot=self._boot_id)
         if forwarding.hosts_matter(wanted, switches):
-            every = self._sysctls.read_every(forwarding.forwarding6("*"))
+            every = self._sysctls.every(forwarding.forwarding6("*"))
             switches = replace(switches, values={**every, **values})
         return _Seen(
             wanted=wanted,
@@ -500,6 +499,26 @@ class _Seen:
     bridges: frozenset[str]
     gateways: Mapping[str, int]
     """Those of the plan that exist, with their index."""
+
+
+def turn(sysctls: Sysctls, writes: Iterable[forwarding.Write]) -> None:
+    """Set switches; one that went with its link is no matter. Blocks.
+
+    Raises:
+        UnavailableError: one may not be written.
+    """
+    for each in writes:
+        try:
+            sysctls.write(each.path, each.value)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            name = each.path.replace("/", ".")
+            raise UnavailableError(
+                f"cannot set {name}={each.value}: {error.strerror}; containers of nat networks "
+                "need it to reach the outside: run as root with /proc/sys writable, or type: "
+                f"sysctl -w {each.path}={each.value}"
+            ) from error
 
 
 def _index(link: str) -> int:

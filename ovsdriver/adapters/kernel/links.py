@@ -3,8 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice, repeat
 from typing import TypeVar
@@ -21,7 +20,6 @@ from ovsdriver.adapters.kernel.codec.link_messages import (
     find_link,
     link_messages,
 )
-from ovsdriver.adapters.kernel.codec.refusals import translated
 from ovsdriver.adapters.kernel.codec.route_messages import (
     NextHop,
     known_routes,
@@ -29,15 +27,13 @@ from ovsdriver.adapters.kernel.codec.route_messages import (
     unicast_routes,
 )
 from ovsdriver.adapters.kernel.codec.rtnetlink import Remembered, RouteSocket
-from ovsdriver.adapters.kernel.codec.thread import NetlinkThread, on_own_thread
-from ovsdriver.adapters.kernel.gateways import Gateways
-from ovsdriver.adapters.kernel.host.sysctls import Sysctls
 from ovsdriver.adapters.kernel.host.ties import ties
-from ovsdriver.adapters.kernel.probes import Probes
+from ovsdriver.adapters.kernel.internal_ports import InternalPorts
+from ovsdriver.adapters.kernel.netlink import Netlink, on_own_thread, translated
 from ovsdriver.adapters.kernel.reaper import DYING, Reaper
 from ovsdriver.adapters.kernel.sandbox import entering
 from ovsdriver.adapters.kernel.sandbox.neighbours import Inquiry
-from ovsdriver.adapters.kernel.taps import ensure_tap
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.adapters.kernel.veths import VethPairs, mark_dying
 from ovsdriver.domain.records.model import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.records.names import bridge_alias
@@ -50,8 +46,6 @@ _LOOK_AGAIN_S = (0.002, 0.005, 0.01, 0.02, 0.05)
 _TSO_FOR_S = 0.5
 """How long the answer of a tap counts for new pairs, so that fifty at once ask once. A vswitchd
 that is started the other way meanwhile is noticed by who compares at each look at everything."""
-_ROUTES_S = 8.0
-"""The kernel walks all routes where one is asked for: a million take it about a second."""
 _MOST_ROUTES = 1000
 """Of one look; who asks wants to know what stands in the way, and names a few."""
 _ASKING_AT_ONCE = 64
@@ -65,32 +59,23 @@ class _UnheldError(UnavailableError):
 
 
 class KernelLinks:
-    """The links of the network namespace that the daemon runs in.
+    """The links of the network namespace that the daemon runs in; deletions are in batches."""
 
-    All netlink requests are made one after the other on one thread, since the kernel does the
-    work inside them, under one lock; deletions in batches on another, and looks at routes, which
-    may be long, on a third. Threads are born at the first call and belong to the namespace of the
-    thread that makes it.
-    """
-
-    def __init__(self, *, owner: str, timeout_s: float = 5.0, held_s: float = 4.0) -> None:
+    def __init__(self, netlink: Netlink, *, owner: str, held_s: float = 4.0) -> None:
         """Prepare.
 
         Args:
+            netlink: who asks the kernel.
             owner: the instance's name, which is in our marks.
-            timeout_s: what a call may take at most.
-            held_s: how much of that a vswitchd may take to come back and hold its taps.
+            held_s: how much of a call's time a vswitchd may take to come back and hold its taps.
         """
+        self._netlink = netlink
         self._owner = owner
-        self._timeout_s = timeout_s
         self._held_s = held_s
-        self._thread = NetlinkThread()
-        self._route_thread = NetlinkThread()
         self._sysctls = Sysctls()
         self._reaper = Reaper()
         self._veths = VethPairs(self._sysctls)
-        self._gateways = Gateways(self._sysctls, owner=owner)
-        self._probes = Probes(self._sysctls, owner=owner)
+        self._internal = InternalPorts(self._sysctls, owner=owner)
         self._read_links = Remembered(_observed)
         self._tso: dict[str, tuple[bool, float]] = {}
         self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
@@ -98,7 +83,7 @@ class KernelLinks:
     @property
     def changes(self) -> int:
         """How many changes were made but deletions: netlink requests, sysctls, offloads."""
-        return self._thread.changes + self._sysctls.changes + self._veths.offload_changes
+        return self._netlink.changes + self._sysctls.changes + self._veths.offload_changes
 
     @property
     def flushes(self) -> int:
@@ -106,14 +91,8 @@ class KernelLinks:
         return self._reaper.flushes
 
     async def close(self) -> None:
-        """Delete what is marked for deletion and end the threads."""
-
-        def end() -> None:
-            self._thread.close()
-            self._route_thread.close()
-            self._reaper.close(self._timeout_s)
-
-        await on_own_thread(end, name="netlink-end")
+        """Delete what is marked for deletion."""
+        await on_own_thread(lambda: self._reaper.close(self._netlink.timeout_s), name="links-end")
 
     async def ensure_veth(self, veth: Veth, born: Callable[[], None] | None = None) -> None:
         """Make the pair or put it right, after an earlier one of that name is gone.
@@ -123,27 +102,28 @@ class KernelLinks:
 
         def tell() -> None:
             if born is not None:
-                self._thread.tell(born)
+                self._netlink.tell(born)
 
         loop = asyncio.get_running_loop()
         until = loop.time() + self._held_s
         pauses = chain(_LOOK_AGAIN_S, repeat(_LOOK_AGAIN_S[-1]))
-        with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
-            async with asyncio.timeout(self._timeout_s):
-                while True:
-                    try:
-                        if await self._thread.call(
-                            lambda routes: self._ensure_veth(routes, veth, tell)
-                        ):
-                            return
-                        await asyncio.wrap_future(self._reaper.gone(veth.host))
-                    except _UnheldError:
-                        if loop.time() > until:
-                            raise
-                        await asyncio.sleep(next(pauses))
+        async with self._netlink.bounded(_pair(veth)):
+            while True:
+                try:
+                    if await self._netlink.call(
+                        lambda routes: self._ensure_veth(routes, veth, tell)
+                    ):
+                        return
+                    await asyncio.wrap_future(self._reaper.gone(veth.host))
+                except _UnheldError:
+                    if loop.time() > until:
+                        raise
+                    await asyncio.sleep(next(pauses))
 
     async def ensure_tap(self, tap: Tap) -> None:
-        await self._settle("internal port", tap.name, lambda routes: ensure_tap(routes, tap))
+        await self._settle(
+            "internal port", tap.name, lambda routes: self._internal.ensure_tap(routes, tap)
+        )
 
     async def mark_bridge(self, name: str) -> None:
         """Set the alias of a tap; the kernel's datapath deletes its devices always."""
@@ -154,7 +134,7 @@ class KernelLinks:
             if link is not None and link.kind == "tun" and not link.alias:
                 change_link(routes, link.index, LinkChange(alias=alias))
 
-        await self._netlink(f"marking bridge {name}", mark)
+        await self._netlink.ask(f"marking bridge {name}", mark)
 
     async def remove_link(self, name: str) -> bool:
         def mark(routes: RouteSocket) -> bool:
@@ -163,16 +143,20 @@ class KernelLinks:
                 self._reaper.add(name)
             return marked is True
 
-        return await self._netlink(f"deleting the link {name}", mark)
+        return await self._netlink.ask(f"deleting the link {name}", mark)
 
     async def ensure_gateway(self, gateway: Gateway) -> None:
         await self._settle(
-            "gateway", gateway.port.name, lambda routes: self._gateways.ensure(routes, gateway)
+            "gateway",
+            gateway.port.name,
+            lambda routes: self._internal.ensure_gateway(routes, gateway),
         )
 
     async def ensure_probe(self, probe: Probe) -> None:
         await self._settle(
-            "probing port", probe.port.name, lambda routes: self._probes.ensure(routes, probe)
+            "probing port",
+            probe.port.name,
+            lambda routes: self._internal.ensure_probe(routes, probe),
         )
 
     async def links(self) -> Mapping[str, ObservedLink]:
@@ -197,7 +181,7 @@ class KernelLinks:
                 if not dying
             }
 
-        return await self._netlink("reading links", read)
+        return await self._netlink.ask("reading links", read)
 
     async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
         def read(routes: RouteSocket) -> Iterable[NextHop]:
@@ -217,7 +201,7 @@ class KernelLinks:
             found = find_link(routes, link)
             return ties(routes, found) if found is not None else LinkTies()
 
-        return await self._netlink(f"reading what refers to {link}", read)
+        return await self._netlink.ask(f"reading what refers to {link}", read)
 
     async def taken(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
         return await self._look(lambda routes: _no_default(known_routes(routes, near)))
@@ -235,18 +219,18 @@ class KernelLinks:
         no tap: in the kernel datapath the kernel does this work.
         """
 
-        return await self._netlink(f"reading offloads of {tap}", lambda routes: _tso(routes, tap))
+        return await self._netlink.ask(
+            f"reading offloads of {tap}", lambda routes: _tso(routes, tap)
+        )
 
     async def sandbox_alive(self, path: str) -> bool:
-        return await self._netlink(f"sandbox {path}", lambda _: entering.is_alive(path))
+        return await self._netlink.ask(f"sandbox {path}", lambda _: entering.is_alive(path))
 
     async def sandbox_used(self, path: str, *, glance: bool = False, started: bool = False) -> bool:
         """Look at every process; not on the thread that others wait for."""
-        return await self._bounded(
+        return await self._netlink.ask_apart(
             f"processes in sandbox {path}",
-            on_own_thread(
-                lambda: entering.is_used(path, glance=glance, started=started), name="sandbox"
-            ),
+            lambda: entering.is_used(path, glance=glance, started=started),
         )
 
     async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
@@ -255,23 +239,20 @@ class KernelLinks:
                 return False
             return entering.call_inside(sandbox, lambda: entering.set_offload(mac.packed, tx=tx))
 
-        return await self._bounded(
-            f"TX offload in sandbox {sandbox}", on_own_thread(enter, name="sandbox")
-        )
+        return await self._netlink.ask_apart(f"TX offload in sandbox {sandbox}", enter)
 
     async def ensure_mtu(self, veth: Veth, sandbox: str) -> bool:
-        with self._translated(f"veth pair {veth.host} (MTU {veth.mtu})"):
-            async with asyncio.timeout(self._timeout_s):
-                host = await self._thread.call(lambda routes: self._veths.begin_mtu(routes, veth))
-                if host is None:
-                    return False
-                if host.mtu == veth.mtu:
-                    return True
-                await on_own_thread(
-                    lambda: entering.set_mtu(sandbox, veth.mac.packed, host.index, veth.mtu),
-                    name="sandbox",
-                )
-                await self._thread.call(lambda routes: self._veths.end_mtu(routes, veth))
+        async with self._netlink.bounded(_pair(veth)):
+            host = await self._netlink.call(lambda routes: self._veths.begin_mtu(routes, veth))
+            if host is None:
+                return False
+            if host.mtu == veth.mtu:
+                return True
+            await on_own_thread(
+                lambda: entering.set_mtu(sandbox, veth.mac.packed, host.index, veth.mtu),
+                name="sandbox",
+            )
+            await self._netlink.call(lambda routes: self._veths.end_mtu(routes, veth))
         return True
 
     async def neighbours(
@@ -284,7 +265,7 @@ class KernelLinks:
         inquiry = Inquiry(link, addresses)
         until = time.monotonic() + within_s
         what = f"asking on link {link} for {', '.join(map(str, addresses))}"
-        with self._translated(what):
+        with translated(what, within_s):
             try:
                 async with asyncio.timeout(within_s), self._asking:
                     await on_own_thread(lambda: inquiry.run(until), name="inquiry")
@@ -310,34 +291,24 @@ class KernelLinks:
 
     async def _settle(self, what: str, name: str, work: Callable[[RouteSocket], bool]) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._timeout_s
+        timeout_s = self._netlink.timeout_s
+        until = loop.time() + timeout_s
         for pause in chain(_LOOK_AGAIN_S, repeat(_LOOK_AGAIN_S[-1])):
-            if await self._netlink(f"{what} {name}", work):
+            if await self._netlink.ask(f"{what} {name}", work):
                 return
             if loop.time() > until:
                 raise UnavailableError(
-                    f"{what} {name}: vswitchd made no such device within {self._timeout_s:g} s; "
+                    f"{what} {name}: vswitchd made no such device within {timeout_s:g} s; "
                     f"`ovs-vsctl list Interface {name}` shows why, if ovs-vswitchd runs"
                 )
             await asyncio.sleep(pause)
 
-    async def _netlink(self, what: str, work: Callable[[RouteSocket], T]) -> T:
-        return await self._bounded(what, self._thread.call(work))
-
     async def _look(self, read: Callable[[RouteSocket], Iterable[NextHop]]) -> Sequence[Route]:
-        with translated("reading routes", _ROUTES_S):
-            async with asyncio.timeout(_ROUTES_S):
-                return await self._route_thread.call(lambda routes: _routes(read(routes)))
+        return await self._netlink.ask_long("reading routes", lambda routes: _routes(read(routes)))
 
-    async def _bounded(self, what: str, answer: Awaitable[T]) -> T:
-        with self._translated(what):
-            async with asyncio.timeout(self._timeout_s):
-                return await answer
 
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        with translated(what, self._timeout_s):
-            yield
+def _pair(veth: Veth) -> str:
+    return f"veth pair {veth.host} (MTU {veth.mtu})"
 
 
 def _no_default(hops: Iterable[NextHop]) -> Iterable[NextHop]:

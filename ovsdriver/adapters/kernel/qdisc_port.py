@@ -1,26 +1,21 @@
 """The port :class:`~ovsdriver.ports.Shapes` on the kernel's queueing disciplines."""
 
-import asyncio
 import socket
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import TypeVar
 
 from netaddr import EUI
 
 from ovsdriver.adapters.kernel.codec import qdiscs
 from ovsdriver.adapters.kernel.codec.link_messages import all_links, find_link
-from ovsdriver.adapters.kernel.codec.refusals import translated
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
-from ovsdriver.adapters.kernel.codec.thread import NetlinkThread, on_own_thread
+from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.sandbox import entering
 from ovsdriver.domain.records.shaping import LinkShape
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 _LOOPBACK = 1
 """Index of the loopback in every network namespace."""
-
-T = TypeVar("T")
 
 _NO_KIND = {
     "netem": "ovs.delay, ovs.jitter and ovs.loss: this host's kernel has no netem; load it "
@@ -31,22 +26,19 @@ _NO_KIND = {
 
 
 class KernelShapes:
-    """Requests are made off the loop, those inside of sandboxes on threads of their own."""
+    """Shapes links of the namespace that the daemon runs in, and of those of containers."""
 
-    def __init__(self, *, timeout_s: float = 5.0) -> None:
-        self._timeout_s = timeout_s
-        self._thread = NetlinkThread()
-
-    async def close(self) -> None:
-        """End the thread."""
-        await on_own_thread(self._thread.close, name="shapes-end")
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
 
     async def on_host(self, link: str, shape: LinkShape) -> bool:
         def work(routes: RouteSocket) -> bool:
             found = find_link(routes, link)
             return found is not None and qdiscs.ensure(routes, found.index, shape)
 
-        return await self._bounded(f"shaping link {link}", self._thread.call(work))
+        what = f"shaping link {link}"
+        with _worded(what):
+            return await self._netlink.ask(what, work)
 
     async def inside(self, sandbox: str, mac: EUI, shape: LinkShape) -> bool:
         """Shape every veth with that MAC, as two networks may give a container the same."""
@@ -62,14 +54,15 @@ class KernelShapes:
             return entering.is_alive(sandbox) and entering.call_inside(sandbox, work)
 
         what = f"shaping the container's link in sandbox {sandbox}"
-        return await self._bounded(what, on_own_thread(enter, name="sandbox"))
+        with _worded(what):
+            return await self._netlink.ask_apart(what, enter)
 
     async def observed(self) -> Mapping[str, LinkShape]:
         def work(routes: RouteSocket) -> Mapping[str, LinkShape]:
             found = qdiscs.observed(routes)
             return {_name(index): shape for index, shape in found.items() if _name(index)}
 
-        return await self._bounded("reading queueing disciplines", self._thread.call(work))
+        return await self._netlink.ask("reading queueing disciplines", work)
 
     async def can_impair(self) -> bool:
         """Try it on the loopback of a new network namespace, which ends with its thread."""
@@ -83,28 +76,23 @@ class KernelShapes:
                     return False
             return True
 
-        return await self._bounded("trying netem", on_own_thread(work, name="netem"))
+        return await self._netlink.ask_apart("trying netem", work, name="netem")
 
     def same(self, one: LinkShape, other: LinkShape) -> bool:
         return qdiscs.same(one, other)
 
-    async def _bounded(self, what: str, answer: Awaitable[T]) -> T:
-        with self._translated(what):
-            async with asyncio.timeout(self._timeout_s):
-                return await answer
 
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        try:
-            with translated(what, self._timeout_s):
-                yield
-        except qdiscs.NoSuchKindError as error:
-            raise UnsupportedError(_NO_KIND[str(error)]) from error
-        except qdiscs.ForeignError as error:
-            raise ConflictError(
-                f"{what}: somebody has put the queueing discipline {error} there, which is not "
-                "ours to replace; remove it, or leave the option out"
-            ) from error
+@contextmanager
+def _worded(what: str) -> Iterator[None]:
+    try:
+        yield
+    except qdiscs.NoSuchKindError as error:
+        raise UnsupportedError(_NO_KIND[str(error)]) from error
+    except qdiscs.ForeignError as error:
+        raise ConflictError(
+            f"{what}: somebody has put the queueing discipline {error} there, which is not "
+            "ours to replace; remove it, or leave the option out"
+        ) from error
 
 
 def _name(index: int) -> str:

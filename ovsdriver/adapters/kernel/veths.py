@@ -33,8 +33,8 @@ from ovsdriver.adapters.kernel.codec.link_messages import (
     new_veth,
 )
 from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket
-from ovsdriver.adapters.kernel.host.sysctls import Sysctls
 from ovsdriver.adapters.kernel.reaper import DYING
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Veth
 from ovsdriver.errors import ConflictError, UnavailableError
@@ -176,7 +176,7 @@ class VethPairs:
     def _silence_ipv6(self, link: str) -> None:
         # without IPv6 in the kernel, and with an MTU below 1280, there is nothing to silence
         with suppress(FileNotFoundError):
-            self._sysctls.write(f"ipv6/conf/{link}/disable_ipv6", 1)
+            self._sysctls.write(f"net/ipv6/conf/{link}/disable_ipv6", 1)
 
 
 def mark_dying(routes: RouteSocket, name: str, *, owner: str) -> bool | None:

@@ -1,1 +1,1 @@
-"""Netlink messages, and the sockets and threads that they travel on. Blocks."""
+"""Netlink messages, and the sockets that they travel on. Blocks."""

@@ -8,7 +8,6 @@ import socket
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from netaddr import IPAddress
 
@@ -20,6 +19,7 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import (
     nest,
     u32,
 )
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records.model import Publication
 
 # linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
@@ -53,7 +53,8 @@ _FEW = 20_000
 it walks all of its table, filled or not, which takes 40 ms for one of 262,144 buckets."""
 _FILTERED = 16
 """If there are more, up to so many ports are asked for one by one."""
-_COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_COUNT = "net/netfilter/nf_conntrack_count"
+"""Not there where no connection was ever tracked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ class Conntrack(NetlinkSocket):
 
 def _questions(published: Collection[Publication]) -> Iterator[bytes]:
     """Return the dumps to ask for."""
-    if _count() <= _FEW:
+    if int(Sysctls().read(_COUNT) or 0) <= _FEW:
         yield _NFGEN.pack(socket.AF_UNSPEC, 0, 0)
         return
     for family, number in _FAMILIES.items():
@@ -129,13 +130,6 @@ def _questions(published: Collection[Publication]) -> Iterator[bytes]:
             continue
         for place in sorted(places):
             yield header + _filter(*place)
-
-
-def _count() -> int:
-    try:
-        return int(_COUNT.read_text())
-    except OSError:
-        return 0  # no connection was ever tracked here
 
 
 def leads(flow: Flow, published: Publication, local: Collection[IPAddress]) -> bool:

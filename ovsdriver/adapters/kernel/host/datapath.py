@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-_RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_default")
+from ovsdriver.adapters.kernel.sysctls import Sysctls
+
+_RECEIVE_BUFFER = "net/core/rmem_default"
 _MODULE = Path("/sys/module/openvswitch")
 
 
@@ -22,7 +24,5 @@ def default_receive_buffer() -> int | None:
     The userspace datapath reads each port through such a socket. It is one value for the whole
     kernel; some kernels show it in the host's own network namespace only.
     """
-    try:
-        return int(_RECEIVE_BUFFER.read_text())
-    except (OSError, ValueError):
-        return None
+    value = Sysctls().read(_RECEIVE_BUFFER)
+    return None if value is None else int(value)

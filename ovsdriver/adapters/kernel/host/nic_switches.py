@@ -20,7 +20,7 @@ from ovsdriver.adapters.kernel.codec.link_messages import (
 )
 from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket
 from ovsdriver.adapters.kernel.host import ties
-from ovsdriver.adapters.kernel.host.sysctls import Sysctls
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records.uplink_notes import NicState
 
 log = logging.getLogger(__name__)
@@ -113,8 +113,9 @@ class UplinkNics:
             change_link(routes, link.index, change)
 
     def _disable_ipv6(self, name: str) -> int | None:
-        return self._sysctls.read(_ipv6(name)) if self._sysctls.has_ipv6(name) else None
+        value = self._sysctls.read(_ipv6(name))
+        return None if value is None else int(value)
 
 
 def _ipv6(link: str) -> str:
-    return f"ipv6/conf/{link}/disable_ipv6"
+    return f"net/ipv6/conf/{link}/disable_ipv6"

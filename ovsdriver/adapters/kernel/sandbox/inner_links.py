@@ -11,7 +11,6 @@ socket that is bound to the interface, or to its link-local addresses, is bound 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
@@ -40,12 +39,13 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import (
 from ovsdriver.adapters.kernel.host import host_places
 from ovsdriver.adapters.kernel.sandbox import announcements
 from ovsdriver.adapters.kernel.sandbox.entering import call_inside
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records.model import Tap, Veth
 from ovsdriver.domain.records.on_link import Held
 from ovsdriver.domain.wires.sandbox_link import LinkState, SandboxLink, UpperLink
 from ovsdriver.errors import ConflictError, UnavailableError
 
-_SETTINGS = Path("/proc/sys/net")
+_SETTINGS = "/proc/sys/net"
 _LIKE = {"conf": "default", "neigh": "lo"}
 """Whose values a new link gets. Only the first namespace shows the default for neighbours; the
 loopback, which was there first, has got it."""
@@ -346,15 +346,16 @@ def _settings(link: str) -> Iterator[tuple[str, str]]:
 
 def _put_settings(link: str, wanted: Mapping[str, str]) -> Iterator[str]:
     """Write what differs; give those that cannot be written, in words."""
+    sysctls = Sysctls()
     for key, value in wanted.items():
         folder, _, name = key.rpartition("/")
-        path = _SETTINGS / folder / link / name
-        if _value(path) == value:
+        path = f"net/{folder}/{link}/{name}"
+        if sysctls.read(path) == value:
             continue
         try:
-            path.write_text(value)
+            sysctls.write(path, value)
         except OSError as error:
-            yield f"{path} = {value}: {error.strerror}"
+            yield f"/proc/sys/{path} = {value}: {error.strerror}"
 
 
 def _values(folder: str) -> Mapping[str, str]:
@@ -375,9 +376,3 @@ def _values(folder: str) -> Mapping[str, str]:
     finally:
         os.close(handle)
     return values
-
-
-def _value(path: Path) -> str | None:
-    with suppress(OSError):  # some cannot be read until they are set
-        return path.read_text().strip()
-    return None

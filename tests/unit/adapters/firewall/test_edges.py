@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from ovsdriver.adapters.firewall.docker_user import DockerUser, Iptables
+from ovsdriver.adapters.firewall.firewall import turn
 from ovsdriver.adapters.kernel.codec import rtnetlink
 from ovsdriver.adapters.kernel.codec.route_messages import ways
-from ovsdriver.adapters.kernel.host.host_network import Sysctls, read_link
+from ovsdriver.adapters.kernel.host.host_network import read_link
+from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.traffic.firewall import HostLink
+from ovsdriver.domain.traffic.forwarding import Write
 from ovsdriver.errors import UnavailableError
 
 
@@ -86,11 +89,11 @@ def test_switches_that_do_not_exist_are_absent_and_writing_them_is_harmless(tmp_
     (tmp_path / "net").mkdir()
     (tmp_path / "net/there").write_text("0\n")
     sysctls = Sysctls(tmp_path)
-    assert sysctls.read(["net/there", "net/gone"]) == {"net/there": "0"}
-    assert sysctls.read_every("net/*") == {"net/there": "0"}
-    assert sysctls.write("net/there", "1")
-    assert not sysctls.write("net/gone", "1")
-    assert sysctls.read(["net/there"]) == {"net/there": "1"}
+    assert sysctls.present(["net/there", "net/gone"]) == {"net/there": "0"}
+    assert sysctls.every("net/*") == {"net/there": "0"}
+    sysctls.write("net/there", "1")
+    turn(sysctls, [Write(path="net/gone", value="1")])
+    assert sysctls.read("net/there") == "1"
     assert not (tmp_path / "net/gone").exists()
     assert sysctls.boot_id() == ""
 
@@ -99,8 +102,9 @@ def test_a_switch_that_may_not_be_written_is_an_error_that_says_what_to_type(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "net/ipv4/conf/eth0.5/forwarding").mkdir(parents=True)
+    path = "net/ipv4/conf/eth0.5/forwarding"
     with pytest.raises(UnavailableError, match=r"sysctl -w net/ipv4/conf/eth0\.5/forwarding=1"):
-        Sysctls(tmp_path).write("net/ipv4/conf/eth0.5/forwarding", "1")
+        turn(Sysctls(tmp_path), [Write(path=path, value="1")])
 
 
 async def test_a_host_without_iptables_has_nothing_to_keep(tmp_path: Path) -> None:
