@@ -16,7 +16,7 @@ from ovsdriver.admin.desk_reservations import ReservationConsole
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
 from ovsdriver.metrics import Metrics
-from ovsdriver.ports import Engine, EngineView, Firewall, State, Switch
+from ovsdriver.ports import Engine, EngineView, Firewall, State, SwitchView
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
@@ -60,7 +60,7 @@ class Console:
         self,
         *,
         owner: str,
-        switch: Switch,
+        switch: SwitchView,
         engine: Engine,
         metrics: Metrics,
         degraded: Callable[[], str],

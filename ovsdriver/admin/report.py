@@ -16,7 +16,7 @@ from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Netwo
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
-from ovsdriver.ports import EngineView, State, Switch
+from ovsdriver.ports import EngineView, State, SwitchView
 from ovsdriver.service.forgotten.pool_claims import Claims
 
 
@@ -26,7 +26,7 @@ class Scene:
 
     owner: str
     state: State
-    switch: Switch
+    switch: SwitchView
     pools: Sequence[Pool] = ()
     leases: Mapping[PoolId, int] = field(default_factory=dict)
     """Number of addresses in use."""
@@ -311,7 +311,7 @@ def report(scene: Scene) -> Report:
     )
 
 
-def switch(observed: Switch) -> SwitchReport:
+def switch(observed: SwitchView) -> SwitchReport:
     """Return what ``status`` says of Open vSwitch."""
     now = observed.status()
     used = {each.datapath.value for each in observed.bridges().values() if each.owned}

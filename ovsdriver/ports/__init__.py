@@ -17,9 +17,20 @@ from ovsdriver.ports.kernel import (
     Shapes,
 )
 from ovsdriver.ports.store import HostNotes, SandboxMemory, State
-from ovsdriver.ports.switch import Flows, Switch, SwitchStatus
+from ovsdriver.ports.switch import (
+    Bridges,
+    Copies,
+    Flows,
+    Ports,
+    Switch,
+    SwitchStatus,
+    SwitchView,
+    UplinkPorts,
+)
 
 __all__ = [
+    "Bridges",
+    "Copies",
     "Engine",
     "EngineEndpoint",
     "EngineSubnet",
@@ -30,6 +41,7 @@ __all__ = [
     "HostPorts",
     "Links",
     "Nics",
+    "Ports",
     "Route",
     "SandboxMemory",
     "Sandboxes",
@@ -38,4 +50,6 @@ __all__ = [
     "State",
     "Switch",
     "SwitchStatus",
+    "SwitchView",
+    "UplinkPorts",
 ]

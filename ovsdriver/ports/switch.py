@@ -25,8 +25,8 @@ class SwitchStatus:
     """Of the Open_vSwitch row, such as ``userspace-tso-enable``; vswitchd reads it at its start."""
 
 
-class Switch(Protocol):
-    """Open vSwitch through its database."""
+class SwitchView(Protocol):
+    """What Open vSwitch has, ours or not, by a copy of its database."""
 
     def status(self) -> SwitchStatus:
         """Return what is known now, without waiting."""
@@ -56,13 +56,9 @@ class Switch(Protocol):
         """Wait until the copy is complete, at most ``timeout_s``; UnavailableError after it."""
         ...
 
-    async def ensure_bridge(self, bridge: Bridge) -> None:
-        """Make a bridge of ours, its local port down; one without our mark: ConflictError."""
-        ...
 
-    async def remove_bridge(self, name: str) -> bool:
-        """Remove a bridge that carries our mark; False if there is none such."""
-        ...
+class Ports(SwitchView, Protocol):
+    """Ports of ours, and what there is."""
 
     async def ensure_port(self, port: Port) -> None:
         """Make the port as described and return when vswitchd has it (``ofport`` > 0).
@@ -72,24 +68,7 @@ class Switch(Protocol):
         """
         ...
 
-    async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
-        """Make the NICs a port as described and return when vswitchd has all of them.
-
-        Not ``awaited``: when it is committed. A port of that name that is not ours, a NIC that is
-        in another one: ConflictError. vswitchd reports an error or does not answer in time:
-        UnavailableError, and the rows are removed again.
-        """
-        ...
-
-    async def ensure_mirrors(self, bridge: str, mirrors: Sequence[Mirror]) -> bool:
-        """Make the mirrors of ours on a bridge exactly these; False if they already were.
-
-        Somebody else's mirror leads to one of their ports, or has its name: ConflictError. No
-        such bridge or port: UnavailableError.
-        """
-        ...
-
-    async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
+    async def change_ports(self, ports: Sequence[Port | UplinkPort]) -> bool:
         """Make ports of ours that are there as described, all in one transaction.
 
         Those that are not there, or are plugged in otherwise, are left to who makes them. Answers
@@ -101,6 +80,47 @@ class Switch(Protocol):
     async def remove_port(self, name: str) -> bool:
         """Commit the removal of a port of ours; vswitchd is not waited for. False if not there."""
         ...
+
+
+class Bridges(Ports, Protocol):
+    """Bridges of ours."""
+
+    async def ensure_bridge(self, bridge: Bridge) -> None:
+        """Make a bridge of ours, its local port down; one without our mark: ConflictError."""
+        ...
+
+    async def remove_bridge(self, name: str) -> bool:
+        """Remove a bridge that carries our mark; False if there is none such."""
+        ...
+
+
+class UplinkPorts(Ports, Protocol):
+    """Ports that lead from a bridge to the wire."""
+
+    async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
+        """Make the NICs a port as described and return when vswitchd has all of them.
+
+        Not ``awaited``: when it is committed. A port of that name that is not ours, a NIC that is
+        in another one: ConflictError. vswitchd reports an error or does not answer in time:
+        UnavailableError, and the rows are removed again.
+        """
+        ...
+
+
+class Copies(Ports, Protocol):
+    """Mirrors of ours, which lead copies of packets to ports."""
+
+    async def ensure_mirrors(self, bridge: str, mirrors: Sequence[Mirror]) -> bool:
+        """Make the mirrors of ours on a bridge exactly these; False if they already were.
+
+        Somebody else's mirror leads to one of their ports, or has its name: ConflictError. No
+        such bridge or port: UnavailableError.
+        """
+        ...
+
+
+class Switch(Bridges, UplinkPorts, Copies, Protocol):
+    """All of it."""
 
 
 class Flows(Protocol):

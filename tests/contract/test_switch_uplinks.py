@@ -92,11 +92,11 @@ async def test_an_uplink_changes_together_with_ports(prepared: World) -> None:
     await observed(switch, "bond0", interfaces=("vth1", "vth2"))
 
     other = replace(BOND, trunks=(VlanTag(0), VlanTag(40)), bond=BondMode.ACTIVE_BACKUP)
-    assert await switch.change_ports([replace(port, tag=VlanTag(40))], other)
+    assert await switch.change_ports([replace(port, tag=VlanTag(40)), other])
 
     await observed(switch, "bond0", trunks=(0, 40), bond_mode="active-backup", lacp="passive")
     await observed(switch, "it1", tag=40)
-    assert not await switch.change_ports([], replace(SINGLE, name="vth3", nics=("vth3",)))
+    assert not await switch.change_ports([replace(SINGLE, name="vth3", nics=("vth3",))])
 
 
 async def test_a_bond_is_changed_in_place(prepared: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Bridge, Datapath, EndpointId, Port, UplinkPort
@@ -157,12 +158,7 @@ class FakeSwitch:
         self._ports[port.name] = ObservedPort(
             name=port.name,
             bridge=port.bridge,
-            tag=port.tag,
-            vlan_mode=port.vlan_mode.value,
-            trunks=port.trunks,
-            cvlans=port.cvlans,
-            protected=port.protected,
-            tree=port.tree is not False,
+            **_plugged(port),
             ofport=number,
             ifindex=number,
             internal=port.internal,
@@ -193,14 +189,10 @@ class FakeSwitch:
         self._ports[port.name] = ObservedPort(
             name=port.name,
             bridge=port.bridge,
-            tag=None,
-            trunks=port.trunks,
-            vlan_mode="trunk",
+            **_led_out(port),
             ofport=number,
             ifindex=number,
             interfaces=tuple(sorted(port.nics)),
-            bond_mode=port.bond.value if port.bond else "",
-            lacp=port.lacp.value if port.bond else "",
             external_ids={**port.external_ids, names.OWNER_KEY: self._owner},
         )
         self._changed(True)
@@ -224,34 +216,21 @@ class FakeSwitch:
         self._changed(True)
         return True
 
-    async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
+    async def change_ports(self, ports: Sequence[Port | UplinkPort]) -> bool:
         for port in ports:
-            _check(port)
+            if isinstance(port, Port):
+                _check(port)
         self._called("change_ports", " ".join(each.name for each in ports))
         changed = {}
         for port in ports:
             present = self._ports.get(port.name)
             if present is None or not self._is_ours(present) or present.bridge != port.bridge:
                 continue
-            if present.internal is port.internal:
-                changed[port.name] = replace(
-                    present,
-                    tag=port.tag,
-                    vlan_mode=port.vlan_mode.value,
-                    trunks=port.trunks,
-                    cvlans=port.cvlans,
-                    protected=port.protected,
-                    tree=port.tree is not False,
-                    ofport=self._number(port, present) if port.ofport else present.ofport,
-                )
-        there = self._ports.get(uplink.name) if uplink is not None else None
-        if uplink is not None and there is not None and self._is_ours(there):
-            changed[uplink.name] = replace(
-                there,
-                trunks=uplink.trunks,
-                bond_mode=uplink.bond.value if uplink.bond else "",
-                lacp=uplink.lacp.value if uplink.bond else "",
-            )
+            if isinstance(port, UplinkPort):
+                changed[port.name] = replace(present, **_led_out(port))
+            elif present.internal is port.internal:
+                number = self._number(port, present) if port.ofport else present.ofport
+                changed[port.name] = replace(present, **_plugged(port), ofport=number)
         if all(self._ports[name] == port for name, port in changed.items()):
             return False
         self._ports |= changed
@@ -312,6 +291,29 @@ def foreign_bridge(name: str, datapath: Datapath = Datapath.NETDEV) -> ObservedB
 
 def _mirror_text(mirror: Mirror) -> str:
     return f"{mirror.name} {mirror.output} {mirror.vlan} {mirror.port}"
+
+
+def _plugged(port: Port) -> dict[str, Any]:
+    """Return the columns of a Port that can be changed."""
+    return {
+        "tag": port.tag,
+        "vlan_mode": port.vlan_mode.value,
+        "trunks": port.trunks,
+        "cvlans": port.cvlans,
+        "protected": port.protected,
+        "tree": port.tree is not False,
+    }
+
+
+def _led_out(port: UplinkPort) -> dict[str, Any]:
+    """Return the same of an uplink's."""
+    return {
+        "tag": None,
+        "vlan_mode": "trunk",
+        "trunks": port.trunks,
+        "bond_mode": port.bond.value if port.bond else "",
+        "lacp": port.lacp.value if port.bond else "",
+    }
 
 
 def _check(port: Port) -> None:

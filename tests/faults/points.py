@@ -1,6 +1,6 @@
 """The awaits at which something may change that outlasts the process: what is worth a kill."""
 
-from inspect import iscoroutinefunction
+from inspect import getmembers, iscoroutinefunction
 from typing import Any
 
 from ipam.store import LeaseStore
@@ -22,8 +22,7 @@ WORLD = (
 
 def changing(port: type) -> list[str]:
     """Return the calls of a port that may change something, by their names."""
-    members = vars(port).items()
-    return [name for name, each in members if _takes_time(each) and name not in READING]
+    return [name for name, each in getmembers(port) if _takes_time(each) and name not in READING]
 
 
 def _takes_time(member: Any) -> bool:

@@ -18,7 +18,7 @@ from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
-from ovsdriver.ports import Flows, State, Switch
+from ovsdriver.ports import Flows, State, SwitchView
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Seen:
     failed: Sequence[str] = ()
 
 
-async def clear(switch: Switch, flows: Flows) -> None:
+async def clear(switch: SwitchView, flows: Flows) -> None:
     """Remove every flow and meter of ours; UnavailableError if a bridge does not answer."""
     for bridge in switch.bridges():
         for number in await flows.differing(bridge, dict):
@@ -58,7 +58,7 @@ class FlowRules:
     bridge there are none about tags.
     """
 
-    def __init__(self, *, state: State, switch: Switch, flows: Flows) -> None:
+    def __init__(self, *, state: State, switch: SwitchView, flows: Flows) -> None:
         self._state = state
         self._switch = switch
         self._flows = flows

@@ -12,7 +12,7 @@ from ovsdriver.domain.records.model import Datapath, Endpoint, EndpointId, Mirro
 from ovsdriver.domain.wires import mirroring, uplinks
 from ovsdriver.domain.wires.mirroring import Mirroring
 from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
-from ovsdriver.ports import HostNotes, Links, Nics, State, Switch
+from ovsdriver.ports import Copies, HostNotes, Links, Nics, State
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Mirrors:
         owner: str,
         state: State,
         notes: HostNotes,
-        switch: Switch,
+        switch: Copies,
         links: Links,
         nics: Nics,
     ) -> None:
@@ -75,7 +75,7 @@ class Mirrors:
         """Make the mirrors of a bridge as the records want them; False if they already were.
 
         Raises:
-            ConflictError, UnavailableError: see ``Switch``.
+            ConflictError, UnavailableError: see ``Copies``.
         """
         async with self._lock:
             if self._switch.bridge(bridge) is None:

@@ -14,7 +14,7 @@ from ovsdriver.domain.records.on_link import Held
 from ovsdriver.domain.records.uplink_notes import NicNote, NicState
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError
-from ovsdriver.ports import HostNotes, Links, Nics, State, Switch
+from ovsdriver.ports import HostNotes, Links, Nics, State, UplinkPorts
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Uplinks:
         owner: str,
         state: State,
         notes: HostNotes,
-        switch: Switch,
+        switch: UplinkPorts,
         links: Links,
         nics: Nics,
     ) -> None:
@@ -58,8 +58,8 @@ class Uplinks:
             trial: a host that is moved is moved for the first time: see ``_move``.
 
         Raises:
-            ConflictError, UnavailableError: see ``Switch.ensure_uplink`` and ``Nics``; the caller
-                undoes what was begun with :meth:`release`.
+            ConflictError, UnavailableError: see ``UplinkPorts.ensure_uplink`` and ``Nics``; the
+                caller undoes what was begun with :meth:`release`.
         """
         async with self._lock:
             wanted = self.wanted(bridge)
@@ -260,7 +260,7 @@ class Uplinks:
             log.warning("uplink.route-lost", extra={"link": link, "route": text})
 
 
-async def free_marked(owner: str, switch: Switch, nics: Nics) -> None:
+async def free_marked(owner: str, switch: UplinkPorts, nics: Nics) -> None:
     """Take marked uplinks out of their bridges where no note says how their NICs were.
 
     A host that is on a bridge of ours goes back to the NIC: with the bridge it would be gone.

@@ -38,7 +38,7 @@ from ovsdriver.errors import (
     UnknownObjectError,
     UnsupportedError,
 )
-from ovsdriver.ports import Links, State, Switch
+from ovsdriver.ports import Links, Ports, State
 from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.service.aspects.mirrors import Mirrors
 from ovsdriver.service.aspects.published import Publisher
@@ -72,7 +72,7 @@ class Endpoints:
         owner: str,
         state: State,
         ipam: Ipam,
-        switch: Switch,
+        switch: Ports,
         links: Links,
         networks: Networks,
         uplinks: Uplinks,

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from ovsdriver.domain.records.model import Attachment, EndpointId, Port, Veth
-from ovsdriver.ports import Links, Switch
+from ovsdriver.ports import Links, Ports
 
 
 class Preparations:
@@ -19,7 +19,7 @@ class Preparations:
     makes it again.
     """
 
-    def __init__(self, *, links: Links, switch: Switch) -> None:
+    def __init__(self, *, links: Links, switch: Ports) -> None:
         self._links = links
         self._switch = switch
         self._begun: dict[EndpointId, asyncio.Task[Attachment | None]] = {}

@@ -24,7 +24,7 @@ from ovsdriver.errors import (
     UnknownObjectError,
     UnsupportedError,
 )
-from ovsdriver.ports import Links, State, Switch
+from ovsdriver.ports import Bridges, Links, State
 from ovsdriver.service.aspects.firewall import Rules
 from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.service.aspects.mirrors import Mirrors
@@ -68,7 +68,7 @@ class Networks:
         previewer: Previewer,
         state: State,
         ipam: Ipam,
-        switch: Switch,
+        switch: Bridges,
         links: Links,
         uplinks: Uplinks,
         rules: Rules,
@@ -238,10 +238,10 @@ class Networks:
             for each in self._state.endpoints(network.id)
             if each.sandbox is not None and not each.ended
         ]
-        await self._switch.change_ports(
-            [*ports, *([host.port] if host is not None else [])],
-            self._uplinks.wanted(network.segment.bridge),
-        )
+        wire = self._uplinks.wanted(network.segment.bridge)
+        if host is not None:
+            ports.append(host.port)
+        await self._switch.change_ports([*ports, *([wire] if wire is not None else [])])
         await self._ensure(network)
 
     async def _bring_back(self, network: Network) -> None:
@@ -265,9 +265,9 @@ class Networks:
         wire = self._uplinks.wanted(segment.bridge)
         async with AsyncExitStack() as undo:
             if wire is not None:
-                undo.push_async_callback(self._switch.change_ports, (), wire)
+                undo.push_async_callback(self._switch.change_ports, [wire])
                 wider = tuple(sorted({*wire.trunks, segment.tag}))
-                await self._switch.change_ports((), replace(wire, trunks=wider))
+                await self._switch.change_ports([replace(wire, trunks=wider)])
             undo.push_async_callback(self._switch.remove_port, scout.port.name)
             await self._switch.ensure_port(scout.port)
             await self._links.ensure_probe(scout)

@@ -13,7 +13,7 @@ from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
 from ovsdriver.domain.records.shaping import combined
 from ovsdriver.domain.wires import uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink
-from ovsdriver.ports import Links, Route, State, Switch
+from ovsdriver.ports import Links, Route, State, SwitchView
 from ovsdriver.service.aspects.mirrors import Mirrors
 from ovsdriver.service.aspects.shaping import Shaper
 
@@ -34,7 +34,7 @@ class Planner:
         kernel_datapath: Callable[[], bool],
         state: State,
         ipam: Ipam,
-        switch: Switch,
+        switch: SwitchView,
         links: Links,
         shaper: Shaper,
         mirrors: Mirrors,

@@ -14,7 +14,7 @@ from ovsdriver.domain.records.model import Network, NetworkId
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork, OfferedSubnet
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnavailableError
-from ovsdriver.ports import Firewall, State, Switch
+from ovsdriver.ports import Firewall, State, SwitchView
 from ovsdriver.service.networks.planner import Planner
 
 _NOBODY = NetworkId("0" * 64)
@@ -42,7 +42,7 @@ class Previewer:
         owner: str,
         state: State,
         ipam: Ipam,
-        switch: Switch,
+        switch: SwitchView,
         firewall: Firewall,
         planner: Planner,
         outside_bridges: tuple[str, ...] = (),

@@ -18,7 +18,7 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Datapath, EndpointId
 from ovsdriver.domain.wires.diff import Difference, Repair, amiss, compare, gateway_amiss
 from ovsdriver.errors import DriverError, UnavailableError
-from ovsdriver.ports import HostNotes, Links, State, Switch
+from ovsdriver.ports import HostNotes, Links, State, SwitchView
 from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.service.aspects.mirrors import Mirrors
 from ovsdriver.service.aspects.published import Publisher
@@ -85,7 +85,7 @@ class Reconciler:
         flows: FlowRules,
         shaper: Shaper,
         mirrors: Mirrors,
-        switch: Switch,
+        switch: SwitchView,
         links: Links,
         watch: SandboxWatch,
         clock: Callable[[], float] = time.time,

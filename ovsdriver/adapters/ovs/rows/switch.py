@@ -28,7 +28,7 @@ from ovsdriver.adapters.ovs.rows.ports import (
 )
 from ovsdriver.adapters.ovs.rows.rows import WATCHED, check_name
 from ovsdriver.adapters.ovs.rows.uplinks import EnsureUplink, check_uplink
-from ovsdriver.adapters.ovs.rows.view import SwitchView
+from ovsdriver.adapters.ovs.rows.view import ReplicaView
 from ovsdriver.domain.records.model import Bridge, Port, UplinkPort
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
@@ -84,7 +84,7 @@ class OvsSwitch:
         self._device_index = device_index
         self._client = OvsdbClient(address, WATCHED, on_change=self._changed, probe_s=probe_s)
         self._serial = itertools.count()
-        self._view: SwitchView | None = None
+        self._view: ReplicaView | None = None
         self._news = News(owner)
         self._removals: dict[str, asyncio.Future[bool]] = {}
 
@@ -194,7 +194,7 @@ class OvsSwitch:
         """
         # a removal that still waits for the database comes first; another one would come after
         self._removals.pop(f"port {port.name}", None)
-        plan = self._port(port)
+        plan = self._plugged(port)
         withdraw = RemovePort(port.name, owner=self._owner)
         await self._ensure(
             f"port {port.name}",
@@ -218,7 +218,7 @@ class OvsSwitch:
         """
         what = f"uplink {port.name}"
         self._removals.pop(f"port {port.name}", None)
-        plan = self._uplink(port)
+        plan = self._led_out(port)
         withdraw = RemovePort(port.name, owner=self._owner)
         if awaited:
             await self._ensure(what, port.name, plan, withdraw, interfaces=port.nics)
@@ -229,23 +229,21 @@ class OvsSwitch:
         plan = EnsureMirrors(bridge, mirrors, owner=self._owner, serial=next(self._serial))
         return await self._commit(f"mirrors of bridge {bridge}", bridge, plan)
 
-    async def change_ports(self, ports: Sequence[Port], uplink: UplinkPort | None = None) -> bool:
-        plans: list[EnsurePort | EnsureUplink] = [self._port(each) for each in ports]
-        if uplink is not None:
-            plans.append(self._uplink(uplink))
+    async def change_ports(self, ports: Sequence[Port | UplinkPort]) -> bool:
+        plans = [self._led_out(p) if isinstance(p, UplinkPort) else self._plugged(p) for p in ports]
         what = f"{len(plans)} ports together"
         return await self._commit(what, what, ChangeTogether(plans))
 
     async def remove_port(self, name: str) -> bool:
         return await self._remove(f"port {name}", name, RemovePort(name, owner=self._owner))
 
-    def _port(self, port: Port) -> EnsurePort:
+    def _plugged(self, port: Port) -> EnsurePort:
         check_port(port)
         plugged = not port.internal and port.tunnel is None
         devices = {port.name: self._device_index(port.name)} if plugged else {}
         return EnsurePort(port, owner=self._owner, serial=next(self._serial), devices=devices)
 
-    def _uplink(self, port: UplinkPort) -> EnsureUplink:
+    def _led_out(self, port: UplinkPort) -> EnsureUplink:
         check_uplink(port)
         devices = {nic: self._device_index(nic) for nic in port.nics}
         return EnsureUplink(port, owner=self._owner, serial=next(self._serial), devices=devices)
@@ -375,7 +373,7 @@ class OvsSwitch:
             self._news.rows(changes)
             return
         replica = self._client.replica
-        self._view = SwitchView(replica, owner=self._owner) if replica else None
+        self._view = ReplicaView(replica, owner=self._owner) if replica else None
         self._news.everything(connected=replica is not None)
 
     def _no_database(self) -> UnavailableError:

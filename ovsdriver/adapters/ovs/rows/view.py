@@ -16,7 +16,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedMirror, ObservedPort
 
 
-class SwitchView:
+class ReplicaView:
     """Reads bridges and ports off one replica; what did not change is not built again."""
 
     def __init__(self, replica: Replica, *, owner: str) -> None:

@@ -109,13 +109,13 @@ async def test_ports_gateway_and_uplink_move_in_one_transaction(host: Host) -> N
     before = len(host.switch.calls)
     await set_network(host, ovs__vlan="30")
     made = host.switch.calls[before:]
-    together = f"change_ports {names.host_link(EndpointId(FIRST))} {names.gateway_link(RED)}"
+    together = f"change_ports {names.host_link(EndpointId(FIRST))} {names.gateway_link(RED)} eth1"
     assert together in made
     rest = made[made.index(together) + 1 :]
     uplink = host.switch.port("eth1")
     assert uplink is not None
     assert uplink.trunks == (30,)
-    assert not await host.switch.change_ports([], None)
+    assert not await host.switch.change_ports([])
     assert rest, "the usual operations look at it again"
     assert not (await host.reconciler.reconcile()).mended
 
