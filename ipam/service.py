@@ -167,16 +167,6 @@ class Ipam:
         ledger = self._pools.get(pool)
         return ledger.pool if ledger else None
 
-    def same(self, request: PoolRequest) -> Pool | None:
-        """Return the pool of a space that has that very subnet and range."""
-        pool = self.overlapping(request)
-        if pool is None or pool.subnet != request.subnet:
-            return None
-        window = None if request.window == request.subnet else request.window
-        ledger = self._pools.get(pool.id)
-        there = ledger is not None and ledger.closing is None
-        return pool if there and pool.window == window else None
-
     def overlapping(self, request: PoolRequest) -> Pool | None:
         """Return the pool that is in the way of the subnet that is asked for."""
         if request.subnet is None:

@@ -236,7 +236,6 @@ async def assemble(
                 networks=networks,
                 endpoints=endpoints,
                 ipam=vacancies,
-                daemon_answers=witness.answers,
             ),
             background=(
                 kept_options.run,

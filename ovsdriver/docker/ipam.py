@@ -16,7 +16,8 @@ NAME = "com.docker.network.endpoint.name"
 NAME_LENGTH = 255
 
 CAPABILITIES: Mapping[str, object] = {"RequiresRequestReplay": False}
-"""Not ``RequiresMACAddress``: Docker would invent the MAC, and then forbid ours."""
+"""So dockerd says nothing again at its start (libnetwork/controller.go, reservePools): our store
+forgets nothing. Not ``RequiresMACAddress``: Docker would invent the MAC, and then forbid ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

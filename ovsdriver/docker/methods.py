@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -12,12 +11,10 @@ from ipam import (
     DEFAULT_SPACE,
     GLOBAL_SPACE,
     AddressRequest,
-    Lease,
     PoolId,
     PoolRequest,
 )
 from ovsdriver.docker import ipam, network
-from ovsdriver.docker.replay import Replay
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.domain.records.requests import NewNetwork
 from ovsdriver.errors import UnavailableError
@@ -50,8 +47,6 @@ class Services:
     networks: Networks
     endpoints: Endpoints
     ipam: Vacancies
-    daemon_answers: Callable[[], bool]
-    """Whether Docker's API answers: false while the daemon starts."""
 
 
 class Backend:
@@ -164,35 +159,16 @@ def network_calls(backend: Backend) -> Mapping[str, Call]:
     }
 
 
-def ipam_calls(
-    backend: Backend, replay: Replay, spaces: ipam.Spaces = DEFAULT_SPACES
-) -> Mapping[str, Call]:
+def ipam_calls(backend: Backend, spaces: ipam.Spaces = DEFAULT_SPACES) -> Mapping[str, Call]:
     """Return the calls of an IPAM driver whose default address spaces are ``spaces``."""
-
-    async def request_pool(services: Services, asked: tuple[PoolRequest, tuple[str, ...]]) -> Reply:
-        request, ignored = asked
-        answers = services.daemon_answers()
-        again = replay.pool(services.ipam, request, daemon_answers=answers)
-        if again is not None:
-            return ipam.pool_reply(again)
-        _note_ignored(ignored)
-        return ipam.pool_reply(await services.ipam.request_pool(request))
-
-    async def request_address(services: Services, request: AddressRequest) -> Reply:
-        answers = services.daemon_answers()
-        lease = await replay.lease(services.ipam, request, daemon_answers=answers)
-        if lease is None:
-            lease = await services.ipam.request_address(request)
-        return _lease_reply(services, lease)
-
     return {
         "IpamDriver.GetCapabilities": _constant(ipam.CAPABILITIES),
         "IpamDriver.GetDefaultAddressSpaces": _constant(ipam.spaces_reply(spaces)),
         "IpamDriver.RequestPool": _served(
-            backend, lambda body: ipam.pool_request(body, spaces), request_pool
+            backend, lambda body: ipam.pool_request(body, spaces), _request_pool
         ),
         "IpamDriver.ReleasePool": _served(backend, ipam.pool_id, _release_pool),
-        "IpamDriver.RequestAddress": _served(backend, ipam.address_request, request_address),
+        "IpamDriver.RequestAddress": _served(backend, ipam.address_request, _request_address),
         "IpamDriver.ReleaseAddress": _served(backend, ipam.release, _release_address),
     }
 
@@ -204,28 +180,25 @@ def named_spaces(name: str) -> ipam.Spaces:
 
 def both_kinds(backend: Backend) -> Mapping[str, Call]:
     """Return what ``ovsnet.sock`` answers: a network driver and an IPAM driver of one name."""
-    replay = Replay(clock=time.monotonic)
     return {
-        "Plugin.Activate": _constant({"Implements": ["NetworkDriver", "IpamDriver"]}, replay.begin),
+        "Plugin.Activate": _constant({"Implements": ["NetworkDriver", "IpamDriver"]}),
         **network_calls(backend),
-        **ipam_calls(backend, replay),
+        **ipam_calls(backend),
     }
 
 
 def ipam_only(backend: Backend, spaces: ipam.Spaces = DEFAULT_SPACES) -> Mapping[str, Call]:
     """Return what ``ovsipam.sock`` and ``ovsipam-NAME.sock`` answer."""
-    replay = Replay(clock=time.monotonic)
     return {
-        "Plugin.Activate": _constant({"Implements": ["IpamDriver"]}, replay.begin),
-        **ipam_calls(backend, replay, spaces),
+        "Plugin.Activate": _constant({"Implements": ["IpamDriver"]}),
+        **ipam_calls(backend, spaces),
     }
 
 
-def _constant(reply: Reply, heard: Callable[[], None] = lambda: None) -> Call:
+def _constant(reply: Reply) -> Call:
     """Return a call without arguments that needs nothing: it can never fail."""
 
     async def answer(_: Fields) -> Reply:
-        heard()
         return reply
 
     return Call(answer=answer, arguments=False)
@@ -328,7 +301,14 @@ async def _release_pool(services: Services, pool_id: PoolId) -> Reply:
     return EMPTY
 
 
-def _lease_reply(services: Services, lease: Lease) -> Reply:
+async def _request_pool(services: Services, asked: tuple[PoolRequest, tuple[str, ...]]) -> Reply:
+    request, ignored = asked
+    _note_ignored(ignored)
+    return ipam.pool_reply(await services.ipam.request_pool(request))
+
+
+async def _request_address(services: Services, request: AddressRequest) -> Reply:
+    lease = await services.ipam.request_address(request)
     pool = services.ipam.pool(lease.pool)
     if pool is None:
         # ReleasePool came in between and freed the lease with its pool.

@@ -1,4 +1,4 @@
-"""The IPAM's calls on the real sockets: repeated, late, nonsensical, with names, replayed."""
+"""The IPAM's calls on the real sockets: repeated, late, nonsensical, with names."""
 
 from collections.abc import Iterator
 from signal import SIGKILL
@@ -129,39 +129,6 @@ def test_a_name_s_address_is_another_s_only_where_there_is_no_other(wire: Wire) 
     assert others == [f"10.77.1.{n}" for n in (3, 4, 5, 6, 2)]
     wire.release_address(pool, "10.77.1.4")
     assert wire.address(pool, name="web") == "10.77.1.4"
-
-
-def test_a_daemon_that_replays_what_it_holds_hears_the_same(bed: Bed) -> None:
-    """We ask for no replay; an engine that replays all the same does so before its API answers."""
-    wire = Wire(bed)
-    pool = wire.pool("10.77.1.0/24", window="10.77.1.64/28")
-    assert wire.address(pool, gateway=True) == "10.77.1.1"
-    assert wire.address(pool) == "10.77.1.64"
-    assert wire.address(pool, "10.77.1.9", name="web") == "10.77.1.9"
-    before, used = held(bed), pools(bed)
-    bed.dockerd.stop(SIGKILL)
-    try:
-        for restart in (False, True):
-            if restart:
-                bed.restart_plugin(SIGKILL)
-            wire.activate()
-            again = wire.request_pool("10.77.1.0/24", window="10.77.1.64/28")
-            assert (again["PoolID"], again["Pool"]) == (pool, "10.77.1.0/24")
-            assert wire.address(pool, "10.77.1.1", gateway=True) == "10.77.1.1"
-            for address in ("10.77.1.64", "10.77.1.9"):
-                assert wire.address(pool, address) == address
-            assert held(bed) == before
-            assert pools(bed) == [used[0] | {"network_name": "", "orphan": None}]
-            # whoever says it a second time means another one
-            assert "is held by" in wire.refusal(pool, "10.77.1.9")
-            assert "overlaps" in wire.request_pool("10.77.1.0/24", window="10.77.1.64/28")["Error"]
-    finally:
-        bed.start_docker()
-    # once the daemon's API answers, a person may be asking
-    wire.activate()
-    assert "overlaps" in wire.request_pool("10.77.1.0/24", window="10.77.1.64/28")["Error"]
-    assert wire.address(pool) == "10.77.1.65"
-    wire.release_pool(pool)
 
 
 def test_docker_finds_its_networks_as_before_when_it_is_started_again(

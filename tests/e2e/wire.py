@@ -30,10 +30,6 @@ class Wire:
         found: dict[str, Any] = answer(socket_path, "POST", f"/{name}", text)
         return found
 
-    def activate(self) -> None:
-        """Do what a dockerd does that begins to use the driver."""
-        assert self.call("Plugin.Activate")["Implements"]
-
     def spaces(self) -> tuple[str, str]:
         """Return the default address spaces, local and global."""
         answer = self.call("IpamDriver.GetDefaultAddressSpaces")

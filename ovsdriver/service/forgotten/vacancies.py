@@ -102,17 +102,9 @@ class Vacancies:
         """Release an address; False if nobody holds it."""
         return await self._ipam.release_address(pool_id, address)
 
-    async def lease(self, pool_id: PoolId, address: IPAddress) -> Lease | None:
-        """Return who holds an address."""
-        return await self._ipam.lease(pool_id, address)
-
     def pool(self, pool_id: PoolId) -> Pool | None:
         """Return one pool."""
         return self._ipam.pool(pool_id)
-
-    def same(self, request: PoolRequest) -> Pool | None:
-        """Return the pool that has that very subnet and range."""
-        return self._ipam.same(request)
 
     # What goes on meanwhile
 

@@ -162,7 +162,6 @@ class Machine:
                 networks=host.networks,
                 endpoints=host.endpoints,
                 ipam=host.ipam,
-                daemon_answers=lambda: True,
             )
         )
         self._calls = {**methods.ipam_only(backend), **methods.network_calls(backend)}

@@ -289,7 +289,6 @@ class Plugin:
             networks=self.networks,
             endpoints=self.endpoints,
             ipam=self.ipam,
-            daemon_answers=lambda: True,
         )
 
     async def listen(self, name: str, calls: Mapping[str, Call]) -> Path:

@@ -41,7 +41,6 @@ class Process:
                 networks=host.networks,
                 endpoints=host.endpoints,
                 ipam=host.ipam,
-                daemon_answers=lambda: True,
             )
         )
 
