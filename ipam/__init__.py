@@ -29,6 +29,7 @@ from ipam.model import (
     SpaceLimit,
     Usage,
 )
+from ipam.refusals import Naming
 from ipam.service import Ipam, Surroundings
 from ipam.store import Contents, LeaseStore, StoredPool, Told
 
@@ -50,6 +51,7 @@ __all__ = [
     "LeaseStore",
     "LimitError",
     "Memory",
+    "Naming",
     "Occupied",
     "OverlapError",
     "Pool",

@@ -1,6 +1,6 @@
 """The sentences for what is refused: what, why, and what to type instead."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,6 +23,29 @@ _WHO = {
     LeaseKind.GATEWAY: ("the gateway", "gateways"),
     LeaseKind.AUX: (_KEPT, _KEPT),
 }
+
+
+class Naming:
+    """What is known of pools and holders beyond what the IPAM itself was told: nothing, here.
+
+    Whoever knows more overrides it. Every answer is given at once.
+    """
+
+    def network(self, _pool: Pool, /) -> str:
+        """Return the name of the network that has a pool; empty if it is not known."""
+        return ""
+
+    def auxiliary(self, _pool: Pool, /) -> Collection[IPAddress] | None:
+        """Return the addresses that are kept without an endpoint; None: not known."""
+        return None
+
+    def container(self, _pool: Pool, _lease: Lease, /) -> str:
+        """Return the name of the container that has a lease; empty if it is not known."""
+        return ""
+
+    def containers(self, _pool: Pool, /) -> Iterable[tuple[IPAddress, str]]:
+        """Give addresses of a pool and the containers that have, or had, them."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,9 +38,9 @@ from ipam.model import (
     SpaceLimit,
     Usage,
 )
-from ipam.naming import Naming, Nobody
 from ipam.probing import Prober, Probing
-from ipam.reserving import Reserving
+from ipam.refusals import Naming
+from ipam.reservations import Reservations
 from ipam.spaces import Spaces
 from ipam.store import LeaseStore, StoredPool
 from ipam.tasks import Tasks, unfinished
@@ -95,7 +95,7 @@ class Ipam:
         self._pool_numbers = count(1)
         self._serials = count((epoch << _COUNTER_BITS) + 1)
         self._pools: dict[PoolId, Ledger] = {}
-        self._reserving = Reserving(
+        self._reservations = Reservations(
             reservations, store=store, spaces=spaces, pools=self._pools, clock=clock
         )
         # Of an ordinary dictionary the first key costs a walk over all that were before it.
@@ -142,7 +142,7 @@ class Ipam:
             spaces=Spaces(defaults=defaults, exclude=exclude, limits=limits),
             surroundings=surroundings,
             prober=prober,
-            naming=naming or Nobody(),
+            naming=naming or Naming(),
             clock=clock,
             epoch=contents.epoch,
             reservations=contents.reservations,
@@ -186,7 +186,7 @@ class Ipam:
 
     def reservations(self) -> Sequence[Reservation]:
         """Return every reservation, by space and ascending address."""
-        return self._reserving.all()
+        return self._reservations.all()
 
     def holds(self, lease: Lease) -> bool:
         """Whether the address of a lease is still held, as far as is known, by that lease."""
@@ -384,14 +384,14 @@ class Ipam:
             ReservedError: the address, or the name's place in the pool, is reserved already.
             StoreError: it could not be written; all is as it was.
         """
-        putting = self._reserving.put(wanted, drop=drop, replace=replace, dry=dry)
+        putting = self._reservations.put(wanted, drop=drop, replace=replace, dry=dry)
         await self._tasks.to_its_end(putting)
 
     async def reserve_any(self, pool: PoolId, *, name: str, note: str = "") -> Reservation:
         """Keep the lowest free address of a pool for a name; errors as :meth:`reserve`."""
         ledger = self._require(pool)
         self._wake(ledger)
-        putting = self._reserving.put_any(ledger, name=name, note=note)
+        putting = self._reservations.put_any(ledger, name=name, note=note)
         reservation = await self._tasks.to_its_end(putting)
         if reservation is None:
             raise await self._full(ledger, LeaseKind.ENDPOINT)
@@ -403,7 +403,7 @@ class Ipam:
         Raises:
             StoreError: it could not be written; all are as they were.
         """
-        return await self._tasks.to_its_end(self._reserving.drop(keys))
+        return await self._tasks.to_its_end(self._reservations.drop(keys))
 
     # Choosing
 
@@ -529,7 +529,7 @@ class Ipam:
         self._spaces.add(pool)
         ledger = self._pools[pool.id] = Ledger.of(stored, keeps_first=self._keeps_first)
         self._spaces.hold(pool.space, ledger.held)
-        self._reserving.apply(ledger)
+        self._reservations.apply(ledger)
         self._remember(ledger, ledger.recall(stored.memories, self._clock()))
 
     async def _add_pool(self, ledger: Ledger) -> None:
@@ -541,7 +541,7 @@ class Ipam:
             if added:
                 self._pools[pool.id] = ledger
                 # Not before: a reservation that is made meanwhile looks for the pool there.
-                self._reserving.apply(ledger)
+                self._reservations.apply(ledger)
             else:
                 self._spaces.remove(pool)
         if not added:

@@ -23,7 +23,7 @@ from ovsdriver.service.change import changed_options
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
 from ovsdriver.service.forgotten.collector import Collector, Witness
-from ovsdriver.service.forgotten.container_names import Naming
+from ovsdriver.service.forgotten.container_names import ContainerNames
 from ovsdriver.service.forgotten.purge import Purge
 from ovsdriver.service.forgotten.vacancies import Vacancies
 from ovsdriver.service.forgotten.witnesses import Origins
@@ -82,7 +82,7 @@ async def assemble(
             surroundings=Surroundings(world.surroundings, state=state),
             clock=world.clock,
             prober=SegmentProber(owner=owner, state=state, links=links),
-            naming=Naming(state=state, witness=witness),
+            naming=ContainerNames(state=state, witness=witness),
             keeps_first=True,
         )
         stack.push_async_callback(ipam.close)

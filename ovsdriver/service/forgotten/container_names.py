@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterator
 
 from netaddr import IPAddress
 
-from ipam import Lease, Pool
+from ipam import Lease, Naming, Pool
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView, State
 from ovsdriver.service.forgotten.collector import Witness
 from ovsdriver.service.forgotten.pool_claims import Claims
 
 
-class Naming:
-    """See :class:`ipam.naming.Naming`."""
+class ContainerNames(Naming):
+    """Docker's names of networks and containers."""
 
     def __init__(self, *, state: State, witness: Witness) -> None:
         self._state = state

@@ -3,13 +3,13 @@
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam import AddressError, ExhaustedError, LeaseKind, OverlapError, PoolRequest
+from ipam import AddressError, ExhaustedError, LeaseKind, Naming, OverlapError, PoolRequest
 from tests.unit.ipam.wishes import given, new_pool, release
 
 SUBNET = "10.40.0.0/29"
 
 
-class Docker:
+class Docker(Naming):
     """Knows what it is told here."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from ipam import AddressError, AddressRequest, IpamError, OverlapError, Pool, Po
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.forgotten.collector import Witness
-from ovsdriver.service.forgotten.container_names import Naming
+from ovsdriver.service.forgotten.container_names import ContainerNames
 from tests.builders import FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 
@@ -51,7 +51,7 @@ async def test_a_container_of_another_driver_is_named_while_it_is_the_lease_of_t
     host.engine.add_endpoint(FIRST, DOCKERS, "web", "10.77.1.9/24", "fd00::9/64")
     now = [lease.created - 1.0]
     witness = Witness(host.engine, clock=lambda: now[0])
-    naming = Naming(state=host.state, witness=witness)
+    naming = ContainerNames(state=host.state, witness=witness)
     assert (naming.network(pool), naming.container(pool, lease)) == ("", "")
     assert (list(naming.containers(pool)), naming.auxiliary(pool)) == ([], None)
     await witness.read()
