@@ -22,11 +22,11 @@ from ovsdriver.service.attach.reattacher import Reattacher
 from ovsdriver.service.change import changed_options
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
-from ovsdriver.service.forgotten.collector import Collector, Witness
+from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.container_names import ContainerNames
 from ovsdriver.service.forgotten.purge import Purge
 from ovsdriver.service.forgotten.vacancies import Vacancies
-from ovsdriver.service.forgotten.witnesses import Origins
+from ovsdriver.service.forgotten.witnesses import Origins, Witness
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import Networks
 from ovsdriver.service.networks.planner import Planner

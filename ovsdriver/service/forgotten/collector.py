@@ -10,10 +10,8 @@ themselves, and ``foreign_pools.py`` the pools that other drivers use.
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
 
 from netaddr import IPAddress
 
@@ -21,12 +19,14 @@ from ipam import Lease, LeaseKind
 from ipam.errors import IpamError
 from ipam.service import Ipam
 from ovsdriver.domain.records.model import Endpoint, EndpointId
-from ovsdriver.errors import DriverError, UnavailableError
-from ovsdriver.ports import Engine, EngineView, Links, State
+from ovsdriver.errors import DriverError
+from ovsdriver.ports import EngineView, Links, State
 from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.forgotten.doubts import Doubts
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools, leases_of
 from ovsdriver.service.forgotten.lost_networks import LostNetworks
 from ovsdriver.service.forgotten.pool_claims import Claims, listed_addresses
+from ovsdriver.service.forgotten.witnesses import Witness
 from ovsdriver.service.networks.networks import Networks
 
 log = logging.getLogger(__name__)
@@ -34,89 +34,8 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 60.0
 """Between two readings: longer than any call of Docker's that is on its way."""
 
-_AGAIN_S = 0.5
-"""Pause before a daemon that ended, or is not there, is looked for again."""
-
-
-class Seen(NamedTuple):
-    """What Docker said, and when it was asked."""
-
-    view: EngineView
-    at: float
-    """Seconds since the epoch."""
-
-
-class Witness:
-    """What Docker said last; forgotten the moment its daemon ends."""
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._seen: Seen | None = None
-        self._callbacks: list[Callable[[], None]] = []
-        self._readers: list[Callable[[], None]] = []
-        self._view: EngineView | None = None
-        self._answers = False
-        self._away = False
-        self._began: float | None = None
-
-    def on_end(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when a daemon that has answered ends."""
-        self._callbacks.append(callback)
-
-    def on_read(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` whenever the daemon was read."""
-        self._readers.append(callback)
-
-    def answers(self) -> bool:
-        """Whether a daemon answered that has not ended since."""
-        return self._answers
-
-    def began(self) -> float | None:
-        """Return since when the daemon that runs now answers, in seconds since the epoch.
-
-        None: none does, or it did already when it was looked for first.
-        """
-        return self._began
-
-    def lists(self, endpoint: EndpointId) -> bool:
-        """Whether the daemon that runs now listed ``endpoint`` when it was last read."""
-        return self._view is not None and endpoint in self._view.endpoints
-
-    def seen(self) -> Seen | None:
-        """Return what the daemon that runs now said last, while it is read anew as well."""
-        return self._seen
-
-    def version(self) -> str:
-        """Return the version of the daemon that runs now; empty until it was read."""
-        return "" if self._seen is None else self._seen.view.version
-
-    async def read(self) -> EngineView:
-        """Read and remember; UnavailableError if the daemon does not answer."""
-        self._view, at = None, self._clock()
-        self._view = await self._engine.read()
-        self._seen = Seen(self._view, at)
-        for callback in self._readers:
-            callback()
-        return self._view
-
-    def _answered(self) -> None:
-        self._answers = True
-        self._began = self._clock() if self._away else None
-
-    async def run(self) -> None:
-        """Notice the daemon's end, until cancelled."""
-        while True:
-            try:
-                await self._engine.until_gone(self._answered)
-            except UnavailableError:
-                log.debug("docker.not-there")
-            self._view = self._seen = self._began = None
-            self._away = True
-            answered, self._answers = self._answers, False
-            for callback in self._callbacks if answered else ():
-                callback()
-            await asyncio.sleep(_AGAIN_S)
+READINGS = 2
+"""In which an endpoint of ours, or one for an address, is not there."""
 
 
 class Collector:
@@ -157,23 +76,23 @@ class Collector:
         self._interval_s = interval_s
         self._foreign_pools = foreign_pools or ForeignPools(state=state, ipam=ipam, links=links)
         self._lost_networks = lost_networks or LostNetworks(state=state, networks=networks)
-        self._endpoint_suspects: set[EndpointId] = set()
-        self._lease_suspects: set[Lease] = set()
+        self._lost_endpoints: Doubts[EndpointId] = Doubts(readings=READINGS)
+        self._lost_leases: Doubts[Lease] = Doubts(readings=READINGS)
 
     def doubted(self) -> Sequence[str]:
         """Return what is removed if Docker goes on not listing it, a phrase each."""
         # What has gone since the last reading is no more to be removed.
-        endpoints = [each for each in map(self._state.endpoint, self._endpoint_suspects) if each]
+        endpoints = map(self._state.endpoint, self._lost_endpoints.doubted())
         networks = map(self._state.network, self._lost_networks.doubted())
         return (
             *(
                 f"endpoint {each.id[:12]}, whose container has ended"
                 for each in endpoints
-                if not each.ended
+                if each and not each.ended
             ),
             *(
                 f"address {each.address}, which no endpoint has"
-                for each in self._lease_suspects
+                for each in self._lost_leases.doubted()
                 if self._ipam.holds(each)
             ),
             *(
@@ -193,26 +112,23 @@ class Collector:
             await asyncio.sleep(self._interval_s)
 
     async def collect(self) -> None:
-        """Look once: end who was suspected at the last look and is still not listed.
+        """Look once: end what was doubted at the last look and is still not listed.
 
         Raises:
             UnavailableError: Docker does not answer; the earlier suspicions stand.
         """
         view = await self._witness.read()
-        for network in self._state.networks():
-            if not network.engine and network.id in view.networks:
-                await self._networks.note_engine(network.id, view.id)
-        endpoints = {each.id async for each in self._forgotten(view)}
-        for each in endpoints & self._endpoint_suspects:
+        await self._networks.note_engine(view.id, view.networks.keys())
+        endpoints = [each.id async for each in self._forgotten(view)]
+        for each in self._lost_endpoints.look(endpoints):
             endpoint = self._state.endpoint(each)
             if endpoint is not None:
                 await self._endpoints.collect(
                     endpoint, "its sandbox is dead and Docker does not list it, twice a minute"
                 )
-        self._endpoint_suspects = endpoints
         listed = listed_addresses(view)
-        leases = {each async for each in self._unclaimed(listed)}
-        for lease in leases & self._lease_suspects:
+        leases = [each async for each in self._unclaimed(listed)]
+        for lease in self._lost_leases.look(leases):
             if await self._ipam.release_address(lease.pool, lease.address, serial=lease.serial):
                 log.warning(
                     "lease.collected",
@@ -222,7 +138,6 @@ class Collector:
                         "why": "no endpoint came for it in more than a minute",
                     },
                 )
-        self._lease_suspects = leases
         await self._lost_networks.collect(view)
         await self._foreign_pools.collect(view, Claims(view, self._state.networks()), listed)
 

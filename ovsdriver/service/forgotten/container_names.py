@@ -11,8 +11,8 @@ from netaddr import IPAddress
 from ipam import Lease, Naming, Pool
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView, State
-from ovsdriver.service.forgotten.collector import Witness
 from ovsdriver.service.forgotten.pool_claims import Claims
+from ovsdriver.service.forgotten.witnesses import Witness
 
 
 class ContainerNames(Naming):

@@ -17,21 +17,31 @@ class _Doubt:
 class Doubts(Generic[T]):
     """What several readings agree on, and since when."""
 
-    def __init__(self, *, patience_s: float, readings: int, apart_s: float) -> None:
+    def __init__(self, *, readings: int, patience_s: float = 0.0, apart_s: float = 0.0) -> None:
         """Doubt nothing yet.
 
         Args:
-            patience_s: from the first reading to the last, at least.
             readings: how many have to agree, at least.
+            patience_s: from the first reading to the last, at least.
             apart_s: one that comes earlier after another is not counted.
         """
-        self._patience_s = patience_s
         self._readings = readings
+        self._patience_s = patience_s
         self._apart_s = apart_s
+        self._daemon = ""
         self._doubts: dict[T, _Doubt] = {}
 
-    def look(self, now: float, doubtful: Iterable[T]) -> Sequence[T]:
-        """Note a reading, which clears what is not in it; return what is certain by now."""
+    def look(self, doubtful: Iterable[T], *, now: float = 0.0, daemon: str = "") -> Sequence[T]:
+        """Note a reading, which clears what is not in it; return what is certain by now.
+
+        Args:
+            doubtful: what the reading is about.
+            now: seconds, on any clock that only goes forward.
+            daemon: who was read; another one knows nothing of what the last one said.
+        """
+        if daemon != self._daemon:
+            self._daemon = daemon
+            self._doubts.clear()
         self._doubts = {each: self._noted(now, self._doubts.get(each)) for each in doubtful}
         return tuple(
             each
@@ -42,10 +52,6 @@ class Doubts(Generic[T]):
     def doubted(self) -> Sequence[T]:
         """Return what the last reading was about."""
         return tuple(self._doubts)
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self._doubts.clear()
 
     def _noted(self, now: float, earlier: _Doubt | None) -> _Doubt:
         if earlier is None:

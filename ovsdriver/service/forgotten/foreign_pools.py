@@ -62,7 +62,6 @@ class ForeignPools:
         self._ipam = ipam
         self._links = links
         self._clock = clock
-        self._engine = ""
         self._leases: Doubts[Lease] = Doubts(
             patience_s=LEASE_PATIENCE_S, readings=LEASE_READINGS, apart_s=READINGS_APART_S
         )
@@ -80,16 +79,12 @@ class ForeignPools:
             claims: the same, sorted.
             listed: addresses that are never collected.
         """
-        if view.id != self._engine:  # another daemon knows nothing of what the last one said
-            self._engine = view.id
-            self._leases.clear()
-            self._pools.clear()
         now = self._clock()
         leases = [each async for each in self._lost(claims, listed)]
-        for lease in self._leases.look(now, leases):
+        for lease in self._leases.look(leases, now=now, daemon=view.id):
             await self._collect_lease(lease)
         empty = [each async for each in self._empty(claims)]
-        for pool in self._pools.look(now, empty):
+        for pool in self._pools.look(empty, now=now, daemon=view.id):
             await self._collect_pool(pool)
 
     def _unbound(self) -> Sequence[Pool]:
@@ -116,13 +111,8 @@ class ForeignPools:
             # Swarm's managers keep a network that this daemon may not list.
             if pool.space.endswith("-global") or claims.possible(pool):
                 continue
-            if not await self._attached(pool.id):
+            if not await attached(self._ipam, pool.id):
                 yield pool.id
-
-    async def _attached(self, pool: PoolId) -> bool:
-        # Beside its gateway a pool holds few addresses that are not endpoints': one page tells.
-        page = await self._ipam.leases(pool, limit=_PAGE)
-        return len(page) == _PAGE or any(each.kind is LeaseKind.ENDPOINT for each in page)
 
     async def _collect_lease(self, lease: Lease) -> None:
         if await self._ipam.release_address(lease.pool, lease.address, serial=lease.serial):
@@ -154,7 +144,7 @@ class ForeignPools:
                 )
                 return
         # Asked again at the last moment, the one that needs no wait last.
-        if await self._attached(pool_id) or self._state.network_of_pool(pool_id) is not None:
+        if await attached(self._ipam, pool_id) or self._state.network_of_pool(pool_id) is not None:
             return
         if not await self._ipam.release_pool(pool_id):
             return
@@ -167,6 +157,15 @@ class ForeignPools:
                 f"readings over {POOL_PATIENCE_S:.0f} s",
             },
         )
+
+
+async def attached(ipam: Ipam, pool: PoolId) -> bool:
+    """Whether an endpoint may have an address of a pool.
+
+    Beside its gateway a pool holds few addresses that are not endpoints': one page tells.
+    """
+    page = await ipam.leases(pool, limit=_PAGE)
+    return len(page) == _PAGE or any(each.kind is LeaseKind.ENDPOINT for each in page)
 
 
 async def leases_of(ipam: Ipam, pool: PoolId) -> AsyncIterator[Lease]:

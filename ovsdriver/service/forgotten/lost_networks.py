@@ -41,18 +41,14 @@ class LostNetworks:
         self._state = state
         self._networks = networks
         self._clock = clock
-        self._engine = ""
         self._doubts: Doubts[NetworkId] = Doubts(
             patience_s=PATIENCE_S, readings=READINGS, apart_s=READINGS_APART_S
         )
 
     async def collect(self, view: EngineView) -> None:
         """Remove what this reading leaves no doubt about."""
-        if view.id != self._engine:  # another daemon knows nothing of what the last one said
-            self._engine = view.id
-            self._doubts.clear()
         lost = [each.id for each in self._state.networks() if self._lost(each, view)]
-        for network_id in self._doubts.look(self._clock(), lost):
+        for network_id in self._doubts.look(lost, now=self._clock(), daemon=view.id):
             network = self._state.network(network_id)
             if network is not None and self._lost(network, view):
                 await self._remove(network)

@@ -24,13 +24,14 @@ from collections.abc import Callable, Sequence
 
 from netaddr import IPAddress
 
-from ipam import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
+from ipam import AddressRequest, Lease, Pool, PoolId, PoolRequest
 from ipam.errors import IpamError
 from ipam.service import Ipam
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Engine, State
-from ovsdriver.service.forgotten.collector import Witness
+from ovsdriver.service.forgotten.foreign_pools import attached
 from ovsdriver.service.forgotten.pool_claims import Claims
+from ovsdriver.service.forgotten.witnesses import Witness
 from ovsdriver.service.networks.networks import Networks
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,6 @@ _AGAIN_S = 1.0
 
 _NOTICED_S = 1.0
 """Within which a daemon that answers is known to."""
-
-_PAGE = 1000
 
 
 class Vacancies:
@@ -133,7 +132,7 @@ class Vacancies:
         for pool in self._undecided():
             network = self._state.network_of_pool(pool.id)
             listed = network.id in view.networks if network else bool(claims.possible(pool))
-            if listed or await self._attached(pool.id):
+            if listed or await attached(self._ipam, pool.id):
                 self._kept.add(pool.id)
             elif self._spoken.get(pool.id, self._began) <= before:
                 self._vacant.add(pool.id)
@@ -208,10 +207,6 @@ class Vacancies:
         now = self._clock()
         spoken = [self._spoken.get(each.id, self._began) for each in self._undecided()]
         return max(0.0, min(spoken, default=now) + self._quiet_s - now)
-
-    async def _attached(self, pool: PoolId) -> bool:
-        page = await self._ipam.leases(pool, limit=_PAGE)
-        return len(page) == _PAGE or any(each.kind is LeaseKind.ENDPOINT for each in page)
 
     def _speak(self, pool: PoolId) -> None:
         self._spoken[pool] = self._clock()

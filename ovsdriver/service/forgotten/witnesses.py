@@ -1,21 +1,27 @@
-"""Read Docker soon after a network was made or a container was put on one.
+"""What Docker said last, and when it is asked again.
 
 When Docker has a network no more and nobody told us, only the word of its own daemon counts
 (``lost_networks.py``). The collector's readings are a minute apart: a network that was made, used
 and removed between two of them would have no daemon, and if its end got lost it would stay. And
-refusals and reports would tell ids where people know names.
+refusals and reports would tell ids where people know names. So Docker is also read soon after a
+network was made or a container was put on one.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
-from ovsdriver.errors import DriverError
-from ovsdriver.ports import Engine, State
-from ovsdriver.service.forgotten.collector import Witness
+from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.errors import DriverError, UnavailableError
+from ovsdriver.ports import Engine, EngineView, State
 from ovsdriver.service.networks.networks import Networks
 
 log = logging.getLogger(__name__)
+
+_AGAIN_S = 0.5
+"""Pause before a daemon that ended, or is not there, is looked for again."""
 
 SOON_S = 2.0
 """After CreateNetwork: Docker lists a network when it has done its own part. One question serves
@@ -24,6 +30,87 @@ all that were made meanwhile."""
 _SHARE = 20
 """A reading of everything, for names, is followed by a rest of this many times its length: with
 thousands of containers that come and go it must not be Docker's main work."""
+
+
+class Seen(NamedTuple):
+    """What Docker said, and when it was asked."""
+
+    view: EngineView
+    at: float
+    """Seconds since the epoch."""
+
+
+class Witness:
+    """What Docker said last; forgotten the moment its daemon ends."""
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._seen: Seen | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        self._readers: list[Callable[[], None]] = []
+        self._view: EngineView | None = None
+        self._answers = False
+        self._away = False
+        self._began: float | None = None
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when a daemon that has answered ends."""
+        self._callbacks.append(callback)
+
+    def on_read(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever the daemon was read."""
+        self._readers.append(callback)
+
+    def answers(self) -> bool:
+        """Whether a daemon answered that has not ended since."""
+        return self._answers
+
+    def began(self) -> float | None:
+        """Return since when the daemon that runs now answers, in seconds since the epoch.
+
+        None: none does, or it did already when it was looked for first.
+        """
+        return self._began
+
+    def lists(self, endpoint: EndpointId) -> bool:
+        """Whether the daemon that runs now listed ``endpoint`` when it was last read."""
+        return self._view is not None and endpoint in self._view.endpoints
+
+    def seen(self) -> Seen | None:
+        """Return what the daemon that runs now said last, while it is read anew as well."""
+        return self._seen
+
+    def version(self) -> str:
+        """Return the version of the daemon that runs now; empty until it was read."""
+        return "" if self._seen is None else self._seen.view.version
+
+    async def read(self) -> EngineView:
+        """Read and remember; UnavailableError if the daemon does not answer."""
+        self._view, at = None, self._clock()
+        self._view = await self._engine.read()
+        self._seen = Seen(self._view, at)
+        for callback in self._readers:
+            callback()
+        return self._view
+
+    def _answered(self) -> None:
+        self._answers = True
+        self._began = self._clock() if self._away else None
+
+    async def run(self) -> None:
+        """Notice the daemon's end, until cancelled."""
+        while True:
+            try:
+                await self._engine.until_gone(self._answered)
+            except UnavailableError:
+                log.debug("docker.not-there")
+            self._view = self._seen = self._began = None
+            self._away = True
+            answered, self._answers = self._answers, False
+            for callback in self._callbacks if answered else ():
+                callback()
+            await asyncio.sleep(_AGAIN_S)
 
 
 class Origins:
@@ -70,10 +157,5 @@ class Origins:
         Raises:
             UnavailableError: Docker does not answer, or the store.
         """
-        unknown = [each.id for each in self._state.networks() if not each.engine]
-        if not unknown:
-            return
-        daemon, listed = await self._engine.list_networks()
-        for each in unknown:
-            if each in listed:
-                await self._networks.note_engine(each, daemon)
+        if not all(each.engine for each in self._state.networks()):
+            await self._networks.note_engine(*await self._engine.list_networks())

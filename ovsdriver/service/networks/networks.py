@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -280,12 +281,15 @@ class Networks:
             if current is not None and current.made and not current.ended:
                 await self._ensure(current)
 
-    async def note_engine(self, network_id: NetworkId, engine: str) -> None:
-        """Note which daemon a network is of: only its word counts when it is gone from Docker."""
-        async with self._locks.held(network_id):
-            current = self._state.network(network_id)
-            if current is not None and current.made and not current.ended and not current.engine:
-                await self._state.put_network(replace(current, engine=engine))
+    async def note_engine(self, engine: str, listed: AbstractSet[NetworkId]) -> None:
+        """Note which daemon has networks: only its word counts when one is gone from Docker."""
+        for network in self._state.networks():
+            if network.engine or network.id not in listed:
+                continue
+            async with self._locks.held(network.id):
+                current = self._state.network(network.id)
+                if current and current.made and not current.ended and not current.engine:
+                    await self._state.put_network(replace(current, engine=engine))
 
     async def note_use(self, network_id: NetworkId) -> None:
         """Note that a network has an endpoint: from now on it is not removed for want of one."""

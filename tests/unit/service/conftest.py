@@ -24,8 +24,9 @@ from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.attach.endpoints import Endpoints
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
-from ovsdriver.service.forgotten.collector import Collector, Witness
+from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.purge import Purge
+from ovsdriver.service.forgotten.witnesses import Witness
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import Networks
 from ovsdriver.service.networks.previewer import Previewer

@@ -107,7 +107,7 @@ async def test_what_an_ended_daemon_said_counts_no_more(host: Host) -> None:
 async def test_the_end_of_a_daemon_is_told_once_and_only_of_one_that_has_answered(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ovsdriver.service.forgotten.collector._AGAIN_S", 0)
+    monkeypatch.setattr("ovsdriver.service.forgotten.witnesses._AGAIN_S", 0)
     ends: list[bool] = []
     host.witness.on_end(lambda: ends.append(host.witness.answers()))
     watching = asyncio.create_task(host.witness.run())

@@ -9,8 +9,8 @@ from netaddr import IPAddress, IPNetwork
 from ipam import AddressError, AddressRequest, IpamError, OverlapError, Pool, PoolRequest
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.errors import UnavailableError
-from ovsdriver.service.forgotten.collector import Witness
 from ovsdriver.service.forgotten.container_names import ContainerNames
+from ovsdriver.service.forgotten.witnesses import Witness
 from tests.builders import FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 
