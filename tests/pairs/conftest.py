@@ -10,7 +10,7 @@ from tests.e2e.conftest import pytest_runtest_makereport
 from tests.e2e.far import Far
 from tests.e2e.stage import Stage
 from tests.e2e.world import until
-from tests.pairs.scene import SUBNET4, SUBNET6, Surroundings
+from tests.pairs.scene import BESIDE4, SUBNET4, SUBNET6, Surroundings
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -28,7 +28,7 @@ def surroundings() -> Iterator[Surroundings]:
             for name, number, tag in (("lan30", 30, 30), ("plain", 31, None))
         }
         # who is outside knows the way to a routed network
-        for subnet, way in ((SUBNET4, WAN4), (SUBNET6, WAN6)):
+        for subnet, way in ((SUBNET4, WAN4), (BESIDE4, WAN4), (SUBNET6, WAN6)):
             bed.ip("route", "add", subnet, "via", way, netns=bed.outside)
         stage = Stage(bed)
         dual = ("--ipv6", "--subnet", "fd00:77:9::/64")

@@ -1,6 +1,10 @@
-"""What is combined, what of it is refused, and which cases hold every pair of the rest. Pure."""
+"""What is combined, what of it is refused, and which cases hold every pair of the rest.
+
+Pure, but for a look at whether this kernel can delay packets.
+"""
 
 import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -12,12 +16,14 @@ FACTORS: Mapping[str, tuple[str, ...]] = {
     "wire": ("none", "adopted", "nic", "bond"),
     "vlan": ("chosen", "30", "none"),
     "family": ("ipv4", "dual"),
+    "subnets": ("one", "two"),
     "port": ("veth", "internal"),
     "apart": ("together", "icc=false"),
     "guard": ("unguarded", "guarded"),
-    "shape": ("unshaped", "rate", "broadcast"),
+    "shape": ("unshaped", "rate", "broadcast", "delay"),
     "rstp": ("loops", "rstp"),
     "host": ("all", "host=gateway", "host=none"),
+    "mirror": ("unseen", "mirrored"),
     "mtu": ("usual", "1400"),
     "prefix": ("eth", "lan"),
     "ann": ("plain", "trunks", "vlan", "protected", "ofport", "mac", "tagged"),
@@ -48,11 +54,18 @@ class Refusal:
 _GATEWAYS, _NO_GATEWAYS = ("nat", "routed"), ("flat", "isolated", "gwbridge", "internal")
 _WIRES = ("adopted", "nic", "bond")
 _TAGS = ("trunks", "tagged")
+_NETEM = not subprocess.run(
+    ("unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem"),
+    capture_output=True,
+    check=False,
+).returncode
+_UNDELAYED = () if _NETEM else (Refusal({"shape": ("delay",)}, r"modprobe sch_netem"),)
 
 REFUSALS = (
     Refusal({"wire": _WIRES, "vlan": ("chosen",)}, r"ovs\.vlan"),
     Refusal({"wire": ("nic", "bond"), "mode": ("isolated", "internal")}, r"use -o ovs\.mode=flat"),
-    Refusal({"port": ("internal",), "shape": ("rate",)}, r"use ovs\.port=veth"),
+    Refusal({"port": ("internal",), "shape": ("rate", "delay")}, r"use ovs\.port=veth"),
+    *_UNDELAYED,
     Refusal({"rstp": ("rstp",), "wire": ("adopted",)}, r"bridge br-lab is not ours"),
     Refusal({"rstp": ("rstp",), "wire": ("nic", "bond")}, r"with an uplink"),
     Refusal({"rstp": ("rstp",), "mode": _GATEWAYS}, r"floods nothing to a gateway"),

@@ -17,6 +17,10 @@ from tests.pairs import model
 from tests.pairs.model import Case
 
 SUBNET4, SUBNET6 = "10.77.1.0/24", "fd00:77:1::/64"
+BESIDE4 = "10.77.2.0/24"
+"""The second subnet of networks that have two; ann is there."""
+BOB4, ANN4 = "10.77.1.140", "10.77.2.140"
+NOBODY4 = "10.77.1.99"
 PORT = 8077
 
 _NETWORK: Mapping[str, tuple[str, ...]] = {
@@ -28,11 +32,14 @@ _NETWORK: Mapping[str, tuple[str, ...]] = {
     "vlan 30": ("-o", "ovs.vlan=30"),
     "vlan none": ("-o", "ovs.vlan=none"),
     "family dual": ("--ipv6", "--subnet", SUBNET6),
+    "subnets two": ("--subnet", BESIDE4),
     "port internal": ("-o", "ovs.port=internal"),
     "apart icc=false": ("-o", "ovs.icc=false"),
     "guard guarded": ("-o", "ovs.guard=true"),
     "shape rate": ("-o", "ovs.rate=200mbit"),
     "shape broadcast": ("-o", "ovs.broadcast=500"),
+    "shape delay": ("-o", "ovs.delay=3ms", "-o", "ovs.jitter=1ms"),
+    "mirror mirrored": ("-o", "ovs.mirror=sink:ids"),
     "rstp rstp": ("-o", "ovs.rstp=containers"),
     "host host=gateway": ("-o", "ovs.host=gateway"),
     "host host=none": ("-o", "ovs.host=none"),
@@ -83,8 +90,13 @@ class Scene:
         self.one = self.stage.network("one", *network_options(self.case), subnet=SUBNET4)
         options = "".join(f",driver-opt={each}" for each in _ANN.get(self.case["ann"], ()))
         published = ("-p", f"{PORT}:80") if self.case["published"] == "published" else ()
-        self.bob = self.stage.container("bob", self.one)
-        self.ann = self.stage.container("ann", f"name=one{options}", *published)
+        two = self.case["subnets"] == "two"
+        # without, Docker's client leaves it to chance which of two subnets it takes
+        at_bob, at_ann = (f",ip={each}" if two else "" for each in (BOB4, ANN4))
+        if self.case["mirror"] == "mirrored":
+            self.ids = self.stage.container("ids", "name=one,driver-opt=ovs.sink=ids")
+        self.bob = self.stage.container("bob", f"name=one{at_bob}")
+        self.ann = self.stage.container("ann", f"name=one{at_ann}{options}", *published)
 
     def is_right(self) -> None:
         """Assert that all is as it should be, once it has come to rest."""
@@ -108,6 +120,8 @@ class Scene:
         host = Place(self.bed, "the host")
         outside = Place(self.bed, "the outside", self.bed.outside)
         ann, bob = self.ann, self.bob
+        if case["mirror"] == "mirrored":
+            checks.append(self._seen)
         for family in self._families():
             at_ann, at_bob = ann.address(self.one, family), bob.address(self.one, family)
             four = family == 4
@@ -135,6 +149,18 @@ class Scene:
                         )
                     )
         return checks
+
+    def _seen(self) -> None:
+        """Assert that who gets the copies gets some; else nothing comes to him."""
+        before = self._copies()
+        until(
+            lambda: not self.bob.pings(NOBODY4) and self._copies() > before,
+            "there are copies of what bob asks everybody",
+        )
+
+    def _copies(self) -> int:
+        link = f"{self.case['prefix']}0"
+        return int(self.ids.execute("cat", f"/sys/class/net/{link}/statistics/rx_packets"))
 
     def _lan(self) -> Place | None:
         """Return the host of the wire in the network's VLAN."""
@@ -168,7 +194,7 @@ class Scene:
 
     def clear(self) -> None:
         """Remove all that was made for the case."""
-        for name in ("ann", "bob"):
+        for name in ("ann", "bob", "ids"):
             self.bed.attempt("docker", "rm", "--force", name)
         self.bed.attempt("docker", "network", "rm", "one")
 
@@ -180,7 +206,8 @@ def _restart(scene: Scene) -> None:
 def _reconnect(scene: Scene) -> None:
     options = [w for each in _ANN.get(scene.case["ann"], ()) for w in ("--driver-opt", each)]
     scene.bed.docker("network", "disconnect", "one", "ann")
-    scene.bed.docker("network", "connect", *options, "one", "ann")
+    where = ("--ip", ANN4) if scene.case["subnets"] == "two" else ()
+    scene.bed.docker("network", "connect", *options, *where, "one", "ann")
 
 
 def _lose(scene: Scene) -> None:
