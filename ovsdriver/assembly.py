@@ -1,6 +1,6 @@
 """The only place that builds the services and joins them, over whatever world it is given."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -10,9 +10,11 @@ from ovsdriver.admin.desk import Works
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.planning import Defaults
+from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.firewall import Rules
 from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.service.aspects.mirrors import Mirrors
+from ovsdriver.service.aspects.offload import Offload
 from ovsdriver.service.aspects.probing import SegmentProber
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
@@ -35,6 +37,7 @@ from ovsdriver.service.networks.surroundings import Surroundings
 from ovsdriver.service.repair import reconciler as repair
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
+from ovsdriver.service.repair.wires import Wires
 from ovsdriver.world import World
 
 
@@ -99,7 +102,11 @@ async def assemble(
         mirrors = Mirrors(
             owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
         )
-        flows = FlowRules(state=state, switch=switch, flows=world.flows)
+        flows = FlowRules(state=state, switch=switch, flows=world.flows, locks=locks)
+        offload = Offload(
+            owner=owner, state=state, notes=notes, switch=switch, links=links, locks=locks
+        )
+        aspects: Sequence[Aspect] = (rules, publisher, flows, offload, mirrors, shaper)
         planner = Planner(
             owner=owner,
             defaults=_defaults(settings),
@@ -148,27 +155,26 @@ async def assemble(
             flows=flows,
             shaper=shaper,
             mirrors=mirrors,
+            offload=offload,
             reattacher=Reattacher(memory=store.memory, sandboxes=world.sandboxes),
             listed=witness.lists,
             docker_version=witness.version,
         )
         stack.push_async_callback(endpoints.close)
         watch = SandboxWatch(state=state, endpoints=endpoints)
-        reconciler = Reconciler(
+        pause_s = repair.SETTLE_S if settle_s is None else settle_s
+        wires = Wires(
             owner=owner,
             state=state,
-            notes=notes,
-            networks=networks,
-            endpoints=endpoints,
-            publisher=publisher,
-            flows=flows,
-            shaper=shaper,
-            mirrors=mirrors,
             switch=switch,
             links=links,
+            networks=networks,
+            endpoints=endpoints,
             watch=watch,
-            clock=world.clock,
-            settle_s=repair.SETTLE_S if settle_s is None else settle_s,
+            settle_s=pause_s,
+        )
+        reconciler = Reconciler(
+            wires=wires, aspects=aspects, switch=switch, clock=world.clock, settle_s=pause_s
         )
         collector = Collector(
             witness=witness,
@@ -206,7 +212,7 @@ async def assemble(
         )
         # Before a call is served: a container that is started meanwhile must not get a port that
         # one which runs has.
-        await publisher.retake()
+        await publisher.look(mend=True)
         witness.on_end(publisher.daemon_ended)
         witness.on_read(endpoints.tell_unnamed)
         endpoints.on_change(origins.poke)

@@ -1,19 +1,24 @@
 """The host's rules as all records say: one plan for all networks and published ports."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.traffic.firewall import FirewallPlan
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Firewall, State
+from ovsdriver.service.aspects.aspect import Aspect, Finding
 
 log = logging.getLogger(__name__)
 
 
-class Rules:
+class Rules(Aspect):
     """The firewall, told what the records want."""
+
+    name = "firewall"
+    before_ports = True  # a gateway must not forward without them
+    needs_switch = False
 
     def __init__(
         self, *, state: State, firewall: Firewall, outside_bridges: tuple[str, ...] = ()
@@ -37,8 +42,18 @@ class Rules:
         self._made = plan
         return changed and repaired
 
-    async def differ(self) -> bool:
-        """Whether :meth:`ensure` would say that it changed something; changes nothing."""
+    async def find(self) -> Sequence[Finding]:
+        """Doubt the table: a look at it alone costs as much as making it."""
+        return [
+            Finding(
+                what="firewall: our table was not as it should be",
+                about=self.name,
+                amiss=self._differs,
+                mend=self.ensure,
+            )
+        ]
+
+    async def _differs(self) -> bool:
         plan = self._plan()
         return self._made in (None, plan) and await self._firewall.differs(plan)
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from ovsdriver.domain.plan import tunnels
@@ -19,6 +19,8 @@ from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
 from ovsdriver.ports import Flows, State, SwitchView
+from ovsdriver.service.aspects.aspect import Aspect, Finding
+from ovsdriver.service.locks import Locks
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +34,6 @@ _ALL_PORTS = 0
 """The number under which the flows of a bridge are kept; ports have none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What a look at all bridges found."""
-
-    differing: Sequence[EndpointId] = ()
-    """Endpoints whose flows are not as they should be."""
-    others: Sequence[str] = ()
-    """What bridges had not, or nobody's port had, and was mended unless nothing was to be; a
-    sentence each."""
-    failed: Sequence[str] = ()
-
-
 async def clear(switch: SwitchView, flows: Flows) -> None:
     """Remove every flow and meter of ours; UnavailableError if a bridge does not answer."""
     for bridge in switch.bridges():
@@ -51,17 +41,20 @@ async def clear(switch: SwitchView, flows: Flows) -> None:
             await flows.ensure(bridge, number, _NOTHING)
 
 
-class FlowRules:
+class FlowRules(Aspect):
     """Keeps the flows; bridges of others where no port asks for any are never spoken to.
 
     A controller's flows decide about tags on its bridge, and would clash with ours there: on such a
     bridge there are none about tags.
     """
 
-    def __init__(self, *, state: State, switch: SwitchView, flows: Flows) -> None:
+    before_ports = True  # a restart of vswitchd forgets them
+
+    def __init__(self, *, state: State, switch: SwitchView, flows: Flows, locks: Locks) -> None:
         self._state = state
         self._switch = switch
         self._flows = flows
+        self._locks = locks
         self._held: dict[EndpointId, tuple[str, int]] = {}
         """Bridge and number of each port that has flows."""
         self._callbacks: list[Callable[[], None]] = []
@@ -165,41 +158,61 @@ class FlowRules:
                 "flows.removal-deferred", extra={"endpoint": endpoint.id, "why": str(error)}
             )
 
-    async def look(self, *, mend: bool = True) -> Seen:
-        """Compare every bridge that has flows of ours, or may have some of an earlier process.
-
-        What a bridge has itself is made right and what is of nobody's port is removed, if that may
-        be mended.
-        """
+    async def find(self) -> Sequence[Finding]:
+        """Compare every bridge that has flows of ours, or may have some of an earlier process."""
         for each in tuple(self._held):
             if self._state.endpoint(each) is None:  # it went with its network
                 del self._held[each]
-        differing: list[EndpointId] = []
-        found: list[str] = []
-        failed: list[str] = []
+        found: list[Finding] = []
         for bridge in self._bridges():
             try:
-                ours, others = await self._compare(bridge)
-                if any(number != _ALL_PORTS for number in others):
-                    # Those of a port that is just going are removed by who removes it.
-                    await asyncio.sleep(SETTLE_S)
-                    ours, again = await self._compare(bridge)
-                    others = [each for each in again if each in others or each == _ALL_PORTS]
-                differing.extend(ours)
-                for number in others:
-                    if mend:
-                        await self._mend(bridge, number)
-                    found.append(_unlike(bridge, number))
+                found.extend(await self._look(bridge))
             except DriverError as error:
-                failed.append(f"bridge {bridge}: flows: {error}")
-            else:
-                if mend:
-                    self._searched.add(bridge)
-        return Seen(differing=differing, others=found, failed=failed)
+                found.append(Finding(what=f"bridge {bridge}: flows: {error}", unseen=True))
+        return found
 
-    async def _mend(self, bridge: str, number: int) -> None:
+    async def _look(self, bridge: str) -> Sequence[Finding]:
+        ours, others = await self._compare(bridge)
+        if any(number != _ALL_PORTS for number in others):
+            # Those of a port that is just going are removed by who removes it.
+            await asyncio.sleep(SETTLE_S)
+            ours, again = await self._compare(bridge)
+            others = [each for each in again if each in others or each == _ALL_PORTS]
+        if not others:
+            self._searched.add(bridge)
+        return [
+            *(
+                Finding(
+                    what=_unlike(bridge, number),
+                    about=f"bridge {bridge}: flows",
+                    mend=partial(self._mend, bridge, number),
+                )
+                for number in others
+            ),
+            *(
+                Finding(
+                    what=f"endpoint {each[:12]}: flows of its port were not as they should be",
+                    mend=partial(self._mend_port, each),
+                )
+                for each in ours
+            ),
+        ]
+
+    async def _mend(self, bridge: str, number: int) -> bool:
         wanted = self._of_bridge(bridge) if number == _ALL_PORTS else _NOTHING
         await self._flows.ensure(bridge, number, wanted)
+        return True
+
+    async def _mend_port(self, endpoint_id: EndpointId) -> bool:
+        async with self._locks.held(endpoint_id):
+            endpoint = self._state.endpoint(endpoint_id)
+            network = self._state.network(endpoint.network) if endpoint is not None else None
+            if endpoint is None or network is None or endpoint not in self._plugged(network):
+                return False
+            if self._switch.port(names.port(endpoint)) is None:
+                return False
+            await self.ensure(network, endpoint)
+            return True
 
     def _bridges(self) -> Sequence[str]:
         networks = self._state.networks()

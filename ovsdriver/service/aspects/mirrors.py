@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from netaddr import IPNetwork
 
@@ -11,13 +12,14 @@ from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import Datapath, Endpoint, EndpointId, MirrorTarget, Network
 from ovsdriver.domain.wires import mirroring, uplinks
 from ovsdriver.domain.wires.mirroring import Mirroring
-from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
+from ovsdriver.errors import ConflictError, UnsupportedError
 from ovsdriver.ports import Copies, HostNotes, Links, Nics, State
+from ovsdriver.service.aspects.aspect import Aspect, Finding
 
 log = logging.getLogger(__name__)
 
 
-class Mirrors:
+class Mirrors(Aspect):
     """Networks and containers of a bridge share its mirrors' ports: the records of all decide."""
 
     def __init__(
@@ -95,11 +97,24 @@ class Mirrors:
             await self._give_back(bridge, keep=wanted.nics)
         return bool(changed or missing or strays)
 
-    def differing(self) -> Sequence[str]:
-        """Return what :meth:`look` would mend, as sentences; changes nothing."""
-        return [_differ(bridge) for bridge in self._switch.bridges() if self._differs(bridge)]
+    async def find(self) -> Sequence[Finding]:
+        """Doubt every bridge that has mirrors or shall have some; say who waits for a port."""
+        found: list[Finding] = []
+        for bridge in self._switch.bridges():
+            wanted = self._wanted(bridge)
+            found.extend(Finding(what=each) for each in wanted.waiting)
+            if wanted.mirrors or self._has_any(bridge):
+                found.append(
+                    Finding(
+                        what=f"bridge {bridge}: mirrors were not as they should be",
+                        about=f"bridge {bridge}: mirrors",
+                        amiss=partial(self._differs, bridge),
+                        mend=partial(self.settle, bridge),
+                    )
+                )
+        return found
 
-    def _differs(self, bridge: str) -> bool:
+    async def _differs(self, bridge: str) -> bool:
         wanted, observed = self._wanted(bridge), self._switch.bridges().get(bridge)
         if observed is None:
             return False
@@ -107,23 +122,6 @@ class Mirrors:
         return self._outputs(bridge) != {each.name for each in wanted.outputs} or there != {
             (m.name, m.output, (m.port,) if m.port else ()) for m in wanted.mirrors
         }
-
-    async def look(self) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
-        """Settle every bridge; return what was mended, what failed and who waits, as sentences."""
-        mended: list[str] = []
-        failed: list[str] = []
-        waiting: list[str] = []
-        for bridge in self._switch.bridges():
-            wanted = self._wanted(bridge)
-            waiting.extend(wanted.waiting)
-            if not wanted.mirrors and not self._has_any(bridge):
-                continue
-            try:
-                if await self.settle(bridge):
-                    mended.append(_differ(bridge))
-            except DriverError as error:
-                failed.append(f"bridge {bridge}: mirrors: {error}")
-        return mended, failed, waiting
 
     async def release_all(self) -> None:
         """Make NICs that mirrors led to as they were; their ports are gone."""
@@ -216,7 +214,3 @@ class Mirrors:
             f"{target.remote} by none of these; put the host on a bridge with "
             "ovs.uplink_move=true, use the kernel's datapath, or a mirror to a NIC"
         )
-
-
-def _differ(bridge: str) -> str:
-    return f"bridge {bridge}: mirrors were not as they should be"

@@ -25,19 +25,12 @@ from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.traffic.publishing import WantedPort
 from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
 from ovsdriver.ports import HostPorts, Links, State
+from ovsdriver.service.aspects.aspect import Aspect, Finding, never
 from ovsdriver.service.aspects.firewall import Rules
 from ovsdriver.service.aspects.port_claims import PortClaims
 from ovsdriver.service.locks import Locks
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retaken:
-    """What a look at all published ports has found."""
-
-    mended: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +54,12 @@ class _Work:
     why: str
 
 
-class Publisher:
-    """Publishes and withdraws. The caller of all but ``retake`` holds the endpoint's lock."""
+class Publisher(Aspect):
+    """Publishes and withdraws. The caller holds the endpoint's lock, but for findings."""
+
+    name = "published ports"
+    before_ports = True  # others want the same ports of the host, whatever the switch does
+    needs_switch = False
 
     def __init__(
         self, *, state: State, rules: Rules, ports: HostPorts, links: Links, locks: Locks
@@ -162,29 +159,27 @@ class Publisher:
                 gone += await self._limit(helper.id, lost)
         await self._let_go(gone)
 
-    async def retake(self) -> Retaken:
-        """Hold what the records say, serve it on ``::1``, and let go of what none says.
+    async def find(self) -> Sequence[Finding]:
+        """Find ports of records that are not held, or not served on ``::1``, and others that are.
 
         Not for containers that have ended: Docker may give their ports to others already.
         """
-        mended: list[str] = []
-        failed: list[str] = []
-        async for endpoint, each in self._unheld():
-            try:
-                if await self._retake(endpoint.id, each):
-                    mended.append(f"host port {each.host_text} was not reserved")
-            except DriverError as error:
-                failed.append(
-                    f"host port {each.host_text}, published for endpoint {endpoint.id[:12]}: "
-                    f"{error}"
+        return [
+            *[
+                Finding(
+                    what=f"host port {each.host_text} is not reserved",
+                    mended=f"host port {each.host_text} was not reserved",
+                    about=f"host port {each.host_text}, published for endpoint {endpoint.id[:12]}",
+                    mend=partial(self._retake, endpoint.id, each),
                 )
+                async for endpoint, each in self._unheld()
+            ],
+            Finding(what="ports of no record", amiss=never, mend=self._release_strays),
+        ]
+
+    async def _release_strays(self) -> None:
         for port in self._claims.strays():
             await self._ports.release(port)
-        return Retaken(mended=tuple(mended), failed=tuple(failed))
-
-    async def unheld(self) -> Sequence[str]:
-        """Return what :meth:`retake` would hold, a phrase each; changes nothing."""
-        return [f"host port {each.host_text} is not reserved" async for _, each in self._unheld()]
 
     async def _unheld(self) -> AsyncIterator[tuple[Endpoint, Publication]]:
         for endpoint in self._state.endpoints():

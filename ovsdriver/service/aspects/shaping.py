@@ -8,6 +8,7 @@ shaped afterwards, as soon as it is found inside.
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
@@ -15,6 +16,7 @@ from ovsdriver.domain.records.shaping import LinkShape, Shaping
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
 from ovsdriver.ports import HostNotes, Shapes, State
+from ovsdriver.service.aspects.aspect import Aspect, Finding, never
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,11 @@ _INSIDE_S = 25.0
 _NOTHING = LinkShape()
 
 
-class Shaper:
+class Shaper(Aspect):
     """Links of containers for which nothing is asked are never touched."""
+
+    name = "shaping"
+    needs_switch = False
 
     def __init__(self, *, state: State, notes: HostNotes, shapes: Shapes) -> None:
         self._state = state
@@ -77,67 +82,36 @@ class Shaper:
         if self._noted(endpoint):
             await self._notes.forget_note(f"{_NOTE}{endpoint}")
 
-    async def look(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Put right what differs; return what was mended and what could not be, as sentences."""
-        mended: list[str] = []
-        failed: list[str] = []
+    async def find(self) -> Sequence[Finding]:
+        """Compare links of the host; sandboxes are gone into now and then, which costs threads."""
         noted = [EndpointId(k.removeprefix(_NOTE)) for k in self._notes.notes() if _ours(k)]
-        if not noted:
-            return mended, failed
-        try:
-            observed = await self._shapes.observed()
-        except DriverError as error:
-            return mended, [f"shaping: {error}"]
-        inside = self._is_time_to_go_inside()
+        observed = await self._shapes.observed() if noted else {}
+        inside = asyncio.get_running_loop().time() >= self._inside_from
+        found: list[Finding] = []
         for each in noted:
+            what = f"endpoint {each[:12]}: its link was not shaped as it should be"
             endpoint = self._state.endpoint(each)
             network = self._state.network(endpoint.network) if endpoint is not None else None
             if endpoint is None or network is None:
-                await self.forget(each)
+                found.append(Finding(what=what, amiss=never, mend=partial(self.forget, each)))
                 continue
             if endpoint.sandbox is None or endpoint.ended or each in self._moving:
                 continue
-            wanted = desired.shaping(network, endpoint)
-            right = self._shapes.same(observed.get(names.port(endpoint), _NOTHING), wanted.towards)
-            what = _unlike(each)
-            try:
-                if not right:
-                    await self._shapes.on_host(names.port(endpoint), wanted.towards)
-                    mended.append(what)
-                if inside and wanted.away:
-                    await self._shape_inside(endpoint, wanted.away)
-            except DriverError as error:
-                failed.append(f"{what}: {error}")
-        return mended, failed
+            wanted, link = desired.shaping(network, endpoint), names.port(endpoint)
+            if not self._shapes.same(observed.get(link, _NOTHING), wanted.towards):
+                found.append(Finding(what=what, mend=partial(self._mend, link, wanted.towards)))
+            if inside and wanted.away:
+                again = partial(self._mend_inside, endpoint, wanted.away)
+                found.append(Finding(what=what, amiss=never, mend=again))
+        return found
 
-    async def differing(self) -> Sequence[str]:
-        """Return which links of the host :meth:`look` would put right, as sentences.
-
-        Raises:
-            UnavailableError: the kernel did not answer.
-        """
-        noted = {EndpointId(k.removeprefix(_NOTE)) for k in self._notes.notes() if _ours(k)}
-        observed = await self._shapes.observed() if noted else {}
-        return [
-            _unlike(endpoint.id)
-            for network in self._state.networks()
-            for endpoint in self._state.endpoints(network.id)
-            if endpoint.id in noted
-            and endpoint.sandbox is not None
-            and endpoint.id not in self._moving
-            and not self._shapes.same(
-                observed.get(names.port(endpoint), _NOTHING),
-                desired.shaping(network, endpoint).towards,
-            )
-        ]
-
-    def _is_time_to_go_inside(self) -> bool:
-        """Whether sandboxes are entered in this look: that costs a thread each."""
-        now = asyncio.get_running_loop().time()
-        if now < self._inside_from:
-            return False
-        self._inside_from = now + _INSIDE_S
+    async def _mend(self, link: str, shape: LinkShape) -> bool:
+        await self._shapes.on_host(link, shape)
         return True
+
+    async def _mend_inside(self, endpoint: Endpoint, shape: LinkShape) -> None:
+        self._inside_from = asyncio.get_running_loop().time() + _INSIDE_S
+        await self._shape_inside(endpoint, shape)
 
     async def run(self) -> None:
         """Shape containers' own ends as Docker moves them, until cancelled."""
@@ -179,7 +153,3 @@ class Shaper:
 
 def _ours(key: str) -> bool:
     return key.startswith(_NOTE)
-
-
-def _unlike(endpoint: EndpointId) -> str:
-    return f"endpoint {endpoint[:12]}: its link was not shaped as it should be"

@@ -41,6 +41,7 @@ from ovsdriver.errors import (
 from ovsdriver.ports import Links, Ports, State
 from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.service.aspects.mirrors import Mirrors
+from ovsdriver.service.aspects.offload import Offload
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.aspects.uplinks import Uplinks
@@ -81,6 +82,7 @@ class Endpoints:
         flows: FlowRules,
         shaper: Shaper,
         mirrors: Mirrors,
+        offload: Offload,
         reattacher: Reattacher,
         listed: Callable[[EndpointId], bool],
         docker_version: Callable[[], str],
@@ -103,6 +105,7 @@ class Endpoints:
         self._flows = flows
         self._shaper = shaper
         self._mirrors = mirrors
+        self._offload = offload
         self._reattacher = reattacher
         self._listed = listed
         self._docker_version = docker_version
@@ -444,25 +447,6 @@ class Endpoints:
                 await self._links.ensure_veth(attachment.link)
         self._changed(current.sandbox)
 
-    async def ensure_flows(self, endpoint: Endpoint) -> None:
-        """Make the flows of an endpoint's port as its records say, if it has one."""
-        async with self._locks.held(endpoint.id):
-            current = self._state.endpoint(endpoint.id)
-            network = self._state.network(endpoint.network)
-            if current is None or current.sandbox is None or current.ended:
-                return
-            if network is None or network.ended or self._switch.port(names.port(current)) is None:
-                return
-            await self._flows.ensure(network, current)
-
-    async def ensure_offload(self, endpoint: Endpoint) -> None:
-        """Give the container's end the checksum offload that its bridge needs by now."""
-        async with self._locks.held(endpoint.id):
-            current = self._state.endpoint(endpoint.id)
-            network = self._state.network(endpoint.network)
-            if current is not None and network is not None and not current.ended:
-                await self._settle_offload(current, self._attachment(network, current))
-
     async def note(self, endpoint_id: EndpointId) -> bool | None:
         """Look at an endpoint's link in its sandbox, and remember what it is like there.
 
@@ -578,7 +562,7 @@ class Endpoints:
         if isinstance(attachment.link, Veth):
             if endpoint.sandbox is not None:
                 await self._links.ensure_mtu(attachment.link, endpoint.sandbox)
-            await self._settle_offload(endpoint, attachment)
+            await self._offload.settle(network, endpoint)
         elif self._switch.port(port.name) is None:
             return  # vswitchd would make a device in the host's namespace, of no use to anyone
         await self._switch.ensure_port(port)
@@ -621,16 +605,10 @@ class Endpoints:
         seen = await self._reattacher.note(endpoint, attachment)
         return seen is None or not seen.attached
 
-    async def _settle_offload(self, endpoint: Endpoint, attachment: Attachment) -> None:
-        link = attachment.link
-        if endpoint.sandbox is not None and isinstance(link, Veth):
-            tx = link.tx_offload and (not link.tso_of or await self._links.tso(link.tso_of))
-            await self._links.ensure_offload(endpoint.sandbox, endpoint.mac, tx=tx)
-
     def _attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
         """Return the plumbing of ``endpoint``."""
         return desired.attachment(
-            network, endpoint, owner=self._owner, tso_of=self._tso_of(network)
+            network, endpoint, owner=self._owner, tso_of=self._offload.tso_of(network)
         )
 
     def _changed(self, sandbox: str) -> None:
@@ -685,10 +663,6 @@ class Endpoints:
                 or "none",
             },
         )
-
-    def _tso_of(self, network: Network) -> str:
-        """Return the tap that tells whether containers may leave checksums to the switch."""
-        return "" if self._datapath(network) is Datapath.SYSTEM else network.segment.bridge
 
     async def _check(self, network: Network, endpoint: Endpoint) -> None:
         """Refuse what this host cannot do, as far as only trying or looking tells."""

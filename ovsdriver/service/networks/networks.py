@@ -319,10 +319,6 @@ class Networks:
         """Make the host's rules as all records say; True if they were not as they were made."""
         return await self._rules.ensure()
 
-    async def firewall_differs(self) -> bool:
-        """Whether :meth:`ensure_firewall` would change anything; changes nothing."""
-        return await self._rules.differ()
-
     def busy(self, network: NetworkId) -> bool:
         """Whether a call, or a repair, is at work on it."""
         return network in self._locks
@@ -468,7 +464,8 @@ class Networks:
             )
             if not segment.adopted and not others:
                 await self._switch.remove_bridge(segment.bridge)
-                await self._clear_devices()
+                for each in await self.deserted():
+                    await self._links.remove_link(each)
             elif others and (
                 network.features.said()
                 or (segment.uplink is not None and segment.uplink.host is not None)
@@ -476,22 +473,19 @@ class Networks:
                 # those that stay may need less of the bridge than it did
                 await self._ensure_bridge(segment)
 
-    async def clear_devices(self) -> Sequence[str]:
-        """Delete devices of bridges that were removed while vswitchd was away; return their names.
+    async def deserted(self) -> Sequence[str]:
+        """Return the devices of bridges that were removed while vswitchd was away.
 
         Raises:
             UnavailableError: the kernel did not answer.
         """
-        async with self._planning:
-            return await self._clear_devices()
-
-    async def deserted(self) -> Sequence[str]:
-        """Return what :meth:`clear_devices` would delete; errors as there."""
         links = await self._links.links()
         # of a database that does not answer nobody knows which bridges it has
         if not self._switch.status().connected:
             return ()
         return deserted(self._switch.bridges(), links, owner=self._owner)
 
-    async def _clear_devices(self) -> Sequence[str]:
-        return [each for each in await self.deserted() if await self._links.remove_link(each)]
+    async def clear_device(self, name: str) -> bool:
+        """Delete a deserted device; False if it is none any more. Errors as of :meth:`deserted`."""
+        async with self._planning:
+            return name in await self.deserted() and await self._links.remove_link(name)

@@ -202,7 +202,7 @@ async def test_a_purge_takes_the_flows_away(host: Host) -> None:
 async def test_a_vswitchd_that_was_started_anew_is_noticed(host: Host) -> None:
     await host.create_network()
     answers = asyncio.Event()
-    rules = FlowRules(state=host.state, switch=host.switch, flows=host.flows)
+    rules = FlowRules(state=host.state, switch=host.switch, flows=host.flows, locks=host.locks)
     rules.on_loss(answers.set)
     running = asyncio.ensure_future(rules.run())
     await asyncio.wait_for(answers.wait(), 20)

@@ -460,7 +460,7 @@ async def test_publishing_races_its_own_end_and_nothing_is_left(host: Host) -> N
             host.reconciler.reconcile(),
             host.endpoints.revoke(RED, FIRST),
             host.endpoints.publish(RED, FIRST, [WEB]),
-            host.publisher.retake(),
+            host.publisher.look(mend=True),
         )
         assert {each.at for each in records(host)} == set(host.ports.held())
         await asyncio.gather(host.endpoints.leave(RED, FIRST), host.reconciler.reconcile())
@@ -481,10 +481,10 @@ async def test_a_port_whose_relay_cannot_be_made_is_not_held_halfway(
     again = await host.restart()
     await again.ports.release(at(8080, "::"))
     failing(again.ports, "relay")
-    found = await again.publisher.retake()
+    found = await again.publisher.look(mend=True)
     assert "relay did not answer" in found.failed[0]
     assert set(again.ports.held()) == {at(8080)}
-    assert (await again.publisher.retake()).mended
+    assert (await again.publisher.look(mend=True)).mended
     assert again.ports.relays
     await again.stop()
 
