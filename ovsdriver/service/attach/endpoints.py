@@ -179,7 +179,7 @@ class Endpoints:
             port_planning.check(endpoint, self._network(new.network))
             undo.pop_all()
             if endpoint.port is PortKind.VETH:
-                self._preparations.begin(new.id, partial(self._attachment, network, endpoint))
+                self._preparations.begin(new.id, partial(self._attachment_ahead, network, endpoint))
         self._tell_vlans(network, endpoint)
         if new.mac is not None or new.options.mac is not None:
             self._tell_equal(endpoint)
@@ -610,6 +610,12 @@ class Endpoints:
         return desired.attachment(
             network, endpoint, owner=self._owner, tso_of=self._offload.tso_of(network)
         )
+
+    def _attachment_ahead(self, network: Network, endpoint: Endpoint) -> Attachment | None:
+        """Return the plumbing of ``endpoint`` as long as it has a record."""
+        if self._state.endpoint(endpoint.id) is None:
+            return None
+        return self._attachment(network, endpoint)
 
     def _changed(self, sandbox: str) -> None:
         for callback in self._callbacks:

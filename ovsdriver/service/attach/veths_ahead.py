@@ -28,23 +28,32 @@ class Preparations:
         """Whether the endpoint's port may be there although its record names no sandbox."""
         return endpoint in self._begun
 
-    def begin(self, endpoint: EndpointId, attachment: Callable[[], Attachment]) -> None:
+    def begin(self, endpoint: EndpointId, attachment: Callable[[], Attachment | None]) -> None:
         """Make the pair and the port of an endpoint in the background.
 
-        ``attachment``, which has a pair, is asked for then. What fails is left to Join, which can
-        say it to somebody; and while Open vSwitch is away nothing is begun, since Join waits for it
-        once.
+        ``attachment``, which has a pair, is asked for then, and again at the end: None when the
+        network was removed meanwhile, and this endpoint with it. What fails is left to Join, which
+        can say it; and while Open vSwitch is away nothing is begun, since Join waits for it once.
         """
-        task = asyncio.get_running_loop().create_task(self._make(attachment))
+        task = asyncio.get_running_loop().create_task(self._make(endpoint, attachment))
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._begun[endpoint] = task
 
-    async def _make(self, attachment: Callable[[], Attachment]) -> Attachment | None:
-        if not self._switch.status().connected:
-            return None
+    async def _make(
+        self, endpoint: EndpointId, attachment: Callable[[], Attachment | None]
+    ) -> Attachment | None:
         wanted = attachment()
+        if wanted is None or not self._switch.status().connected:
+            return None
         assert isinstance(wanted.link, Veth)  # noqa: S101
-        await self.pair_and_port(wanted.link, wanted.port)
+        try:
+            await self.pair_and_port(wanted.link, wanted.port)
+        finally:
+            if attachment() is None:
+                # Who removed the network may have looked for them before they were there.
+                self._begun.pop(endpoint, None)
+                await self._switch.remove_port(wanted.port.name)
+                await self._links.remove_link(wanted.port.name)
         return wanted
 
     async def plug(self, endpoint: EndpointId, attachment: Attachment) -> None:

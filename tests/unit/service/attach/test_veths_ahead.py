@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Port
 from ovsdriver.errors import UnavailableError
 from ovsdriver.words.changes import OtherOptions
-from tests.builders import FIRST, RED
+from tests.builders import BLUE, FIRST, RED
 from tests.unit.service.conftest import Host
 
 HOST = names.host_link(FIRST)
@@ -52,6 +53,28 @@ async def test_an_endpoint_that_is_never_joined_leaves_nothing(host: Host) -> No
         await host.endpoints.delete(RED, FIRST)
         assert not await plugged(host)
         assert host.switch.port(HOST) is None
+
+
+async def test_a_network_that_is_removed_under_an_endpoint_leaves_nothing_of_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed, ensure_port = asyncio.Event(), host.switch.ensure_port
+
+    async def late(port: Port) -> None:
+        await removed.wait()
+        await ensure_port(port)
+
+    await host.create_network(BLUE)  # so the bridge stays
+    await host.create_network()
+    monkeypatch.setattr(host.switch, "ensure_port", late)
+    await host.create_endpoint()
+    assert not await plugged(host)
+    await host.networks.delete(RED)
+    removed.set()
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert host.switch.port(HOST) is None
+    assert HOST not in await host.links.links()
 
 
 @pytest.mark.parametrize(("part", "method"), [("links", "ensure_veth"), ("switch", "ensure_port")])
