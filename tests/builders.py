@@ -1,12 +1,16 @@
 """Records for tests, with everything that a test does not care about filled in."""
 
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ovsdriver.domain.records import names
+from ovsdriver.domain.records.features import NOTHING
 from ovsdriver.domain.records.model import (
+    UNSAID,
     Datapath,
     Endpoint,
     EndpointId,
@@ -19,7 +23,12 @@ from ovsdriver.domain.records.model import (
     Veth,
     VlanTag,
 )
-from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork, OfferedSubnet
+from ovsdriver.domain.records.requests import (
+    EndpointOptions,
+    NetworkOptions,
+    NewNetwork,
+    OfferedSubnet,
+)
 
 RED = NetworkId("a1" * 32)
 BLUE = NetworkId("b2" * 32)
@@ -36,6 +45,36 @@ VETH = Veth(
     alias=names.alias(OWNER, FIRST),
 )
 TAP = Tap(name=names.internal_link(FIRST), mac=VETH.mac, mtu=1400, alias=VETH.alias)
+
+
+def _grouped(said: Mapping[str, Any], before: Any = None) -> dict[str, Any]:
+    """Fields of a record, or of options, from flat names: those of a port or of features inside.
+
+    Of what is said of neither, nothing; ``before`` is what has them else.
+    """
+    groups = {
+        "port": getattr(before, "port", UNSAID),
+        "features": getattr(before, "features", NOTHING),
+    }
+    found = dict(said)
+    for group, value in groups.items():
+        inner = {each.name: found.pop(each.name) for each in fields(value) if each.name in found}
+        if inner:
+            found[group] = replace(value, **inner)
+    return found
+
+
+def altered(record: Any, **changes: Any) -> Any:
+    """A network, an endpoint, or options with other fields, or with others of their ports."""
+    return replace(record, **_grouped(changes, record))
+
+
+def network_options(**said: Any) -> NetworkOptions:
+    return NetworkOptions(**_grouped(said))
+
+
+def endpoint_options(**said: Any) -> EndpointOptions:
+    return EndpointOptions(**_grouped(said))
 
 
 def a_segment(bridge: str = "br-ovsnet", tag: int = 1, **changes: Any) -> Segment:
@@ -55,22 +94,24 @@ def a_subnet(
 
 
 def a_network(network_id: str = RED, **changes: Any) -> Network:
-    values: dict[str, Any] = {
-        "segment": a_segment(),
-        "mode": Mode.NAT,
-        "subnets": (a_subnet(),),
-        "made": True,
-    } | changes
-    return Network(id=NetworkId(network_id), **values)
+    plain = Network(
+        id=NetworkId(network_id),
+        segment=a_segment(),
+        mode=Mode.NAT,
+        subnets=(a_subnet(),),
+        made=True,
+    )
+    return altered(plain, **changes)
 
 
 def an_endpoint(endpoint_id: str = FIRST, **changes: Any) -> Endpoint:
-    values: dict[str, Any] = {
-        "network": RED,
-        "addresses": (IPNetwork("10.1.0.2/24"),),
-        "mac": EUI("0a:0f:0a:01:00:02"),
-    } | changes
-    return Endpoint(id=EndpointId(endpoint_id), **values)
+    plain = Endpoint(
+        id=EndpointId(endpoint_id),
+        network=RED,
+        addresses=(IPNetwork("10.1.0.2/24"),),
+        mac=EUI("0a:0f:0a:01:00:02"),
+    )
+    return altered(plain, **changes)
 
 
 def new_network(
@@ -90,5 +131,5 @@ def new_network(
             for cidr, gateway in subnets
         ),
         internal=internal,
-        options=NetworkOptions(**options),
+        options=network_options(**options),
     )

@@ -387,7 +387,7 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         for each, what in scene.excesses.items()
     ]
     found += _equal_macs(scene)
-    tunnelled = [each.id[:12] for each in networks if each.segment.tunnel and not each.ended]
+    tunnelled = [each.id[:12] for each in networks if each.port.tunnels and not each.ended]
     state = scene.switch.status()
     if tunnelled and state.connected and not tunnels.looks_at_two(state.other_config):
         found.append(
@@ -529,8 +529,8 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
         gateway_link=gateway,
         probe_link=_probe_link(scene, network),
         uplink=_uplink(scene, network),
-        tunnel=network.segment.tunnel,
-        cvlans=network.segment.cvlans,
+        tunnel=network.port.tunnels,
+        cvlans=network.port.cvlans,
         endpoints=len(scene.state.endpoints(network.id)),
         options=dict(network.options),
         engine=network.engine,
@@ -634,9 +634,7 @@ def _endpoint(
     elif not scene.switch.status().connected:
         state = "unknown"
     else:
-        fault = scene.lost.get(endpoint.id) or _fault(
-            port, elsewhere=endpoint.port is PortKind.INTERNAL
-        )
+        fault = scene.lost.get(endpoint.id) or _fault(port, elsewhere=endpoint.internal)
         state = "broken" if fault else "attached"
     listed = None if scene.view is None else scene.view.endpoints.get(endpoint.id)
     unpublished = _unpublished(scene, endpoint)
@@ -662,7 +660,7 @@ def _endpoint(
         protected=endpoint.protected,
         copies=_copies(network, endpoint, receivers),
         port=name,
-        port_kind=endpoint.port.value,
+        port_kind=(endpoint.port.kind or PortKind.VETH).value,
         ofport=None if port is None else port.ofport,
         sandbox=endpoint.sandbox,
         interface=scene.interfaces.get(endpoint.id, ""),

@@ -23,9 +23,19 @@ def rstp(text: str) -> bool:
     return values.word(text, {"containers": True, "false": False})
 
 
+def rstp_text(on: bool) -> str:
+    """Return what ``rstp`` reads."""
+    return "containers" if on else "false"
+
+
 def control_frames(text: str) -> bool:
     """Read ``forward`` or ``drop``."""
     return values.word(text, {"forward": True, "drop": False})
+
+
+def control_frames_text(forwarded: bool) -> str:
+    """Return what ``control_frames`` reads."""
+    return "forward" if forwarded else "drop"
 
 
 def fail_mode(text: str) -> FailMode:

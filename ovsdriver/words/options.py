@@ -19,6 +19,8 @@ from typing import Any
 
 from netaddr import IPAddress, IPRange
 
+from ovsdriver.domain.records import vlans
+from ovsdriver.domain.records.features import Features
 from ovsdriver.domain.records.model import (
     HIGHEST_OFPORT,
     BondMode,
@@ -27,6 +29,7 @@ from ovsdriver.domain.records.model import (
     Lacp,
     Mode,
     PortKind,
+    PortOptions,
     VlanMode,
 )
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
@@ -78,8 +81,10 @@ class Option:
     default: str
     """For people: what holds if the option is left out."""
     help: str
-    field: str = ""
-    """Attribute of the request that it fills; empty: the value is only checked."""
+    field: str
+    """Attribute of the request that it fills: ``icc``, ``port.mtu``."""
+    text: Callable[[Any], str | None] = values.text
+    """Value to text that ``parse`` reads; None: that value is as good as none."""
     aliases: tuple[str, ...] = ()
     """Names of Docker's or dovesnap's that mean the same."""
     fixed: str = ""
@@ -163,6 +168,10 @@ def _added_port(text: str) -> tuple[str, ...]:
     return values.nics(text)
 
 
+def _some(text: Callable[[int], str]) -> Callable[[int], str | None]:
+    return lambda value: text(value) if value else None
+
+
 def _prefix(text: str) -> tuple[int, int]:
     # Docker sends the options with each subnet of a network, whatever its family.
     four, comma, six = text.partition(",")
@@ -203,8 +212,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.vlan",
         scope=Scope.NETWORK,
-        field="vlan",
+        field="port.vlan",
         parse=values.vlan,
+        text=values.vlan_text,
         example="-o ovs.vlan=30",
         default="the lowest free one",
         help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. To be given "
@@ -214,7 +224,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.vlan_mode",
         scope=Scope.NETWORK,
-        field="vlan_mode",
+        field="port.vlan_mode",
         parse=_network_vlan_mode,
         example="-o ovs.vlan_mode=dot1q-tunnel",
         default="`access`",
@@ -225,8 +235,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.cvlans",
         scope=Scope.NETWORK,
-        field="cvlans",
+        field="port.cvlans",
         parse=values.vlans,
+        text=vlans.text,
         example="-o ovs.vlan_mode=dot1q-tunnel -o ovs.cvlans=10,20-30",
         default="all",
         help="With `ovs.vlan_mode=dot1q-tunnel`: the tags that containers may use, `10,20-30`. "
@@ -235,8 +246,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.trunks",
         scope=Scope.NETWORK,
-        field="trunks",
+        field="port.trunks",
         parse=values.vlans,
+        text=vlans.text,
         example="-o ovs.trunks=10,20-30",
         default="none",
         help="VLANs that the network's containers see tagged beside its own, `10,20-30`, unless "
@@ -329,7 +341,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.guard",
         scope=Scope.NETWORK,
-        field="guard",
+        field="port.guard",
         parse=values.flag,
         example="-o ovs.guard=true",
         default="`false`",
@@ -340,8 +352,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.rate",
         scope=Scope.NETWORK,
-        field="rate",
+        field="port.rate",
         parse=rates.rate,
+        text=rates.rate_text,
         example="-o ovs.rate=100mbit+20mbit",
         default="none",
         help="Rate of each container, `100mbit`, towards it and from it; two rates, "
@@ -350,8 +363,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.burst",
         scope=Scope.NETWORK,
-        field="burst",
+        field="port.burst",
         parse=rates.burst,
+        text=rates.burst_text,
         example="-o ovs.rate=100mbit -o ovs.burst=64kb",
         default="what the rate sends in 50 ms",
         help="How much may go at once above `ovs.rate`: `64kb`.",
@@ -359,8 +373,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.broadcast",
         scope=Scope.NETWORK,
-        field="broadcast",
+        field="port.broadcast",
         parse=rates.broadcast,
+        text=rates.broadcast_text,
         example="-o ovs.broadcast=100",
         default="none",
         help="Packets a second that a container may send to more than one station: broadcasts and "
@@ -369,8 +384,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.delay",
         scope=Scope.NETWORK,
-        field="delay_us",
+        field="port.delay_us",
         parse=rates.time_us,
+        text=_some(rates.time_text),
         example="-o ovs.delay=20ms",
         default="none",
         help="Time that packets take longer, `20ms`, each way. Needs netem in the kernel.",
@@ -378,8 +394,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.jitter",
         scope=Scope.NETWORK,
-        field="jitter_us",
+        field="port.jitter_us",
         parse=rates.time_us,
+        text=_some(rates.time_text),
         example="-o ovs.delay=20ms -o ovs.jitter=5ms",
         default="none",
         help="How much `ovs.delay` varies up and down, `5ms`; packets may overtake each other.",
@@ -387,8 +404,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.loss",
         scope=Scope.NETWORK,
-        field="loss_ppm",
+        field="port.loss_ppm",
         parse=rates.loss_ppm,
+        text=_some(rates.loss_text),
         example="-o ovs.loss=1%",
         default="none",
         help="Part of the packets that is lost, `1%`, each way.",
@@ -396,8 +414,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.mirror",
         scope=Scope.NETWORK,
-        field="mirror",
+        field="port.mirror",
         parse=mirror_target.parse,
+        text=mirror_target.text,
         example="-o ovs.mirror=sink:ids",
         default="none",
         help="Where copies of all packets in the network's VLAN are led: `sink:WORD`, a container "
@@ -407,8 +426,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.rstp",
         scope=Scope.NETWORK,
-        field="rstp",
+        field="features.rstp",
         parse=bridge_words.rstp,
+        text=bridge_words.rstp_text,
         example="-o ovs.bridge=br-tree -o ovs.mode=isolated -o ovs.rstp=containers",
         default="`false`",
         help="`containers`: the bridge speaks RSTP with its containers, for labs of switches in "
@@ -420,7 +440,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.mcast",
         scope=Scope.NETWORK,
-        field="mcast",
+        field="features.mcast",
         parse=values.flag,
         example="-o ovs.mcast=true",
         default="`false`",
@@ -431,8 +451,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.control_frames",
         scope=Scope.NETWORK,
-        field="control_frames",
+        field="features.control_frames",
         parse=bridge_words.control_frames,
+        text=bridge_words.control_frames_text,
         example="-o ovs.control_frames=forward",
         default="`drop`",
         help="`forward`: LLDP, LACP and BPDUs pass between containers, as over a wire; `drop`: "
@@ -442,8 +463,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.controller",
         scope=Scope.NETWORK,
-        field="controllers",
+        field="features.controllers",
         parse=bridge_words.controllers,
+        text="+".join,
         example="-o ovs.controller=tcp:192.0.2.9:6653",
         default="none",
         help="OpenFlow controller of the bridge, `tcp:192.0.2.9:6653`; several with `+`.",
@@ -452,7 +474,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.failmode",
         scope=Scope.NETWORK,
-        field="fail_mode",
+        field="features.fail_mode",
         parse=bridge_words.fail_mode,
         example="-o ovs.controller=tcp:192.0.2.9 -o ovs.failmode=secure",
         default="`standalone`",
@@ -462,8 +484,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.protocols",
         scope=Scope.NETWORK,
-        field="protocols",
+        field="features.protocols",
         parse=bridge_words.protocols,
+        text="+".join,
         example="-o ovs.protocols=OpenFlow13+OpenFlow14",
         default="all",
         help="Versions of OpenFlow that the bridge speaks, `OpenFlow13+OpenFlow14`.",
@@ -471,8 +494,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.sflow",
         scope=Scope.NETWORK,
-        field="sflow",
+        field="features.sflow",
         parse=bridge_words.sflow,
+        text=bridge_words.exporter_text,
         example="-o ovs.sflow=192.0.2.9:6343/64",
         default="none",
         help="Collector of sFlow samples, `192.0.2.9:6343`; with `/64`, of one of 64 packets.",
@@ -480,8 +504,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.netflow",
         scope=Scope.NETWORK,
-        field="netflow",
+        field="features.netflow",
         parse=bridge_words.netflow,
+        text=bridge_words.exporter_text,
         example="-o ovs.netflow=192.0.2.9:2055",
         default="none",
         help="Collector of NetFlow records, `192.0.2.9:2055`.",
@@ -489,8 +514,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.ipfix",
         scope=Scope.NETWORK,
-        field="ipfix",
+        field="features.ipfix",
         parse=bridge_words.ipfix,
+        text=bridge_words.exporter_text,
         example="-o ovs.ipfix=192.0.2.9:4739/64",
         default="none",
         help="Collector of IPFIX records, `192.0.2.9:4739`; with `/64`, of one of 64 packets.",
@@ -498,7 +524,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.sink",
         scope=Scope.NETWORK,
-        field="sink",
+        field="port.sink",
         parse=values.label,
         example="--internal -o ovs.sink=ids",
         default="none",
@@ -531,7 +557,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.mtu",
         scope=Scope.NETWORK,
-        field="mtu",
+        field="port.mtu",
         parse=values.mtu,
         example="-o ovs.mtu=1400",
         default="the uplink's, else the configured MTU, 1500",
@@ -541,7 +567,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.port",
         scope=Scope.NETWORK,
-        field="port",
+        field="port.kind",
         parse=_port,
         example="-o ovs.port=internal",
         default="`veth`",
@@ -556,6 +582,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="uplink",
         parse=values.nics,
+        text="+".join,
         example="-o ovs.uplink=eth1 -o ovs.vlan=30",
         default="none, or that of the bridge's other networks",
         help="NIC that leads from the bridge to the wire, as a trunk of the VLANs in use and no "
@@ -670,7 +697,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.mtu",
         scope=Scope.ENDPOINT,
-        field="mtu",
+        field="port.mtu",
         parse=values.mtu,
         example="driver-opt=ovs.mtu=1400",
         default="the network's",
@@ -680,7 +707,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.port",
         scope=Scope.ENDPOINT,
-        field="port",
+        field="port.kind",
         parse=_port,
         example="driver-opt=ovs.port=internal",
         default="the network's",
@@ -701,8 +728,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.vlan",
         scope=Scope.ENDPOINT,
-        field="vlan",
+        field="port.vlan",
         parse=values.vlan,
+        text=values.vlan_text,
         example="driver-opt=ovs.vlan=30",
         default="the network's",
         help="VLAN of this container's untagged frames, 1 to 4094, or `none`. With another one "
@@ -711,8 +739,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.trunks",
         scope=Scope.ENDPOINT,
-        field="trunks",
+        field="port.trunks",
         parse=values.vlans,
+        text=vlans.text,
         example="driver-opt=ovs.trunks=10+20-30",
         default="none",
         help="VLANs that this container sees tagged, and no others: `10+20-30`, or `10,20-30` "
@@ -722,7 +751,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.vlan_mode",
         scope=Scope.ENDPOINT,
-        field="vlan_mode",
+        field="port.vlan_mode",
         parse=_vlan_mode,
         example="driver-opt=ovs.trunks=10+20-30,driver-opt=ovs.vlan_mode=native-tagged",
         default="the network's; `native-untagged` with `ovs.trunks`",
@@ -734,8 +763,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.cvlans",
         scope=Scope.ENDPOINT,
-        field="cvlans",
+        field="port.cvlans",
         parse=values.vlans,
+        text=vlans.text,
         example="driver-opt=ovs.vlan_mode=dot1q-tunnel,driver-opt=ovs.cvlans=10+20-30",
         default="the network's",
         help="As for a network: `10+20-30`, or `10,20-30` where commas can be typed.",
@@ -762,7 +792,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.guard",
         scope=Scope.ENDPOINT,
-        field="guard",
+        field="port.guard",
         parse=values.flag,
         example="driver-opt=ovs.guard=true",
         default="the network's",
@@ -771,8 +801,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.rate",
         scope=Scope.ENDPOINT,
-        field="rate",
+        field="port.rate",
         parse=rates.rate,
+        text=rates.rate_text,
         example="driver-opt=ovs.rate=10mbit+2mbit",
         default="the network's",
         help="As for a network.",
@@ -780,8 +811,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.burst",
         scope=Scope.ENDPOINT,
-        field="burst",
+        field="port.burst",
         parse=rates.burst,
+        text=rates.burst_text,
         example="driver-opt=ovs.rate=10mbit,driver-opt=ovs.burst=64kb",
         default="the network's",
         help="As for a network.",
@@ -789,8 +821,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.broadcast",
         scope=Scope.ENDPOINT,
-        field="broadcast",
+        field="port.broadcast",
         parse=rates.broadcast,
+        text=rates.broadcast_text,
         example="driver-opt=ovs.broadcast=100",
         default="the network's",
         help="As for a network.",
@@ -798,8 +831,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.delay",
         scope=Scope.ENDPOINT,
-        field="delay_us",
+        field="port.delay_us",
         parse=rates.time_us,
+        text=_some(rates.time_text),
         example="driver-opt=ovs.delay=20ms",
         default="the network's",
         help="As for a network.",
@@ -807,8 +841,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.jitter",
         scope=Scope.ENDPOINT,
-        field="jitter_us",
+        field="port.jitter_us",
         parse=rates.time_us,
+        text=_some(rates.time_text),
         example="driver-opt=ovs.delay=20ms,driver-opt=ovs.jitter=5ms",
         default="the network's",
         help="As for a network.",
@@ -816,8 +851,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.loss",
         scope=Scope.ENDPOINT,
-        field="loss_ppm",
+        field="port.loss_ppm",
         parse=rates.loss_ppm,
+        text=_some(rates.loss_text),
         example="driver-opt=ovs.loss=1%",
         default="the network's",
         help="As for a network.",
@@ -825,8 +861,9 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.mirror",
         scope=Scope.ENDPOINT,
-        field="mirror",
+        field="port.mirror",
         parse=mirror_target.parse,
+        text=mirror_target.text,
         example="driver-opt=ovs.mirror=sink:ids",
         default="none",
         help="Where copies of what this container sends and gets are led, as for a network.",
@@ -834,7 +871,7 @@ TABLE: Sequence[Option] = (
     Option(
         name="ovs.sink",
         scope=Scope.ENDPOINT,
-        field="sink",
+        field="port.sink",
         parse=values.label,
         example="driver-opt=ovs.sink=ids",
         default="the network's",
@@ -958,7 +995,9 @@ def network(typed: Mapping[str, str], *, internal: bool) -> NetworkOptions:
     """
     settled, ignored = _settle(Scope.NETWORK, typed)
     settled |= _modes(settled.get("mode"), settled.get("mode4"), settled.get("mode6"))
-    options = NetworkOptions(**settled, typed=typed, ignored=ignored)
+    options = NetworkOptions(
+        **_grouped(settled, port=PortOptions, features=Features), typed=typed, ignored=ignored
+    )
     if internal and options.mode not in (None, Mode.FLAT, Mode.ISOLATED):
         raise InvalidOptionError(
             f"--internal contradicts ovs.mode={options.mode}: an internal network has no way out; "
@@ -993,7 +1032,7 @@ def _modes(said: Mode | None, ipv4: Mode | None, ipv6: Mode | None) -> dict[str,
 def endpoint(typed: Mapping[str, str]) -> EndpointOptions:
     """Read the driver options of one container on one network; errors as ``network``."""
     settled, ignored = _settle(Scope.ENDPOINT, typed)
-    return EndpointOptions(**settled, typed=typed, ignored=ignored)
+    return EndpointOptions(**_grouped(settled, port=PortOptions), typed=typed, ignored=ignored)
 
 
 def pool(typed: Mapping[str, str]) -> PoolOptions:
@@ -1060,8 +1099,6 @@ def _settle(scope: Scope, typed: Mapping[str, str]) -> tuple[dict[str, Any], tup
             ignored.append(key)
             continue
         value = _value(row, key, text)
-        if not row.field:
-            continue
         if row.field in settled and settled[row.field] != value:
             raise InvalidOptionError(
                 f"{said[row.field]} and {key}={text} contradict each other, for they mean the "
@@ -1070,6 +1107,16 @@ def _settle(scope: Scope, typed: Mapping[str, str]) -> tuple[dict[str, Any], tup
         settled[row.field] = value
         said[row.field] = f"{key}={text}"
     return settled, tuple(ignored)
+
+
+def _grouped(settled: Mapping[str, Any], **kinds: Callable[..., object]) -> dict[str, Any]:
+    """Return values by field, those of ``port.mtu`` and the like as one object for each group."""
+    plain = {name: value for name, value in settled.items() if "." not in name}
+    groups: dict[str, dict[str, Any]] = {group: {} for group in kinds}
+    for name in settled.keys() - plain.keys():
+        group, _, inner = name.partition(".")
+        groups[group][inner] = settled[name]
+    return plain | {group: kinds[group](**inner) for group, inner in groups.items()}
 
 
 def _value(row: Option, key: str, text: str) -> object:

@@ -2,7 +2,7 @@
 
 import re
 
-from ovsdriver.domain.records.shaping import Rate
+from ovsdriver.domain.records.model import Rate
 from ovsdriver.words import values
 
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)"
@@ -86,6 +86,11 @@ def loss_ppm(text: str) -> int:
     if not 0 <= percent <= 100:
         raise ValueError(f"{values.quote(text)} is not 0 to 100 percent; write it like 1%")
     return round(percent * 10_000)
+
+
+def broadcast_text(packets: int) -> str:
+    """Return what ``broadcast`` reads."""
+    return str(packets or "none")
 
 
 def rate_text(value: Rate) -> str:

@@ -7,6 +7,7 @@ what is wrong with it and what to write instead; the caller puts the place in fr
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import TypeVar
 
 from netaddr import (
@@ -20,6 +21,7 @@ from netaddr import (
 )
 
 from ovsdriver.domain.records.model import VlanTag
+from ovsdriver.domain.records.names import mac_text
 
 T = TypeVar("T")
 
@@ -77,6 +79,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     bare = [name for name in names if name.rpartition(".")[2] == word]
     close = bare or difflib.get_close_matches(word, names, n=1)
     return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def text(value: object) -> str:
+    """Return a value as its parser reads it: a list with commas, words in small letters."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case Enum():
+            return str(value.value)
+        case EUI():
+            return mac_text(value)
+        case tuple():
+            return ",".join(map(text, value))
+    return str(value)
 
 
 def address(text: str) -> IPAddress:
@@ -189,6 +205,11 @@ def vlan(text: str) -> VlanTag:
         return VlanTag(integer(text, 1, 4094, "a VLAN id"))
     except ValueError as error:
         raise ValueError(f"{error}, or `none` for a segment without a tag") from None
+
+
+def vlan_text(tag: VlanTag) -> str:
+    """Return what ``vlan`` reads."""
+    return str(tag or "none")
 
 
 def vlans(text: str) -> tuple[VlanTag, ...]:

@@ -23,6 +23,8 @@ from ovsdriver.domain.records.model import (
     Network,
     NetworkId,
     PortKind,
+    PortOptions,
+    Rate,
     Segment,
     Subnet,
     VlanMode,
@@ -31,6 +33,7 @@ from ovsdriver.domain.records.model import (
 from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
 from ovsdriver.domain.wires.sandbox_link import SandboxLink, UpperLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+from tests.builders import altered
 
 BLUE = NetworkId("b1" * 32)
 RED = NetworkId("4ed" + "0" * 61)
@@ -76,7 +79,8 @@ def network(name: NetworkId = BLUE, *, tag: int = 10, pool: str | None = None, *
         pool=None if pool is None else PoolId(pool),
     )
     segment = Segment(bridge=more.pop("bridge", "br-ovsnet"), tag=VlanTag(tag))
-    return Network(id=name, segment=segment, mode=Mode.NAT, subnets=(subnet,), **more)
+    made = Network(id=name, segment=segment, mode=Mode.NAT, subnets=(subnet,))
+    return altered(made, **more)
 
 
 def endpoint(
@@ -142,23 +146,23 @@ async def test_a_restart_loses_nothing(state: SqliteState, store: Store):
             ),
             Subnet(cidr=IPNetwork("fd00::/64"), gateway=None, pool=PoolId("p6")),
         ),
-        mtu=1400,
         internal=True,
         shared=True,
         masquerade=False,
         ended=True,
         interface_prefix="net",
+        port=PortOptions(mtu=1400, rate=Rate(towards=8000, away=None)),
         options={"ovs.bridge": "br9", "ovs.mtu": "1400"},
         engine="ABCD",
     )
-    full_endpoint = replace(
+    full_endpoint = altered(
         endpoint(WEB, "10.0.0.5/24", "fd00::5/64"),
         leases=(7, 8),
         mtu=1400,
         sandbox="/run/docker/netns/1",
         ended=True,
         options={"ovs.mtu": "1400"},
-        port=PortKind.INTERNAL,
+        kind=PortKind.INTERNAL,
         vlan=VlanTag(9),
         vlan_mode=VlanMode.NATIVE_TAGGED,
         trunks=(VlanTag(10), VlanTag(20)),
@@ -507,9 +511,9 @@ async def test_writes_at_once_share_a_commit(state: SqliteState, store: Store):
 
 
 async def test_a_row_of_an_older_program_is_read_with_defaults(state: SqliteState, store: Store):
-    await state.put_network(network(mtu=1400))
-    await edit(store, lambda record: record.pop("mtu"))
-    assert (await store.start()).network(BLUE) == network(mtu=1500)
+    await state.put_network(network(interface_prefix="lan"))
+    await edit(store, lambda record: record.pop("interface_prefix"))
+    assert (await store.start()).network(BLUE) == network(interface_prefix="eth")
 
 
 async def test_a_member_that_no_field_has_is_skipped(state: SqliteState, store: Store):
@@ -522,7 +526,7 @@ async def test_a_member_that_no_field_has_is_skipped(state: SqliteState, store: 
     "change",
     [
         pytest.param({"mode": "teleport"}, id="unknown-mode"),
-        pytest.param({"mtu": "1500"}, id="wrong-type"),
+        pytest.param({"port": {"mtu": "1500"}}, id="wrong-type"),
         pytest.param({"subnets": [{"cidr": "10.0.0/99", "gateway": None}]}, id="no-subnet"),
         pytest.param({"segment": None}, id="no-segment"),
         pytest.param({"_version": 99}, id="newer-version"),

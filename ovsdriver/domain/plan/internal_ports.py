@@ -1,10 +1,7 @@
 """What an internal port in a container cannot do, and why. Pure."""
 
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.model import ETHERNET_MTU, Datapath
 from ovsdriver.errors import UnsupportedError
-
-ETHERNET_MTU = 1500
-"""Bytes. The userspace datapath's taps lose longer frames (measured with Open vSwitch 3.5)."""
 
 
 def refuse_name(option: str, text: str, datapath: Datapath) -> None:

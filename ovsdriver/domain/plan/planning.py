@@ -16,9 +16,10 @@ from ovsdriver.domain.plan import (
     spanning,
     tunnels,
 )
-from ovsdriver.domain.plan.internal_ports import ETHERNET_MTU
 from ovsdriver.domain.records import shaping, vlans
 from ovsdriver.domain.records.model import (
+    ETHERNET_MTU,
+    PLAIN,
     Datapath,
     Endpoint,
     HostAccess,
@@ -28,15 +29,14 @@ from ovsdriver.domain.records.model import (
     PortKind,
     Segment,
     Subnet,
-    VlanMode,
     VlanTag,
 )
 from ovsdriver.domain.records.requests import (
-    EndpointOptions,
     NetworkOptions,
     NewNetwork,
     OfferedSubnet,
 )
+from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired, uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge
@@ -44,9 +44,6 @@ from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
 IPV6_MINIMUM_MTU = 1280
 """Bytes; RFC 8200, section 5."""
-
-NO_WISH = EndpointOptions()
-"""An endpoint that leaves all to its network."""
 
 DEFAULT_PREFIX = "eth"
 """Begin of an interface's name in containers, where the user says none."""
@@ -163,6 +160,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     modes = mode_planning.by_family(options, mode, {subnet.family for subnet in subnets})
     mode_planning.refuse_vain(options, modes)
     _refuse_stray_bindings(options, modes, subnets)
+    internal = options.port.kind is PortKind.INTERNAL
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
     sharers = [
         each
@@ -183,21 +181,21 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         )
     if options.features.rstp:
         wire = segment.uplink is not None and not segment.adopted
-        spanning.refuse_aside(modes.mode, options.port or PortKind.VETH, wire=wire, probe=probe)
-        if options.guard:
+        spanning.refuse_aside(modes.mode, internal=internal, wire=wire, probe=probe)
+        if options.port.guard:
             spanning.refuse_guard()
-    limits = shaping.combined(options, NO_WISH)
-    shaping.check(limits, mtu=mtu, internal=options.port is PortKind.INTERNAL)
+    limits = Shaping.of(options.port)
+    shaping.check(limits, mtu=mtu, internal=internal)
     there = around.bridge.controllers if around.bridge is not None else 0
     guarding.refuse_unfit(
         bridge,
-        guard=options.guard,
+        guard=bool(options.port.guard),
         metered=bool(limits.metered),
         controllers=max(there, len(options.features.controllers)),
     )
     if options.features.controllers:
         _refuse_controller(bridge, new.id, sharers, around.endpoints)
-    if options.port is PortKind.INTERNAL:
+    if internal:
         internal_ports.refuse_long_frames(mtu, segment.datapath)
         if options.interface_prefix is not None:
             internal_ports.refuse_name("ovs.ifprefix", options.interface_prefix, segment.datapath)
@@ -209,7 +207,6 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         mode=modes.mode,
         mode6=modes.mode6,
         subnets=subnets,
-        mtu=mtu,
         internal=new.internal,
         shared=options.shared,
         masquerade=options.masquerade is not False,
@@ -217,20 +214,10 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
         icc=options.icc,
         host=options.host or HostAccess.ALL,
         bindings=options.bindings,
-        trunks=options.trunks,
         probe=probe,
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
-        port=options.port,
-        guard=options.guard,
-        mirror=options.mirror,
-        sink=options.sink,
+        port=replace(options.port | PLAIN, mtu=mtu, vlan=None),
         features=options.features,
-        rate=options.rate,
-        burst=options.burst,
-        broadcast=options.broadcast,
-        delay_us=options.delay_us,
-        jitter_us=options.jitter_us,
-        loss_ppm=options.loss_ppm,
         options=options.typed,
     )
 
@@ -240,16 +227,16 @@ def _refuse_controller(
 ) -> None:
     """Refuse a controller beside networks, or containers of any, with flows that must hold."""
     for each in sharers:
-        metered = bool(shaping.combined(each, NO_WISH).metered)
+        metered = bool(Shaping.of(each.port).metered)
         guarding.refuse_controller(
-            bridge, f"network {each.id[:12]}", guard=each.guard, metered=metered
+            bridge, f"network {each.id[:12]}", guard=bool(each.port.guard), metered=metered
         )
     networks = {new, *(each.id for each in sharers)}
     for one in endpoints:
         if one.network in networks and not one.ended:
-            metered = bool(shaping.combined(NO_WISH, one).metered)
+            metered = bool(Shaping.of(one.port).metered)
             guarding.refuse_controller(
-                bridge, f"endpoint {one.id[:12]}", guard=bool(one.guard), metered=metered
+                bridge, f"endpoint {one.id[:12]}", guard=bool(one.port.guard), metered=metered
             )
 
 
@@ -298,7 +285,7 @@ def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: st
     if uplink is not None and uplink.host is not None and datapath is Datapath.NETDEV:
         mtu = min(uplink.host.mtu, ETHERNET_MTU)
         uplink = replace(uplink, host=replace(uplink.host, mtu=mtu))
-    tunnels.check(options.vlan_mode, options.cvlans, tag, two_tags=around.two_tags)
+    tunnels.check(options.port.vlan_mode, options.port.cvlans, tag, two_tags=around.two_tags)
     _refuse_contradicted_trunks(options)
     return Segment(
         bridge=name,
@@ -306,15 +293,14 @@ def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: st
         adopted=adopted,
         datapath=datapath,
         uplink=uplink,
-        tunnel=options.vlan_mode is VlanMode.DOT1Q_TUNNEL,
-        cvlans=options.cvlans,
     )
 
 
 def _refuse_contradicted_trunks(options: NetworkOptions) -> None:
-    if options.trunks and options.vlan_mode is not None:
+    said = options.port
+    if said.trunks and said.vlan_mode is not None:
         raise InvalidOptionError(
-            f"ovs.trunks={vlans.text(options.trunks)} and ovs.vlan_mode={options.vlan_mode} "
+            f"ovs.trunks={vlans.text(said.trunks)} and ovs.vlan_mode={said.vlan_mode} "
             "contradict each other: containers of this network see the listed VLANs beside its own "
             "(native-untagged); leave one of them out, or say both of single containers"
         )
@@ -358,7 +344,8 @@ def _tag(
     adopted: bool,
 ) -> VlanTag:
     current = around.current
-    if current is not None and (options.vlan, options.shared) == (
+    wanted = options.port.vlan
+    if current is not None and (wanted, options.shared) == (
         current.segment.tag,
         current.shared,
     ):
@@ -366,20 +353,20 @@ def _tag(
     ours: dict[int, Network] = {
         each.segment.tag: each for each in companions if each is not current
     }
-    if options.vlan is not None:
-        other = ours.get(options.vlan)
+    if wanted is not None:
+        other = ours.get(wanted)
         if other is not None and other.ended:
             raise ConflictError(
-                f"VLAN {options.vlan or 'none'} on bridge {name} is still being freed from network "
+                f"VLAN {wanted or 'none'} on bridge {name} is still being freed from network "
                 f"{other.id[:12]}, which was removed; `ovsnet status` shows what that waits for"
             )
         if other is not None and not options.shared:
             raise ConflictError(
-                f"VLAN {options.vlan or 'none'} on bridge {name} carries network {other.id[:12]} "
+                f"VLAN {wanted or 'none'} on bridge {name} carries network {other.id[:12]} "
                 "already; choose another with -o ovs.vlan=, leave it out for a free one, or add "
                 "-o ovs.shared=true to put both networks on one segment"
             )
-        return options.vlan
+        return wanted
     outside = adopted or options.uplink or uplinks.uplinked(companions) is not None
     if outside and name not in defaults.ranges:
         why = "is not ours" if adopted else "has an uplink"
@@ -389,7 +376,7 @@ def _tag(
         )
     here = around.bridge
     foreign = here.tags if here else frozenset()
-    carried = _carried(companions, around.endpoints) | set(options.trunks)
+    carried = _carried(companions, around.endpoints) | set(options.port.trunks)
     first, last = defaults.ranges.get(name, defaults.vlans)
     for tag in range(first, last + 1):
         if tag not in ours and tag not in foreign and tag not in carried:
@@ -407,7 +394,7 @@ def _carried(companions: Sequence[Network], endpoints: Sequence[Endpoint]) -> fr
     A network that does not say its VLAN must not come to be one that a trunk sees already.
     """
     homes = {network.id: network for network in companions}
-    return frozenset(vlan for network in companions for vlan in network.trunks) | frozenset(
+    return frozenset(vlan for network in companions for vlan in network.port.trunks) | frozenset(
         vlan
         for each in endpoints
         if not each.ended and each.network in homes
@@ -573,15 +560,16 @@ def _mtu(
     subnets: Sequence[Subnet],
 ) -> int:
     wire = uplinks.smallest_mtu(segment.uplink, around.nics)
-    if wire is not None and segment.tunnel:
+    tunnel = options.port.tunnels
+    if wire is not None and tunnel:
         wire -= tunnels.INNER_TAG_BYTES
-    mtu = options.mtu or wire or around.wire_mtu or defaults.mtu
+    mtu = options.port.mtu or wire or around.wire_mtu or defaults.mtu
     if wire is not None and mtu > wire and segment.uplink is not None:
         nics = segment.uplink.nics
-        inner = tunnels.INNER_TAG_BYTES if segment.tunnel else 0
+        inner = tunnels.INNER_TAG_BYTES if tunnel else 0
         raise InvalidOptionError(
             f"ovs.mtu={mtu}: the uplink {'+'.join(nics)} carries {wire} bytes"
-            f"{' beside a customer tag' if segment.tunnel else ''}; choose no more, or raise it "
+            f"{' beside a customer tag' if tunnel else ''}; choose no more, or raise it "
             f"first: {'; '.join(f'ip link set {nic} mtu {mtu + inner}' for nic in nics)}"
         )
     if mtu < IPV6_MINIMUM_MTU and any(subnet.family == 6 for subnet in subnets):

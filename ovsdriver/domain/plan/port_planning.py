@@ -11,7 +11,7 @@ from netaddr import IPNetwork
 from ovsdriver.domain.plan import internal_ports, spanning, tunnels
 from ovsdriver.domain.plan.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.records import shaping, vlans
-from ovsdriver.domain.records.model import Endpoint, Mode, Network, PortKind, VlanMode
+from ovsdriver.domain.records.model import Endpoint, Mode, Network, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired, mirroring
@@ -31,24 +31,10 @@ def with_options(
     """
     made = replace(
         endpoint,
-        mtu=options.mtu,
-        port=options.port or network.port,
+        port=replace(options.port, kind=options.port.kind or network.port.kind),
         interface=options.interface,
-        vlan=options.vlan,
-        vlan_mode=options.vlan_mode,
-        trunks=options.trunks,
-        cvlans=options.cvlans,
         ofport=options.ofport,
         protected=options.protected,
-        guard=options.guard,
-        mirror=options.mirror,
-        sink=options.sink,
-        rate=options.rate,
-        burst=options.burst,
-        broadcast=options.broadcast,
-        delay_us=options.delay_us,
-        jitter_us=options.jitter_us,
-        loss_ppm=options.loss_ppm,
         options=options.typed,
     )
     check(made, network, two_tags=two_tags)
@@ -71,28 +57,28 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
     _refuse_contradictions(endpoint, network)
     tunnels.check(
         desired.vlan_mode(network, endpoint),
-        endpoint.cvlans,
+        endpoint.port.cvlans,
         desired.own_vlan(network, endpoint) or 0,
         two_tags=two_tags,
     )
     shaping.check(
         desired.shaping(network, endpoint),
         mtu=desired.mtu(network, endpoint),
-        internal=endpoint.port is PortKind.INTERNAL,
+        internal=endpoint.internal,
     )
-    if mirroring.sink(network, endpoint) and endpoint.mirror is not None:
+    if mirroring.sink(network, endpoint) and endpoint.port.mirror is not None:
         raise InvalidOptionError(
             "ovs.sink and ovs.mirror contradict each other: a container that gets copies of "
             "others' packets has none of its own there; leave one of them out"
         )
     if network.features.rstp:
-        spanning.refuse_port(endpoint.port)
+        spanning.refuse_port(internal=endpoint.internal)
         if desired.guarded(network, endpoint):
             spanning.refuse_guard()
     if desired.guarded(network, endpoint):
         trunk = desired.vlan_mode(network, endpoint).has_trunks
         guarding.refuse_unpinnable(endpoint, trunk=trunk)
-    if endpoint.port is PortKind.INTERNAL:
+    if endpoint.internal:
         _refuse_unfit_internal(endpoint, network)
 
 
@@ -159,9 +145,10 @@ def _refuse_contradictions(endpoint: Endpoint, network: Network) -> None:
             f"ovs.vlan_mode={mode} needs the VLANs that the container may see: add "
             "ovs.trunks=10+20-30"
         )
-    if endpoint.vlan is not None and not mode.has_tag:
+    vlan = endpoint.port.vlan
+    if vlan is not None and not mode.has_tag:
         raise InvalidOptionError(
-            f"ovs.vlan={endpoint.vlan or 'none'} and ovs.vlan_mode={mode} contradict each other: a "
+            f"ovs.vlan={vlan or 'none'} and ovs.vlan_mode={mode} contradict each other: a "
             "trunk has no VLAN for untagged frames; use ovs.vlan_mode=native-untagged, or leave "
             "ovs.vlan out"
         )

@@ -7,8 +7,7 @@ from typing import Any
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import Bridge, Endpoint, Network, Port, UplinkPort
-from ovsdriver.domain.records.requests import EndpointOptions
-from ovsdriver.domain.records.shaping import combined
+from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.wires import desired, mirroring
 
 
@@ -132,7 +131,7 @@ def preview(
         network=network,
         rows=tuple(rows),
         links=tuple(links),
-        container=combined(network, EndpointOptions()).metered,
+        container=Shaping.of(network.port).metered,
         warnings=(*warnings, *(w for w in mirrored.waiting if network.id[:12] in w)),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ovsdriver.domain.plan import planning, port_planning
 from ovsdriver.domain.plan.planning import Defaults, Surroundings
-from ovsdriver.domain.records.model import Endpoint, Network, PortKind
+from ovsdriver.domain.records.model import Endpoint, Network, PortOptions
 from ovsdriver.domain.records.requests import (
     EndpointOptions,
     NetworkOptions,
@@ -23,13 +23,13 @@ from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnsupportedError
 
 _MODES = frozenset({"mode", "mode4", "mode6"})
-_OF_TUNNELS = frozenset({"vlan", "vlan_mode", "cvlans"})
-_OF_WIRES = frozenset({"vlan", "vlan_mode", "mtu"})
+_OF_TUNNELS = frozenset({"port.vlan", "port.vlan_mode", "port.cvlans"})
+_OF_WIRES = frozenset({"port.vlan", "port.vlan_mode", "port.mtu"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """Which options a command changes, by the attributes of ``NetworkOptions`` or its sibling."""
+    """Which options a command changes, by their rows' ``field``: ``icc``, ``port.mtu``."""
 
     fields: frozenset[str]
     anew: frozenset[str] = frozenset()
@@ -103,16 +103,19 @@ def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> Netw
     bonded = segment.uplink if segment.uplink is not None and segment.uplink.bond else None
     in_force: dict[str, Any] = {
         "bridge": segment.bridge,
-        "vlan": segment.tag,
         "mode": current.mode,
         "mode6": current.mode6,
-        "mtu": current.mtu,
         "datapath": segment.datapath,
         "bond": bonded.bond if bonded is not None else None,
         "lacp": bonded.lacp if bonded is not None else None,
     }
+    port = PortOptions(
+        vlan=None if "port.vlan" in anew else segment.tag,
+        mtu=None if "port.mtu" in anew else current.mtu,
+    )
     return replace(
         options,
+        port=options.port | port,
         **{
             name: value
             for name, value in in_force.items()
@@ -202,7 +205,7 @@ def _refuse_reopening(before: tuple[Network, Endpoint], after: tuple[Network, En
     """Refuse what makes vswitchd open an internal port's device anew, which destroys it."""
     _, current = before
     _, planned = after
-    if planned.sandbox is None or planned.port is not PortKind.INTERNAL:
+    if planned.sandbox is None or not planned.internal:
         return
     for option, differs in (
         ("ovs.ofport", planned.ofport != current.ofport),

@@ -10,7 +10,7 @@ would not be heard there, nor containers that are kept out.
 
 from collections.abc import Iterable
 
-from ovsdriver.domain.records.model import Mode, Network, PortKind
+from ovsdriver.domain.records.model import Mode, Network
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 SAID = "ovs.rstp=containers"
@@ -57,12 +57,12 @@ def refuse_unfit(
         )
 
 
-def refuse_aside(mode: Mode, kind: PortKind, *, wire: bool, probe: bool) -> None:
+def refuse_aside(mode: Mode, *, internal: bool, wire: bool, probe: bool) -> None:
     """Refuse what a network with a tree cannot have beside it.
 
     Args:
         mode: the network's.
-        kind: of its containers' ports.
+        internal: its containers are plugged in by internal ports.
         wire: the bridge is ours and has an uplink.
         probe: its segment is to be asked before an address is given.
 
@@ -84,12 +84,12 @@ def refuse_aside(mode: Mode, kind: PortKind, *, wire: bool, probe: bool) -> None
             f"{SAID} with ipam.probe: answers may not reach who asks where RSTP runs; leave one "
             "of them out"
         )
-    refuse_port(kind)
+    refuse_port(internal=internal)
 
 
-def refuse_port(kind: PortKind) -> None:
+def refuse_port(*, internal: bool) -> None:
     """Refuse a kind of port that cannot take part: UnsupportedError."""
-    if kind is PortKind.INTERNAL:
+    if internal:
         raise UnsupportedError(
             f"ovs.port=internal with {SAID}: Open vSwitch floods nothing to internal ports where "
             "RSTP runs; use ovs.port=veth"

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from functools import reduce
+from operator import or_
+
+from ovsdriver.domain.records.said import Said
 
 
 class FailMode(StrEnum):
@@ -24,8 +27,8 @@ class Exporter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Features:
-    """Each is None, or empty, where no network says anything of it."""
+class Features(Said):
+    """What one network says of its bridge, or all of them together."""
 
     rstp: bool | None = None
     """The bridge speaks RSTP, and containers take part; see ``spanning``."""
@@ -42,18 +45,10 @@ class Features:
     netflow: Exporter | None = None
     ipfix: Exporter | None = None
 
-    def said(self) -> dict[str, Any]:
-        """Return what is said, by field."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in found.items() if value not in (None, ())}
-
 
 NOTHING = Features()
 
 
 def combined(all_of: Iterable[Features]) -> Features:
     """Return what all networks of a bridge say together; they do not contradict each other."""
-    said: dict[str, Any] = {}
-    for each in all_of:
-        said = each.said() | said
-    return Features(**said)
+    return reduce(or_, all_of, NOTHING)

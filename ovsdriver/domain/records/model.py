@@ -15,7 +15,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ovsdriver.domain.records.features import NOTHING, Features
-from ovsdriver.domain.records.shaping import Rate
+from ovsdriver.domain.records.said import Said
 
 NetworkId = NewType("NetworkId", str)
 """Docker's: 64 hex digits, or 25 of ``[0-9a-z]`` for swarm networks. Opaque."""
@@ -31,6 +31,9 @@ Never absent but on trunks, which list theirs: an OVS port with neither carries 
 
 HIGHEST_OFPORT = 65279
 """The highest OpenFlow port number that can be asked for: those above are OpenFlow's own."""
+
+ETHERNET_MTU = 1500
+"""Bytes. The userspace datapath's taps lose longer frames (measured with Open vSwitch 3.5)."""
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 """The default of fields, through a factory: Python 3.11 takes it for mutable, being unhashable."""
@@ -149,6 +152,65 @@ class MirrorTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Limits in bit/s; None: none."""
+
+    towards: int | None
+    """Towards the container."""
+    away: int | None
+    """From the container."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortOptions(Said):
+    """What a network says of its containers' ports, or an endpoint of its own.
+
+    What an endpoint does not say follows its network; see ``desired.port_options``.
+    """
+
+    mtu: int | None = None
+    """Bytes, as ``ip link`` counts them: without the Ethernet header."""
+    kind: PortKind | None = None
+    """Settled in the record of an endpoint; None there: veth."""
+    vlan: VlanTag | None = None
+    """The VLAN of its untagged frames; a network's is its segment's."""
+    vlan_mode: VlanMode | None = None
+    trunks: tuple[VlanTag, ...] = ()
+    """VLANs that it sees tagged, ascending."""
+    cvlans: tuple[VlanTag, ...] = ()
+    """Of :attr:`VlanMode.DOT1Q_TUNNEL`, ascending: containers' own tags that may travel below the
+    port's; none listed: all. Frames without one may always."""
+    guard: bool | None = None
+    """Containers send with the MAC and the addresses that they were given, and no others."""
+    mirror: MirrorTarget | None = None
+    """Where copies are led: of what an endpoint sends and gets, of everything in a network's
+    VLAN."""
+    sink: str | None = None
+    """It gets copies that are led to this word, and nothing else."""
+    rate: Rate | None = None
+    """Of each container; None, as of the following: no limit."""
+    burst: int | None = None
+    """Bytes that may go at once above the rate."""
+    broadcast: int | None = None
+    """Packets/s that a container may send to more than one station; 0: no limit."""
+    delay_us: int | None = None
+    jitter_us: int | None = None
+    loss_ppm: int | None = None
+    """Packets lost of a million, each way."""
+
+    @property
+    def tunnels(self) -> bool:
+        """Whether containers' own tags travel below the port's (QinQ)."""
+        return self.vlan_mode is VlanMode.DOT1Q_TUNNEL
+
+
+UNSAID = PortOptions()
+
+PLAIN = PortOptions(mtu=ETHERNET_MTU, kind=PortKind.VETH, vlan_mode=VlanMode.ACCESS, guard=False)
+"""What holds on a network where the user says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
     """What Open vSwitch wraps the frames in that leave by a port of its own making."""
 
@@ -194,15 +256,6 @@ class Segment:
     """What the bridge is made with again, if it is ours and was lost."""
     uplink: Uplink | None = None
     """The wire that the segment is on; None: it ends on this host, or others lead it on."""
-    tunnel: bool = False
-    """Containers' own tags travel below the segment's (QinQ)."""
-    cvlans: tuple[VlanTag, ...] = ()
-    """Those tags that may; none listed: all. Frames without one may always."""
-
-    @property
-    def vlan_mode(self) -> VlanMode:
-        """The mode of ports that have none of their own."""
-        return VlanMode.DOT1Q_TUNNEL if self.tunnel else VlanMode.ACCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,8 +382,6 @@ class Network:
     mode6: Mode | None = None
     """Of its IPv6 subnets, where that is another: one is ``nat`` then, the other ``routed``."""
     subnets: tuple[Subnet, ...] = ()
-    mtu: int = 1500
-    """Bytes, as ``ip link`` counts them: without the Ethernet header."""
     internal: bool = False
     shared: bool = False
     """May share its segment with another network (``ovs.shared``)."""
@@ -346,29 +397,12 @@ class Network:
     """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of published ports that name none, at most one of each family; none: all."""
-    trunks: tuple[VlanTag, ...] = ()
-    """VLANs that its containers see tagged, ascending, but those that list theirs."""
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
-    port: PortKind = PortKind.VETH
-    guard: bool = False
-    """Its containers send with the MAC and the addresses that they were given, and no others."""
+    port: PortOptions = PLAIN
+    """Of its containers."""
     features: Features = NOTHING
     """What its bridge is to do besides; the same on all networks of a bridge that say it."""
-    mirror: MirrorTarget | None = None
-    """Where copies of everything in its VLAN are led."""
-    sink: str | None = None
-    """Its containers get copies that are led to this word, and nothing else."""
-    rate: Rate | None = None
-    """Of each container; None, as of the following: no limit."""
-    burst: int | None = None
-    """Bytes that may go at once above the rate."""
-    broadcast: int | None = None
-    """Packets/s that a container may send to more than one station; 0: no limit."""
-    delay_us: int | None = None
-    jitter_us: int | None = None
-    loss_ppm: int | None = None
-    """Packets lost of a million, each way."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed after ``-o``, for showing."""
     engine: str = ""
@@ -379,6 +413,11 @@ class Network:
     """CreateNetwork got to its end; without it, what there is of the network is removed."""
     ended: bool = False
     """DeleteNetwork came; its plumbing is being removed."""
+
+    @property
+    def mtu(self) -> int:
+        """Bytes, of its gateway and of those of its containers that have none of their own."""
+        return self.port.mtu or ETHERNET_MTU
 
     def mode_of(self, family: int) -> Mode:
         """Return the mode of its subnets of ``family`` (4 or 6)."""
@@ -415,8 +454,8 @@ class Endpoint:
     leases: tuple[int, ...] = ()
     """Serials of the leases behind the addresses, where our IPAM gave them."""
     mac: EUI
-    mtu: int | None = None
-    """Its own, in bytes; None: the network's."""
+    port: PortOptions = UNSAID
+    """What it says itself."""
     sandbox: str | None = None
     """Path of the network namespace, from Join on; None before, and again after Leave."""
     ended: bool = False
@@ -429,43 +468,23 @@ class Endpoint:
     """A clause; empty where Docker did not ask us to publish."""
     wanted: tuple[PortMapping, ...] = ()
     """What Docker has asked for, where this endpoint does not publish all of it itself."""
-    port: PortKind = PortKind.VETH
     interface: str = ""
     """The name in the container that the user asked for; empty: the network's prefix, numbered."""
-    vlan: VlanTag | None = None
-    """The VLAN of its untagged frames; None: the network's."""
-    vlan_mode: VlanMode | None = None
-    """Its own; None: what follows from its trunks and the network (``desired.vlan_mode``)."""
-    trunks: tuple[VlanTag, ...] = ()
-    """VLANs that it sees tagged, ascending, as the user listed them; see ``desired.trunks``."""
-    cvlans: tuple[VlanTag, ...] = ()
-    """Of :attr:`VlanMode.DOT1Q_TUNNEL`: as ``Segment.cvlans``; none: the network's."""
     ofport: int | None = None
     """The OpenFlow port number that the user asked for."""
     protected: bool = False
     """It does not talk to other protected ports of its bridge (``ovs.protected``)."""
-    guard: bool | None = None
-    """Its own; None: the network's."""
-    mirror: MirrorTarget | None = None
-    """Where copies of what it sends and gets are led."""
-    sink: str | None = None
-    """It gets copies that are led to this word, and nothing else; None: as its network."""
-    rate: Rate | None = None
-    """Its own; None, as of the following: the network's."""
-    burst: int | None = None
-    """Bytes that may go at once above the rate."""
-    broadcast: int | None = None
-    """Packets/s that it may send to more than one station; 0: no limit."""
-    delay_us: int | None = None
-    jitter_us: int | None = None
-    loss_ppm: int | None = None
-    """Packets lost of a million, each way."""
     published: tuple[Publication, ...] = ()
     """Ports of the host that lead to it, those that were chosen for it among them."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed as driver options of the endpoint, and `ovsnet set` since."""
     asked: Mapping[str, str] | None = None
     """Those of Docker alone, where `ovsnet set` has been at it; see ``kept``."""
+
+    @property
+    def internal(self) -> bool:
+        """Whether an internal port plugs it in; else a veth pair does."""
+        return self.port.kind is PortKind.INTERNAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ from ovsdriver.domain.records.model import (
     EndpointId,
     Network,
     NetworkId,
-    PortKind,
     Segment,
 )
 
@@ -63,7 +62,7 @@ def internal_link(endpoint: EndpointId) -> str:
 
 def port(endpoint: Endpoint) -> str:
     """Return the name of an endpoint's port, and of the host's end of its link."""
-    if endpoint.port is PortKind.INTERNAL:
+    if endpoint.internal:
         return internal_link(endpoint.id)
     return host_link(endpoint.id)
 

@@ -1,9 +1,9 @@
 """How much a container may send and be sent, and how bad its link is made. Pure."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
+from ovsdriver.domain.records.model import PortOptions, Rate
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 
 _BURST_S = 0.05
@@ -12,16 +12,6 @@ _LEAST_BURST = 32 * 1024
 """Bytes: a packet of the largest MTU in use, and what interrupts at low rates bunch together."""
 _QUEUE_S = 0.05
 """A packet that would wait longer than that is dropped."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """Limits in bit/s; None: none."""
-
-    towards: int | None
-    """Towards the container."""
-    away: int | None
-    """From the container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,40 +39,6 @@ class LinkShape:
         return bool(self.delay_us or self.jitter_us or self.loss_ppm)
 
 
-class Wish(Protocol):
-    """What records say of shaping, a network's or an endpoint's; None: nothing."""
-
-    @property
-    def rate(self) -> Rate | None:
-        """Limits of what each container gets and sends."""
-        ...
-
-    @property
-    def burst(self) -> int | None:
-        """Bytes that may go at once above the rate."""
-        ...
-
-    @property
-    def broadcast(self) -> int | None:
-        """Packets/s to more than one station."""
-        ...
-
-    @property
-    def delay_us(self) -> int | None:
-        """Each way."""
-        ...
-
-    @property
-    def jitter_us(self) -> int | None:
-        """By which the delay varies."""
-        ...
-
-    @property
-    def loss_ppm(self) -> int | None:
-        """Packets lost of a million, each way."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
     """What holds for one container, its own or its network's."""
@@ -94,6 +50,18 @@ class Shaping:
     delay_us: int = 0
     jitter_us: int = 0
     loss_ppm: int = 0
+
+    @classmethod
+    def of(cls, port: PortOptions) -> "Shaping":
+        """Return what is done for a port with such options."""
+        return cls(
+            rate=port.rate,
+            burst=port.burst,
+            broadcast=port.broadcast or None,
+            delay_us=port.delay_us or 0,
+            jitter_us=port.jitter_us or 0,
+            loss_ppm=port.loss_ppm or 0,
+        )
 
     @property
     def towards(self) -> LinkShape:
@@ -144,24 +112,6 @@ class Shaping:
 
     def _burst(self, rate: int) -> int:
         return self.burst or max(int(rate / 8 * _BURST_S), _LEAST_BURST)
-
-
-def combined(network: Wish, endpoint: Wish) -> Shaping:
-    """Return what holds for an endpoint: its own wishes, and where it has none its network's."""
-
-    def either(name: str) -> int | None:
-        own: int | None = getattr(endpoint, name)
-        others: int | None = getattr(network, name)
-        return others if own is None else own
-
-    return Shaping(
-        rate=network.rate if endpoint.rate is None else endpoint.rate,
-        burst=either("burst"),
-        broadcast=either("broadcast") or None,
-        delay_us=either("delay_us") or 0,
-        jitter_us=either("jitter_us") or 0,
-        loss_ppm=either("loss_ppm") or 0,
-    )
 
 
 def check(shaping: Shaping, *, mtu: int, internal: bool) -> None:

@@ -16,7 +16,7 @@ from ovsdriver.domain.records.model import (
     Gateway,
     Network,
     Port,
-    PortKind,
+    PortOptions,
     Probe,
     Publication,
     Segment,
@@ -29,7 +29,7 @@ from ovsdriver.domain.records.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.records.shaping import Shaping, combined
+from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
 from ovsdriver.domain.wires import uplinks
@@ -124,7 +124,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
             checksums by itself. The userspace one does only with TSO on; without it TCP between
             containers does not move a byte (measured with Open vSwitch 3.5).
     """
-    internal = endpoint.port is PortKind.INTERNAL
+    internal = endpoint.internal
     return Attachment(
         endpoint=endpoint.id,
         link=(
@@ -172,9 +172,24 @@ def _tap(network: Network, endpoint: Endpoint, owner: str) -> Tap:
     )
 
 
+def port_options(network: Network, endpoint: Endpoint) -> PortOptions:
+    """Return what holds for an endpoint's port: what it says itself, else what its network says.
+
+    Except for mirrors: a network's copies are not each container's own.
+    """
+    return replace(
+        endpoint.port | network.port,
+        vlan=own_vlan(network, endpoint),
+        vlan_mode=vlan_mode(network, endpoint),
+        trunks=trunks(network, endpoint),
+        cvlans=cvlans(network, endpoint),
+        mirror=endpoint.port.mirror,
+    )
+
+
 def mtu(network: Network, endpoint: Endpoint) -> int:
     """Return the MTU of both ends of an endpoint's link, in bytes."""
-    return network.mtu if endpoint.mtu is None else endpoint.mtu
+    return endpoint.port.mtu or network.mtu
 
 
 def vlan_mode(network: Network, endpoint: Endpoint) -> VlanMode:
@@ -183,18 +198,19 @@ def vlan_mode(network: Network, endpoint: Endpoint) -> VlanMode:
     Trunks alone leave untagged frames in the network's VLAN, so that the address which Docker
     gives the container goes on working.
     """
-    if endpoint.vlan_mode is not None:
-        return endpoint.vlan_mode
-    if endpoint.trunks or network.trunks:
+    if endpoint.port.vlan_mode is not None:
+        return endpoint.port.vlan_mode
+    if endpoint.port.trunks or network.port.trunks:
         return VlanMode.NATIVE_UNTAGGED
-    return network.segment.vlan_mode
+    return network.port.vlan_mode or VlanMode.ACCESS
 
 
 def trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
     """Return the VLANs that an endpoint sees tagged: its own list, else its network's."""
-    if endpoint.trunks or not vlan_mode(network, endpoint).has_trunks:
-        return endpoint.trunks
-    return network.trunks
+    own = endpoint.port.trunks
+    if own or not vlan_mode(network, endpoint).has_trunks:
+        return own
+    return network.port.trunks
 
 
 def _plugged_trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
@@ -208,14 +224,15 @@ def cvlans(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
     """Return the tags that may travel below an endpoint's own; none: all, or it is no tunnel."""
     if vlan_mode(network, endpoint) is not VlanMode.DOT1Q_TUNNEL:
         return ()
-    return endpoint.cvlans or network.segment.cvlans
+    return endpoint.port.cvlans or network.port.cvlans
 
 
 def own_vlan(network: Network, endpoint: Endpoint) -> VlanTag | None:
     """Return the VLAN that untagged frames of ``endpoint`` are in; None if in none."""
     if not vlan_mode(network, endpoint).has_tag:
         return None
-    return network.segment.tag if endpoint.vlan is None else endpoint.vlan
+    own = endpoint.port.vlan
+    return network.segment.tag if own is None else own
 
 
 def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
@@ -226,7 +243,7 @@ def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
 
 def guarded(network: Network, endpoint: Endpoint) -> bool:
     """Whether ``endpoint`` may send with its own MAC and addresses only."""
-    return network.guard if endpoint.guard is None else endpoint.guard
+    return bool((endpoint.port | network.port).guard)
 
 
 def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
@@ -261,14 +278,14 @@ def tag_flows(
     tunnels = {
         each.segment.tag
         for each in networks
-        if each.segment.tunnel and each.segment.bridge == network.segment.bridge and not each.ended
+        if each.port.tunnels and each.segment.bridge == network.segment.bridge and not each.ended
     }
     return found | tagging.trunk(tunnels)
 
 
 def shaping(network: Network, endpoint: Endpoint) -> Shaping:
     """Return the rates, delay and loss that hold for ``endpoint``."""
-    return combined(network, endpoint)
+    return Shaping.of(endpoint.port | network.port)
 
 
 def by_address(endpoint: Endpoint) -> tuple[list[tuple[int, int]], EndpointId]:
@@ -281,7 +298,7 @@ def interface_prefix(network: Network, endpoint: Endpoint, datapath: Datapath) -
 
     An internal port of the kernel's datapath keeps its name: see ``names.internal_link``.
     """
-    if endpoint.port is PortKind.INTERNAL and datapath is Datapath.SYSTEM:
+    if endpoint.internal and datapath is Datapath.SYSTEM:
         return names.internal_link(endpoint.id).removesuffix("0")
     return network.interface_prefix
 

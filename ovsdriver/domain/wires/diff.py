@@ -14,7 +14,6 @@ from ovsdriver.domain.records.model import (
     Network,
     NetworkId,
     Port,
-    PortKind,
     Probe,
     UplinkPort,
     Veth,
@@ -304,7 +303,7 @@ def _lost(
     """Return what of a container's link is gone; empty if nothing is."""
     name = names.port(endpoint)
     link, port = links.get(name), ports.get(name)
-    if endpoint.port is not PortKind.INTERNAL:
+    if not endpoint.internal:
         if (
             link is not None
             and endpoint.id in missing

@@ -79,18 +79,18 @@ def mirroring(
         )
 
     for network in homes.values():
-        if network.mirror is not None:
+        if network.port.mirror is not None:
             add(
-                network.mirror,
+                network.port.mirror,
                 names.network_mirror(network.id),
                 names.mirror_ids(owner, network.id),
                 f"network {network.id[:12]}",
                 vlan=network.segment.tag,
             )
     for endpoint in plugged:
-        if endpoint.mirror is not None:
+        if endpoint.port.mirror is not None:
             add(
-                endpoint.mirror,
+                endpoint.port.mirror,
                 names.endpoint_mirror(endpoint.id),
                 names.mirror_ids(owner, endpoint.network, endpoint.id),
                 f"endpoint {endpoint.id[:12]}",
@@ -137,7 +137,7 @@ def _receivers(
 
 def sink(network: Network, endpoint: Endpoint) -> str | None:
     """Return the word whose copies ``endpoint`` gets; None if it gets none."""
-    return endpoint.sink or network.sink
+    return endpoint.port.sink or network.port.sink
 
 
 def _output(target: MirrorTarget, bridge: str, owner: str) -> Port | None:

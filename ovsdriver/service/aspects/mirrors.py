@@ -62,7 +62,7 @@ class Mirrors(Aspect):
         """Whether an endpoint has, or had, a part in mirrors."""
         if endpoint.id in self._concerned:
             return True
-        return bool(endpoint.mirror or mirroring.sink(network, endpoint))
+        return bool(endpoint.port.mirror or mirroring.sink(network, endpoint))
 
     async def follow(self, network: Network, endpoint: Endpoint) -> None:
         """Settle the mirrors of an endpoint's bridge if it has a part in them."""

@@ -23,7 +23,6 @@ from ovsdriver.domain.records.model import (
     Mode,
     Network,
     NetworkId,
-    PortKind,
     PortMapping,
     Publication,
     Veth,
@@ -178,7 +177,7 @@ class Endpoints:
             # Whoever changes the network looks at the endpoints that are recorded by then.
             port_planning.check(endpoint, self._network(new.network))
             undo.pop_all()
-            if endpoint.port is PortKind.VETH:
+            if not endpoint.internal:
                 self._preparations.begin(new.id, partial(self._attachment_ahead, network, endpoint))
         self._tell_vlans(network, endpoint)
         if new.mac is not None or new.options.mac is not None:
@@ -289,7 +288,7 @@ class Endpoints:
                 self._state.put_endpoint(replace(_revoked(endpoint), sandbox=None))
             )
             departing: asyncio.Future[None] | None = None
-            if endpoint.port is PortKind.VETH and endpoint.sandbox is not None:
+            if not endpoint.internal and endpoint.sandbox is not None:
                 link = names.port(endpoint)
                 departing = asyncio.ensure_future(
                     self._departures.delete(endpoint_id, link, endpoint.sandbox)
@@ -303,7 +302,7 @@ class Endpoints:
                 await self._unplug(endpoint, recording)
                 if departing is not None:
                     await departing
-            if endpoint.port is PortKind.INTERNAL:
+            if endpoint.internal:
                 await self._name_free(names.port(endpoint))
         if endpoint.sandbox is not None:
             self._changed(endpoint.sandbox)  # other networks' routes may move
@@ -647,7 +646,7 @@ class Endpoints:
     def _tell_vlans(self, network: Network, endpoint: Endpoint) -> None:
         """Say in the log when a container is let into other VLANs than its network's."""
         trunks = desired.trunks(network, endpoint)
-        if not trunks and endpoint.vlan in (None, network.segment.tag):
+        if not trunks and endpoint.port.vlan in (None, network.segment.tag):
             return
         carried = desired.carried(network, endpoint)
         own = desired.own_vlan(network, endpoint)
@@ -674,7 +673,9 @@ class Endpoints:
         """Refuse what this host cannot do, as far as only trying or looking tells."""
         self._flows.check(network, endpoint)
         await self._shaper.check(desired.shaping(network, endpoint))
-        await self._mirrors.check(endpoint.mirror, network.segment.bridge, self._datapath(network))
+        await self._mirrors.check(
+            endpoint.port.mirror, network.segment.bridge, self._datapath(network)
+        )
 
     def _two_tags(self) -> bool:
         switch = self._switch.status()

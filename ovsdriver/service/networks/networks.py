@@ -367,7 +367,7 @@ class Networks:
         else:
             # a container's list may have named this VLAN when no network had it
             await self._uplinks.relist(network.segment.bridge)
-        if network.mirror is not None or self._mirrors.known(network.segment.bridge):
+        if network.port.mirror is not None or self._mirrors.known(network.segment.bridge):
             await self._mirrors.settle(network.segment.bridge)
         probe = desired.probe(network, owner=self._owner)
         if probe is not None:

@@ -10,7 +10,7 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Datapath, Network
 from ovsdriver.domain.records.names import OWNER_KEY
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
-from ovsdriver.domain.records.shaping import combined
+from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.wires import uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink
 from ovsdriver.ports import Links, Route, State, SwitchView
@@ -153,8 +153,8 @@ class Planner:
 
     async def _check(self, plan: Network) -> None:
         """Refuse what this host cannot do, as far as only trying or looking tells."""
-        await self._shaper.check(combined(plan, planning.NO_WISH))
-        await self._mirrors.check(plan.mirror, plan.segment.bridge, plan.segment.datapath)
+        await self._shaper.check(Shaping.of(plan.port))
+        await self._mirrors.check(plan.port.mirror, plan.segment.bridge, plan.segment.datapath)
 
     async def _around(
         self,

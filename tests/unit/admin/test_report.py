@@ -32,6 +32,7 @@ from ovsdriver.domain.records.model import (
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
+from tests.builders import altered
 from tests.fakes.switch import FakeSwitch
 
 OWNER = "ovsnet"
@@ -155,12 +156,12 @@ async def test_what_a_trunk_carries_is_reported_with_the_networks_it_lets_into(
 ):
     other = replace(NETWORK, id=FLAT, segment=replace(NETWORK.segment, tag=VlanTag(30)), subnets=())
     await state.put_network(other)
-    router = replace(
+    router = altered(
         ENDPOINT,
         vlan_mode=VlanMode.TRUNK,
         trunks=(VlanTag(30), VlanTag(31)),
         protected=True,
-        port=PortKind.INTERNAL,
+        kind=PortKind.INTERNAL,
     )
     await state.put_endpoint(router)
     (endpoint,) = report.report(scene).endpoints
@@ -171,7 +172,7 @@ async def test_what_a_trunk_carries_is_reported_with_the_networks_it_lets_into(
 
 
 async def test_a_device_in_a_container_is_not_taken_for_gone(scene: Scene, state: SqliteState):
-    inner = replace(ENDPOINT, port=PortKind.INTERNAL)
+    inner = altered(ENDPOINT, kind=PortKind.INTERNAL)
     await state.put_endpoint(inner)
     port = desired.attachment(NETWORK, inner, owner=OWNER).port
     await scene.switch.ensure_port(port)

@@ -28,14 +28,14 @@ class PlanDesk:
 
     async def plan(self, wish: WantedNetwork) -> Preview:
         self.wishes.append(wish)
-        if wish.options.vlan == 5:
+        if wish.options.port.vlan == 5:
             raise ConflictError("VLAN 5 carries another network; choose another")
         network = Network(
             id=NetworkId("0" * 64),
             segment=Segment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
             mode=Mode.NAT,
             subnets=(Subnet(cidr=IPNetwork("10.0.0.0/24"), gateway=IPAddress("10.0.0.1")),),
-            guard=wish.options.guard,
+            port=wish.options.port,
         )
         return Preview(
             network=network,
@@ -60,7 +60,7 @@ def test_a_plan_is_shown_with_its_warnings(shell: Shell, plans: PlanDesk):
         assert part in done.stdout
     assert done.stdout.rstrip().endswith("Nothing was made.")
     (wish,) = plans.wishes
-    assert (wish.options.vlan, wish.subnets, wish.gateways) == (
+    assert (wish.options.port.vlan, wish.subnets, wish.gateways) == (
         7,
         (IPNetwork("10.0.0.0/24"),),
         (IPAddress("10.0.0.1"),),

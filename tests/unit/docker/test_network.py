@@ -129,7 +129,7 @@ def test_a_malformed_network_is_refused_with_the_place(data, words):
 
 
 def test_an_option_that_is_null_counts_as_left_out():
-    assert network.new_network(creation({"ovs.vlan": None})).options.vlan is None
+    assert network.new_network(creation({"ovs.vlan": None})).options.port.vlan is None
 
 
 def test_a_gateway_check_has_options_but_no_id():
@@ -201,13 +201,13 @@ def test_an_endpoints_driver_options_are_told_from_the_engines_own():
             "com.docker.network.later": "x",
         },
     )
-    assert read.new.options.mtu == 1400
+    assert read.new.options.port.mtu == 1400
     assert read.new.options.typed == {"ovs.mtu": "1400", "com.example.x": "1"}
     assert read.new.options.ignored == ("com.example.x",)
 
 
 def test_dockers_name_of_the_mtu_works_for_endpoints():
-    assert endpoint({}, {"com.docker.network.driver.mtu": "1300"}).new.options.mtu == 1300
+    assert endpoint({}, {"com.docker.network.driver.mtu": "1300"}).new.options.port.mtu == 1300
 
 
 def test_a_driver_option_that_is_no_text_is_refused():

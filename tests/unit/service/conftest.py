@@ -18,7 +18,7 @@ from ovsdriver.admin.desk import Works
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import NO_OPTIONS, Bridge, EndpointId, NetworkId, Port
-from ovsdriver.domain.records.requests import NetworkOptions, NewEndpoint, NewNetwork, OfferedSubnet
+from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.attach.endpoints import Endpoints
@@ -34,7 +34,7 @@ from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from ovsdriver.words import options as typed
 from ovsdriver.world import World, open_store
-from tests.builders import FIRST, RED
+from tests.builders import FIRST, RED, network_options
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.flows import FakeFlows
@@ -229,7 +229,7 @@ class Host:
                 ),
                 internal=internal,
                 options=(
-                    typed.network(said, internal=internal) if said else NetworkOptions(**options)
+                    typed.network(said, internal=internal) if said else network_options(**options)
                 ),
             )
         )

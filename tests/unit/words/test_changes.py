@@ -11,7 +11,7 @@ from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from ovsdriver.words import in_force, options
 from ovsdriver.words.changes import OtherOptions
 from ovsdriver.words.options import Scope
-from tests.builders import a_network, a_segment, an_endpoint
+from tests.builders import a_network, a_segment, altered, an_endpoint
 
 NETWORK = a_network(
     segment=a_segment(tag=7),
@@ -22,18 +22,20 @@ NETWORK = a_network(
 def test_what_was_typed_is_read_again_with_the_changes_in_it() -> None:
     wish = OtherOptions(typed={"OVS.ICC": "false", "ovs.mtu": "1300", "ovs.vlan": ""})
     said, touched = wish.of_network(NETWORK)
-    assert (said.icc, said.mtu, said.vlan) == (False, 1300, None)
+    assert (said.icc, said.port.mtu, said.port.vlan) == (False, 1300, None)
     assert said.typed == {"com.example.rack": "3", "OVS.ICC": "false", "ovs.mtu": "1300"}
-    assert touched == Touched(fields=frozenset({"icc", "mtu", "vlan"}), anew=frozenset({"vlan"}))
+    assert touched == Touched(
+        fields=frozenset({"icc", "port.mtu", "port.vlan"}), anew=frozenset({"port.vlan"})
+    )
 
 
 def test_another_name_of_an_option_takes_its_place() -> None:
     said, _ = OtherOptions(typed={"com.docker.network.driver.mtu": ""}).of_network(
         replace(NETWORK, options={"ovs.mtu": "1400"})
     )
-    assert (said.mtu, said.typed) == (None, {})
+    assert (said.port.mtu, said.typed) == (None, {})
     endpoint = an_endpoint(options={"com.docker.network.driver.mtu": "1400"})
-    assert OtherOptions(typed={"ovs.mtu": "1300"}).of_endpoint(endpoint).mtu == 1300
+    assert OtherOptions(typed={"ovs.mtu": "1300"}).of_endpoint(endpoint).port.mtu == 1300
 
 
 @pytest.mark.parametrize("scope", [Scope.NETWORK, Scope.ENDPOINT])
@@ -64,9 +66,11 @@ def test_every_option_has_its_value_in_force() -> None:
 def test_values_are_as_a_user_would_type_them() -> None:
     uplink = Uplink(nics=("eth1", "eth2"), bond=BondMode.BALANCE_SLB, lacp=Lacp.PASSIVE)
     values = in_force.of_network(
-        replace(
+        altered(
             NETWORK,
-            segment=a_segment(tag=0, tunnel=True, cvlans=(VlanTag(5), VlanTag(6)), uplink=uplink),
+            segment=a_segment(tag=0, uplink=uplink),
+            vlan_mode=VlanMode.DOT1Q_TUNNEL,
+            cvlans=(VlanTag(5), VlanTag(6)),
             mode6=Mode.ROUTED,
             bindings=(IPAddress("10.0.0.1"), IPAddress("fd00::1")),
         )
@@ -101,7 +105,7 @@ def test_values_are_as_a_user_would_type_them() -> None:
 
 
 def test_what_an_endpoint_has_from_its_network_is_shown_as_its_own() -> None:
-    network = replace(NETWORK, mtu=1400)
+    network = altered(NETWORK, mtu=1400)
     values = in_force.of_endpoint(network, an_endpoint(trunks=(VlanTag(5),)))
     assert (values["ovs.mtu"], values["ovs.vlan"], values["ovs.trunks"]) == ("1400", "7", "5")
     assert (values["ovs.vlan_mode"], values["ovs.ofport"]) == ("native-untagged", None)

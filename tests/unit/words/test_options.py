@@ -1,6 +1,6 @@
 import shlex
-from dataclasses import fields
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.words import options
 from ovsdriver.words.options import PoolOptions, Scope
+from tests.builders import endpoint_options, network_options
 
 
 def network(internal: bool = False, **typed: str) -> NetworkOptions:
@@ -45,7 +46,7 @@ def test_every_network_option_arrives_in_its_field():
         "ovs.ifprefix": "net",
         "com.docker.network.bridge.enable_ip_masquerade": "false",
     }
-    assert options.network(typed, internal=False) == NetworkOptions(
+    assert options.network(typed, internal=False) == network_options(
         bridge="br-Lab",
         vlan=100,
         shared=True,
@@ -55,7 +56,7 @@ def test_every_network_option_arrives_in_its_field():
         icc=False,
         gateways=(IPAddress("10.0.0.1"), IPAddress("fd00::1")),
         mtu=1400,
-        port=PortKind.VETH,
+        kind=PortKind.VETH,
         datapath=Datapath.NETDEV,
         interface_prefix="net",
         masquerade=False,
@@ -75,10 +76,10 @@ def test_every_endpoint_option_arrives_in_its_field():
         "ovs.ofport": "77",
         "ovs.protected": "true",
     }
-    assert options.endpoint(typed) == EndpointOptions(
+    assert options.endpoint(typed) == endpoint_options(
         mac=EUI("02:00:00:00:00:01"),
         mtu=1300,
-        port=PortKind.INTERNAL,
+        kind=PortKind.INTERNAL,
         interface="lan0.5",
         vlan=40,
         vlan_mode=VlanMode.NATIVE_TAGGED,
@@ -98,7 +99,7 @@ def test_the_options_of_an_uplink_arrive_in_their_fields():
         "ovs.vlan_mode": "dot1q-tunnel",
         "ovs.cvlans": "7,8-9",
     }
-    assert options.network(typed, internal=False) == NetworkOptions(
+    assert options.network(typed, internal=False) == network_options(
         uplink=("eth1", "eth2", "eth3"),
         bond=BondMode.BALANCE_SLB,
         lacp=Lacp.PASSIVE,
@@ -151,7 +152,7 @@ def test_every_ipam_option_arrives_in_its_field():
 @pytest.mark.parametrize(
     ("alias", "text", "field", "value"),
     [
-        ("com.docker.network.driver.mtu", "1400", "mtu", 1400),
+        ("com.docker.network.driver.mtu", "1400", "port.mtu", 1400),
         ("com.docker.network.container_iface_prefix", "net", "interface_prefix", "net"),
         ("com.docker.network.bridge.name", "br5", "bridge", "br5"),
         ("com.docker.network.bridge.gateway_mode_ipv4", "nat", "mode", Mode.NAT),
@@ -160,8 +161,8 @@ def test_every_ipam_option_arrives_in_its_field():
         ("com.docker.network.bridge.enable_icc", "true", "icc", True),
         ("ovs.bridge.mode", "routed", "mode", Mode.ROUTED),
         ("ovs.bridge.name", "br5", "bridge", "br5"),
-        ("ovs.bridge.vlan", "30", "vlan", 30),
-        ("ovs.bridge.mtu", "9000", "mtu", 9000),
+        ("ovs.bridge.vlan", "30", "port.vlan", 30),
+        ("ovs.bridge.mtu", "9000", "port.mtu", 9000),
         ("ovs.bridge.mode", "flat", "mode", Mode.FLAT),
         ("ovs.bridge.userspace", "true", "datapath", Datapath.NETDEV),
         ("ovs.bridge.userspace", "false", "datapath", Datapath.SYSTEM),
@@ -170,13 +171,13 @@ def test_every_ipam_option_arrives_in_its_field():
         (
             "ovs.bridge.controller",
             "tcp:127.0.0.1:6653,tcp:127.0.0.1:6654",
-            "controllers",
+            "features.controllers",
             ("tcp:127.0.0.1:6653", "tcp:127.0.0.1:6654"),
         ),
     ],
 )
 def test_names_of_docker_and_dovesnap_mean_the_same(alias, text, field, value):
-    assert getattr(options.network({alias: text}, internal=False), field) == value
+    assert attrgetter(field)(options.network({alias: text}, internal=False)) == value
 
 
 def test_keys_are_matched_without_case_and_values_keep_theirs():
@@ -325,7 +326,7 @@ def test_what_only_dovesnap_can_do_is_refused_by_that_name(key):
 def test_other_peoples_keys_are_ignored_and_named(key):
     read = options.network({key: "x", "ovs.vlan": "5"}, internal=False)
     assert read.ignored == (key,)
-    assert read.vlan == 5
+    assert read.port.vlan == 5
 
 
 @pytest.mark.parametrize(
@@ -386,7 +387,7 @@ def test_an_option_and_its_alias_may_say_the_same():
     read = options.network(
         {"ovs.mtu": "1400", "com.docker.network.driver.mtu": "1400"}, internal=False
     )
-    assert read.mtu == 1400
+    assert read.port.mtu == 1400
 
 
 @pytest.mark.parametrize(
@@ -426,14 +427,13 @@ def test_each_name_stands_once_in_each_scope():
 
 
 def test_each_field_of_a_row_exists():
-    known = {
-        Scope.NETWORK: NetworkOptions,
-        Scope.ENDPOINT: EndpointOptions,
-        Scope.IPAM: PoolOptions,
+    nothing = {
+        Scope.NETWORK: NetworkOptions(),
+        Scope.ENDPOINT: EndpointOptions(),
+        Scope.IPAM: PoolOptions(),
     }
     for row in options.rows():
-        if row.field:
-            assert row.field in {field.name for field in fields(known[row.scope])}
+        attrgetter(row.field)(nothing[row.scope])
 
 
 def test_the_markdown_tables_have_a_line_for_each_row():
@@ -460,9 +460,10 @@ def test_the_example_of_an_option_fills_it(row):
         Scope.IPAM: options.pool(typed.get("--ipam-opt", {})),
     }
     assert not any(each.ignored for each in read.values())
-    assert getattr(read[row.scope], row.field) != getattr(type(read[row.scope])(), row.field)
+    filled = attrgetter(row.field)
+    assert filled(read[row.scope]) != filled(type(read[row.scope])())
     flag = {Scope.NETWORK: "-o", Scope.ENDPOINT: "--network", Scope.IPAM: "--ipam-opt"}[row.scope]
-    assert getattr(read[row.scope], row.field) == row.parse(typed[flag][row.name])
+    assert filled(read[row.scope]) == row.parse(typed[flag][row.name])
 
 
 def test_the_drivers_readme_has_the_table_as_it_is_in_the_code():

@@ -25,14 +25,23 @@ from ovsdriver.domain.records.model import (
     Network,
     NetworkId,
     PortKind,
+    Rate,
     VlanMode,
     VlanTag,
 )
 from ovsdriver.domain.records.requests import NewNetwork
-from ovsdriver.domain.records.shaping import Rate
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
-from tests.builders import BLUE, RED, a_network, a_segment, a_subnet, an_endpoint, new_network
+from tests.builders import (
+    BLUE,
+    RED,
+    a_network,
+    a_segment,
+    a_subnet,
+    altered,
+    an_endpoint,
+    new_network,
+)
 
 DEFAULTS = Defaults(
     bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500, spaces=frozenset({"ovsnet"})
@@ -343,7 +352,7 @@ def test_a_chosen_vlan_is_none_that_a_network_lets_its_containers_into() -> None
     stick = a_network(BLUE, segment=a_segment(tag=1), subnets=(), trunks=(VlanTag(2), VlanTag(4)))
     assert planned(new_network(RED, V4), networks=(stick,)).segment.tag == 3
     made = planned(new_network(RED, V4, trunks=(VlanTag(1), VlanTag(3))))
-    assert (made.segment.tag, made.trunks) == (2, (1, 3))
+    assert (made.segment.tag, made.port.trunks) == (2, (1, 3))
 
 
 @pytest.mark.parametrize("mode", [VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL])
@@ -353,7 +362,7 @@ def test_trunks_of_a_network_leave_it_no_mode(mode: VlanMode) -> None:
 
 
 def test_internal_ports_of_a_network_are_refused_what_they_cannot_do() -> None:
-    inner: dict[str, Any] = {"port": PortKind.INTERNAL, "mode": Mode.ISOLATED}
+    inner: dict[str, Any] = {"kind": PortKind.INTERNAL, "mode": Mode.ISOLATED}
     with pytest.raises(UnsupportedError, match=r"ovs\.mtu=9000 with ovs\.port=internal"):
         planned(new_network(RED, V4, mtu=9000, **inner))
     kernel = {"datapaths": ("system", "netdev")}
@@ -362,7 +371,7 @@ def test_internal_ports_of_a_network_are_refused_what_they_cannot_do() -> None:
         with pytest.raises(UnsupportedError, match=f"ovs.ifprefix={prefix} with ovs.port=internal"):
             planned(new_network(RED, V4, interface_prefix=prefix, **inner), **kernel)
     named = planned(new_network(RED, V4, interface_prefix="lan", **inner))
-    assert (named.interface_prefix, named.port) == ("lan", PortKind.INTERNAL)
+    assert (named.interface_prefix, named.port.kind) == ("lan", PortKind.INTERNAL)
 
 
 def test_a_binding_of_published_ports_is_of_nat_networks_and_their_families() -> None:
@@ -540,11 +549,11 @@ def test_a_single_container_with_flows_of_ours_stands_against_a_controller(
         planned(new, networks=(other,), endpoints=(held,))
     for each in (
         replace(held, network=NetworkId("9" * 64)),
-        replace(held, guard=None, broadcast=None),
+        altered(held, guard=None, broadcast=None),
     ):
         assert planned(new, networks=(other,), endpoints=(each,)).features.controllers
 
 
 def test_a_rate_towards_containers_is_no_flow() -> None:
     rate = Rate(towards=1_000_000, away=None)
-    assert planned(new_network(RED, V4, controllers=CONTROLLERS, rate=rate)).rate == rate
+    assert planned(new_network(RED, V4, controllers=CONTROLLERS, rate=rate)).port.rate == rate

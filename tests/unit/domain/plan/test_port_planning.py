@@ -17,12 +17,11 @@ from ovsdriver.domain.records.model import (
     VlanMode,
     VlanTag,
 )
-from ovsdriver.domain.records.requests import EndpointOptions
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.diff import compare
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
-from tests.builders import BLUE, FIRST, a_network, a_segment, an_endpoint
+from tests.builders import BLUE, FIRST, a_network, a_segment, altered, an_endpoint, endpoint_options
 
 OWNER = "ovsnet"
 HOME = a_network(segment=a_segment(tag=100))
@@ -35,7 +34,7 @@ def tags(*ids: int) -> tuple[VlanTag, ...]:
 
 
 def planned(network: Network = HOME, **options: Any) -> Endpoint:
-    return with_options(an_endpoint(), EndpointOptions(**options), network)
+    return with_options(an_endpoint(), endpoint_options(**options), network)
 
 
 def port(endpoint: Endpoint, network: Network = HOME) -> tuple[int | None, str, tuple[int, ...]]:
@@ -86,7 +85,7 @@ def test_options_say_which_vlans_a_port_carries(
 def test_a_containers_trunks_are_its_networks_unless_it_says_others(
     options: dict[str, Any], expected: tuple[int | None, str, tuple[int, ...]]
 ) -> None:
-    stick = replace(HOME, trunks=tags(10, 20))
+    stick = altered(HOME, trunks=tags(10, 20))
     made = planned(stick, **options)
     assert port(made, stick) == expected
     assert desired.carried(stick, made) == {*expected[2], expected[0]} - {None}
@@ -126,14 +125,14 @@ def test_a_network_without_a_vlan_has_none_to_tag() -> None:
 
 
 def test_the_kind_of_port_is_the_networks_unless_the_container_says_another() -> None:
-    inner = replace(HOME, port=PortKind.INTERNAL)
-    assert planned(inner).port is PortKind.INTERNAL
-    assert planned(inner, port=PortKind.VETH).port is PortKind.VETH
-    assert planned(HOME, port=PortKind.INTERNAL).port is PortKind.INTERNAL
+    inner = altered(HOME, kind=PortKind.INTERNAL)
+    assert planned(inner).port.kind is PortKind.INTERNAL
+    assert planned(inner, kind=PortKind.VETH).port.kind is PortKind.VETH
+    assert planned(HOME, kind=PortKind.INTERNAL).port.kind is PortKind.INTERNAL
 
 
 def test_an_internal_port_is_a_tap_that_moves_and_a_veth_is_not() -> None:
-    inner = planned(port=PortKind.INTERNAL)
+    inner = planned(kind=PortKind.INTERNAL)
     made = desired.attachment(HOME, inner, owner=OWNER)
     assert isinstance(made.link, Tap)
     assert made.source == made.link.name == made.port.name == names.internal_link(FIRST)
@@ -145,7 +144,7 @@ def test_an_internal_port_is_a_tap_that_moves_and_a_veth_is_not() -> None:
 
 
 def test_an_internal_port_keeps_its_name_on_the_kernels_datapath_only() -> None:
-    inner = planned(replace(ON_KERNEL, port=PortKind.INTERNAL))
+    inner = planned(altered(ON_KERNEL, kind=PortKind.INTERNAL))
     on_kernel = desired.interface_prefix(ON_KERNEL, inner, Datapath.SYSTEM)
     assert f"{on_kernel}0" == names.internal_link(FIRST)
     assert desired.interface_prefix(HOME, inner, Datapath.NETDEV) == "eth"
@@ -155,19 +154,19 @@ def test_an_internal_port_keeps_its_name_on_the_kernels_datapath_only() -> None:
 def test_a_name_that_an_internal_port_cannot_have_is_refused() -> None:
     named = replace(ON_KERNEL, interface_prefix="lan")
     with pytest.raises(UnsupportedError, match=r"ovs\.ifprefix=lan .* or use ovs\.port=veth"):
-        planned(named, port=PortKind.INTERNAL)
-    assert planned(replace(HOME, interface_prefix="lan"), port=PortKind.INTERNAL)
+        planned(named, kind=PortKind.INTERNAL)
+    assert planned(replace(HOME, interface_prefix="lan"), kind=PortKind.INTERNAL)
     with pytest.raises(UnsupportedError, match=r"ifname=lan0 .* leave com\.docker.*ifname out"):
-        planned(ON_KERNEL, port=PortKind.INTERNAL, interface="lan0")
-    assert planned(port=PortKind.INTERNAL, interface="lan0").interface == "lan0"
+        planned(ON_KERNEL, kind=PortKind.INTERNAL, interface="lan0")
+    assert planned(kind=PortKind.INTERNAL, interface="lan0").interface == "lan0"
 
 
 def test_frames_that_a_tap_would_lose_are_refused() -> None:
-    jumbo = replace(HOME, mtu=9000)
+    jumbo = altered(HOME, mtu=9000)
     with pytest.raises(UnsupportedError, match=r"ovs\.mtu=9000 .* at most 1500"):
-        planned(jumbo, port=PortKind.INTERNAL)
-    assert planned(replace(ON_KERNEL, mtu=9000), mtu=8000, port=PortKind.INTERNAL).mtu == 8000
-    assert planned(jumbo, mtu=8000).mtu == 8000
+        planned(jumbo, kind=PortKind.INTERNAL)
+    assert planned(altered(ON_KERNEL, mtu=9000), mtu=8000, kind=PortKind.INTERNAL).port.mtu == 8000
+    assert planned(jumbo, mtu=8000).port.mtu == 8000
 
 
 def test_networks_that_a_trunk_lets_into_are_those_of_its_bridge() -> None:
@@ -195,7 +194,7 @@ def test_a_changed_record_is_a_changed_port_which_the_reconciler_makes() -> None
         {"protected": True},
         {"ofport": 77},
     ):
-        after = replace(before, **change)  # type: ignore[arg-type]
+        after = altered(before, **change)
         assert _repairs(after, there), change
         assert not _repairs(after, _observed(after)), change
 

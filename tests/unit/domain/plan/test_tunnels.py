@@ -12,7 +12,7 @@ from ovsdriver.domain.records.requests import EndpointOptions
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.uplinks import KnownNic
 from ovsdriver.errors import DriverError, InvalidOptionError, UnsupportedError
-from tests.builders import RED, a_network, a_segment, an_endpoint, new_network
+from tests.builders import RED, a_network, an_endpoint, endpoint_options, new_network
 
 DEFAULTS = Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500)
 TUNNEL = VlanMode.DOT1Q_TUNNEL
@@ -34,9 +34,9 @@ def planned(*, two_tags: bool = True, **options: Any) -> Any:
 
 
 def test_a_tunnel_has_a_service_tag_and_the_customers_tags() -> None:
-    segment = planned(cvlans=CUSTOMERS).segment
-    assert (segment.tag, segment.tunnel, segment.cvlans) == (30, True, CUSTOMERS)
-    assert not planned(vlan_mode=None).segment.tunnel
+    made = planned(cvlans=CUSTOMERS)
+    assert (made.segment.tag, made.port.tunnels, made.port.cvlans) == (30, True, CUSTOMERS)
+    assert not planned(vlan_mode=None).port.tunnels
 
 
 def test_a_tunnels_mtu_leaves_room_for_a_customers_tag() -> None:
@@ -78,16 +78,16 @@ def test_two_tags_are_looked_at_as_open_vswitch_is_set(limit: str | None, two: b
 
 
 def test_containers_of_a_tunnel_have_tunnel_ports() -> None:
-    network = a_network(segment=a_segment(tunnel=True, cvlans=CUSTOMERS), mode=Mode.FLAT)
+    network = a_network(vlan_mode=TUNNEL, cvlans=CUSTOMERS, mode=Mode.FLAT)
     endpoint = with_options(an_endpoint(), EndpointOptions(), network)
     port = desired.attachment(network, endpoint, owner="ovsnet").port
     assert (port.vlan_mode, port.tag, port.trunks, port.cvlans) == (TUNNEL, 1, (), CUSTOMERS)
 
 
 def test_one_container_may_have_a_tunnel_or_none() -> None:
-    options = EndpointOptions(vlan_mode=TUNNEL, cvlans=CUSTOMERS)
+    options = endpoint_options(vlan_mode=TUNNEL, cvlans=CUSTOMERS)
     endpoint = with_options(an_endpoint(), options, a_network())
-    assert (endpoint.vlan_mode, endpoint.cvlans) == (TUNNEL, CUSTOMERS)
-    network = a_network(segment=a_segment(tunnel=True, cvlans=CUSTOMERS))
-    endpoint = with_options(an_endpoint(), EndpointOptions(vlan_mode=VlanMode.ACCESS), network)
-    assert (endpoint.vlan_mode, endpoint.cvlans) == (VlanMode.ACCESS, ())
+    assert (endpoint.port.vlan_mode, endpoint.port.cvlans) == (TUNNEL, CUSTOMERS)
+    network = a_network(vlan_mode=TUNNEL, cvlans=CUSTOMERS)
+    endpoint = with_options(an_endpoint(), endpoint_options(vlan_mode=VlanMode.ACCESS), network)
+    assert (endpoint.port.vlan_mode, endpoint.port.cvlans) == (VlanMode.ACCESS, ())

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from ovsdriver.domain.records.flows import Flow, PortFlows, Vlan
-from ovsdriver.domain.records.model import Network, NetworkId, VlanMode, VlanTag
+from ovsdriver.domain.records.model import Network, VlanMode, VlanTag
 from ovsdriver.domain.traffic import tagging
 from ovsdriver.domain.wires import desired
 from tests.builders import BLUE, a_network, a_segment, an_endpoint
 
 
 def a_tunnel(tag: int, **changes: Any) -> Network:
-    segment = replace(a_segment(tag=tag), tunnel=True)
-    return replace(a_network(NetworkId(BLUE)), segment=segment, **changes)
+    tunnel = a_network(BLUE, segment=a_segment(tag=tag), vlan_mode=VlanMode.DOT1Q_TUNNEL)
+    return replace(tunnel, **changes)
 
 
 def dropped(flows: frozenset[Flow], vlan: Vlan) -> set[int | None]:
@@ -61,7 +61,7 @@ def test_tags_below_those_of_a_trunk_pass_in_tunnels_of_its_bridge_alone() -> No
         network,
         a_tunnel(40),
         a_tunnel(50, ended=True),
-        replace(a_tunnel(60), segment=replace(a_segment("br-lab", 60), tunnel=True)),
+        replace(a_tunnel(60), segment=a_segment("br-lab", 60)),
     ]
     flows = desired.tag_flows(network, router, around, two_tags=True)
     assert dropped(flows, Vlan.TAGGED) == set(tagging.TYPES)

@@ -19,7 +19,7 @@ from ovsdriver.domain.records.model import (
 from ovsdriver.domain.wires import desired, diff
 from ovsdriver.domain.wires.diff import Difference, compare
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
-from tests.builders import FIRST, RED, a_network, a_segment, an_endpoint
+from tests.builders import FIRST, RED, a_network, a_segment, altered, an_endpoint
 
 OWNER = "ovsnet"
 JOINED = an_endpoint(sandbox="/var/run/docker/netns/1234")
@@ -138,7 +138,7 @@ def test_what_was_cut_short_is_gone_on_with_though_all_seems_well() -> None:
     assert difference(replace(JOINED, sandbox=None), restoring={FIRST}).repairs[0].finish
 
 
-INNER = an_endpoint(sandbox="/var/run/docker/netns/1234", port=PortKind.INTERNAL)
+INNER = an_endpoint(sandbox="/var/run/docker/netns/1234", kind=PortKind.INTERNAL)
 TAP = names.internal_link(FIRST)
 
 
@@ -201,7 +201,7 @@ def test_an_internal_port_that_outlived_its_container_is_removed() -> None:
 
 
 def test_a_trunk_that_is_not_as_recorded_is_repaired() -> None:
-    router = replace(JOINED, vlan_mode=VlanMode.NATIVE_UNTAGGED, trunks=(VlanTag(5), VlanTag(6)))
+    router = altered(JOINED, vlan_mode=VlanMode.NATIVE_UNTAGGED, trunks=(VlanTag(5), VlanTag(6)))
     right: dict[str, Any] = {"vlan_mode": "native-untagged", "trunks": (5, 6)}
     for change, why in (
         ({}, ""),

@@ -1,13 +1,11 @@
 """What is known of a container's interface that nobody has seen."""
 
-from dataclasses import replace
-
 import pytest
 from netaddr import IPNetwork
 
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.wires.sandbox_link import never_seen
-from tests.builders import a_network, a_subnet, an_endpoint
+from tests.builders import a_network, a_subnet, altered, an_endpoint
 
 DUAL = an_endpoint(
     addresses=(IPNetwork("10.1.0.2/24"), IPNetwork("fd00:1::2/64")), mtu=1400, sandbox="/s"
@@ -33,7 +31,7 @@ def test_it_has_the_name_that_docker_was_told_and_gives() -> None:
 
 def test_without_an_ipv6_address_it_has_no_ipv6_and_without_a_gateway_no_default_route() -> None:
     network = a_network(mode=Mode.ISOLATED, subnets=(a_subnet(gateway=None),), mtu=1300)
-    seen = never_seen(network, replace(DUAL, addresses=DUAL.addresses[:1], mtu=None), **WHERE)
+    seen = never_seen(network, altered(DUAL, addresses=DUAL.addresses[:1], mtu=None), **WHERE)
     assert seen.settings == {"ipv6/conf/disable_ipv6": "1"}
     assert (seen.gateways, seen.on_link, seen.mtu) == ((), (), 1300)
 

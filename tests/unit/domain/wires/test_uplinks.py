@@ -27,7 +27,7 @@ from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.observed import LinkTies, ObservedBridge, ObservedLink, ObservedPort
 from ovsdriver.domain.wires.uplinks import KnownNic, NicPort, known_nic
 from ovsdriver.errors import ConflictError, DriverError, InvalidOptionError, UnsupportedError
-from tests.builders import BLUE, RED, a_network, a_segment, an_endpoint, new_network
+from tests.builders import BLUE, RED, a_network, a_segment, altered, an_endpoint, new_network
 
 DEFAULTS = Defaults(bridge="br-ovsnet", datapath=None, vlans=(1, 4094), mtu=1500)
 ETH1 = Uplink(nics=("eth1",))
@@ -317,7 +317,7 @@ def test_the_trunk_carries_what_containers_on_it_list_but_nobodys_closed_network
         return desired.uplink_ports(networks, endpoints, owner="ovsnet")["br-eth1"].trunks
 
     assert carried(router, closed) == (30, 31)
-    assert carried(replace(router, vlan=VlanTag(32))) == (30, 31, 32)
+    assert carried(altered(router, vlan=VlanTag(32))) == (30, 31, 32)
     assert carried(replace(router, sandbox=None)) == (30,)
 
 

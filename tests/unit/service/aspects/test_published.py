@@ -19,7 +19,7 @@ from ovsdriver.domain.records.model import (
     VlanTag,
 )
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
-from tests.builders import BLUE, FIRST, RED, SECOND
+from tests.builders import BLUE, FIRST, RED, SECOND, altered
 from tests.unit.service.conftest import Host
 
 WEB = PortMapping(protocol=Transport.TCP, port=80, host_port=8080, host_port_end=8080)
@@ -235,7 +235,7 @@ async def test_a_container_in_another_vlan_than_the_gateway_publishes_nothing(
 ) -> None:
     plugged = running.state.endpoint(FIRST)
     assert plugged is not None
-    await running.state.put_endpoint(replace(plugged, **change))
+    await running.state.put_endpoint(altered(plugged, **change))
     await running.endpoints.publish(RED, FIRST, [WEB])
     noted = running.state.endpoint(FIRST)
     assert noted is not None

@@ -9,10 +9,10 @@ from netaddr import IPNetwork
 from ovsdriver.admin import report
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import BondMode, Mode, VlanMode, VlanTag
-from ovsdriver.domain.records.requests import EndpointOptions, NewEndpoint
+from ovsdriver.domain.records.requests import NewEndpoint
 from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
-from tests.builders import BLUE, FIRST, RED
+from tests.builders import BLUE, FIRST, RED, endpoint_options
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
 
@@ -231,7 +231,7 @@ async def test_addresses_of_the_link_alone_do_not_make_a_nic_the_hosts(host: Hos
 async def test_the_trunk_follows_what_a_container_was_let_into(host: Host) -> None:
     await on_eth1(host, RED, 30)
     await host.create_network(BLUE, mode=Mode.ISOLATED, bridge="br-eth1", vlan=VlanTag(32))
-    options = EndpointOptions(trunks=(VlanTag(31), VlanTag(32), VlanTag(33)))
+    options = endpoint_options(trunks=(VlanTag(31), VlanTag(32), VlanTag(33)))
     await host.endpoints.create(NewEndpoint(network=RED, id=FIRST, options=options))
     assert trunks(host) == (30,)
     await host.endpoints.join(RED, FIRST, "/netns/one")

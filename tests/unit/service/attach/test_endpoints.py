@@ -24,7 +24,7 @@ from ovsdriver.errors import (
     UnavailableError,
     UnknownObjectError,
 )
-from tests.builders import BLUE, FIRST, RED, SECOND, new_network
+from tests.builders import BLUE, FIRST, RED, SECOND, endpoint_options, new_network
 from tests.unit.service.conftest import Host
 
 HOST = names.host_link(FIRST)
@@ -88,7 +88,7 @@ async def test_an_mtu_beyond_the_network_s_is_refused(host: Host) -> None:
     await host.create_network()
     with pytest.raises(InvalidOptionError, match="at most 1500"):
         await host.endpoints.create(
-            NewEndpoint(network=RED, id=FIRST, options=EndpointOptions(mtu=9000))
+            NewEndpoint(network=RED, id=FIRST, options=endpoint_options(mtu=9000))
         )
 
 
@@ -450,7 +450,7 @@ async def test_an_mtu_too_small_for_ipv6_is_refused(host: Host) -> None:
                 network=RED,
                 id=FIRST,
                 addresses=(IPNetwork("fd00:9::2/64"),),
-                options=EndpointOptions(mtu=1000),
+                options=endpoint_options(mtu=1000),
             )
         )
 
@@ -459,7 +459,7 @@ TAP = names.internal_link(FIRST)
 
 
 async def test_an_internal_endpoint_is_a_port_whose_device_docker_moves(host: Host) -> None:
-    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_network(kind=PortKind.INTERNAL)
     await host.create_endpoint()
     joined = await host.endpoints.join(RED, FIRST, SANDBOX)
     assert (joined.source, joined.prefix) == (TAP, "eth")
@@ -473,7 +473,7 @@ async def test_an_internal_endpoint_is_a_port_whose_device_docker_moves(host: Ho
 
 
 async def test_an_internal_join_that_comes_again_leaves_the_moved_device(host: Host) -> None:
-    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_network(kind=PortKind.INTERNAL)
     await host.run_container()
     joined = await host.endpoints.join(RED, FIRST, SANDBOX)
     assert joined.source == TAP
@@ -487,7 +487,7 @@ async def test_an_internal_join_that_comes_again_leaves_the_moved_device(host: H
 async def test_an_internal_join_that_fails_leaves_nothing(
     host: Host, failing: Callable[[Any, str], None]
 ) -> None:
-    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_network(kind=PortKind.INTERNAL)
     await host.create_endpoint()
     failing(host.links, "ensure_tap")
     with pytest.raises(UnavailableError):
@@ -497,7 +497,7 @@ async def test_an_internal_join_that_fails_leaves_nothing(
 
 
 async def test_an_internal_endpoint_ends_without_a_trace(host: Host) -> None:
-    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_network(kind=PortKind.INTERNAL)
     await host.run_container()
     await host.endpoints.leave(RED, FIRST)
     assert host.links.sandboxes[SANDBOX].taps == {}
@@ -510,7 +510,7 @@ async def test_an_internal_endpoint_ends_without_a_trace(host: Host) -> None:
 async def test_a_tap_that_came_back_while_vswitchd_was_away_is_removed(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_network(kind=PortKind.INTERNAL)
     await host.run_container()
     monkeypatch.setattr(host.links, "drop_tap", lambda name: None)
     await host.endpoints.leave(RED, FIRST)
@@ -522,7 +522,7 @@ async def test_a_tap_that_came_back_while_vswitchd_was_away_is_removed(
 async def test_the_port_that_was_asked_for_is_made_and_kept_in_the_record(host: Host) -> None:
     await host.create_network()
     trunks = (VlanTag(10), VlanTag(11))
-    options = EndpointOptions(trunks=trunks, ofport=77, protected=True, vlan=VlanTag(9))
+    options = endpoint_options(trunks=trunks, ofport=77, protected=True, vlan=VlanTag(9))
     await host.endpoints.create(NewEndpoint(network=RED, id=FIRST, options=options))
     await host.endpoints.join(RED, FIRST, SANDBOX)
     port = host.switch.port(HOST)
@@ -532,7 +532,12 @@ async def test_the_port_that_was_asked_for_is_made_and_kept_in_the_record(host: 
     again = await host.restart()
     record = again.state.endpoint(FIRST)
     assert record is not None
-    assert (record.vlan, record.trunks, record.ofport, record.protected) == (9, trunks, 77, True)
+    assert (record.port.vlan, record.port.trunks, record.ofport, record.protected) == (
+        9,
+        trunks,
+        77,
+        True,
+    )
     await again.stop()
 
 
@@ -542,7 +547,7 @@ async def test_a_container_that_is_let_into_other_vlans_is_told_in_the_log(
     await host.create_network(RED)
     await host.create_network(BLUE, vlan=VlanTag(10))
     caplog.set_level("INFO")
-    options = EndpointOptions(trunks=(VlanTag(10), VlanTag(11)))
+    options = endpoint_options(trunks=(VlanTag(10), VlanTag(11)))
     await host.endpoints.create(NewEndpoint(network=RED, id=FIRST, options=options))
     await host.endpoints.create(NewEndpoint(network=RED, id=SECOND))
     (told,) = [each for each in caplog.records if each.message == "endpoint.vlans"]
@@ -553,7 +558,7 @@ async def test_a_container_that_is_let_into_other_vlans_is_told_in_the_log(
 
 async def test_options_that_contradict_each_other_leave_no_record(host: Host) -> None:
     await host.create_network()
-    options = EndpointOptions(vlan_mode=VlanMode.TRUNK)
+    options = endpoint_options(vlan_mode=VlanMode.TRUNK)
     with pytest.raises(InvalidOptionError, match=r"ovs\.trunks"):
         await host.endpoints.create(NewEndpoint(network=RED, id=FIRST, options=options))
     assert host.state.endpoints() == ()
@@ -575,7 +580,7 @@ async def test_a_number_that_is_taken_fails_the_join_and_leaves_nothing(host: Ho
 async def test_leaving_waits_until_the_name_of_an_internal_port_is_free(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_network(kind=PortKind.INTERNAL)
     await host.run_container()
     host.links.add_tap(TAP)  # by a vswitchd that was restarted
     drop = host.links.drop_tap

@@ -181,7 +181,7 @@ async def test_a_container_that_is_stopped_gets_nothing_back(host: Host) -> None
 
 
 async def test_a_device_that_vswitchd_made_anew_replaces_the_dead_one(host: Host) -> None:
-    before = await run_container(host, port=PortKind.INTERNAL)
+    before = await run_container(host, kind=PortKind.INTERNAL)
     host.links.add_tap(TAP)  # after a restart
     host.links.set_inside(SANDBOX, "eth0", mtu=1300)  # nobody has looked since
 
@@ -194,7 +194,7 @@ async def test_a_device_that_vswitchd_made_anew_replaces_the_dead_one(host: Host
 
 @pytest.mark.parametrize("left", [True, False], ids=["dead device left", "device deleted"])
 async def test_an_internal_port_that_was_removed_is_made_again(host: Host, left: bool) -> None:
-    before = await run_container(host, port=PortKind.INTERNAL)
+    before = await run_container(host, kind=PortKind.INTERNAL)
     if left:
         inside(host).carrier = False
     else:
@@ -209,7 +209,7 @@ async def test_an_internal_port_that_was_removed_is_made_again(host: Host, left:
 
 
 async def test_a_device_that_its_container_deleted_is_made_again(host: Host) -> None:
-    before = await run_container(host, port=PortKind.INTERNAL)
+    before = await run_container(host, kind=PortKind.INTERNAL)
     host.links.drop_tap(TAP)
     poked: list[None] = []
     host.watch.on_missing(lambda: poked.append(None))
@@ -254,7 +254,7 @@ STEPS = [
 async def test_it_is_gone_on_with_wherever_it_was_cut_short(
     host: Host, failing: Callable[[Any, str], None], part: str, step: str, kind: PortKind
 ) -> None:
-    before = await run_container(host, port=kind)
+    before = await run_container(host, kind=kind)
     if kind is PortKind.VETH:
         host.links.drop_link(VETH)
     else:
@@ -272,7 +272,7 @@ async def test_it_is_gone_on_with_wherever_it_was_cut_short(
 async def test_half_of_a_link_is_not_noted_for_the_whole(
     host: Host, failing: Callable[[Any, str], None], kind: PortKind
 ) -> None:
-    before = await run_container(host, port=kind)
+    before = await run_container(host, kind=kind)
     if kind is PortKind.VETH:
         host.links.drop_link(VETH)
     else:

@@ -94,10 +94,10 @@ async def test_another_container_and_one_that_was_asked_for_otherwise_have_their
     third = "3c" * 32
     await start(lab, third, container="web2", said={"ovs.trunks": "5"})
     assert await lab.kept.look()
-    assert record(lab, third).vlan is None
+    assert record(lab, third).port.vlan is None
     await start(lab, SECOND, said={"ovs.vlan": "9"})
     assert await lab.kept.look()
-    assert record(lab).vlan == 9
+    assert record(lab).port.vlan == 9
     assert noted(lab) == {}, "what was typed later counts"
 
 
@@ -135,7 +135,7 @@ async def test_docker_is_asked_again_until_it_knows_the_container(lab: Host) -> 
         async with asyncio.timeout(30):
             await asyncio.sleep(0)
             lab.engine.add_endpoint(EndpointId(SECOND), RED, "web")
-            while record(lab).vlan != 7:
+            while record(lab).port.vlan != 7:
                 lab.kept.poke()
                 await asyncio.sleep(0.001)
     finally:
@@ -156,9 +156,9 @@ async def test_a_poke_for_a_sandbox_serves_what_is_in_there(lab: Host) -> None:
             await start(lab, SECOND, said={"ovs.trunks": "5"})
             kept.poke("/netns/of-nobody")
             await asyncio.sleep(0.01)
-            assert record(lab).vlan is None
+            assert record(lab).port.vlan is None
             kept.poke(f"/netns/{SECOND[:4]}")
-            while record(lab).vlan != 7:  # noqa: ASYNC110 - nothing tells
+            while record(lab).port.vlan != 7:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.001)
     finally:
         running.cancel()

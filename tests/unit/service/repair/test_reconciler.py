@@ -287,7 +287,7 @@ async def test_nothing_is_looked_at_while_it_is_paused(host: Host) -> None:
 
 async def test_the_vlan_of_an_internal_port_is_put_right(host: Host) -> None:
     tap = names.internal_link(FIRST)
-    await host.create_network(port=PortKind.INTERNAL)
+    await host.create_network(kind=PortKind.INTERNAL)
     await host.run_container()
     port = host.switch.port(tap)
     assert port is not None

@@ -1,0 +1,137 @@
+"""Records that an earlier ovsnet wrote say the same in today's form.
+
+``files/records-1.db`` was written by the ovsnet with version 1 of them, by its own code: it planned
+what the records have as typed.
+"""
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from netaddr import IPNetwork
+
+from ovsdriver.adapters.store import records
+from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.domain.records.features import NOTHING, Exporter, Features
+from ovsdriver.domain.records.model import (
+    PLAIN,
+    EndpointId,
+    MirrorKind,
+    MirrorTarget,
+    NetworkId,
+    PortKind,
+    PortOptions,
+    Rate,
+    VlanMode,
+)
+from ovsdriver.words import options
+
+OLD = Path(__file__).parent / "files" / "records-1.db"
+TUNNEL, STICK, BARE = (NetworkId(digit * 64) for digit in "acd")
+ROUTER, GUEST, INNER, PLUGGED = (EndpointId(digit * 64) for digit in "1234")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return Path(shutil.copyfile(OLD, tmp_path / "state.db"))
+
+
+@pytest.fixture
+async def state(file: Path):
+    database = await Database.open(file)
+    yield await SqliteState.load(database)
+    await database.close()
+
+
+async def test_what_a_network_says_of_its_ports_and_bridge_is_there(state: SqliteState) -> None:
+    networks = {each.id: each for each in state.networks()}
+    assert {id_: each.port for id_, each in networks.items()} == {
+        TUNNEL: PortOptions(
+            mtu=1400,
+            kind=PortKind.VETH,
+            vlan_mode=VlanMode.DOT1Q_TUNNEL,
+            cvlans=(5, 7, 8),
+            guard=True,
+            mirror=MirrorTarget(kind=MirrorKind.NIC, nic="eth2"),
+            rate=Rate(towards=100_000_000, away=20_000_000),
+            burst=65536,
+            broadcast=100,
+            delay_us=20_000,
+            jitter_us=5_000,
+            loss_ppm=10_000,
+        ),
+        STICK: PortOptions(
+            mtu=1500,
+            kind=PortKind.INTERNAL,
+            vlan_mode=VlanMode.ACCESS,
+            trunks=(10, 20, 21),
+            guard=False,
+            sink="ids",
+        ),
+        BARE: PLAIN,
+    }
+    sampled = Exporter(targets=("192.0.2.9:6343",), sampling=64)
+    assert networks[TUNNEL].features == Features(mcast=True, sflow=sampled)
+    assert networks[BARE].features == NOTHING
+    assert [each.segment.tag for each in networks.values()] == [30, 9, 1]
+
+
+async def test_what_an_endpoint_says_itself_is_there_and_the_rest_follows(
+    state: SqliteState,
+) -> None:
+    endpoints = {each.id: each for each in state.endpoints()}
+    assert {id_: each.port for id_, each in endpoints.items()} == {
+        ROUTER: PortOptions(
+            mtu=1300,
+            kind=PortKind.VETH,
+            vlan=40,
+            vlan_mode=VlanMode.NATIVE_TAGGED,
+            trunks=(30, 31),
+            guard=False,
+            mirror=MirrorTarget(kind=MirrorKind.SINK, sink="ids"),
+            rate=Rate(towards=10_000_000, away=None),
+            burst=32768,
+            broadcast=0,
+            delay_us=0,
+            jitter_us=0,
+            loss_ppm=20_000,
+        ),
+        GUEST: PortOptions(kind=PortKind.VETH),
+        INNER: PortOptions(kind=PortKind.INTERNAL),
+        PLUGGED: PortOptions(kind=PortKind.VETH),
+    }
+    router = endpoints[ROUTER]
+    assert (router.ofport, router.protected, router.interface) == (77, True, "lan0")
+    assert router.addresses == (IPNetwork("10.20.0.2/24"),)
+    assert router.sandbox == "/run/docker/netns/1"
+
+
+async def test_they_are_what_is_made_today_of_what_was_typed(state: SqliteState) -> None:
+    for network in state.networks():
+        said = options.network(network.options, internal=False)
+        assert network.port == replace(said.port | PLAIN, vlan=None)
+        assert network.features == said.features
+    for endpoint in state.endpoints():
+        assert endpoint.port == options.endpoint(endpoint.options).port | endpoint.port
+
+
+async def test_one_that_changes_is_written_in_todays_form(file: Path) -> None:
+    database = await Database.open(file)
+    state = await SqliteState.load(database)
+    before = (state.networks(), state.endpoints())
+    await state.put_networks(state.networks())
+    for each in state.endpoints():
+        await state.put_endpoint(each)
+    await database.close()
+    with closing(sqlite3.connect(file)) as other:
+        texts = other.execute("SELECT record FROM network UNION SELECT record FROM endpoint")
+        assert {json.loads(text)["_version"] for (text,) in texts} == {records.VERSION}
+    database = await Database.open(file)
+    again = await SqliteState.load(database)
+    assert (again.networks(), again.endpoints()) == before
+    await database.close()
