@@ -6,7 +6,6 @@ Nothing is set up on the switch or a link: a packet socket ends with its process
 import selectors
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -121,7 +120,9 @@ def _opened(source: Source) -> socket.socket:
     try:
         if source.sandbox is None:
             return _listening(source.link)
-        return _inside(source.sandbox, source.mac)
+        return entering.visit(
+            source.sandbox, lambda routes: _listening(_link_with(routes, source.mac))
+        )
     except OSError as error:
         where = source.link or f"a container's link in {source.sandbox}"
         raise UnavailableError(
@@ -129,30 +130,8 @@ def _opened(source: Source) -> socket.socket:
         ) from error
 
 
-def _inside(sandbox: str, mac: EUI | None) -> socket.socket:
-    """Open a socket in another namespace: by a thread, which stays there and ends."""
-    found: list[socket.socket | OSError] = []
-
-    def work() -> None:
-        try:
-            found.append(entering.call_inside(sandbox, lambda: _listening(_link_with(mac))))
-        except OSError as error:
-            found.append(error)
-
-    thread = threading.Thread(target=work, name="capture")
-    thread.start()
-    thread.join()
-    if isinstance(found[0], OSError):
-        raise found[0]
-    return found[0]
-
-
-def _link_with(mac: EUI | None) -> str:
-    routes = RouteSocket()
-    try:
-        names = [link.name for link in all_links(routes) if mac and link.mac == mac.packed]
-    finally:
-        routes.close()
+def _link_with(routes: RouteSocket, mac: EUI | None) -> str:
+    names = [link.name for link in all_links(routes) if mac and link.mac == mac.packed]
     if not names:
         raise FileNotFoundError(2, "there is no such link")
     return names[0]

@@ -15,7 +15,7 @@ from netaddr import IPNetwork
 
 from ovsdriver.adapters.firewall.docker_user import Iptables
 from ovsdriver.adapters.firewall.firewall import HostFirewall
-from ovsdriver.adapters.kernel.host import host_watch
+from ovsdriver.adapters.kernel.codec import rtnetlink
 from ovsdriver.domain.records.model import Mode, NetworkId
 from ovsdriver.domain.traffic.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules
 from tests.fakes.firewall import MemoryNotes
@@ -462,7 +462,7 @@ async def test_a_device_that_comes_anew_under_a_gateways_name_is_a_loss_on_a_rou
 async def test_a_loss_among_more_news_than_can_be_kept_is_told(
     host: RoutedHost, firewall: HostFirewall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_watch, "_BUFFER", 1)
+    monkeypatch.setattr(rtnetlink, "_NEWS_BYTES", 1)
     one = host.network(1)
     async with running(firewall) as told:
         await firewall.ensure(plan(one))

@@ -1,7 +1,6 @@
 """The port :class:`~ovsdriver.ports.Links` on the kernel's netlink."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,12 +12,12 @@ from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 from ovsdriver.adapters.kernel.codec import ethtool
 from ovsdriver.adapters.kernel.codec.address_messages import addresses
 from ovsdriver.adapters.kernel.codec.link_messages import (
-    IFF_UP,
     Link,
     LinkChange,
     change_link,
     find_link,
     link_messages,
+    link_name,
 )
 from ovsdriver.adapters.kernel.codec.route_messages import (
     NextHop,
@@ -234,14 +233,17 @@ class KernelLinks:
         )
 
     async def ensure_offload(self, sandbox: str, mac: EUI, *, tx: bool) -> bool:
-        def enter() -> bool:
-            if not entering.is_alive(sandbox):
-                return False
-            return entering.call_inside(sandbox, lambda: entering.set_offload(mac.packed, tx=tx))
+        def work(routes: RouteSocket) -> bool:
+            return entering.set_offload(routes, mac.packed, tx=tx)
 
-        return await self._netlink.ask_apart(f"TX offload in sandbox {sandbox}", enter)
+        what = f"TX offload in sandbox {sandbox}"
+        found = await self._netlink.ask_apart(what, lambda: entering.inside(sandbox, work))
+        return bool(found)
 
     async def ensure_mtu(self, veth: Veth, sandbox: str) -> bool:
+        def work(routes: RouteSocket, plug: int) -> None:
+            entering.set_mtu(routes, veth.mac.packed, plug, veth.mtu)
+
         async with self._netlink.bounded(_pair(veth)):
             host = await self._netlink.call(lambda routes: self._veths.begin_mtu(routes, veth))
             if host is None:
@@ -249,7 +251,7 @@ class KernelLinks:
             if host.mtu == veth.mtu:
                 return True
             await on_own_thread(
-                lambda: entering.set_mtu(sandbox, veth.mac.packed, host.index, veth.mtu),
+                lambda: entering.inside(sandbox, lambda routes: work(routes, host.index)),
                 name="sandbox",
             )
             await self._netlink.call(lambda routes: self._veths.end_mtu(routes, veth))
@@ -321,7 +323,7 @@ def _routes(hops: Iterable[NextHop]) -> Sequence[Route]:
         Route(
             destination=hop.destination,
             kind=hop.kind,
-            link=names.get(hop.index) or names.setdefault(hop.index, _link_name(hop.index)),
+            link=names.get(hop.index) or names.setdefault(hop.index, link_name(hop.index)),
             table=hop.table,
             gateway=hop.gateway,
         )
@@ -340,14 +342,6 @@ def _tso(routes: RouteSocket, tap: str) -> bool:
     return ethtool.tcp_segmentation(tap)
 
 
-def _link_name(index: int) -> str:
-    """Return a link's name, empty if it is gone by now: cheaper than reading all links."""
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return ""
-
-
 def _observed(message: bytes) -> tuple[ObservedLink, bool]:
     """Return a link without its addresses, and whether it is to be deleted."""
     link = Link.read(message)
@@ -356,8 +350,8 @@ def _observed(message: bytes) -> tuple[ObservedLink, bool]:
         index=link.index,
         kind=link.kind,
         mtu=link.mtu,
-        mac=_eui(link.mac) if len(link.mac) == 6 else None,  # tunnels have other addresses, or none
-        up=bool(link.flags & IFF_UP),
+        mac=link.eui,
+        up=link.up,
         alias=link.alias,
         peer_index=link.lower_index if link.kind == "veth" else None,
         master_index=link.master_index,

@@ -130,6 +130,11 @@ async def on_own_thread(work: Callable[[], T], *, name: str) -> T:
     For work that changes the thread's namespace, or that waits. ``work`` bounds its own waits: it
     goes on when its caller was cancelled.
     """
+    return await asyncio.wrap_future(started(work, name=name))
+
+
+def started(work: Callable[[], T], *, name: str) -> "Future[T]":
+    """Begin ``work`` on a new thread that ends with it, for who waits without a loop."""
     outcome: Future[T] = Future()
 
     def run() -> None:
@@ -140,7 +145,7 @@ async def on_own_thread(work: Callable[[], T], *, name: str) -> T:
                 outcome.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return await asyncio.wrap_future(outcome)
+    return outcome
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """The port :class:`~ovsdriver.ports.Shapes` on the kernel's queueing disciplines."""
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from netaddr import EUI
 
 from ovsdriver.adapters.kernel.codec import qdiscs
-from ovsdriver.adapters.kernel.codec.link_messages import all_links, find_link
+from ovsdriver.adapters.kernel.codec.link_messages import find_link, find_veths, link_name
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.sandbox import entering
@@ -43,24 +42,20 @@ class KernelShapes:
     async def inside(self, sandbox: str, mac: EUI, shape: LinkShape) -> bool:
         """Shape every veth with that MAC, as two networks may give a container the same."""
 
-        def work() -> bool:
-            with closing(RouteSocket()) as routes:
-                ours = [e for e in all_links(routes) if e.kind == "veth" and e.mac == mac.packed]
-                for each in ours:
-                    qdiscs.ensure(routes, each.index, shape)
+        def work(routes: RouteSocket) -> bool:
+            ours = find_veths(routes, mac.packed)
+            for each in ours:
+                qdiscs.ensure(routes, each.index, shape)
             return bool(ours)
-
-        def enter() -> bool:
-            return entering.is_alive(sandbox) and entering.call_inside(sandbox, work)
 
         what = f"shaping the container's link in sandbox {sandbox}"
         with _worded(what):
-            return await self._netlink.ask_apart(what, enter)
+            return bool(await self._netlink.ask_apart(what, lambda: entering.inside(sandbox, work)))
 
     async def observed(self) -> Mapping[str, LinkShape]:
         def work(routes: RouteSocket) -> Mapping[str, LinkShape]:
             found = qdiscs.observed(routes)
-            return {_name(index): shape for index, shape in found.items() if _name(index)}
+            return {name: found[index] for index in found if (name := link_name(index))}
 
         return await self._netlink.ask("reading queueing disciplines", work)
 
@@ -93,10 +88,3 @@ def _worded(what: str) -> Iterator[None]:
             f"{what}: somebody has put the queueing discipline {error} there, which is not "
             "ours to replace; remove it, or leave the option out"
         ) from error
-
-
-def _name(index: int) -> str:
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return ""

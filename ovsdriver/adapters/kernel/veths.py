@@ -19,7 +19,6 @@ advertisements, and let the container reach its services past the switch. Hence 
 import errno
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
 
 from ovsdriver.adapters.kernel.codec import ethtool
 from ovsdriver.adapters.kernel.codec.link_messages import (
@@ -28,6 +27,7 @@ from ovsdriver.adapters.kernel.codec.link_messages import (
     Link,
     LinkChange,
     change_link,
+    differing,
     find_link,
     find_link_by_index,
     new_veth,
@@ -45,8 +45,6 @@ NEWBORN = 0x6F76_7E0B
 _HOST_FLAGS = IFF_UP | IFF_NOARP
 _DELETED = ("veth", "tun")
 _TRIES = 3
-
-T = TypeVar("T")
 
 
 class VethPairs:
@@ -143,9 +141,9 @@ class VethPairs:
         if container is None:
             return
         change = LinkChange(
-            name=_differing(veth.container, container.name),
-            mac=_differing(veth.mac.packed, container.mac),
-            mtu=_differing(veth.mtu, container.mtu),
+            name=differing(veth.container, container.name),
+            mac=differing(veth.mac.packed, container.mac),
+            mtu=differing(veth.mtu, container.mtu),
         )
         if change:
             change_link(routes, container.index, change)
@@ -162,7 +160,7 @@ class VethPairs:
             self._silence_ipv6(host.name)
         change = LinkChange(
             set_flags=_HOST_FLAGS & ~host.flags,
-            alias=_differing(veth.alias, host.alias),
+            alias=differing(veth.alias, host.alias),
             group=0 if host.group == NEWBORN else None,
             rp_filter=None if host.rp_filter else 1,
         )
@@ -212,7 +210,3 @@ def _check_ours(host: Link, veth: Veth) -> None:
             f"link {veth.host} exists and is not ours ({whose}, ours would be {veth.alias!r}); see "
             f"`ip -d link show {veth.host}`, and delete or rename it"
         )
-
-
-def _differing(wanted: T, found: T) -> T | None:
-    return None if wanted == found else wanted

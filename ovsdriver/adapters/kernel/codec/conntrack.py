@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    FAMILIES,
     NetlinkError,
     NetlinkSocket,
     attribute,
     attributes,
     nest,
+    read_address,
     u32,
 )
 from ovsdriver.adapters.kernel.sysctls import Sysctls
@@ -46,7 +48,6 @@ _BY_PROTOCOL_AND_PORT = 1 << 3 | 1 << 5
 _NESTED = 0x8000
 """NLA_F_NESTED."""
 _BE16 = struct.Struct(">H")
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 _FEW = 20_000
 """Up to so many connections are all looked at here, in some 0.1 s. Each time the kernel is asked
@@ -121,7 +122,7 @@ def _questions(published: Collection[Publication]) -> Iterator[bytes]:
     if int(Sysctls().read(_COUNT) or 0) <= _FEW:
         yield _NFGEN.pack(socket.AF_UNSPEC, 0, 0)
         return
-    for family, number in _FAMILIES.items():
+    for family, number in FAMILIES.items():
         header = _NFGEN.pack(number, 0, 0)
         ours = [each for each in published if each.host.version == family]
         places = {(int(each.protocol), each.host_port) for each in ours}
@@ -163,9 +164,9 @@ def read_flow(message: bytes) -> Flow | None:
         return None
     return Flow(
         protocol=original[_CTA_TUPLE_PROTO][_CTA_PROTO_NUM][0],
-        destination=_address(destination),
+        destination=read_address(destination),
         port=_BE16.unpack(port)[0],
-        answering=_address(answering),
+        answering=read_address(answering),
         answering_port=_BE16.unpack(answering_port)[0],
     )
 
@@ -174,10 +175,6 @@ def _tuple(data: bytes) -> dict[int, dict[int, bytes]] | None:
     parts = {kind: attributes(value) for kind, value in attributes(data).items()}
     wanted = (_CTA_TUPLE_IP, _CTA_TUPLE_PROTO)
     return parts if all(each in parts for each in wanted) else None
-
-
-def _address(packed: bytes) -> IPAddress:
-    return IPAddress(int.from_bytes(packed, "big"), 4 if len(packed) == 4 else 6)
 
 
 def _filter(protocol: int, port: int) -> bytes:

@@ -7,7 +7,9 @@ import errno
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
+
+from netaddr import EUI, mac_unix_expanded
 
 from ovsdriver.adapters.kernel.codec.rtnetlink import (
     NLM_F_CREATE,
@@ -28,8 +30,8 @@ IFF_UP = 0x1
 IFF_NOARP = 0x80
 IFF_PROMISC = 0x100
 
-_RTM_NEWLINK = 16
-_RTM_DELLINK = 17
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
 _RTM_GETLINK = 18
 _RTM_SETLINK = 19
 
@@ -58,6 +60,9 @@ _RTEXT_FILTER_SKIP_STATS = 8
 """Statistics are half of a link's message and we read none."""
 
 _IFINFO = struct.Struct("=BxHiII")
+_MAC_BYTES = 6
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,18 @@ class Link:
     """Settings of the address families, read on demand."""
     data: bytes = b""
     """What belongs to the kind."""
+
+    @property
+    def up(self) -> bool:
+        """Whether it is set up."""
+        return bool(self.flags & IFF_UP)
+
+    @property
+    def eui(self) -> EUI | None:
+        """Its MAC; None for a tunnel, which has another kind of address, or none."""
+        if len(self.mac) != _MAC_BYTES:
+            return None
+        return EUI(int.from_bytes(self.mac, "big"), version=48, dialect=mac_unix_expanded)
 
     @property
     def rp_filter(self) -> int:
@@ -142,6 +159,21 @@ def link_messages(routes: RouteSocket, *, most: int | None = None) -> list[bytes
     return routes.dump(_RTM_GETLINK, asked, most=most)
 
 
+def index_and_name(message: bytes) -> tuple[int, str]:
+    """Return what a message about a link calls it, without reading the rest: there are many."""
+    index = _IFINFO.unpack_from(message)[2]
+    named = (v for kind, v in each_attribute(message, _IFINFO.size) if kind == _IFLA_IFNAME)
+    return index, read_text(next(named, b""))
+
+
+def link_name(index: int) -> str:
+    """Return a link's name, empty if it is gone by now: cheaper than reading all links."""
+    try:
+        return socket.if_indextoname(index)
+    except (OSError, OverflowError):
+        return ""
+
+
 def find_link(routes: RouteSocket, name: str) -> Link | None:
     """Return one link by its name; None if there is none."""
     return _found(routes, _ifinfo() + text(_IFLA_IFNAME, name))
@@ -150,6 +182,14 @@ def find_link(routes: RouteSocket, name: str) -> Link | None:
 def find_link_by_index(routes: RouteSocket, index: int) -> Link | None:
     """Return one link by its index; None if there is none."""
     return _found(routes, _ifinfo(index))
+
+
+def find_veths(routes: RouteSocket, mac: bytes) -> list[Link]:
+    """Return every veth with a MAC: two networks may give a container the same one.
+
+    A bond or a bridge on top may have it too, which is not ours to change.
+    """
+    return [each for each in all_links(routes) if each.kind == "veth" and each.mac == mac]
 
 
 def new_veth(
@@ -172,7 +212,7 @@ def new_veth(
         )
     )
     try:
-        routes.change(_RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
+        routes.change(RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
     except NetlinkError as error:
         if error.errno != errno.EEXIST:
             raise
@@ -192,7 +232,7 @@ def new_upper(
     info = attribute(_IFLA_INFO_KIND, kind.encode()) + nest(_IFLA_INFO_DATA, data)
     body += _address(mac) + nest(_IFLA_LINKINFO, info)
     try:
-        routes.change(_RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
+        routes.change(RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
     except NetlinkError as error:
         if error.errno != errno.EEXIST:
             raise
@@ -219,6 +259,11 @@ class LinkChange:
 
 
 NO_CHANGE = LinkChange()
+
+
+def differing(wanted: T | None, found: T | None) -> T | None:
+    """Return what is wanted, for a :class:`LinkChange`; None if it is there."""
+    return None if wanted == found else wanted
 
 
 def change_link(routes: RouteSocket, link: int | str, change: LinkChange) -> None:
@@ -269,7 +314,7 @@ def move_link(routes: RouteSocket, index: int, namespace: int, *, wanted_index: 
 def delete_link(routes: RouteSocket, index: int) -> None:
     """Delete a link; one that is gone already is no matter."""
     try:
-        routes.change(_RTM_DELLINK, _ifinfo(index))
+        routes.change(RTM_DELLINK, _ifinfo(index))
     except NetlinkError as error:
         if error.errno != errno.ENODEV:
             raise
@@ -277,7 +322,7 @@ def delete_link(routes: RouteSocket, index: int) -> None:
 
 def delete_group(routes: RouteSocket, group: int) -> None:
     """Delete every link of a group in one request; ENODEV in a NetlinkError if it has none."""
-    routes.change(_RTM_DELLINK, _ifinfo() + u32(_IFLA_GROUP, group))
+    routes.change(RTM_DELLINK, _ifinfo() + u32(_IFLA_GROUP, group))
 
 
 def _found(routes: RouteSocket, body: bytes) -> Link | None:

@@ -3,11 +3,11 @@
 Numbers are those of linux/neighbour.h and linux/rtnetlink.h.
 """
 
-import socket
 import struct
 from collections.abc import Iterator
 
 from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    FAMILIES,
     NLM_F_CREATE,
     NLM_F_REPLACE,
     RouteSocket,
@@ -24,7 +24,6 @@ _NDA_IFINDEX = 8
 _NUD_PERMANENT = 0x80
 _NTF_PROXY = 0x08
 _NDMSG = struct.Struct("=BxHiHBB")
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def lasting(routes: RouteSocket, index: int, *, most: int) -> Iterator[bytes]:
@@ -32,7 +31,7 @@ def lasting(routes: RouteSocket, index: int, *, most: int) -> Iterator[bytes]:
 
     Of ``most`` entries of each family at most, whatever they are.
     """
-    for family in _FAMILIES:
+    for family in FAMILIES.values():
         asked = _NDMSG.pack(family, 0, 0, 0, 0, 0) + u32(_NDA_IFINDEX, index)
         for message in routes.dump(_RTM_GETNEIGH, asked, most=most):
             found, _, of_link, state, _, _ = _NDMSG.unpack_from(message)
@@ -45,7 +44,7 @@ def lasting(routes: RouteSocket, index: int, *, most: int) -> Iterator[bytes]:
 
 def proxied(routes: RouteSocket, index: int) -> Iterator[bytes]:
     """Give the messages of the addresses that the host answers for on a link, as above."""
-    for family in _FAMILIES:
+    for family in FAMILIES.values():
         asked = _NDMSG.pack(family, 0, 0, 0, _NTF_PROXY, 0) + u32(_NDA_IFINDEX, index)
         for message in routes.dump(_RTM_GETNEIGH, asked):
             _, _, of_link, _, flags, _ = _NDMSG.unpack_from(message)

@@ -1,4 +1,4 @@
-"""Queueing disciplines of ours on links: tbf for a rate, netem for delay and loss, or both.
+"""Queueing disciplines on links; of ours tbf for a rate, netem for delay and loss, or both.
 
 Ours are known by their handles. Where both are wanted, tbf is inside of netem. Structures are
 those of linux/pkt_sched.h.
@@ -53,13 +53,40 @@ class ForeignError(Exception):
     """Somebody else has put a discipline on the link."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discipline:
+    """A discipline on a link."""
+
     index: int
+    """Of the link."""
     handle: int
+    """0 for the one that the kernel gives every link."""
     parent: int
     kind: str
     options: bytes
+    message: bytes
+    """All of it, as the kernel describes it."""
+
+    @property
+    def root(self) -> bool:
+        """Whether it is the outermost, and somebody's."""
+        return self.parent == _ROOT and bool(self.handle)
+
+
+def disciplines(routes: RouteSocket, index: int = 0) -> list[Discipline]:
+    """Return the disciplines of one link or (index 0) of all."""
+    found = map(_read, routes.dump(_GET, _TCMSG.pack(0, index, 0, 0, 0)))
+    # the kernel does not filter
+    return [each for each in found if index in (0, each.index)]
+
+
+def put_root(routes: RouteSocket, index: int, message: bytes) -> None:
+    """Give a link the root discipline that a message describes; it replaces the one there."""
+    _, _, handle, parent, _ = _TCMSG.unpack_from(message)
+    told = attributes(message, _TCMSG.size)
+    said = [attribute(kind, told[kind]) for kind in (_KIND, _OPTIONS) if kind in told]
+    body = _TCMSG.pack(0, index, handle, parent, 0) + b"".join(said)
+    routes.change(_NEW, body, flags=NLM_F_CREATE | NLM_F_REPLACE)
 
 
 def ensure(routes: RouteSocket, index: int, wanted: LinkShape) -> bool:
@@ -69,9 +96,8 @@ def ensure(routes: RouteSocket, index: int, wanted: LinkShape) -> bool:
         NoSuchKindError: the kernel lacks tbf or netem.
         ForeignError: a discipline that is not ours is in the place of ours.
     """
-    present = [each for each in _dump(routes) if each.index == index]
-    roots = [each for each in present if each.parent == _ROOT and each.handle]
-    foreign = [each.kind for each in roots if each.handle not in _OURS]
+    present = disciplines(routes, index)
+    foreign = [each.kind for each in present if each.root and each.handle not in _OURS]
     if foreign and wanted:
         raise ForeignError(foreign[0])
     before = _shape(present)
@@ -92,8 +118,8 @@ def ensure(routes: RouteSocket, index: int, wanted: LinkShape) -> bool:
 
 def observed(routes: RouteSocket) -> Mapping[int, LinkShape]:
     """Return what of ours is on links, by their index."""
-    by_index: dict[int, list[_Found]] = {}
-    for each in _dump(routes):
+    by_index: dict[int, list[Discipline]] = {}
+    for each in disciplines(routes):
         if each.handle in _OURS:
             by_index.setdefault(each.index, []).append(each)
     return {index: _shape(found) for index, found in by_index.items()}
@@ -112,7 +138,7 @@ def _same(one: LinkShape, other: LinkShape) -> bool:
     )
 
 
-def _shape(found: list[_Found]) -> LinkShape:
+def _shape(found: list[Discipline]) -> LinkShape:
     made = LinkShape()
     for each in found:
         if each.handle == _TBF_HANDLE and each.kind == "tbf":
@@ -122,14 +148,17 @@ def _shape(found: list[_Found]) -> LinkShape:
     return made
 
 
-def _dump(routes: RouteSocket) -> list[_Found]:
-    found = []
-    for message in routes.dump(_GET, _TCMSG.pack(0, 0, 0, 0, 0)):
-        _, index, handle, parent, _ = _TCMSG.unpack_from(message)
-        told = attributes(message, _TCMSG.size)
-        kind = read_text(told.get(_KIND, b""))
-        found.append(_Found(index, handle, parent, kind, told.get(_OPTIONS, b"")))
-    return found
+def _read(message: bytes) -> Discipline:
+    _, index, handle, parent, _ = _TCMSG.unpack_from(message)
+    told = attributes(message, _TCMSG.size)
+    return Discipline(
+        index=index,
+        handle=handle,
+        parent=parent,
+        kind=read_text(told.get(_KIND, b"")),
+        options=told.get(_OPTIONS, b""),
+        message=message,
+    )
 
 
 def _add(

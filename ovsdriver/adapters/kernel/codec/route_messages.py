@@ -21,7 +21,9 @@ from netaddr import IPAddress, IPNetwork
 from ovsdriver.adapters.kernel.codec.alike import Columns, columns
 from ovsdriver.adapters.kernel.codec.rtnetlink import (
     ATTRIBUTE,
+    FAMILIES,
     HEADER,
+    NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_EXCL,
     NetlinkError,
@@ -29,6 +31,9 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import (
     attribute,
     attributes,
     bodies,
+    each_attribute,
+    read_address,
+    read_network,
     read_u32,
     u32,
 )
@@ -39,11 +44,15 @@ RTM_DELROUTE = 25
 _RTM_GETROUTE = 26
 
 _RTA_DST = 1
-_RTA_OIF = 4
+RTA_OIF = 4
 _RTA_GATEWAY = 5
+_RTA_PRIORITY = 6
 _RTA_MULTIPATH = 9
+_RTA_CACHEINFO = 12
 _RTA_TABLE = 15
 _RTA_VIA = 18
+_RTA_EXPIRES = 23
+_RTA_NH_ID = 30
 _RTN_UNICAST = 1
 _KINDS = {
     _RTN_UNICAST: RouteKind.UNICAST,
@@ -54,12 +63,18 @@ _KINDS = {
     9: RouteKind.THROW,
 }
 """Not those of broadcast, anycast and multicast addresses: each comes with a unicast route."""
+_RTPROT_KERNEL = 2
 _RTPROT_BOOT = 3
 _RT_SCOPE_UNIVERSE = 0
 _RT_SCOPE_LINK = 253
 _RT_TABLE_MAIN = 254
 _RTM_F_CLONED = 0x200
+_RTNH_F_ONLINK = 4
 _RT_TABLE_LOCAL = 255
+_TICKS_A_SECOND = 100
+"""USER_HZ, in which struct rta_cacheinfo counts; RTA_EXPIRES is in seconds."""
+_VALID_AT = 8
+"""Where struct rta_cacheinfo says for how many ticks a route is still valid; 0: for good."""
 
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _LENGTH = HEADER.size + 1
@@ -67,7 +82,6 @@ _LENGTH = HEADER.size + 1
 _MAY_DIFFER = (1, 3, 5, 6)
 """Bytes of struct rtmsg: length of the destination, tos, protocol and scope."""
 _NEXT_HOP = struct.Struct("=HBBi")
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
 
 
@@ -78,6 +92,7 @@ class NextHop:
     destination: IPNetwork
     kind: RouteKind
     table: int
+    metric: int
     index: int
     """Of the link it leaves by; 0 for none."""
     gateway: IPAddress | None
@@ -97,12 +112,12 @@ def add_route(
     routes: RouteSocket, index: int, destination: IPNetwork, gateway: IPAddress | None = None
 ) -> bool:
     """Add a route to the main table; False if there is one to the same place."""
-    family = _FAMILIES[destination.version]
+    family = FAMILIES[destination.version]
     scope = _RT_SCOPE_LINK if gateway is None and family == socket.AF_INET else _RT_SCOPE_UNIVERSE
     length = destination.prefixlen
     body = _RTMSG.pack(family, length, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0)
     body += attribute(_RTA_DST, destination.network.packed) if length else b""
-    body += u32(_RTA_OIF, index)
+    body += u32(RTA_OIF, index)
     body += attribute(_RTA_GATEWAY, gateway.packed) if gateway is not None else b""
     try:
         routes.change(RTM_NEWROUTE, body, flags=NLM_F_CREATE | NLM_F_EXCL)
@@ -120,13 +135,13 @@ def unicast_routes(routes: RouteSocket, near: Iterable[IPNetwork]) -> Iterator[N
     """
     for message in _near(routes, near, kind=_RTN_UNICAST):
         if _leads_elsewhere(message):
-            yield from _read_route(message)
+            yield from read_route(message)
 
 
 def known_routes(routes: RouteSocket, near: Iterable[IPNetwork]) -> Iterator[NextHop]:
     """Yield the ways of routes of every table and every kind that is known; near as above."""
     for message in _near(routes, near):
-        yield from _read_route(message)
+        yield from read_route(message)
 
 
 def routes_by(routes: RouteSocket, index: int, *, most: int) -> list[NextHop]:
@@ -134,11 +149,69 @@ def routes_by(routes: RouteSocket, index: int, *, most: int) -> list[NextHop]:
     messages = (
         message
         for family in _BITS
-        for message in _stream(routes, family, kind=_RTN_UNICAST, index=index)
+        for message in route_messages(routes, family, index)
         if _leads_elsewhere(message)
     )
-    hops = (hop for message in messages for hop in _read_route(message) if hop.index == index)
+    hops = (hop for message in messages for hop in read_route(message) if hop.index == index)
     return list(islice(hops, most))
+
+
+def route_messages(routes: RouteSocket, family: int, index: int) -> Iterator[bytes]:
+    """Yield the bodies of the messages about unicast routes of a family through a link.
+
+    As they come: there may be a million. The kernel gives default routes first.
+    """
+    with closing(_blocks(routes, family, kind=_RTN_UNICAST, index=index)) as blocks:
+        for block in blocks:
+            yield from bodies(block)
+
+
+def is_given(message: bytes) -> bool:
+    """Whether a route is somebody's, and not one that comes and goes with an address."""
+    _, _, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(message)
+    return (
+        kind == _RTN_UNICAST
+        and protocol != _RTPROT_KERNEL
+        and table != _RT_TABLE_LOCAL
+        and not flags & _RTM_F_CLONED
+    )
+
+
+def put_route(routes: RouteSocket, message: bytes, index: int, elsewhere: int | None) -> None:
+    """Put the route of a message on another link, as :func:`route_on`.
+
+    It is appended: a route of others to the same place is neither replaced nor in the way. One
+    that is there already: NetlinkError, EEXIST.
+    """
+    body = route_on(message, index, elsewhere)
+    routes.change(RTM_NEWROUTE, body, flags=NLM_F_CREATE | NLM_F_APPEND)
+
+
+def take_route(routes: RouteSocket, message: bytes, index: int, elsewhere: int | None) -> None:
+    """Take the route of a message from a link, as :func:`route_on`."""
+    routes.change(RTM_DELROUTE, route_on(message, index, elsewhere))
+
+
+def route_on(message: bytes, index: int, elsewhere: int | None) -> bytes:
+    """Return the message about a route as it is through the link ``index``.
+
+    Of several ways, the one that is not others': ``elsewhere`` is the other link of a move, and
+    what the message says of either is this one's.
+    """
+    *head, flags = _RTMSG.unpack_from(message)
+    body = _RTMSG.pack(*head, flags & _RTNH_F_ONLINK)
+    for kind, value in each_attribute(message, _RTMSG.size):
+        if kind == RTA_OIF:
+            body += u32(RTA_OIF, index)
+        elif kind == _RTA_MULTIPATH:
+            body += attribute(kind, b"".join(_renamed(value, index, elsewhere)))
+        elif kind == _RTA_CACHEINFO:
+            ticks = read_u32(value, _VALID_AT) if len(value) >= _VALID_AT + 4 else 0
+            if 0 < ticks < 1 << 31:
+                body += u32(_RTA_EXPIRES, ticks // _TICKS_A_SECOND)
+        elif kind != _RTA_NH_ID:  # an object of its own, which names the old link
+            body += attribute(kind, value)
+    return body
 
 
 def count_ways(routes: RouteSocket) -> Counter[Way]:
@@ -167,7 +240,7 @@ def ways(message: bytes) -> Sequence[Way]:
         size, key = ATTRIBUTE.unpack_from(message, offset)
         if size < ATTRIBUTE.size:
             break
-        if key == _RTA_OIF:
+        if key == RTA_OIF:
             indexes.append(read_u32(message, offset + ATTRIBUTE.size))
         elif key == _RTA_DST:
             destination = message[offset + ATTRIBUTE.size : offset + size]
@@ -175,12 +248,33 @@ def ways(message: bytes) -> Sequence[Way]:
             table = read_u32(message, offset + ATTRIBUTE.size)
         elif key == _RTA_MULTIPATH:
             hops = {key: message[offset + ATTRIBUTE.size : offset + size]}
-            indexes.extend(read_u32(hop[_RTA_OIF]) for hop in _hops(hops))
+            indexes.extend(read_u32(hop[RTA_OIF]) for hop in _hops(hops))
         offset += (size + 3) & ~3
     if table == _RT_TABLE_LOCAL or (family == socket.AF_INET6 and _link_local(destination)):
         return ()
     version = 4 if family == socket.AF_INET else 6
     return [Way(index, version, length == 0) for index in indexes]
+
+
+def read_route(message: bytes) -> Iterator[NextHop]:
+    """Read the body of an RTM_NEWROUTE message; nothing of a kind that is not known."""
+    family, prefix_length, _, _, table, _, _, kind, flags = _RTMSG.unpack_from(message)
+    values = attributes(message, _RTMSG.size)
+    if _RTA_TABLE in values:  # numbers over 255 are told only here
+        table = read_u32(values[_RTA_TABLE])
+    if kind not in _KINDS or flags & _RTM_F_CLONED:
+        return
+    packed = values.get(_RTA_DST, bytes(_BITS[family] // 8))
+    destination = read_network(packed, prefix_length)
+    for hop in _hops(values):
+        yield NextHop(
+            destination=destination,
+            kind=_KINDS[kind],
+            table=table,
+            metric=read_u32(values[_RTA_PRIORITY]) if _RTA_PRIORITY in values else 0,
+            index=read_u32(hop[RTA_OIF]) if RTA_OIF in hop else 0,
+            gateway=_gateway(hop),
+        )
 
 
 def _ways_one_by_one(block: bytes) -> Counter[Way]:
@@ -190,7 +284,7 @@ def _ways_one_by_one(block: bytes) -> Counter[Way]:
 def _ways_by_columns(block: bytes) -> Counter[Way] | None:
     """Return the ways of a block of routes that are alike; None if they are not."""
     alike = _columns(block)
-    if alike is None or _RTA_MULTIPATH in alike.places or _RTA_OIF not in alike.places:
+    if alike is None or _RTA_MULTIPATH in alike.places or RTA_OIF not in alike.places:
         return None
     like = ways(alike.first)
     if not like or like[0].default or 0 in alike.column(_LENGTH):
@@ -200,7 +294,7 @@ def _ways_by_columns(block: bytes) -> Counter[Way] | None:
     return Counter(
         {
             like[0]._replace(link=read_u32(index)): many
-            for index, many in alike.values(alike.places[_RTA_OIF], 4).items()
+            for index, many in alike.values(alike.places[RTA_OIF], 4).items()
         }
     )
 
@@ -211,7 +305,7 @@ def _columns(block: bytes) -> Columns | None:
 
 def _near(routes: RouteSocket, near: Iterable[IPNetwork], *, kind: int = 0) -> Iterator[bytes]:
     subnets = tuple(near)
-    for version, family in _FAMILIES.items():
+    for version, family in FAMILIES.items():
         wanted = [each for each in subnets if each.version == version]
         if not wanted:
             continue
@@ -254,13 +348,6 @@ def _nearness(subnets: Iterable[IPNetwork], bits: int) -> Callable[[bytes], bool
     return is_near
 
 
-def _stream(routes: RouteSocket, family: int, *, kind: int = 0, index: int = 0) -> Iterator[bytes]:
-    """Yield the bodies of the messages about the routes of a family, as :func:`_blocks`."""
-    with closing(_blocks(routes, family, kind=kind, index=index)) as blocks:
-        for block in blocks:
-            yield from bodies(block)
-
-
 def _blocks(
     routes: RouteSocket, family: int, *, kind: int = 0, index: int = 0
 ) -> Generator[bytes, None, None]:
@@ -269,7 +356,7 @@ def _blocks(
     Of one kind, or through one link, where the kernel filters: those before 4.20 do not.
     """
     asked = _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, kind, 0)
-    return routes.stream(_RTM_GETROUTE, asked + (u32(_RTA_OIF, index) if index else b""))
+    return routes.stream(_RTM_GETROUTE, asked + (u32(RTA_OIF, index) if index else b""))
 
 
 def _leads_elsewhere(message: bytes) -> bool:
@@ -278,54 +365,40 @@ def _leads_elsewhere(message: bytes) -> bool:
     return bool(kind == _RTN_UNICAST and table != _RT_TABLE_LOCAL)
 
 
-def _read_route(message: bytes) -> Iterator[NextHop]:
-    family, prefix_length, _, _, table, _, _, kind, flags = _RTMSG.unpack_from(message)
-    values = attributes(message, _RTMSG.size)
-    if _RTA_TABLE in values:  # numbers over 255 are told only here
-        table = read_u32(values[_RTA_TABLE])
-    if kind not in _KINDS or flags & _RTM_F_CLONED:
-        return
-    packed = values.get(_RTA_DST, bytes(_BITS[family] // 8))
-    destination = _network(packed, prefix_length, family)
-    for hop in _hops(values):
-        yield NextHop(
-            destination=destination,
-            kind=_KINDS[kind],
-            table=table,
-            index=read_u32(hop[_RTA_OIF]) if _RTA_OIF in hop else 0,
-            gateway=_gateway(hop),
-        )
-
-
 def _hops(values: dict[int, bytes]) -> Iterator[dict[int, bytes]]:
     """Return the attributes of each way: the route's own, or those of struct rtnexthop."""
-    data = values.get(_RTA_MULTIPATH)
-    if data is None:
+    if _RTA_MULTIPATH not in values:
         yield values
         return
+    for index, hop in _next_hops(values[_RTA_MULTIPATH]):
+        yield {**attributes(hop, _NEXT_HOP.size), RTA_OIF: struct.pack("=i", index)}
+
+
+def _next_hops(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Return each struct rtnexthop with its attributes, by its link."""
     offset = 0
     while offset + _NEXT_HOP.size <= len(data):
         length, _, _, index = _NEXT_HOP.unpack_from(data, offset)
         if length < _NEXT_HOP.size:
             return
-        inner = attributes(data[offset : offset + length], _NEXT_HOP.size)
-        yield {**inner, _RTA_OIF: struct.pack("=i", index)}
+        yield index, data[offset : offset + length]
         offset += (length + 3) & ~3
+
+
+def _renamed(data: bytes, index: int, elsewhere: int | None) -> Iterator[bytes]:
+    for of_link, hop in _next_hops(data):
+        length, flags, hops, _ = _NEXT_HOP.unpack_from(hop)
+        mine = index if of_link in (index, elsewhere) else of_link
+        head = _NEXT_HOP.pack(length, flags & _RTNH_F_ONLINK, hops, mine)
+        yield head + hop[_NEXT_HOP.size :] + bytes(-length % 4)
 
 
 def _gateway(hop: dict[int, bytes]) -> IPAddress | None:
     packed = hop.get(_RTA_GATEWAY)
     if packed is None and _RTA_VIA in hop:
         packed = hop[_RTA_VIA][2:]  # struct rtvia: a family, then an address of that family
-    if packed is None:
-        return None
-    return IPAddress(int.from_bytes(packed, "big"), 4 if len(packed) == 4 else 6)
+    return None if packed is None else read_address(packed)
 
 
 def _link_local(destination: bytes) -> bool:
     return len(destination) == 16 and destination[0] == 0xFE and destination[1] & 0xC0 == 0x80
-
-
-def _network(packed: bytes, prefix_length: int, family: int) -> IPNetwork:
-    version = 4 if family == socket.AF_INET else 6
-    return IPNetwork((int.from_bytes(packed, "big"), prefix_length), version=version)

@@ -18,10 +18,13 @@ from contextlib import closing
 from itertools import islice
 from typing import Generic, TypeVar
 
+from netaddr import IPAddress, IPNetwork
+
 # linux/netlink.h
 NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 NLM_F_REPLACE = 0x100
+NLM_F_APPEND = 0x800
 _NLM_F_REQUEST = 0x1
 _NLM_F_ACK = 0x4
 _NLM_F_DUMP = 0x300
@@ -32,6 +35,7 @@ _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 _NLMSGERR_ATTR_MSG = 1
 _SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
@@ -42,6 +46,8 @@ HEADER = struct.Struct("=IHHII")
 """struct nlmsghdr: length, kind, flags, number, port."""
 ATTRIBUTE = struct.Struct("=HH")
 """struct nlattr: length, kind."""
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+"""Of addresses, by their version."""
 _INT = struct.Struct("=i")
 _U32 = struct.Struct("=I")
 
@@ -49,7 +55,9 @@ _RECEIVE_BYTES = 1 << 17
 _RECEIVE_S = 5
 """Replies are written before ``send()`` returns, so a wait as long as this means a lost one."""
 _DUMP_TRIES = 4
-
+_SO_RCVBUFFORCE = 33
+_NEWS_BYTES = 4 << 20
+"""Room for news that nobody has read yet."""
 
 T = TypeVar("T")
 
@@ -104,6 +112,28 @@ def read_u32(value: bytes, offset: int = 0) -> int:
     """Read an unsigned number of 32 bits."""
     number: int = _U32.unpack_from(value, offset)[0]
     return number
+
+
+def read_address(packed: bytes) -> IPAddress:
+    """Read an address of either family."""
+    return IPAddress(int.from_bytes(packed, "big"), 4 if len(packed) == 4 else 6)
+
+
+def read_network(packed: bytes, prefix_length: int) -> IPNetwork:
+    """Read an address with its length, of either family."""
+    version = 4 if len(packed) == 4 else 6
+    return IPNetwork((int.from_bytes(packed, "big"), prefix_length), version=version)
+
+
+def messages(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the messages of a block, each by its kind and without its header."""
+    offset = 0
+    while offset + HEADER.size <= len(block):
+        length, kind, _, _, _ = HEADER.unpack_from(block, offset)
+        if length < HEADER.size:
+            return
+        yield kind, block[offset + HEADER.size : offset + length]
+        offset += (length + 3) & ~3
 
 
 def bodies(block: bytes) -> Iterator[bytes]:
@@ -284,6 +314,21 @@ def _open(protocol: int) -> socket.socket:
             made.setsockopt(_SOL_NETLINK, option, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _RECEIVE_S, 0))
         made.bind((0, 0))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def listening(protocol: int, groups: Iterable[int]) -> socket.socket:
+    """Return a socket that news of groups arrive at, and never blocks; OSError if not allowed."""
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    made = socket.socket(socket.AF_NETLINK, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _NEWS_BYTES)
+        made.bind((0, 0))
+        for group in groups:
+            made.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
     except OSError:
         made.close()
         raise

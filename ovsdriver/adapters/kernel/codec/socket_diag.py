@@ -1,14 +1,19 @@
 """Which ports of this host are in use, as ``ss`` asks the kernel for them (sock_diag(7))."""
 
 import errno
-import socket
 import struct
 from collections.abc import Iterator
 from contextlib import closing
 
 from netaddr import IPAddress
 
-from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, NetlinkSocket, attributes
+from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    FAMILIES,
+    NetlinkError,
+    NetlinkSocket,
+    attributes,
+    read_address,
+)
 from ovsdriver.domain.records.model import HostPort, Transport
 
 _NETLINK_SOCK_DIAG = 4
@@ -19,7 +24,6 @@ _MESSAGE = struct.Struct(">BBxxHH16s16s")
 _SIZE = 72
 _ONLY_IPV6 = 11
 """INET_DIAG_SKV6ONLY."""
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _WAITING = {Transport.TCP: 1 << 10, Transport.UDP: 1 << 7, Transport.SCTP: 1 << 10}
 """States of who waits for anybody: TCP_LISTEN; a UDP socket that is not connected is "closed"."""
 
@@ -33,7 +37,7 @@ def waiting(protocol: Transport) -> Iterator[HostPort]:
         OSError: the kernel does not answer.
     """
     with closing(NetlinkSocket(_NETLINK_SOCK_DIAG)) as kernel:
-        for version, family in _FAMILIES.items():
+        for version, family in FAMILIES.items():
             question = _REQUEST.pack(family, int(protocol), 0, _WAITING[protocol])
             try:
                 found = kernel.dump(_BY_FAMILY, question)
@@ -48,7 +52,7 @@ def waiting(protocol: Transport) -> Iterator[HostPort]:
 def _ports(protocol: Transport, version: int, message: bytes) -> Iterator[HostPort]:
     _, _, port, _, source, _ = _MESSAGE.unpack_from(message)
     packed = source[:4] if version == 4 else source
-    address = IPAddress(int.from_bytes(packed, "big"), version)
+    address = read_address(packed)
     yield HostPort(protocol=protocol, address=address, port=port)
     both = version == 6 and not int(address) and attributes(message, _SIZE).get(_ONLY_IPV6) == b"\0"
     if both:

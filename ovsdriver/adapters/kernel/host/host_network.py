@@ -4,7 +4,7 @@ Everything here blocks and belongs on a worker thread.
 """
 
 from ovsdriver.adapters.kernel.codec import rtnetlink
-from ovsdriver.adapters.kernel.codec.link_messages import IFF_UP, Link, link_messages
+from ovsdriver.adapters.kernel.codec.link_messages import Link, link_messages
 from ovsdriver.adapters.kernel.host.host_ways import HostWays
 from ovsdriver.domain.traffic.firewall import HostLink, HostNetwork, LinkRoute
 from ovsdriver.errors import UnavailableError
@@ -47,5 +47,5 @@ def read_link(message: bytes) -> HostLink:
         index=link.index,
         kind=link.kind,
         master=link.master_index or 0,
-        up=bool(link.flags & IFF_UP),
+        up=link.up,
     )

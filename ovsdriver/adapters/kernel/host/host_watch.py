@@ -12,12 +12,32 @@ import errno
 import logging
 import socket
 import struct
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from enum import Flag, auto
 
 from ovsdriver.adapters.kernel.codec import socket_filter
-from ovsdriver.adapters.kernel.codec.route_messages import RTM_DELROUTE, RTM_NEWROUTE, Way, ways
-from ovsdriver.adapters.kernel.codec.rtnetlink import attributes, each_attribute, read_text
+from ovsdriver.adapters.kernel.codec.address_messages import RTM_DELADDR, RTM_NEWADDR, link_of
+from ovsdriver.adapters.kernel.codec.link_messages import (
+    RTM_DELLINK,
+    RTM_NEWLINK,
+    index_and_name,
+    link_name,
+)
+from ovsdriver.adapters.kernel.codec.route_messages import (
+    RTA_OIF,
+    RTM_DELROUTE,
+    RTM_NEWROUTE,
+    Way,
+    ways,
+)
+from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    FAMILIES,
+    HEADER,
+    attributes,
+    listening,
+    messages,
+    read_text,
+)
 from ovsdriver.adapters.kernel.host.host_ways import HostWays
 from ovsdriver.domain.records.names import GATEWAY_PREFIX
 from ovsdriver.errors import UnavailableError
@@ -27,11 +47,6 @@ log = logging.getLogger(__name__)
 # linux/netlink.h
 _NETLINK_ROUTE = 0
 _NETLINK_NETFILTER = 12
-_SOL_NETLINK = 270
-_NETLINK_ADD_MEMBERSHIP = 1
-_HEADER = struct.Struct("=IHHII")
-_SO_RCVBUFFORCE = 33
-_BUFFER = 4 << 20
 _MESSAGE_BYTES = 1 << 17
 _READS = 32
 """Messages read in one go before the loop gets its turn."""
@@ -59,7 +74,7 @@ _CHAIN_OF = {
     _NFT_MSG_DELRULE: _NFTA_RULE_CHAIN,
 }
 
-# linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/netconf.h
+# linux/rtnetlink.h, linux/netconf.h
 _RTNLGRP_LINK = 1
 _RTNLGRP_IPV4_IFADDR = 5
 _RTNLGRP_IPV6_IFADDR = 9
@@ -67,20 +82,12 @@ _RTNLGRP_IPV4_ROUTE = 7
 _RTNLGRP_IPV6_ROUTE = 11
 _RTNLGRP_IPV4_NETCONF = 24
 _RTNLGRP_IPV6_NETCONF = 25
-_RTM_NEWLINK = 16
-_RTM_DELLINK = 17
-_RTM_NEWADDR = 20
-_RTM_DELADDR = 21
 _RTM_NEWNETCONF = 80
-_LINK = struct.Struct("=BxHiII")
-_IFLA_IFNAME = 3
-_ADDRESS = struct.Struct("=BBBBI")
-_RTA_OIF = 4
 _FIND_ATTRIBUTE = 0xFFFFF000 + 12
 """SKF_AD_NLATTR of linux/filter.h: the offset of an attribute, 0 if it is not there."""
 _MOST_HUSHED = 50
 """Links of a family; a program's jumps are short."""
-_NETCONF_HEADER = 4
+_NETCONFHEADER = 4
 _NETCONFA_IFINDEX = 1
 _NETCONFA_FORWARDING = 2
 _TURNED = 2
@@ -171,7 +178,7 @@ class HostWatch:
             ),
         ):
             try:
-                made = _listen(protocol, groups)
+                made = listening(protocol, groups)
             except OSError as error:
                 self.stop()
                 raise UnavailableError(
@@ -219,7 +226,7 @@ class HostWatch:
                 # More was said than the buffer holds; what it was is not known.
                 change |= overrun()
                 continue
-            for kind, message in _messages(data):
+            for kind, message in messages(data):
                 change |= read(kind, message)
         if change:
             self._changed(change)
@@ -268,10 +275,10 @@ class HostWatch:
         return Change.HOST if self._routes.miss() else Change(0)
 
     def _read_route(self, kind: int, message: bytes) -> Change:
-        if kind in (_RTM_NEWLINK, _RTM_DELLINK):
+        if kind in (RTM_NEWLINK, RTM_DELLINK):
             self._read_link(kind, message)
-        elif kind in (_RTM_NEWADDR, _RTM_DELADDR):
-            self._tell_of(_ADDRESS.unpack_from(message)[4])
+        elif kind in (RTM_NEWADDR, RTM_DELADDR):
+            self._tell_of(link_of(message))
         elif kind in (RTM_NEWROUTE, RTM_DELROUTE):
             new = kind == RTM_NEWROUTE
             told = [
@@ -282,18 +289,15 @@ class HostWatch:
                 and not self._name(way.link).startswith(GATEWAY_PREFIX)
             ]
             return Change.HOST if any(told) else Change(0)
-        elif kind == _RTM_NEWNETCONF and self._matters(attributes(message, _NETCONF_HEADER)):
+        elif kind == _RTM_NEWNETCONF and self._matters(attributes(message, _NETCONFHEADER)):
             return Change.HOST
         return Change(0)
 
     def _read_link(self, kind: int, message: bytes) -> None:
         """Read what is said of a link; its name comes first, and mostly it is a container's."""
-        index = _LINK.unpack_from(message)[2]
-        name = next(
-            (read_text(v) for k, v in each_attribute(message, _LINK.size) if k == _IFLA_IFNAME), ""
-        )
+        index, name = index_and_name(message)
         self._tell_of(index)
-        if kind == _RTM_DELLINK:
+        if kind == RTM_DELLINK:
             self._names.pop(index, None)
         elif name.startswith(GATEWAY_PREFIX) and self._names.get(index) != name:
             self._names[index] = name
@@ -326,36 +330,16 @@ class HostWatch:
 
     def _name(self, index: int) -> str:
         """Return a link's name, also just after it is gone; empty if it was never heard of."""
-        try:
-            return socket.if_indextoname(index)
-        except (OSError, OverflowError):
-            return self._names.get(index, "")
-
-
-def _listen(protocol: int, groups: tuple[int, ...]) -> socket.socket:
-    made = socket.socket(
-        socket.AF_NETLINK,
-        socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
-        protocol,
-    )
-    try:
-        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-        made.bind((0, 0))
-        for group in groups:
-            made.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
-    except OSError:
-        made.close()
-        raise
-    return made
+        return link_name(index) or self._names.get(index, "")
 
 
 def _but_for(busy: frozenset[Way]) -> Sequence[socket_filter.Step]:
     """Return a program that drops news of routes by these ways; multipath routes have no link."""
     # linux/netlink.h, linux/rtnetlink.h: struct nlmsghdr, struct rtmsg, attributes
-    kind, family, length, first = 4, _HEADER.size, _HEADER.size + 1, _HEADER.size + 12
+    kind, family, length, first = 4, HEADER.size, HEADER.size + 1, HEADER.size + 12
     same = socket_filter.JUMP_IF_EQUAL
     tests: list[socket_filter.Step] = []
-    for version, number in ((4, socket.AF_INET), (6, socket.AF_INET6)):
+    for version, number in FAMILIES.items():
         links = sorted(way.link for way in busy if way.family == version)[:_MOST_HUSHED]
         tests += [
             (socket_filter.LOAD_BYTE, 0, 0, family),
@@ -374,7 +358,7 @@ def _but_for(busy: frozenset[Way]) -> Sequence[socket_filter.Step]:
         (same, 0, 1, 0),
         allowed,
         (socket_filter.LOAD_NUMBER, 0, 0, first),
-        (socket_filter.LOAD_INDEX, 0, 0, _RTA_OIF),
+        (socket_filter.LOAD_INDEX, 0, 0, RTA_OIF),
         (socket_filter.LOAD_WORD, 0, 0, _FIND_ATTRIBUTE),
         (same, 0, 1, 0),
         allowed,
@@ -382,13 +366,3 @@ def _but_for(busy: frozenset[Way]) -> Sequence[socket_filter.Step]:
         *tests,
         allowed,
     )
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size:
-            return
-        yield kind, data[offset + _HEADER.size : offset + length]
-        offset += (length + 3) & ~3

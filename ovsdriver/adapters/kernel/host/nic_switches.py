@@ -8,7 +8,7 @@ which is somebody else's, the way back.
 
 import logging
 
-from ovsdriver.adapters.kernel.codec import neighbour_messages
+from ovsdriver.adapters.kernel.codec import neighbour_messages, qdiscs
 from ovsdriver.adapters.kernel.codec.link_messages import (
     IFF_NOARP,
     IFF_PROMISC,
@@ -94,7 +94,7 @@ class UplinkNics:
             self._sysctls.settle({_ipv6(name): before.disable_ipv6})
         self.put_neighbours(routes, name, before)
         if before.qdisc and not ties.root_qdisc(routes, link.index):
-            ties.put_root_qdisc(routes, link.index, before.qdisc)
+            qdiscs.put_root(routes, link.index, bytes.fromhex(before.qdisc))
         return True
 
     def put_neighbours(self, routes: RouteSocket, name: str, before: NicState) -> None:

@@ -1,6 +1,6 @@
 """What holds on to a link by other means than addresses and routes, and would be torn off it.
 
-Numbers are those of linux/nexthop.h, linux/fib_rules.h and linux/pkt_sched.h.
+Numbers are those of linux/nexthop.h and linux/fib_rules.h.
 """
 
 import errno
@@ -9,12 +9,11 @@ import struct
 from collections.abc import Iterator
 
 from ovsdriver.adapters.kernel.codec.link_messages import Link
+from ovsdriver.adapters.kernel.codec.qdiscs import Discipline, disciplines
 from ovsdriver.adapters.kernel.codec.rtnetlink import (
-    NLM_F_CREATE,
-    NLM_F_REPLACE,
+    FAMILIES,
     NetlinkError,
     RouteSocket,
-    attribute,
     attributes,
     read_text,
     read_u32,
@@ -33,12 +32,6 @@ _FRA_IIFNAME = 3
 _FRA_PRIORITY = 6
 _FRA_OIFNAME = 17
 
-_RTM_NEWQDISC = 36
-_RTM_GETQDISC = 38
-_TCMSG = struct.Struct("=BxxxiIII")
-_TCA_KIND = 1
-_TCA_OPTIONS = 2
-_ROOT = 0xFFFF_FFFF
 _SIMPLE = frozenset(
     ["fq", "fq_codel", "codel", "pie", "fq_pie", "cake", "sfq", "pfifo", "bfifo", "pfifo_fast"]
 )
@@ -51,7 +44,11 @@ def ties(routes: RouteSocket, link: Link) -> LinkTies:
         nexthops=tuple(_nexthops(routes, link.index)),
         rules=tuple(_rules(routes, link.name)),
         qdisc=next(
-            (kind for kind, parent, _ in _qdiscs(routes, link.index) if not _simple(kind, parent)),
+            (
+                each.kind
+                for each in disciplines(routes, link.index)
+                if each.handle and not _simple(each)
+            ),
             "",
         ),
     )
@@ -59,26 +56,8 @@ def ties(routes: RouteSocket, link: Link) -> LinkTies:
 
 def root_qdisc(routes: RouteSocket, index: int) -> str:
     """Return the discipline that somebody gave a link, to be put back; empty if the kernel did."""
-    return next(
-        (
-            message.hex()
-            for kind, parent, message in _qdiscs(routes, index)
-            if _simple(kind, parent)
-        ),
-        "",
-    )
-
-
-def put_root_qdisc(routes: RouteSocket, index: int, message: str) -> None:
-    """Give a link the discipline back that it had."""
-    body = bytes.fromhex(message)
-    _, _, handle, parent, _ = _TCMSG.unpack_from(body)
-    asked = _TCMSG.pack(0, index, handle, parent, 0)
-    found = attributes(body, _TCMSG.size)
-    for kind in (_TCA_KIND, _TCA_OPTIONS):
-        if kind in found:
-            asked += attribute(kind, found[kind])
-    routes.change(_RTM_NEWQDISC, asked, flags=NLM_F_CREATE | NLM_F_REPLACE)
+    found = (each.message.hex() for each in disciplines(routes, index) if _simple(each))
+    return next(found, "")
 
 
 def _nexthops(routes: RouteSocket, index: int) -> Iterator[int]:
@@ -96,7 +75,7 @@ def _nexthops(routes: RouteSocket, index: int) -> Iterator[int]:
 
 
 def _rules(routes: RouteSocket, name: str) -> Iterator[int]:
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in FAMILIES.values():
         for message in routes.dump(_RTM_GETRULE, _RULE.pack(family, *[0] * 8)):
             values = attributes(message, _RULE.size)
             named = {read_text(values.get(kind, b"")) for kind in (_FRA_IIFNAME, _FRA_OIFNAME)}
@@ -104,14 +83,5 @@ def _rules(routes: RouteSocket, name: str) -> Iterator[int]:
                 yield read_u32(values[_FRA_PRIORITY]) if _FRA_PRIORITY in values else 0
 
 
-def _qdiscs(routes: RouteSocket, index: int) -> Iterator[tuple[str, int, bytes]]:
-    """Give kind, parent and message of what somebody put on a link; the kernel's has no handle."""
-    for message in routes.dump(_RTM_GETQDISC, _TCMSG.pack(0, index, 0, 0, 0)):
-        _, of_link, handle, parent, _ = _TCMSG.unpack_from(message)
-        if of_link == index and handle:
-            kind = attributes(message, _TCMSG.size).get(_TCA_KIND, b"")
-            yield read_text(kind), parent, message
-
-
-def _simple(kind: str, parent: int) -> bool:
-    return parent == _ROOT and kind in _SIMPLE
+def _simple(found: Discipline) -> bool:
+    return found.root and found.kind in _SIMPLE

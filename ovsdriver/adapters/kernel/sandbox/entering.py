@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from ovsdriver.adapters.kernel.codec import ethtool
-from ovsdriver.adapters.kernel.codec.link_messages import LinkChange, all_links, change_link
+from ovsdriver.adapters.kernel.codec.link_messages import (
+    LinkChange,
+    all_links,
+    change_link,
+    find_veths,
+)
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
+from ovsdriver.adapters.kernel.netlink import started
 
 _CLONE_NEWNET = 0x40000000
 _GLANCE = 2000
@@ -90,6 +96,27 @@ def call_inside(path: str, work: Callable[[], T]) -> T:
     return work()
 
 
+def inside(path: str, work: Callable[[RouteSocket], T]) -> T | None:
+    """Do ``work`` in a sandbox, on a socket of its own; None if it is dead.
+
+    The calling thread must end with this.
+    """
+    return call_inside(path, lambda: _with_socket(work)) if is_alive(path) else None
+
+
+def visit(path: str, work: Callable[[RouteSocket], T]) -> T:
+    """Do ``work`` in a sandbox, on a socket of its own, and wait for it.
+
+    OSError if the namespace is gone.
+    """
+    return started(lambda: call_inside(path, lambda: _with_socket(work)), name="visit").result()
+
+
+def _with_socket(work: Callable[[RouteSocket], T]) -> T:
+    with closing(RouteSocket()) as routes:
+        return work(routes)
+
+
 def leave_for_new() -> None:
     """Move the calling thread into a network namespace of its own, which ends with it."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -98,49 +125,33 @@ def leave_for_new() -> None:
         raise OSError(number, f"unshare: {os.strerror(number)}")
 
 
-def set_offload(mac: bytes, *, tx: bool) -> bool:
-    """Set TX checksum offload of every veth with ``mac`` in the thread's namespace.
-
-    False if there is none. Two networks may give a container the same address and MAC; and a
-    bond or a bridge on top may have it too, which is not ours to change.
-    """
-    with closing(RouteSocket()) as routes:
-        ours = [each for each in all_links(routes) if each.kind == "veth" and each.mac == mac]
+def set_offload(routes: RouteSocket, mac: bytes, *, tx: bool) -> bool:
+    """Set TX checksum offload of every veth with ``mac``; False if there is none."""
+    ours = find_veths(routes, mac)
     for link in ours:
         if ethtool.tx_checksum(link.name) != tx:
             ethtool.set_tx_checksum(link.name, on=tx)
     return bool(ours)
 
 
-def set_mtu(path: str, mac: bytes, index: int, mtu: int) -> bool:
-    """Set the MTU of a container's end in the namespace behind ``path``; False if it is not there.
-
-    The calling thread must end with this.
+def set_mtu(routes: RouteSocket, mac: bytes, index: int, mtu: int) -> None:
+    """Set the MTU of a container's end, if it is there.
 
     Args:
-        path: of the sandbox.
+        routes: a socket in the sandbox.
         mac: the end's, as far as the container has not changed it.
         index: of the other end, in the namespace where that is.
         mtu: in bytes.
     """
-    if not is_alive(path):
-        return False
-    return call_inside(path, lambda: _set_mtu(mac, index, mtu))
-
-
-def _set_mtu(mac: bytes, index: int, mtu: int) -> bool:
-    with closing(RouteSocket()) as routes:
-        ends = [
-            each
-            for each in all_links(routes)
-            if each.kind == "veth" and each.lower_elsewhere and each.lower_index == index
-        ]
-        # An end of somebody else's pair may have its other one under that number, elsewhere.
-        ours = [each for each in ends if each.mac == mac] or ends
-        for link in ours:
-            if link.mtu != mtu:
-                change_link(routes, link.index, LinkChange(mtu=mtu))
-    return bool(ours)
+    ends = [
+        each
+        for each in all_links(routes)
+        if each.kind == "veth" and each.lower_elsewhere and each.lower_index == index
+    ]
+    # An end of somebody else's pair may have its other one under that number, elsewhere.
+    for link in [each for each in ends if each.mac == mac] or ends:
+        if link.mtu != mtu:
+            change_link(routes, link.index, LinkChange(mtu=mtu))
 
 
 def _set_namespace(handle: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
-from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.codec import neighbour_messages
 from ovsdriver.adapters.kernel.codec.address_messages import addresses
@@ -24,6 +24,7 @@ from ovsdriver.adapters.kernel.codec.link_messages import (
     all_links,
     change_link,
     delete_link,
+    differing,
     find_link,
     find_link_by_index,
     move_link,
@@ -201,9 +202,9 @@ def _settle(here: RouteSocket, link: Link, wanted: LinkState) -> list[str]:
     master = find_link(here, wanted.master) if wanted.master else None
     master_index = None if master is None else master.index
     for what, change in (
-        ("MAC", LinkChange(mac=_differing(wanted.mac.packed, link.mac))),
-        ("MTU", LinkChange(mtu=_differing(wanted.mtu, link.mtu))),
-        ("master", LinkChange(master_index=_differing(master_index, link.master_index))),
+        ("MAC", LinkChange(mac=differing(wanted.mac.packed, link.mac))),
+        ("MTU", LinkChange(mtu=differing(wanted.mtu, link.mtu))),
+        ("master", LinkChange(master_index=differing(master_index, link.master_index))),
     ):
         if change:
             with _noted(refused, f"{what} of {link.name}"):
@@ -215,7 +216,7 @@ def _settle(here: RouteSocket, link: Link, wanted: LinkState) -> list[str]:
             host_places.put_addresses(here, Held(addresses=(address,)), link)
     if not wanted.up:
         return refused
-    if not link.flags & IFF_UP:
+    if not link.up:
         change_link(here, link.index, LinkChange(set_flags=IFF_UP))
     refused += host_places.put_routes(here, wanted.held, link, elsewhere=wanted.index)
     for message in wanted.neighbours:
@@ -230,10 +231,6 @@ def _noted(refused: list[str], what: str) -> Iterator[None]:
         yield
     except NetlinkError as error:
         refused.append(f"{what}: {error.strerror}")
-
-
-def _differing(wanted: T | None, found: T | None) -> T | None:
-    return None if wanted == found else wanted
 
 
 def _put_uppers(here: RouteSocket, wanted: Iterable[UpperLink]) -> list[str]:
@@ -314,9 +311,9 @@ def _state(here: RouteSocket, links: Sequence[Link], link: Link) -> dict[str, An
     return {
         "name": link.name,
         "index": link.index,
-        "mac": EUI(int.from_bytes(link.mac, "big"), version=48, dialect=mac_unix_expanded),
+        "mac": link.eui,
         "mtu": link.mtu,
-        "up": bool(link.flags & IFF_UP),
+        "up": link.up,
         "master": next(masters, ""),
         "held": host_places.steady(host_places.held(here, link, most=_MOST), link),
         "neighbours": tuple(
@@ -328,7 +325,7 @@ def _state(here: RouteSocket, links: Sequence[Link], link: Link) -> dict[str, An
 
 def _announce(here: RouteSocket, name: str) -> None:
     link = find_link(here, name)
-    if link is not None and link.flags & IFF_UP:
+    if link is not None and link.up:
         held = addresses(here, link.index)
         announcements.announce(name, [each.address for each in held if each.scope_universe])
 

@@ -1,14 +1,13 @@
 """What a container has of a network, read from inside of its namespace. Blocks."""
 
 import socket
-import threading
 from contextlib import closing
 from pathlib import Path
 
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.codec.address_messages import addresses
-from ovsdriver.adapters.kernel.codec.link_messages import IFF_UP, all_links
+from ovsdriver.adapters.kernel.codec.link_messages import all_links
 from ovsdriver.adapters.kernel.codec.route_messages import unicast_routes
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from ovsdriver.adapters.kernel.sandbox import entering
@@ -28,37 +27,28 @@ def look(sandbox: str, mac: EUI, target: IPAddress | None, asked: Question) -> I
         target: whom it wants to reach.
         asked: whether somebody listens there, if it names a port.
     """
-    found: list[Inside | None] = []
-
-    def work() -> None:
-        try:
-            found.append(entering.call_inside(sandbox, lambda: _read(mac, target, asked)))
-        except OSError:
-            found.append(None)
-
-    if not entering.is_alive(sandbox):
+    try:
+        return entering.visit(sandbox, lambda routes: _read(routes, mac, target, asked))
+    except OSError:
         return None
-    thread = threading.Thread(target=work, name="sandbox-view")
-    thread.start()
-    thread.join()
-    return found[0]
 
 
-def _read(mac: EUI, target: IPAddress | None, asked: Question) -> Inside | None:
-    with closing(RouteSocket()) as routes:
-        link = next((each for each in all_links(routes) if each.mac == mac.packed), None)
-        if link is None:
-            return None
-        near = [] if target is None else [IPNetwork(target)]
-        ways = [hop for hop in unicast_routes(routes, near) if hop.table == _MAIN]
-        way = max(ways, key=lambda hop: int(hop.destination.prefixlen), default=None)
-        return Inside(
-            up=bool(link.flags & IFF_UP),
-            addresses=tuple(each.address for each in addresses(routes, link.index)),
-            way=way.destination if way is not None else None,
-            through_this=way is not None and way.index == link.index,
-            listens=None if asked.port is None else listens(asked.protocol, asked.port),
-        )
+def _read(
+    routes: RouteSocket, mac: EUI, target: IPAddress | None, asked: Question
+) -> Inside | None:
+    link = next((each for each in all_links(routes) if each.mac == mac.packed), None)
+    if link is None:
+        return None
+    near = [] if target is None else [IPNetwork(target)]
+    ways = [hop for hop in unicast_routes(routes, near) if hop.table == _MAIN]
+    way = max(ways, key=lambda hop: int(hop.destination.prefixlen), default=None)
+    return Inside(
+        up=link.up,
+        addresses=tuple(each.address for each in addresses(routes, link.index)),
+        way=way.destination if way is not None else None,
+        through_this=way is not None and way.index == link.index,
+        listens=None if asked.port is None else listens(asked.protocol, asked.port),
+    )
 
 
 def listens(protocol: str, port: int) -> bool:
