@@ -15,7 +15,7 @@ from typing import Any
 from netaddr import IPNetwork
 
 from ipam import DEFAULT_SPACE, DefaultPool, SpaceLimit
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 from ovsdriver.logs import LEVELS
 from ovsdriver.words import values

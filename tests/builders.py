@@ -10,25 +10,23 @@ from ipam import PoolId
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.features import NOTHING
 from ovsdriver.domain.records.model import (
-    UNSAID,
-    Datapath,
     Endpoint,
     EndpointId,
     Mode,
     Network,
     NetworkId,
-    Segment,
     Subnet,
     Tap,
     Veth,
-    VlanTag,
 )
+from ovsdriver.domain.records.port_options import UNSAID, VlanTag
 from ovsdriver.domain.records.requests import (
     EndpointOptions,
     NetworkOptions,
     NewNetwork,
     OfferedSubnet,
 )
+from ovsdriver.domain.records.segments import Datapath, VlanSegment
 
 RED = NetworkId("a1" * 32)
 BLUE = NetworkId("b2" * 32)
@@ -77,9 +75,9 @@ def endpoint_options(**said: Any) -> EndpointOptions:
     return EndpointOptions(**_grouped(said))
 
 
-def a_segment(bridge: str = "br-ovsnet", tag: int = 1, **changes: Any) -> Segment:
+def a_segment(bridge: str = "br-ovsnet", tag: int = 1, **changes: Any) -> VlanSegment:
     values: dict[str, Any] = {"datapath": Datapath.NETDEV} | changes
-    return Segment(bridge=bridge, tag=VlanTag(tag), **values)
+    return VlanSegment(bridge=bridge, tag=VlanTag(tag), **values)
 
 
 def a_subnet(

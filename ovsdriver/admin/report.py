@@ -12,7 +12,8 @@ from ipam.model import Pool, PoolId
 from ovsdriver.admin.ipam_report import SETTLING_S
 from ovsdriver.domain.plan import port_planning, tunnels
 from ovsdriver.domain.records import names, vlans
-from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Network, PortKind
+from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Network
+from ovsdriver.domain.records.port_options import PortKind
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort

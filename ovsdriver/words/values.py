@@ -20,8 +20,8 @@ from netaddr import (
     mac_unix_expanded,
 )
 
-from ovsdriver.domain.records.model import VlanTag
 from ovsdriver.domain.records.names import mac_text
+from ovsdriver.domain.records.port_options import VlanTag
 
 T = TypeVar("T")
 

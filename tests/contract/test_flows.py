@@ -9,7 +9,8 @@ from netaddr import EUI, IPNetwork
 
 from ovsdriver.adapters.ovs.openflow import OvsFlows
 from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
-from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId, VlanTag
+from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
+from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Flows

@@ -15,22 +15,10 @@ from ipam import PoolId
 from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.domain.records.model import (
-    Datapath,
-    Endpoint,
-    EndpointId,
-    Mode,
-    Network,
-    NetworkId,
-    PortKind,
-    PortOptions,
-    Rate,
-    Segment,
-    Subnet,
-    VlanMode,
-    VlanTag,
-)
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId, Subnet
 from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
+from ovsdriver.domain.records.port_options import PortKind, PortOptions, Rate, VlanMode, VlanTag
+from ovsdriver.domain.records.segments import Datapath, VlanSegment
 from ovsdriver.domain.wires.sandbox_link import SandboxLink, UpperLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 from tests.builders import altered
@@ -78,7 +66,7 @@ def network(name: NetworkId = BLUE, *, tag: int = 10, pool: str | None = None, *
         gateway=IPAddress("10.0.0.1"),
         pool=None if pool is None else PoolId(pool),
     )
-    segment = Segment(bridge=more.pop("bridge", "br-ovsnet"), tag=VlanTag(tag))
+    segment = VlanSegment(bridge=more.pop("bridge", "br-ovsnet"), tag=VlanTag(tag))
     made = Network(id=name, segment=segment, mode=Mode.NAT, subnets=(subnet,))
     return altered(made, **more)
 
@@ -135,7 +123,7 @@ async def test_who_is_in_a_sandbox_is_found(state: SqliteState) -> None:
 async def test_a_restart_loses_nothing(state: SqliteState, store: Store):
     full_network = Network(
         id=BLUE,
-        segment=Segment(bridge="br9", tag=VlanTag(0), adopted=True, datapath=Datapath.NETDEV),
+        segment=VlanSegment(bridge="br9", tag=VlanTag(0), adopted=True, datapath=Datapath.NETDEV),
         mode=Mode.FLAT,
         subnets=(
             Subnet(

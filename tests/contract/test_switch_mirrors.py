@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Port, VlanTag
+from ovsdriver.domain.records.model import Port
+from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG, Mirror
 from ovsdriver.domain.wires.observed import ObservedMirror
 from ovsdriver.errors import ConflictError, UnavailableError

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Bridge, Datapath, EndpointId, Port, UplinkPort
+from ovsdriver.domain.records.model import Bridge, EndpointId, Port, UplinkPort
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedMirror, ObservedPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError

@@ -18,7 +18,7 @@ from ovsdriver.adapters.store.database import Database
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.process import Tasks
 from ovsdriver.words.fields import Fields
 from ovsdriver.world import open_world

@@ -7,7 +7,7 @@ import pytest
 from ovsdriver.adapters.kernel.host.datapath import default_receive_buffer
 from ovsdriver.cli.doctor import Level, openvswitch
 from ovsdriver.cli.doctor.openvswitch import Kernel
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.segments import Datapath
 from tests.integration.ovs import private_ovs
 
 pytestmark = [pytest.mark.ovs, pytest.mark.netns]

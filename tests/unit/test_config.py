@@ -7,7 +7,7 @@ from netaddr import IPNetwork
 from ipam import DefaultPool, SpaceLimit
 from ovsdriver import config
 from ovsdriver.config import BridgeRange, Settings
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 
 WHOLE = """

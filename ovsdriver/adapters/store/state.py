@@ -207,7 +207,7 @@ def _decoded(kind: type[T], word: str, key: str, text: str) -> T:
 
 def _write_segment(connection: sqlite3.Connection, network: Network, record: str) -> None:
     segment = network.segment
-    row = (segment.bridge, segment.tag, network.shared, record, network.id)
+    row = (*segment.place, network.shared, record, network.id)
     try:
         # Not an upsert: the trigger that looks at the segment would fire for a known network too.
         changed = connection.execute(
@@ -220,14 +220,13 @@ def _write_segment(connection: sqlite3.Connection, network: Network, record: str
     except sqlite3.IntegrityError as error:
         other = connection.execute(
             "SELECT id FROM network WHERE bridge = ? AND tag = ? AND id <> ? ORDER BY shared",
-            (segment.bridge, segment.tag, network.id),
+            (*segment.place, network.id),
         ).fetchone()
         if other is None:
             raise
         raise ConflictError(
-            f"VLAN {segment.tag or 'none'} on bridge {segment.bridge} belongs to network "
-            f"{other[0][:12]}; choose another (-o ovs.vlan=…), or say that they share it "
-            "(-o ovs.shared=true)"
+            f"{segment.name} on bridge {segment.bridge} belongs to network {other[0][:12]}; choose "
+            "another (-o ovs.vlan=…), or say that they share it (-o ovs.shared=true)"
         ) from error
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ovsdriver.cli.doctor.finding import Finding, fail, ok, warn
 from ovsdriver.cli.doctor.rpc import RpcError, ask
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.segments import Datapath
 
 TSO_KEY = "userspace-tso-enable"
 

@@ -14,7 +14,8 @@ from ovsdriver.cli.networks.ports import place
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
 from ovsdriver.domain.records import vlans
-from ovsdriver.domain.records.model import PortKind, VlanMode, port_text
+from ovsdriver.domain.records.model import port_text
+from ovsdriver.domain.records.port_options import PortKind, VlanMode
 from ovsdriver.words.options import Scope
 
 

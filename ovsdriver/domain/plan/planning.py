@@ -18,24 +18,21 @@ from ovsdriver.domain.plan import (
 )
 from ovsdriver.domain.records import shaping, vlans
 from ovsdriver.domain.records.model import (
-    ETHERNET_MTU,
-    PLAIN,
-    Datapath,
     Endpoint,
     HostAccess,
     Mode,
     Network,
     NetworkId,
-    PortKind,
     Segment,
     Subnet,
-    VlanTag,
 )
+from ovsdriver.domain.records.port_options import ETHERNET_MTU, PLAIN, PortKind, VlanTag
 from ovsdriver.domain.records.requests import (
     NetworkOptions,
     NewNetwork,
     OfferedSubnet,
 )
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired, uplinks

@@ -11,7 +11,8 @@ from netaddr import IPNetwork
 from ovsdriver.domain.plan import internal_ports, spanning, tunnels
 from ovsdriver.domain.plan.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.records import shaping, vlans
-from ovsdriver.domain.records.model import Endpoint, Mode, Network, VlanMode
+from ovsdriver.domain.records.model import Endpoint, Mode, Network
+from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired, mirroring
@@ -111,11 +112,11 @@ def others_carried(
     endpoint: Endpoint, home: Network, networks: Iterable[Network]
 ) -> Sequence[Network]:
     """Return the networks of other segments whose VLANs the endpoint is let into."""
-    carried = desired.carried(home, endpoint) - {home.segment.tag}
+    carried = desired.let_into(home, endpoint)
     return [
         each
         for each in networks
-        if each.segment.bridge == home.segment.bridge and each.segment.tag in carried
+        if each.segment.bridge == home.segment.bridge and each.segment.vlans & carried
     ]
 
 

@@ -56,7 +56,7 @@ class Preview:
         parts = [
             f"bridge {segment.bridge} ({'adopted' if segment.adopted else 'ours'}, "
             f"{segment.datapath})",
-            f"VLAN {segment.tag or 'none'}",
+            segment.name,
             f"mode {network.mode}",
             subnets or "no subnet",
             f"MTU {network.mtu}",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ovsdriver.domain.records import vlans
-from ovsdriver.domain.records.model import VlanMode, VlanTag
+from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 
 INNER_TAG_BYTES = 4

@@ -15,7 +15,16 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ovsdriver.domain.records.features import NOTHING, Features
-from ovsdriver.domain.records.said import Said
+from ovsdriver.domain.records.port_options import (
+    ETHERNET_MTU,
+    PLAIN,
+    UNSAID,
+    PortKind,
+    PortOptions,
+    VlanMode,
+    VlanTag,
+)
+from ovsdriver.domain.records.segments import BondMode, Datapath, HostPlace, Lacp, VlanSegment
 
 NetworkId = NewType("NetworkId", str)
 """Docker's: 64 hex digits, or 25 of ``[0-9a-z]`` for swarm networks. Opaque."""
@@ -23,17 +32,8 @@ NetworkId = NewType("NetworkId", str)
 EndpointId = NewType("EndpointId", str)
 """Docker's: 64 hex digits, a new one at every start of a container. Opaque."""
 
-VlanTag = NewType("VlanTag", int)
-"""1 to 4094, or 0 for "priority-tagged and untagged frames only" (``ovs.vlan=none``).
-
-Never absent but on trunks, which list theirs: an OVS port with neither carries all VLANs.
-"""
-
 HIGHEST_OFPORT = 65279
 """The highest OpenFlow port number that can be asked for: those above are OpenFlow's own."""
-
-ETHERNET_MTU = 1500
-"""Bytes. The userspace datapath's taps lose longer frames (measured with Open vSwitch 3.5)."""
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 """The default of fields, through a factory: Python 3.11 takes it for mutable, being unhashable."""
@@ -65,34 +65,6 @@ class HostAccess(StrEnum):
     """Nothing; their own gateway answers ICMP."""
 
 
-class PortKind(StrEnum):
-    """What plugs a container into the bridge (``ovs.port``)."""
-
-    VETH = "veth"
-    INTERNAL = "internal"
-
-
-class VlanMode(StrEnum):
-    """Which frames a port takes and how it gives them out; Open vSwitch's ``vlan_mode``."""
-
-    ACCESS = "access"
-    TRUNK = "trunk"
-    NATIVE_TAGGED = "native-tagged"
-    NATIVE_UNTAGGED = "native-untagged"
-    DOT1Q_TUNNEL = "dot1q-tunnel"
-    """Frames keep the tags that they come with, below that of the port (QinQ)."""
-
-    @property
-    def has_trunks(self) -> bool:
-        """Whether such a port carries VLANs with their tags."""
-        return self not in (VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL)
-
-    @property
-    def has_tag(self) -> bool:
-        """Whether it has a VLAN of its own, which untagged frames belong to."""
-        return self is not VlanMode.TRUNK
-
-
 class Transport(IntEnum):
     """What carries a published port: IANA protocol numbers, as Docker sends them in a port map."""
 
@@ -106,110 +78,6 @@ class Transport(IntEnum):
         return self.name.lower()
 
 
-class Datapath(StrEnum):
-    """Open vSwitch's ``datapath_type``."""
-
-    SYSTEM = "system"
-    NETDEV = "netdev"
-
-
-class BondMode(StrEnum):
-    """How the NICs of one uplink share the traffic (``ovs.bond``)."""
-
-    ACTIVE_BACKUP = "active-backup"
-    BALANCE_SLB = "balance-slb"
-    BALANCE_TCP = "balance-tcp"
-
-
-class Lacp(StrEnum):
-    """Whether a bond speaks LACP with the switch at its other end (``ovs.lacp``)."""
-
-    OFF = "off"
-    PASSIVE = "passive"
-    ACTIVE = "active"
-
-
-class MirrorKind(StrEnum):
-    """Where copies of packets are led (``ovs.mirror``)."""
-
-    SINK = "sink"
-    """To a container that asks for them, by a word."""
-    NIC = "nic"
-    GRE = "gre"
-    ERSPAN = "erspan"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorTarget:
-    """Where copies of packets are led; one of the following."""
-
-    kind: MirrorKind
-    sink: str = ""
-    """``ovs.sink`` of the container that gets them."""
-    nic: str = ""
-    remote: IPAddress | None = None
-    """The host that gets them in GRE or ERSPAN packets."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """Limits in bit/s; None: none."""
-
-    towards: int | None
-    """Towards the container."""
-    away: int | None
-    """From the container."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortOptions(Said):
-    """What a network says of its containers' ports, or an endpoint of its own.
-
-    What an endpoint does not say follows its network; see ``desired.port_options``.
-    """
-
-    mtu: int | None = None
-    """Bytes, as ``ip link`` counts them: without the Ethernet header."""
-    kind: PortKind | None = None
-    """Settled in the record of an endpoint; None there: veth."""
-    vlan: VlanTag | None = None
-    """The VLAN of its untagged frames; a network's is its segment's."""
-    vlan_mode: VlanMode | None = None
-    trunks: tuple[VlanTag, ...] = ()
-    """VLANs that it sees tagged, ascending."""
-    cvlans: tuple[VlanTag, ...] = ()
-    """Of :attr:`VlanMode.DOT1Q_TUNNEL`, ascending: containers' own tags that may travel below the
-    port's; none listed: all. Frames without one may always."""
-    guard: bool | None = None
-    """Containers send with the MAC and the addresses that they were given, and no others."""
-    mirror: MirrorTarget | None = None
-    """Where copies are led: of what an endpoint sends and gets, of everything in a network's
-    VLAN."""
-    sink: str | None = None
-    """It gets copies that are led to this word, and nothing else."""
-    rate: Rate | None = None
-    """Of each container; None, as of the following: no limit."""
-    burst: int | None = None
-    """Bytes that may go at once above the rate."""
-    broadcast: int | None = None
-    """Packets/s that a container may send to more than one station; 0: no limit."""
-    delay_us: int | None = None
-    jitter_us: int | None = None
-    loss_ppm: int | None = None
-    """Packets lost of a million, each way."""
-
-    @property
-    def tunnels(self) -> bool:
-        """Whether containers' own tags travel below the port's (QinQ)."""
-        return self.vlan_mode is VlanMode.DOT1Q_TUNNEL
-
-
-UNSAID = PortOptions()
-
-PLAIN = PortOptions(mtu=ETHERNET_MTU, kind=PortKind.VETH, vlan_mode=VlanMode.ACCESS, guard=False)
-"""What holds on a network where the user says nothing."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
     """What Open vSwitch wraps the frames in that leave by a port of its own making."""
@@ -219,43 +87,10 @@ class Tunnel:
     remote: IPAddress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPlace:
-    """A bridge's own port as the host's place on the wire, with what its NIC had."""
-
-    mac: EUI
-    mtu: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uplink:
-    """The NICs that lead from a bridge to the wire (``ovs.uplink``), the same for all its networks.
-
-    Its state before us is in a note for each NIC, not here: several networks share it.
-    """
-
-    nics: tuple[str, ...]
-    bond: BondMode | None = None
-    """None for a single NIC."""
-    lacp: Lacp = Lacp.OFF
-    given: bool = False
-    """The administrator has made them a port of the bridge: used as it is and never touched."""
-    host: HostPlace | None = None
-    """The host's addresses and routes are moved from the NIC to the bridge's own port."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """What carries a network: one bridge and one VLAN tag on it."""
-
-    bridge: str
-    tag: VlanTag
-    adopted: bool = False
-    """The bridge was there before us: we add and remove our ports and nothing else."""
-    datapath: Datapath = Datapath.SYSTEM
-    """What the bridge is made with again, if it is ours and was lost."""
-    uplink: Uplink | None = None
-    """The wire that the segment is on; None: it ends on this host, or others lead it on."""
+Segment = VlanSegment
+"""What carries a network: a union, in which the kinds after the first have a ``TYPE`` (see
+``codec``). All answer what :class:`VlanSegment` does, with no ``tag`` where it is no VLAN; what is
+of one kind alone is known only to who plans it and who makes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,7 @@ from collections.abc import Mapping
 
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
-from ovsdriver.domain.records.model import (
-    Endpoint,
-    EndpointId,
-    Network,
-    NetworkId,
-    Segment,
-)
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId, Segment
 
 OWNER_KEY = "ovsnet-owner"
 """In ``external_ids`` of every row of ours; its value is the instance's name."""
@@ -121,7 +115,8 @@ def mac_for(address: IPNetwork, segment: Segment) -> EUI:
     """
     if address.version == 4:
         return EUI((0x0A0F << 32) | int(address.ip), dialect=mac_unix_expanded)
-    digest = hashlib.sha256(f"{segment.bridge}/{segment.tag}/{address.ip}".encode()).digest()
+    bridge, tag = segment.place
+    digest = hashlib.sha256(f"{bridge}/{tag}/{address.ip}".encode()).digest()
     return EUI((0x0E << 40) | int.from_bytes(digest[:5], "big"), dialect=mac_unix_expanded)
 
 

@@ -6,18 +6,9 @@ from dataclasses import dataclass, field
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.records.features import NOTHING, Features
-from ovsdriver.domain.records.model import (
-    NO_OPTIONS,
-    UNSAID,
-    BondMode,
-    Datapath,
-    EndpointId,
-    HostAccess,
-    Lacp,
-    Mode,
-    NetworkId,
-    PortOptions,
-)
+from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, HostAccess, Mode, NetworkId
+from ovsdriver.domain.records.port_options import UNSAID, PortOptions
+from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

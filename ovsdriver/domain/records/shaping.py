@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
-from ovsdriver.domain.records.model import PortOptions, Rate
+from ovsdriver.domain.records.port_options import PortOptions, Rate
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 
 _BURST_S = 0.05

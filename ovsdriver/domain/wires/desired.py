@@ -10,25 +10,22 @@ from ovsdriver.domain.records.flows import Flow, PortFlows
 from ovsdriver.domain.records.model import (
     Attachment,
     Bridge,
-    Datapath,
     Endpoint,
     EndpointId,
     Gateway,
     Network,
     Port,
-    PortOptions,
     Probe,
     Publication,
     Segment,
     Subnet,
     Tap,
     Transport,
-    Uplink,
     UplinkPort,
     Veth,
-    VlanMode,
-    VlanTag,
 )
+from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
+from ovsdriver.domain.records.segments import Datapath, Uplink
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
@@ -70,7 +67,7 @@ def uplink_ports(
         segment = network.segment
         if segment.uplink is not None and not segment.uplink.given and not network.ended:
             tags = users.setdefault(segment.bridge, (segment.uplink, set()))[1]
-            tags |= {segment.tag, *([NO_TAG] if segment.uplink.host else [])}
+            tags |= {*segment.vlans, *([NO_TAG] if segment.uplink.host else [])}
     return {
         bridge: UplinkPort(
             name=names.bond_port(bridge) if uplink.bond else uplink.nics[0],
@@ -98,7 +95,7 @@ def _listed_by_containers(
     closed: dict[str, set[VlanTag]] = {}
     for network in standing.values():
         if network.segment.uplink is None:
-            closed.setdefault(network.segment.bridge, set()).add(network.segment.tag)
+            closed.setdefault(network.segment.bridge, set()).update(network.segment.vlans)
     found: dict[str, frozenset[VlanTag]] = {}
     for endpoint in endpoints:
         home = standing.get(endpoint.network)
@@ -124,7 +121,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
             checksums by itself. The userspace one does only with TSO on; without it TCP between
             containers does not move a byte (measured with Open vSwitch 3.5).
     """
-    internal = endpoint.internal
+    internal, options = endpoint.internal, port_options(network, endpoint)
     return Attachment(
         endpoint=endpoint.id,
         link=(
@@ -133,10 +130,10 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
         port=Port(
             name=names.port(endpoint),
             bridge=network.segment.bridge,
-            tag=own_vlan(network, endpoint),
-            vlan_mode=vlan_mode(network, endpoint),
-            trunks=_plugged_trunks(network, endpoint),
-            cvlans=cvlans(network, endpoint),
+            tag=options.vlan,
+            vlan_mode=options.vlan_mode or VlanMode.ACCESS,
+            trunks=_plugged_trunks(options),
+            cvlans=options.cvlans,
             internal=internal,
             moves=internal,
             # or vswitchd makes it the smallest of the bridge's, before it is in its container
@@ -177,14 +174,14 @@ def port_options(network: Network, endpoint: Endpoint) -> PortOptions:
 
     Except for mirrors: a network's copies are not each container's own.
     """
-    return replace(
-        endpoint.port | network.port,
-        vlan=own_vlan(network, endpoint),
-        vlan_mode=vlan_mode(network, endpoint),
-        trunks=trunks(network, endpoint),
-        cvlans=cvlans(network, endpoint),
-        mirror=endpoint.port.mirror,
-    )
+    settled = network.segment.settled(endpoint.port, network.port)
+    return replace(settled, mirror=endpoint.port.mirror)
+
+
+def _plugged_trunks(options: PortOptions) -> tuple[VlanTag, ...]:
+    # Open vSwitch counts a native VLAN among a port's, but not if it is the one without a tag.
+    bare = bool(options.trunks) and options.vlan == NO_TAG
+    return (NO_TAG, *options.trunks) if bare else options.trunks
 
 
 def mtu(network: Network, endpoint: Endpoint) -> int:
@@ -193,46 +190,28 @@ def mtu(network: Network, endpoint: Endpoint) -> int:
 
 
 def vlan_mode(network: Network, endpoint: Endpoint) -> VlanMode:
-    """Return the mode of an endpoint's port.
-
-    Trunks alone leave untagged frames in the network's VLAN, so that the address which Docker
-    gives the container goes on working.
-    """
-    if endpoint.port.vlan_mode is not None:
-        return endpoint.port.vlan_mode
-    if endpoint.port.trunks or network.port.trunks:
-        return VlanMode.NATIVE_UNTAGGED
-    return network.port.vlan_mode or VlanMode.ACCESS
+    """Return the mode of an endpoint's port."""
+    return port_options(network, endpoint).vlan_mode or VlanMode.ACCESS
 
 
 def trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
     """Return the VLANs that an endpoint sees tagged: its own list, else its network's."""
-    own = endpoint.port.trunks
-    if own or not vlan_mode(network, endpoint).has_trunks:
-        return own
-    return network.port.trunks
-
-
-def _plugged_trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
-    listed = trunks(network, endpoint)
-    # Open vSwitch counts a native VLAN among a port's, but not if it is the one without a tag.
-    bare = bool(listed) and own_vlan(network, endpoint) == NO_TAG
-    return (NO_TAG, *listed) if bare else listed
+    return port_options(network, endpoint).trunks
 
 
 def cvlans(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
     """Return the tags that may travel below an endpoint's own; none: all, or it is no tunnel."""
-    if vlan_mode(network, endpoint) is not VlanMode.DOT1Q_TUNNEL:
-        return ()
-    return endpoint.port.cvlans or network.port.cvlans
+    return port_options(network, endpoint).cvlans
 
 
 def own_vlan(network: Network, endpoint: Endpoint) -> VlanTag | None:
     """Return the VLAN that untagged frames of ``endpoint`` are in; None if in none."""
-    if not vlan_mode(network, endpoint).has_tag:
-        return None
-    own = endpoint.port.vlan
-    return network.segment.tag if own is None else own
+    return port_options(network, endpoint).vlan
+
+
+def let_into(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
+    """Return the VLANs besides its network's own that ``endpoint`` takes part in."""
+    return carried(network, endpoint) - network.segment.vlans
 
 
 def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
@@ -276,9 +255,10 @@ def tag_flows(
     if not vlan_mode(network, endpoint).has_trunks:
         return found
     tunnels = {
-        each.segment.tag
+        vlan
         for each in networks
         if each.port.tunnels and each.segment.bridge == network.segment.bridge and not each.ended
+        for vlan in each.segment.vlans
     }
     return found | tagging.trunk(tunnels)
 

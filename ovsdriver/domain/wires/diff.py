@@ -17,8 +17,8 @@ from ovsdriver.domain.records.model import (
     Probe,
     UplinkPort,
     Veth,
-    VlanMode,
 )
+from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.wires import desired, uplink_diff
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
 

@@ -4,17 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import (
-    NO_OPTIONS,
-    Endpoint,
-    MirrorKind,
-    MirrorTarget,
-    Network,
-    NetworkId,
-    Port,
-    Tunnel,
-    VlanTag,
-)
+from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network, NetworkId, Port, Tunnel
+from ovsdriver.domain.records.port_options import MirrorKind, MirrorTarget, VlanTag
 from ovsdriver.domain.wires import desired
 
 NOBODYS_TAG = VlanTag(4095)

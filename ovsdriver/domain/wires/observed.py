@@ -7,7 +7,8 @@ from enum import StrEnum
 from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain.records.features import NOTHING, Features
-from ovsdriver.domain.records.model import NO_OPTIONS, Datapath
+from ovsdriver.domain.records.model import NO_OPTIONS
+from ovsdriver.domain.records.segments import Datapath
 
 
 class RouteKind(StrEnum):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import BondMode, HostPlace, Lacp, Mode, Network, Uplink
+from ovsdriver.domain.records.model import Mode, Network
 from ovsdriver.domain.records.requests import NetworkOptions
+from ovsdriver.domain.records.segments import BondMode, HostPlace, Lacp, Uplink
 from ovsdriver.domain.wires.observed import NO_TIES, LinkTies, ObservedBridge, ObservedLink
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 

@@ -9,7 +9,9 @@ from netaddr import IPNetwork
 
 from ovsdriver import codec
 from ovsdriver.domain.records import names, uplink_notes
-from ovsdriver.domain.records.model import Datapath, Endpoint, EndpointId, MirrorTarget, Network
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
+from ovsdriver.domain.records.port_options import MirrorTarget
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import mirroring, uplinks
 from ovsdriver.domain.wires.mirroring import Mirroring
 from ovsdriver.errors import ConflictError, UnsupportedError

@@ -17,7 +17,6 @@ from ovsdriver.domain.plan import port_planning, replanning, tunnels
 from ovsdriver.domain.records import names, vlans
 from ovsdriver.domain.records.model import (
     Attachment,
-    Datapath,
     Endpoint,
     EndpointId,
     Mode,
@@ -28,6 +27,7 @@ from ovsdriver.domain.records.model import (
     Veth,
 )
 from ovsdriver.domain.records.requests import Joined, NewEndpoint
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired, interface_names
 from ovsdriver.errors import (
     ConflictError,
@@ -550,8 +550,8 @@ class Endpoints:
             return
         await self._replug(network, after)
         self._changed(after.sandbox)
-        carried = desired.carried(network, before) | desired.carried(network, after)
-        if network.segment.uplink is not None and carried - {network.segment.tag}:
+        listed = desired.let_into(network, before) | desired.let_into(network, after)
+        if network.segment.uplink is not None and listed:
             await self._uplinks.relist(network.segment.bridge)
 
     async def _replug(self, network: Network, endpoint: Endpoint) -> None:
@@ -767,9 +767,7 @@ class Endpoints:
 
     async def _relist(self, network: Network, endpoint: Endpoint) -> None:
         """Have the uplink carry VLANs that only containers on it list, as long as one does."""
-        if network.segment.uplink is not None and desired.carried(network, endpoint) - {
-            network.segment.tag
-        }:
+        if network.segment.uplink is not None and desired.let_into(network, endpoint):
             await self._uplinks.relist(network.segment.bridge)
 
     async def _remove(self, endpoint: Endpoint) -> None:

@@ -138,8 +138,7 @@ class Networks:
             "network.created",
             extra={
                 "network": network.id,
-                "bridge": network.segment.bridge,
-                "vlan": network.segment.tag,
+                **network.segment.shown,
                 "mode": network.mode.value,
             },
         )
@@ -259,15 +258,14 @@ class Networks:
         """
         gateway = desired.gateway(after, owner=self._owner)
         segment = after.segment
-        shared = segment.adopted or segment.uplink is not None
-        if gateway is None or not shared or segment.tag == before.segment.tag:
+        if gateway is None or not segment.outside or segment.tag == before.segment.tag:
             return
         scout = desired.scout(after, owner=self._owner)
         wire = self._uplinks.wanted(segment.bridge)
         async with AsyncExitStack() as undo:
             if wire is not None:
                 undo.push_async_callback(self._switch.change_ports, [wire])
-                wider = tuple(sorted({*wire.trunks, segment.tag}))
+                wider = tuple(sorted({*wire.trunks, *segment.vlans}))
                 await self._switch.change_ports([replace(wire, trunks=wider)])
             undo.push_async_callback(self._switch.remove_port, scout.port.name)
             await self._switch.ensure_port(scout.port)
@@ -382,8 +380,7 @@ class Networks:
         # does a gateway forward without them.
         await self.ensure_firewall()
         await self._switch.ensure_port(gateway.port)
-        segment = network.segment
-        if (segment.adopted or segment.uplink is not None) and not network.made:
+        if network.segment.outside and not network.made:
             await self._refuse_taken(gateway)
         await self._links.ensure_gateway(gateway)
         # Again, for the switches of the device that exists now, which may not be the one of before.

@@ -7,9 +7,10 @@ from dataclasses import replace
 from ipam.service import Ipam
 from ovsdriver.domain.plan import planning, replanning, tunnels
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Datapath, Network
+from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.names import OWNER_KEY
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.wires import uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink
@@ -122,10 +123,10 @@ class Planner:
                 f"bridge {segment.bridge}: VLAN tags act only through the NORMAL action; flows of "
                 "its controller decide what reaches our ports"
             )
-        if segment.tag in _known_bridge(observed, self._owner).tags:
+        if segment.vlans & _known_bridge(observed, self._owner).tags:
             found.append(
-                f"bridge {segment.bridge}: VLAN {segment.tag or 'none'} is in use there by ports "
-                "that are not ours; the network joins it"
+                f"bridge {segment.bridge}: {segment.name} is in use there by ports that are not "
+                "ours; the network joins it"
             )
         return found
 

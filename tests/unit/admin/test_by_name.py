@@ -4,15 +4,9 @@ import pytest
 from netaddr import EUI
 
 from ovsdriver.admin import by_name
-from ovsdriver.domain.records.model import (
-    Endpoint,
-    EndpointId,
-    Mode,
-    Network,
-    NetworkId,
-    Segment,
-    VlanTag,
-)
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId
+from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.segments import VlanSegment
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import EngineEndpoint, EngineView
 
@@ -103,7 +97,7 @@ def test_a_name_that_two_have_is_refused():
 
 
 NETWORK = Network(
-    id=LAB, segment=Segment(bridge="br-ovsnet", tag=VlanTag(7)), mode=Mode.NAT, engine="ENGINE"
+    id=LAB, segment=VlanSegment(bridge="br-ovsnet", tag=VlanTag(7)), mode=Mode.NAT, engine="ENGINE"
 )
 ENDPOINT = Endpoint(id=WEB, network=LAB, mac=EUI("0a:0f:0a:00:00:05"), sandbox="/s")
 FORGOTTEN = EngineView(id="ENGINE", version="26", networks={}, endpoints={})

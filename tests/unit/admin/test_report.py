@@ -15,20 +15,17 @@ from ovsdriver.admin import report
 from ovsdriver.admin.report import Scene
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import (
-    Datapath,
     Endpoint,
     EndpointId,
     Mode,
     Network,
     NetworkId,
-    PortKind,
     Publication,
-    Segment,
     Subnet,
     Transport,
-    VlanMode,
-    VlanTag,
 )
+from ovsdriver.domain.records.port_options import PortKind, VlanMode, VlanTag
+from ovsdriver.domain.records.segments import Datapath, VlanSegment
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
@@ -43,7 +40,7 @@ POOL = PoolId("pool-1")
 
 NETWORK = Network(
     id=LAB,
-    segment=Segment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
+    segment=VlanSegment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
     mode=Mode.NAT,
     subnets=(
         Subnet(
@@ -54,7 +51,7 @@ NETWORK = Network(
 )
 ADOPTED = Network(
     id=FLAT,
-    segment=Segment(bridge="br0", tag=VlanTag(30), adopted=True),
+    segment=VlanSegment(bridge="br0", tag=VlanTag(30), adopted=True),
     mode=Mode.FLAT,
 )
 ENDPOINT = Endpoint(

@@ -17,7 +17,7 @@ from ovsdriver.cli.doctor import Finding, Level, docker, forwarding, host, openv
 from ovsdriver.cli.doctor.openvswitch import Kernel, Seen
 from ovsdriver.cli.doctor.rpc import RpcError, ask
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import UnavailableError
 from tests.fakes.engine import FakeEngine
 from tests.unit.cli.conftest import Shell

@@ -8,15 +8,9 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.admin import api, api_plans
 from ovsdriver.domain.plan.preview import HostLink, Preview, Row
-from ovsdriver.domain.records.model import (
-    Datapath,
-    Mode,
-    Network,
-    NetworkId,
-    Segment,
-    Subnet,
-    VlanTag,
-)
+from ovsdriver.domain.records.model import Mode, Network, NetworkId, Subnet
+from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.segments import Datapath, VlanSegment
 from ovsdriver.errors import ConflictError
 from ovsdriver.service.networks.previewer import WantedNetwork
 from tests.unit.cli.conftest import Desk, Process, Shell
@@ -32,7 +26,7 @@ class PlanDesk:
             raise ConflictError("VLAN 5 carries another network; choose another")
         network = Network(
             id=NetworkId("0" * 64),
-            segment=Segment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
+            segment=VlanSegment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
             mode=Mode.NAT,
             subnets=(Subnet(cidr=IPNetwork("10.0.0.0/24"), gateway=IPAddress("10.0.0.1")),),
             port=wish.options.port,

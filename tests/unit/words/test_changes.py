@@ -6,7 +6,9 @@ import pytest
 from netaddr import IPAddress
 
 from ovsdriver.domain.plan.replanning import Touched
-from ovsdriver.domain.records.model import BondMode, Lacp, Mode, Uplink, VlanMode, VlanTag
+from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.segments import BondMode, Lacp, Uplink
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from ovsdriver.words import in_force, options
 from ovsdriver.words.changes import OtherOptions

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain.records.model import BondMode, Datapath, Lacp, Mode, PortKind, VlanMode
+from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.records.port_options import PortKind, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
+from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.words import options
 from ovsdriver.words.options import PoolOptions, Scope

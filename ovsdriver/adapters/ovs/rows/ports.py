@@ -24,7 +24,8 @@ from ovsdriver.adapters.ovs.rows.rows import (
     turn,
 )
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import HIGHEST_OFPORT, Port, Tunnel, UplinkPort, VlanMode
+from ovsdriver.domain.records.model import HIGHEST_OFPORT, Port, Tunnel, UplinkPort
+from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 

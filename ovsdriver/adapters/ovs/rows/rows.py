@@ -10,7 +10,7 @@ from typing import Any
 
 from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import InvalidOptionError
 
 WATCHED: Mapping[str, Sequence[str]] = {

@@ -299,12 +299,12 @@ def _networks(store: _Store) -> Iterator[Fault]:
             yield _network_fault(name, f"its record cannot be read ({error})", _RESTORE)
             continue
         segment = network.segment
-        columns = (network.id, segment.bridge, segment.tag, network.shared)
+        columns = (network.id, *segment.place, network.shared)
         if columns != (name, bridge, tag, bool(shared)):
             yield _network_fault(
                 name,
-                f"its record says bridge {segment.bridge} and VLAN {segment.tag or 'none'} of "
-                f"network {network.id[:12]}, its row bridge {bridge} and VLAN {tag or 'none'}",
+                f"its record says bridge {segment.bridge} and {segment.name} of network "
+                f"{network.id[:12]}, its row bridge {bridge} and VLAN {tag or 'none'}",
                 _RESTORE,
             )
         store.networks[NetworkId(name)] = network

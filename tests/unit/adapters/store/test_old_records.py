@@ -18,12 +18,11 @@ from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.domain.records.features import NOTHING, Exporter, Features
-from ovsdriver.domain.records.model import (
+from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.port_options import (
     PLAIN,
-    EndpointId,
     MirrorKind,
     MirrorTarget,
-    NetworkId,
     PortKind,
     PortOptions,
     Rate,

@@ -18,18 +18,10 @@ from ovsdriver.domain.plan.planning import (
     plan,
 )
 from ovsdriver.domain.records.features import Features
-from ovsdriver.domain.records.model import (
-    Datapath,
-    HostAccess,
-    Mode,
-    Network,
-    NetworkId,
-    PortKind,
-    Rate,
-    VlanMode,
-    VlanTag,
-)
+from ovsdriver.domain.records.model import HostAccess, Mode, Network, NetworkId
+from ovsdriver.domain.records.port_options import PortKind, Rate, VlanMode, VlanTag
 from ovsdriver.domain.records.requests import NewNetwork
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 from tests.builders import (

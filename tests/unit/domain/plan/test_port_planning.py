@@ -7,16 +7,9 @@ import pytest
 
 from ovsdriver.domain.plan.port_planning import others_carried, with_options
 from ovsdriver.domain.records import names, vlans
-from ovsdriver.domain.records.model import (
-    Datapath,
-    Endpoint,
-    Network,
-    PortKind,
-    Tap,
-    Veth,
-    VlanMode,
-    VlanTag,
-)
+from ovsdriver.domain.records.model import Endpoint, Network, Tap, Veth
+from ovsdriver.domain.records.port_options import PortKind, VlanMode, VlanTag
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.diff import compare
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort

@@ -7,7 +7,8 @@ import pytest
 from ovsdriver.domain.plan import tunnels
 from ovsdriver.domain.plan.planning import Defaults, Surroundings, plan
 from ovsdriver.domain.plan.port_planning import with_options
-from ovsdriver.domain.records.model import Mode, VlanMode, VlanTag
+from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.requests import EndpointOptions
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.uplinks import KnownNic

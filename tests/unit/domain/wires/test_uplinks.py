@@ -9,19 +9,10 @@ from netaddr import EUI, IPNetwork
 from ovsdriver import codec
 from ovsdriver.domain.plan.planning import Defaults, KnownBridge, Surroundings, bridge_name, plan
 from ovsdriver.domain.records import uplink_notes
-from ovsdriver.domain.records.model import (
-    BondMode,
-    Datapath,
-    Endpoint,
-    HostPlace,
-    Lacp,
-    Mode,
-    Network,
-    Uplink,
-    VlanMode,
-    VlanTag,
-)
+from ovsdriver.domain.records.model import Endpoint, Mode, Network
+from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.requests import NewNetwork
+from ovsdriver.domain.records.segments import BondMode, Datapath, HostPlace, Lacp, Uplink
 from ovsdriver.domain.records.uplink_notes import NicNote, NicState
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.observed import LinkTies, ObservedBridge, ObservedLink, ObservedPort

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Datapath
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.traffic import tagging
 from ovsdriver.domain.wires.observed import ObservedBridge
 from ovsdriver.errors import InvalidOptionError, UnsupportedError

@@ -10,7 +10,8 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import AddressError, AddressRequest, PoolRequest
 from ipam.model import DEFAULT_SPACE
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Mode, VlanTag
+from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.errors import UnavailableError
 from tests.builders import FIRST, RED, SECOND
 from tests.fakes.switch import foreign_bridge

@@ -15,9 +15,8 @@ from ovsdriver.domain.records.model import (
     PortMapping,
     Publication,
     Transport,
-    VlanMode,
-    VlanTag,
 )
+from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from tests.builders import BLUE, FIRST, RED, SECOND, altered
 from tests.unit.service.conftest import Host

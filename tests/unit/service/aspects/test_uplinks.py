@@ -8,8 +8,10 @@ from netaddr import IPNetwork
 
 from ovsdriver.admin import report
 from ovsdriver.domain.records import names, uplink_notes
-from ovsdriver.domain.records.model import BondMode, Mode, VlanMode, VlanTag
+from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.requests import NewEndpoint
+from ovsdriver.domain.records.segments import BondMode
 from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from tests.builders import BLUE, FIRST, RED, endpoint_options

@@ -9,7 +9,8 @@ import pytest
 from netaddr import EUI, IPAddress
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import BondMode, EndpointId, Mode, Publication, Transport
+from ovsdriver.domain.records.model import EndpointId, Mode, Publication, Transport
+from ovsdriver.domain.records.segments import BondMode
 from ovsdriver.errors import (
     ConflictError,
     InvalidOptionError,

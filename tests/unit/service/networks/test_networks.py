@@ -8,8 +8,10 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import DEFAULT_SPACE, LeaseKind, PoolRequest
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Datapath, Mode, Network, VlanTag
+from ovsdriver.domain.records.model import Mode, Network
+from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.records.requests import NetworkOptions
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route
