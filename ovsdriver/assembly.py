@@ -9,7 +9,7 @@ from ipam.service import Ipam
 from ovsdriver.admin.desk import Works
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
-from ovsdriver.domain.plan.planning import Defaults
+from ovsdriver.domain.plan.known import Defaults
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.firewall import Rules
 from ovsdriver.service.aspects.flows import FlowRules

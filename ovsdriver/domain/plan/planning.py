@@ -3,20 +3,21 @@
 Everything that can be refused about a new network is refused here, before anything is made.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from netaddr import IPAddress, IPNetwork
 
-from ipam import PoolId
 from ovsdriver.domain.plan import (
     bridge_features,
     internal_ports,
     mode_planning,
     spanning,
     tunnels,
+    vlan_planning,
 )
-from ovsdriver.domain.records import shaping, vlans
+from ovsdriver.domain.plan.known import Defaults, KnownPool, Surroundings
+from ovsdriver.domain.records import shaping
 from ovsdriver.domain.records.model import (
     Endpoint,
     HostAccess,
@@ -26,7 +27,7 @@ from ovsdriver.domain.records.model import (
     Segment,
     Subnet,
 )
-from ovsdriver.domain.records.port_options import ETHERNET_MTU, PLAIN, PortKind, VlanTag
+from ovsdriver.domain.records.port_options import ETHERNET_MTU, PLAIN, PortKind
 from ovsdriver.domain.records.requests import (
     NetworkOptions,
     NewNetwork,
@@ -35,8 +36,7 @@ from ovsdriver.domain.records.requests import (
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding
-from ovsdriver.domain.wires import desired, uplinks
-from ovsdriver.domain.wires.observed import ObservedBridge
+from ovsdriver.domain.wires import uplinks
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
 IPV6_MINIMUM_MTU = 1280
@@ -44,96 +44,6 @@ IPV6_MINIMUM_MTU = 1280
 
 DEFAULT_PREFIX = "eth"
 """Begin of an interface's name in containers, where the user says none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownPool:
-    """A pool of our own IPAM that no network has yet."""
-
-    id: PoolId
-    space: str
-    subnet: IPNetwork
-    gateway: IPAddress | None
-    gateway_typed: bool
-    """The user asked for that gateway; else the IPAM chose one because Docker wanted one."""
-    probe: bool = False
-    """Its segment is to be asked before an address is given."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownBridge:
-    """What the switch has under the wanted name."""
-
-    name: str
-    owned: bool
-    datapath: Datapath
-    tags: frozenset[int] = frozenset()
-    """Tags and trunks of its ports that are not ours, but for those of the uplink: an offer."""
-    integration: bool = False
-    """It belongs to OVN."""
-    controllers: int = 0
-    rstp: bool = False
-    """It speaks RSTP, whoever wants it to."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRoute:
-    """A route of the host that a network with a gateway must not overlap."""
-
-    destination: IPNetwork
-    link: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """A snapshot of what a new network has to fit into."""
-
-    networks: Sequence[Network]
-    pools: Sequence[KnownPool]
-    bridge: KnownBridge | None
-    routes: Sequence[HostRoute]
-    datapaths: Sequence[str]
-    """Datapaths that the running vswitchd and this kernel can do."""
-    wire_mtu: int | None = None
-    """Bytes: the smallest of the adopted bridge's other ports; None: not known."""
-    endpoints: Sequence[Endpoint] = ()
-    """Of all networks: what their ports carry is not chosen for a new network."""
-    ordinary_link: bool = False
-    """The host has a link of the bridge's name that is no bridge of Open vSwitch."""
-    two_tags: bool = True
-    """Open vSwitch looks at two VLAN tags of a frame (``vlan-limit``)."""
-    nics: Mapping[str, uplinks.KnownNic] = field(default_factory=dict)
-    """The NICs of the uplink, those that there are."""
-    current: Network | None = None
-    """The network itself, if it stands already: none of ``networks``. See ``replanning``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
-    """The part of the configuration that planning needs."""
-
-    bridge: str
-    datapath: Datapath | None
-    vlans: tuple[int, int]
-    mtu: int
-    spaces: frozenset[str] = frozenset()
-    """The default spaces that our IPAM names to Docker."""
-    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """First and last tag for automatic choice, by bridge; in the place of ``vlans``."""
-
-
-def bridge_name(
-    options: NetworkOptions,
-    defaults: Defaults,
-    networks: Iterable[Network],
-    bridges: Mapping[str, ObservedBridge],
-) -> str:
-    """Return the bridge that a network with these options is on."""
-    if options.bridge:
-        return options.bridge
-    if options.uplink:
-        return uplinks.bridge_of(options.uplink, networks, bridges)
-    return defaults.bridge
 
 
 def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: str) -> Network:
@@ -146,9 +56,9 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     """
     options = new.options
     current = around.current
-    segment = _segment(new, around, defaults, bridge)
+    segment = vlan_planning.choose(new, around, defaults, bridge)
     offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
-    mode = _mode(new, offered, outside=segment.adopted or segment.uplink is not None)
+    mode = _mode(new, offered, outside=segment.outside)
     if current is not None:
         subnets = current.subnets
     else:
@@ -235,168 +145,6 @@ def _refuse_controller(
             guarding.refuse_controller(
                 bridge, f"endpoint {one.id[:12]}", guard=bool(one.port.guard), metered=metered
             )
-
-
-def _segment(new: NewNetwork, around: Surroundings, defaults: Defaults, name: str) -> Segment:
-    options = new.options
-    here = around.bridge
-    if here is not None and here.integration:
-        raise UnsupportedError(
-            f"bridge {name} is OVN's integration bridge, whose ports and flows OVN owns; "
-            "name another one with -o ovs.bridge=NAME"
-        )
-    if here is None and around.ordinary_link:
-        raise UnsupportedError(
-            f"{name} is an ordinary link of this host and no bridge of Open vSwitch; name another "
-            "one with -o ovs.bridge=NAME"
-        )
-    companions = [each for each in around.networks if each.segment.bridge == name]
-    if around.current is not None:
-        companions.append(around.current)
-    adopted = not here.owned if here is not None else any(c.segment.adopted for c in companions)
-    if adopted and here is None:
-        raise UnsupportedError(
-            f"bridge {name} was adopted by earlier networks and is not there now; "
-            f"make it again (ovs-vsctl add-br {name}) or name another one with -o ovs.bridge=NAME"
-        )
-    uplink = (
-        uplinks.rebonded(
-            around.current.segment.uplink,
-            options,
-            [each for each in companions if each is not around.current],
-        )
-        if around.current is not None
-        else uplinks.choose(
-            options, internal=new.internal, bridge=name, networks=around.networks, nics=around.nics
-        )
-    )
-    if uplink is not None and not uplink.given and adopted and not options.bridge:
-        raise ConflictError(
-            f"bridge {name}, which would be made for this uplink, is there already and not ours; "
-            f"to use it as it is say -o ovs.bridge={name}, or name another one"
-        )
-    tag = _tag(options, name, around, companions, defaults, adopted=adopted)
-    if uplink is not None:
-        uplinks.check_given(uplink, tag, around.nics)
-    datapath = _datapath(options, name, here, companions, around.datapaths, defaults)
-    if uplink is not None and uplink.host is not None and datapath is Datapath.NETDEV:
-        mtu = min(uplink.host.mtu, ETHERNET_MTU)
-        uplink = replace(uplink, host=replace(uplink.host, mtu=mtu))
-    tunnels.check(options.port.vlan_mode, options.port.cvlans, tag, two_tags=around.two_tags)
-    _refuse_contradicted_trunks(options)
-    return Segment(
-        bridge=name,
-        tag=tag,
-        adopted=adopted,
-        datapath=datapath,
-        uplink=uplink,
-    )
-
-
-def _refuse_contradicted_trunks(options: NetworkOptions) -> None:
-    said = options.port
-    if said.trunks and said.vlan_mode is not None:
-        raise InvalidOptionError(
-            f"ovs.trunks={vlans.text(said.trunks)} and ovs.vlan_mode={said.vlan_mode} "
-            "contradict each other: containers of this network see the listed VLANs beside its own "
-            "(native-untagged); leave one of them out, or say both of single containers"
-        )
-
-
-def _datapath(
-    options: NetworkOptions,
-    name: str,
-    here: KnownBridge | None,
-    companions: Sequence[Network],
-    available: Sequence[str],
-    defaults: Defaults,
-) -> Datapath:
-    settled = here.datapath if here else next((c.segment.datapath for c in companions), None)
-    if settled is not None:
-        if options.datapath not in (None, settled):
-            raise ConflictError(
-                f"ovs.datapath={options.datapath}: bridge {name} exists with datapath {settled}; "
-                "leave the option out, or name another bridge with -o ovs.bridge=NAME"
-            )
-        return settled
-    wanted = options.datapath or defaults.datapath
-    if wanted is None:
-        return Datapath.SYSTEM if Datapath.SYSTEM in available else Datapath.NETDEV
-    if available and wanted not in available:
-        raise UnsupportedError(
-            f"ovs.datapath={wanted}: Open vSwitch on this host offers {', '.join(available)}; "
-            "load the kernel module (modprobe openvswitch) and restart Open vSwitch, "
-            "or leave the option out"
-        )
-    return wanted
-
-
-def _tag(
-    options: NetworkOptions,
-    name: str,
-    around: Surroundings,
-    companions: Sequence[Network],
-    defaults: Defaults,
-    *,
-    adopted: bool,
-) -> VlanTag:
-    current = around.current
-    wanted = options.port.vlan
-    if current is not None and (wanted, options.shared) == (
-        current.segment.tag,
-        current.shared,
-    ):
-        return current.segment.tag
-    ours: dict[int, Network] = {
-        each.segment.tag: each for each in companions if each is not current
-    }
-    if wanted is not None:
-        other = ours.get(wanted)
-        if other is not None and other.ended:
-            raise ConflictError(
-                f"VLAN {wanted or 'none'} on bridge {name} is still being freed from network "
-                f"{other.id[:12]}, which was removed; `ovsnet status` shows what that waits for"
-            )
-        if other is not None and not options.shared:
-            raise ConflictError(
-                f"VLAN {wanted or 'none'} on bridge {name} carries network {other.id[:12]} "
-                "already; choose another with -o ovs.vlan=, leave it out for a free one, or add "
-                "-o ovs.shared=true to put both networks on one segment"
-            )
-        return wanted
-    outside = adopted or options.uplink or uplinks.uplinked(companions) is not None
-    if outside and name not in defaults.ranges:
-        why = "is not ours" if adopted else "has an uplink"
-        raise InvalidOptionError(
-            f"bridge {name} {why}, so its VLAN must be said: -o ovs.vlan=1..4094, "
-            "or -o ovs.vlan=none for untagged; or give the bridge a range in ovsnet.toml"
-        )
-    here = around.bridge
-    foreign = here.tags if here else frozenset()
-    carried = _carried(companions, around.endpoints) | set(options.port.trunks)
-    first, last = defaults.ranges.get(name, defaults.vlans)
-    for tag in range(first, last + 1):
-        if tag not in ours and tag not in foreign and tag not in carried:
-            return VlanTag(tag)
-    raise ConflictError(
-        f"no VLAN of {first} to {last} is free on bridge {name}; remove a network"
-        f"{' or a container with ovs.trunks' if carried else ''}, widen `vlans` in ovsnet.toml, "
-        "choose one with -o ovs.vlan=, or name another bridge with -o ovs.bridge=NAME"
-    )
-
-
-def _carried(companions: Sequence[Network], endpoints: Sequence[Endpoint]) -> frozenset[int]:
-    """Return the VLANs that networks and containers were let into by name on one bridge.
-
-    A network that does not say its VLAN must not come to be one that a trunk sees already.
-    """
-    homes = {network.id: network for network in companions}
-    return frozenset(vlan for network in companions for vlan in network.port.trunks) | frozenset(
-        vlan
-        for each in endpoints
-        if not each.ended and each.network in homes
-        for vlan in desired.carried(homes[each.network], each)
-    )
 
 
 def _mode(new: NewNetwork, offered: Sequence[OfferedSubnet], *, outside: bool) -> Mode:
@@ -610,11 +358,4 @@ def overlap(one: IPNetwork, other: IPNetwork) -> bool:
     """Whether two subnets of any family share an address."""
     return bool(
         one.version == other.version and one.first <= other.last and other.first <= one.last
-    )
-
-
-def foreign_tags(ports: Iterable[tuple[int | None, Sequence[int]]]) -> frozenset[int]:
-    """Return the tags that ports of others use, from their ``tag`` and ``trunks``."""
-    return frozenset(
-        tag for own, trunks in ports for tag in ((own,) if own is not None else trunks)
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ovsdriver.domain.plan import planning, port_planning
-from ovsdriver.domain.plan.planning import Defaults, Surroundings
+from ovsdriver.domain.plan.known import Defaults, Surroundings
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import PortOptions
 from ovsdriver.domain.records.requests import (

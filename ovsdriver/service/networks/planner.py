@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ipam.service import Ipam
-from ovsdriver.domain.plan import planning, replanning, tunnels
+from ovsdriver.domain.plan import planning, replanning, tunnels, vlan_planning
+from ovsdriver.domain.plan.known import Defaults, HostRoute, KnownBridge, KnownPool, Surroundings
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.names import OWNER_KEY
@@ -31,7 +32,7 @@ class Planner:
         self,
         *,
         owner: str,
-        defaults: planning.Defaults,
+        defaults: Defaults,
         kernel_datapath: Callable[[], bool],
         state: State,
         ipam: Ipam,
@@ -66,13 +67,11 @@ class Planner:
         return uplinks.uplinked(companions) is not None or (bridge is not None and not bridge.owned)
 
     def _bridge_name(self, options: NetworkOptions) -> str:
-        return planning.bridge_name(
+        return vlan_planning.bridge_name(
             options, self._defaults, self._state.networks(), self._switch.bridges()
         )
 
-    async def plan(
-        self, new: NewNetwork, *, pools: Sequence[planning.KnownPool] | None = None
-    ) -> Network:
+    async def plan(self, new: NewNetwork, *, pools: Sequence[KnownPool] | None = None) -> Network:
         """Return the record of a network to make; errors as ``planning.plan``.
 
         ``pools`` are taken for those that wait for it, where there are none yet.
@@ -98,7 +97,7 @@ class Planner:
         self._tell(plan)
         return plan
 
-    def _lasting(self, routes: Sequence[Route]) -> Sequence[planning.HostRoute]:
+    def _lasting(self, routes: Sequence[Route]) -> Sequence[HostRoute]:
         """Leave out the routes of gateways whose networks are gone.
 
         vswitchd removes the device of a port that was removed in its own time, after DeleteNetwork
@@ -106,7 +105,7 @@ class Planner:
         """
         ports = {port.name for each in self._switch.bridges().values() for port in each.ports}
         return [
-            planning.HostRoute(destination=each.destination, link=each.link)
+            HostRoute(destination=each.destination, link=each.link)
             for each in routes
             if each.link in ports or not names.is_gateway_link(each.link)
         ]
@@ -162,9 +161,9 @@ class Planner:
         observed: ObservedBridge | None,
         links: Mapping[str, ObservedLink],
         nics: Sequence[str],
-    ) -> planning.Surroundings:
+    ) -> Surroundings:
         """Return what every plan needs; the rest is for new networks alone."""
-        return planning.Surroundings(
+        return Surroundings(
             networks=self._state.networks(),
             pools=(),
             bridge=_known_bridge(observed, self._owner, nics) if observed else None,
@@ -195,14 +194,14 @@ class Planner:
             return tuple(each for each in offered if each != Datapath.SYSTEM)
         return offered
 
-    def _waiting_pools(self, new: NewNetwork) -> Sequence[planning.KnownPool]:
+    def _waiting_pools(self, new: NewNetwork) -> Sequence[KnownPool]:
         wanted = {subnet.cidr.cidr for subnet in new.subnets}
         found = []
         for pool in self._ipam.pools():
             if pool.subnet in wanted and self._state.network_of_pool(pool.id) is None:
                 gateway = self._ipam.gateway(pool.id)
                 found.append(
-                    planning.KnownPool(
+                    KnownPool(
                         id=pool.id,
                         space=pool.space,
                         subnet=pool.subnet,
@@ -224,15 +223,13 @@ def _wire_mtu(bridge: ObservedBridge, links: Mapping[str, ObservedLink]) -> int 
     return min((mtu for mtu in found if mtu), default=None) if not bridge.owned else None
 
 
-def _known_bridge(
-    observed: ObservedBridge, owner: str, nics: Sequence[str] = ()
-) -> planning.KnownBridge:
+def _known_bridge(observed: ObservedBridge, owner: str, nics: Sequence[str] = ()) -> KnownBridge:
     """Return what planning needs to know of a bridge; ``nics`` are those of the uplink."""
-    return planning.KnownBridge(
+    return KnownBridge(
         name=observed.name,
         owned=observed.owned,
         datapath=observed.datapath,
-        tags=planning.foreign_tags(
+        tags=vlan_planning.foreign_tags(
             (port.tag, port.trunks)
             for port in observed.ports
             if port.external_ids.get(OWNER_KEY) != owner and not set(port.interfaces) & set(nics)

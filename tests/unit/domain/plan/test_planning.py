@@ -6,17 +6,9 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain.plan.planning import (
-    Defaults,
-    HostRoute,
-    KnownBridge,
-    KnownPool,
-    Surroundings,
-    bridge_name,
-    foreign_tags,
-    overlap,
-    plan,
-)
+from ovsdriver.domain.plan.known import Defaults, HostRoute, KnownBridge, KnownPool, Surroundings
+from ovsdriver.domain.plan.planning import overlap, plan
+from ovsdriver.domain.plan.vlan_planning import bridge_name, foreign_tags
 from ovsdriver.domain.records.features import Features
 from ovsdriver.domain.records.model import HostAccess, Mode, Network, NetworkId
 from ovsdriver.domain.records.port_options import PortKind, Rate, VlanMode, VlanTag

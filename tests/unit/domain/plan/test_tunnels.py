@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from ovsdriver.domain.plan import tunnels
-from ovsdriver.domain.plan.planning import Defaults, Surroundings, plan
+from ovsdriver.domain.plan.known import Defaults, Surroundings
+from ovsdriver.domain.plan.planning import plan
 from ovsdriver.domain.plan.port_planning import with_options
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.port_options import VlanMode, VlanTag

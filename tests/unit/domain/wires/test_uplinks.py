@@ -7,7 +7,9 @@ import pytest
 from netaddr import EUI, IPNetwork
 
 from ovsdriver import codec
-from ovsdriver.domain.plan.planning import Defaults, KnownBridge, Surroundings, bridge_name, plan
+from ovsdriver.domain.plan.known import Defaults, KnownBridge, Surroundings
+from ovsdriver.domain.plan.planning import plan
+from ovsdriver.domain.plan.vlan_planning import bridge_name
 from ovsdriver.domain.records import uplink_notes
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
 from ovsdriver.domain.records.port_options import VlanMode, VlanTag
