@@ -26,6 +26,7 @@ from ovsdriver.domain.records.model import (
     NetworkId,
     Segment,
     Subnet,
+    on_bridge,
 )
 from ovsdriver.domain.records.port_options import ETHERNET_MTU, PLAIN, PortKind
 from ovsdriver.domain.records.requests import (
@@ -69,11 +70,7 @@ def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: s
     _refuse_stray_bindings(options, modes, subnets)
     internal = options.port.kind is PortKind.INTERNAL
     mtu = _mtu(options, around, defaults, mode, segment, subnets)
-    sharers = [
-        each
-        for each in around.networks
-        if each.segment.bridge == bridge and not each.ended and each.id != new.id
-    ]
+    sharers = [each for each in on_bridge(bridge, around.networks) if each.id != new.id]
     bridge_features.refuse_unfit(
         options.features, bridge=bridge, adopted=segment.adopted, sharers=sharers
     )

@@ -147,13 +147,10 @@ def _tag(
     *,
     adopted: bool,
 ) -> VlanTag:
-    current = around.current
-    wanted = options.port.vlan
-    if current is not None and (wanted, options.shared) == (
-        current.segment.tag,
-        current.shared,
-    ):
-        return current.segment.tag
+    current, wanted = around.current, options.port.vlan
+    kept = (current.segment.tag, current.shared) if current is not None else None
+    if wanted is not None and kept == (wanted, options.shared):
+        return wanted
     ours: dict[int, Network] = {
         vlan: each for each in companions if each is not current for vlan in each.segment.vlans
     }

@@ -5,7 +5,7 @@ assigned to, and ``IPNetwork("10.0.0.5/24") == IPNetwork("10.0.0.0/24")``, so ``
 where a subnet is meant and ``.ip`` where an address is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
@@ -276,6 +276,11 @@ class Network:
         return tuple(
             s.cidr for s in self.subnets if s.family == address.version and address.ip not in s.cidr
         )
+
+
+def on_bridge(bridge: str, networks: Iterable[Network]) -> list[Network]:
+    """Return the networks that stand on a bridge, without those that are being removed."""
+    return [each for each in networks if each.segment.bridge == bridge and not each.ended]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from ovsdriver.domain.records.model import (
     Transport,
     UplinkPort,
     Veth,
+    on_bridge,
 )
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath, Uplink
@@ -41,7 +42,7 @@ def bridge(segment: Segment, networks: Iterable[Network] = (), *, owner: str) ->
     """
     if segment.adopted:
         return None
-    here = [n for n in networks if n.segment.bridge == segment.bridge and not n.ended]
+    here = on_bridge(segment.bridge, networks)
     uplink = uplinks.uplinked(here)
     return Bridge(
         name=segment.bridge,
@@ -241,7 +242,7 @@ def bridge_flows(networks: Iterable[Network], bridge: str, *, two_tags: bool) ->
         bridge: its name.
         two_tags: Open vSwitch looks at two tags of a frame.
     """
-    here = [each for each in networks if each.segment.bridge == bridge and not each.ended]
+    here = on_bridge(bridge, networks)
     if not here or here[0].segment.adopted:
         return PortFlows()
     return PortFlows(flows=tagging.untagged(two_tags=two_tags))
@@ -251,13 +252,16 @@ def tag_flows(
     network: Network, endpoint: Endpoint, networks: Iterable[Network], *, two_tags: bool
 ) -> frozenset[Flow]:
     """Return the flows about tags that a port has itself; see :func:`bridge_flows`."""
-    found = tagging.untagged(two_tags=two_tags) if network.segment.adopted else frozenset()
+    segment = network.segment
+    found = frozenset[Flow]()
+    if segment.adopted and segment.vlans:
+        found = tagging.untagged(two_tags=two_tags)
     if not vlan_mode(network, endpoint).has_trunks:
         return found
     tunnels = {
         vlan
-        for each in networks
-        if each.port.tunnels and each.segment.bridge == network.segment.bridge and not each.ended
+        for each in on_bridge(segment.bridge, networks)
+        if each.port.tunnels
         for vlan in each.segment.vlans
     }
     return found | tagging.trunk(tunnels)

@@ -17,6 +17,7 @@ from ovsdriver.domain.records.model import (
     Probe,
     UplinkPort,
     Veth,
+    on_bridge,
 )
 from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.wires import desired, uplink_diff
@@ -236,7 +237,7 @@ def _trees(networks: Collection[Network], bridges: Mapping[str, ObservedBridge])
         bridge = bridges.get(name)
         if bridge is None or not bridge.rstp or bridge.features.rstp:
             continue
-        here = [each for each in networks if each.segment.bridge == name and not each.ended]
+        here = on_bridge(name, networks)
         if unsaid := [each.id[:12] for each in here if not each.features.rstp]:
             yield (
                 f"bridge {name} speaks RSTP, where nothing is flooded to network "

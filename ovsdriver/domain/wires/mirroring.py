@@ -4,7 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network, NetworkId, Port, Tunnel
+from ovsdriver.domain.records.model import (
+    NO_OPTIONS,
+    Endpoint,
+    Network,
+    NetworkId,
+    Port,
+    Tunnel,
+    on_bridge,
+)
 from ovsdriver.domain.records.port_options import MirrorKind, MirrorTarget, VlanTag
 from ovsdriver.domain.wires import desired
 
@@ -107,7 +115,7 @@ def _present(
     bridge: str, networks: Iterable[Network], endpoints: Iterable[Endpoint]
 ) -> tuple[Mapping[NetworkId, Network], Sequence[Endpoint]]:
     """Return the networks of a bridge, and the endpoints on it that are in containers."""
-    homes = {n.id: n for n in networks if n.segment.bridge == bridge and not n.ended}
+    homes = {each.id: each for each in on_bridge(bridge, networks)}
     return homes, [
         each
         for each in endpoints

@@ -12,7 +12,7 @@ from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
 from ovsdriver.domain.plan import replanning
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Gateway, Network, NetworkId, Port, Segment
+from ovsdriver.domain.records.model import Gateway, Network, NetworkId, Port, Segment, on_bridge
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
 from ovsdriver.domain.wires import desired
@@ -209,14 +209,10 @@ class Networks:
 
     def _on_wire(self, network: Network) -> Sequence[Network]:
         """Return the networks that have the same uplink."""
-        return [
-            each
-            for each in self._state.networks()
-            if each.segment.bridge == network.segment.bridge
-            and each.segment.uplink is not None
-            and network.segment.uplink is not None
-            and not each.ended
-        ]
+        if network.segment.uplink is None:
+            return []
+        here = on_bridge(network.segment.bridge, self._state.networks())
+        return [each for each in here if each.segment.uplink is not None]
 
     def _with_wire(self, network: Network) -> Sequence[Network]:
         """Return a network and those whose record of their common uplink changes with it."""
@@ -454,11 +450,8 @@ class Networks:
         async with self._planning:
             if segment.uplink is not None:
                 await self._uplinks.release(segment.bridge)
-            others = any(
-                each.segment.bridge == segment.bridge and each.id != network.id
-                for each in self._state.networks()
-                if not each.ended
-            )
+            here = on_bridge(segment.bridge, self._state.networks())
+            others = any(each.id != network.id for each in here)
             if not segment.adopted and not others:
                 await self._switch.remove_bridge(segment.bridge)
                 for each in await self.deserted():
