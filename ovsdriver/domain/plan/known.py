@@ -6,10 +6,7 @@ from dataclasses import dataclass, field
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain.records.model import (
-    Endpoint,
-    Network,
-)
+from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import uplinks
 

@@ -8,10 +8,7 @@ from ovsdriver.domain.plan import (
 )
 from ovsdriver.domain.plan.known import Defaults, KnownBridge, Surroundings
 from ovsdriver.domain.records import vlans
-from ovsdriver.domain.records.model import (
-    Endpoint,
-    Network,
-)
+from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import ETHERNET_MTU, VlanTag
 from ovsdriver.domain.records.requests import (
     NetworkOptions,
