@@ -209,8 +209,8 @@ TABLE: Sequence[Option] = (
         text=values.vlan_text,
         example="-o ovs.vlan=30",
         default="the lowest free one",
-        help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. To be given "
-        "on an adopted bridge and on one with an uplink, unless a range is configured for it.",
+        help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. Required on an "
+        "adopted bridge and on one with an uplink, unless the configuration has a range for it.",
         aliases=("ovs.bridge.vlan",),
     ),
     Option(
@@ -220,9 +220,8 @@ TABLE: Sequence[Option] = (
         parse=_network_vlan_mode,
         example="-o ovs.vlan_mode=dot1q-tunnel",
         default="`access`",
-        help="`dot1q-tunnel`: tags that containers put on their frames travel inside of the "
-        "network's own, `ovs.vlan`, which is a service tag (802.1ad, QinQ). `access`: frames with "
-        "tags are dropped.",
+        help="`dot1q-tunnel`: the containers' own tags travel inside of the network's tag, "
+        "`ovs.vlan` (802.1ad, QinQ). `access`: frames with tags are dropped.",
     ),
     Option(
         name="ovs.cvlans",
@@ -233,7 +232,7 @@ TABLE: Sequence[Option] = (
         example="-o ovs.vlan_mode=dot1q-tunnel -o ovs.cvlans=10,20-30",
         default="all",
         help="With `ovs.vlan_mode=dot1q-tunnel`: the tags that containers may use, `10,20-30`. "
-        "Frames without a tag may travel always.",
+        "Frames without a tag always pass.",
     ),
     Option(
         name="ovs.trunks",
@@ -243,9 +242,9 @@ TABLE: Sequence[Option] = (
         text=vlans.text,
         example="-o ovs.trunks=10,20-30",
         default="none",
-        help="VLANs that the network's containers see tagged beside its own, `10,20-30`, unless "
-        "they have an `ovs.trunks` or `ovs.vlan_mode` of their own. For a router's network, where "
-        "Compose is older than 2.27.1 and drops options of single containers.",
+        help="VLANs that the network's containers see tagged, beside its own: `10,20-30`. A "
+        "container's own `ovs.trunks` or `ovs.vlan_mode` comes first. For Compose before 2.27.1, "
+        "which drops options of single containers.",
     ),
     Option(
         name="ovs.shared",
@@ -305,8 +304,8 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         example="-o ovs.mode=routed -o ovs.isolate=true",
         default="`false`",
-        help="`true`: a `routed` network that other `routed` networks of this host do not reach; "
-        "`nat` networks are always so.",
+        help="`true`: other `routed` networks of this host do not reach this one. They never reach "
+        "`nat` networks.",
     ),
     Option(
         name="ovs.icc",
@@ -349,8 +348,8 @@ TABLE: Sequence[Option] = (
         text=rates.rate_text,
         example="-o ovs.rate=100mbit+20mbit",
         default="none",
-        help="Rate of each container, `100mbit`, towards it and from it; two rates, "
-        "`100mbit+20mbit`, say it for each way, and `none` is no limit.",
+        help="Rate of each container in both directions, `100mbit`. Two rates, `100mbit+20mbit`, "
+        "are towards it and from it. `none`: no limit.",
     ),
     Option(
         name="ovs.burst",
@@ -370,8 +369,7 @@ TABLE: Sequence[Option] = (
         text=rates.broadcast_text,
         example="-o ovs.broadcast=100",
         default="none",
-        help="Packets a second that a container may send to more than one station: broadcasts and "
-        "multicasts.",
+        help="Broadcasts and multicasts that a container may send in a second.",
     ),
     Option(
         name="ovs.delay",
@@ -381,7 +379,7 @@ TABLE: Sequence[Option] = (
         text=_some(rates.time_text),
         example="-o ovs.delay=20ms",
         default="none",
-        help="Time that packets take longer, `20ms`, each way. Needs netem in the kernel.",
+        help="Delay of packets in each direction, `20ms`. Needs netem in the kernel.",
     ),
     Option(
         name="ovs.jitter",
@@ -401,7 +399,7 @@ TABLE: Sequence[Option] = (
         text=_some(rates.loss_text),
         example="-o ovs.loss=1%",
         default="none",
-        help="Part of the packets that is lost, `1%`, each way.",
+        help="Share of packets that is lost in each direction, `1%`.",
     ),
     Option(
         name="ovs.mirror",
@@ -411,8 +409,8 @@ TABLE: Sequence[Option] = (
         text=mirror_target.text,
         example="-o ovs.mirror=sink:ids",
         default="none",
-        help="Where copies of all packets in the network's VLAN are led: `sink:WORD`, a container "
-        "of the same bridge with `ovs.sink=WORD`; `nic:eth2`, a NIC of this host; `gre:ADDRESS` or "
+        help="Where copies of all packets in the network's VLAN go: `sink:WORD`, a container of "
+        "the same bridge with `ovs.sink=WORD`; `nic:eth2`, a NIC of this host; `gre:ADDRESS` or "
         "`erspan:ADDRESS`, another host.",
     ),
     Option(
@@ -423,10 +421,10 @@ TABLE: Sequence[Option] = (
         text=bridge_words.rstp_text,
         example="-o ovs.bridge=br-tree -o ovs.mode=isolated -o ovs.rstp=containers",
         default="`false`",
-        help="`containers`: the bridge speaks RSTP with its containers, for labs of switches in "
-        "containers, which may be connected in loops then. Each of them can become the root of the "
-        "tree. All networks of the bridge must say it; they have no gateway, uplink, internal port "
-        "or guard. Otherwise containers take part in no spanning tree, of adopted bridges neither.",
+        help="`containers`: the bridge speaks RSTP with its containers, so switches in containers "
+        "may form loops. Each of them can become the root of the tree. All networks of the bridge "
+        "must say it, and have no gateway, uplink, internal port or guard. Without it containers "
+        "take part in no spanning tree, on any bridge.",
         fixed="a bridge keeps it as long as it stands; make another network on another bridge",
     ),
     Option(
@@ -436,9 +434,8 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         example="-o ovs.mcast=true",
         default="`false`",
-        help="`true`: multicasts go to who listens to them (IGMP, MLD snooping), and not to all. "
-        "It and the following are of a bridge of ours, and the same on all of its networks that "
-        "say them.",
+        help="`true`: multicasts go only to ports that listen (IGMP, MLD snooping). Bridge option: "
+        "works only on a bridge that ovsnet made; all its networks that set it must agree.",
     ),
     Option(
         name="ovs.control_frames",
@@ -448,9 +445,9 @@ TABLE: Sequence[Option] = (
         text=bridge_words.control_frames_text,
         example="-o ovs.control_frames=forward",
         default="`drop`",
-        help="`forward`: LLDP, LACP and BPDUs pass between containers, as over a wire; `drop`: "
-        "they end at the bridge. Forwarded ones go out by an uplink, too: a container can become "
-        "the root of the wire's spanning tree then.",
+        help="`drop`: LLDP, LACP and BPDUs end at the bridge. `forward`: they pass between "
+        "containers, as over a wire. They also leave by an uplink, so a container can become the "
+        "root of the LAN's spanning tree. Bridge option, as `ovs.mcast`.",
     ),
     Option(
         name="ovs.controller",
@@ -460,7 +457,8 @@ TABLE: Sequence[Option] = (
         text="+".join,
         example="-o ovs.controller=tcp:192.0.2.9:6653",
         default="none",
-        help="OpenFlow controller of the bridge, `tcp:192.0.2.9:6653`; several with `+`.",
+        help="OpenFlow controller of the bridge, `tcp:192.0.2.9:6653`; several with `+`. Bridge "
+        "option, as `ovs.mcast`.",
         aliases=("ovs.bridge.controller",),
     ),
     Option(
@@ -470,8 +468,8 @@ TABLE: Sequence[Option] = (
         parse=bridge_words.fail_mode,
         example="-o ovs.controller=tcp:192.0.2.9 -o ovs.failmode=secure",
         default="`standalone`",
-        help="What the bridge does without its controller: `standalone`, it switches by itself; "
-        "`secure`, nothing.",
+        help="What the bridge does without its controller. `standalone`: it switches by itself. "
+        "`secure`: nothing. Bridge option, as `ovs.mcast`.",
     ),
     Option(
         name="ovs.protocols",
@@ -481,7 +479,8 @@ TABLE: Sequence[Option] = (
         text="+".join,
         example="-o ovs.protocols=OpenFlow13+OpenFlow14",
         default="all",
-        help="Versions of OpenFlow that the bridge speaks, `OpenFlow13+OpenFlow14`.",
+        help="Versions of OpenFlow that the bridge speaks, `OpenFlow13+OpenFlow14`. Bridge option, "
+        "as `ovs.mcast`.",
     ),
     Option(
         name="ovs.sflow",
@@ -491,7 +490,8 @@ TABLE: Sequence[Option] = (
         text=bridge_words.exporter_text,
         example="-o ovs.sflow=192.0.2.9:6343/64",
         default="none",
-        help="Collector of sFlow samples, `192.0.2.9:6343`; with `/64`, of one of 64 packets.",
+        help="Collector of sFlow samples, `192.0.2.9:6343`. With `/64`, one of 64 packets is "
+        "sampled. Bridge option, as `ovs.mcast`.",
     ),
     Option(
         name="ovs.netflow",
@@ -501,7 +501,7 @@ TABLE: Sequence[Option] = (
         text=bridge_words.exporter_text,
         example="-o ovs.netflow=192.0.2.9:2055",
         default="none",
-        help="Collector of NetFlow records, `192.0.2.9:2055`.",
+        help="Collector of NetFlow records, `192.0.2.9:2055`. Bridge option, as `ovs.mcast`.",
     ),
     Option(
         name="ovs.ipfix",
@@ -511,7 +511,8 @@ TABLE: Sequence[Option] = (
         text=bridge_words.exporter_text,
         example="-o ovs.ipfix=192.0.2.9:4739/64",
         default="none",
-        help="Collector of IPFIX records, `192.0.2.9:4739`; with `/64`, of one of 64 packets.",
+        help="Collector of IPFIX records, `192.0.2.9:4739`. With `/64`, one of 64 packets is "
+        "sampled. Bridge option, as `ovs.mcast`.",
     ),
     Option(
         name="ovs.sink",
@@ -520,9 +521,9 @@ TABLE: Sequence[Option] = (
         parse=values.label,
         example="--internal -o ovs.sink=ids",
         default="none",
-        help="Of the network's containers the one that is there, of several the one with the "
-        "lowest address, gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing else "
-        "from this network.",
+        help="The network's container gets the copies that `ovs.mirror=sink:WORD` sends here, and "
+        "nothing else from this network. Of several containers, the one with the lowest address "
+        "gets them.",
     ),
     Option(
         name="ovs.dry_run",
@@ -541,9 +542,9 @@ TABLE: Sequence[Option] = (
         parse=_one_of_each_family,
         example="-o ovs.mode=flat -o ovs.gateway=10.9.0.254 --subnet 10.9.0.0/24",
         default="none",
-        help="The router that containers of a `flat` network are told; it is somebody else's, so "
-        "our IPAM keeps the address for it. On a `nat` network the gateway is `--gateway`, and "
-        "this must be the same. One address of each family, separated by a comma.",
+        help="Router that containers of a `flat` network use. It is not ovsnet's, so ovsipam gives "
+        "its address to no container. On a `nat` network it must equal `--gateway`. One address "
+        "of each family, separated by a comma.",
         fixed="containers were told the gateway when they were connected; make another network",
     ),
     Option(
@@ -577,9 +578,9 @@ TABLE: Sequence[Option] = (
         text="+".join,
         example="-o ovs.uplink=eth1 -o ovs.vlan=30",
         default="none, or that of the bridge's other networks",
-        help="NIC that leads from the bridge to the wire, as a trunk of the VLANs in use and no "
-        "others; several as a bond, `eth1+eth2`. Without `ovs.bridge`, the bridge that has it, "
-        "else one that is made for it, `br-eth1`.",
+        help="NIC from the bridge to the LAN, a trunk of the VLANs in use and no others. Several "
+        "are a bond, `eth1+eth2`. Without `ovs.bridge`, the network is on the bridge that has the "
+        "NIC, else on a new one, `br-eth1`.",
         aliases=("ovs.bridge.bind_interface",),
         fixed="a NIC may carry the host and other networks; make another network with it and "
         "connect the containers to that",
@@ -653,7 +654,7 @@ TABLE: Sequence[Option] = (
         parse=values.interface_prefix,
         example="-o ovs.ifprefix=lan",
         default="`eth`",
-        help="Begin of the interface's name in containers; Docker appends a number.",
+        help="Beginning of the interface's name in containers; Docker appends a number.",
         aliases=("com.docker.network.container_iface_prefix",),
     ),
     Option(
@@ -672,9 +673,8 @@ TABLE: Sequence[Option] = (
         parse=_one_of_each_family,
         example="-o com.docker.network.bridge.host_binding_ipv4=127.0.0.1",
         default="every address of the host",
-        help="Host address of ports that `-p` publishes without naming one, of IPv4 or IPv6; or "
-        "one of each, separated by a comma. A family that is not named is then not published. "
-        "On `nat` networks.",
+        help="Host address for ports that `-p` publishes without one: IPv4, IPv6, or one of each "
+        "with a comma. A family that is not named is not published. On `nat` networks.",
     ),
     Option(
         name="ovs.mac",
@@ -725,8 +725,9 @@ TABLE: Sequence[Option] = (
         text=values.vlan_text,
         example="driver-opt=ovs.vlan=30",
         default="the network's",
-        help="VLAN of this container's untagged frames, 1 to 4094, or `none`. With another one "
-        "than the network's it talks there, and not to the network or its gateway.",
+        help="VLAN of this container's untagged frames, 1 to 4094, or `none`. If it differs from "
+        "the network's, the container talks in that VLAN only, and reaches neither the network nor "
+        "its gateway.",
     ),
     Option(
         name="ovs.trunks",
@@ -737,8 +738,8 @@ TABLE: Sequence[Option] = (
         example="driver-opt=ovs.trunks=10+20-30",
         default="none",
         help="VLANs that this container sees tagged, and no others: `10+20-30`, or `10,20-30` "
-        "where commas can be typed. They may be those of other networks: that is what lets a "
-        "container route between them.",
+        "where commas can be typed. They may belong to other networks, so a container can route "
+        "between them.",
     ),
     Option(
         name="ovs.vlan_mode",
@@ -778,8 +779,8 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         example="driver-opt=ovs.protected=true",
         default="`false`",
-        help="`true`: this container does not talk to others of the bridge that say the same, only "
-        "to the rest: the gateway, and containers without it.",
+        help="`true`: this container reaches no other container of the bridge that has "
+        "`ovs.protected=true`. It reaches the gateway and all others.",
     ),
     Option(
         name="ovs.guard",
@@ -858,7 +859,7 @@ TABLE: Sequence[Option] = (
         text=mirror_target.text,
         example="driver-opt=ovs.mirror=sink:ids",
         default="none",
-        help="Where copies of what this container sends and gets are led, as for a network.",
+        help="Where copies of what this container sends and gets go, as for a network.",
     ),
     Option(
         name="ovs.sink",
@@ -867,9 +868,9 @@ TABLE: Sequence[Option] = (
         parse=values.label,
         example="driver-opt=ovs.sink=ids",
         default="the network's",
-        help="This container gets the copies that `ovs.mirror=sink:WORD` leads here, and nothing "
-        "else on this interface: it should be on another network as well. Of several "
-        "with one word on a bridge, the one with the lowest address gets them.",
+        help="This container gets the copies that `ovs.mirror=sink:WORD` sends here, and nothing "
+        "else on this interface. Give it a second network. Of several containers with one word on "
+        "a bridge, the one with the lowest address gets them.",
     ),
     Option(
         name="ipam.space",
@@ -878,8 +879,8 @@ TABLE: Sequence[Option] = (
         parse=values.space,
         example="--ipam-opt ipam.space=team1 -o ovs.space=team1",
         default="the IPAM driver's",
-        help="Address space: subnets may repeat between spaces, never inside one. To be repeated "
-        "as `-o ovs.space`.",
+        help="Address space: subnets may repeat between spaces, never inside one. Repeat it as `-o "
+        "ovs.space`.",
         fixed="the pool was made with it; make the network again",
     ),
     Option(
@@ -900,8 +901,8 @@ TABLE: Sequence[Option] = (
         parse=_excluded,
         example="--ipam-opt ipam.exclude=10.9.0.5,10.9.0.10-10.9.0.20 --subnet 10.9.0.0/24",
         default="none",
-        help="Addresses inside of `--subnet` that are never chosen, only given to who asks for "
-        "them: `10.0.0.5`, `10.0.0.10-10.0.0.20` or `10.0.0.128/26`, several with commas.",
+        help="Addresses inside of `--subnet` that are given only on request: `10.0.0.5`, "
+        "`10.0.0.10-10.0.0.20` or `10.0.0.128/26`, several with commas.",
         fixed="the pool was made with it; make the network again",
     ),
     Option(
@@ -911,8 +912,8 @@ TABLE: Sequence[Option] = (
         parse=_quarantine_s,
         example="--ipam-opt ipam.quarantine=30s",
         default="`0s`",
-        help="How long a released address is not chosen again, `30s`, `5m` or `2h`; who had it "
-        "by name, or asks for it by address, gets it before.",
+        help="How long a released address is not chosen again: `30s`, `5m` or `2h`. Its last "
+        "holder, known by name, gets it earlier, and so does whoever asks for the address.",
         fixed="the pool was made with it; make the network again",
     ),
     Option(
@@ -933,7 +934,7 @@ TABLE: Sequence[Option] = (
         example="--ipam-opt ipam.probe=true",
         default="`false`",
         help="`true`: ask the segment by ARP or ND, for at most 1 s, before a container gets an "
-        "address, and pass over those that somebody answers for. On networks of ovsnet only.",
+        "address, and pass over addresses that somebody answers for. On networks of ovsnet only.",
         fixed="the pool was made with it; make the network again",
     ),
 )
