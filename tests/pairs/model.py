@@ -21,7 +21,7 @@ FACTORS: Mapping[str, tuple[str, ...]] = {
     "apart": ("together", "icc=false"),
     "guard": ("unguarded", "guarded"),
     "shape": ("unshaped", "rate", "broadcast", "delay"),
-    "rstp": ("loops", "rstp"),
+    "bridge": ("usual", "rstp", "snooping"),
     "host": ("all", "host=gateway", "host=none"),
     "mirror": ("unseen", "mirrored"),
     "mtu": ("usual", "1400"),
@@ -66,11 +66,11 @@ REFUSALS = (
     Refusal({"wire": ("nic", "bond"), "mode": ("isolated", "internal")}, r"use -o ovs\.mode=flat"),
     Refusal({"port": ("internal",), "shape": ("rate", "delay")}, r"use ovs\.port=veth"),
     *_UNDELAYED,
-    Refusal({"rstp": ("rstp",), "wire": ("adopted",)}, r"bridge br-lab is not ours"),
-    Refusal({"rstp": ("rstp",), "wire": ("nic", "bond")}, r"with an uplink"),
-    Refusal({"rstp": ("rstp",), "mode": _GATEWAYS}, r"floods nothing to a gateway"),
-    Refusal({"rstp": ("rstp",), "port": ("internal",)}, r"floods nothing to internal ports"),
-    Refusal({"rstp": ("rstp",), "guard": ("guarded",)}, r"which no guard stops"),
+    Refusal({"bridge": ("rstp", "snooping"), "wire": ("adopted",)}, r"bridge br-lab is not ours"),
+    Refusal({"bridge": ("rstp",), "wire": ("nic", "bond")}, r"with an uplink"),
+    Refusal({"bridge": ("rstp",), "mode": _GATEWAYS}, r"floods nothing to a gateway"),
+    Refusal({"bridge": ("rstp",), "port": ("internal",)}, r"floods nothing to internal ports"),
+    Refusal({"bridge": ("rstp",), "guard": ("guarded",)}, r"which no guard stops"),
     Refusal({"host": ("host=gateway",), "mode": _NO_GATEWAYS}, r"ovs\.host=gateway: "),
     Refusal({"host": ("host=none",), "mode": ("flat", "gwbridge")}, r"ovs\.host=none: "),
     Refusal({"vlan": ("none",), "ann": ("tagged",)}, r"or use native-untagged"),
@@ -126,6 +126,11 @@ def one_lan(case: Case) -> bool:
 def talks(case: Case) -> bool:
     """Whether ann and bob reach each other."""
     return one_lan(case) and case["apart"] == "together"
+
+
+def is_seen(case: Case) -> bool:
+    """Whether what bob sends is copied to who looks, on the same network."""
+    return case["mirror"] == "mirrored" and case["apart"] == "together"
 
 
 def on_wire(case: Case) -> bool:

@@ -40,7 +40,8 @@ _NETWORK: Mapping[str, tuple[str, ...]] = {
     "shape broadcast": ("-o", "ovs.broadcast=500"),
     "shape delay": ("-o", "ovs.delay=3ms", "-o", "ovs.jitter=1ms"),
     "mirror mirrored": ("-o", "ovs.mirror=sink:ids"),
-    "rstp rstp": ("-o", "ovs.rstp=containers"),
+    "bridge rstp": ("-o", "ovs.rstp=containers"),
+    "bridge snooping": ("-o", "ovs.mcast=true"),
     "host host=gateway": ("-o", "ovs.host=gateway"),
     "host host=none": ("-o", "ovs.host=none"),
     "mtu 1400": ("-o", "ovs.mtu=1400"),
@@ -59,7 +60,7 @@ _ANN: Mapping[str, tuple[str, ...]] = {
 def network_options(case: Case) -> list[str]:
     """Return what is typed for the network of a case."""
     said = [word for key in case for word in _NETWORK.get(f"{key} {case[key]}", ())]
-    if case["rstp"] == "rstp" and case["wire"] == "none":
+    if case["bridge"] == "rstp" and case["wire"] == "none":
         said += ["-o", "ovs.bridge=br-one"]
     return [*said, "--ip-range", "10.77.1.128/25"]
 
@@ -120,8 +121,10 @@ class Scene:
         host = Place(self.bed, "the host")
         outside = Place(self.bed, "the outside", self.bed.outside)
         ann, bob = self.ann, self.bob
-        if case["mirror"] == "mirrored":
+        if model.is_seen(case):
             checks.append(self._seen)
+        elif case["mirror"] == "mirrored":
+            checks.append(self._is_told_of)
         for family in self._families():
             at_ann, at_bob = ann.address(self.one, family), bob.address(self.one, family)
             four = family == 4
@@ -157,6 +160,10 @@ class Scene:
             lambda: not self.bob.pings(NOBODY4) and self._copies() > before,
             "there are copies of what bob asks everybody",
         )
+
+    def _is_told_of(self) -> None:
+        said = "keeps copies from it"
+        until(lambda: said in self.bed.ovsnet("status"), f"status says: {said}", timeout_s=60)
 
     def _copies(self) -> int:
         link = f"{self.case['prefix']}0"

@@ -132,7 +132,7 @@ def preview(
         rows=tuple(rows),
         links=tuple(links),
         container=Shaping.of(network.port).metered,
-        warnings=(*warnings, *(w for w in mirrored.waiting if network.id[:12] in w)),
+        warnings=(*warnings, *(w for w in mirrored.in_vain if network.id[:12] in w)),
     )
 
 

@@ -140,11 +140,16 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
             # or vswitchd makes it the smallest of the bridge's, before it is in its container
             mtu=mtu(network, endpoint) if internal else None,
             ofport=endpoint.ofport,
-            protected=endpoint.protected or not network.icc,
+            protected=protected(network, endpoint),
             tree=None if internal else bool(network.features.rstp),
             external_ids=names.endpoint_ids(owner, endpoint),
         ),
     )
+
+
+def protected(network: Network, endpoint: Endpoint) -> bool:
+    """Whether an endpoint's port is kept apart from others of which that is so."""
+    return endpoint.protected or not network.icc
 
 
 def _veth(network: Network, endpoint: Endpoint, owner: str, tso_of: str) -> Veth:

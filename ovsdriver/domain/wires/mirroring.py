@@ -41,8 +41,8 @@ class Mirroring:
 
     mirrors: tuple[Mirror, ...] = ()
     outputs: tuple[Port, ...] = ()
-    waiting: tuple[str, ...] = ()
-    """Who has no container to be mirrored to, a sentence each."""
+    in_vain: tuple[str, ...] = ()
+    """Of what nobody gets copies, a sentence each."""
 
     @property
     def nics(self) -> frozenset[str]:
@@ -55,20 +55,34 @@ def mirroring(
 ) -> Mirroring:
     """Return the mirrors of ``bridge``; those that nobody is there for are left out."""
     homes, plugged = _present(bridge, networks, endpoints)
-    sinks = {word: names.port(each) for word, each in _receivers(homes, plugged).items()}
+    sinks = _receivers(homes, plugged)
     mirrors: list[Mirror] = []
     outputs: dict[str, Port] = {}
-    waiting: list[str] = []
+    in_vain: list[str] = []
 
     def add(
-        target: MirrorTarget, name: str, ids: Mapping[str, str], what: str, **of: object
+        target: MirrorTarget,
+        name: str,
+        ids: Mapping[str, str],
+        what: str,
+        *,
+        apart: bool,
+        **of: object,
     ) -> None:
-        port = _output(target, bridge, owner)
+        port, looks = _output(target, bridge, owner), sinks.get(target.sink)
         if port is not None:
             outputs[port.name] = port
-        output = port.name if port is not None else sinks.get(target.sink)
-        if output is None:
-            waiting.append(
+            output = port.name
+        elif looks is not None:
+            output = names.port(looks)
+            if apart and desired.protected(homes[looks.network], looks):
+                # Open vSwitch leads nothing from one protected port to another, copies neither
+                in_vain.append(
+                    f"{what} is mirrored to {target.sink}, and ovs.icc=false or ovs.protected "
+                    "keeps copies from it; connect the container that looks to another network"
+                )
+        else:
+            in_vain.append(
                 f"{what} is mirrored to {target.sink}, and no container on bridge {bridge} has "
                 f"ovs.sink={target.sink}"
             )
@@ -84,6 +98,11 @@ def mirroring(
                 names.network_mirror(network.id),
                 names.mirror_ids(owner, network.id),
                 f"network {network.id[:12]}",
+                apart=any(
+                    desired.protected(network, each)
+                    for each in plugged
+                    if each.network == network.id and each not in sinks.values()
+                ),
                 vlan=network.segment.tag,
             )
     for endpoint in plugged:
@@ -93,6 +112,7 @@ def mirroring(
                 names.endpoint_mirror(endpoint.id),
                 names.mirror_ids(owner, endpoint.network, endpoint.id),
                 f"endpoint {endpoint.id[:12]}",
+                apart=desired.protected(homes[endpoint.network], endpoint),
                 port=names.port(endpoint),
             )
     # What a container that looks gets is no traffic to be looked at.
@@ -100,7 +120,7 @@ def mirroring(
     return Mirroring(
         mirrors=tuple(each for each in mirrors if each.port not in used),
         outputs=tuple(outputs.values()),
-        waiting=tuple(waiting),
+        in_vain=tuple(in_vain),
     )
 
 

@@ -104,7 +104,7 @@ class Mirrors(Aspect):
         found: list[Finding] = []
         for bridge in self._switch.bridges():
             wanted = self._wanted(bridge)
-            found.extend(Finding(what=each) for each in wanted.waiting)
+            found.extend(Finding(what=each) for each in wanted.in_vain)
             if wanted.mirrors or self._has_any(bridge):
                 found.append(
                     Finding(

@@ -108,6 +108,24 @@ async def test_who_is_mirrored_to_nobody_is_told(host: Host) -> None:
     assert any("ovs.sink=ids" in each for each in (await host.reconciler.reconcile()).beyond)
 
 
+@pytest.mark.parametrize(
+    ("network", "mirrored", "looks"),
+    [
+        pytest.param({"ovs.icc": "false"}, {}, {}, id="network"),
+        pytest.param({}, {"ovs.protected": "true"}, {"ovs.protected": "true"}, id="endpoints"),
+    ],
+)
+async def test_who_gets_no_copies_since_both_are_kept_apart_is_told(
+    host: Host, network: dict[str, str], mirrored: dict[str, str], looks: dict[str, str]
+) -> None:
+    await host.create_network(said={"ovs.mirror": "sink:ids", **network})
+    await host.run_container(SECOND, sandbox="/netns/two", said={"ovs.sink": "ids", **looks})
+    assert not (await host.reconciler.reconcile()).beyond
+    await host.run_container(said=mirrored)
+    (told,) = (await host.reconciler.reconcile()).beyond
+    assert "keeps copies from it" in told
+
+
 async def test_a_mirror_is_changed_while_containers_run(host: Host) -> None:
     await sink(host)
     await host.create_network()
