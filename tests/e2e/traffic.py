@@ -45,8 +45,8 @@ class Place:
             who: the host name that the other side must say.
             port: where it serves.
         """
-        until(lambda: self.pings(address), f"{self.name} pings {address}", timeout_s=15)
-        until(lambda: self.asks(address, port), f"{self.name} asks {address}", timeout_s=15)
+        until(lambda: self.pings(address), f"{self.name} pings {address}", timeout_s=30)
+        until(lambda: self.asks(address, port), f"{self.name} asks {address}", timeout_s=30)
         answer = self.asks(address, port)
         assert who in (None, answer), f"{self.name} asked {address}: {answer!r} instead of {who!r}"
         return answer
