@@ -9,16 +9,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import PoolId
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.features import NOTHING
-from ovsdriver.domain.records.model import (
-    Endpoint,
-    EndpointId,
-    Mode,
-    Network,
-    NetworkId,
-    Subnet,
-    Tap,
-    Veth,
-)
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId, Subnet
 from ovsdriver.domain.records.port_options import UNSAID, VlanTag
 from ovsdriver.domain.records.requests import (
     EndpointOptions,
@@ -27,6 +18,7 @@ from ovsdriver.domain.records.requests import (
     OfferedSubnet,
 )
 from ovsdriver.domain.records.segments import Datapath, VlanSegment
+from ovsdriver.domain.wires.plumbing import Tap, Veth
 
 RED = NetworkId("a1" * 32)
 BLUE = NetworkId("b2" * 32)

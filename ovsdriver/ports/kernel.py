@@ -6,20 +6,13 @@ from typing import Protocol
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.records.model import (
-    Gateway,
-    HostPort,
-    Probe,
-    Publication,
-    Tap,
-    Transport,
-    Veth,
-)
+from ovsdriver.domain.records.model import HostPort, Publication, Transport
 from ovsdriver.domain.records.on_link import Held
 from ovsdriver.domain.records.shaping import LinkShape
 from ovsdriver.domain.records.uplink_notes import NicState
 from ovsdriver.domain.traffic.firewall import FirewallPlan
 from ovsdriver.domain.wires.observed import LinkTies, ObservedLink, RouteKind
+from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ovsdriver.domain.records.flows import PortFlows
-from ovsdriver.domain.records.model import NO_OPTIONS, Bridge, EndpointId, Port, UplinkPort
+from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

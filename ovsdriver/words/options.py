@@ -21,10 +21,11 @@ from netaddr import IPAddress, IPRange
 
 from ovsdriver.domain.records import vlans
 from ovsdriver.domain.records.features import Features
-from ovsdriver.domain.records.model import HIGHEST_OFPORT, HostAccess, Mode
+from ovsdriver.domain.records.model import HostAccess, Mode
 from ovsdriver.domain.records.port_options import PortKind, PortOptions, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
+from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.words import bridge_words, mirror_target, rates, values
 from ovsdriver.words.values import quote

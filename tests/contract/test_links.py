@@ -16,9 +16,10 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Gateway, Mode, Probe
+from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.observed import RouteKind
+from ovsdriver.domain.wires.plumbing import Gateway, Probe
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Route
 from tests.builders import OWNER, SECOND, TAP, VETH, a_network, a_subnet

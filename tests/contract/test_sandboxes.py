@@ -11,8 +11,8 @@ import pytest
 from netaddr import IPNetwork
 
 from ovsdriver.adapters.kernel.kernel import Kernel
-from ovsdriver.domain.records.model import Tap, Veth
 from ovsdriver.domain.wires import sandbox_link
+from ovsdriver.domain.wires.plumbing import Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Sandboxes

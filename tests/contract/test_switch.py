@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import pytest
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Bridge, EndpointId, Port
+from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.wires.plumbing import Bridge, Port
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import Switch
 from tests.fakes.switch import FakeSwitch, foreign_bridge

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Port
 from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG, Mirror
 from ovsdriver.domain.wires.observed import ObservedMirror
+from ovsdriver.domain.wires.plumbing import Port
 from ovsdriver.errors import ConflictError, UnavailableError
 from tests.contract.test_switch import BRIDGE, OWNER, REAL, OvsWorld, World, ovs_process, world
 from tests.integration.ovs import eventually

@@ -6,9 +6,9 @@ import pytest
 from netaddr import EUI
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Port, UplinkPort
 from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.segments import BondMode, HostPlace, Lacp
+from ovsdriver.domain.wires.plumbing import Port, UplinkPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from tests.contract.test_switch import (
     BRIDGE,

@@ -10,8 +10,8 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.plan.planning import overlap
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.wires.observed import LinkTies, ObservedLink, RouteKind
+from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route, SeenLink

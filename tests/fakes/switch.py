@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Bridge, EndpointId, Port, UplinkPort
+from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedMirror, ObservedPort
+from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from ovsdriver.ports import SwitchStatus
 

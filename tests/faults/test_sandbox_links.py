@@ -12,7 +12,7 @@ import pytest
 
 from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.sandbox import inner_links
-from ovsdriver.domain.records.model import Tap, Veth
+from ovsdriver.domain.wires.plumbing import Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import UnavailableError
 from tests.builders import OWNER, TAP, VETH

@@ -18,8 +18,9 @@ from ovsdriver.adapters.kernel.reaper import DYING
 from ovsdriver.adapters.kernel.sandbox.neighbours import Inquiry
 from ovsdriver.adapters.kernel.veths import NEWBORN
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import EndpointId, Gateway, Veth
+from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.plumbing import Gateway, Veth
 from ovsdriver.errors import UnavailableError, UnsupportedError
 from tests.builders import a_network, a_subnet
 from tests.integration.netns import Sandbox, described, own_namespace, run

@@ -14,8 +14,9 @@ from netaddr import EUI, IPAddress
 from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import EndpointId, Gateway, Veth
+from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.plumbing import Gateway, Veth
 from ovsdriver.errors import UnavailableError
 from tests.builders import a_network, a_segment, a_subnet
 from tests.integration.netns import Sandbox, described, inside

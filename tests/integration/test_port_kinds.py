@@ -12,9 +12,9 @@ from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Bridge, Port, Tap
 from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath
+from ovsdriver.domain.wires.plumbing import Bridge, Port, Tap
 from ovsdriver.errors import ConflictError, UnavailableError
 from tests.builders import FIRST
 from tests.integration.conftest import PATIENCE_S

@@ -19,8 +19,9 @@ from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Mode, Probe
+from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.plumbing import Probe
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.aspects.probing import SegmentProber
 from tests.builders import RED, a_network, a_segment, a_subnet

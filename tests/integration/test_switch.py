@@ -14,9 +14,9 @@ from ovsdriver.adapters.ovs.rows import OvsSwitch, device_index
 from ovsdriver.adapters.ovs.rows.bridges import RemoveBridge
 from ovsdriver.adapters.ovs.rows.rows import WATCHED
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Bridge, Port, UplinkPort
 from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.records.segments import Datapath, HostPlace
+from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from ovsdriver.ports import SwitchStatus
 from tests.integration.conftest import PATIENCE_S

@@ -21,7 +21,7 @@ from ovsdriver.adapters.kernel.codec.link_messages import (
 from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Gateway, Probe, Tap
+from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 _KINDS = ("tun", "openvswitch")

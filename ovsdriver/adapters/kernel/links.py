@@ -34,9 +34,9 @@ from ovsdriver.adapters.kernel.sandbox import entering
 from ovsdriver.adapters.kernel.sandbox.neighbours import Inquiry
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.adapters.kernel.veths import VethPairs, mark_dying
-from ovsdriver.domain.records.model import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.records.names import bridge_alias
 from ovsdriver.domain.wires.observed import LinkTies, ObservedLink
+from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap, Veth
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
 

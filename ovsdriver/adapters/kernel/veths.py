@@ -36,7 +36,7 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket
 from ovsdriver.adapters.kernel.reaper import DYING
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Veth
+from ovsdriver.domain.wires.plumbing import Veth
 from ovsdriver.errors import ConflictError, UnavailableError
 
 NEWBORN = 0x6F76_7E0B

@@ -6,9 +6,10 @@ from typing import Any
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.flows import PortFlows
-from ovsdriver.domain.records.model import Bridge, Endpoint, Network, Port, UplinkPort
+from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.wires import desired, mirroring
+from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,21 +8,13 @@ from netaddr import IPAddress, IPNetwork
 from ovsdriver.domain.records import features, names
 from ovsdriver.domain.records.flows import Flow, PortFlows
 from ovsdriver.domain.records.model import (
-    Attachment,
-    Bridge,
     Endpoint,
     EndpointId,
-    Gateway,
     Network,
-    Port,
-    Probe,
     Publication,
     Segment,
     Subnet,
-    Tap,
     Transport,
-    UplinkPort,
-    Veth,
     on_bridge,
 )
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
@@ -31,6 +23,16 @@ from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
 from ovsdriver.domain.wires import uplinks
+from ovsdriver.domain.wires.plumbing import (
+    Attachment,
+    Bridge,
+    Gateway,
+    Port,
+    Probe,
+    Tap,
+    UplinkPort,
+    Veth,
+)
 
 NO_TAG = VlanTag(0)
 

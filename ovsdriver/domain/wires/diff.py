@@ -6,22 +6,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ovsdriver.domain.records import names, vlans
-from ovsdriver.domain.records.model import (
-    Attachment,
-    Endpoint,
-    EndpointId,
-    Gateway,
-    Network,
-    NetworkId,
-    Port,
-    Probe,
-    UplinkPort,
-    Veth,
-    on_bridge,
-)
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId, on_bridge
 from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.wires import desired, uplink_diff
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.wires.plumbing import Attachment, Gateway, Port, Probe, UplinkPort, Veth
 
 _MODES = {
     VlanMode.ACCESS: "an access port",

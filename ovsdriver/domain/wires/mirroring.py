@@ -4,17 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import (
-    NO_OPTIONS,
-    Endpoint,
-    Network,
-    NetworkId,
-    Port,
-    Tunnel,
-    on_bridge,
-)
+from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network, NetworkId, on_bridge
 from ovsdriver.domain.records.port_options import MirrorKind, MirrorTarget, VlanTag
 from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.plumbing import Port, Tunnel
 
 NOBODYS_TAG = VlanTag(4095)
 """Of ports that mirrors lead to: reserved by IEEE 802.1Q, so they are in no network's VLAN."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ovsdriver.domain.records.model import Network, UplinkPort
+from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.wires.plumbing import UplinkPort
 from ovsdriver.domain.wires.uplinks import link_local
 
 

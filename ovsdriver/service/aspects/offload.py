@@ -7,9 +7,10 @@ gets what fits when it is made; here is what follows when vswitchd was started a
 from collections.abc import Sequence
 from functools import partial
 
-from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, Veth
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.plumbing import Veth
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import HostNotes, Links, State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect, Finding, never

@@ -9,10 +9,10 @@ from netaddr import IPAddress
 
 from ovsdriver import codec
 from ovsdriver.domain.records import names, uplink_notes
-from ovsdriver.domain.records.model import UplinkPort
 from ovsdriver.domain.records.on_link import Held
 from ovsdriver.domain.records.uplink_notes import NicNote, NicState
 from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.plumbing import UplinkPort
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, Nics, State, UplinkPorts
 

@@ -16,7 +16,6 @@ from ipam.service import Ipam
 from ovsdriver.domain.plan import port_planning, replanning, tunnels
 from ovsdriver.domain.records import names, vlans
 from ovsdriver.domain.records.model import (
-    Attachment,
     Endpoint,
     EndpointId,
     Mode,
@@ -24,11 +23,11 @@ from ovsdriver.domain.records.model import (
     NetworkId,
     PortMapping,
     Publication,
-    Veth,
 )
 from ovsdriver.domain.records.requests import Joined, NewEndpoint
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired, interface_names
+from ovsdriver.domain.wires.plumbing import Attachment, Veth
 from ovsdriver.errors import (
     ConflictError,
     DriverError,

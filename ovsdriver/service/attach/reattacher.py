@@ -10,8 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from ovsdriver.domain.records.model import Attachment, Endpoint, Network
+from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.wires import sandbox_link
+from ovsdriver.domain.wires.plumbing import Attachment
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Sandboxes, SandboxMemory, SeenLink

@@ -8,7 +8,8 @@ moves it, so nothing can be sent through either.
 import asyncio
 from collections.abc import Callable
 
-from ovsdriver.domain.records.model import Attachment, EndpointId, Port, Veth
+from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.domain.wires.plumbing import Attachment, Port, Veth
 from ovsdriver.ports import Links, Ports
 
 

@@ -12,11 +12,12 @@ from ipam import AddressRequest, LeaseKind
 from ipam.service import Ipam
 from ovsdriver.domain.plan import replanning
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Gateway, Network, NetworkId, Port, Segment, on_bridge
+from ovsdriver.domain.records.model import Network, NetworkId, Segment, on_bridge
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.diff import deserted
+from ovsdriver.domain.wires.plumbing import Gateway, Port
 from ovsdriver.errors import (
     ConflictError,
     DriverError,

@@ -17,8 +17,9 @@ from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.admin.desk import Works
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.model import NO_OPTIONS, Bridge, EndpointId, NetworkId, Port
+from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId
 from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
+from ovsdriver.domain.wires.plumbing import Bridge, Port
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.attach.endpoints import Endpoints

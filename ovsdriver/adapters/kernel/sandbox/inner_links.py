@@ -41,8 +41,8 @@ from ovsdriver.adapters.kernel.host import host_places
 from ovsdriver.adapters.kernel.sandbox import announcements
 from ovsdriver.adapters.kernel.sandbox.entering import call_inside
 from ovsdriver.adapters.kernel.sysctls import Sysctls
-from ovsdriver.domain.records.model import Tap, Veth
 from ovsdriver.domain.records.on_link import Held
+from ovsdriver.domain.wires.plumbing import Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import LinkState, SandboxLink, UpperLink
 from ovsdriver.errors import ConflictError, UnavailableError
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.sandbox import entering, inner_links
-from ovsdriver.domain.records.model import Tap, Veth
+from ovsdriver.domain.wires.plumbing import Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import SeenLink

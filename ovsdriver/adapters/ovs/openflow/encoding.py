@@ -7,7 +7,7 @@ from netaddr import EUI, IPAddress
 from ovsdriver.adapters.ovs.openflow import messages
 from ovsdriver.adapters.ovs.openflow.messages import Entry, Field, MeterEntry
 from ovsdriver.domain.records.flows import Flow, Match, Meter, Stage
-from ovsdriver.domain.records.model import HIGHEST_OFPORT
+from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 
 REGISTER = 15
 _SCRATCH = 14

@@ -16,7 +16,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
 )
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.features import FailMode
-from ovsdriver.domain.records.model import Bridge
+from ovsdriver.domain.wires.plumbing import Bridge
 from ovsdriver.errors import ConflictError
 
 UNUSED_TAG = 4095

@@ -24,9 +24,9 @@ from ovsdriver.adapters.ovs.rows.rows import (
     turn,
 )
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import HIGHEST_OFPORT, Port, Tunnel, UplinkPort
 from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG
+from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT, Port, Tunnel, UplinkPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 
 DEVICE_KEY = "ovsnet-ifindex"

@@ -29,9 +29,9 @@ from ovsdriver.adapters.ovs.rows.ports import (
 from ovsdriver.adapters.ovs.rows.rows import WATCHED, check_name
 from ovsdriver.adapters.ovs.rows.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.ovs.rows.view import ReplicaView
-from ovsdriver.domain.records.model import Bridge, Port, UplinkPort
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from ovsdriver.ports import SwitchStatus
 

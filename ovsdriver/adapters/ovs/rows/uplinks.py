@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ovsdriver.adapters.ovs.ovsdb import Replica, Row
 from ovsdriver.adapters.ovs.rows.ports import Plugging
 from ovsdriver.adapters.ovs.rows.rows import Wanted, check_name
-from ovsdriver.domain.records.model import UplinkPort
+from ovsdriver.domain.wires.plumbing import UplinkPort
 from ovsdriver.errors import ConflictError, InvalidOptionError
 
 

@@ -7,12 +7,13 @@ import pytest
 
 from ovsdriver.domain.plan.port_planning import others_carried, with_options
 from ovsdriver.domain.records import names, vlans
-from ovsdriver.domain.records.model import Endpoint, Network, Tap, Veth
+from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import PortKind, VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.diff import compare
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.wires.plumbing import Tap, Veth
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from tests.builders import BLUE, FIRST, a_network, a_segment, altered, an_endpoint, endpoint_options
 

@@ -9,11 +9,12 @@ from netaddr import IPNetwork
 
 from ovsdriver.adapters.store import records
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Mode, Network, Probe
+from ovsdriver.domain.records.model import Mode, Network
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.diff import Difference, compare
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
+from ovsdriver.domain.wires.plumbing import Probe
 from tests.builders import RED, a_network, a_segment
 
 OWNER = "ovsnet"

@@ -9,11 +9,12 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import EndpointId, NetworkId, Veth
+from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
 from ovsdriver.domain.records.port_options import PortKind
 from ovsdriver.domain.records.requests import Joined
 from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires.plumbing import Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from tests.builders import BLUE, FIRST, RED, SECOND
 from tests.fakes.links import FakeInside, FakeSandbox

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Port
+from ovsdriver.domain.wires.plumbing import Port
 from ovsdriver.errors import UnavailableError
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED
