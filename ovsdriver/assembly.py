@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
-from ovsdriver.admin.desk import Works
+from ovsdriver.admin.desk_networks import Works
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.known import Defaults

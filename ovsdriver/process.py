@@ -16,8 +16,8 @@ from ipam.errors import IpamError
 from ovsdriver import __version__, logs
 from ovsdriver.adapters.store.lock import StateLock
 from ovsdriver.adapters.systemd import Supervisor
-from ovsdriver.admin import api, api_changes, api_ipam, api_plans, api_reservations
-from ovsdriver.admin.desk import Console
+from ovsdriver.admin import api
+from ovsdriver.admin.desk import Desk
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
@@ -93,7 +93,7 @@ async def _serve(settings: Settings, fault: str) -> int:
         backend = methods.Backend(wait_s=settings.deadline_s * 0.8)
         world = await stack.enter_async_context(open_world(settings))
         store = await stack.enter_async_context(_Store(settings, world, backend, fault))
-        console = Console(
+        desk = Desk(
             owner=settings.instance,
             switch=world.switch,
             engine=world.engine,
@@ -103,8 +103,8 @@ async def _serve(settings: Settings, fault: str) -> int:
             purge_unread=store.purge,
         )
         server = PluginServer(metrics=metrics, deadline_s=settings.deadline_s)
-        kept = await _listen(settings, server, backend, console, stack)
-        await _listen_admin(settings, console, stack)
+        kept = await _listen(settings, server, backend, desk, stack)
+        await _listen_admin(settings, desk, stack)
         event(log, "process.listening", version=__version__, pid=os.getpid())
         # Ended before what they work on is closed.
         tasks = await stack.enter_async_context(Tasks())
@@ -114,7 +114,7 @@ async def _serve(settings: Settings, fault: str) -> int:
         tasks.start(supervisor.run(lambda: backend.degraded or "serving"))
         tasks.start(store.first(world.watch))
         if not fault:
-            tasks.start(store.open(console, tasks), lasting=False)
+            tasks.start(store.open(desk, tasks), lasting=False)
         ended = await tasks.until(stopping)
         event(log, "process.stopping", why="a part failed" if ended else "asked to")
         await supervisor.stopping()
@@ -192,10 +192,10 @@ class _Store:
         await self._tried.wait()
         await then()
 
-    async def open(self, console: Console, tasks: "Tasks") -> None:
+    async def open(self, desk: Desk, tasks: "Tasks") -> None:
         """Open the store, again and again until it opens, and begin to work."""
         while True:
-            opened = await self._opened(console, tasks)
+            opened = await self._opened(desk, tasks)
             self._tried.set()
             if opened:
                 return
@@ -218,7 +218,7 @@ class _Store:
                 raise UnavailableError("ovsnet is still starting; try again")
             return await _purge_marked(self._settings, self._world, self._unread)
 
-    async def _opened(self, console: Console, tasks: "Tasks") -> bool:
+    async def _opened(self, desk: Desk, tasks: "Tasks") -> bool:
         async with self._trying:
             try:
                 if self._lock is None:
@@ -234,7 +234,7 @@ class _Store:
             self._unread = ""
             for run in product.background:
                 tasks.start(run())
-            console.ready(product.works)
+            desk.ready(product.works)
             self._backend.ready(product.services)
             # What was loaded stays: with thousands of endpoints a collection of garbage that looks
             # at all of it holds up the loop.
@@ -251,7 +251,7 @@ async def _listen(
     settings: Settings,
     server: PluginServer,
     backend: methods.Backend,
-    console: Console,
+    desk: Desk,
     stack: AsyncExitStack,
 ) -> bool:
     """Answer on the plugin sockets, before anything slow is begun.
@@ -282,11 +282,11 @@ async def _listen(
     if len(faults) == len(tables):
         raise faults[0]
     for each in faults:
-        _go_without(console, each)
+        _go_without(desk, each)
     return kept
 
 
-async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitStack) -> None:
+async def _listen_admin(settings: Settings, desk: Desk, stack: AsyncExitStack) -> None:
     """Answer the command line; Docker is served without that too.
 
     Raises:
@@ -296,24 +296,17 @@ async def _listen_admin(settings: Settings, console: Console, stack: AsyncExitSt
         sockets.prepare(settings.run_dir, sockets.RUN_DIR_MODE)
         listening = sockets.listen(settings.run_dir / "admin.sock")
     except (ConfigurationError, UnavailableError) as error:
-        _go_without(console, error)
+        _go_without(desk, error)
         return
     stack.callback(listening.remove)
-    app = api.application(
-        console,
-        *api_ipam.routes(console.addresses),
-        *api_reservations.routes(console.reservations),
-        *api_changes.routes(console.changes),
-        *api_plans.routes(console.plans),
-    )
-    runner = api.runner(app)
+    runner = api.runner(api.application(desk))
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listening.sock).start()
 
 
-def _go_without(console: Console, fault: DriverError) -> None:
-    console.warn(str(fault))
+def _go_without(desk: Desk, fault: DriverError) -> None:
+    desk.warn(str(fault))
     event(log, "process.socket-failed", level=logging.ERROR, why=str(fault))
 
 

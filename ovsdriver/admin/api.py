@@ -1,27 +1,24 @@
 """The admin socket: what the command line, health checks and Prometheus ask for.
 
 Beside the plugin sockets and not on them: Docker never speaks to it, so here names of Docker's
-may be looked up, and 404 means what it says.
+may be looked up, and 404 means what it says. ``POST /ask/list-pools`` has the request as its body
+and gets the answer, or ``{"error": "…"}`` with another status than 200.
 """
 
 import asyncio
-import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ipam.errors import IpamError
-from ovsdriver.admin.report import RepairReport, Report, Status
-from ovsdriver.errors import DriverError, UnknownObjectError
+from ovsdriver import codec
+from ovsdriver.admin import asks
+from ovsdriver.admin.desk import Desk
+from ovsdriver.errors import DriverError, InvalidRequestError, UnknownObjectError
 from ovsdriver.logs import event
 from ovsdriver.metrics import CONTENT_TYPE
-from ovsdriver.service.forgotten.purge import Purged
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -29,68 +26,17 @@ _http = logging.getLogger(f"{__name__}.http")
 _SHOWN = 100
 """Characters of why a request cannot be read."""
 
-READ_S = 15.0
-"""For an answer that is read from memory, and for Docker, which has 10 s to tell its names."""
-
-CHANGE_S = 120.0
-"""For removing and mending: every port of a large purge waits for the switch."""
+BODY_BYTES = 8 << 20
+"""A full space's reservations, each with a long name and a long note."""
 
 
-class Console(Protocol):
-    """What a person may ask of the running process."""
-
-    def degraded(self) -> str:
-        """Return why only a part of the work is done; empty if all is well. Immediate."""
-        ...
-
-    async def status(self) -> Status:
-        """Return the process as a whole; works while degraded."""
-        ...
-
-    async def report(self) -> Report:
-        """Return everything there is; UnavailableError while the store cannot be read."""
-        ...
-
-    def in_force(self, object_id: str) -> Mapping[str, str | None]:
-        """Return the value of every option of a network or an endpoint. Immediate."""
-        ...
-
-    async def remove_network(self, name: str, *, force: bool) -> str:
-        """Remove a network and what belongs to it; returns its id.
-
-        Raises:
-            UnknownObjectError: there is none such.
-            ConflictError: the name fits several, or the network is still needed and ``force`` is
-                not said.
-        """
-        ...
-
-    async def reconcile(self, *, dry_run: bool) -> RepairReport:
-        """Look at everything now and mend it, or only say what would be mended."""
-        ...
-
-    async def purge(self) -> Purged:
-        """Remove everything with our mark."""
-        ...
-
-    def metrics(self) -> bytes:
-        """Return Prometheus' text format."""
-        ...
-
-
-def application(console: Console, *more: web.RouteDef) -> web.Application:
-    """Return the application of the admin socket, with ``more`` pages of others."""
-    pages = _Pages(console)
+def application(desk: Desk) -> web.Application:
+    """Return the application of the admin socket."""
+    pages = _Pages(desk)
     app = web.Application(middlewares=[_errors])
-    app.router.add_routes(more)
     app.router.add_get("/healthz", pages.health)
     app.router.add_get("/metrics", pages.metrics)
-    app.router.add_get("/status", pages.status)
-    app.router.add_get("/state", pages.state)
-    app.router.add_get("/in-force/{id}", pages.in_force)
-    app.router.add_delete("/networks/{name}", pages.remove_network)
-    app.router.add_post("/reconcile", pages.reconcile)
-    app.router.add_post("/purge", pages.purge)
+    app.router.add_post("/ask/{word}", pages.ask)
     return app
 
 
@@ -114,50 +60,50 @@ _http.addFilter(_readable)
 
 
 class _Pages:
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     async def health(self, _request: web.Request) -> web.Response:
-        degraded = self._console.degraded()
+        degraded = self._desk.degraded()
         return web.Response(text=f"{degraded or 'ok'}\n", status=503 if degraded else 200)
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._console.metrics(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=self._desk.metrics(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def status(self, _request: web.Request) -> web.Response:
-        return await _answer(await _bounded(self._console.status(), READ_S))
-
-    async def state(self, _request: web.Request) -> web.Response:
-        return await _answer(await _bounded(self._console.report(), READ_S))
-
-    async def in_force(self, request: web.Request) -> web.Response:
-        return web.json_response({"values": self._console.in_force(request.match_info["id"])})
-
-    async def remove_network(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        force = request.query.get("force", "").lower() in ("1", "true")
-        removed = await _bounded(self._console.remove_network(name, force=force), CHANGE_S)
-        event(log, "admin.network-removed", network=removed, forced=force)
-        return web.json_response({"removed": removed})
-
-    async def reconcile(self, request: web.Request) -> web.Response:
-        dry_run = request.query.get("dry_run", "").lower() in ("1", "true")
-        found = await _bounded(self._console.reconcile(dry_run=dry_run), CHANGE_S)
-        return await _answer(found)
-
-    async def purge(self, _request: web.Request) -> web.Response:
-        return await _answer(await _bounded(self._console.purge(), CHANGE_S))
+    async def ask(self, request: web.Request) -> web.Response:
+        kind = asks.BY_WORD.get(request.match_info["word"])
+        if kind is None:
+            raise web.HTTPNotFound
+        async with asyncio.timeout(kind.SECONDS):
+            body = await _body(request)
+            # Thousands of reservations take long to read, and of endpoints to write down; the loop
+            # has other callers.
+            asked = await asyncio.to_thread(_request, kind, body)
+            answer = await self._desk.answer(asked)
+        return web.json_response(text=await asyncio.to_thread(codec.encode, answer))
 
 
-async def _bounded(work: Awaitable[T], seconds: float) -> T:
-    async with asyncio.timeout(seconds):
-        return await work
+def _request(kind: type[asks.Ask[object]], body: bytes) -> asks.Ask[object]:
+    try:
+        return codec.decode(kind, body or b"{}", strict=True)
+    except codec.UnreadableError as error:
+        raise InvalidRequestError(
+            str(error) if error.path else f"the request is {error}"
+        ) from error
 
 
-async def _answer(record: Any) -> web.Response:
-    # Thousands of endpoints take long to write down; the loop has other callers.
-    text = await asyncio.to_thread(lambda: json.dumps(asdict(record)))
-    return web.json_response(text=text)
+async def _body(request: web.Request) -> bytes:
+    parts = []
+    size = 0
+    async for part in request.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > BODY_BYTES:
+            raise InvalidRequestError(
+                f"the request is longer than {BODY_BYTES >> 20} MiB; give the reservations in "
+                "several files"
+            )
+    return b"".join(parts)
 
 
 @web.middleware
@@ -182,4 +128,4 @@ async def _errors(
 
 
 def _failure(status: int, text: str) -> web.Response:
-    return web.json_response({"error": text}, status=status)
+    return web.json_response(text=codec.encode(asks.Refused(error=text)), status=status)

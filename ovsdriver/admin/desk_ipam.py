@@ -1,4 +1,4 @@
-"""What a person may ask of pools and addresses, over the admin socket."""
+"""What a person may ask of pools and addresses."""
 
 import logging
 import time
@@ -8,9 +8,12 @@ from netaddr import IPAddress
 
 from ipam.model import Lease, Pool, PoolId
 from ipam.service import Ipam
+from ovsdriver.admin import asks, views
 from ovsdriver.admin import ipam_report as reports
+from ovsdriver.admin.asks import Answers
+from ovsdriver.admin.desk_networks import docker
 from ovsdriver.domain.records.model import Endpoint, Network, NetworkId
-from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+from ovsdriver.errors import ConflictError, InvalidRequestError, UnknownObjectError
 from ovsdriver.ports import Engine, EngineSubnet, EngineView, State
 from ovsdriver.service.forgotten.pool_claims import Claims
 
@@ -20,87 +23,88 @@ VIEW_S = 10.0
 """How long Docker's answer is used again: who reads a large pool asks for many pages."""
 
 
-class IpamConsole:
-    """Answers once the store is open, and page by page: a pool may have a million leases."""
+class IpamDesk:
+    """Answers page by page: a pool may have a million leases."""
 
     def __init__(
-        self,
-        *,
-        engine: Engine,
-        degraded: Callable[[], str],
-        clock: Callable[[], float] = time.time,
+        self, *, state: State, ipam: Ipam, engine: Engine, clock: Callable[[], float] = time.time
     ) -> None:
+        self._state = state
+        self._ipam = ipam
         self._engine = engine
-        self._degraded = degraded
         self._clock = clock
-        self._works: tuple[State, Ipam] | None = None
         self._seen: tuple[float, EngineView | None] | None = None
 
-    def ready(self, *, state: State, ipam: Ipam) -> None:
-        """Answer from now on."""
-        self._works = (state, ipam)
+    def answers(self) -> Answers:
+        """Return what is answered here."""
+        return {
+            asks.ListPools: self.pools,
+            asks.ListLeases: self.leases,
+            asks.Release: self.release,
+            asks.ReleasePool: self.release_pool,
+        }
 
-    async def pools(self, text: str = "") -> Sequence[reports.PoolUse]:
-        """Return the pools that ``text`` means, a pool or a network; all of them if it is empty.
+    async def pools(self, ask: asks.ListPools) -> tuple[views.PoolUse, ...]:
+        """Return the pools that are meant, all of them if nothing is said.
 
         Raises:
             UnknownObjectError, ConflictError: see :func:`ovsdriver.admin.ipam_report.either`.
-            UnavailableError: the store is not open.
         """
         pools, networks = await self._pools()
-        return reports.either(pools, networks, text)
+        return tuple(reports.either(pools, networks, ask.of))
 
-    async def leases(self, pool: str, *, after: IPAddress | None, limit: int) -> reports.LeasePage:
-        """Return the leases of one pool above ``after``, at most ``limit``.
+    async def leases(self, ask: asks.ListLeases) -> views.LeasePage:
+        """Return a page of the leases of one pool.
 
         Raises:
             UnknownObjectError: there is no pool with that id.
-            UnavailableError: the store is not open.
             StoreError: the store cannot be read.
         """
-        state, ipam = self._require()
-        known = ipam.pool(PoolId(pool))
+        if not 1 <= ask.limit <= asks.PAGE_MOST:
+            raise InvalidRequestError(f"limit: {ask.limit} is not from 1 to {asks.PAGE_MOST}")
+        state, pool = self._state, PoolId(ask.pool)
+        known = self._ipam.pool(pool)
         if known is None:
             raise UnknownObjectError(
                 f"pool {pool[:80]!r} is not known here, or was released meanwhile; "
                 "`ovsnet ipam pools` lists those that are"
             )
+        if ask.after is not None and ask.after.version != known.subnet.version:
+            raise InvalidRequestError(f"after: {ask.after} is not of the family of {known.subnet}")
         view = await self._view()
-        found = await ipam.leases(PoolId(pool), after=after, limit=limit)
-        bound = state.network_of_pool(PoolId(pool))
+        found = await self._ipam.leases(pool, after=ask.after, limit=ask.limit)
+        bound = state.network_of_pool(pool)
         owners = _owners(state, bound)
         claim = _claim(state, bound, known, view)
         listed, kept = reports.holders(view, claim), reports.auxiliary(bound, claim, view)
-        return reports.LeasePage(
+        return views.LeasePage(
             leases=tuple(
                 reports.lease_use(
                     each, owners.get(each.serial), view, listed.get(each.address), kept
                 )
                 for each in found
             ),
-            next=str(found[-1].address) if len(found) == limit else None,
+            next=str(found[-1].address) if len(found) == ask.limit else None,
         )
 
-    async def chosen(self, *, pool: str = "", network: str = "") -> Sequence[reports.PoolUse]:
+    async def chosen(self, *, pool: str = "", network: str = "") -> Sequence[views.PoolUse]:
         """Return the pools that are meant, all of them if nothing is said.
 
         Raises:
             UnknownObjectError, ConflictError: see :func:`ovsdriver.admin.ipam_report.chosen`.
-            UnavailableError: the store is not open.
         """
         uses, networks = await self._pools()
         return reports.chosen(uses, networks, pool=pool, network=network)
 
     async def holders(
         self, pool: PoolId, addresses: Iterable[IPAddress]
-    ) -> Mapping[IPAddress, reports.LeaseUse]:
+    ) -> Mapping[IPAddress, views.LeaseUse]:
         """Return who holds some addresses of a pool; those that nobody holds are not in it.
 
         Raises:
-            UnavailableError: the store is not open.
             StoreError: the store cannot be read.
         """
-        state, ipam = self._require()
+        state, ipam = self._state, self._ipam
         view = await self._view()
         bound = state.network_of_pool(pool)
         owners = _owners(state, bound)
@@ -115,20 +119,16 @@ class IpamConsole:
                 )
         return found
 
-    async def release(
-        self, address: IPAddress, *, pool: str = "", network: str = "", force: bool = False
-    ) -> reports.Released:
+    async def release(self, ask: asks.Release) -> views.Released:
         """Release an address that has no holder any more, or any with ``force``.
 
         Raises:
             UnknownObjectError: nobody holds it, or there is no such pool or network.
             ConflictError: several pools have it, or it is still needed and ``force`` is not said.
-            UnavailableError: the store is not open.
             StoreError: it could not be written; the address is still held.
         """
-        state, ipam = self._require()
-        uses, networks = await self._pools()
-        wanted = {each.id for each in reports.chosen(uses, networks, pool=pool, network=network)}
+        state, ipam, address = self._state, self._ipam, ask.address
+        wanted = {each.id for each in await self.chosen(pool=ask.pool, network=ask.network)}
         there = [each for each in ipam.pools() if each.id in wanted and address in each.subnet]
         held = [
             (each, lease)
@@ -145,27 +145,28 @@ class IpamConsole:
         use = reports.lease_use(lease, endpoint, view, listed, kept)
         age_s = self._clock() - lease.created
         refusal = reports.refusal(use, bound, endpoint, age_s=age_s, claim=claim)
-        if refusal and not force:
+        if refusal and not ask.force:
             raise ConflictError(refusal)
         if not await ipam.release_address(lease.pool, address, serial=lease.serial):
             raise UnknownObjectError(f"{address} was released meanwhile; nothing was changed")
         who = reports.holder(use)
         log.warning(
             "lease.released-by-hand",
-            extra={"pool": lease.pool, "address": address, "holder": who, "forced": force},
+            extra={"pool": lease.pool, "address": address, "holder": who, "forced": ask.force},
         )
-        return reports.Released(address=str(address), pool=lease.pool, holder=who)
+        return views.Released(address=str(address), pool=lease.pool, holder=who)
 
-    async def release_pool(self, pool: str, *, force: bool = False) -> reports.ReleasedPool:
+    async def release_pool(self, ask: asks.ReleasePool) -> views.ReleasedPool:
         """Release a pool that no network has any more, or any with ``force``.
 
         Raises:
             UnknownObjectError: there is no pool with that id.
             ConflictError: a network has it or may have it, and ``force`` is not said.
-            UnavailableError: the store is not open.
             StoreError: it could not be written; the pool is as it was.
         """
-        state, ipam = self._require()
+        state, ipam, pool = self._state, self._ipam, ask.pool
+        if not pool:
+            raise InvalidRequestError("pool: missing; say which pool is to be released")
         view = await self._view(fresh=True)
         uses, _ = await self._pools()
         use = next((each for each in uses if each.id == pool), None)
@@ -182,25 +183,18 @@ class IpamConsole:
             view=view,
             age_s=self._clock() - known.created,
         )
-        if refusal and not force:
+        if refusal and not ask.force:
             raise ConflictError(refusal)
         if not await ipam.release_pool(known.id):
             raise UnknownObjectError(f"pool {pool} was released meanwhile; nothing was changed")
         log.warning(
             "pool.released-by-hand",
-            extra={"pool": pool, "subnet": use.subnet, "held": use.held, "forced": force},
+            extra={"pool": pool, "subnet": use.subnet, "held": use.held, "forced": ask.force},
         )
-        return reports.ReleasedPool(
-            pool=pool, space=use.space, subnet=use.subnet, addresses=use.held
-        )
+        return views.ReleasedPool(pool=pool, space=use.space, subnet=use.subnet, addresses=use.held)
 
-    def _require(self) -> tuple[State, Ipam]:
-        if self._works is None:
-            raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
-        return self._works
-
-    async def _pools(self) -> tuple[Sequence[reports.PoolUse], Mapping[str, str]]:
-        state, ipam = self._require()
+    async def _pools(self) -> tuple[Sequence[views.PoolUse], Mapping[str, str]]:
+        state, ipam = self._state, self._ipam
         # A network may be asked for by name the moment after it was made.
         view = await self._view(fresh=True)
         names = {} if view is None else view.networks
@@ -231,10 +225,7 @@ class IpamConsole:
         now = self._clock()
         if not fresh and self._seen is not None and 0 <= now - self._seen[0] < VIEW_S:
             return self._seen[1]
-        try:
-            view = await self._engine.read()
-        except UnavailableError:
-            view = None
+        view = await docker(self._engine)
         self._seen = (now, view)
         return view
 

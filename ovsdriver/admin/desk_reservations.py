@@ -1,8 +1,8 @@
-"""What a person may ask of reserved addresses, over the admin socket."""
+"""What a person may ask of reserved addresses."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from netaddr import IPAddress
@@ -10,122 +10,98 @@ from netaddr import IPAddress
 from ipam.errors import IpamError
 from ipam.model import DEFAULT_SPACE, PoolId, Reservation
 from ipam.service import Ipam
+from ovsdriver.admin import asks, views
 from ovsdriver.admin import reservation_report as reports
-from ovsdriver.admin.desk_ipam import IpamConsole
-from ovsdriver.admin.ipam_report import PoolUse
-from ovsdriver.errors import UnavailableError, UnknownObjectError
+from ovsdriver.admin.asks import Answers
+from ovsdriver.admin.desk_ipam import IpamDesk
+from ovsdriver.admin.views import PoolUse
+from ovsdriver.errors import InvalidRequestError, UnknownObjectError
 
 log = logging.getLogger(__name__)
 
 
-class ReservationConsole:
-    """Answers once the store is open."""
+class ReservationDesk:
+    """Lists, keeps and frees."""
 
-    def __init__(self, *, addresses: IpamConsole, degraded: Callable[[], str]) -> None:
-        """Build it.
-
-        Args:
-            addresses: tells pools and who holds what.
-            degraded: says why only a part of the work is done.
-        """
+    def __init__(self, *, addresses: IpamDesk, ipam: Ipam) -> None:
+        """``addresses`` tells pools and who holds what."""
         self._addresses = addresses
-        self._degraded = degraded
-        self._ipam: Ipam | None = None
-
-    def ready(self, *, ipam: Ipam) -> None:
-        """Answer from now on."""
         self._ipam = ipam
 
-    async def reservations(
-        self, *, pool: str = "", network: str = "", space: str = ""
-    ) -> Sequence[reports.Reserved]:
+    def answers(self) -> Answers:
+        """Return what is answered here."""
+        return {
+            asks.ListReservations: self.reservations,
+            asks.Reserve: self.reserve,
+            asks.Unreserve: self.remove,
+            asks.ApplyReservations: self.apply,
+        }
+
+    async def reservations(self, ask: asks.ListReservations) -> tuple[views.Reserved, ...]:
         """Return the reservations in pools, of a network and in a space; all if nothing is said.
 
         Raises:
             UnknownObjectError, ConflictError: there is no such pool or network, or several.
-            UnavailableError: the store is not open.
             StoreError: the store cannot be read.
         """
-        ipam = self._require()
-        pools = await self._addresses.chosen(pool=pool, network=network)
-        wanted = [each for each in ipam.reservations() if space in ("", each.space)]
+        pools = await self._addresses.chosen(pool=ask.pool, network=ask.network)
+        wanted = [each for each in self._ipam.reservations() if ask.space in ("", each.space)]
         # Thousands take long to put in order; the loop has other callers.
         found = await asyncio.to_thread(reports.located, wanted, pools)
-        if pool or network:
+        if ask.pool or ask.network:
             found = [(each, there) for each, there in found if there is not None]
         return await self._shown(found)
 
-    async def reserve(
-        self,
-        address: IPAddress,
-        *,
-        name: str = "",
-        note: str = "",
-        pool: str = "",
-        network: str = "",
-        space: str = "",
-        rename: bool = False,
-    ) -> reports.Made:
-        """Keep an address; an empty ``note`` leaves the earlier one.
+    async def reserve(self, ask: asks.Reserve) -> views.Made:
+        """Keep an address, by itself or the lowest free one; an empty note leaves the earlier one.
 
-        Without a pool, a network or a space it is the space whose pool has the address, or the
-        default one.
+        Without a pool, a network or a space an address is of the space whose pool has it, or of
+        the default one. A name that has one of the free ones already keeps that.
 
         Raises:
             UnknownObjectError: there is no such pool or network, or it has no such address.
-            ConflictError: pools of several spaces have the address.
+            ConflictError: several pools are meant, or pools of several spaces have the address.
             IpamError: see :meth:`ipam.Ipam.reserve`.
-            UnavailableError: the store is not open.
         """
-        ipam = self._require()
-        of = await self._space_of(address, pool=pool, network=network, space=space)
-        wanted = Reservation(space=of, address=address, name=name, note=note)
-        before = _there(ipam, of, address)
-        if before is not None and before.name == name and not note:
-            wanted = replace(wanted, note=before.note)
-        changes = await self._change([wanted], prune=(), rename=rename, dry_run=False)
-        outcome = "added" if changes.added else "changed" if changes.changed else "same"
-        return await self._made(_there(ipam, of, address) or wanted, outcome)
-
-    async def reserve_any(
-        self, *, name: str, note: str = "", pool: str = "", network: str = "", space: str = ""
-    ) -> reports.Made:
-        """Keep the lowest free address of a network's or of the only pool that fits.
-
-        A name that has one there already keeps that.
-
-        Raises:
-            UnknownObjectError, ConflictError: there is no such pool or network, or several.
-            IpamError: see :meth:`ipam.Ipam.reserve_any`.
-            UnavailableError: the store is not open.
-        """
-        ipam = self._require()
-        pools = await self._addresses.chosen(pool=pool, network=network)
-        fitting = [each for each in pools if space in ("", each.space)]
-        of = reports.pool_to_choose_from(fitting, network=network)
-        earlier = {(each.space, each.address) for each in ipam.reservations()}
-        made = await ipam.reserve_any(PoolId(of.id), name=name, note=note)
+        if ask.address is not None:
+            of = await self._space_of(ask.address, ask)
+            return await self._reserve(ask.address, of, ask)
+        if not ask.name:
+            raise InvalidRequestError(
+                "address: missing; say which one, or a name for the next free"
+            )
+        pools = await self._addresses.chosen(pool=ask.pool, network=ask.network)
+        fitting = [each for each in pools if ask.space in ("", each.space)]
+        pool = reports.pool_to_choose_from(fitting, network=ask.network)
+        earlier = {(each.space, each.address) for each in self._ipam.reservations()}
+        made = await self._ipam.reserve_any(PoolId(pool.id), name=ask.name, note=ask.note)
         if (made.space, made.address) not in earlier:
-            _said("reservation.made", [reports.Entry.of(made)])
+            _said("reservation.made", [views.Entry.of(made)])
             return await self._made(made, "added")
-        return await self.reserve(made.address, name=name, note=note, space=made.space)
+        return await self._reserve(made.address, made.space, ask)
 
-    async def remove(
-        self, address: IPAddress, *, pool: str = "", network: str = "", space: str = ""
-    ) -> reports.Entry:
+    async def _reserve(self, address: IPAddress, space: str, ask: asks.Reserve) -> views.Made:
+        wanted = Reservation(space=space, address=address, name=ask.name, note=ask.note)
+        before = self._there(space, address)
+        if before is not None and before.name == ask.name and not ask.note:
+            wanted = replace(wanted, note=before.note)
+        changes = await self._change([wanted], prune=(), rename=ask.replace, dry_run=False)
+        outcome = "added" if changes.added else "changed" if changes.changed else "same"
+        return await self._made(self._there(space, address) or wanted, outcome)
+
+    async def remove(self, ask: asks.Unreserve) -> views.Entry:
         """Keep an address for nobody any more.
 
         Raises:
             UnknownObjectError: it is not reserved.
             ConflictError: it is reserved in several spaces.
             StoreError: it could not be written; it is as it was.
-            UnavailableError: the store is not open.
         """
-        ipam = self._require()
-        spaces = {each.space for each in ipam.reservations() if each.address == address}
+        address = ask.address
+        spaces = {each.space for each in self._ipam.reservations() if each.address == address}
         where = ""
-        if space or pool or network:
-            of = await self._space_of(address, pool=pool, network=network, space=space)
+        if ask.space or ask.pool or ask.network:
+            of = await self._space_of(address, ask)
             spaces &= {of}
             where = f" in space {of}"
         if not spaces:
@@ -133,39 +109,30 @@ class ReservationConsole:
                 f"{address} is not reserved{where}; `ovsnet ipam reserve` lists those that are"
             )
         of = reports.only_space(address, spaces, what="reserved")
-        removed = await ipam.unreserve([(of, address)])
+        removed = await self._ipam.unreserve([(of, address)])
         if not removed:
             raise UnknownObjectError(f"{address} was freed meanwhile; nothing was changed")
-        entry = reports.Entry.of(removed[0])
+        entry = views.Entry.of(removed[0])
         _said("reservation.removed", [entry])
         return entry
 
-    async def apply(
-        self,
-        wanted: Sequence[Reservation],
-        *,
-        prune: Iterable[str] | None = (),
-        rename: bool = False,
-        dry_run: bool = False,
-    ) -> reports.Changes:
+    async def apply(self, ask: asks.ApplyReservations) -> views.Changes:
         """Keep every address of a list, all or none.
 
-        Args:
-            wanted: the list.
-            prune: spaces whose further reservations end; None: of every space.
-            rename: an address may be put aside for another name than it is.
-            dry_run: change nothing, only say what would be changed, or refused.
-
         Raises:
-            IpamError: see :meth:`ipam.Ipam.reserve`; ``index`` is the place in the list.
-            UnavailableError: the store is not open.
+            IpamError: see :meth:`ipam.Ipam.reserve`; the text says which of the list.
         """
-        return await self._change(wanted, prune=prune, rename=rename, dry_run=dry_run)
-
-    def _require(self) -> Ipam:
-        if self._ipam is None:
-            raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
-        return self._ipam
+        try:
+            return await self._change(
+                [each.reservation for each in ask.reservations],
+                prune=None if ask.prune_all else ask.prune,
+                rename=ask.replace,
+                dry_run=ask.dry_run,
+            )
+        except IpamError as error:
+            if error.index is None:
+                raise
+            raise type(error)(f"reservations[{error.index}]: {error}") from error
 
     async def _change(
         self,
@@ -174,15 +141,14 @@ class ReservationConsole:
         prune: Iterable[str] | None,
         rename: bool,
         dry_run: bool,
-    ) -> reports.Changes:
-        ipam = self._require()
+    ) -> views.Changes:
         plan = reports.plan(
-            ipam.reservations(), wanted, prune=prune, rename=rename, dry_run=dry_run
+            self._ipam.reservations(), wanted, prune=prune, rename=rename, dry_run=dry_run
         )
         if not plan.put and not plan.drop:
             return plan.changes
         try:
-            await ipam.reserve(plan.put, drop=plan.drop, dry=dry_run)
+            await self._ipam.reserve(plan.put, drop=plan.drop, dry=dry_run)
         except IpamError as error:
             if error.index is not None:
                 error.index = plan.places[error.index]
@@ -193,7 +159,8 @@ class ReservationConsole:
             _said("reservation.removed", plan.changes.removed)
         return plan.changes
 
-    async def _space_of(self, address: IPAddress, *, pool: str, network: str, space: str) -> str:
+    async def _space_of(self, address: IPAddress, where: asks.Where) -> str:
+        pool, network, space = where.pool, where.network, where.space
         if space and not pool and not network:
             return space
         pools = await self._addresses.chosen(pool=pool, network=network)
@@ -211,14 +178,14 @@ class ReservationConsole:
             )
         return DEFAULT_SPACE
 
-    async def _made(self, reservation: Reservation, outcome: str) -> reports.Made:
+    async def _made(self, reservation: Reservation, outcome: str) -> views.Made:
         pools = await self._addresses.chosen()
         (shown,) = await self._shown(reports.located([reservation], pools))
-        return reports.Made(outcome=outcome, reservation=shown)
+        return views.Made(outcome=outcome, reservation=shown)
 
     async def _shown(
         self, found: Sequence[tuple[Reservation, PoolUse | None]]
-    ) -> Sequence[reports.Reserved]:
+    ) -> tuple[views.Reserved, ...]:
         addresses: dict[str, list[IPAddress]] = {}
         for each, pool in found:
             if pool is not None:
@@ -227,22 +194,21 @@ class ReservationConsole:
             pool: await self._addresses.holders(PoolId(pool), of_pool)
             for pool, of_pool in addresses.items()
         }
-        return [
+        return tuple(
             reports.reserved(each, pool, {} if pool is None else held[pool.id])
             for each, pool in found
-        ]
+        )
 
-
-def _there(ipam: Ipam, space: str, address: IPAddress) -> Reservation | None:
-    fitting = (e for e in ipam.reservations() if (e.space, e.address) == (space, address))
-    return next(fitting, None)
+    def _there(self, space: str, address: IPAddress) -> Reservation | None:
+        there = self._ipam.reservations()
+        return next((e for e in there if (e.space, e.address) == (space, address)), None)
 
 
 _LOGGED = 20
 """Of one kind and one change; a file may have thousands."""
 
 
-def _said(event: str, entries: Sequence[reports.Entry]) -> None:
+def _said(event: str, entries: Sequence[views.Entry]) -> None:
     for each in entries[:_LOGGED]:
         said = {"space": each.space, "address": each.address, "reserved_for": each.name or None}
         log.info(event, extra=said)

@@ -4,13 +4,13 @@ The dataclasses are the admin socket's JSON, member by member.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from netaddr import IPAddress, IPRange
 
 from ipam.model import Lease, LeaseKind, Pool, Usage
 from ovsdriver.admin import by_name
+from ovsdriver.admin.views import LeaseUse, PoolUse
 from ovsdriver.domain.records.model import Endpoint, Network, NetworkId
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
@@ -19,100 +19,6 @@ from ovsdriver.service.forgotten.pool_claims import Claims
 SETTLING_S = 60.0
 """Docker makes its endpoint moments after it took the address, and its network moments after it
 took the subnet; as the collector, with a margin."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolUse:
-    """A pool and how full it is."""
-
-    id: str
-    space: str
-    subnet: str
-    window: str | None
-    automatic: bool
-    """Chosen by us, not typed."""
-    created: float
-    """Seconds since the epoch."""
-    held: int
-    capacity: int
-    """Usable addresses of the whole subnet."""
-    free: int
-    """Left for whoever names no address."""
-    reserved: int
-    """Addresses with a reservation, held or not."""
-    resting: int
-    """Free addresses that are not chosen for a while: in quarantine, or found in use."""
-    excluded: tuple[str, ...]
-    """``ipam.exclude``: addresses and ranges."""
-    quarantine_s: float
-    """``ipam.quarantine``."""
-    limit: int | None
-    """``ipam.limit``."""
-    probe: bool
-    """``ipam.probe``."""
-    gateway: str | None
-    network: str | None
-    """Id of the network that has it: one of ours, or one that Docker says has it for certain."""
-    network_name: str
-    """Docker's; empty if it is not known."""
-    orphan: bool | None
-    """No network of ours has it, nor can one that Docker lists.
-
-    None: not known, for Docker does not answer, or not yet, for the pool was made just now.
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseUse:
-    """A held address and its holder."""
-
-    address: str
-    kind: str
-    wanted: bool
-    """Asked for by address."""
-    name: str
-    """The container's, as Docker told it when the address was asked for."""
-    serial: int
-    created: float
-    """Seconds since the epoch."""
-    endpoint: str | None
-    """Id of the endpoint that has it: one of ours, or one that Docker lists on its network."""
-    container: str
-    """That endpoint's container as Docker tells it now; empty if it is not known."""
-    auxiliary: bool
-    """Kept by its network without an endpoint, whatever the kind that it was asked for as."""
-    auxiliary_name: str = ""
-    """What the user called it in ``--aux-address``; empty if it is not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeasePage:
-    """A piece of a pool's leases, by ascending address."""
-
-    leases: tuple[LeaseUse, ...]
-    next: str | None
-    """Ask on after this address; None: these were the last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasedPool:
-    """A pool that was given back by hand."""
-
-    pool: str
-    space: str
-    subnet: str
-    addresses: int
-    """How many were held of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """An address that was given back by hand."""
-
-    address: str
-    pool: str
-    holder: str
-    """Who had it, in words."""
 
 
 def pool_use(

@@ -9,16 +9,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
+from ovsdriver.admin.by_name import Target
 from ovsdriver.admin.ipam_report import SETTLING_S
+from ovsdriver.admin.views import (
+    AffectedContainer,
+    BridgeReport,
+    Changed,
+    ChangedOption,
+    Counts,
+    DockerReport,
+    EndpointReport,
+    NetworkReport,
+    PlanReport,
+    PoolReport,
+    PublishedReport,
+    Report,
+    SubnetReport,
+    SwitchReport,
+    UplinkReport,
+)
 from ovsdriver.domain.plan import port_planning, tunnels
+from ovsdriver.domain.plan.preview import Preview
 from ovsdriver.domain.records import names, vlans
-from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Network
+from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Network, NetworkId
 from ovsdriver.domain.records.port_options import PortKind
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineView, State, SwitchView
+from ovsdriver.service.change.changes import Done
 from ovsdriver.service.forgotten.pool_claims import Claims
+from ovsdriver.words import in_force
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,260 +66,46 @@ class Scene:
     """Seconds since the epoch: what was made just now may still become something."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubnetReport:
-    """A subnet of a network."""
-
-    cidr: str
-    gateway: str | None
-    space: str
-    pool: str | None
-    """Id in our IPAM; None: another IPAM's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UplinkReport:
-    """What leads from a network's bridge to the wire."""
-
-    nics: tuple[str, ...]
-    port: str
-    """Its name on the bridge; empty if it is not there."""
-    ours: bool
-    """We made it a port; else the administrator has, and it stays as it is."""
-    bond: str
-    """Empty: it is one NIC, or the administrator's."""
-    lacp: str
-    vlans: tuple[int, ...]
-    """What it lets through, 0 being frames without a tag; empty: everything."""
-    host: bool
-    """The host's addresses and routes were moved from the NIC to the bridge's own port."""
-    fault: str
+def plan(found: Preview) -> PlanReport:
+    """Return what ``plan`` says of a network that was planned."""
+    return PlanReport(
+        network=found.network,
+        in_force=in_force.of_network(found.network),
+        rows=found.rows,
+        links=found.links,
+        rules=found.rules,
+        flows_each=len(found.container.flows),
+        meters_each=len(found.container.meters),
+        warnings=found.warnings,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkReport:
-    """A network."""
-
-    id: str
-    name: str
-    """Docker's; empty if it is not known (yet)."""
-    state: str
-    """``ready``; ``ending``: being removed; ``broken``: its gateway or bridge is not there;
-    ``unknown``: Open vSwitch does not answer."""
-    in_docker: bool | None
-    """None: Docker has not answered yet."""
-    bridge: str
-    vlan: int
-    """0: untagged frames only."""
-    adopted: bool
-    datapath: str
-    mode: str
-    mode6: str | None = None
-    """Of its IPv6 subnets, where that is another."""
-    internal: bool
-    shared: bool
-    mtu: int
-    subnets: tuple[SubnetReport, ...]
-    gateway_link: str | None
-    """The gateway's device on this host."""
-    probe_link: str | None = None
-    """The device that addresses are asked from, where there is no gateway to do so."""
-    uplink: UplinkReport | None = None
-    tunnel: bool = False
-    """QinQ: containers' own tags travel below the network's."""
-    cvlans: tuple[int, ...] = ()
-    """Those tags; empty: all."""
-    endpoints: int
-    options: Mapping[str, str]
-    engine: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedReport:
-    """A port of this host that leads to a container."""
-
-    protocol: str
-    host: str
-    """``0.0.0.0`` and ``::``: every address of the host, of that family."""
-    host_port: int
-    address: str
-    """The container's."""
-    port: int
-    count: int = 1
-    """Of both ports on."""
-    reserved: bool
-    """Kept from other programs of this host."""
-    instead_of: str | None = None
-    """Id of the container's endpoint that has its gateway: the container sees this network's as
-    its client. None: it is this one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointReport:
-    """A container's place on a network."""
-
-    id: str
-    network: str
-    network_name: str
-    container: str
-    """Its name, as far as Docker told it."""
-    state: str
-    """``attached``; ``created``: not joined; ``ending``: being removed; ``broken``: see ``fault``;
-    ``unknown``: Open vSwitch does not answer."""
-    fault: str
-    addresses: tuple[str, ...]
-    mac: str
-    mtu: int
-    bridge: str
-    vlan: int | None
-    """Of untagged frames; 0: they are in no VLAN; None: it takes none (a trunk)."""
-    vlan_mode: str = "access"
-    cvlans: tuple[int, ...] = ()
-    """Of ``dot1q-tunnel``: the tags that may travel below the port's; empty: all."""
-    trunks: tuple[int, ...] = ()
-    """VLANs that it sees tagged."""
-    trunked_networks: tuple[str, ...] = ()
-    """Ids of the other networks of ours that are among them."""
-    protected: bool = False
-    copies: str = ""
-    """Whether it gets copies of packets by its ``ovs.sink``, or who does; empty: it has none."""
-    port: str
-    """Its name on the bridge, and of the device."""
-    port_kind: str = "veth"
-    ofport: int | None
-    sandbox: str | None
-    interface: str = ""
-    """Its name in the container; empty until it was seen there."""
-    name_not_given: str = ""
-    """Why the interface has not the name that was asked for; empty: it has, or none was."""
-    excess: str = ""
-    """What of the interface would not be put back if it were lost."""
-    published: tuple[PublishedReport, ...] = ()
-    unpublished: tuple[str, ...] = ()
-    """What Docker asked for and no network of the container publishes: ``80/tcp``."""
-    unpublished_why: str = ""
-    options: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolReport:
-    """A pool of our IPAM."""
-
-    id: str
-    space: str
-    subnet: str
-    window: str | None
-    automatic: bool
-    addresses: int
-    """In use."""
-    network: str | None
-    """Id of the network that it is bound to."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeReport:
-    """A bridge that carries a network of ours, or our mark."""
-
-    name: str
-    there: bool
-    owned: bool
-    datapath: str
-    ports: int
-    our_ports: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """All of it."""
-
-    networks: tuple[NetworkReport, ...] = ()
-    endpoints: tuple[EndpointReport, ...] = ()
-    pools: tuple[PoolReport, ...] = ()
-    bridges: tuple[BridgeReport, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchReport:
-    """Open vSwitch."""
-
-    connected: bool = False
-    version: str = ""
-    datapaths: tuple[str, ...] = ()
-    """Of the bridges that we made. What vswitchd offers says little: it lists ``system`` always."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DockerReport:
-    """Docker's daemon."""
-
-    answered: bool = False
-    version: str = ""
-    id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MendedReport:
-    """Something that was put right."""
-
-    at: float
-    """Seconds since the epoch."""
-    what: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairReport:
-    """A look at everything, the last one unless it was asked for."""
-
-    at: float = 0.0
-    """Seconds since the epoch; 0: no look yet."""
-    found: tuple[str, ...] = ()
-    """Not as recorded; then mended or failed, unless nothing was to be done."""
-    mended: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-    beyond: tuple[str, ...] = ()
-    """Seen, and not ours to mend."""
-    lately: tuple[MendedReport, ...] = ()
-    """What earlier looks mended, the newest first."""
-    doubted: tuple[str, ...] = ()
-    """What is removed if Docker goes on not listing it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """How many of each."""
-
-    networks: int = 0
-    endpoints: int = 0
-    pools: int = 0
-    leases: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """The process as a whole, in a few lines."""
-
-    version: str
-    pid: int
-    started: float
-    """Seconds since the epoch."""
-    uptime_s: float
-    instance: str = ""
-    degraded: str = ""
-    """Why only a part of the work is done; empty: all is well."""
-    open_vswitch: SwitchReport = SwitchReport()
-    docker: DockerReport = DockerReport()
-    counts: Counts | None = None
-    """None: the store could not be read."""
-    uplinks: tuple[str, ...] = ()
-    """A phrase for each: its NICs, its bridge, what it carries."""
-    repairs: RepairReport = RepairReport()
-    warnings: tuple[str, ...] = ()
+def changed(target: Target, done: Done, view: EngineView | None) -> Changed:
+    """Return what ``set`` says of what was changed."""
+    endpoint = target.endpoint
+    return Changed(
+        kind="network" if endpoint is None else "endpoint",
+        id=endpoint or target.network,
+        name=container_name(endpoint, view) if endpoint else network_name(target.network, view),
+        network=target.network,
+        options=tuple(
+            ChangedOption(option=name, old=done.old[name], new=new)
+            for name, new in done.new.items()
+        ),
+        containers=tuple(
+            AffectedContainer(endpoint=each, container=container_name(each, view))
+            for each in done.endpoints
+        ),
+        pending=done.pending,
+    )
 
 
 def report(scene: Scene) -> Report:
     """Return everything there is: networks by name, their endpoints by address."""
     state = scene.state
-    networks = sorted(state.networks(), key=lambda each: (_name(each, scene.view), each.id))
+    networks = sorted(
+        state.networks(), key=lambda each: (network_name(each.id, scene.view), each.id)
+    )
     receivers = _receivers(scene)
     return Report(
         networks=tuple(_network(scene, each) for each in networks),
@@ -462,10 +269,9 @@ def _equal_macs(scene: Scene) -> Iterator[str]:
             if each.sandbox is not None and not each.ended and own is not None:
                 place = (network.segment.bridge, own, names.mac_text(each.mac))
                 found.setdefault(place, []).append(each.id)
-    listed = scene.view.endpoints if scene.view is not None else {}
     for (bridge, vlan, mac), several in found.items():
         if len(several) > 1:
-            who = [listed[each].container if each in listed else each[:12] for each in several]
+            who = [container_name(each, scene.view) or each[:12] for each in several]
             yield (
                 f"containers {', '.join(sorted(who))} have the same MAC address {mac} in VLAN "
                 f"{vlan or 'none'} of bridge {bridge}, so neither is reached reliably; start one "
@@ -506,7 +312,7 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
     view = scene.view
     return NetworkReport(
         id=network.id,
-        name=_name(network, view),
+        name=network_name(network.id, view),
         state=_network_state(scene, network, gateway),
         in_docker=None if view is None else network.id in view.networks,
         bridge=network.segment.bridge,
@@ -533,7 +339,8 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
         tunnel=network.port.tunnels,
         cvlans=network.port.cvlans,
         endpoints=len(scene.state.endpoints(network.id)),
-        options=dict(network.options),
+        options=network.options,
+        in_force=in_force.of_network(network),
         engine=network.engine,
     )
 
@@ -571,8 +378,15 @@ def _vlans(port: ObservedPort | None) -> tuple[int, ...]:
     return port.trunks
 
 
-def _name(network: Network, view: EngineView | None) -> str:
-    return "" if view is None else view.networks.get(network.id, "")
+def network_name(network: NetworkId, view: EngineView | None) -> str:
+    """Return Docker's name of a network; empty if it is not known."""
+    return "" if view is None else view.networks.get(network, "")
+
+
+def container_name(endpoint: EndpointId, view: EngineView | None) -> str:
+    """Return the name of an endpoint's container; empty if it is not known."""
+    listed = None if view is None else view.endpoints.get(endpoint)
+    return "" if listed is None else listed.container
 
 
 def _network_state(scene: Scene, network: Network, gateway: str | None) -> str:
@@ -637,13 +451,12 @@ def _endpoint(
     else:
         fault = scene.lost.get(endpoint.id) or _fault(port, elsewhere=endpoint.internal)
         state = "broken" if fault else "attached"
-    listed = None if scene.view is None else scene.view.endpoints.get(endpoint.id)
     unpublished = _unpublished(scene, endpoint)
     return EndpointReport(
         id=endpoint.id,
         network=network.id,
-        network_name=_name(network, scene.view),
-        container="" if listed is None else listed.container,
+        network_name=network_name(network.id, scene.view),
+        container=container_name(endpoint.id, scene.view),
         state=state,
         fault=fault,
         addresses=tuple(map(str, endpoint.addresses)),
@@ -682,7 +495,8 @@ def _endpoint(
         ),
         unpublished=unpublished,
         unpublished_why=_why_unpublished(endpoint, network) if unpublished else "",
-        options=dict(endpoint.options),
+        options=endpoint.options,
+        in_force=in_force.of_endpoint(network, endpoint),
     )
 
 

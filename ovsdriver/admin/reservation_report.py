@@ -10,85 +10,12 @@ from dataclasses import dataclass, replace
 from netaddr import IPAddress, IPNetwork
 
 from ipam.model import Reservation
-from ovsdriver.admin.ipam_report import LeaseUse, PoolUse, holder
+from ovsdriver.admin.ipam_report import holder
+from ovsdriver.admin.views import ChangedReservation, Changes, Entry, LeaseUse, PoolUse, Reserved
 from ovsdriver.errors import ConflictError, UnknownObjectError
 
 Key = tuple[str, IPAddress]
 """Space and address."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reserved:
-    """An address that is kept for someone."""
-
-    address: str
-    space: str
-    name: str
-    """The container that gets it without asking; empty: whoever asks for it by address."""
-    note: str
-    created: float
-    """Seconds since the epoch."""
-    pool: str | None
-    """Id of the pool that has the address now."""
-    subnet: str | None
-    network: str | None
-    """Id of that pool's network."""
-    network_name: str
-    """Docker's; empty if it is not known."""
-    holder: str
-    """Who has the address now, in words; empty: nobody."""
-    held_since: float | None
-    """Seconds since the epoch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What became of one wish."""
-
-    outcome: str
-    """``added``, ``changed``, or ``same``: it was there already."""
-    reservation: Reserved
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One reservation as it is written in a list."""
-
-    address: str
-    space: str
-    name: str
-    note: str
-
-    @classmethod
-    def of(cls, reservation: Reservation) -> "Entry":
-        """Return it as text."""
-        return cls(
-            address=str(reservation.address),
-            space=reservation.space,
-            name=reservation.name,
-            note=reservation.note,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """One reservation that is for another name, or has another note."""
-
-    before: Entry
-    after: Entry
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What a list of reservations changed, or would change."""
-
-    added: tuple[Entry, ...]
-    changed: tuple[Changed, ...]
-    removed: tuple[Entry, ...]
-    same: int
-    """How many were there already."""
-    dry_run: bool
-    """Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +58,7 @@ def plan(
     put: list[tuple[int, Reservation]] = []
     drop = [(each.space, each.address) for each in removed]
     added: list[Entry] = []
-    changed: list[Changed] = []
+    changed: list[ChangedReservation] = []
     for index, each in enumerate(wanted):
         key = (each.space, each.address)
         before = earlier.get(key)
@@ -143,7 +70,7 @@ def plan(
         if not renamed and before.note == each.note:
             continue
         put.append((index, each if renamed else replace(each, created=before.created)))
-        changed.append(Changed(before=Entry.of(before), after=Entry.of(each)))
+        changed.append(ChangedReservation(before=Entry.of(before), after=Entry.of(each)))
         if renamed and rename:
             drop.append(key)
     return Plan(

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ovsdriver import codec
 from ovsdriver.domain.records import vlans
 from ovsdriver.words import options
 from ovsdriver.words.values import printable
@@ -19,13 +21,13 @@ _UNLIMITED = 10_000
 
 
 def as_json(value: object) -> None:
-    """Print ``value`` as JSON, for ``--json``."""
+    """Print ``value``, with the codec's forms of what is in it, for ``--json``."""
     click.echo(json_text(value, indent=2))
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """Return ``value`` as JSON that a terminal shows as it is."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=codec.plain)
     if text.replace("\n", "").isprintable():
         return text
     # Only inside of texts can there be others, but for the ends of lines.
@@ -103,6 +105,11 @@ def in_force(values: Mapping[str, str | None], scope: options.Scope) -> str:
     changeable = {row.name for row in options.rows(scope) if not row.fixed}
     said = [f"{name}={value}" for name, value in values.items() if value and name in changeable]
     return "  ".join(said) or "-"
+
+
+def time(epoch_s: float) -> str:
+    """Return a time in UTC: ``2026-11-29 10:05:00``."""
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def duration(seconds: float) -> str:

@@ -27,7 +27,8 @@ def test_a_plan_names_what_is_then_made_and_makes_nothing(bed: Bed, stage: Stage
 
     lab = stage.network("lab", *options, subnet="10.77.5.0/24")
     (bridge, gateway) = plan["rows"]
-    assert bed.ovs_vsctl("get", "Bridge", bridge["name"], "datapath_type") == plan["datapath"]
+    segment = plan["network"]["segment"]
+    assert bed.ovs_vsctl("get", "Bridge", bridge["name"], "datapath_type") == segment["datapath"]
     port = f"ovg{lab.id[:12]}"
     assert bed.ovs_vsctl("get", "Port", port, "tag") == str(gateway["columns"]["tag"]) == "77"
     assert gateway["columns"]["mac"] in bed.ovs_vsctl("get", "Interface", port, "mac")

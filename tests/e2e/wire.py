@@ -88,16 +88,20 @@ class Wire:
 
 def pools(bed: Bed) -> list[dict[str, Any]]:
     """Return what ``ovsnet ipam pools --json`` prints, without starting a program."""
-    found = answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", "/ipam/pools")
-    listed: list[dict[str, Any]] = found["pools"]
+    listed: list[dict[str, Any]] = ask(bed, "list-pools")
     return listed
 
 
 def leases(bed: Bed, pool: str) -> list[dict[str, Any]]:
     """Return what ``ovsnet ipam leases --json`` prints of a pool, at most a page of it."""
-    page = answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", f"/ipam/leases?pool={pool}")
-    listed: list[dict[str, Any]] = page["leases"]
+    listed: list[dict[str, Any]] = ask(bed, "list-leases", pool=pool)["leases"]
     return listed
+
+
+def ask(bed: Bed, word: str, **said: object) -> Any:
+    """Ask the process, as the command line does."""
+    body = json.dumps(said).encode()
+    return answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "POST", f"/ask/{word}", body)
 
 
 def answer(path: Path, method: str, target: str, body: bytes | None = None) -> Any:

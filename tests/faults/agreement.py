@@ -12,8 +12,8 @@ from functools import partial
 from ipaddress import ip_interface
 from typing import Any
 
-from tests.e2e.bed import DATABASE, RUN_DIR, Bed
-from tests.e2e.wire import answer
+from tests.e2e.bed import DATABASE, Bed
+from tests.e2e.wire import answer, ask
 from tests.e2e.world import until
 
 OWNER = "ovsnet-owner"
@@ -81,7 +81,7 @@ class _Seen:
     @classmethod
     def of(cls, bed: Bed) -> "_Seen":
         docker = partial(answer, bed.outer_path("/run/docker.sock"), "GET")
-        ovsnet = partial(answer, bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET")
+        ovsnet = partial(ask, bed)
         listed = [docker(f"/networks/{each['Id']}") for each in docker("/networks")]
         networks = {each["Id"]: each for each in listed if each["Driver"] == "ovsnet"}
         addressed = {
@@ -107,18 +107,16 @@ class _Seen:
                     places[place["EndpointID"]] = _place(container, place)
                 elif place["NetworkID"] in addressed:
                     elsewhere |= _addresses(place)
-        pools = ovsnet("/ipam/pools")["pools"]
+        pools = ovsnet("list-pools")
         return cls(
             networks=networks,
             addressed=addressed,
             places=places,
             elsewhere=frozenset(elsewhere),
-            state=ovsnet("/state"),
-            status=ovsnet("/status"),
+            state=ovsnet("show-state"),
+            status=ovsnet("show-status"),
             pools=pools,
-            leases={
-                each["id"]: ovsnet(f"/ipam/leases?pool={each['id']}")["leases"] for each in pools
-            },
+            leases={each["id"]: ovsnet("list-leases", pool=each["id"])["leases"] for each in pools},
             rows=_rows(bed),
             links={each["ifname"]: each for each in json.loads(bed.run("ip", "-json", "address"))},
             rules=json.loads(bed.run("nft", "--json", "list", "ruleset"))["nftables"],

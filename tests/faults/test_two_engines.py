@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.e2e import snapshot
-from tests.e2e.bed import RUN_DIR, Bed
-from tests.e2e.wire import NAME, answer
+from tests.e2e.bed import Bed
+from tests.e2e.wire import NAME, ask
 from tests.e2e.world import until
 from tests.faults.haste import hasty_bed, hurried
 from tests.faults.played import E29, PlayedDocker, api
@@ -70,8 +70,8 @@ def recorded(name: str) -> Path:
 
 
 def state(bed: Bed) -> Any:
-    """Return what ``/state`` says."""
-    return answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "GET", "/state")
+    """Return everything that there is."""
+    return ask(bed, "show-state")
 
 
 def published(bed: Bed) -> dict[str, set[int]]:

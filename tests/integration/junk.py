@@ -118,6 +118,42 @@ NETWORK: Template = {
     "NetworkDriver.GetCapabilities": {},
 }
 
+ADMIN: Template = {
+    "ask/show-status": {},
+    "ask/show-state": {},
+    "ask/set-options": {"target": "x", "options": {"ovs.icc": "false"}},
+    "ask/plan-network": {
+        "options": {"ovs.vlan": "77"},
+        "subnets": ["10.97.0.0/24"],
+        "gateways": ["10.97.0.1"],
+        "internal": False,
+        "ipv6": False,
+    },
+    "ask/remove-network": {"name": "x", "force": False},
+    "ask/reconcile": {"dry_run": True},
+    "ask/list-pools": {"of": "x"},
+    "ask/list-leases": {"pool": "POOL", "after": "10.99.0.7", "limit": 10},
+    "ask/release": {"address": "10.98.0.9", "pool": "POOL", "network": "x", "force": False},
+    "ask/release-pool": {"pool": "x", "force": False},
+    "ask/list-reservations": {"network": "x", "pool": "POOL", "space": "s"},
+    "ask/reserve": {
+        "space": "s",
+        "address": "10.99.0.7",
+        "name": "x",
+        "note": "x",
+        "replace": False,
+    },
+    "ask/unreserve": {"space": "s", "address": "10.99.0.7"},
+    "ask/apply-reservations": {
+        "reservations": [{"space": "s", "address": "10.99.0.7", "name": "x", "note": "x"}],
+        "prune": ["s"],
+        "prune_all": False,
+        "replace": False,
+        "dry_run": False,
+    },
+}
+"""Everything but ``purge``, which makes sense without a word."""
+
 _TEXTS = (
     *("", " ", "x", "/", "../../etc/passwd", "POOL\n", "a" * 64, "a" * 5000, "%s%n{}", "'; --"),
     *("\0", "\x1b[2J", "\u202e", "\ufeff", "é", "🦆" * 100, "1\uff10.99.0.7", "10.99.0.\u0667"),

@@ -105,8 +105,8 @@ class Process:
     def ask(self, call: str, body: object = None, *, name: str = "ovsnet") -> tuple[int, Any]:
         return self._ask("POST", self.plugin_dir / f"{name}.sock", f"/{call}", body)
 
-    def admin(self, method: str, path: str) -> tuple[int, Any]:
-        return self._ask(method, self.run_dir / "admin.sock", path, None)
+    def admin(self, word: str, **said: object) -> tuple[int, Any]:
+        return self._ask("POST", self.run_dir / "admin.sock", f"/ask/{word}", said)
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

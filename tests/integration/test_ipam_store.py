@@ -79,7 +79,7 @@ def leases(process: Process) -> list[dict[str, Any]]:
 
 def ready(process: Process) -> None:
     process.start()
-    process.until(lambda: process.admin("GET", "/status")[1]["degraded"] == "", "it works")
+    process.until(lambda: process.admin("show-status")[1]["degraded"] == "", "it works")
     process.until(lambda: "process.ready" in process.said(), "it is ready")
 
 

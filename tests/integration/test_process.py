@@ -45,7 +45,7 @@ def refused(process: Process) -> str:
 
 
 def degraded(process: Process) -> str:
-    status, answer = process.admin("GET", "/status")
+    status, answer = process.admin("show-status")
     assert status == 200
     return str(answer["degraded"])
 
@@ -61,7 +61,7 @@ def test_a_wrong_configuration_is_served_with_a_sentence(process: Process):
     shown = process.command("status", *process.flags("run-dir"))
     assert shown.returncode == 1
     assert "degraded: ovsnet cannot work: the configuration is wrong" in shown.stdout
-    status, answer = process.admin("POST", "/purge")
+    status, answer = process.admin("purge")
     assert status == 500
     assert "nothing was removed" in answer["error"]
     assert not process.state_dir.exists(), "whose directory it is may be what is wrong"
@@ -132,7 +132,7 @@ def test_one_socket_that_cannot_be_made_keeps_nobody_from_the_others(process: Pr
     process.config.write_text('spaces = ["blue"]\n')
     process.start()
     assert activates(process)
-    _, status = process.admin("GET", "/status")
+    _, status = process.admin("show-status")
     (warning,) = [each for each in status["warnings"] if "ovsipam-blue.sock" in each]
     assert "is not a socket" in warning
 

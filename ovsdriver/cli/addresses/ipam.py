@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 import click
 from netaddr import IPAddress, IPNetwork
 from rich.text import Text
 
+from ovsdriver import codec
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import LeaseUse, PoolUse
 from ovsdriver.cli import show
 from ovsdriver.cli.addresses import ipam_reserve
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.daemon import ask, typed
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.cli.store import ipam_store
@@ -49,7 +50,7 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
       ovsnet ipam pools
       ovsnet ipam pools --json | jq -r '.[] | select(.free == 0) | .subnet'
     """
-    there = Daemon(settings).pools(which)
+    there = ask(settings, asks.ListPools(of=which))
     if as_json:
         show.as_json(there)
         return
@@ -62,29 +63,29 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
         ),
         [
             (
-                each["subnet"],
-                each["space"],
-                each["window"] or "-",
+                each.subnet,
+                each.space,
+                each.window or "-",
                 _network(each),
-                f"{each['held']}/{_count(each['capacity'])}",
-                _used(each["held"], each["capacity"], each["free"]),
-                _count(each["free"]),
+                f"{each.held}/{_count(each.capacity)}",
+                _used(each.held, each.capacity, each.free),
+                _count(each.free),
                 *(shown(each) or "-" for _, shown in further),
-                "automatic" if each["automatic"] else "typed",
-                each["id"],
+                "automatic" if each.automatic else "typed",
+                each.id,
             )
             for each in there
         ],
     )
 
 
-def _options(pool: dict[str, Any]) -> str:
+def _options(pool: PoolUse) -> str:
     """Return a pool's options as they are typed, without the ``ipam.`` of each."""
     said = [
-        f"exclude={','.join(pool['excluded'])}" if pool["excluded"] else "",
-        f"quarantine={_duration(pool['quarantine_s'])}" if pool["quarantine_s"] else "",
-        f"limit={pool['limit']}" if pool["limit"] is not None else "",
-        "probe" if pool["probe"] else "",
+        f"exclude={','.join(pool.excluded)}" if pool.excluded else "",
+        f"quarantine={_duration(pool.quarantine_s)}" if pool.quarantine_s else "",
+        f"limit={pool.limit}" if pool.limit is not None else "",
+        "probe" if pool.probe else "",
     ]
     return " ".join(filter(None, said))
 
@@ -96,9 +97,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-_FURTHER: Sequence[tuple[str, Callable[[dict[str, Any]], str]]] = (
-    ("RESERVED", lambda pool: str(pool["reserved"] or "")),
-    ("RESTING", lambda pool: str(pool["resting"] or "")),
+_FURTHER: Sequence[tuple[str, Callable[[PoolUse], str]]] = (
+    ("RESERVED", lambda pool: str(pool.reserved or "")),
+    ("RESTING", lambda pool: str(pool.resting or "")),
     ("OPTIONS", _options),
 )
 """Columns that are shown only where a pool has something in them."""
@@ -120,17 +121,17 @@ def leases(settings: Settings, which: str, as_json: bool) -> None:
       ovsnet ipam leases lab
       ovsnet ipam leases 172.24.0.7
     """
-    daemon = Daemon(settings)
     try:
         address = values.address(which)
     except ValueError:
-        there = daemon.pools(which)
-        rows: Iterator[dict[str, Any]] = (
-            lease for pool in there for lease in _leases(daemon, pool)
+        there: Sequence[PoolUse] = ask(settings, asks.ListPools(of=which))
+        rows: Iterator[Held] = (
+            (pool, lease) for pool in there for lease in _leases(settings, pool)
         )
     else:
-        there = [each for each in daemon.pools("") if address in IPNetwork(each["subnet"])]
-        rows = iter(_holders(daemon, address, there))
+        pools = ask(settings, asks.ListPools())
+        there = [each for each in pools if address in IPNetwork(each.subnet)]
+        rows = iter(_holders(settings, address, there))
     if as_json:
         _print_json(rows)
     else:
@@ -166,13 +167,14 @@ def release(
             raise click.UsageError(f"{what} is a pool; --pool and --network go with an address")
         _release_pool(settings, what, force=force, as_json=as_json)
         return
-    released = Daemon(settings).release(what, pool=pool, network=network, force=force)
+    wish = typed(asks.Release, address=what, pool=pool, network=network, force=force)
+    released = ask(settings, wish)
     if as_json:
         show.as_json(released)
     else:
         show.line(
-            f"released {released['address']} of pool {released['pool']}, which was held by "
-            f"{released['holder']}"
+            f"released {released.address} of pool {released.pool}, which was held by "
+            f"{released.holder}"
         )
 
 
@@ -181,94 +183,81 @@ for _each in (ipam_reserve.reserve, *ipam_store.COMMANDS):
 
 
 def _release_pool(settings: Settings, pool: str, *, force: bool, as_json: bool) -> None:
-    released = Daemon(settings).release_pool(pool, force=force)
+    released = ask(settings, asks.ReleasePool(pool=pool, force=force))
     if as_json:
         show.as_json(released)
         return
-    held = show.plural(released["addresses"], "address", "addresses")
-    show.line(f"released pool {released['subnet']} of space {released['space']}, with {held}")
+    held = show.plural(released.addresses, "address", "addresses")
+    show.line(f"released pool {released.subnet} of space {released.space}, with {held}")
 
 
-def _network(pool: dict[str, Any]) -> str | Text:
-    if pool["orphan"]:
+def _network(pool: PoolUse) -> str | Text:
+    if pool.orphan:
         return Text("(orphan)", style="yellow")  # no network in Docker has a name with brackets
-    return str(pool["network_name"]) or show.short(pool["network"] or "-")
+    return pool.network_name or show.short(pool.network or "-")
 
 
-_OF_POOL = {"pool": "id", "space": "space", "subnet": "subnet"}
-"""What is said of a lease's pool beside it."""
+Held = tuple[PoolUse, LeaseUse]
+"""A lease, behind the pool that it is of."""
 
 
-def _leases(daemon: Daemon, pool: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    after: str | None = ""
-    while after is not None:
-        page = daemon.leases(pool["id"], after=after, limit=PAGE)
-        for each in page["leases"]:
-            yield _of_pool(pool, each)
-        after = page["next"]
+def _leases(settings: Settings, pool: PoolUse) -> Iterator[LeaseUse]:
+    page = ask(settings, asks.ListLeases(pool=pool.id, limit=PAGE))
+    yield from page.leases
+    while page.next is not None:
+        page = ask(settings, asks.ListLeases(pool=pool.id, limit=PAGE, after=page.next))
+        yield from page.leases
 
 
-def _holders(
-    daemon: Daemon, address: IPAddress, pools: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _holders(settings: Settings, address: IPAddress, pools: Sequence[PoolUse]) -> Sequence[Held]:
     """Return the leases of one address, of which each pool has at most one."""
     if not pools:
         raise Refusal(f"no pool here has the address {address}; `ovsnet ipam pools` lists them")
     found = []
     for pool in pools:
-        page = daemon.leases(pool["id"], after=str(address - 1), limit=1)
-        found += [_of_pool(pool, e) for e in page["leases"] if e["address"] == str(address)]
+        page = ask(settings, asks.ListLeases(pool=pool.id, after=address - 1, limit=1))
+        found += [(pool, each) for each in page.leases if each.address == str(address)]
     if not found:
-        subnets = ", ".join(f"{each['subnet']} of space {each['space']}" for each in pools)
+        subnets = ", ".join(f"{each.subnet} of space {each.space}" for each in pools)
         raise Refusal(f"nobody holds {address} of {subnets}")
     return found
 
 
-def _of_pool(pool: dict[str, Any], lease: dict[str, Any]) -> dict[str, Any]:
-    return {name: pool[of] for name, of in _OF_POOL.items()} | lease
-
-
-def _print_json(rows: Iterator[dict[str, Any]]) -> None:
+def _print_json(rows: Iterator[Held]) -> None:
     # One a line and as they come: there may be a million.
-    first = next(rows, None)
-    if first is None:
-        click.echo("[]")
-        return
-    click.echo(f"[\n{show.json_text(first)}", nl=False)
-    for each in rows:
-        click.echo(f",\n{show.json_text(each)}", nl=False)
-    click.echo("\n]")
+    before = "[\n"
+    for pool, lease in rows:
+        where = {"pool": pool.id, "space": pool.space, "subnet": pool.subnet}
+        click.echo(f"{before}{show.json_text(where | codec.members(lease))}", nl=False)
+        before = ",\n"
+    click.echo("[]" if before == "[\n" else "\n]")
 
 
-def _print_rows(rows: Iterator[dict[str, Any]], pools: list[dict[str, Any]]) -> None:
+def _print_rows(rows: Iterator[Held], pools: Sequence[PoolUse]) -> None:
     # The widths are known before the rows are, so that these may be printed as they come.
-    subnet = max((len(each["subnet"]) for each in pools), default=0)
-    address = 39 if any(":" in each["subnet"] for each in pools) else 15
-    spaces = {each["space"] for each in pools}
+    subnet = max((len(each.subnet) for each in pools), default=0)
+    address = 39 if any(":" in each.subnet for each in pools) else 15
+    spaces = {each.space for each in pools}
     # Only where it tells something: the same subnet may be in several.
     space = max(5, *map(len, spaces)) if len(spaces) > 1 else 0
     of_space = f"{{:{space}}}   " if space else "{:.0}"
     layout = f"{{:{address}}}   {{:8}}   {{:19}}   {{:{subnet}}}   {of_space}{{}}"
     heads = ("ADDRESS", "KIND", "SINCE (UTC)", "SUBNET", "SPACE", "HOLDER")
     click.secho(layout.format(*heads), bold=True)
-    for each in rows:
+    for pool, lease in rows:
         click.echo(
             layout.format(
-                *(each["address"], "aux" if each["auxiliary"] else each["kind"]),
-                *(_time(each["created"]), each["subnet"], each["space"], _who(each)),
+                *(lease.address, "aux" if lease.auxiliary else lease.kind),
+                *(show.time(lease.created), pool.subnet, pool.space, _who(lease)),
             )
         )
 
 
-def _who(lease: dict[str, Any]) -> str:
-    if lease["auxiliary"]:
-        return values.printable(lease["auxiliary_name"] or "-")
-    endpoint = f"endpoint {show.short(lease['endpoint'])}" if lease["endpoint"] else "-"
-    return values.printable(lease["container"] or lease["name"] or endpoint)
-
-
-def _time(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _who(lease: LeaseUse) -> str:
+    if lease.auxiliary:
+        return values.printable(lease.auxiliary_name or "-")
+    endpoint = f"endpoint {show.short(lease.endpoint)}" if lease.endpoint else "-"
+    return values.printable(lease.container or lease.name or endpoint)
 
 
 def _count(addresses: int) -> str:

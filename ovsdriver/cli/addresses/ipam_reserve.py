@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import Changes, Entry
 from ovsdriver.cli import show
 from ovsdriver.cli.addresses import reservation_file
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.daemon import ask, typed
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
@@ -85,15 +86,14 @@ def reserve(
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
     _check(explicit, said)
-    daemon = Daemon(settings)
     if file is not None:
-        _apply(daemon, file, said, as_json=as_json)
+        _apply(settings, file, said, as_json=as_json)
     elif said["remove"]:
-        _remove(daemon, said, as_json=as_json)
+        _remove(settings, said, as_json=as_json)
     elif said["address"] or said["name"]:
-        _reserve(daemon, said, as_json=as_json)
+        _reserve(settings, said, as_json=as_json)
     else:
-        _list(daemon, said, as_json=as_json)
+        _list(settings, said, as_json=as_json)
 
 
 _WHERE = frozenset({"network", "pool", "space"})
@@ -132,8 +132,8 @@ def _where(said: Mapping[str, Any]) -> dict[str, str]:
     return {name: said[name] for name in sorted(_WHERE)}
 
 
-def _list(daemon: Daemon, said: Mapping[str, Any], *, as_json: bool) -> None:
-    found = daemon.reservations(**_where(said))
+def _list(settings: Settings, said: Mapping[str, Any], *, as_json: bool) -> None:
+    found = ask(settings, typed(asks.ListReservations, **_where(said)))
     if as_json:
         show.as_json(found)
         return
@@ -141,61 +141,63 @@ def _list(daemon: Daemon, said: Mapping[str, Any], *, as_json: bool) -> None:
         ("ADDRESS", "SPACE", "CONTAINER", "NETWORK", "HELD NOW BY", "SINCE (UTC)", "NOTE"),
         [
             (
-                each["address"],
-                each["space"],
-                each["name"] or "-",
-                each["network_name"] or show.short(each["network"] or each["subnet"] or "-"),
-                each["holder"] or "-",
-                _time(each["created"]),
-                each["note"] or "-",
+                each.address,
+                each.space,
+                each.name or "-",
+                each.network_name or show.short(each.network or each.subnet or "-"),
+                each.holder or "-",
+                show.time(each.created),
+                each.note or "-",
             )
             for each in found
         ],
     )
 
 
-def _reserve(daemon: Daemon, said: Mapping[str, Any], *, as_json: bool) -> None:
-    named = {name: said[name] for name in ("address", "name", "note", "replace")}
-    made = daemon.reserve(named | _where(said))
+def _reserve(settings: Settings, said: Mapping[str, Any], *, as_json: bool) -> None:
+    named = {name: said[name] for name in ("name", "note", "replace")}
+    wish = typed(asks.Reserve, **named | _where(said) | {"address": said["address"] or None})
+    made = ask(settings, wish)
     if as_json:
         show.as_json(made)
         return
-    kept = made["reservation"]
-    how = {"added": "reserved ", "changed": "changed: ", "same": "nothing to do: "}[made["outcome"]]
-    is_ = "" if made["outcome"] == "added" else "is reserved "
-    show.line(f"{how}{kept['address']} of space {kept['space']} {is_}{_for(kept['name'])}")
-    if kept["pool"] is None:
+    kept = made.reservation
+    how = {"added": "reserved ", "changed": "changed: ", "same": "nothing to do: "}[made.outcome]
+    is_ = "" if made.outcome == "added" else "is reserved "
+    show.line(f"{how}{kept.address} of space {kept.space} {is_}{_for(kept.name)}")
+    if kept.pool is None:
         show.line("no network has that address now; it counts as soon as one of that space does")
-    if kept["holder"] and kept["holder"] != f"container {kept['name']}":
-        show.line(f"{kept['holder']} has it now, and keeps it until it is released")
+    if kept.holder and kept.holder != f"container {kept.name}":
+        show.line(f"{kept.holder} has it now, and keeps it until it is released")
 
 
-def _remove(daemon: Daemon, said: Mapping[str, Any], *, as_json: bool) -> None:
-    removed = daemon.unreserve(said["address"], **_where(said))
+def _remove(settings: Settings, said: Mapping[str, Any], *, as_json: bool) -> None:
+    removed = ask(settings, typed(asks.Unreserve, address=said["address"], **_where(said)))
     if as_json:
         show.as_json(removed)
     else:
         show.line(
-            f"{removed['address']} of space {removed['space']} is reserved no more; it was "
-            f"{_for(removed['name'])}"
+            f"{removed.address} of space {removed.space} is reserved no more; it was "
+            f"{_for(removed.name)}"
         )
 
 
-def _apply(daemon: Daemon, path: str, said: Mapping[str, Any], *, as_json: bool) -> None:
+def _apply(settings: Settings, path: str, said: Mapping[str, Any], *, as_json: bool) -> None:
     listed = reservation_file.parse(_content(path), "standard input" if path == "-" else path)
-    wishes = {
-        "reservations": [
-            {"space": each.space, "address": each.address, "name": each.name, "note": each.note}
-            for each in listed.lines
-        ],
-        "prune": [{"space": each} for each in listed.spaces] if said["prune"] else [],
-        "prune_all": said["all_spaces"],
-        # The file is the truth: for whom an address is, too.
-        "replace": said["replace"] or said["prune"],
-        "dry_run": said["dry_run"],
-    }
     try:
-        changes = daemon.apply_reservations(wishes)
+        wishes = typed(
+            asks.ApplyReservations,
+            reservations=[
+                {"space": each.space, "address": each.address, "name": each.name, "note": each.note}
+                for each in listed.lines
+            ],
+            prune=list(listed.spaces) if said["prune"] else [],
+            prune_all=said["all_spaces"],
+            # The file is the truth: for whom an address is, too.
+            replace=said["replace"] or said["prune"],
+            dry_run=said["dry_run"],
+        )
+        changes = ask(settings, wishes)
     except Refusal as error:
         raise Refusal(listed.located(error.message), error.code) from error
     if as_json:
@@ -213,27 +215,23 @@ def _content(path: str) -> bytes:
         raise Refusal(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _print_changes(changes: Mapping[str, Any]) -> None:
-    for entry in changes["added"]:
+def _print_changes(changes: Changes) -> None:
+    for entry in changes.added:
         show.line(f"+ {_entry(entry)}")
-    for change in changes["changed"]:
-        show.line(f"- {_entry(change['before'])}")
-        show.line(f"+ {_entry(change['after'])}")
-    for entry in changes["removed"]:
+    for change in changes.changed:
+        show.line(f"- {_entry(change.before)}")
+        show.line(f"+ {_entry(change.after)}")
+    for entry in changes.removed:
         show.line(f"- {_entry(entry)}")
-    counts = ", ".join(f"{len(changes[kind])} {kind}" for kind in _KINDS)
-    would = "would be " if changes["dry_run"] else ""
-    show.line(f"{would}{counts}, {changes['same']} there already")
+    counts = ", ".join(f"{len(getattr(changes, kind))} {kind}" for kind in _KINDS)
+    would = "would be " if changes.dry_run else ""
+    show.line(f"{would}{counts}, {changes.same} there already")
 
 
-def _entry(entry: Mapping[str, Any]) -> str:
-    note = f"  # {entry['note']}" if entry["note"] else ""
-    return f"{entry['address']} of space {entry['space']} {_for(entry['name'])}{note}"
+def _entry(entry: Entry) -> str:
+    note = f"  # {entry.note}" if entry.note else ""
+    return f"{entry.address} of space {entry.space} {_for(entry.name)}{note}"
 
 
 def _for(name: str) -> str:
     return f"for container {name}" if name else "for who asks for it by address"
-
-
-def _time(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -12,10 +12,11 @@ import click
 from netaddr import EUI
 
 from ovsdriver.adapters.capture import Capture, Source, Way
-from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import EndpointReport, NetworkReport, Report
+from ovsdriver.cli import named, show
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import settings_of
-from ovsdriver.cli.look import targets
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal, refusals
 from ovsdriver.config import Settings
 
@@ -45,7 +46,7 @@ def command(
       ovsnet capture lab/web -c 100 -w web.pcap
       ovsnet capture lab -w - | tcpdump -nr - port 80
     """
-    network, endpoint = targets.find(target, state := Daemon(settings).state())
+    network, endpoint = named.target(target, state := ask(settings, asks.ShowState()))
     sources = _sources(network, endpoint, state)
     if not sources:
         what = "start a container on it" if endpoint is None else "start the container"
@@ -69,28 +70,26 @@ def command(
 
 
 def _sources(
-    network: dict[str, Any], endpoint: dict[str, Any] | None, state: targets.State
+    network: NetworkReport, endpoint: EndpointReport | None, state: Report
 ) -> Sequence[Source]:
     if endpoint is not None:
-        return [_of(endpoint, Way.BOTH)] if endpoint["sandbox"] else []
+        return [_of(endpoint, Way.BOTH)] if endpoint.sandbox else []
     found = [
-        _of(each, Way.IN)
-        for each in state["endpoints"]
-        if each["network"] == network["id"] and each["sandbox"]
+        _of(each, Way.IN) for each in state.endpoints if each.network == network.id and each.sandbox
     ]
-    if network["gateway_link"]:
-        found.append(Source(link=network["gateway_link"], way=Way.OUT))
-    uplink = network["uplink"]
-    for nic in uplink["nics"] if uplink else ():
-        found.append(Source(link=nic, way=Way.IN, vlan=network["vlan"]))
+    if network.gateway_link:
+        found.append(Source(link=network.gateway_link, way=Way.OUT))
+    uplink = network.uplink
+    for nic in uplink.nics if uplink else ():
+        found.append(Source(link=nic, way=Way.IN, vlan=network.vlan))
     return found
 
 
-def _of(endpoint: dict[str, Any], way: Way) -> Source:
-    if endpoint["port_kind"] == "veth":
-        return Source(link=endpoint["port"], way=way)
+def _of(endpoint: EndpointReport, way: Way) -> Source:
+    if endpoint.port_kind == "veth":
+        return Source(link=endpoint.port, way=way)
     inside = {Way.IN: Way.OUT}.get(way, way)  # what comes to the switch leaves the container
-    return Source(sandbox=endpoint["sandbox"], mac=EUI(endpoint["mac"]), way=inside)
+    return Source(sandbox=endpoint.sandbox, mac=EUI(endpoint.mac), way=inside)
 
 
 @contextmanager

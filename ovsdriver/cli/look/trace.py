@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
-from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import EndpointReport, NetworkReport, Report
+from ovsdriver.cli import named, show
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.flags import JSON, settings_of
-from ovsdriver.cli.look import targets
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import HostAccess
@@ -50,19 +50,16 @@ def command(settings: Settings, source: str, target: str, protocol: str, as_json
       ovsnet trace lab/web lab/db udp/53 --json
     """
     asked = _question(protocol)
-    daemon = Daemon(settings)
-    state = daemon.state()
+    state = ask(settings, asks.ShowState())
     address = _address(target)
     steps, sentence = (
-        _to_container(settings, daemon, state, (source, target), asked)
+        _to_container(settings, state, (source, target), asked)
         if address is None
-        else _to_host(daemon, state, source, address, asked)
+        else _to_host(state, source, address, asked)
     )
     reaches = steps[-1].well
     if as_json:
-        show.as_json(
-            {"reaches": reaches, "verdict": sentence, "steps": [asdict(each) for each in steps]}
-        )
+        show.as_json({"reaches": reaches, "verdict": sentence, "steps": steps})
     else:
         for each in steps:
             show.line(f"{'✔' if each.well else '✘'} {each.text}")
@@ -74,13 +71,12 @@ def command(settings: Settings, source: str, target: str, protocol: str, as_json
 
 def _to_container(
     settings: Settings,
-    daemon: Daemon,
-    state: targets.State,
+    state: Report,
     names: tuple[str, str],
     asked: Question,
 ) -> tuple[Sequence[Step], str]:
     found = [_container(each, state) for each in names]
-    plain = [_end(daemon, network, endpoint) for network, endpoint in found]
+    plain = [_end(network, endpoint) for network, endpoint in found]
     version = tracing.family(*plain)
     a, b = (
         _looked_into(
@@ -100,20 +96,20 @@ def _to_container(
 
 
 def _to_host(
-    daemon: Daemon, state: targets.State, source: str, address: IPAddress, asked: Question
+    state: Report, source: str, address: IPAddress, asked: Question
 ) -> tuple[Sequence[Step], str]:
     if not sandbox_view.is_local(address):
         raise Refusal(f"{address} is no address of this host; name one, or a container")
     network, endpoint = _container(source, state)
     a = _looked_into(
-        _end(daemon, network, endpoint),
+        _end(network, endpoint),
         endpoint,
         other=IPNetwork(address),
         asked=Question(protocol=asked.protocol),
     )
     to = HostPlace(
         address=address,
-        network=next((_name(n) for n in state["networks"] if _holds(n, address)), ""),
+        network=next((_name(n) for n in state.networks if _holds(n, address)), ""),
         leads_to=_publisher(state, address, asked),
         listens=sandbox_view.listens(asked.protocol, asked.port)
         if asked.port is not None and asked.protocol in ("tcp", "udp")
@@ -123,23 +119,23 @@ def _to_host(
     return steps, tracing.verdict(a, to, asked, steps)
 
 
-def _holds(network: dict[str, Any], address: IPAddress) -> bool:
-    return network["gateway_link"] is not None and any(
-        IPAddress(each["gateway"]) == address for each in network["subnets"] if each["gateway"]
+def _holds(network: NetworkReport, address: IPAddress) -> bool:
+    return network.gateway_link is not None and any(
+        IPAddress(each.gateway) == address for each in network.subnets if each.gateway
     )
 
 
-def _publisher(state: targets.State, address: IPAddress, asked: Question) -> str:
+def _publisher(state: Report, address: IPAddress, asked: Question) -> str:
     """Return the container that a port of the host is published for; empty if it is not."""
-    for endpoint in state["endpoints"]:
-        for each in endpoint["published"]:
-            host = IPAddress(each["host"])
-            if (each["protocol"], each["host_port"], host.version) == (
+    for endpoint in state.endpoints:
+        for each in endpoint.published:
+            host = IPAddress(each.host)
+            if (each.protocol, each.host_port, host.version) == (
                 asked.protocol,
                 asked.port,
                 address.version,
             ) and (host == address or not int(host)):
-                return str(endpoint["container"] or show.short(endpoint["id"]))
+                return str(endpoint.container or show.short(endpoint.id))
     return ""
 
 
@@ -151,8 +147,8 @@ def _address(text: str) -> IPAddress | None:
         return None
 
 
-def _name(network: dict[str, Any]) -> str:
-    return network["name"] or show.short(network["id"])
+def _name(network: NetworkReport) -> str:
+    return network.name or show.short(network.id)
 
 
 def _question(text: str) -> Question:
@@ -164,62 +160,62 @@ def _question(text: str) -> Question:
     return Question(protocol=protocol, port=int(port))
 
 
-def _container(text: str, state: targets.State) -> tuple[dict[str, Any], dict[str, Any]]:
-    network, endpoint = targets.find(text, state)
+def _container(text: str, state: Report) -> tuple[NetworkReport, EndpointReport]:
+    network, endpoint = named.target(text, state)
     if endpoint is None:
         raise Refusal(f"{text} is a network; name a container of it, NETWORK/CONTAINER")
     return network, endpoint
 
 
-def _end(daemon: Daemon, network: dict[str, Any], endpoint: dict[str, Any]) -> End:
-    of_network, of_endpoint = (daemon.in_force(each["id"]) for each in (network, endpoint))
+def _end(network: NetworkReport, endpoint: EndpointReport) -> End:
+    of_network, of_endpoint = network.in_force, endpoint.in_force
     return End(
-        name=endpoint["container"] or show.short(endpoint["id"]),
+        name=endpoint.container or show.short(endpoint.id),
         network=_name(network),
-        network_id=network["id"],
-        state=endpoint["state"],
-        fault=endpoint["fault"],
-        addresses=tuple(map(IPNetwork, endpoint["addresses"])),
-        bridge=endpoint["bridge"],
-        vlan=endpoint["vlan"],
-        mode=network["mode"],
+        network_id=network.id,
+        state=endpoint.state,
+        fault=endpoint.fault,
+        addresses=tuple(map(IPNetwork, endpoint.addresses)),
+        bridge=endpoint.bridge,
+        vlan=endpoint.vlan,
+        mode=network.mode,
         isolate=of_network.get("ovs.isolate") == "true",
         icc=of_network.get("ovs.icc") != "false",
         protected=of_endpoint.get("ovs.protected") == "true",
         sink=bool(of_endpoint.get("ovs.sink")),
         inside=None,
-        host=HostAccess(of_network.get("ovs.host") or "all") if network["gateway_link"] else None,
-        home_vlan=network["vlan"] if endpoint["vlan"] != network["vlan"] else None,
+        host=HostAccess(of_network.get("ovs.host") or "all") if network.gateway_link else None,
+        home_vlan=network.vlan if endpoint.vlan != network.vlan else None,
     )
 
 
 def _looked_into(
-    end: End, endpoint: dict[str, Any], *, other: IPNetwork | None, asked: Question
+    end: End, endpoint: EndpointReport, *, other: IPNetwork | None, asked: Question
 ) -> End:
-    if not endpoint["sandbox"]:
+    if not endpoint.sandbox:
         return end
     inside = sandbox_view.look(
-        endpoint["sandbox"],
-        EUI(endpoint["mac"]),
+        endpoint.sandbox,
+        EUI(endpoint.mac),
         other.ip if other is not None else None,
         asked if asked.protocol in ("tcp", "udp") else Question(),
     )
     return replace(end, inside=inside)
 
 
-def _packet(a: dict[str, Any], b: dict[str, Any], version: int, asked: Question) -> str:
+def _packet(a: EndpointReport, b: EndpointReport, version: int, asked: Question) -> str:
     """Return the packet as ``ofproto/trace`` reads it."""
     word = asked.protocol if version == 4 else f"{asked.protocol}6"
     source, target = (
-        next(IPNetwork(e).ip for e in each["addresses"] if IPNetwork(e).version == version)
+        next(IPNetwork(e).ip for e in each.addresses if IPNetwork(e).version == version)
         for each in (a, b)
     )
     names = ("nw_src", "nw_dst", "nw_ttl") if version == 4 else ("ipv6_src", "ipv6_dst", "nw_ttl")
     said = [
-        f"in_port={a['ofport']}",
+        f"in_port={a.ofport}",
         word,
-        f"dl_src={a['mac']}",
-        f"dl_dst={b['mac']}",
+        f"dl_src={a.mac}",
+        f"dl_dst={b.mac}",
         f"{names[0]}={source}",
         f"{names[1]}={target}",
         f"{names[2]}=64",

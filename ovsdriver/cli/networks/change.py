@@ -1,11 +1,11 @@
 """``ovsnet set``."""
 
-from typing import Any
-
 import click
 
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import Changed
 from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
@@ -34,19 +34,19 @@ def command(settings: Settings, target: str, options: tuple[str, ...], as_json: 
       ovsnet set router ovs.trunks=
       ovsnet set lab ovs.icc=true --json
     """
-    changed = Daemon(settings).change(target, typed(options))
+    changed = ask(settings, asks.SetOptions(target=target, options=options_of(options)))
     if as_json:
         show.as_json(changed)
     else:
         _print(changed)
-    if changed["pending"]:
+    if changed.pending:
         raise Refusal(
             "recorded, but not all of it is in force yet; it is tried again, see `ovsnet status`: "
-            + "; ".join(changed["pending"])
+            + "; ".join(changed.pending)
         )
 
 
-def typed(options: tuple[str, ...]) -> dict[str, str]:
+def options_of(options: tuple[str, ...]) -> dict[str, str]:
     """Return what ``OPTION=VALUE`` words say; UsageError if one is no such, or said twice."""
     found: dict[str, str] = {}
     for each in options:
@@ -59,12 +59,12 @@ def typed(options: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _print(changed: dict[str, Any]) -> None:
+def _print(changed: Changed) -> None:
     show.table(
         ("OPTION", "BEFORE", "NOW"),
-        [(each["option"], each["old"] or "-", each["new"] or "-") for each in changed["options"]],
+        [(each.option, each.old or "-", each.new or "-") for each in changed.options],
     )
-    about = [each["container"] or show.short(each["endpoint"]) for each in changed["containers"]]
+    about = [each.container or show.short(each.endpoint) for each in changed.containers]
     show.line()
     show.line(
         f"In force for: {', '.join(about)}" if about else "No port of a running container changes."

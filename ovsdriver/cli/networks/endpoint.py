@@ -1,15 +1,16 @@
 """``ovsnet endpoint ls | show``."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import click
 from rich.text import Text
 
-from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import EndpointReport
+from ovsdriver.cli import named, show
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
-from ovsdriver.cli.networks.network import STYLES, chosen
+from ovsdriver.cli.networks.network import STYLES
 from ovsdriver.cli.networks.ports import place
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
@@ -37,11 +38,7 @@ def ls(settings: Settings, network: str | None, as_json: bool) -> None:
       ovsnet endpoint ls --network lab
       ovsnet endpoint ls | grep 10.128.0.7
     """
-    state = Daemon(settings).state()
-    endpoints = state["endpoints"]
-    if network is not None:
-        wanted = chosen(network, state["networks"], kind="network")["id"]
-        endpoints = [each for each in endpoints if each["network"] == wanted]
+    endpoints = named.endpoints_on(network, ask(settings, asks.ShowState()))
     if as_json:
         show.as_json(endpoints)
         return
@@ -49,13 +46,13 @@ def ls(settings: Settings, network: str | None, as_json: bool) -> None:
         ("ENDPOINT ID", "CONTAINER", "NETWORK", "ADDRESSES", "MAC", "VLAN", "PORT", "STATE"),
         [
             (
-                show.short(each["id"]),
-                each["container"] or "-",
-                each["network_name"] or show.short(each["network"]),
-                ", ".join(each["addresses"]) or "-",
-                each["mac"],
+                show.short(each.id),
+                each.container or "-",
+                each.network_name or show.short(each.network),
+                ", ".join(each.addresses) or "-",
+                each.mac,
                 _vlans(each),
-                each["port"],
+                each.port,
                 _state(each),
             )
             for each in endpoints
@@ -77,12 +74,9 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
       ovsnet endpoint show web
       ovsnet endpoint show 9d41 --json
     """
-    daemon = Daemon(settings)
-    there = daemon.state()["endpoints"]
-    found = [each for each in there if each["container"] == name]
-    found = found or [chosen(name, there, kind="endpoint")]
-    for each in found:
-        each["in_force"] = daemon.in_force(each["id"])
+    state = ask(settings, asks.ShowState())
+    found = [each for each in state.endpoints if each.container == name]
+    found = found or [named.endpoint(name, state)]
     if as_json:
         show.as_json(found)
         return
@@ -92,92 +86,92 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
         _print(each)
 
 
-def _print(endpoint: dict[str, Any]) -> None:
+def _print(endpoint: EndpointReport) -> None:
     state = _state(endpoint)
-    if endpoint["fault"]:
-        state.append(f": {endpoint['fault']}")
-    network = show.short(endpoint["network"])
-    if endpoint["network_name"]:
-        network = f"{endpoint['network_name']} ({network})"
-    options = sorted(endpoint["options"].items())
+    if endpoint.fault:
+        state.append(f": {endpoint.fault}")
+    network = show.short(endpoint.network)
+    if endpoint.network_name:
+        network = f"{endpoint.network_name} ({network})"
+    options = sorted(endpoint.options.items())
     show.facts(
         [
-            ("Endpoint", endpoint["id"]),
-            ("Container", endpoint["container"] or "-"),
+            ("Endpoint", endpoint.id),
+            ("Container", endpoint.container or "-"),
             ("Network", network),
             ("State", state),
-            ("Addresses", ", ".join(endpoint["addresses"]) or "-"),
-            ("MAC", endpoint["mac"]),
-            ("MTU", str(endpoint["mtu"])),
+            ("Addresses", ", ".join(endpoint.addresses) or "-"),
+            ("MAC", endpoint.mac),
+            ("MTU", str(endpoint.mtu)),
             ("Port", _port(endpoint)),
             *_lets_into(endpoint),
-            *([("Copies", endpoint["copies"])] if endpoint["copies"] else []),
+            *([("Copies", endpoint.copies)] if endpoint.copies else []),
             ("Published", _published(endpoint) or "-"),
             *_unpublished(endpoint),
             ("Interface", _interface(endpoint)),
-            ("Sandbox", endpoint["sandbox"] or "-"),
+            ("Sandbox", endpoint.sandbox or "-"),
             ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
-            ("In force", show.in_force(endpoint["in_force"], Scope.ENDPOINT)),
+            ("In force", show.in_force(endpoint.in_force, Scope.ENDPOINT)),
         ]
     )
 
 
-def _interface(endpoint: dict[str, Any]) -> str:
-    parts = [endpoint["interface"] or "-"]
-    if endpoint["name_not_given"]:
-        parts.append(endpoint["name_not_given"])
-    if endpoint["excess"]:
-        parts.append(f"would be put back without {endpoint['excess']}, more than are kept")
+def _interface(endpoint: EndpointReport) -> str:
+    parts = [endpoint.interface or "-"]
+    if endpoint.name_not_given:
+        parts.append(endpoint.name_not_given)
+    if endpoint.excess:
+        parts.append(f"would be put back without {endpoint.excess}, more than are kept")
     return "; ".join(parts)
 
 
-def _port(endpoint: dict[str, Any]) -> str:
-    kind = "internal port " if endpoint["port_kind"] == PortKind.INTERNAL else ""
-    parts = [f"{kind}{endpoint['port']} on bridge {endpoint['bridge']}", *_carries(endpoint)]
-    if endpoint["ofport"] is not None:
-        parts.append(f"OpenFlow port {endpoint['ofport']}")
-    if endpoint["protected"]:
+def _port(endpoint: EndpointReport) -> str:
+    kind = "internal port " if endpoint.port_kind == PortKind.INTERNAL else ""
+    parts = [f"{kind}{endpoint.port} on bridge {endpoint.bridge}", *_carries(endpoint)]
+    if endpoint.ofport is not None:
+        parts.append(f"OpenFlow port {endpoint.ofport}")
+    if endpoint.protected:
         parts.append("protected")
     return ", ".join(parts)
 
 
-def _carries(endpoint: dict[str, Any]) -> Iterator[str]:
-    mode = VlanMode(endpoint["vlan_mode"])
-    if endpoint["vlan"] is not None:
+def _carries(endpoint: EndpointReport) -> Iterator[str]:
+    mode = VlanMode(endpoint.vlan_mode)
+    if endpoint.vlan is not None:
         told = {VlanMode.NATIVE_TAGGED: " tagged", VlanMode.NATIVE_UNTAGGED: " untagged"}
-        yield f"VLAN {show.vlan(endpoint['vlan'])}{told.get(mode, '')}"
+        yield f"VLAN {show.vlan(endpoint.vlan)}{told.get(mode, '')}"
     if mode is VlanMode.DOT1Q_TUNNEL:
-        yield f"tunnel for {show.tunnelled(endpoint['cvlans'])}"
-    if endpoint["trunks"]:
-        yield f"trunk of {vlans.text(endpoint['trunks'])}"
+        yield f"tunnel for {show.tunnelled(endpoint.cvlans)}"
+    if endpoint.trunks:
+        yield f"trunk of {vlans.text(endpoint.trunks)}"
 
 
-def _lets_into(endpoint: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _lets_into(endpoint: EndpointReport) -> Iterator[tuple[str, str]]:
     """Name the other networks whose VLANs the container was let into."""
-    if endpoint["trunked_networks"]:
-        yield "Reaches", ", ".join(map(show.short, endpoint["trunked_networks"])) + " as well"
+    if endpoint.trunked_networks:
+        yield "Reaches", ", ".join(map(show.short, endpoint.trunked_networks)) + " as well"
 
 
-def _vlans(endpoint: dict[str, Any]) -> str:
+def _vlans(endpoint: EndpointReport) -> str:
     """Return all VLANs in the width of a column."""
-    own = [] if endpoint["vlan"] is None else [show.vlan(endpoint["vlan"])]
-    trunks = [vlans.text(endpoint["trunks"])] if endpoint["trunks"] else []
+    own = [] if endpoint.vlan is None else [show.vlan(endpoint.vlan)]
+    trunks = [vlans.text(endpoint.trunks)] if endpoint.trunks else []
     return "+".join([*own, *trunks])
 
 
-def _published(endpoint: dict[str, Any]) -> str:
+def _published(endpoint: EndpointReport) -> str:
     return ", ".join(
-        f"{place(each['host'], each['host_port'], each['count'])}/{each['protocol']} to "
-        f"{port_text(each['port'], each['count'])}"
-        for each in endpoint["published"]
+        f"{place(each.host, each.host_port, each.count)}/{each.protocol} to "
+        f"{port_text(each.port, each.count)}"
+        for each in endpoint.published
     )
 
 
-def _unpublished(endpoint: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _unpublished(endpoint: EndpointReport) -> Iterator[tuple[str, str]]:
     """Name what -p asked for in vain."""
-    if endpoint["unpublished"]:
-        yield "Unpublished", f"{', '.join(endpoint['unpublished'])}: {endpoint['unpublished_why']}"
+    if endpoint.unpublished:
+        yield "Unpublished", f"{', '.join(endpoint.unpublished)}: {endpoint.unpublished_why}"
 
 
-def _state(endpoint: dict[str, Any]) -> Text:
-    return Text(endpoint["state"], style=STYLES.get(endpoint["state"], ""))
+def _state(endpoint: EndpointReport) -> Text:
+    return Text(endpoint.state, style=STYLES.get(endpoint.state, ""))

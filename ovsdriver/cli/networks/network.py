@@ -1,18 +1,18 @@
 """``ovsnet network ls | show | rm``."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import click
 from rich.text import Text
 
-from ovsdriver.admin import by_name
-from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver import codec
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import NetworkReport, SubnetReport, UplinkReport
+from ovsdriver.cli import named, show
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
-from ovsdriver.errors import DriverError
 from ovsdriver.words.options import Scope, known
 
 STYLES = {
@@ -48,7 +48,7 @@ def ls(settings: Settings, as_json: bool) -> None:
       ovsnet network ls
       ovsnet network ls --json | jq -r '.[] | select(.state != "ready") | .id'
     """
-    networks = Daemon(settings).state()["networks"]
+    networks = ask(settings, asks.ShowState()).networks
     if as_json:
         show.as_json(networks)
         return
@@ -56,13 +56,13 @@ def ls(settings: Settings, as_json: bool) -> None:
         ("NETWORK ID", "NAME", "BRIDGE", "VLAN", "MODE", "SUBNETS", "ENDPOINTS", "STATE"),
         [
             (
-                show.short(each["id"]),
-                each["name"] or "-",
-                each["bridge"],
-                show.vlan(each["vlan"]),
+                show.short(each.id),
+                each.name or "-",
+                each.bridge,
+                show.vlan(each.vlan),
                 _mode(each),
-                ", ".join(subnet["cidr"] for subnet in each["subnets"]) or "-",
-                str(each["endpoints"]),
+                ", ".join(subnet.cidr for subnet in each.subnets) or "-",
+                str(each.endpoints),
                 _state(each),
             )
             for each in networks
@@ -82,32 +82,30 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
       ovsnet network show lab
       ovsnet network show 3f2a --json
     """
-    daemon = Daemon(settings)
-    state = daemon.state()
-    network = chosen(name, state["networks"], kind="network")
-    network["in_force"] = daemon.in_force(network["id"])
-    endpoints = [each for each in state["endpoints"] if each["network"] == network["id"]]
+    state = ask(settings, asks.ShowState())
+    network = named.network(name, state)
+    endpoints = [each for each in state.endpoints if each.network == network.id]
     if as_json:
-        show.as_json(network | {"attached": endpoints})
+        show.as_json(codec.members(network) | {"attached": endpoints})
         return
-    bridge = f"{network['bridge']} ({'adopted' if network['adopted'] else 'ours'}"
+    bridge = f"{network.bridge} ({'adopted' if network.adopted else 'ours'}"
     show.facts(
         [
-            ("Network", network["id"]),
-            ("Name", network["name"] or "-"),
+            ("Network", network.id),
+            ("Name", network.name or "-"),
             ("State", _state(network)),
-            ("Bridge", f"{bridge}, datapath {network['datapath']})"),
-            ("VLAN", show.vlan(network["vlan"]) + (" (shared)" if network["shared"] else "")),
-            *([("Tunnel", show.tunnelled(network["cvlans"]))] if network["tunnel"] else []),
+            ("Bridge", f"{bridge}, datapath {network.datapath})"),
+            ("VLAN", show.vlan(network.vlan) + (" (shared)" if network.shared else "")),
+            *([("Tunnel", show.tunnelled(network.cvlans))] if network.tunnel else []),
             ("Mode", _mode(network)),
-            ("MTU", str(network["mtu"])),
-            *(("Subnet", _subnet(each)) for each in network["subnets"]),
-            ("Gateway port", network["gateway_link"] or "none on this host"),
-            *([("Probing port", network["probe_link"])] if network["probe_link"] else []),
-            *([("Uplink", _uplink(network["uplink"]))] if network["uplink"] else []),
-            ("Options", _options(network["options"])),
-            *_ignored(network["options"]),
-            ("In force", show.in_force(network["in_force"], Scope.NETWORK)),
+            ("MTU", str(network.mtu)),
+            *(("Subnet", _subnet(each)) for each in network.subnets),
+            ("Gateway port", network.gateway_link or "none on this host"),
+            *([("Probing port", network.probe_link)] if network.probe_link else []),
+            *([("Uplink", _uplink(network.uplink))] if network.uplink else []),
+            ("Options", _options(network.options)),
+            *_ignored(network.options),
+            ("In force", show.in_force(network.in_force, Scope.NETWORK)),
         ]
     )
     if endpoints:
@@ -116,12 +114,12 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             ("ENDPOINT ID", "CONTAINER", "ADDRESSES", "MAC", "PORT", "STATE"),
             [
                 (
-                    show.short(each["id"]),
-                    each["container"] or "-",
-                    ", ".join(each["addresses"]) or "-",
-                    each["mac"],
-                    each["port"],
-                    Text(each["state"], style=STYLES.get(each["state"], "")),
+                    show.short(each.id),
+                    each.container or "-",
+                    ", ".join(each.addresses) or "-",
+                    each.mac,
+                    each.port,
+                    Text(each.state, style=STYLES.get(each.state, "")),
                 )
                 for each in endpoints
             ],
@@ -146,12 +144,11 @@ def remove(settings: Settings, names: tuple[str, ...], force: bool, as_json: boo
       ovsnet network rm 3f2a9c
       ovsnet network rm --force lab
     """
-    daemon = Daemon(settings)
     removed: list[str] = []
     refused: list[str] = []
     for name in names:
         try:
-            removed.append(daemon.remove_network(name, force=force)["removed"])
+            removed.append(ask(settings, asks.RemoveNetwork(name=name, force=force)))
         except Refusal as error:
             if len(names) == 1:
                 raise
@@ -165,49 +162,39 @@ def remove(settings: Settings, names: tuple[str, ...], force: bool, as_json: boo
         raise Refusal("; ".join(refused))
 
 
-def chosen(text: str, there: list[dict[str, Any]], *, kind: str) -> dict[str, Any]:
-    """Return the one of ``there`` that ``text`` means, by id or name."""
-    by_id = {each["id"]: each for each in there}
-    names = {each["id"]: each.get("name") or each.get("container") or "" for each in there}
-    try:
-        return by_id[by_name.find(text, names, kind=kind)]
-    except DriverError as error:
-        raise Refusal(str(error)) from error
+def _mode(network: NetworkReport) -> str:
+    six = f", IPv6 {network.mode6}" if network.mode6 else ""
+    return f"{network.mode}{six}{' (internal)' if network.internal else ''}"
 
 
-def _mode(network: dict[str, Any]) -> str:
-    six = f", IPv6 {network['mode6']}" if network["mode6"] else ""
-    return f"{network['mode']}{six}{' (internal)' if network['internal'] else ''}"
+def _state(network: NetworkReport) -> Text:
+    if network.in_docker is False:
+        return Text(f"{network.state}, not in Docker", style="yellow")
+    return Text(network.state, style=STYLES.get(network.state, ""))
 
 
-def _state(network: dict[str, Any]) -> Text:
-    if network["in_docker"] is False:
-        return Text(f"{network['state']}, not in Docker", style="yellow")
-    return Text(network["state"], style=STYLES.get(network["state"], ""))
+def _subnet(subnet: SubnetReport) -> str:
+    gateway = f"gateway {subnet.gateway}" if subnet.gateway else "no gateway"
+    space = f", space {subnet.space}" if subnet.space else ""
+    return f"{subnet.cidr}, {gateway}{space}"
 
 
-def _subnet(subnet: dict[str, Any]) -> str:
-    gateway = f"gateway {subnet['gateway']}" if subnet["gateway"] else "no gateway"
-    space = f", space {subnet['space']}" if subnet["space"] else ""
-    return f"{subnet['cidr']}, {gateway}{space}"
+def _uplink(uplink: UplinkReport) -> str:
+    kind = [uplink.bond] if uplink.bond else []
+    kind += [f"LACP {uplink.lacp}"] if uplink.lacp not in ("", "off") else []
+    kind += ["ours" if uplink.ours else "the administrator's"]
+    kind += ["the host is on the bridge"] if uplink.host else []
+    vlans = ", ".join(map(show.vlan, uplink.vlans)) or "all"
+    fault = f"; {uplink.fault}" if uplink.fault else ""
+    return f"{'+'.join(uplink.nics)} ({', '.join(kind)}), carries VLAN {vlans}{fault}"
 
 
-def _uplink(uplink: dict[str, Any]) -> str:
-    kind = [uplink["bond"]] if uplink["bond"] else []
-    kind += [f"LACP {uplink['lacp']}"] if uplink["lacp"] not in ("", "off") else []
-    kind += ["ours" if uplink["ours"] else "the administrator's"]
-    kind += ["the host is on the bridge"] if uplink["host"] else []
-    vlans = ", ".join(map(show.vlan, uplink["vlans"])) or "all"
-    fault = f"; {uplink['fault']}" if uplink["fault"] else ""
-    return f"{'+'.join(uplink['nics'])} ({', '.join(kind)}), carries VLAN {vlans}{fault}"
-
-
-def _options(options: dict[str, str]) -> str:
+def _options(options: Mapping[str, str]) -> str:
     ours = {name: value for name, value in options.items() if known(Scope.NETWORK, name)}
     return "  ".join(f"{name}={value}" for name, value in sorted(ours.items())) or "-"
 
 
-def _ignored(options: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _ignored(options: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Name the options that are other people's, and do nothing here."""
     others = {name: value for name, value in options.items() if not known(Scope.NETWORK, name)}
     if others:

@@ -1,15 +1,17 @@
 """``ovsnet plan``."""
 
-from typing import Any
-
 import click
 
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import PlanReport
 from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.daemon import ask, typed
 from ovsdriver.cli.flags import JSON, settings_of
-from ovsdriver.cli.networks.change import typed
+from ovsdriver.cli.networks.change import options_of
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
+from ovsdriver.domain.plan.preview import Row
+from ovsdriver.domain.records.model import Subnet
 from ovsdriver.words.options import Scope
 
 
@@ -44,31 +46,32 @@ def command(
       ovsnet plan -o ovs.bridge=br-lab -o ovs.vlan=30 --subnet 192.168.30.0/24
       ovsnet plan --ipv6 -o ovs.guard=true --json
     """
-    found = Daemon(settings).plan(
-        {
-            "options": typed(options),
-            "subnets": [{"subnet": each} for each in subnets],
-            "gateways": [{"address": each} for each in gateways],
-            "internal": internal,
-            "ipv6": ipv6,
-        }
+    wanted = typed(
+        asks.PlanNetwork,
+        options=options_of(options),
+        subnets=list(subnets),
+        gateways=list(gateways),
+        internal=internal,
+        ipv6=ipv6,
     )
+    found = ask(settings, wanted)
     if as_json:
         show.as_json(found)
     else:
         _print(found)
 
 
-def _print(plan: dict[str, Any]) -> None:
+def _print(plan: PlanReport) -> None:
+    network, segment = plan.network, plan.network.segment
     show.facts(
         [
-            ("Bridge", f"{plan['bridge']} ({'adopted' if plan['adopted'] else 'ours'})"),
-            ("Datapath", plan["datapath"]),
-            ("VLAN", str(plan["vlan"] or "none")),
-            ("Mode", plan["mode"]),
-            ("MTU", str(plan["mtu"])),
-            ("Subnets", "  ".join(map(_subnet, plan["subnets"])) or "-"),
-            ("In force", show.in_force(plan["options"], Scope.NETWORK)),
+            ("Bridge", f"{segment.bridge} ({'adopted' if segment.adopted else 'ours'})"),
+            ("Datapath", segment.datapath.value),
+            ("VLAN", show.vlan(segment.tag)),
+            ("Mode", network.mode.value),
+            ("MTU", str(network.mtu)),
+            ("Subnets", "  ".join(map(_subnet, network.subnets)) or "-"),
+            ("In force", show.in_force(plan.in_force, Scope.NETWORK)),
             ("Each container", _flows(plan)),
         ]
     )
@@ -76,42 +79,41 @@ def _print(plan: dict[str, Any]) -> None:
     show.table(
         ("ROW", "NAME", "", "COLUMNS"),
         [
-            (each["table"], each["name"], "there" if each["there"] else "new", _columns(each))
-            for each in plan["rows"]
+            (each.table, each.name, "there" if each.there else "new", _columns(each))
+            for each in plan.rows
         ],
     )
-    if plan["links"]:
+    if plan.links:
         show.line()
         show.table(
             ("LINK", "WHAT", "MTU", "ADDRESSES"),
             [
-                (e["name"], e["what"], str(e["mtu"] or "-"), "  ".join(e["addresses"]) or "-")
-                for e in plan["links"]
+                (e.name, e.what, str(e.mtu or "-"), "  ".join(e.addresses) or "-")
+                for e in plan.links
             ],
         )
-    if plan["rules"]:
+    if plan.rules:
         show.line()
-        objects = show.plural(len(plan["rules"]), "object")
+        objects = show.plural(len(plan.rules), "object")
         show.line(f"Firewall: {objects} more in the table; --json lists them")
-    for each in plan["warnings"]:
+    for each in plan.warnings:
         show.line(f"Warning: {each}")
     show.line()
     show.line("Nothing was made.")
 
 
-def _flows(plan: dict[str, Any]) -> str:
-    flows, meters = (show.plural(plan[f"{word}s_each"], word) for word in ("flow", "meter"))
-    guard = plan["options"].get("ovs.guard") == "true"
+def _flows(plan: PlanReport) -> str:
+    flows, meters = show.plural(plan.flows_each, "flow"), show.plural(plan.meters_each, "meter")
+    guard = plan.in_force.get("ovs.guard") == "true"
     return (
         f"{flows}, {meters}{', and the flows that pin its addresses (ovs.guard)' if guard else ''}"
     )
 
 
-def _subnet(each: dict[str, str]) -> str:
-    gateway = each["gateway"]
-    return each["cidr"] + (f" (gateway {gateway})" if gateway else "")
+def _subnet(each: Subnet) -> str:
+    return f"{each.cidr}" + (f" (gateway {each.gateway})" if each.gateway else "")
 
 
-def _columns(each: dict[str, Any]) -> str:
-    shown = {k: v for k, v in each["columns"].items() if k != "external_ids" and v is not None}
+def _columns(each: Row) -> str:
+    shown = {k: v for k, v in each.columns.items() if k != "external_ids" and v is not None}
     return "  ".join(f"{name}={value}" for name, value in shown.items())

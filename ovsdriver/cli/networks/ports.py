@@ -1,14 +1,14 @@
 """``ovsnet ports``."""
 
-from typing import Any
-
 import click
 from rich.text import Text
 
-from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver import codec
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import PublishedReport
+from ovsdriver.cli import named, show
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
-from ovsdriver.cli.networks.network import chosen
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import port_text
@@ -34,21 +34,17 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
       ovsnet ports --network lab
       ovsnet ports --json
     """
-    state = Daemon(settings).state()
-    endpoints = state["endpoints"]
-    if network is not None:
-        wanted = chosen(network, state["networks"], kind="network")["id"]
-        endpoints = [each for each in endpoints if each["network"] == wanted]
-    found = [(endpoint, each) for endpoint in endpoints for each in endpoint["published"]]
-    found.sort(key=lambda pair: (pair[1]["host_port"], pair[1]["protocol"], pair[1]["host"]))
-    lacking = [(endpoint, each) for endpoint in endpoints for each in endpoint["unpublished"]]
+    endpoints = named.endpoints_on(network, ask(settings, asks.ShowState()))
+    found = [(endpoint, each) for endpoint in endpoints for each in endpoint.published]
+    found.sort(key=lambda pair: (pair[1].host_port, pair[1].protocol, pair[1].host))
+    lacking = [(endpoint, each) for endpoint in endpoints for each in endpoint.unpublished]
     if as_json:
         names = ("network", "network_name", "container")
-        whose = {each["id"]: {name: each[name] for name in names} for each in endpoints}
+        whose = {each.id: {name: getattr(each, name) for name in names} for each in endpoints}
         show.as_json(
             [
                 *(
-                    {**each, "endpoint": endpoint["id"], **whose[endpoint["id"]]}
+                    {**codec.members(each), "endpoint": endpoint.id, **whose[endpoint.id]}
                     for endpoint, each in found
                 ),
                 *(
@@ -58,9 +54,9 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
                         "host_port": None,
                         "port": int(each.partition("/")[0].partition("-")[0]),
                         "ports": each,
-                        "why": endpoint["unpublished_why"],
-                        "endpoint": endpoint["id"],
-                        **whose[endpoint["id"]],
+                        "why": endpoint.unpublished_why,
+                        "endpoint": endpoint.id,
+                        **whose[endpoint.id],
                     }
                     for endpoint, each in lacking
                 ),
@@ -71,10 +67,10 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
         ("PUBLISHED", "CONTAINER", "NETWORK", "LEADS TO", "STATE"),
         [
             (
-                f"{place(each['host'], each['host_port'], each['count'])}/{each['protocol']}",
-                endpoint["container"] or show.short(endpoint["id"]),
-                endpoint["network_name"] or show.short(endpoint["network"]),
-                place(each["address"], each["port"], each["count"]),
+                f"{place(each.host, each.host_port, each.count)}/{each.protocol}",
+                endpoint.container or show.short(endpoint.id),
+                endpoint.network_name or show.short(endpoint.network),
+                place(each.address, each.port, each.count),
                 _state(each),
             )
             for endpoint, each in found
@@ -82,10 +78,10 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
         + [
             (
                 "-",
-                endpoint["container"] or show.short(endpoint["id"]),
-                endpoint["network_name"] or show.short(endpoint["network"]),
+                endpoint.container or show.short(endpoint.id),
+                endpoint.network_name or show.short(endpoint.network),
                 each,
-                Text(f"not published: {endpoint['unpublished_why']}", style="red"),
+                Text(f"not published: {endpoint.unpublished_why}", style="red"),
             )
             for endpoint, each in lacking
         ],
@@ -98,11 +94,11 @@ def place(address: str, port: int, count: int = 1) -> str:
     return f"[{address}]:{ports}" if ":" in address else f"{address}:{ports}"
 
 
-def _state(published: dict[str, Any]) -> Text:
-    if published["reserved"]:
+def _state(published: PublishedReport) -> Text:
+    if published.reserved:
         text = Text("reserved", style="green")
-    elif published["count"] > MOST_HELD:
+    elif published.count > MOST_HELD:
         text = Text("open", style="green")
     else:
         text = Text("not reserved", style="red")
-    return text.append(", clients seen as the gateway") if published["instead_of"] else text
+    return text.append(", clients seen as the gateway") if published.instead_of else text

@@ -1,17 +1,15 @@
 """``ovsnet purge``."""
 
-from dataclasses import asdict
-from typing import Any
-
 import click
 
+from ovsdriver.admin import asks
 from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon, NotRunning
+from ovsdriver.cli.daemon import NotRunning, ask
 from ovsdriver.cli.flags import JSON, settings_of
-from ovsdriver.cli.outcome import EXIT_CODES, Refusal
+from ovsdriver.cli.outcome import EXIT_CODES, Refusal, refusals
 from ovsdriver.cli.programs import Programs
 from ovsdriver.config import Settings
-from ovsdriver.errors import DriverError
+from ovsdriver.service.forgotten.purge import Purged
 
 _WORDS = {
     "ports": "port",
@@ -56,27 +54,26 @@ def command(programs: Programs, settings: Settings, yes: bool, as_json: bool) ->
         show.as_json(purged)
     else:
         removed = [
-            show.plural(len(purged[key]), word) for key, word in _WORDS.items() if purged[key]
+            show.plural(len(gone), word)
+            for key, word in _WORDS.items()
+            if (gone := getattr(purged, key))
         ]
         show.line(f"removed {', '.join(removed)}" if removed else "nothing of ours was there")
     sentences = []
-    if purged["failed"]:
+    if purged.failed:
         sentences.append(
-            f"{'; '.join(purged['failed'])}. Some of it is still there: mend that and type "
+            f"{'; '.join(purged.failed)}. Some of it is still there: mend that and type "
             "`ovsnet purge` again"
         )
-    if purged["left"]:
-        sentences.append(f"Left as they are: {'; '.join(purged['left'])}")
+    if purged.left:
+        sentences.append(f"Left as they are: {'; '.join(purged.left)}")
     if sentences:
         raise Refusal(". ".join(sentences))
 
 
-def _purge(programs: Programs, settings: Settings) -> dict[str, Any]:
+def _purge(programs: Programs, settings: Settings) -> Purged:
     try:
-        return Daemon(settings).purge()
+        return ask(settings, asks.Purge())
     except NotRunning:
-        pass
-    try:
-        return asdict(programs.purge(settings))
-    except DriverError as error:
-        raise Refusal(str(error)) from error
+        with refusals():
+            return programs.purge(settings)

@@ -2,8 +2,9 @@
 
 import click
 
+from ovsdriver.admin import asks
 from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit
 from ovsdriver.config import Settings
@@ -31,19 +32,19 @@ def command(ctx: click.Context, settings: Settings, dry_run: bool, as_json: bool
       ovsnet reconcile
       ovsnet reconcile --dry-run --json | jq .found
     """
-    repairs = Daemon(settings).reconcile(dry_run=dry_run)
+    repairs = ask(settings, asks.Reconcile(dry_run=dry_run))
     if as_json:
         show.as_json(repairs)
     else:
-        if not any(repairs[key] for key in ("found", "failed", "beyond")):
+        if not (repairs.found or repairs.failed or repairs.beyond):
             show.line("all is as recorded, nothing to mend")
-        show.listed("Would be mended:", repairs["found"] if dry_run else ())
-        show.listed("Mended:", repairs["mended"], style="green")
+        show.listed("Would be mended:", repairs.found if dry_run else ())
+        show.listed("Mended:", repairs.mended, style="green")
         show.listed(
             "Could not be looked at:" if dry_run else "Could not be mended:",
-            repairs["failed"],
+            repairs.failed,
             style="red",
         )
-        show.listed("Not ours to mend:", repairs["beyond"], style="yellow")
-        show.listed("Removed if Docker goes on not listing it:", repairs["doubted"], style="yellow")
-    ctx.exit(Exit.REFUSED if repairs["failed"] else Exit.OK)
+        show.listed("Not ours to mend:", repairs.beyond, style="yellow")
+        show.listed("Removed if Docker goes on not listing it:", repairs.doubted, style="yellow")
+    ctx.exit(Exit.REFUSED if repairs.failed else Exit.OK)

@@ -1,14 +1,24 @@
 """``ovsnet status``."""
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import click
 from rich.text import Text
 
+from ovsdriver import codec
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import (
+    Counts,
+    DockerReport,
+    MendedReport,
+    RepairReport,
+    Status,
+    SwitchReport,
+)
 from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon, NotRunning
+from ovsdriver.cli.daemon import NotRunning, ask
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.config import Settings
@@ -30,7 +40,7 @@ def command(ctx: click.Context, settings: Settings, fault: str, as_json: bool) -
       ovsnet status --json | jq .counts
     """
     try:
-        status = Daemon(settings).status()
+        status = ask(settings, asks.ShowStatus())
     except NotRunning as error:
         if fault:
             # Without it the process might be found elsewhere.
@@ -39,88 +49,86 @@ def command(ctx: click.Context, settings: Settings, fault: str, as_json: bool) -
             show.as_json({"running": False, "error": error.message})
             ctx.exit(error.exit_code)
         raise
-    if fault and fault not in status["degraded"]:
-        status["warnings"] = [
-            f"the configuration is wrong, so the next start will serve nothing: {fault}",
-            *status["warnings"],
-        ]
+    if fault and fault not in status.degraded:
+        sentence = f"the configuration is wrong, so the next start will serve nothing: {fault}"
+        status = replace(status, warnings=(sentence, *status.warnings))
     if as_json:
-        show.as_json({"running": True} | status)
+        show.as_json({"running": True} | codec.members(status))
     else:
         _print(status)
     ctx.exit(Exit.OK if _well(status) else Exit.REFUSED)
 
 
-def _well(status: dict[str, Any]) -> bool:
-    return not status["degraded"] and bool(status["open_vswitch"]["connected"])
+def _well(status: Status) -> bool:
+    return not status.degraded and status.open_vswitch.connected
 
 
-def _print(status: dict[str, Any]) -> None:
+def _print(status: Status) -> None:
     show.line(
-        f"ovsnet {status['version']} is running, process {status['pid']}, for "
-        f"{show.duration(status['uptime_s'])}"
+        f"ovsnet {status.version} is running, process {status.pid}, for "
+        f"{show.duration(status.uptime_s)}"
     )
-    if status["degraded"]:
-        show.line(Text(f"degraded: {status['degraded']}", style="bold red"))
+    if status.degraded:
+        show.line(Text(f"degraded: {status.degraded}", style="bold red"))
     show.facts(
         [
-            ("Open vSwitch", _switch(status["open_vswitch"])),
-            ("Docker", _docker(status["docker"])),
-            ("Records", _counts(status["counts"])),
-            *(("Uplink", each) for each in status["uplinks"]),
-            ("Last look", _look(status["repairs"])),
+            ("Open vSwitch", _switch(status.open_vswitch)),
+            ("Docker", _docker(status.docker)),
+            ("Records", _counts(status.counts)),
+            *(("Uplink", each) for each in status.uplinks),
+            ("Last look", _look(status.repairs)),
         ]
     )
-    repairs = status["repairs"]
-    show.listed("Mended lately:", _lately(repairs["lately"]), style="green")
-    show.listed("Could not be mended:", repairs["failed"], style="red")
-    show.listed("Not ours to mend:", repairs["beyond"], style="yellow")
-    show.listed("Removed if Docker goes on not listing it:", repairs["doubted"], style="yellow")
-    show.listed("Warnings:", status["warnings"], style="yellow")
+    repairs = status.repairs
+    show.listed("Mended lately:", _lately(repairs.lately), style="green")
+    show.listed("Could not be mended:", repairs.failed, style="red")
+    show.listed("Not ours to mend:", repairs.beyond, style="yellow")
+    show.listed("Removed if Docker goes on not listing it:", repairs.doubted, style="yellow")
+    show.listed("Warnings:", status.warnings, style="yellow")
 
 
-def _switch(switch: dict[str, Any]) -> Text:
-    if not switch["connected"]:
+def _switch(switch: SwitchReport) -> Text:
+    if not switch.connected:
         return Text("not connected; `ovsnet check` says why", style="red")
-    version = f", version {switch['version']}" if switch["version"] else ""
-    used = " and ".join(switch["datapaths"])
+    version = f", version {switch.version}" if switch.version else ""
+    used = " and ".join(switch.datapaths)
     return Text(f"connected{version}{f', our bridges are {used}' if used else ''}")
 
 
-def _docker(docker: dict[str, Any]) -> Text:
-    if not docker["answered"]:
+def _docker(docker: DockerReport) -> Text:
+    if not docker.answered:
         return Text("does not answer, so names are not known", style="yellow")
-    return Text(str(docker["version"]))
+    return Text(docker.version)
 
 
-def _counts(counts: dict[str, int] | None) -> Text:
+def _counts(counts: Counts | None) -> Text:
     if counts is None:
         return Text("cannot be read", style="red")
     return Text(
         ", ".join(
             (
-                show.plural(counts["networks"], "network"),
-                show.plural(counts["endpoints"], "endpoint"),
-                show.plural(counts["pools"], "pool"),
-                show.plural(counts["leases"], "leased address", "leased addresses"),
+                show.plural(counts.networks, "network"),
+                show.plural(counts.endpoints, "endpoint"),
+                show.plural(counts.pools, "pool"),
+                show.plural(counts.leases, "leased address", "leased addresses"),
             )
         )
     )
 
 
-def _lately(repairs: list[dict[str, Any]]) -> Iterable[str]:
+def _lately(repairs: Sequence[MendedReport]) -> Iterable[str]:
     for each in repairs[:_SHOWN]:
-        yield f"{show.duration(time.time() - each['at'])} ago: {each['what']}"
+        yield f"{show.duration(time.time() - each.at)} ago: {each.what}"
     if len(repairs) > _SHOWN:
         yield f"and {len(repairs) - _SHOWN} more (--json)"
 
 
-def _look(repairs: dict[str, Any]) -> Text:
-    if not repairs["at"]:
+def _look(repairs: RepairReport) -> Text:
+    if not repairs.at:
         return Text("none yet")
-    ago = show.duration(time.time() - repairs["at"])
-    if repairs["failed"]:
-        return Text(f"{ago} ago, {len(repairs['failed'])} could not be mended", style="red")
-    if repairs["mended"]:
-        return Text(f"{ago} ago, {len(repairs['mended'])} mended")
+    ago = show.duration(time.time() - repairs.at)
+    if repairs.failed:
+        return Text(f"{ago} ago, {len(repairs.failed)} could not be mended", style="red")
+    if repairs.mended:
+        return Text(f"{ago} ago, {len(repairs.mended)} mended")
     return Text(f"{ago} ago, nothing to mend")

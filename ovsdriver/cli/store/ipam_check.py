@@ -10,8 +10,9 @@ import click
 from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.tools import inspection
 from ovsdriver.adapters.store.tools.snapshot import contents
+from ovsdriver.admin import asks
 from ovsdriver.cli import show
-from ovsdriver.cli.daemon import Daemon, NotRunning
+from ovsdriver.cli.daemon import NotRunning, ask
 from ovsdriver.cli.doctor import Finding, Level
 from ovsdriver.cli.doctor.finding import fail, ok, warn
 from ovsdriver.cli.flags import JSON, settings_of
@@ -60,7 +61,7 @@ def _examine(settings: Settings) -> list[Finding]:
             return damage
         counts = inspection.counts(connection)
         limits = _limits(settings, inspection.of_spaces(connection))
-    process = _compare(store, Daemon(settings))
+    process = _compare(store, settings)
     faults = _lasting_faults(store, once=process is None)
     subjects = {each.subject for each in faults}
     wells = {
@@ -109,13 +110,13 @@ def _lasting_faults(store: Path, *, once: bool) -> list[inspection.Fault]:
     return lasting
 
 
-def _compare(store: Path, daemon: Daemon) -> Finding | None:
+def _compare(store: Path, settings: Settings) -> Finding | None:
     """Say whether the process counts what the store holds; None if there is no process."""
     differing: list[str] = []
     for look in range(LOOKS):
         try:
             before = _held(store)
-            memory = {each["id"]: int(each["held"]) for each in daemon.pools("")}
+            memory = {each.id: each.held for each in ask(settings, asks.ListPools())}
         except NotRunning:
             return None
         except Refusal as error:

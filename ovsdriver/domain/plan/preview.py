@@ -18,7 +18,7 @@ class Row:
 
     table: str
     name: str
-    columns: Mapping[str, Any]
+    columns: Mapping[str, object]
     there: bool
     """It is there already, and would become so."""
 

@@ -1,6 +1,6 @@
 """``ovsnet plan``, and dry runs of ``docker network create``: decides all and makes nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from netaddr import IPAddress, IPNetwork
@@ -13,7 +13,6 @@ from ovsdriver.domain.plan.preview import Preview, preview
 from ovsdriver.domain.records.model import Network, NetworkId
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork, OfferedSubnet
 from ovsdriver.domain.wires import desired
-from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Firewall, State, SwitchView
 from ovsdriver.service.networks.planner import Planner
 
@@ -120,22 +119,3 @@ def _pool(space: str, subnet: IPNetwork, gateways: Sequence[IPAddress]) -> Known
         gateway=typed or lowest,
         gateway_typed=typed is not None,
     )
-
-
-class PlanConsole:
-    """Answers once the store is open."""
-
-    def __init__(self, *, degraded: Callable[[], str]) -> None:
-        """``degraded`` says why only a part of the work is done."""
-        self._degraded = degraded
-        self._previewer: Previewer | None = None
-
-    def ready(self, previewer: Previewer) -> None:
-        """Answer from now on."""
-        self._previewer = previewer
-
-    async def plan(self, wish: WantedNetwork) -> Preview:
-        """Return what a network would make; errors as ``Previewer.wish``."""
-        if self._previewer is None:
-            raise UnavailableError(self._degraded() or "ovsnet is still starting; try again")
-        return await self._previewer.wish(wish)

@@ -1,8 +1,7 @@
-"""The pages about reserved addresses: what a body may be, and what becomes of it."""
+"""Requests about reserved addresses: what a body may be, and what becomes of it."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from netaddr import IPAddress
 
-from ipam.errors import ReservedError, StoreError
-from ipam.model import Reservation
-from ovsdriver.admin import api, api_reservations
-from ovsdriver.admin.reservation_report import Changes, Entry, Made, Reserved
-from ovsdriver.errors import DriverError
+from ipam.errors import StoreError
+from ovsdriver import codec
+from ovsdriver.admin import api, asks
+from ovsdriver.admin.asks import Answers, Ask
+from ovsdriver.admin.views import Changes, Entry, Made, Reserved
 from tests.unit.cli.conftest import Desk
 
 KEPT = Reserved(
@@ -35,6 +34,7 @@ KEPT = Reserved(
     held_since=None,
 )
 ENTRY = Entry(address="10.0.0.5", space="ovsnet", name="web", note="")
+LIST, APPLY = "list-reservations", "apply-reservations"
 NOTHING = Changes(added=(), changed=(), removed=(), same=0, dry_run=False)
 
 
@@ -42,33 +42,26 @@ class Clerk:
     """Notes what it is asked, and answers always the same."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Any]] = []
+        self.asked: list[Ask[object]] = []
         self.refusal: Exception | None = None
 
-    def _note(self, what: str, said: Any) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-        self.asked.append((what, said))
+    def answers(self) -> Answers:
+        made = Made(outcome="added", reservation=KEPT)
+        return {
+            asks.ListReservations: self._noting((KEPT,)),
+            asks.Reserve: self._noting(made),
+            asks.Unreserve: self._noting(ENTRY),
+            asks.ApplyReservations: self._noting(NOTHING),
+        }
 
-    async def reservations(self, **where: str) -> Sequence[Reserved]:
-        self._note("list", where)
-        return [KEPT]
+    def _noting(self, answer: object) -> Callable[[Any], Awaitable[object]]:
+        async def note(ask: Ask[object]) -> object:
+            if self.refusal is not None:
+                raise self.refusal
+            self.asked.append(ask)
+            return answer
 
-    async def reserve(self, address: IPAddress, **said: Any) -> Made:
-        self._note("reserve", (str(address), said))
-        return Made(outcome="added", reservation=KEPT)
-
-    async def reserve_any(self, **said: Any) -> Made:
-        self._note("any", said)
-        return Made(outcome="same", reservation=KEPT)
-
-    async def remove(self, address: IPAddress, **where: str) -> Entry:
-        self._note("remove", (str(address), where))
-        return ENTRY
-
-    async def apply(self, wanted: Sequence[Reservation], **said: Any) -> Changes:
-        self._note("apply", (list(wanted), said))
-        return NOTHING
+        return note
 
 
 @pytest.fixture
@@ -78,7 +71,7 @@ def clerk() -> Clerk:
 
 @pytest.fixture
 async def client(clerk: Clerk, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    runner = web.AppRunner(api.application(Desk(), *api_reservations.routes(clerk)))
+    runner = web.AppRunner(api.application(Desk().also(clerk.answers())))
     await runner.setup()
     await web.UnixSite(runner, tmp_path / "admin.sock").start()
     connector = aiohttp.UnixConnector(str(tmp_path / "admin.sock"))
@@ -87,42 +80,36 @@ async def client(clerk: Clerk, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSe
     await runner.cleanup()
 
 
-async def answer(
-    client: aiohttp.ClientSession, method: str, path: str, body: object = None
-) -> tuple[int, Any]:
+async def answer(client: aiohttp.ClientSession, word: str, body: object = None) -> tuple[int, Any]:
     data = None
     if body is not None:
         data = BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
-    async with client.request(method, f"/ipam/reservations{path}", data=data) as response:
+    async with client.post(f"/ask/{word}", data=data) as response:
         return response.status, await response.json()
 
 
-WHERE = {"pool": "", "network": "", "space": ""}
-
-
 async def test_the_list_may_be_of_a_place(client: aiohttp.ClientSession, clerk: Clerk):
-    status, found = await answer(client, "GET", "?network=lab&space=ovsnet-global")
-    assert status == 200
-    assert found["reservations"][0]["address"] == "10.0.0.5"
-    assert clerk.asked == [("list", {"pool": "", "network": "lab", "space": "ovsnet-global"})]
+    said = {"network": "lab", "space": "ovsnet-global"}
+    status, (found,) = await answer(client, "list-reservations", said)
+    assert (status, found["address"]) == (200, "10.0.0.5")
+    assert clerk.asked == [asks.ListReservations(network="lab", space="ovsnet-global")]
 
 
 async def test_one_address_is_asked_for_by_itself_or_by_a_name(
     client: aiohttp.ClientSession, clerk: Clerk
 ):
     wish = {"address": "10.0.0.5", "name": "web", "note": "n", "replace": True, "space": "s"}
-    assert (await answer(client, "POST", "", wish))[1]["outcome"] == "added"
-    assert (await answer(client, "POST", "", {"name": "web", "pool": "p"}))[1]["outcome"] == "same"
-    named = {"name": "web", "note": "n", "rename": True}
+    assert (await answer(client, "reserve", wish))[1]["outcome"] == "added"
+    await answer(client, "reserve", {"name": "web", "pool": "p", "space": ""})
     assert clerk.asked == [
-        ("reserve", ("10.0.0.5", WHERE | named | {"space": "s"})),
-        ("any", WHERE | {"name": "web", "note": "", "pool": "p"}),
+        asks.Reserve(address=IPAddress("10.0.0.5"), name="web", note="n", replace=True, space="s"),
+        asks.Reserve(name="web", pool="p"),
     ]
 
 
 async def test_an_address_is_removed(client: aiohttp.ClientSession, clerk: Clerk):
-    assert (await answer(client, "DELETE", "/fd00:0::5?space=s"))[0] == 200
-    assert clerk.asked == [("remove", ("fd00::5", WHERE | {"space": "s"}))]
+    assert (await answer(client, "unreserve", {"address": "fd00:0::5", "space": "s"}))[0] == 200
+    assert clerk.asked == [asks.Unreserve(address=IPAddress("fd00::5"), space="s")]
 
 
 async def test_a_list_is_read_whole(client: aiohttp.ClientSession, clerk: Clerk):
@@ -131,85 +118,65 @@ async def test_a_list_is_read_whole(client: aiohttp.ClientSession, clerk: Clerk)
             {"space": "s", "address": "10.0.0.5", "name": "web", "note": "n"},
             {"space": "ovsnet", "address": "10.0.0.6"},
         ],
-        "prune": [{"space": "s"}],
+        "prune": ["s"],
         "dry_run": True,
     }
-    status, found = await answer(client, "PUT", "", body)
+    status, found = await answer(client, "apply-reservations", body)
     assert (status, found["same"]) == (200, 0)
-    await answer(client, "PUT", "", {"prune_all": True, "replace": True})
-    wanted = [
-        Reservation(space="s", address=IPAddress("10.0.0.5"), name="web", note="n"),
-        Reservation(space="ovsnet", address=IPAddress("10.0.0.6")),
-    ]
+    await answer(client, "apply-reservations", {"prune_all": True, "replace": True})
+    wanted = (
+        asks.Wanted(space="s", address=IPAddress("10.0.0.5"), name="web", note="n"),
+        asks.Wanted(space="ovsnet", address=IPAddress("10.0.0.6")),
+    )
     assert clerk.asked == [
-        ("apply", (wanted, {"prune": {"s"}, "rename": False, "dry_run": True})),
-        ("apply", ([], {"prune": None, "rename": True, "dry_run": False})),
+        asks.ApplyReservations(reservations=wanted, prune=("s",), dry_run=True),
+        asks.ApplyReservations(prune_all=True, replace=True),
     ]
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "sentence"),
+    ("word", "body", "sentence"),
     [
-        ("GET", "?space=a/b", None, 'space: "a/b" cannot name an address space'),
-        ("GET", "?space=-global", None, "space: "),
-        ("DELETE", "/x", None, 'address: "x" is not an address'),
-        ("DELETE", "/10.0.0.5?space=a%20b", None, "space: "),
-        ("POST", "", None, "the request is not JSON"),
-        ("POST", "", b"\xff", "the request is not JSON: byte 0"),
-        ("POST", "", b"[]", "the request is a list"),
-        ("POST", "", {}, "address: missing"),
-        ("POST", "", {"address": 5}, "address: a number, not a text"),
-        ("POST", "", {"address": "10.0.0.5/24"}, "address: "),
-        ("POST", "", {"address": "10.0.0.5", "replace": "yes"}, "replace: a text"),
-        ("POST", "", {"address": "10.0.0.5", "name": "a b"}, 'name: "a b" cannot be'),
-        ("POST", "", {"address": "10.0.0.5", "name": "a" * 256}, "name: "),
-        ("POST", "", {"address": "10.0.0.5", "note": "n" * 5000}, "note: 5000 characters"),
-        ("POST", "", {"address": "10.0.0.5", "note": "\ud800"}, "note: "),
-        ("POST", "", {"address": "10.0.0.5", "space": ".."}, "space: "),
-        ("PUT", "", {"reservations": {}}, "reservations: an object, not a list"),
-        ("PUT", "", {"reservations": [5]}, "reservations[0]: a number, not an object"),
-        ("PUT", "", {"reservations": [{"space": "s"}]}, "reservations[0].address: missing"),
-        ("PUT", "", {"reservations": [{"address": "::1"}]}, "reservations[0].space: missing"),
-        ("PUT", "", {"prune": ["s"]}, "prune[0]: a text"),
-        ("PUT", "", {"prune": [{"space": "a/b"}]}, "prune[0].space: "),
-        ("PUT", "", {"dry_run": 1}, "dry_run: a number"),
-        ("PUT", "", b'{"note":"' + b"x" * (9 << 20) + b'"}', "the request is longer than 8 MiB"),
+        (LIST, {"space": "a/b"}, 'space: "a/b" cannot name an address space'),
+        (LIST, {"space": "-global"}, "space: "),
+        ("unreserve", {"address": "x"}, 'address: "x" is not an address'),
+        ("unreserve", {"address": "10.0.0.5", "space": "a b"}, "space: "),
+        ("reserve", b"{", "the request is not JSON"),
+        ("reserve", b"\xff", "the request is not JSON: byte 0"),
+        ("reserve", b"[]", "the request is a list"),
+        ("reserve", {"address": 5}, "address: a whole number, not a text"),
+        ("reserve", {"address": "10.0.0.5/24"}, "address: "),
+        ("reserve", {"address": "10.0.0.5", "replace": "yes"}, "replace: a text"),
+        ("reserve", {"address": "10.0.0.5", "name": "a b"}, 'name: "a b" cannot be'),
+        ("reserve", {"address": "10.0.0.5", "name": "a" * 256}, "name: "),
+        ("reserve", {"address": "10.0.0.5", "note": "n" * 5000}, "note: 5000 characters"),
+        ("reserve", {"address": "10.0.0.5", "note": "\ud800"}, "note: "),
+        ("reserve", {"address": "10.0.0.5", "space": ".."}, "space: "),
+        (APPLY, {"reservations": {}}, "reservations: an object, not a list"),
+        (APPLY, {"reservations": [5]}, "reservations[0]: a whole number, not an object"),
+        (APPLY, {"reservations": [{"space": "s"}]}, "reservations[0].address: missing"),
+        (APPLY, {"reservations": [{"address": "::1"}]}, "reservations[0].space: missing"),
+        (APPLY, {"prune": [5]}, "prune[0]: a whole number"),
+        (APPLY, {"prune": ["a/b"]}, "prune[0]: "),
+        (APPLY, {"dry_run": 1}, "dry_run: a whole number"),
+        (APPLY, b'{"note":"' + b"x" * (9 << 20) + b'"}', "the request is longer than 8 MiB"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_with_its_place(
     client: aiohttp.ClientSession,
     clerk: Clerk,
-    method: str,
-    path: str,
+    word: str,
     body: object,
     sentence: str,
 ):
-    status, found = await answer(client, method, path, body)
+    status, found = await answer(client, word, body)
     assert (status, found["error"][: len(sentence)]) == (400, sentence)
     assert clerk.asked == []
 
 
-async def test_a_refusal_of_one_of_several_says_which(client: aiohttp.ClientSession, clerk: Clerk):
-    clerk.refusal = ReservedError("address 10.0.0.5 is reserved already")
-    clerk.refusal.index = 3
-    assert await answer(client, "PUT", "", {}) == (
-        409,
-        {"error": "reservations[3]: address 10.0.0.5 is reserved already"},
-    )
+async def test_a_refusal_is_a_sentence(client: aiohttp.ClientSession, clerk: Clerk):
     clerk.refusal = StoreError("the disk is full")
-    assert await answer(client, "PUT", "", {}) == (503, {"error": "the disk is full"})
-
-
-async def test_an_answer_that_takes_too_long_is_given_up(
-    client: aiohttp.ClientSession, clerk: Clerk, monkeypatch: pytest.MonkeyPatch
-):
-    async def never(**_: str) -> Sequence[Reserved]:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    monkeypatch.setattr(api_reservations, "READ_S", 0.05)
-    monkeypatch.setattr(clerk, "reservations", never)
-    assert (await answer(client, "GET", ""))[0] == 504
+    assert await answer(client, APPLY, {}) == (503, {"error": "the disk is full"})
 
 
 _JUNK = st.recursive(
@@ -232,8 +199,8 @@ _JUNK = st.recursive(
 def test_junk_is_a_value_or_a_refusal(junk: object):
     body = junk if isinstance(junk, bytes) else json.dumps(junk).encode()
     try:
-        _, wanted, prune = api_reservations._list(body)
-    except DriverError:
+        asked = codec.decode(asks.ApplyReservations, body, strict=True)
+    except codec.UnreadableError:
         return
-    assert all(each.space and each.address for each in wanted)
-    assert prune is None or all(prune)
+    assert all(each.space and each.address for each in asked.reservations)
+    assert all(asked.prune)

@@ -9,9 +9,10 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import Pool, PoolId
+from ovsdriver import codec
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.admin import report
+from ovsdriver.admin import report, views
 from ovsdriver.admin.report import Scene
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import (
@@ -200,7 +201,7 @@ async def test_networks_stand_by_name_and_endpoints_by_address_whatever_was_writ
 
 
 async def test_a_report_is_json(scene: Scene):
-    assert json.loads(json.dumps(asdict(report.report(scene))))["networks"][0]["id"] == LAB
+    assert json.loads(codec.encode(report.report(scene)))["networks"][0]["id"] == LAB
 
 
 async def test_without_docker_there_are_ids_and_no_names(scene: Scene):
@@ -259,7 +260,7 @@ async def test_while_open_vswitch_is_away_nothing_is_called_broken(scene: Scene)
     told = report.report(scene)
     assert told.endpoints[0].state == "unknown"
     assert told.networks[0].state == "unknown"
-    assert report.switch(scene.switch) == report.SwitchReport()
+    assert report.switch(scene.switch) == views.SwitchReport()
 
 
 @pytest.mark.parametrize("lost", ["gateway", "bridge"])

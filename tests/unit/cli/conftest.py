@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 
-from ovsdriver.admin import api
-from ovsdriver.admin.report import RepairReport, Report, Status
+from ovsdriver.admin import api, asks
+from ovsdriver.admin.asks import Answers, Ask
+from ovsdriver.admin.views import RepairReport, Report, Status
 from ovsdriver.cli import Programs, command
 from ovsdriver.config import Settings
 from ovsdriver.errors import DriverError
@@ -22,7 +23,7 @@ WELL = Status(version="0.1.0", pid=4711, started=1000.0, uptime_s=3725.0)
 
 
 class Desk:
-    """A console whose answers the test lays out."""
+    """A desk whose answers the test lays out."""
 
     def __init__(self) -> None:
         self.now = WELL
@@ -34,30 +35,42 @@ class Desk:
         self.repairs = RepairReport(at=1000.0)
         self.looks: list[bool] = []
         """One for each look; whether it was to mend nothing."""
+        self.answers: Answers = {
+            asks.ShowStatus: self.status,
+            asks.ShowState: self.state,
+            asks.RemoveNetwork: self.remove_network,
+            asks.Reconcile: self.reconcile,
+            asks.Purge: self.purge,
+        }
+
+    def also(self, answers: Answers) -> "Desk":
+        """Answer these too."""
+        self.answers = {**self.answers, **answers}
+        return self
+
+    async def answer(self, ask: Ask[object]) -> object:
+        return await self.answers[type(ask)](ask)
 
     def degraded(self) -> str:
         return self.now.degraded
 
-    async def status(self) -> Status:
+    async def status(self, _: asks.ShowStatus) -> Status:
         return self.now
 
-    async def report(self) -> Report:
+    async def state(self, _: asks.ShowState) -> Report:
         return self.there
 
-    def in_force(self, object_id: str) -> dict[str, str | None]:
-        return {"ovs.icc": "false", "ovs.bridge": "br-lab", "ovs.rate": None}
+    async def remove_network(self, ask: asks.RemoveNetwork) -> str:
+        if ask.name in self.refusals and not ask.force:
+            raise self.refusals[ask.name]
+        self.removed.append((ask.name, ask.force))
+        return ask.name * 16
 
-    async def remove_network(self, name: str, *, force: bool) -> str:
-        if name in self.refusals and not force:
-            raise self.refusals[name]
-        self.removed.append((name, force))
-        return name * 16
-
-    async def reconcile(self, *, dry_run: bool) -> RepairReport:
-        self.looks.append(dry_run)
+    async def reconcile(self, ask: asks.Reconcile) -> RepairReport:
+        self.looks.append(ask.dry_run)
         return self.repairs
 
-    async def purge(self) -> Purged:
+    async def purge(self, _: asks.Purge) -> Purged:
         self.purges += 1
         return self.purged
 
@@ -155,7 +168,7 @@ def serve(tmp_path: Path) -> Callable[[web.Application], Process]:
 
 @pytest.fixture
 def desk(serve: Callable[[web.Application], Process]) -> Iterator[Desk]:
-    """The process runs, and this is its console."""
+    """The process runs, and this is its desk."""
     made = Desk()
     with serve(api.application(made)):
         yield made

@@ -1,6 +1,6 @@
 """Networks and endpoints as the process reports them."""
 
-from ovsdriver.admin.report import EndpointReport, NetworkReport, SubnetReport
+from ovsdriver.admin.views import EndpointReport, NetworkReport, SubnetReport
 
 LAB = "1ab0" * 16
 OLD = "01d0" * 16
@@ -27,6 +27,7 @@ def network(name: str, identifier: str, **more) -> NetworkReport:
         "gateway_link": "ovg1ab01ab01ab0",
         "endpoints": 1,
         "options": {"ovs.vlan": "100"},
+        "in_force": {"ovs.icc": "false", "ovs.bridge": "br-lab", "ovs.rate": None},
         "engine": "",
     }
     return NetworkReport(name=name, id=identifier, **(members | more))
@@ -47,5 +48,6 @@ def endpoint(container: str, identifier: str, on: str = LAB, **more) -> Endpoint
         "ofport": 7,
         "sandbox": "/run/docker/netns/abc",
         "options": {},
+        "in_force": {"ovs.icc": "false", "ovs.bridge": "br-lab", "ovs.rate": None},
     }
     return EndpointReport(container=container, id=identifier, network=on, **(members | more))

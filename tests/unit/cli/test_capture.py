@@ -10,7 +10,7 @@ import pytest
 from netaddr import EUI
 
 from ovsdriver.adapters.capture import Counted, Source, Way
-from ovsdriver.admin.report import Report, UplinkReport
+from ovsdriver.admin.views import Report, UplinkReport
 from ovsdriver.cli.look import capture
 from ovsdriver.errors import UnavailableError
 from tests.unit.cli.conftest import Desk, Shell

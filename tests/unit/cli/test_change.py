@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
-from ovsdriver.admin import api, api_changes
-from ovsdriver.admin.desk_changes import AffectedContainer, Changed, ChangedOption
+from ovsdriver.admin import api, asks
+from ovsdriver.admin.asks import Answers
+from ovsdriver.admin.views import AffectedContainer, Changed, ChangedOption
 from ovsdriver.errors import ConflictError
-from ovsdriver.words.changes import OtherOptions
 from tests.unit.cli.conftest import Desk, Process, Shell
 
 
@@ -18,9 +18,12 @@ class ChangeDesk:
         self.pending: tuple[str, ...] = ()
         self.containers = (AffectedContainer(endpoint="cd" * 32, container="web"),)
 
-    async def change(self, target: str, wish: OtherOptions) -> Changed:
-        self.wishes.append((target, dict(wish.typed)))
-        if target == "taken":
+    def answers(self) -> Answers:
+        return {asks.SetOptions: self.change}
+
+    async def change(self, ask: asks.SetOptions) -> Changed:
+        self.wishes.append((ask.target, dict(ask.options)))
+        if ask.target == "taken":
             raise ConflictError("VLAN 5 carries another network; choose another")
         return Changed(
             kind="network",
@@ -29,7 +32,7 @@ class ChangeDesk:
             network="ab" * 32,
             options=tuple(
                 ChangedOption(option=name, old=None, new=text or None)
-                for name, text in wish.typed.items()
+                for name, text in ask.options.items()
             ),
             containers=self.containers,
             pending=self.pending,
@@ -39,7 +42,7 @@ class ChangeDesk:
 @pytest.fixture
 def changes(serve: Callable[[web.Application], Process]):
     desk = ChangeDesk()
-    with serve(api.application(Desk(), *api_changes.routes(desk))):
+    with serve(api.application(Desk().also(desk.answers()))):
         yield desk
 
 

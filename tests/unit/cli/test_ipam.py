@@ -12,10 +12,10 @@ from ipam import AddressRequest, Ipam, LeaseKind, PoolRequest
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.admin import api, api_ipam
-from ovsdriver.admin.desk_ipam import IpamConsole
+from ovsdriver.admin import api, asks
+from ovsdriver.admin.desk_ipam import IpamDesk
 from ovsdriver.cli.addresses import ipam as commands
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
 from tests.builders import FIRST, RED, a_network, a_subnet, an_endpoint
@@ -36,12 +36,13 @@ class Case:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.engine = FakeEngine()
-        self.console = IpamConsole(engine=self.engine, degraded=lambda: "")
-        self.open = True
+        self.desk = Desk()
         self.clock = lambda: LONG_AGO
+        self.new = True
+        """Its store is, and gets what is said above."""
 
     def application(self) -> web.Application:
-        app = api.application(Desk(), *api_ipam.routes(self.console))
+        app = api.application(self.desk)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._stop)
         return app
@@ -55,8 +56,12 @@ class Case:
             surroundings=NoHost(),
             clock=lambda: self.clock(),
         )
-        if not self.open:
-            return
+        if self.new:
+            await self._fill(state, ipam)
+        self.addresses = IpamDesk(state=state, ipam=ipam, engine=self.engine)
+        self.desk.also(self.addresses.answers())
+
+    async def _fill(self, state: SqliteState, ipam: Ipam) -> None:
         lab = await ipam.request_pool(
             PoolRequest(space="s", subnet=IPNetwork("10.1.0.0/24"), window=IPNetwork("10.1.0.0/25"))
         )
@@ -75,7 +80,6 @@ class Case:
         await state.put_endpoint(an_endpoint(leases=(leases[0].serial,)))
         self.engine.add_network(RED, "lab")
         self.engine.add_endpoint(FIRST, RED, "web")
-        self.console.ready(state=state, ipam=ipam)
 
     async def _stop(self, _app: web.Application) -> None:
         await self.ipam.close()
@@ -233,19 +237,11 @@ def test_what_is_not_there_or_not_clear_is_refused(
     assert result.stdout == ""
 
 
-def test_before_the_store_is_open_the_answer_is_a_sentence(
-    shell: Shell, case: Case, serve: Callable[[web.Application], Process]
-):
-    case.open = False
-    with serve(case.application()):
-        assert "still starting" in shell("ipam", "pools").stderr
-
-
 def test_without_a_process_it_is_said(shell: Shell):
     assert shell("ipam", "leases").exit_code == 3
 
 
-@pytest.mark.parametrize("limit", ["0", "5001", "x"])
-def test_a_page_has_a_limit(host: Case, shell: Shell, limit: str):
-    with pytest.raises(Refusal, match="not a number from 1 to 5000"):
-        Daemon(Settings(run_dir=shell.run_dir)).leases("p", after="", limit=limit)  # type: ignore[arg-type]
+@pytest.mark.parametrize("limit", [0, 5001])
+def test_a_page_has_a_limit(host: Case, shell: Shell, limit: int):
+    with pytest.raises(Refusal, match="not from 1 to 5000"):
+        ask(Settings(run_dir=shell.run_dir), asks.ListLeases(pool="p", limit=limit))

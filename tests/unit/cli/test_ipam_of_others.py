@@ -8,7 +8,8 @@ from aiohttp import web
 from netaddr import IPNetwork
 
 from ipam import PoolRequest
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.admin import asks
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import NetworkId
@@ -94,7 +95,7 @@ def test_an_address_that_docker_gave_away_just_now_is_not_released(shell: Shell,
 
 def test_an_address_that_docker_forgot_is_released(shell: Shell, host: WithBridge):
     host.engine.remove_endpoint(SECOND)
-    host.console._clock = lambda: 2e9  # long after it was given
+    host.addresses._clock = lambda: 2e9  # long after it was given
     result = shell("ipam", "release", "10.1.0.9")
     assert result.exit_code == 0, result.stderr
 
@@ -144,7 +145,7 @@ def test_the_pool_of_a_network_that_docker_forgot_goes_with_its_network(
 
 def test_a_pool_must_be_named(shell: Shell, host: WithBridge):
     with pytest.raises(Refusal, match="pool: missing"):
-        Daemon(Settings(run_dir=shell.run_dir)).release_pool("", force=True)
+        ask(Settings(run_dir=shell.run_dir), asks.ReleasePool(pool="", force=True))
 
 
 def test_a_pool_is_said_by_its_id_alone(shell: Shell, host: WithBridge):

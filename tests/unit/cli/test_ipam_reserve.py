@@ -9,39 +9,22 @@ from aiohttp import web
 from netaddr import IPNetwork, IPRange
 
 from ipam import DEFAULT_SPACE, AddressRequest, PoolRequest
-from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.admin import api, api_ipam, api_reservations
 from ovsdriver.admin import reservation_report as reports
-from ovsdriver.admin.desk_reservations import ReservationConsole
-from ovsdriver.admin.ipam_report import PoolUse
+from ovsdriver.admin.desk_reservations import ReservationDesk
+from ovsdriver.admin.views import PoolUse
 from ovsdriver.cli.addresses import ipam as commands
 from ovsdriver.cli.addresses import reservation_file
 from ovsdriver.cli.outcome import Refusal
-from tests.unit.cli.conftest import Desk, Process, Shell
+from tests.unit.cli.conftest import Process, Shell
 from tests.unit.cli.test_ipam import Case as Hosts
 
 
 class Case(Hosts):
     """The same host: 10.1.0.0/24 in space ``s`` is network ``lab``, and another pool in ``t``."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.reservations = ReservationConsole(addresses=self.console, degraded=lambda: "")
-
-    def application(self) -> web.Application:
-        pages = (
-            *api_ipam.routes(self.console),
-            *api_reservations.routes(self.reservations),
-        )
-        app = api.application(Desk(), *pages)
-        app.on_startup.append(self._start)
-        app.on_cleanup.append(self._stop)
-        return app
-
     async def _start(self, app: web.Application) -> None:
         await super()._start(app)
-        if self.open:
-            self.reservations.ready(ipam=self.ipam)
+        self.desk.also(ReservationDesk(addresses=self.addresses, ipam=self.ipam).answers())
 
 
 @pytest.fixture
@@ -367,15 +350,6 @@ def test_thousands_are_reserved_by_one_file(shell: Shell, host: Case):
     assert "more than 10000 reservations" in refused(shell, "--file", "-", stdin=many)
 
 
-def test_before_the_store_is_open_the_answer_is_a_sentence(
-    shell: Shell, case: Case, serve: Callable[[web.Application], Process]
-):
-    case.open = False
-    with serve(case.application()):
-        assert "still starting" in refused(shell)
-        assert "still starting" in refused(shell, "--file", "-", stdin="10.0.0.1")
-
-
 def test_without_a_process_it_is_said(shell: Shell):
     refused(shell, code=3)
     refused(shell, "--file", "-", stdin="10.0.0.1", code=3)
@@ -388,17 +362,9 @@ def test_reservations_survive_a_restart(
         typed(shell, "10.9.0.5", "--name", "web", "--note", "kept")
         before = shell.json("ipam", "reserve")
     again = Case(tmp_path / "state.db")
-    again.open = False
-    app = again.application()
-
-    async def ready(_: web.Application) -> None:
+    again.new = False
+    with serve(again.application()):
         assert [str(each.subnet) for each in again.ipam.pools()][:1] == ["10.1.0.0/24"]
-        again.reservations.ready(ipam=again.ipam)
-        state = await SqliteState.load(again.database)
-        again.console.ready(state=state, ipam=again.ipam)
-
-    app.on_startup.append(ready)
-    with serve(app):
         assert shell.json("ipam", "reserve") == before
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from aiohttp import web
@@ -15,9 +15,10 @@ from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.lock import StateLock
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.adapters.store.tools import snapshot
-from ovsdriver.admin import api, api_ipam
-from ovsdriver.admin.desk_ipam import IpamConsole
+from ovsdriver.admin import api, asks
+from ovsdriver.admin.desk_ipam import IpamDesk
 from ovsdriver.cli.store import ipam_check
+from ovsdriver.errors import UnavailableError
 from tests.fakes.engine import FakeEngine
 from tests.unit.adapters.store.hosts import break_an_index, changed, rows, used
 from tests.unit.cli.conftest import Desk, Process, Shell
@@ -33,11 +34,11 @@ class Host:
 
     def __init__(self, store: Path) -> None:
         self._store = store
-        self.console = IpamConsole(engine=FakeEngine(), degraded=lambda: "the store is locked")
         self.works = True
+        self.desk = Desk()
 
     def application(self) -> web.Application:
-        app = api.application(Desk(), *api_ipam.routes(self.console))
+        app = api.application(self.desk)
         app.on_startup.append(self._start)
         app.on_cleanup.append(self._stop)
         return app
@@ -52,8 +53,11 @@ class Host:
             PoolRequest(space="new", subnet=IPNetwork("10.0.0.0/24"))
         )
         await self.ipam.request_address(AddressRequest(pool=pool.id))
-        if self.works:
-            self.console.ready(state=state, ipam=self.ipam)
+        addresses = IpamDesk(state=state, ipam=self.ipam, engine=FakeEngine())
+        self.desk.also(addresses.answers() if self.works else {asks.ListPools: self._refuse})
+
+    async def _refuse(self, _: asks.ListPools) -> NoReturn:
+        raise UnavailableError("the store is locked")
 
     async def _stop(self, _app: web.Application) -> None:
         await self.ipam.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovsdriver.admin.report import Report
+from ovsdriver.admin.views import Report
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network

@@ -6,44 +6,51 @@ import pytest
 from aiohttp import web
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.admin import api, api_plans
+from ovsdriver.admin import api, asks, report
+from ovsdriver.admin.asks import Answers
+from ovsdriver.admin.views import PlanReport
 from ovsdriver.domain.plan.preview import HostLink, Preview, Row
 from ovsdriver.domain.records.model import Mode, Network, NetworkId, Subnet
 from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.records.segments import Datapath, VlanSegment
 from ovsdriver.errors import ConflictError
-from ovsdriver.service.networks.previewer import WantedNetwork
+from ovsdriver.words import options
 from tests.unit.cli.conftest import Desk, Process, Shell
 
 
 class PlanDesk:
     def __init__(self) -> None:
-        self.wishes: list[WantedNetwork] = []
+        self.wishes: list[asks.PlanNetwork] = []
 
-    async def plan(self, wish: WantedNetwork) -> Preview:
-        self.wishes.append(wish)
-        if wish.options.port.vlan == 5:
+    def answers(self) -> Answers:
+        return {asks.PlanNetwork: self.plan}
+
+    async def plan(self, ask: asks.PlanNetwork) -> PlanReport:
+        self.wishes.append(ask)
+        wanted = options.network(ask.options, internal=ask.internal)
+        if wanted.port.vlan == 5:
             raise ConflictError("VLAN 5 carries another network; choose another")
         network = Network(
             id=NetworkId("0" * 64),
             segment=VlanSegment(bridge="br-ovsnet", tag=VlanTag(7), datapath=Datapath.NETDEV),
             mode=Mode.NAT,
             subnets=(Subnet(cidr=IPNetwork("10.0.0.0/24"), gateway=IPAddress("10.0.0.1")),),
-            port=wish.options.port,
+            port=wanted.port,
         )
-        return Preview(
+        found = Preview(
             network=network,
             rows=(Row(table="Bridge", name="br-ovsnet", columns={"tag": None}, there=False),),
             links=(HostLink(name="ovg0", what="gateway", mtu=1500, addresses=("10.0.0.1/24",)),),
             rules=("{}",),
             warnings=("mind the step",),
         )
+        return report.plan(found)
 
 
 @pytest.fixture
 def plans(serve: Callable[[web.Application], Process]):
     desk = PlanDesk()
-    with serve(api.application(Desk(), *api_plans.routes(desk))):
+    with serve(api.application(Desk().also(desk.answers()))):
         yield desk
 
 
@@ -54,8 +61,8 @@ def test_a_plan_is_shown_with_its_warnings(shell: Shell, plans: PlanDesk):
         assert part in done.stdout
     assert done.stdout.rstrip().endswith("Nothing was made.")
     (wish,) = plans.wishes
-    assert (wish.options.port.vlan, wish.subnets, wish.gateways) == (
-        7,
+    assert (wish.options, wish.subnets, wish.gateways) == (
+        {"ovs.vlan": "7"},
         (IPNetwork("10.0.0.0/24"),),
         (IPAddress("10.0.0.1"),),
     )
@@ -71,7 +78,8 @@ def test_what_each_container_will_have_is_told(shell: Shell, plans: PlanDesk):
 
 def test_a_program_gets_all_of_a_plan(shell: Shell, plans: PlanDesk):
     plan = shell.json("plan", "--ipv6", "--internal")
-    assert (plan["bridge"], plan["vlan"], plan["rows"][0]["there"]) == ("br-ovsnet", 7, False)
+    segment = plan["network"]["segment"]
+    assert (segment["bridge"], segment["tag"], plan["rows"][0]["there"]) == ("br-ovsnet", 7, False)
     assert (plans.wishes[0].ipv6, plans.wishes[0].internal) == (True, True)
 
 

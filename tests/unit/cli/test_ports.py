@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ovsdriver.admin.report import PublishedReport, Report
+from ovsdriver.admin.views import PublishedReport, Report
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 

@@ -1,4 +1,4 @@
-from ovsdriver.admin.report import RepairReport
+from ovsdriver.admin.views import RepairReport
 from tests.unit.cli.conftest import Desk, Shell
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ovsdriver.admin.report import Counts, DockerReport, MendedReport, RepairReport, SwitchReport
-from ovsdriver.cli.daemon import Daemon
+from ovsdriver.admin import asks
+from ovsdriver.admin.views import Counts, DockerReport, MendedReport, RepairReport, SwitchReport
+from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
 from tests.unit.cli.conftest import WELL, Desk, Shell
@@ -140,7 +141,7 @@ def test_an_answer_that_is_not_ours_is_a_sentence(
         return web.Response(text="<html>")
 
     app = web.Application()
-    app.router.add_get("/status", page)
+    app.router.add_post("/ask/show-status", page)
     with serve(app):
         result = shell("status")
     assert result.exit_code == 1
@@ -155,13 +156,13 @@ def test_an_answer_that_is_no_object_is_a_sentence(
         return web.json_response([1, 2])
 
     app = web.Application()
-    app.router.add_get("/status", numbers)
+    app.router.add_post("/ask/show-status", numbers)
     with serve(app):
-        assert "list instead of an object" in shell("status").stderr
+        assert "a list, not an object" in shell("status").stderr
 
 
 async def test_a_process_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ovsdriver.cli.daemon.READ_S", 0.1)
+    monkeypatch.setattr(asks.ShowStatus, "SECONDS", 0.075)
 
     left = asyncio.Event()
 
@@ -171,9 +172,9 @@ async def test_a_process_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pyt
         left.set()
 
     async with await asyncio.start_unix_server(hang, tmp_path / "admin.sock"):
-        daemon = Daemon(Settings(run_dir=tmp_path))
+        settings = Settings(run_dir=tmp_path)
         with pytest.raises(Refusal, match=r"did not answer in 0\.1 s"):
-            await asyncio.to_thread(daemon.status)
+            await asyncio.to_thread(ask, settings, asks.ShowStatus())
         await left.wait()
 
 

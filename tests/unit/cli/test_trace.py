@@ -9,7 +9,7 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
-from ovsdriver.admin.report import PublishedReport, Report
+from ovsdriver.admin.views import PublishedReport, Report
 from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.look import trace
 from ovsdriver.domain.traffic.tracing import Inside, Question
@@ -61,6 +61,13 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     return made
 
 
+def in_force(desk: Desk, values: dict[str, str]) -> None:
+    desk.there = Report(
+        networks=tuple(replace(each, in_force=values) for each in desk.there.networks),
+        endpoints=tuple(replace(each, in_force=values) for each in desk.there.endpoints),
+    )
+
+
 @pytest.fixture
 def told(shell: Shell, desk: Desk, host: Host, tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Ask, and return the exit code and all that is told."""
@@ -73,7 +80,7 @@ def told(shell: Shell, desk: Desk, host: Host, tmp_path: Path) -> Callable[..., 
             ),
         ),
     )
-    desk.in_force = lambda object_id: {"ovs.icc": "true"}
+    in_force(desk, {"ovs.icc": "true"})
 
     def ask(*words: str) -> tuple[int, str]:
         done = shell("trace", *words, "--ovsdb", f"unix:{tmp_path}/db.sock")
@@ -146,11 +153,11 @@ def test_why_somebody_is_not_reached_is_the_last_line_and_the_exit_code(told, ho
 
 
 def test_options_in_force_count(told, desk: Desk):
-    desk.in_force = lambda object_id: {"ovs.icc": "false"}
+    in_force(desk, {"ovs.icc": "false"})
     assert "ovsnet set lab ovs.icc=true" in told("web", "db")[1].splitlines()[-1]
-    desk.in_force = lambda object_id: {"ovs.protected": "true"}
+    in_force(desk, {"ovs.protected": "true"})
     assert "ovs.protected=false" in told("web", "db")[1].splitlines()[-1]
-    desk.in_force = lambda object_id: {"ovs.sink": "ids"}
+    in_force(desk, {"ovs.sink": "ids"})
     assert "gets mirrored packets" in told("web", "db")[1].splitlines()[-1]
 
 
@@ -236,7 +243,7 @@ def test_a_place_of_the_host_is_asked_about_by_its_address(
     assert "somebody listens on tcp/22 on this host" in text
     assert text.splitlines()[-1].startswith("web reaches 10.1.0.1 of this host (tcp/22)")
     assert host.looks[-1][2] == IPAddress("10.1.0.1")
-    desk.in_force = lambda object_id: {"ovs.host": "none"}
+    in_force(desk, {"ovs.host": "none"})
     assert (
         "ovsnet set lab ovs.host=gateway" in told("web", "10.1.0.1", "tcp/22")[1].splitlines()[-1]
     )
@@ -254,7 +261,7 @@ def test_a_port_that_is_published_leads_on(told, desk: Desk, monkeypatch):
     desk.there = Report(
         networks=desk.there.networks, endpoints=(web, replace(db, published=(published,)))
     )
-    desk.in_force = lambda object_id: {"ovs.host": "none"}
+    in_force(desk, {"ovs.host": "none"})
     code, text = told("web", "192.0.2.1", "tcp/8080")
     assert code == 0, text
     assert "tcp/8080 is published there for db" in text

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
-from ovsdriver.admin.report import PublishedReport, RepairReport, Report, UplinkReport
+from ovsdriver.admin.views import PublishedReport, RepairReport, Report, UplinkReport
 from ovsdriver.cli import show
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.errors import ConflictError
@@ -26,7 +26,8 @@ KEPT = frozenset(
 
 def hostile(record: Any) -> Any:
     """Return a report with hostile words wherever it has words."""
-    changed = {}
+    changed: dict[str, object] = {}
+    hints = get_type_hints(type(record))
     for each in fields(record):
         value = getattr(record, each.name)
         if each.name in KEPT:
@@ -37,7 +38,7 @@ def hostile(record: Any) -> Any:
             changed[each.name] = hostile(value)
         elif isinstance(value, dict):
             changed[each.name] = {HOSTILE: HOSTILE}
-        elif isinstance(value, tuple) and all(isinstance(item, str) for item in value):
+        elif hints[each.name] == tuple[str, ...]:
             changed[each.name] = (HOSTILE, HOSTILE)
     return replace(record, **changed)
 

@@ -14,7 +14,7 @@ from ipam.model import DEFAULT_SPACE, AddressRequest, DefaultPool, LeaseKind, Po
 from ipam.service import Ipam
 from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.admin.desk import Works
+from ovsdriver.admin.desk_networks import Works
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId

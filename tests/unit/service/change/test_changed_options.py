@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import pytest
 
 from ovsdriver import codec
-from ovsdriver.admin.desk_changes import ChangeConsole
+from ovsdriver.admin.asks import SetOptions
+from ovsdriver.admin.desk_networks import NetworkDesk
 from ovsdriver.domain.records import changed_options, names
 from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.change.changed_options import KeptOptions
-from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED, SECOND, an_endpoint
 from tests.unit.service.conftest import Host
 
@@ -48,11 +48,11 @@ async def stop(host: Host, endpoint: str = FIRST) -> None:
 
 async def change(host: Host, endpoint: str = FIRST, **typed: str) -> None:
     """Type ``ovsnet set``."""
-    desk = ChangeConsole(engine=host.engine, degraded=lambda: "")
-    desk.ready(state=host.state, changes=host.changes, kept=host.kept)
-    await desk.change(
-        endpoint, OtherOptions(typed={f"ovs.{name}": text for name, text in typed.items()})
+    desk = NetworkDesk(
+        host.works, owner="ovsnet", switch=host.switch, engine=host.engine, clock=lambda: 0.0
     )
+    options = {f"ovs.{name}": text for name, text in typed.items()}
+    await desk.change(SetOptions(target=endpoint, options=options))
 
 
 def record(host: Host, endpoint: str = SECOND) -> Endpoint:

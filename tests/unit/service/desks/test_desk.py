@@ -3,20 +3,21 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from ipam.errors import StoreError
-from ovsdriver.admin.desk import PURGING, Console
+from ovsdriver.admin import asks
+from ovsdriver.admin.desk import PURGING, Desk
 from ovsdriver.docker import methods
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
-from ovsdriver.errors import UnavailableError, UnknownObjectError
+from ovsdriver.errors import UnavailableError
 from ovsdriver.metrics import Metrics
 from ovsdriver.service.forgotten.purge import MarkPurge, Purged
 from ovsdriver.words.fields import Fields
-from tests.builders import BLUE, FIRST, RED
+from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
 REQUEST_POOL = {"Pool": "10.77.0.0/24"}
@@ -28,14 +29,14 @@ class Process:
 
     host: Host
     backend: methods.Backend
-    console: Console
+    desk: Desk
 
     async def call(self, name: str, body: dict[str, object]) -> object:
         return await methods.both_kinds(self.backend)[name].answer(Fields(body))
 
     def ready(self) -> None:
         host = self.host
-        self.console.ready(host.works)
+        self.desk.ready(host.works)
         self.backend.ready(
             methods.Services(
                 networks=host.networks,
@@ -60,7 +61,7 @@ def process(host: Host) -> Process:
             unread="the store /s/state.db is corrupt",
         ).run(switch_wait_s=1.0)
 
-    console = Console(
+    desk = Desk(
         owner="ovsnet",
         switch=host.switch,
         engine=host.engine,
@@ -69,7 +70,7 @@ def process(host: Host) -> Process:
         closed=backend.closed,
         purge_unread=purge_unread,
     )
-    return Process(host=host, backend=backend, console=console)
+    return Process(host=host, backend=backend, desk=desk)
 
 
 class Gate:
@@ -95,7 +96,7 @@ async def test_docker_is_refused_and_nobody_repairs_while_everything_is_removed(
     await host.run_container()
     gate = Gate(host.firewall, "remove")
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        purging = tasks.create_task(process.console.purge())
+        purging = tasks.create_task(process.desk.answer(asks.Purge()))
         await gate.reached.wait()
         with pytest.raises(UnavailableError, match="ovsnet purge") as refusal:
             await process.call("IpamDriver.RequestPool", REQUEST_POOL)
@@ -122,7 +123,7 @@ async def test_a_purge_waits_for_the_calls_that_are_being_served(
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(process.call("IpamDriver.RequestPool", REQUEST_POOL))
         await gate.reached.wait()
-        purging = tasks.create_task(process.console.purge())
+        purging = tasks.create_task(process.desk.answer(asks.Purge()))
         for _ in range(20):
             await asyncio.sleep(0)
         assert not purging.done()
@@ -135,7 +136,7 @@ async def test_a_purge_waits_for_the_calls_that_are_being_served(
 async def test_a_purge_that_is_given_up_lets_docker_in_again(host: Host, process: Process) -> None:
     process.ready()
     gate = Gate(host.firewall, "remove")
-    task = asyncio.create_task(process.console.purge())
+    task = asyncio.create_task(process.desk.answer(asks.Purge()))
     async with asyncio.timeout(30):
         await gate.reached.wait()
         task.cancel()
@@ -164,7 +165,7 @@ async def test_without_records_what_is_marked_goes_and_the_records_are_left(
     await host.create_network()
     await host.run_container()
     process.backend.degrade("the store /s/state.db is corrupt")
-    purged = await process.console.purge()
+    purged = await process.desk.answer(asks.Purge())
     assert purged.failed == ()
     assert "/s/state.db" in purged.left[0]
     assert host.switch.bridges() == {}
@@ -178,43 +179,62 @@ async def test_a_firewall_that_does_not_answer_is_a_warning(
 ) -> None:
     process.ready()
     failing(host.firewall, "findings")
-    status = await process.console.status()
+    status = await process.desk.answer(asks.ShowStatus())
     (warning,) = [each for each in status.warnings if "findings did not answer" in each]
     assert "could not be looked at" in warning
     assert status.counts is not None
 
 
 async def test_a_fault_of_the_process_is_among_the_warnings(process: Process) -> None:
-    process.console.warn("/run/x.sock cannot be made")
-    assert "/run/x.sock cannot be made" in (await process.console.status()).warnings
+    process.desk.warn("/run/x.sock cannot be made")
+    assert "/run/x.sock cannot be made" in (await process.desk.answer(asks.ShowStatus())).warnings
 
 
 async def test_what_is_in_force_is_told_of_networks_and_endpoints(
     host: Host, process: Process
 ) -> None:
-    with pytest.raises(UnavailableError):
-        process.console.in_force(RED)
     process.ready()
     await host.create_network(said={"ovs.vlan": "10"})
     await host.create_endpoint(FIRST, said={"ovs.vlan": "20"})
-    assert process.console.in_force(RED)["ovs.vlan"] == "10"
-    assert process.console.in_force(FIRST)["ovs.vlan"] == "20"
-    with pytest.raises(UnknownObjectError, match="b2b2b2b2b2b2 is not known here"):
-        process.console.in_force(BLUE)
+    state = await process.desk.answer(asks.ShowState())
+    assert state.networks[0].in_force["ovs.vlan"] == "10"
+    assert state.endpoints[0].in_force["ovs.vlan"] == "20"
+
+
+@pytest.mark.parametrize("word", sorted(asks.BY_WORD.keys() - {"show-status", "purge"}))
+async def test_before_the_store_is_open_what_needs_it_is_refused_with_the_reason(
+    process: Process, word: str
+) -> None:
+    any_ask = object.__new__(asks.BY_WORD[word])
+    with pytest.raises(UnavailableError, match="still starting; try again"):
+        await process.desk.answer(any_ask)
+    process.backend.degrade("the disk is full")
+    with pytest.raises(UnavailableError, match="the disk is full"):
+        await process.desk.answer(any_ask)
+
+
+def test_every_request_has_a_method_that_takes_it_and_gives_its_answer(
+    host: Host, process: Process
+) -> None:
+    process.ready()
+    answers = process.desk.answers()
+    assert answers.keys() == set(asks.BY_WORD.values())
+    for kind, method in answers.items():
+        hints = get_type_hints(method)
+        assert hints.pop("return") == asks.answer(kind)
+        assert list(hints.values()) == [kind]
 
 
 async def test_a_dry_look_mends_nothing_and_a_real_one_all_of_the_same(
     host: Host, process: Process
 ) -> None:
-    with pytest.raises(UnavailableError):
-        await process.console.reconcile(dry_run=True)
     process.ready()
     await host.create_network()
     await host.run_container()
     await host.reconciler.reconcile()
-    assert (await process.console.reconcile(dry_run=True)).found == ()
+    assert (await process.desk.answer(asks.Reconcile(dry_run=True))).found == ()
     assert host.state.sandbox_link(EndpointId(FIRST)) is not None
-    (endpoint,) = (await process.console.report()).endpoints
+    (endpoint,) = (await process.desk.answer(asks.ShowState())).endpoints
     assert endpoint.interface == "eth0"
 
     host.firewall.lose()
@@ -223,16 +243,16 @@ async def test_a_dry_look_mends_nothing_and_a_real_one_all_of_the_same(
     host.links.drop_link("br-ovsnet")
     host.links.add_tap("br-ovsnet", tso=True)
     calls = list(host.switch.calls)
-    dry = await process.console.reconcile(dry_run=True)
+    dry = await process.desk.answer(asks.Reconcile(dry_run=True))
     assert len(dry.found) == 4
     assert (dry.mended, dry.failed) == ((), ())
     assert host.switch.calls == calls
     assert host.firewall.plan.gateways == ()
 
-    real = await process.console.reconcile(dry_run=False)
+    real = await process.desk.answer(asks.Reconcile(dry_run=False))
     assert sorted(real.mended) == sorted(real.found) == sorted(dry.found)
-    assert (await process.console.reconcile(dry_run=True)).found == ()
-    status = await process.console.status()
+    assert (await process.desk.answer(asks.Reconcile(dry_run=True))).found == ()
+    status = await process.desk.answer(asks.ShowStatus())
     assert sorted(each.what for each in status.repairs.lately) == sorted(dry.found)
 
 
@@ -242,5 +262,5 @@ async def test_a_dry_look_without_open_vswitch_says_what_it_could_not_see(
     process.ready()
     await host.create_network()
     host.switch.available = False
-    dry = await process.console.reconcile(dry_run=True)
+    dry = await process.desk.answer(asks.Reconcile(dry_run=True))
     assert "bridges and ports wait" in dry.failed[0]

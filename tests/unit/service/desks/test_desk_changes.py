@@ -1,34 +1,36 @@
 """``ovsnet set`` by the names that Docker tells."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from ovsdriver.admin.desk_changes import AffectedContainer, ChangeConsole, Changed, ChangedOption
+from ovsdriver.admin.asks import SetOptions
+from ovsdriver.admin.desk_networks import NetworkDesk
+from ovsdriver.admin.views import AffectedContainer, Changed, ChangedOption
 from ovsdriver.domain.records.model import EndpointId
-from ovsdriver.errors import UnavailableError, UnknownObjectError
-from ovsdriver.words.changes import OtherOptions
+from ovsdriver.errors import UnknownObjectError
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
-OFF = OtherOptions(typed={"ovs.icc": "false"})
+OFF = SetOptions(target="lab", options={"ovs.icc": "false"})
 
 
 @pytest.fixture
-async def desk(host: Host) -> ChangeConsole:
+async def desk(host: Host) -> NetworkDesk:
     await host.create_network(said={"ovs.vlan": "10"})
     await host.run_container(FIRST)
     host.engine.add_network(RED, "lab")
     host.engine.add_endpoint(EndpointId(FIRST), RED, "web")
-    made = ChangeConsole(engine=host.engine, degraded=lambda: "")
-    made.ready(state=host.state, changes=host.changes, kept=host.kept)
-    return made
+    return NetworkDesk(
+        host.works, owner="ovsnet", switch=host.switch, engine=host.engine, clock=lambda: 0.0
+    )
 
 
 async def test_a_network_is_changed_by_its_name_and_says_whom_it_is_about(
-    desk: ChangeConsole,
+    desk: NetworkDesk,
 ) -> None:
-    assert await desk.change("lab", OFF) == Changed(
+    assert await desk.change(OFF) == Changed(
         kind="network",
         id=RED,
         name="lab",
@@ -39,8 +41,10 @@ async def test_a_network_is_changed_by_its_name_and_says_whom_it_is_about(
     )
 
 
-async def test_a_container_is_changed_by_its_name(desk: ChangeConsole) -> None:
-    done = await desk.change("lab/web", OtherOptions(typed={"ovs.vlan": "20", "ovs.protected": ""}))
+async def test_a_container_is_changed_by_its_name(desk: NetworkDesk) -> None:
+    done = await desk.change(
+        SetOptions(target="lab/web", options={"ovs.vlan": "20", "ovs.protected": ""})
+    )
     assert (done.kind, done.id, done.name, done.network) == ("endpoint", FIRST, "web", RED)
     assert done.options == (
         ChangedOption(option="ovs.vlan", old="10", new="20"),
@@ -48,24 +52,18 @@ async def test_a_container_is_changed_by_its_name(desk: ChangeConsole) -> None:
     )
 
 
-async def test_without_docker_ids_do(host: Host, desk: ChangeConsole) -> None:
+async def test_without_docker_ids_do(host: Host, desk: NetworkDesk) -> None:
     host.engine.up = False
     with pytest.raises(UnknownObjectError, match="Docker does not answer"):
-        await desk.change("lab", OFF)
-    done = await desk.change(RED[:12], OFF)
+        await desk.change(OFF)
+    done = await desk.change(replace(OFF, target=RED[:12]))
     assert (done.name, done.containers[0].container) == ("", "")
 
 
-async def test_before_the_store_is_open_nothing_is_changed(host: Host) -> None:
-    desk = ChangeConsole(engine=host.engine, degraded=lambda: "the store is corrupt")
-    with pytest.raises(UnavailableError, match="the store is corrupt"):
-        await desk.change("lab", OFF)
-
-
-async def test_changes_wait_for_each_other_and_for_a_purge(host: Host, desk: ChangeConsole) -> None:
+async def test_changes_wait_for_each_other_and_for_a_purge(host: Host, desk: NetworkDesk) -> None:
     async with host.changes.paused():
         waiting = [
-            asyncio.create_task(desk.change("lab", OtherOptions(typed={"ovs.vlan": tag})))
+            asyncio.create_task(desk.change(SetOptions(target="lab", options={"ovs.vlan": tag})))
             for tag in ("20", "30")
         ]
         for _ in range(50):

@@ -6,10 +6,11 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam.model import AddressRequest, PoolRequest, Reservation
+from ovsdriver.admin import asks
 from ovsdriver.admin import reservation_report as reports
-from ovsdriver.admin.desk_ipam import IpamConsole
-from ovsdriver.admin.desk_reservations import ReservationConsole
-from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
+from ovsdriver.admin.desk_ipam import IpamDesk
+from ovsdriver.admin.desk_reservations import ReservationDesk
+from ovsdriver.errors import ConflictError, UnknownObjectError
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
@@ -63,16 +64,13 @@ def test_only_the_pruned_spaces_lose_what_is_not_listed(
     assert [space for space, _ in made.drop] == removed
 
 
-async def consoles(host: Host) -> tuple[IpamConsole, ReservationConsole]:
-    addresses = IpamConsole(engine=host.engine, degraded=lambda: "")
-    addresses.ready(state=host.state, ipam=host.ipam)
-    console = ReservationConsole(addresses=addresses, degraded=lambda: "")
-    console.ready(ipam=host.ipam)
-    return addresses, console
+def desks(host: Host) -> tuple[IpamDesk, ReservationDesk]:
+    addresses = IpamDesk(state=host.state, ipam=host.ipam, engine=host.engine)
+    return addresses, ReservationDesk(addresses=addresses, ipam=host.ipam)
 
 
 async def test_an_address_is_found_in_its_pool_and_nowhere_between(host: Host):
-    addresses, _ = await consoles(host)
+    addresses, _ = desks(host)
     for space, subnet in (("s", "10.0.2.0/24"), ("s", "10.0.0.0/24"), ("t", "10.0.0.0/16")):
         await host.ipam.request_pool(PoolRequest(space=space, subnet=IPNetwork(subnet)))
     index = reports.PoolIndex(await addresses.chosen())
@@ -87,21 +85,21 @@ async def test_an_address_is_found_in_its_pool_and_nowhere_between(host: Host):
 
 
 async def test_the_holder_on_our_network_is_told_by_dockers_name(host: Host):
-    _, console = await consoles(host)
+    _, desk = desks(host)
     await host.create_network()
     address = await host.run_container()
     host.engine.add_network(RED, "lab")
     host.engine.add_endpoint(FIRST, RED, "web")
-    await console.reserve(address, name="web", network="lab")
-    (kept,) = await console.reservations(network=RED[:6])
+    await desk.reserve(asks.Reserve(address=address, name="web", network="lab"))
+    (kept,) = await desk.reservations(asks.ListReservations(network=RED[:6]))
     assert (kept.address, kept.network_name, kept.holder) == (str(address), "lab", "container web")
     host.engine.up = False
-    (kept,) = await console.reservations(network=RED[:6])
+    (kept,) = await desk.reservations(asks.ListReservations(network=RED[:6]))
     assert (kept.network_name, kept.holder) == ("", f"endpoint {FIRST[:12]}")
 
 
 async def test_of_two_families_the_ipv4_pool_is_chosen_from(host: Host):
-    addresses, _ = await consoles(host)
+    addresses, _ = desks(host)
     for family in (6, 4):
         await host.ipam.request_pool(PoolRequest(space="s", family=family))
     six, four = await addresses.chosen()
@@ -114,32 +112,20 @@ async def test_of_two_families_the_ipv4_pool_is_chosen_from(host: Host):
 
 
 async def test_a_full_pool_has_no_address_to_reserve(host: Host):
-    _, console = await consoles(host)
+    _, desk = desks(host)
     pool = await host.ipam.request_pool(PoolRequest(space="s", subnet=IPNetwork("10.0.0.0/30")))
     await host.ipam.request_address(AddressRequest(pool=pool.id, address=IPAddress("10.0.0.1")))
-    assert (await console.reserve_any(name="web", space="s")).reservation.address == "10.0.0.2"
+    made = await desk.reserve(asks.Reserve(name="web", space="s"))
+    assert made.reservation.address == "10.0.0.2"
     with pytest.raises(Exception, match=r"is full: of its 2 addresses .*, 1 reserved"):
-        await console.reserve_any(name="db", space="s")
+        await desk.reserve(asks.Reserve(name="db", space="s"))
 
 
 async def test_many_changes_are_logged_in_a_few_lines(host: Host, caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO")
-    _, console = await consoles(host)
-    await console.apply([of(f"10.0.0.{last}") for last in range(1, 101)])
+    _, desk = desks(host)
+    wanted = (asks.Wanted(space="s", address=IPAddress(f"10.0.0.{last}")) for last in range(1, 101))
+    await desk.apply(asks.ApplyReservations(reservations=tuple(wanted)))
     lines = [each for each in caplog.records if each.message == "reservation.made"]
     assert len(lines) == 21
     assert vars(lines[-1])["further"] == 80
-
-
-async def test_before_the_store_is_open_the_reason_is_told(host: Host):
-    addresses = IpamConsole(engine=host.engine, degraded=lambda: "")
-    console = ReservationConsole(addresses=addresses, degraded=lambda: "the disk is full")
-    for refused in (
-        console.reservations(),
-        console.reserve(IPAddress("10.0.0.1")),
-        console.reserve_any(name="x"),
-        console.remove(IPAddress("10.0.0.1")),
-        console.apply([]),
-    ):
-        with pytest.raises(UnavailableError, match="the disk is full"):
-            await refused

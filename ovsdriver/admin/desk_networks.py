@@ -1,0 +1,207 @@
+"""What a person may ask of networks and their containers."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from ipam.service import Ipam
+from ovsdriver.admin import asks, by_name, views
+from ovsdriver.admin import report as reports
+from ovsdriver.admin.asks import Answers
+from ovsdriver.domain.records.model import NetworkId
+from ovsdriver.errors import (
+    ConflictError,
+    InvalidRequestError,
+    UnavailableError,
+    UnknownObjectError,
+)
+from ovsdriver.logs import event
+from ovsdriver.ports import Engine, EngineView, Firewall, State, SwitchView
+from ovsdriver.service.aspects.published import Publisher
+from ovsdriver.service.change.changed_options import KeptOptions
+from ovsdriver.service.change.changes import Changes
+from ovsdriver.service.forgotten.collector import Collector
+from ovsdriver.service.forgotten.purge import Purge
+from ovsdriver.service.networks.networks import Networks
+from ovsdriver.service.networks.previewer import Previewer, WantedNetwork
+from ovsdriver.service.repair.reconciler import Reconciler
+from ovsdriver.service.repair.sandbox_watch import SandboxWatch
+from ovsdriver.words import options
+from ovsdriver.words.changes import OtherOptions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Works:
+    """Everything that is there once the store is open."""
+
+    state: State
+    ipam: Ipam
+    networks: Networks
+    purge: Purge
+    reconciler: Reconciler
+    watch: SandboxWatch
+    collector: Collector
+    firewall: Firewall
+    publisher: Publisher
+    changes: Changes
+    previewer: Previewer
+    kept: KeptOptions
+
+
+async def docker(engine: Engine) -> EngineView | None:
+    """Return what Docker says now, None if it does not answer; nobody else waits for it."""
+    try:
+        return await engine.read()
+    except UnavailableError:
+        return None
+
+
+class NetworkDesk:
+    """Tells, changes, plans, removes and mends."""
+
+    def __init__(
+        self,
+        works: Works,
+        *,
+        owner: str,
+        switch: SwitchView,
+        engine: Engine,
+        clock: Callable[[], float],
+    ) -> None:
+        self._works = works
+        self._owner = owner
+        self._switch = switch
+        self._engine = engine
+        self._clock = clock
+
+    def answers(self) -> Answers:
+        """Return what is answered here."""
+        return {
+            asks.ShowState: self.state,
+            asks.SetOptions: self.change,
+            asks.PlanNetwork: self.plan,
+            asks.RemoveNetwork: self.remove,
+            asks.Reconcile: self.reconcile,
+        }
+
+    def scene(self, view: EngineView | None) -> reports.Scene:
+        """Return what reports are made of now; ``view`` is what Docker says."""
+        works = self._works
+        pools = works.ipam.pools()
+        return reports.Scene(
+            owner=self._owner,
+            state=works.state,
+            switch=self._switch,
+            pools=pools,
+            leases={pool.id: works.ipam.usage(pool.id).held for pool in pools},
+            held=works.publisher.held(),
+            view=view,
+            lost=works.reconciler.lost,
+            interfaces=works.watch.interfaces(),
+            excesses=works.watch.excesses(),
+            now=self._clock(),
+        )
+
+    async def state(self, _ask: asks.ShowState) -> views.Report:
+        """Return everything there is."""
+        return reports.report(self.scene(await docker(self._engine)))
+
+    async def change(self, ask: asks.SetOptions) -> views.Changed:
+        """Change options of the network or the container that is meant.
+
+        All of them or none; what is recorded and not in force yet is said.
+
+        Raises:
+            UnknownObjectError, ConflictError: see ``by_name.target``.
+            DriverError: it was refused, and nothing is changed.
+        """
+        if not ask.options:
+            raise InvalidRequestError("options: missing; say what to change")
+        changes, kept = self._works.changes, self._works.kept
+        wish = OtherOptions(typed=ask.options)
+        view = await docker(self._engine)
+        found = self._found(ask.target, view)
+        if found.endpoint is not None:
+            done = await changes.endpoint(found.endpoint, wish)
+            listed = view.endpoints.get(found.endpoint) if view is not None else None
+            await kept.note(found.endpoint, listed.container_id if listed is not None else "")
+        else:
+            done = await changes.network(found.network, wish)
+        return reports.changed(found, done, view)
+
+    async def plan(self, ask: asks.PlanNetwork) -> views.PlanReport:
+        """Return what a network would make.
+
+        Raises:
+            IpamError, DriverError: what ``docker network create`` would be refused with.
+        """
+        return reports.plan(
+            await self._works.previewer.wish(
+                WantedNetwork(
+                    options=options.network(ask.options, internal=ask.internal),
+                    internal=ask.internal,
+                    ipv6=ask.ipv6,
+                    subnets=ask.subnets,
+                    gateways=ask.gateways,
+                )
+            )
+        )
+
+    async def remove(self, ask: asks.RemoveNetwork) -> str:
+        """Remove a network that Docker does not know any more, or any with ``force``.
+
+        Its pools go with it: Docker will not release them either.
+
+        Raises:
+            UnknownObjectError, ConflictError: see ``by_name``.
+            UnavailableError: the store, or Open vSwitch, does not answer.
+        """
+        works = self._works
+        view = await docker(self._engine)
+        known: dict[str, str] = {
+            each.id: reports.network_name(each.id, view) for each in works.state.networks()
+        }
+        network = works.state.network(NetworkId(by_name.find(ask.name, known)))
+        if network is None:
+            raise UnknownObjectError(f"network {ask.name!r} was removed meanwhile")
+        refusal = by_name.refusal(network, works.state.endpoints(network.id), view)
+        if refusal and not ask.force:
+            raise ConflictError(refusal)
+        await works.networks.delete(network.id)
+        event(log, "admin.network-removed", network=network.id, forced=ask.force)
+        return network.id
+
+    async def reconcile(self, ask: asks.Reconcile) -> views.RepairReport:
+        """Look at everything now, into every container too, and mend it unless it is a dry run."""
+        works = self._works
+        await works.watch.look()
+        reconciler = works.reconciler
+        repairs = await (reconciler.look() if ask.dry_run else reconciler.reconcile())
+        doubted = works.collector.doubted()
+        return views.RepairReport(**asdict(repairs), doubted=tuple(doubted))
+
+    def _found(self, target: str, view: EngineView | None) -> by_name.Target:
+        state = self._works.state
+        networks = {
+            each.id: reports.network_name(each.id, view)
+            for each in state.networks()
+            if not each.ended
+        }
+        endpoints = [
+            (
+                by_name.Target(network=each.network, endpoint=each.id),
+                reports.container_name(each.id, view),
+            )
+            for each in state.endpoints()
+            if not each.ended
+        ]
+        try:
+            return by_name.target(target, networks, endpoints)
+        except UnknownObjectError as error:
+            if view is not None:
+                raise
+            raise UnknownObjectError(
+                f"{error}. Docker does not answer, so names are not known either; use an id"
+            ) from error

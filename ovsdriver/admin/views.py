@@ -1,0 +1,486 @@
+"""What the process answers with, for people and for scripts: what ``--json`` prints, too.
+
+Written and read by the codec, member by member. Only records are imported here, since every
+command reads these.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ipam.model import Reservation
+from ovsdriver.domain.plan.preview import HostLink, Row
+from ovsdriver.domain.records.model import NO_OPTIONS, Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetReport:
+    """A subnet of a network."""
+
+    cidr: str
+    gateway: str | None
+    space: str
+    pool: str | None
+    """Id in our IPAM; None: another IPAM's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UplinkReport:
+    """What leads from a network's bridge to the wire."""
+
+    nics: tuple[str, ...]
+    port: str
+    """Its name on the bridge; empty if it is not there."""
+    ours: bool
+    """We made it a port; else the administrator has, and it stays as it is."""
+    bond: str
+    """Empty: it is one NIC, or the administrator's."""
+    lacp: str
+    vlans: tuple[int, ...]
+    """What it lets through, 0 being frames without a tag; empty: everything."""
+    host: bool
+    """The host's addresses and routes were moved from the NIC to the bridge's own port."""
+    fault: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkReport:
+    """A network."""
+
+    id: str
+    name: str
+    """Docker's; empty if it is not known (yet)."""
+    state: str
+    """``ready``; ``ending``: being removed; ``broken``: its gateway or bridge is not there;
+    ``unknown``: Open vSwitch does not answer."""
+    in_docker: bool | None
+    """None: Docker has not answered yet."""
+    bridge: str
+    vlan: int
+    """0: untagged frames only."""
+    adopted: bool
+    datapath: str
+    mode: str
+    mode6: str | None = None
+    """Of its IPv6 subnets, where that is another."""
+    internal: bool
+    shared: bool
+    mtu: int
+    subnets: tuple[SubnetReport, ...]
+    gateway_link: str | None
+    """The gateway's device on this host."""
+    probe_link: str | None = None
+    """The device that addresses are asked from, where there is no gateway to do so."""
+    uplink: UplinkReport | None = None
+    tunnel: bool = False
+    """QinQ: containers' own tags travel below the network's."""
+    cvlans: tuple[int, ...] = ()
+    """Those tags; empty: all."""
+    endpoints: int
+    options: Mapping[str, str]
+    in_force: Mapping[str, str | None] = field(default_factory=lambda: NO_OPTIONS)
+    """The value of each option, as a user would type it; None: there is none."""
+    engine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedReport:
+    """A port of this host that leads to a container."""
+
+    protocol: str
+    host: str
+    """``0.0.0.0`` and ``::``: every address of the host, of that family."""
+    host_port: int
+    address: str
+    """The container's."""
+    port: int
+    count: int = 1
+    """Of both ports on."""
+    reserved: bool
+    """Kept from other programs of this host."""
+    instead_of: str | None = None
+    """Id of the container's endpoint that has its gateway: the container sees this network's as
+    its client. None: it is this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointReport:
+    """A container's place on a network."""
+
+    id: str
+    network: str
+    network_name: str
+    container: str
+    """Its name, as far as Docker told it."""
+    state: str
+    """``attached``; ``created``: not joined; ``ending``: being removed; ``broken``: see ``fault``;
+    ``unknown``: Open vSwitch does not answer."""
+    fault: str
+    addresses: tuple[str, ...]
+    mac: str
+    mtu: int
+    bridge: str
+    vlan: int | None
+    """Of untagged frames; 0: they are in no VLAN; None: it takes none (a trunk)."""
+    vlan_mode: str = "access"
+    cvlans: tuple[int, ...] = ()
+    """Of ``dot1q-tunnel``: the tags that may travel below the port's; empty: all."""
+    trunks: tuple[int, ...] = ()
+    """VLANs that it sees tagged."""
+    trunked_networks: tuple[str, ...] = ()
+    """Ids of the other networks of ours that are among them."""
+    protected: bool = False
+    copies: str = ""
+    """Whether it gets copies of packets by its ``ovs.sink``, or who does; empty: it has none."""
+    port: str
+    """Its name on the bridge, and of the device."""
+    port_kind: str = "veth"
+    ofport: int | None
+    sandbox: str | None
+    interface: str = ""
+    """Its name in the container; empty until it was seen there."""
+    name_not_given: str = ""
+    """Why the interface has not the name that was asked for; empty: it has, or none was."""
+    excess: str = ""
+    """What of the interface would not be put back if it were lost."""
+    published: tuple[PublishedReport, ...] = ()
+    unpublished: tuple[str, ...] = ()
+    """What Docker asked for and no network of the container publishes: ``80/tcp``."""
+    unpublished_why: str = ""
+    options: Mapping[str, str]
+    in_force: Mapping[str, str | None] = field(default_factory=lambda: NO_OPTIONS)
+    """As of a network: its own, or those that it follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolReport:
+    """A pool of our IPAM."""
+
+    id: str
+    space: str
+    subnet: str
+    window: str | None
+    automatic: bool
+    addresses: int
+    """In use."""
+    network: str | None
+    """Id of the network that it is bound to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeReport:
+    """A bridge that carries a network of ours, or our mark."""
+
+    name: str
+    there: bool
+    owned: bool
+    datapath: str
+    ports: int
+    our_ports: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All of it."""
+
+    networks: tuple[NetworkReport, ...] = ()
+    endpoints: tuple[EndpointReport, ...] = ()
+    pools: tuple[PoolReport, ...] = ()
+    bridges: tuple[BridgeReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchReport:
+    """Open vSwitch."""
+
+    connected: bool = False
+    version: str = ""
+    datapaths: tuple[str, ...] = ()
+    """Of the bridges that we made. What vswitchd offers says little: it lists ``system`` always."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerReport:
+    """Docker's daemon."""
+
+    answered: bool = False
+    version: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MendedReport:
+    """Something that was put right."""
+
+    at: float
+    """Seconds since the epoch."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """A look at everything, the last one unless it was asked for."""
+
+    at: float = 0.0
+    """Seconds since the epoch; 0: no look yet."""
+    found: tuple[str, ...] = ()
+    """Not as recorded; then mended or failed, unless nothing was to be done."""
+    mended: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
+    """Seen, and not ours to mend."""
+    lately: tuple[MendedReport, ...] = ()
+    """What earlier looks mended, the newest first."""
+    doubted: tuple[str, ...] = ()
+    """What is removed if Docker goes on not listing it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many of each."""
+
+    networks: int = 0
+    endpoints: int = 0
+    pools: int = 0
+    leases: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The process as a whole, in a few lines."""
+
+    version: str
+    pid: int
+    started: float
+    """Seconds since the epoch."""
+    uptime_s: float
+    instance: str = ""
+    degraded: str = ""
+    """Why only a part of the work is done; empty: all is well."""
+    open_vswitch: SwitchReport = SwitchReport()
+    docker: DockerReport = DockerReport()
+    counts: Counts | None = None
+    """None: the store could not be read."""
+    uplinks: tuple[str, ...] = ()
+    """A phrase for each: its NICs, its bridge, what it carries."""
+    repairs: RepairReport = RepairReport()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedOption:
+    """An option, and what is in force of it; None: nothing, or whatever comes."""
+
+    option: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedContainer:
+    """A running container that a change is about."""
+
+    endpoint: str
+    """Id of its endpoint."""
+    container: str
+    """Its name, as far as Docker told it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What became of a wish for other options."""
+
+    kind: str
+    """``network`` or ``endpoint``."""
+    id: str
+    name: str
+    """Of the network, or of the endpoint's container; empty if Docker did not tell it."""
+    network: str
+    """Id of the network, or of the endpoint's."""
+    options: tuple[ChangedOption, ...]
+    containers: tuple[AffectedContainer, ...]
+    pending: tuple[str, ...]
+    """What is recorded and not in force yet, a sentence each; it is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReport:
+    """What a network would make."""
+
+    network: Network
+    in_force: Mapping[str, str | None]
+    """The value of each option, as a user would type it; None: nothing."""
+    rows: tuple[Row, ...]
+    links: tuple[HostLink, ...]
+    rules: tuple[str, ...]
+    flows_each: int
+    """Of each container, those of a guard left out."""
+    meters_each: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolUse:
+    """A pool and how full it is."""
+
+    id: str
+    space: str
+    subnet: str
+    window: str | None
+    automatic: bool
+    """Chosen by us, not typed."""
+    created: float
+    """Seconds since the epoch."""
+    held: int
+    capacity: int
+    """Usable addresses of the whole subnet."""
+    free: int
+    """Left for whoever names no address."""
+    reserved: int
+    """Addresses with a reservation, held or not."""
+    resting: int
+    """Free addresses that are not chosen for a while: in quarantine, or found in use."""
+    excluded: tuple[str, ...]
+    """``ipam.exclude``: addresses and ranges."""
+    quarantine_s: float
+    """``ipam.quarantine``."""
+    limit: int | None
+    """``ipam.limit``."""
+    probe: bool
+    """``ipam.probe``."""
+    gateway: str | None
+    network: str | None
+    """Id of the network that has it: one of ours, or one that Docker says has it for certain."""
+    network_name: str
+    """Docker's; empty if it is not known."""
+    orphan: bool | None
+    """No network of ours has it, nor can one that Docker lists.
+
+    None: not known, for Docker does not answer, or not yet, for the pool was made just now.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseUse:
+    """A held address and its holder."""
+
+    address: str
+    kind: str
+    wanted: bool
+    """Asked for by address."""
+    name: str
+    """The container's, as Docker told it when the address was asked for."""
+    serial: int
+    created: float
+    """Seconds since the epoch."""
+    endpoint: str | None
+    """Id of the endpoint that has it: one of ours, or one that Docker lists on its network."""
+    container: str
+    """That endpoint's container as Docker tells it now; empty if it is not known."""
+    auxiliary: bool
+    """Kept by its network without an endpoint, whatever the kind that it was asked for as."""
+    auxiliary_name: str = ""
+    """What the user called it in ``--aux-address``; empty if it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasePage:
+    """A piece of a pool's leases, by ascending address."""
+
+    leases: tuple[LeaseUse, ...]
+    next: str | None
+    """Ask on after this address; None: these were the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedPool:
+    """A pool that was given back by hand."""
+
+    pool: str
+    space: str
+    subnet: str
+    addresses: int
+    """How many were held of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """An address that was given back by hand."""
+
+    address: str
+    pool: str
+    holder: str
+    """Who had it, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """An address that is kept for someone."""
+
+    address: str
+    space: str
+    name: str
+    """The container that gets it without asking; empty: whoever asks for it by address."""
+    note: str
+    created: float
+    """Seconds since the epoch."""
+    pool: str | None
+    """Id of the pool that has the address now."""
+    subnet: str | None
+    network: str | None
+    """Id of that pool's network."""
+    network_name: str
+    """Docker's; empty if it is not known."""
+    holder: str
+    """Who has the address now, in words; empty: nobody."""
+    held_since: float | None
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What became of one wish."""
+
+    outcome: str
+    """``added``, ``changed``, or ``same``: it was there already."""
+    reservation: Reserved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One reservation as it is written in a list."""
+
+    address: str
+    space: str
+    name: str
+    note: str
+
+    @classmethod
+    def of(cls, reservation: Reservation) -> "Entry":
+        """Return it as text."""
+        return cls(
+            address=str(reservation.address),
+            space=reservation.space,
+            name=reservation.name,
+            note=reservation.note,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedReservation:
+    """One reservation that is for another name, or has another note."""
+
+    before: Entry
+    after: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a list of reservations changed, or would change."""
+
+    added: tuple[Entry, ...]
+    changed: tuple[ChangedReservation, ...]
+    removed: tuple[Entry, ...]
+    same: int
+    """How many were there already."""
+    dry_run: bool
+    """Nothing was changed."""
