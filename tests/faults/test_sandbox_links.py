@@ -203,7 +203,7 @@ async def test_what_was_down_or_had_nothing_stays_so(container: Container) -> No
 STEPS = (
     *("delete_link", "move_link", "find_link_by_index", "change_link", "_put_settings"),
     *("host_places.put_addresses", "host_places.put_routes", "neighbour_messages.put"),
-    "announcements.announce",
+    "neighbours.announce",
 )
 
 

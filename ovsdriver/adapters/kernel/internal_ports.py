@@ -18,7 +18,7 @@ from ovsdriver.adapters.kernel.codec.link_messages import (
     change_link,
     find_link,
 )
-from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket
+from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket, passed_over
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records import names
 from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap
@@ -202,11 +202,8 @@ def _settle_addresses(routes: RouteSocket, index: int, wanted: tuple[IPNetwork, 
 
 def _remove_addresses(routes: RouteSocket, index: int, surplus: Iterable[IPNetwork]) -> None:
     for each in surplus:
-        try:
+        with passed_over(errno.EADDRNOTAVAIL):  # it went with the one before it
             remove_address(routes, index, each)
-        except NetlinkError as error:
-            if error.errno != errno.EADDRNOTAVAIL:  # it went with the one before it
-                raise
 
 
 def _global(routes: RouteSocket, index: int) -> dict[tuple[int, int, int], IPNetwork]:

@@ -32,7 +32,7 @@ from ovsdriver.adapters.kernel.codec.link_messages import (
     find_link_by_index,
     new_veth,
 )
-from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket
+from ovsdriver.adapters.kernel.codec.rtnetlink import NetlinkError, RouteSocket, passed_over
 from ovsdriver.adapters.kernel.reaper import DYING
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records import names
@@ -110,11 +110,8 @@ class VethPairs:
         if host is None or host.group == DYING or host.alias != veth.alias:
             return None
         if host.mtu != veth.mtu and host.lower_index is not None and not host.lower_elsewhere:
-            try:
+            with passed_over(errno.ENODEV):  # moved in this moment
                 change_link(routes, host.lower_index, LinkChange(mtu=veth.mtu))
-            except NetlinkError as error:
-                if error.errno != errno.ENODEV:  # moved in this moment
-                    raise
         return host
 
     def end_mtu(self, routes: RouteSocket, veth: Veth) -> None:

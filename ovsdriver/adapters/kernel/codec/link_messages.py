@@ -12,14 +12,12 @@ from typing import Self, TypeVar
 from netaddr import EUI, mac_unix_expanded
 
 from ovsdriver.adapters.kernel.codec.rtnetlink import (
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    NetlinkError,
     RouteSocket,
     attribute,
     attributes,
     each_attribute,
     nest,
+    passed_over,
     read_text,
     read_u32,
     text,
@@ -211,13 +209,7 @@ def new_veth(
             nest(_IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, other_end)),
         )
     )
-    try:
-        routes.change(RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
-    except NetlinkError as error:
-        if error.errno != errno.EEXIST:
-            raise
-        return False
-    return True
+    return routes.create(RTM_NEWLINK, body)
 
 
 def new_upper(
@@ -231,13 +223,7 @@ def new_upper(
     body = _ifinfo(index if free else 0) + text(_IFLA_IFNAME, name) + u32(_IFLA_LINK, lower)
     info = attribute(_IFLA_INFO_KIND, kind.encode()) + nest(_IFLA_INFO_DATA, data)
     body += _address(mac) + nest(_IFLA_LINKINFO, info)
-    try:
-        routes.change(RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL)
-    except NetlinkError as error:
-        if error.errno != errno.EEXIST:
-            raise
-        return False
-    return True
+    return routes.create(RTM_NEWLINK, body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,23 +287,16 @@ def move_link(routes: RouteSocket, index: int, namespace: int, *, wanted_index: 
     """
     body = _ifinfo(index) + u32(_IFLA_NET_NS_FD, namespace)
     if wanted_index:
-        try:
+        with passed_over(errno.EBUSY):
             routes.change(_RTM_SETLINK, body + u32(_IFLA_NEW_IFINDEX, wanted_index))
-        except NetlinkError as error:
-            if error.errno != errno.EBUSY:
-                raise
-        else:
             return
     routes.change(_RTM_SETLINK, body)
 
 
 def delete_link(routes: RouteSocket, index: int) -> None:
     """Delete a link; one that is gone already is no matter."""
-    try:
+    with passed_over(errno.ENODEV):
         routes.change(RTM_DELLINK, _ifinfo(index))
-    except NetlinkError as error:
-        if error.errno != errno.ENODEV:
-            raise
 
 
 def delete_group(routes: RouteSocket, group: int) -> None:

@@ -16,6 +16,7 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import (
     RouteSocket,
     attribute,
     attributes,
+    passed_over,
     read_text,
     text,
 )
@@ -175,11 +176,8 @@ def _add(
 
 
 def _remove(routes: RouteSocket, index: int, *, handle: int = 0, parent: int = _ROOT) -> None:
-    try:
+    with passed_over(errno.ENOENT, errno.EINVAL):
         routes.change(_DELETE, _TCMSG.pack(0, index, handle, parent, 0))
-    except NetlinkError as error:
-        if error.errno not in (errno.ENOENT, errno.EINVAL):
-            raise
 
 
 def _tbf(shape: LinkShape) -> bytes:

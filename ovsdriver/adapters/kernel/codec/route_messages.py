@@ -6,7 +6,6 @@ can leave some out it is asked to. It cannot by their destination: each look wal
 Numbers are those of linux/rtnetlink.h.
 """
 
-import errno
 import socket
 import struct
 from collections import Counter
@@ -25,8 +24,6 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import (
     HEADER,
     NLM_F_APPEND,
     NLM_F_CREATE,
-    NLM_F_EXCL,
-    NetlinkError,
     RouteSocket,
     attribute,
     attributes,
@@ -119,13 +116,7 @@ def add_route(
     body += attribute(_RTA_DST, destination.network.packed) if length else b""
     body += u32(RTA_OIF, index)
     body += attribute(_RTA_GATEWAY, gateway.packed) if gateway is not None else b""
-    try:
-        routes.change(RTM_NEWROUTE, body, flags=NLM_F_CREATE | NLM_F_EXCL)
-    except NetlinkError as error:
-        if error.errno != errno.EEXIST:
-            raise
-        return False
-    return True
+    return routes.create(RTM_NEWROUTE, body)
 
 
 def unicast_routes(routes: RouteSocket, near: Iterable[IPNetwork]) -> Iterator[NextHop]:

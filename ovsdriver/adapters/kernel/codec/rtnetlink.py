@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -145,6 +145,16 @@ def bodies(block: bytes) -> Iterator[bytes]:
         offset += (length + 3) & ~3
 
 
+@contextmanager
+def passed_over(*numbers: int) -> Iterator[None]:
+    """Do what may be refused with one of these numbers: then it is done already, or nobody's."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.errno not in numbers:
+            raise
+
+
 class NetlinkSocket:
     """A netlink socket in the network namespace of the thread that makes it."""
 
@@ -170,6 +180,16 @@ class NetlinkSocket:
         """
         self._exchange(kind, body, flags | _NLM_F_ACK)
         self.changes += 1
+
+    def create(self, kind: int, body: bytes) -> bool:
+        """Make something new, as :meth:`change`; False if there is one."""
+        try:
+            self.change(kind, body, flags=NLM_F_CREATE | NLM_F_EXCL)
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            return False
+        return True
 
     def get(self, kind: int, body: bytes) -> bytes | None:
         """Ask for one object and return its message; None if there is no such object."""

@@ -7,7 +7,6 @@ preferred sources), but for what is a statement about the old link.
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -28,7 +27,12 @@ from ovsdriver.adapters.kernel.codec.route_messages import (
     route_on,
     take_route,
 )
-from ovsdriver.adapters.kernel.codec.rtnetlink import FAMILIES, NetlinkError, RouteSocket
+from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    FAMILIES,
+    NetlinkError,
+    RouteSocket,
+    passed_over,
+)
 from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
 
 _COUNTED = 100_000
@@ -81,10 +85,10 @@ def move(routes: RouteSocket, what: Held, *, source: Link | None, target: Link) 
     if source is not None:
         for route in what.routes:
             message = bytes.fromhex(route.message)
-            with _unless_gone():
+            with passed_over(*_NOT_THERE):
                 take_route(routes, message, source.index, target.index)
         for address in what.addresses:
-            with _unless_gone():
+            with passed_over(*_NOT_THERE):
                 take_address(routes, bytes.fromhex(address.message), source.index)
     return put_routes(routes, what, target, elsewhere=source.index if source else None)
 
@@ -167,12 +171,3 @@ def _route(message: bytes, index: int) -> HeldRoute | None:
         gateway=way.gateway,
         message=message.hex(),
     )
-
-
-@contextmanager
-def _unless_gone() -> Iterator[None]:
-    try:
-        yield
-    except NetlinkError as error:
-        if error.errno not in _NOT_THERE:
-            raise

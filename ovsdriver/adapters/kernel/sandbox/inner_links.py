@@ -38,7 +38,7 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import (
     each_attribute,
 )
 from ovsdriver.adapters.kernel.host import host_places
-from ovsdriver.adapters.kernel.sandbox import announcements
+from ovsdriver.adapters.kernel.sandbox import neighbours
 from ovsdriver.adapters.kernel.sandbox.entering import call_inside
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records.on_link import Held
@@ -327,7 +327,7 @@ def _announce(here: RouteSocket, name: str) -> None:
     link = find_link(here, name)
     if link is not None and link.up:
         held = addresses(here, link.index)
-        announcements.announce(name, [each.address for each in held if each.scope_universe])
+        neighbours.announce(name, [each.address for each in held if each.scope_universe])
 
 
 def _settings(link: str) -> Iterator[tuple[str, str]]:

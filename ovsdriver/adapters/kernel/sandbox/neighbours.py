@@ -1,13 +1,17 @@
-"""Asking a segment who has an address, without having one: ARP (RFC 5227) and ND (RFC 4862)."""
+"""Asking a segment who has an address, and telling it who has, by ARP and ND.
+
+Who asks has none (RFC 5227, RFC 4862). Who is told of a new one (RFC 5227, 3; RFC 4861, 7.2.6)
+learns it at once: neighbours that gave up on it meanwhile, and switches that forgot its port.
+"""
 
 import select
 import socket
 import struct
 import time
 from collections.abc import Container, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.codec import socket_filter
 
@@ -24,9 +28,13 @@ _ICMPV6 = 58
 _NEIGHBOUR_SOLICITATION = 135
 _NEIGHBOUR_ADVERTISEMENT = 136
 _ND = struct.Struct("!BBHI16s")
+_ADVERTISED = struct.Struct("!BBHI16sBB6s")
+_OVERRIDE = 0x2000_0000
+_CHECKSUM = slice(2, 4)
 _ND_OFFSET = _ETHERNET.size + _IPV6.size
 _TARGET_LINK_ADDRESS = 2
 _SOLICITED_NODE = IPAddress("ff02::1:ff00:0").packed[:13]
+_ALL_NODES = IPAddress("ff02::1").packed
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
 
 _SOL_PACKET = 263
@@ -145,9 +153,7 @@ class ArpQuestion:
 
     def ask(self, own: bytes, address: IPAddress) -> bytes:
         """Return the frame to send from the MAC ``own``."""
-        return _ETHERNET.pack(_BROADCAST, own, _ETH_P_ARP) + _ARP.pack(
-            1, 0x0800, 6, 4, _ARP_REQUEST, own, bytes(4), bytes(6), address.packed
-        )
+        return _arp_request(own, bytes(4), address.packed)
 
     def claim(self, frame: bytes) -> tuple[bytes, bytes] | None:
         """Return address and MAC: any ARP packet gives its sender away."""
@@ -175,12 +181,7 @@ class NdQuestion:
         target = address.packed
         group = _SOLICITED_NODE + target[13:]
         body = _ND.pack(_NEIGHBOUR_SOLICITATION, 0, 0, 0, target)
-        pseudo = bytes(16) + group + struct.pack("!II", len(body), _ICMPV6)
-        checksum = internet_checksum(pseudo + body)
-        body = _ND.pack(_NEIGHBOUR_SOLICITATION, 0, checksum, 0, target)
-        # a hop limit of 255 proves that no router was passed (RFC 4861, 7.1.1)
-        header = _IPV6.pack(6 << 28, len(body), _ICMPV6, 255, bytes(16), group)
-        return _ETHERNET.pack(b"\x33\x33" + group[12:], own, _ETH_P_IPV6) + header + body
+        return _nd_frame(own, bytes(16), b"\x33\x33" + group[12:], group, body)
 
     def claim(self, frame: bytes) -> tuple[bytes, bytes] | None:
         """Return address and MAC of an advertisement's sender.
@@ -201,7 +202,46 @@ class NdQuestion:
         return target, frame[6:12]
 
 
-def internet_checksum(data: bytes) -> int:
+def announce(link: str, addresses: Iterable[IPNetwork]) -> None:
+    """Say once on a link, in the thread's namespace, that its MAC has ``addresses``.
+
+    Nothing is certain to hear it, so nothing is raised if it cannot be said: a link that is down.
+    """
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    with suppress(OSError), closing(socket.socket(socket.AF_PACKET, kind, 0)) as wire:
+        wire.bind((link, 0))
+        mac: bytes = wire.getsockname()[4]
+        for each in addresses:
+            wire.send(announcement(mac, each.ip))
+
+
+def announcement(mac: bytes, address: IPAddress) -> bytes:
+    """Return the frame that tells all of an address; it overrides what they had."""
+    packed = address.packed
+    if address.version == 4:
+        return _arp_request(mac, packed, packed)
+    said = (_OVERRIDE, packed, _TARGET_LINK_ADDRESS, 1, mac)
+    body = _ADVERTISED.pack(_NEIGHBOUR_ADVERTISEMENT, 0, 0, *said)
+    return _nd_frame(mac, packed, _ALL_NODES_MAC, _ALL_NODES, body)
+
+
+def _arp_request(own: bytes, sender: bytes, target: bytes) -> bytes:
+    return _ETHERNET.pack(_BROADCAST, own, _ETH_P_ARP) + _ARP.pack(
+        1, 0x0800, 6, 4, _ARP_REQUEST, own, sender, bytes(6), target
+    )
+
+
+def _nd_frame(own: bytes, source: bytes, mac: bytes, destination: bytes, body: bytes) -> bytes:
+    """Return the frame with an ICMPv6 message, whose checksum is 0 so far."""
+    pseudo = source + destination + struct.pack("!II", len(body), _ICMPV6)
+    summed = bytearray(body)
+    summed[_CHECKSUM] = struct.pack("!H", _internet_checksum(pseudo + body))
+    # a hop limit of 255 proves that no router was passed (RFC 4861, 7.1.1)
+    header = _IPV6.pack(6 << 28, len(body), _ICMPV6, 255, source, destination)
+    return _ETHERNET.pack(mac, own, _ETH_P_IPV6) + header + summed
+
+
+def _internet_checksum(data: bytes) -> int:
     """Return the checksum of ICMPv6 (RFC 1071)."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
