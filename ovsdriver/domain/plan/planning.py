@@ -1,6 +1,7 @@
-"""From what the user typed to a network record: bridge, tag, mode, gateways. Pure.
+"""From what the user typed, and a segment, to a network record: mode, subnets, gateways. Pure.
 
-Everything that can be refused about a new network is refused here, before anything is made.
+Everything that can be refused about a new network is refused here, or where its segment is chosen,
+before anything is made.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,6 @@ from ovsdriver.domain.plan import (
     mode_planning,
     spanning,
     tunnels,
-    vlan_planning,
 )
 from ovsdriver.domain.plan.known import Defaults, KnownPool, Surroundings
 from ovsdriver.domain.records import shaping
@@ -47,17 +47,17 @@ DEFAULT_PREFIX = "eth"
 """Begin of an interface's name in containers, where the user says none."""
 
 
-def plan(new: NewNetwork, around: Surroundings, defaults: Defaults, *, bridge: str) -> Network:
-    """Return the record of the network to make on ``bridge``.
+def plan(new: NewNetwork, segment: Segment, around: Surroundings, defaults: Defaults) -> Network:
+    """Return the record of the network to make on ``segment``, which was chosen for it.
 
     Raises:
         InvalidOptionError: options contradict each other or this network.
-        ConflictError: the tag, the pool or the subnet is taken.
+        ConflictError: the pool or the subnet is taken.
         UnsupportedError: this host or this bridge cannot do it.
     """
     options = new.options
     current = around.current
-    segment = vlan_planning.choose(new, around, defaults, bridge)
+    bridge = segment.bridge
     offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
     mode = _mode(new, offered, outside=segment.outside)
     if current is not None:

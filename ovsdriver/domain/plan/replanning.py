@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ovsdriver.domain.plan import planning, port_planning
+from ovsdriver.domain.plan import planning, port_planning, vlan_planning
 from ovsdriver.domain.plan.known import Defaults, Surroundings
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import PortOptions
@@ -72,7 +72,8 @@ def network(
         internal=current.internal,
         options=_pinned(current, options, touched),
     )
-    planned = planning.plan(wanted, around, defaults, bridge=current.segment.bridge)
+    segment = vlan_planning.choose(wanted, around, defaults, current.segment.bridge)
+    planned = planning.plan(wanted, segment, around, defaults)
     if planned.mode.has_gateway != current.mode.has_gateway or (
         planned.mode is not current.mode and not planned.mode.has_gateway
     ):

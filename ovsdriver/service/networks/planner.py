@@ -92,7 +92,8 @@ class Planner:
             routes=self._lasting(await self._links.routes(subnets)) if subnets else (),
             ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
         )
-        plan = planning.plan(new, around, self._defaults, bridge=name)
+        segment = vlan_planning.choose(new, around, self._defaults, name)
+        plan = planning.plan(new, segment, around, self._defaults)
         await self._check(plan)
         self._tell(plan)
         return plan

@@ -8,7 +8,7 @@ from netaddr import IPAddress, IPNetwork
 from ipam import PoolId
 from ovsdriver.domain.plan.known import Defaults, HostRoute, KnownBridge, KnownPool, Surroundings
 from ovsdriver.domain.plan.planning import overlap, plan
-from ovsdriver.domain.plan.vlan_planning import bridge_name, foreign_tags
+from ovsdriver.domain.plan.vlan_planning import bridge_name, choose, foreign_tags
 from ovsdriver.domain.records.features import Features
 from ovsdriver.domain.records.model import HostAccess, Mode, Network, NetworkId
 from ovsdriver.domain.records.port_options import PortKind, Rate, VlanMode, VlanTag
@@ -43,7 +43,8 @@ def planned(new: NewNetwork, defaults: Defaults = DEFAULTS, **around: Any) -> Ne
         "datapaths": ("netdev",),
     } | around
     bridge = bridge_name(new.options, defaults, values["networks"], {})
-    return plan(new, Surroundings(**values), defaults, bridge=bridge)
+    around = Surroundings(**values)
+    return plan(new, choose(new, around, defaults, bridge), around, defaults)
 
 
 def a_bridge(name: str = "br-lab", **changes: Any) -> KnownBridge:

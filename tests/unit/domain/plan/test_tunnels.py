@@ -8,6 +8,7 @@ from ovsdriver.domain.plan import tunnels
 from ovsdriver.domain.plan.known import Defaults, Surroundings
 from ovsdriver.domain.plan.planning import plan
 from ovsdriver.domain.plan.port_planning import with_options
+from ovsdriver.domain.plan.vlan_planning import choose
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.requests import EndpointOptions
@@ -32,7 +33,8 @@ def planned(*, two_tags: bool = True, **options: Any) -> Any:
         two_tags=two_tags,
         nics={"eth1": KnownNic(name="eth1", mtu=1500)},
     )
-    return plan(new_network(RED, **said), around, DEFAULTS, bridge="br-eth1")
+    new = new_network(RED, **said)
+    return plan(new, choose(new, around, DEFAULTS, "br-eth1"), around, DEFAULTS)
 
 
 def test_a_tunnel_has_a_service_tag_and_the_customers_tags() -> None:

@@ -9,7 +9,7 @@ from netaddr import EUI, IPNetwork
 from ovsdriver import codec
 from ovsdriver.domain.plan.known import Defaults, KnownBridge, Surroundings
 from ovsdriver.domain.plan.planning import plan
-from ovsdriver.domain.plan.vlan_planning import bridge_name
+from ovsdriver.domain.plan.vlan_planning import bridge_name, choose
 from ovsdriver.domain.records import uplink_notes
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
 from ovsdriver.domain.records.port_options import VlanMode, VlanTag
@@ -53,7 +53,7 @@ def planned(
         datapaths=("netdev",),
         nics={nic.name: nic for nic in nics},
     )
-    return plan(new, around, defaults, bridge=name)
+    return plan(new, choose(new, around, defaults, name), around, defaults)
 
 
 def on_eth1(network_id: str = RED, tag: int = 30, **changes: Any) -> Network:
