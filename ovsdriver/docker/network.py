@@ -157,7 +157,8 @@ def endpoint_creation(body: Fields) -> EndpointCreation:
     typed = {
         key: said.text(key)
         for key, value in said.items()
-        if value is not None and (not key.startswith(_ENGINES_OWN) or options.of_endpoint(key))
+        if value is not None
+        and (not key.startswith(_ENGINES_OWN) or options.known(options.Scope.ENDPOINT, key))
     }
     wanted = options.endpoint(typed)
     sent = interface.mac("MacAddress")

@@ -13,9 +13,9 @@ not know is refused, with two exceptions that are listed in ``ignored`` instead:
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from netaddr import IPAddress, IPRange
 
@@ -29,6 +29,8 @@ from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.words import bridge_words, mirror_target, rates, values
 from ovsdriver.words.values import quote
+
+E = TypeVar("E", bound=Enum)
 
 
 class Scope(Enum):
@@ -62,6 +64,19 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfEndpoint:
+    """What is otherwise of an endpoint, where both it and its network have an option."""
+
+    example: str
+    default: str = "the network's"
+    help: str = "As for a network."
+    aliases: tuple[str, ...] = ()
+    fixed: str = ""
+    parse: Callable[[str], object] | None = None
+    """None: as of the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One row of the table."""
 
@@ -82,6 +97,22 @@ class Option:
     """Names of Docker's or dovesnap's that mean the same."""
     fixed: str = ""
     """Why `ovsnet set` refuses it, and what to do instead; empty: it is changed while in use."""
+    endpoint: OfEndpoint | None = None
+    """Of a network's: endpoints have it, too."""
+
+    def of_endpoint(self, other: OfEndpoint) -> "Option":
+        """Return the row as it is for endpoints."""
+        return replace(
+            self,
+            scope=Scope.ENDPOINT,
+            example=other.example,
+            default=other.default,
+            help=other.help,
+            aliases=other.aliases,
+            fixed=other.fixed,
+            parse=other.parse or self.parse,
+            endpoint=None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,38 +140,9 @@ def _interface(text: str) -> str:
     return values.link_name(text, what="an interface")
 
 
-def _mode(text: str) -> Mode:
-    return values.word(text, {mode.value: mode for mode in Mode})
-
-
-def _datapath(text: str) -> Datapath:
-    return values.word(text, {datapath.value: datapath for datapath in Datapath})
-
-
-def _port(text: str) -> PortKind:
-    return values.word(text, {kind.value: kind for kind in PortKind})
-
-
-def _host(text: str) -> HostAccess:
-    return values.word(text, {access.value: access for access in HostAccess})
-
-
-def _bond(text: str) -> BondMode:
-    return values.word(text, {mode.value: mode for mode in BondMode})
-
-
-def _lacp(text: str) -> Lacp:
-    return values.word(text, {lacp.value: lacp for lacp in Lacp})
-
-
-def _network_vlan_mode(text: str) -> VlanMode:
-    return values.word(
-        text, {each.value: each for each in (VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL)}
-    )
-
-
-def _vlan_mode(text: str) -> VlanMode:
-    return values.word(text, {mode.value: mode for mode in VlanMode})
+def _one_of(kinds: Iterable[E]) -> Callable[[str], E]:
+    words = {each.value: each for each in kinds}
+    return lambda text: values.word(text, words)
 
 
 def _ofport(text: str) -> int:
@@ -213,16 +215,31 @@ TABLE: Sequence[Option] = (
         help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. Required on an "
         "adopted bridge and on one with an uplink, unless the configuration has a range for it.",
         aliases=("ovs.bridge.vlan",),
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.vlan=30",
+            help="VLAN of this container's untagged frames, 1 to 4094, or `none`. If it differs "
+            "from the network's, the container talks in that VLAN only, and reaches neither "
+            "the network nor its gateway.",
+        ),
     ),
     Option(
         name="ovs.vlan_mode",
         scope=Scope.NETWORK,
         field="port.vlan_mode",
-        parse=_network_vlan_mode,
+        parse=_one_of((VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL)),
         example="-o ovs.vlan_mode=dot1q-tunnel",
         default="`access`",
         help="`dot1q-tunnel`: the containers' own tags travel inside of the network's tag, "
         "`ovs.vlan` (802.1ad, QinQ). `access`: frames with tags are dropped.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.trunks=10+20-30,driver-opt=ovs.vlan_mode=native-tagged",
+            default="the network's; `native-untagged` with `ovs.trunks`",
+            help="`access`: one VLAN, untagged. `native-untagged`: that, and `ovs.trunks` tagged. "
+            "`native-tagged`: the same, but its own VLAN reaches it tagged. `trunk`: "
+            "`ovs.trunks` and nothing else, so the address that Docker gave it is out of "
+            "reach. `dot1q-tunnel`: as for a network.",
+            parse=_one_of(VlanMode),
+        ),
     ),
     Option(
         name="ovs.cvlans",
@@ -234,6 +251,10 @@ TABLE: Sequence[Option] = (
         default="all",
         help="With `ovs.vlan_mode=dot1q-tunnel`: the tags that containers may use, `10,20-30`. "
         "Frames without a tag always pass.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.vlan_mode=dot1q-tunnel,driver-opt=ovs.cvlans=10+20-30",
+            help="As for a network: `10+20-30`, or `10,20-30` where commas can be typed.",
+        ),
     ),
     Option(
         name="ovs.trunks",
@@ -246,6 +267,13 @@ TABLE: Sequence[Option] = (
         help="VLANs that the network's containers see tagged, beside its own: `10,20-30`. A "
         "container's own `ovs.trunks` or `ovs.vlan_mode` comes first. For Compose before 2.27.1, "
         "which drops options of single containers.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.trunks=10+20-30",
+            default="none",
+            help="VLANs that this container sees tagged, and no others: `10+20-30`, or `10,20-30` "
+            "where commas can be typed. They may belong to other networks, so a container can "
+            "route between them.",
+        ),
     ),
     Option(
         name="ovs.shared",
@@ -270,7 +298,7 @@ TABLE: Sequence[Option] = (
         name="ovs.mode",
         scope=Scope.NETWORK,
         field="mode",
-        parse=_mode,
+        parse=_one_of(Mode),
         example="-o ovs.mode=routed",
         default="`nat` on bridges of ours, `flat` on adopted ones and with an uplink",
         help="`nat`: gateway on this host, masqueraded. `routed`: the same, forwarded as it is, so "
@@ -283,7 +311,7 @@ TABLE: Sequence[Option] = (
         name="com.docker.network.bridge.gateway_mode_ipv4",
         scope=Scope.NETWORK,
         field="mode4",
-        parse=_mode,
+        parse=_one_of(Mode),
         example="-o com.docker.network.bridge.gateway_mode_ipv4=routed",
         default="see `ovs.mode`; `nat` where IPv6 is said to be `routed`",
         help="`ovs.mode` of the IPv4 subnets. `nat` and `routed` can be mixed, others are the same "
@@ -293,7 +321,7 @@ TABLE: Sequence[Option] = (
         name="com.docker.network.bridge.gateway_mode_ipv6",
         scope=Scope.NETWORK,
         field="mode6",
-        parse=_mode,
+        parse=_one_of(Mode),
         example="--ipv6 -o com.docker.network.bridge.gateway_mode_ipv6=routed",
         default="see `ovs.mode`; `nat` where IPv4 is said to be `routed`",
         help="The same of the IPv6 subnets.",
@@ -323,7 +351,7 @@ TABLE: Sequence[Option] = (
         name="ovs.host",
         scope=Scope.NETWORK,
         field="host",
-        parse=_host,
+        parse=_one_of(HostAccess),
         example="-o ovs.host=none",
         default="`all`, as with Docker's bridge",
         help="What containers of a `nat` or `routed` network reach of this host itself. `all`: "
@@ -340,6 +368,10 @@ TABLE: Sequence[Option] = (
         help="`true`: containers send with the MAC and the addresses that Docker gave them and no "
         "others, ARP and ND included, and play neither DHCP server nor router. No IGMP, no tunnels "
         "(IPIP, 6in4, GRE), no fragments of UDP, ICMP or IPv6. Not on bridges with a controller.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.guard=true",
+            help="As for a network. Not with `ovs.trunks`.",
+        ),
     ),
     Option(
         name="ovs.rate",
@@ -351,6 +383,9 @@ TABLE: Sequence[Option] = (
         default="none",
         help="Rate of each container in both directions, `100mbit`. Two rates, `100mbit+20mbit`, "
         "are towards it and from it. `none`: no limit.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.rate=10mbit+2mbit",
+        ),
     ),
     Option(
         name="ovs.burst",
@@ -361,6 +396,9 @@ TABLE: Sequence[Option] = (
         example="-o ovs.rate=100mbit -o ovs.burst=64kb",
         default="what the rate sends in 50 ms",
         help="How much may go at once above `ovs.rate`: `64kb`.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.rate=10mbit,driver-opt=ovs.burst=64kb",
+        ),
     ),
     Option(
         name="ovs.broadcast",
@@ -371,6 +409,9 @@ TABLE: Sequence[Option] = (
         example="-o ovs.broadcast=100",
         default="none",
         help="Broadcasts and multicasts that a container may send in a second.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.broadcast=100",
+        ),
     ),
     Option(
         name="ovs.delay",
@@ -381,6 +422,9 @@ TABLE: Sequence[Option] = (
         example="-o ovs.delay=20ms",
         default="none",
         help="Delay of packets in each direction, `20ms`. Needs netem in the kernel.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.delay=20ms",
+        ),
     ),
     Option(
         name="ovs.jitter",
@@ -391,6 +435,9 @@ TABLE: Sequence[Option] = (
         example="-o ovs.delay=20ms -o ovs.jitter=5ms",
         default="none",
         help="How much `ovs.delay` varies up and down, `5ms`; packets may overtake each other.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.delay=20ms,driver-opt=ovs.jitter=5ms",
+        ),
     ),
     Option(
         name="ovs.loss",
@@ -401,6 +448,9 @@ TABLE: Sequence[Option] = (
         example="-o ovs.loss=1%",
         default="none",
         help="Share of packets that is lost in each direction, `1%`.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.loss=1%",
+        ),
     ),
     Option(
         name="ovs.mirror",
@@ -413,6 +463,11 @@ TABLE: Sequence[Option] = (
         help="Where copies of all packets in the network's VLAN go: `sink:WORD`, a container of "
         "the same bridge with `ovs.sink=WORD`; `nic:eth2`, a NIC of this host; `gre:ADDRESS` or "
         "`erspan:ADDRESS`, another host.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.mirror=sink:ids",
+            default="none",
+            help="Where copies of what this container sends and gets go, as for a network.",
+        ),
     ),
     Option(
         name="ovs.rstp",
@@ -525,6 +580,12 @@ TABLE: Sequence[Option] = (
         help="The network's container gets the copies that `ovs.mirror=sink:WORD` sends here, and "
         "nothing else from this network. Of several containers, the one with the lowest address "
         "gets them.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.sink=ids",
+            help="This container gets the copies that `ovs.mirror=sink:WORD` sends here, and "
+            "nothing else on this interface. Give it a second network. Of several containers "
+            "with one word on a bridge, the one with the lowest address gets them.",
+        ),
     ),
     Option(
         name="ovs.dry_run",
@@ -557,12 +618,17 @@ TABLE: Sequence[Option] = (
         default="the uplink's, else the configured MTU, 1500",
         help="MTU in bytes, 68 to 65535; at least 1280 with IPv6.",
         aliases=("com.docker.network.driver.mtu", "ovs.bridge.mtu"),
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.mtu=1400",
+            help="MTU of the container's interface in bytes, at most the network's.",
+            aliases=("com.docker.network.driver.mtu",),
+        ),
     ),
     Option(
         name="ovs.port",
         scope=Scope.NETWORK,
         field="port.kind",
-        parse=_port,
+        parse=_one_of(PortKind),
         example="-o ovs.port=internal",
         default="`veth`",
         help="What plugs containers into the bridge: `veth`, or `internal`, a port whose device "
@@ -570,6 +636,11 @@ TABLE: Sequence[Option] = (
         "until the device in the container has been replaced.",
         fixed="it would take the containers' interfaces away; make another network, or give "
         "single containers ovs.port at their next start",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.port=internal",
+            help="What plugs this container in: `veth` or `internal`.",
+            fixed="it would take the container's interface away; start the container again with it",
+        ),
     ),
     Option(
         name="ovs.uplink",
@@ -601,7 +672,7 @@ TABLE: Sequence[Option] = (
         name="ovs.bond",
         scope=Scope.NETWORK,
         field="bond",
-        parse=_bond,
+        parse=_one_of(BondMode),
         example="-o ovs.uplink=eth1+eth2 -o ovs.bond=balance-slb -o ovs.vlan=30",
         default="`active-backup` with several NICs",
         help="How the NICs of an uplink share the traffic: `active-backup`, `balance-slb`, or "
@@ -611,7 +682,7 @@ TABLE: Sequence[Option] = (
         name="ovs.lacp",
         scope=Scope.NETWORK,
         field="lacp",
-        parse=_lacp,
+        parse=_one_of(Lacp),
         example="-o ovs.uplink=eth1+eth2 -o ovs.lacp=active -o ovs.vlan=30",
         default="`off`; `active` with `balance-tcp`",
         help="LACP with the switch beyond a bond: `off`, `passive` or `active`.",
@@ -632,7 +703,7 @@ TABLE: Sequence[Option] = (
         name="ovs.datapath",
         scope=Scope.NETWORK,
         field="datapath",
-        parse=_datapath,
+        parse=_one_of(Datapath),
         example="-o ovs.bridge=br-user -o ovs.datapath=netdev",
         default="`system` where the kernel has openvswitch, else `netdev`",
         help="Datapath of a bridge that is made for this network.",
@@ -643,6 +714,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="datapath",
         parse=_userspace,
+        text=lambda datapath: values.text(datapath is Datapath.NETDEV),
         example="-o ovs.bridge=br-user -o ovs.bridge.userspace=true",
         default="see `ovs.datapath`",
         help="dovesnap's word: `true` is `ovs.datapath=netdev`, `false` is `system`.",
@@ -688,26 +760,6 @@ TABLE: Sequence[Option] = (
         fixed="others on the segment know the container by it; start the container again with it",
     ),
     Option(
-        name="ovs.mtu",
-        scope=Scope.ENDPOINT,
-        field="port.mtu",
-        parse=values.mtu,
-        example="driver-opt=ovs.mtu=1400",
-        default="the network's",
-        help="MTU of the container's interface in bytes, at most the network's.",
-        aliases=("com.docker.network.driver.mtu",),
-    ),
-    Option(
-        name="ovs.port",
-        scope=Scope.ENDPOINT,
-        field="port.kind",
-        parse=_port,
-        example="driver-opt=ovs.port=internal",
-        default="the network's",
-        help="What plugs this container in: `veth` or `internal`.",
-        fixed="it would take the container's interface away; start the container again with it",
-    ),
-    Option(
         name="com.docker.network.endpoint.ifname",
         scope=Scope.ENDPOINT,
         field="interface",
@@ -717,52 +769,6 @@ TABLE: Sequence[Option] = (
         help="Name of the interface in the container, with Docker 29.8 or newer. Older ones do not "
         "take it from a plugin: the log and `ovsnet endpoint show` say so.",
         fixed="Docker names the interface when it starts the container; start it again with it",
-    ),
-    Option(
-        name="ovs.vlan",
-        scope=Scope.ENDPOINT,
-        field="port.vlan",
-        parse=values.vlan,
-        text=values.vlan_text,
-        example="driver-opt=ovs.vlan=30",
-        default="the network's",
-        help="VLAN of this container's untagged frames, 1 to 4094, or `none`. If it differs from "
-        "the network's, the container talks in that VLAN only, and reaches neither the network nor "
-        "its gateway.",
-    ),
-    Option(
-        name="ovs.trunks",
-        scope=Scope.ENDPOINT,
-        field="port.trunks",
-        parse=values.vlans,
-        text=vlans.text,
-        example="driver-opt=ovs.trunks=10+20-30",
-        default="none",
-        help="VLANs that this container sees tagged, and no others: `10+20-30`, or `10,20-30` "
-        "where commas can be typed. They may belong to other networks, so a container can route "
-        "between them.",
-    ),
-    Option(
-        name="ovs.vlan_mode",
-        scope=Scope.ENDPOINT,
-        field="port.vlan_mode",
-        parse=_vlan_mode,
-        example="driver-opt=ovs.trunks=10+20-30,driver-opt=ovs.vlan_mode=native-tagged",
-        default="the network's; `native-untagged` with `ovs.trunks`",
-        help="`access`: one VLAN, untagged. `native-untagged`: that, and `ovs.trunks` tagged. "
-        "`native-tagged`: the same, but its own VLAN reaches it tagged. `trunk`: `ovs.trunks` and "
-        "nothing else, so the address that Docker gave it is out of reach. `dot1q-tunnel`: as for "
-        "a network.",
-    ),
-    Option(
-        name="ovs.cvlans",
-        scope=Scope.ENDPOINT,
-        field="port.cvlans",
-        parse=values.vlans,
-        text=vlans.text,
-        example="driver-opt=ovs.vlan_mode=dot1q-tunnel,driver-opt=ovs.cvlans=10+20-30",
-        default="the network's",
-        help="As for a network: `10+20-30`, or `10,20-30` where commas can be typed.",
     ),
     Option(
         name="ovs.ofport",
@@ -782,96 +788,6 @@ TABLE: Sequence[Option] = (
         default="`false`",
         help="`true`: this container reaches no other container of the bridge that has "
         "`ovs.protected=true`. It reaches the gateway and all others.",
-    ),
-    Option(
-        name="ovs.guard",
-        scope=Scope.ENDPOINT,
-        field="port.guard",
-        parse=values.flag,
-        example="driver-opt=ovs.guard=true",
-        default="the network's",
-        help="As for a network. Not with `ovs.trunks`.",
-    ),
-    Option(
-        name="ovs.rate",
-        scope=Scope.ENDPOINT,
-        field="port.rate",
-        parse=rates.rate,
-        text=rates.rate_text,
-        example="driver-opt=ovs.rate=10mbit+2mbit",
-        default="the network's",
-        help="As for a network.",
-    ),
-    Option(
-        name="ovs.burst",
-        scope=Scope.ENDPOINT,
-        field="port.burst",
-        parse=rates.burst,
-        text=rates.burst_text,
-        example="driver-opt=ovs.rate=10mbit,driver-opt=ovs.burst=64kb",
-        default="the network's",
-        help="As for a network.",
-    ),
-    Option(
-        name="ovs.broadcast",
-        scope=Scope.ENDPOINT,
-        field="port.broadcast",
-        parse=rates.broadcast,
-        text=rates.broadcast_text,
-        example="driver-opt=ovs.broadcast=100",
-        default="the network's",
-        help="As for a network.",
-    ),
-    Option(
-        name="ovs.delay",
-        scope=Scope.ENDPOINT,
-        field="port.delay_us",
-        parse=rates.time_us,
-        text=_some(rates.time_text),
-        example="driver-opt=ovs.delay=20ms",
-        default="the network's",
-        help="As for a network.",
-    ),
-    Option(
-        name="ovs.jitter",
-        scope=Scope.ENDPOINT,
-        field="port.jitter_us",
-        parse=rates.time_us,
-        text=_some(rates.time_text),
-        example="driver-opt=ovs.delay=20ms,driver-opt=ovs.jitter=5ms",
-        default="the network's",
-        help="As for a network.",
-    ),
-    Option(
-        name="ovs.loss",
-        scope=Scope.ENDPOINT,
-        field="port.loss_ppm",
-        parse=rates.loss_ppm,
-        text=_some(rates.loss_text),
-        example="driver-opt=ovs.loss=1%",
-        default="the network's",
-        help="As for a network.",
-    ),
-    Option(
-        name="ovs.mirror",
-        scope=Scope.ENDPOINT,
-        field="port.mirror",
-        parse=mirror_target.parse,
-        text=mirror_target.text,
-        example="driver-opt=ovs.mirror=sink:ids",
-        default="none",
-        help="Where copies of what this container sends and gets go, as for a network.",
-    ),
-    Option(
-        name="ovs.sink",
-        scope=Scope.ENDPOINT,
-        field="port.sink",
-        parse=values.label,
-        example="driver-opt=ovs.sink=ids",
-        default="the network's",
-        help="This container gets the copies that `ovs.mirror=sink:WORD` sends here, and nothing "
-        "else on this interface. Give it a second network. Of several containers with one word on "
-        "a bridge, the one with the lowest address gets them.",
     ),
     Option(
         name="ipam.space",
@@ -940,9 +856,17 @@ TABLE: Sequence[Option] = (
     ),
 )
 
-_NAMES: Mapping[Scope, Mapping[str, Option]] = {
-    scope: {name: row for row in TABLE if row.scope is scope for name in (row.name, *row.aliases)}
+_ROWS: Mapping[Scope, Sequence[Option]] = {
+    scope: [
+        *(r.of_endpoint(r.endpoint) for r in TABLE if r.endpoint and scope is Scope.ENDPOINT),
+        *(r for r in TABLE if r.scope is scope),
+    ]
     for scope in Scope
+}
+
+_NAMES: Mapping[Scope, Mapping[str, Option]] = {
+    scope: {name: row for row in rows for name in (row.name, *row.aliases)}
+    for scope, rows in _ROWS.items()
 }
 
 _DOVESNAP = frozenset(
@@ -1051,14 +975,12 @@ def known(scope: Scope, key: str) -> bool:
     return key.lower() in _NAMES[scope]
 
 
-def of_endpoint(key: str) -> bool:
-    """Whether ``key`` is an option of an endpoint."""
-    return key.lower() in _NAMES[Scope.ENDPOINT]
-
-
 def rows(scope: Scope | None = None) -> Sequence[Option]:
-    """Return the table's rows, all or of one scope, in the order in which people read them."""
-    return [row for row in TABLE if scope in (None, row.scope)]
+    """Return the rows of one scope or of all, in the order in which people read them.
+
+    One of both scopes is there for each, as it is there.
+    """
+    return [row for each in Scope if scope in (None, each) for row in _ROWS[each]]
 
 
 def markdown() -> str:

@@ -16,6 +16,7 @@ from tests.e2e.bed import Bed
 from tests.e2e.far import beyond
 from tests.e2e.stage import Stage
 from tests.e2e.world import Result
+from tests.option_examples import typed
 
 pytestmark = pytest.mark.docker
 
@@ -145,7 +146,6 @@ def lacking(bed: Bed) -> dict[str, str]:
 
 def compared(row: Option, shown: str | None, shown_as: Option | None = None) -> str:
     """Return what is wrong with the value in force; it may be written in another way."""
-    words = row.example.replace("driver-opt=", " ").replace(", ", " ").split()
-    said = dict(word.partition("=")[::2] for word in words)[row.name]
+    said = typed(row)[row.name]
     same = shown is not None and (shown_as or row).parse(shown) == row.parse(said)
     return "" if same else f"{row.example}: in force is {shown}"

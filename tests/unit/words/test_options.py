@@ -1,5 +1,3 @@
-import shlex
-from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from ovsdriver.errors import InvalidOptionError
 from ovsdriver.words import options
 from ovsdriver.words.options import PoolOptions, Scope
 from tests.builders import endpoint_options, network_options
+from tests.option_examples import typed
 
 
 def network(internal: bool = False, **typed: str) -> NetworkOptions:
@@ -404,8 +403,8 @@ def test_an_option_and_its_alias_may_say_the_same():
 )
 def test_an_option_that_contradicts_its_alias_is_refused(first, second):
     refusal = network_refusal(first | second)
-    for typed in (first, second):
-        for key, text in typed.items():
+    for each in (first, second):
+        for key, text in each.items():
             assert f"{key}={text}" in refusal
     assert "contradict" in refusal
 
@@ -447,25 +446,26 @@ def test_the_markdown_tables_have_a_line_for_each_row():
 
 @pytest.mark.parametrize("row", options.rows(), ids=lambda row: f"{row.scope.value}-{row.name}")
 def test_the_example_of_an_option_fills_it(row):
-    words = shlex.split(row.scope.command.replace("EXAMPLE", row.example))
-    typed = dict[str, dict[str, str]]()
-    for flag, word in pairwise(words):
-        if flag in ("-o", "--ipam-opt"):
-            key, _, value = word.partition("=")
-            typed.setdefault(flag, {})[key] = value
-        elif flag == "--network":
-            pairs = [each.split("=", 2)[1:] for each in word.split(",") if "driver-opt=" in each]
-            typed[flag] = dict(pairs)
+    internal = "--internal" in row.example
     read = {
-        Scope.NETWORK: options.network(typed.get("-o", {}), internal="--internal" in words),
-        Scope.ENDPOINT: options.endpoint(typed.get("--network", {})),
-        Scope.IPAM: options.pool(typed.get("--ipam-opt", {})),
+        Scope.NETWORK: options.network(typed(row, Scope.NETWORK), internal=internal),
+        Scope.ENDPOINT: options.endpoint(typed(row, Scope.ENDPOINT)),
+        Scope.IPAM: options.pool(typed(row, Scope.IPAM)),
     }
     assert not any(each.ignored for each in read.values())
     filled = attrgetter(row.field)
     assert filled(read[row.scope]) != filled(type(read[row.scope])())
-    flag = {Scope.NETWORK: "-o", Scope.ENDPOINT: "--network", Scope.IPAM: "--ipam-opt"}[row.scope]
-    assert filled(read[row.scope]) == row.parse(typed[flag][row.name])
+    assert filled(read[row.scope]) == row.parse(typed(row)[row.name])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [*options.rows(Scope.NETWORK), *options.rows(Scope.ENDPOINT)],
+    ids=lambda row: f"{row.scope.value}-{row.name}",
+)
+def test_a_value_is_written_as_it_can_be_typed(row):
+    value = row.parse(typed(row)[row.name])
+    assert row.parse(row.text(value)) == value
 
 
 def test_the_drivers_readme_has_the_table_as_it_is_in_the_code():
