@@ -50,7 +50,8 @@ def subnet(request: PoolRequest, wanted: IPNetwork) -> None:
         raise InvalidPoolError(f"subnet {wanted} has host bits set; type {wanted.cidr}")
     if wanted.version != request.family:
         raise InvalidPoolError(
-            f"subnet {wanted} is IPv{wanted.version}, but an IPv{request.family} one is asked for"
+            f"subnet {wanted} is IPv{wanted.version}, but an IPv{request.family} one is asked for; "
+            "name one of that family"
         )
     _length(wanted.prefixlen, request.family, f"subnet {wanted}")
     if request.prefix is not None and request.prefix != wanted.prefixlen:
@@ -121,7 +122,8 @@ def reservation(wanted: Reservation) -> None:
     for network, why in _NOT_FOR_CONTAINERS:
         if wanted.address in network:
             raise InvalidReservationError(
-                f"address {wanted.address} is of {network}, {why}, which no container can have"
+                f"address {wanted.address} is in {network}, {why}, which no container can have; "
+                "reserve another one"
             )
 
 

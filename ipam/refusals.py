@@ -73,9 +73,9 @@ def overlap(subnet: IPNetwork, other: Pool, *, leaving: bool, network: str = "")
         )
     of = f"network {network}, " if network else ""
     return OverlapError(
-        f"subnet {subnet} overlaps {other.subnet} in address space {other.space} "
-        f"({of}pool {other.id}, since {_time(other.created)}); choose another --subnet, or, for a "
-        "network that is isolated from the other one, another space with --ipam-opt ipam.space=NAME"
+        f"subnet {subnet} overlaps {other.subnet} in address space {other.space} ({of}pool "
+        f"{other.id}, since {_time(other.created)}); choose another --subnet, or another space "
+        "with --ipam-opt ipam.space=NAME if the networks never meet"
     )
 
 
@@ -104,9 +104,9 @@ def no_subnet_left(
     )
     return ExhaustedError(
         f"no free subnet{length} is left in the default pools {_list(bases)}: address space "
-        f"{space} has {_number(pools, f'IPv{family} pool', f'IPv{family} pools')}{blocked}; "
-        f"name a subnet with --subnet, remove networks that are not used (`docker network prune`), "
-        "or add default pools to the configuration (`pools`)"
+        f"{space} has {_number(pools, f'IPv{family} pool', f'IPv{family} pools')}{blocked}; add "
+        "--subnet, remove unused networks (`docker network prune`), or add `pools` to the "
+        "configuration"
     )
 
 
@@ -152,8 +152,8 @@ def taken(
     """
     if holder is None:
         return AddressError(
-            f"address {address} of {pool.subnet} is just being given to someone or released; "
-            "try again, or choose another one"
+            f"address {address} of {pool.subnet} is just being given out or released; try again, "
+            "or choose another one"
         )
     since = _time(holder.created)
     if holder.kind is LeaseKind.GATEWAY:
@@ -231,7 +231,11 @@ def too_many_reservations(space: str, most: int) -> InvalidReservationError:
 
 
 def _for(keeper: Reservation) -> str:
-    return f"for container {keeper.name}" if keeper.name else "for who asks for it by address"
+    return (
+        f"for container {keeper.name}"
+        if keeper.name
+        else "for containers that ask for it by address"
+    )
 
 
 def in_use(address: IPAddress, pool: Pool, mac: str) -> AddressError:
@@ -246,9 +250,9 @@ def all_in_use(pool: Pool, found: Mapping[IPAddress, str]) -> ExhaustedError:
     """The addresses that come next are all somebody's on the segment."""
     shown = ", ".join(f"{address} by {mac}" for address, mac in list(found.items())[:3])
     return ExhaustedError(
-        f"the next {len(found)} free addresses of {pool.subnet} are in use on the network's "
-        f"segment (ipam.probe): {shown}; try again, which asks for further ones, or keep that "
-        "range back with --ip-range or --ipam-opt ipam.exclude"
+        f"the next {len(found)} free addresses of {pool.subnet} are in use on its segment "
+        f"(ipam.probe): {shown}; try again for further ones, or keep that range back with "
+        "--ip-range or --ipam-opt ipam.exclude"
     )
 
 
@@ -265,7 +269,7 @@ def space_full(space: str, most: int, one: str, many: str) -> LimitError:
     """A space holds as much as it may."""
     return LimitError(
         f"address space {space} holds {_number(most, one, many)} already, which is its limit; "
-        "remove what is not used, or raise the limit in the configuration (`limits`)"
+        "remove unused ones, or raise `limits` in the configuration"
     )
 
 

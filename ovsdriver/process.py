@@ -210,8 +210,8 @@ class _Store:
         """
         if self._fault:
             raise ConfigurationError(
-                f"nothing was removed: the configuration is wrong ({self._fault}), so it is not "
-                "certain what is marked as ours; mend it and restart ovsnet"
+                f"nothing was removed: the configuration is wrong ({self._fault}), so ovsnet may "
+                "not know its own marks; correct it and restart ovsnet"
             )
         async with self._trying:  # nothing that was removed is made again by a store that opens
             if not self._unread:

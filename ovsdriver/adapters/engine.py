@@ -122,7 +122,7 @@ class DockerEngine:
         except (KeyError, TypeError, ValueError, AttributeError, AddrFormatError) as error:
             # An address that cannot be read is no reason to go on: it would look free.
             raise UnavailableError(
-                f"Docker at {self._address} answered what cannot be read "
+                f"Docker at {self._address} gave an answer that cannot be read "
                 f"({type(error).__name__}: {error}); is that dockerd?"
             ) from error
 

@@ -33,9 +33,7 @@ def find(text: str, names: Mapping[str, str], *, kind: str = "network") -> str:
     if not fitting and text:
         fitting = [each for each in names if each.startswith(text.lower())]
     if not fitting:
-        raise UnknownObjectError(
-            f"{kind} {text!r} is not known here; `ovsnet {kind} ls` lists those that are"
-        )
+        raise UnknownObjectError(f"ovsnet knows no {kind} {text!r}; `ovsnet {kind} ls` lists them")
     if len(fitting) > 1:
         raise ConflictError(
             f"{text!r} fits several: {_listed(fitting)}; type more digits of the id"
@@ -83,8 +81,8 @@ def target(
     found = exact or begun
     if not found:
         raise UnknownObjectError(
-            f"{text!r} is neither a network nor a container of one that is known here; "
-            "`ovsnet network ls` and `ovsnet endpoint ls` list those that are"
+            f"{text!r} is neither a network nor a container on one of ovsnet's networks; see "
+            "`ovsnet network ls` and `ovsnet endpoint ls`"
         )
     if len(found) > 1:
         ways = [_way(each, networks) for each in found]

@@ -66,8 +66,8 @@ class IpamDesk:
         known = self._ipam.pool(pool)
         if known is None:
             raise UnknownObjectError(
-                f"pool {pool[:80]!r} is not known here, or was released meanwhile; "
-                "`ovsnet ipam pools` lists those that are"
+                f"ovsnet knows no pool {pool[:80]!r}, or it was released meanwhile; `ovsnet ipam "
+                "pools` lists them"
             )
         if ask.after is not None and ask.after.version != known.subnet.version:
             raise InvalidRequestError(f"after: {ask.after} is not of the family of {known.subnet}")
@@ -173,7 +173,7 @@ class IpamDesk:
         known = ipam.pool(PoolId(pool))
         if use is None or known is None:
             raise UnknownObjectError(
-                f"pool {pool[:80]!r} is not known here; `ovsnet ipam pools` lists those that are"
+                f"ovsnet knows no pool {pool[:80]!r}; `ovsnet ipam pools` lists them"
             )
         refusal = reports.pool_refusal(
             use,

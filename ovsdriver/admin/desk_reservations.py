@@ -106,7 +106,7 @@ class ReservationDesk:
             where = f" in space {of}"
         if not spaces:
             raise UnknownObjectError(
-                f"{address} is not reserved{where}; `ovsnet ipam reserve` lists those that are"
+                f"{address} is not reserved{where}; `ovsnet ipam reserve` lists all reservations"
             )
         of = reports.only_space(address, spaces, what="reserved")
         removed = await self._ipam.unreserve([(of, address)])

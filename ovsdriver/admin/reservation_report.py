@@ -176,9 +176,7 @@ def pool_to_choose_from(pools: Sequence[PoolUse], *, network: str) -> PoolUse:
         ConflictError: there are several, and no network that has them all.
     """
     if not pools:
-        raise UnknownObjectError(
-            "there is no such pool here; `ovsnet ipam pools` lists those that are"
-        )
+        raise UnknownObjectError("there is no such pool; `ovsnet ipam pools` lists them")
     if network:
         return min(pools, key=lambda each: IPNetwork(each.subnet).version)
     if len(pools) > 1:

@@ -44,7 +44,9 @@ def ask(settings: Settings, question: Ask[T]) -> T:
             "(journalctl -u ovsnet)"
         ) from error
     except (aiohttp.ClientError, OSError, codec.UnreadableError) as error:
-        raise Refusal(f"{path} answered what cannot be read ({error}); is that ovsnet?") from error
+        raise Refusal(
+            f"{path} gave an answer that cannot be read ({error}); is that ovsnet?"
+        ) from error
 
 
 def typed(kind: type[A], **said: object) -> A:

@@ -120,7 +120,7 @@ def test_switches_in_containers_may_be_connected_in_a_loop(bed: Bed, stage: Stag
     guarded = bed.docker_refuses(
         *stage.run_command("cat", "name=left,driver-opt=ovs.guard=true"),
     )
-    assert "which no guard stops" in guarded
+    assert "no guard stops that" in guarded
     bed.vswitchd.stop()
     bed.start_vswitchd()
     ann.reaches("10.99.0.2", "bob")
@@ -156,7 +156,7 @@ def test_what_cannot_stand_beside_a_tree_is_refused(bed: Bed, far: Far) -> None:
         (options(rstp="containers"), "floods nothing to a gateway"),
         (options(rstp="containers", mode="routed"), "floods nothing to a gateway"),
         ((*TREE, *options(port="internal")), "use ovs.port=veth"),
-        ((*TREE, *options(guard="true")), "which no guard stops"),
+        ((*TREE, *options(guard="true")), "no guard stops that"),
         (options(uplink="eth1", vlan="30", rstp="containers"), "root of the wire's tree"),
         (options(uplink="eth1+eth2", vlan="30", rstp="containers"), "root of the wire's tree"),
         ((*TREE, "--ipam-opt", "ipam.probe=true"), "leave one of them out"),

@@ -66,11 +66,13 @@ REFUSALS = (
     Refusal({"wire": ("nic", "bond"), "mode": ("isolated", "internal")}, r"use -o ovs\.mode=flat"),
     Refusal({"port": ("internal",), "shape": ("rate", "delay")}, r"use ovs\.port=veth"),
     *_UNDELAYED,
-    Refusal({"bridge": ("rstp", "snooping"), "wire": ("adopted",)}, r"bridge br-lab is not ours"),
+    Refusal(
+        {"bridge": ("rstp", "snooping"), "wire": ("adopted",)}, r"ovsnet did not make bridge br-lab"
+    ),
     Refusal({"bridge": ("rstp",), "wire": ("nic", "bond")}, r"with an uplink"),
     Refusal({"bridge": ("rstp",), "mode": _GATEWAYS}, r"floods nothing to a gateway"),
     Refusal({"bridge": ("rstp",), "port": ("internal",)}, r"floods nothing to internal ports"),
-    Refusal({"bridge": ("rstp",), "guard": ("guarded",)}, r"which no guard stops"),
+    Refusal({"bridge": ("rstp",), "guard": ("guarded",)}, r"no guard stops that"),
     Refusal({"host": ("host=gateway",), "mode": _NO_GATEWAYS}, r"ovs\.host=gateway: "),
     Refusal({"host": ("host=none",), "mode": ("flat", "gwbridge")}, r"ovs\.host=none: "),
     Refusal({"vlan": ("none",), "ann": ("tagged",)}, r"or use native-untagged"),

@@ -49,8 +49,8 @@ class Nft:
         self._context = self._library.nft_ctx_new(0)
         if not self._context:
             raise UnavailableError(
-                "libnftables could not be initialised; does this kernel have nf_tables, and do we "
-                "run as root?"
+                "libnftables could not be initialised; load nf_tables (modprobe nf_tables), and "
+                "run ovsnet as root"
             )
         self._library.nft_ctx_buffer_output(self._context)
         self._library.nft_ctx_buffer_error(self._context)
@@ -161,8 +161,8 @@ class Table:
                 self._wanted, self._written = wanted, standing
                 return True
         raise UnavailableError(
-            f"nftables table inet {self._where['name']} is changed by someone else as soon as it "
-            "is written; 'nft monitor' shows by whom"
+            f"another program changes nftables table inet {self._where['name']} as soon as ovsnet "
+            "has written it; `nft monitor` shows which one"
         )
 
     def stands(self, objects: Sequence[Object]) -> bool:

@@ -255,8 +255,8 @@ def _open(protocol: Transport, address: IPAddress) -> socket.socket | None:
         if error.errno in _UNKNOWN:
             return None
         raise UnavailableError(
-            f"no socket can be had to reserve a host port: {error.strerror}; raise the limit of "
-            "open files of ovsnet, or publish fewer ports"
+            f"cannot open a socket to reserve a host port: {error.strerror}; raise ovsnet's limit "
+            "of open files, or publish fewer ports"
         ) from error
     made = _out_of_the_way(made)
     made.setblocking(False)
@@ -329,7 +329,7 @@ def _bind_over_remains(wanted: HostPort) -> _Held | None:
 def _refusal(wanted: HostPort, error: OSError) -> UnsupportedError | UnavailableError:
     if error.errno == errno.EADDRNOTAVAIL:
         return UnsupportedError(
-            f"{wanted.address} is no address of this host; `ip address` lists those it has"
+            f"{wanted.address} is no address of this host; `ip address` lists its addresses"
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return UnsupportedError(

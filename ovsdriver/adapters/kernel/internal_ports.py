@@ -51,9 +51,9 @@ class InternalPorts:
             self._sysctls.settle(_ipv6(link.name) if wants_ipv6 else _no_ipv6(link.name))
         elif wants_ipv6:
             raise UnsupportedError(
-                f"gateway {link.name} has an IPv6 address, and there is no IPv6 on it: the MTU is "
-                f"{gateway.mtu} (IPv6 needs 1280), or this kernel was started with ipv6.disable=1; "
-                "make the network with a larger MTU or without an IPv6 subnet"
+                f"gateway {link.name} cannot have an IPv6 address: the MTU is {gateway.mtu} (IPv6 "
+                "needs 1280), or the kernel runs with ipv6.disable=1; create the network with a "
+                "larger MTU or without IPv6"
             )
         alias = names.network_alias(self._owner, gateway.network)
         _settle(routes, link, mac=gateway.port.mac, alias=alias, flags=IFF_UP)
@@ -95,9 +95,8 @@ class InternalPorts:
             return False
         if link.alias not in ("", tap.alias):
             raise ConflictError(
-                f"link {tap.name} exists and is not this endpoint's (its alias is {link.alias!r}, "
-                f"ours would be {tap.alias!r}); see `ip -d link show {tap.name}`, and delete or "
-                "rename it"
+                f"link {tap.name} exists, but its alias is {link.alias!r} and not this endpoint's "
+                f"{tap.alias!r}; see `ip -d link show {tap.name}`, and delete or rename it"
             )
         _settle(routes, link, mac=tap.mac, alias=tap.alias, mtu=tap.mtu)
         return True
@@ -107,9 +106,8 @@ def _device(routes: RouteSocket, name: str) -> Link | None:
     link = find_link(routes, name)
     if link is not None and link.kind not in _KINDS:
         raise ConflictError(
-            f"link {link.name} exists and is no internal port of Open vSwitch (it is "
-            f"{link.kind or 'a plain device'!r}); see `ip -d link show {link.name}`, and "
-            "delete or rename it"
+            f"link {link.name} exists and is {link.kind or 'a plain device'!r}, not an internal "
+            f"port of Open vSwitch; see `ip -d link show {link.name}`, and delete or rename it"
         )
     return link
 

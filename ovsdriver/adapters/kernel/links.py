@@ -275,8 +275,8 @@ class KernelLinks:
                 # The thread goes on a little, to close its sockets: that waits for the kernel.
                 if not inquiry.asked:
                     raise UnavailableError(
-                        f"{what}: no question was sent within {within_s:g} s, too much else is "
-                        "going on; try again"
+                        f"{what}: the kernel could not be asked within {within_s:g} s, ovsnet is "
+                        "too busy; try again"
                     ) from error
         return {address: _eui(mac) for address, mac in inquiry.found.copy().items()}
 

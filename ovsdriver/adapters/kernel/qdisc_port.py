@@ -85,6 +85,6 @@ def _worded(what: str) -> Iterator[None]:
         raise UnsupportedError(_NO_KIND[str(error)]) from error
     except qdiscs.ForeignError as error:
         raise ConflictError(
-            f"{what}: somebody has put the queueing discipline {error} there, which is not "
-            "ours to replace; remove it, or leave the option out"
+            f"{what}: the queueing discipline {error} is there, and ovsnet did not set it; remove "
+            "it with `tc qdisc del`, or leave the option out"
         ) from error

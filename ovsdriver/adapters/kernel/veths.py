@@ -92,13 +92,13 @@ class VethPairs:
                 return True
             if find_link(routes, veth.container) is not None:
                 raise ConflictError(
-                    f"link {veth.container} exists and is not the other end of {veth.host}, so it "
-                    f"is not ours to change; see `ip -d link show {veth.container}`, and delete "
+                    f"link {veth.container} exists, but not as the other end of {veth.host}; "
+                    f"ovsnet leaves it alone: see `ip -d link show {veth.container}`, and delete "
                     "or rename it"
                 )
         raise UnavailableError(
-            f"link {veth.host} disappears while it is made: another program deletes it; find out "
-            "which (`ip monitor link`) and try again"
+            f"another program deletes link {veth.host} while ovsnet makes it; find out which one "
+            "(`ip monitor link`), and try again"
         )
 
     def begin_mtu(self, routes: RouteSocket, veth: Veth) -> Link | None:
@@ -204,6 +204,6 @@ def _check_ours(host: Link, veth: Veth) -> None:
     if host.alias != veth.alias:
         whose = f"its alias is {host.alias!r}" if host.alias else "it has no alias"
         raise ConflictError(
-            f"link {veth.host} exists and is not ours ({whose}, ours would be {veth.alias!r}); see "
-            f"`ip -d link show {veth.host}`, and delete or rename it"
+            f"link {veth.host} exists, but ovsnet did not make it ({whose}, ovsnet sets "
+            f"{veth.alias!r}); see `ip -d link show {veth.host}`, and delete or rename it"
         )

@@ -121,8 +121,8 @@ class SqliteState:
                 )
             except sqlite3.IntegrityError as error:
                 raise UnknownObjectError(
-                    f"network {endpoint.network[:12]} is not known here (any more), so it gets no "
-                    "endpoint; look at it with `ovsnet network ls`"
+                    f"ovsnet does not know network {endpoint.network[:12]} (any more), so it gets "
+                    "no endpoint; `ovsnet network ls` lists its networks"
                 ) from error
 
         await self._database.write(unit, lambda _: self._records.put_endpoint(endpoint))
@@ -226,7 +226,7 @@ def _write_segment(connection: sqlite3.Connection, network: Network, record: str
             raise
         raise ConflictError(
             f"{segment.name} on bridge {segment.bridge} belongs to network {other[0][:12]}; choose "
-            "another (-o ovs.vlan=…), or say that they share it (-o ovs.shared=true)"
+            "another (-o ovs.vlan=…), or share it (-o ovs.shared=true)"
         ) from error
 
 

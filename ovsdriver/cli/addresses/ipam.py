@@ -152,9 +152,9 @@ def release(
 ) -> None:
     """Release an address whose holder is gone, or a pool whose network is gone.
 
-    Usually nobody needs this: containers release their addresses, and what they leave behind is
-    collected. An address that a living container has would be given to a second one. POOL is an
-    id as `ovsnet ipam pools` shows it, and goes with all of its addresses.
+    Usually this is not needed: containers release their addresses, and leftovers are collected. An
+    address that a living container has would be given to a second one. POOL is an id as `ovsnet
+    ipam pools` shows it, and goes with all of its addresses.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ _KINDS = ("added", "changed", "removed")
 )
 @click.argument("address", default="")
 @click.option("--name", default="", metavar="CONTAINER", help="The container that it is for.")
-@click.option("--note", default="", metavar="TEXT", help="For people; left out: as it was.")
+@click.option("--note", default="", metavar="TEXT", help="A remark; left out: as it was.")
 @click.option("--network", default="", metavar="NAME", help="The network that it is of.")
 @click.option("--pool", default="", metavar="POOL", help="The pool's id or subnet.")
 @click.option("--space", default="", metavar="SPACE", help="The address space.")
@@ -50,12 +50,12 @@ def reserve(
 ) -> None:
     """Keep addresses for containers; without ADDRESS and --name, list those that are kept.
 
-    Nobody gets a reserved address who does not ask for it: a container whose name it is reserved
-    for gets it by itself, and any container gets one without a name by `docker run --ip ADDRESS`.
+    The container with that name gets the address by itself. A reservation without a name is for
+    any container that asks for the address: `docker run --ip ADDRESS`. No other container gets it.
     A reservation is of an address in a space. It outlives networks, and may be made before them.
 
-    Docker tells the container's name from Engine 29 on. With an older one a reservation's name is
-    a label for people: say `--ip ADDRESS`; nobody gets the address without that either.
+    Docker tells the container's name from Engine 29 on. With an older one the name is a label
+    only: type `--ip ADDRESS`. Without it no container gets the address either.
 
     Without --network, --pool and --space, ADDRESS is that of the only space with a pool that has
     it, else of the space `ovsnet`. Without ADDRESS, --name gets the lowest free address of the
@@ -234,4 +234,4 @@ def _entry(entry: Entry) -> str:
 
 
 def _for(name: str) -> str:
-    return f"for container {name}" if name else "for who asks for it by address"
+    return f"for container {name}" if name else "for containers that ask for it by address"

@@ -20,7 +20,7 @@ async def examine(reading: Awaitable[Sequence[str]]) -> list[Finding]:
         return [
             warn(
                 SUBJECT,
-                f"other people's rules could not be read: {str(error) or 'no answer'}",
+                f"the rules of other programs could not be read: {str(error) or 'no answer'}",
                 "check again as root: sudo ovsnet check",
             )
         ]

@@ -175,9 +175,8 @@ def _receive_buffer(seen: Seen) -> list[Finding]:
             subject,
             f"{seen.receive_buffer} bytes for a new port, too few: packets between containers are "
             "lost, and TCP repeats them all the time",
-            f"sysctl -w {setting}, the same in a file in /etc/sysctl.d, then restart ovs-vswitchd, "
-            "since a port keeps the buffer that it was opened with (the Ansible role openvswitch "
-            "does all that: openvswitch_receive_buffer)",
+            f"sysctl -w {setting}, put the same into a file in /etc/sysctl.d, then restart "
+            "ovs-vswitchd; the Ansible role openvswitch does all that (openvswitch_receive_buffer)",
         )
     ]
 

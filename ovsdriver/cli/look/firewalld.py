@@ -46,7 +46,7 @@ _TIMEOUT_S = 60
 @click.command(
     name="firewalld",
     epilog=EXIT_CODES,
-    short_help="Have firewalld forward what our networks forward.",
+    short_help="Let firewalld forward the traffic of ovsnet's networks.",
 )
 @click.option("--remove", is_flag=True, help="Take all of that back.")
 @click.option(
@@ -58,12 +58,12 @@ _TIMEOUT_S = 60
 )
 @JSON
 def command(remove: bool, folder: Path, as_json: bool) -> None:
-    """Have firewalld forward what our networks forward: it drops what it has not been told of.
+    """Let firewalld forward the traffic of ovsnet's networks, which it drops otherwise.
 
-    Puts our gateways into a zone of their own, `ovsnet`, which is closed towards this host, and
-    lets everything pass between it and the other zones: ovsnet's own rules judge that. Files that
-    are there already stay as they are. firewalld is told to read its configuration again, if it
-    runs.
+    Puts the networks' gateways into a zone of their own, `ovsnet`, which is closed towards this
+    host. Everything passes between it and the other zones: ovsnet's own rules judge that. Files
+    that are there already stay as they are. firewalld is told to read its configuration again, if
+    it runs.
 
     \b
     Examples:
@@ -100,7 +100,7 @@ def command(remove: bool, folder: Path, as_json: bool) -> None:
 
 
 def _reload(program: str) -> bool:
-    """Have firewalld read its configuration; False if it does not run."""
+    "Let firewalld forward the traffic of ovsnet's networks."
     if _run(program, "--state").returncode:
         return False
     done = _run(program, "--reload")

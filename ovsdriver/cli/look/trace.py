@@ -37,10 +37,10 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 def command(settings: Settings, source: str, target: str, protocol: str, as_json: bool) -> None:
     """Tell why one container does or does not reach another, or this host, step by step.
 
-    Looks at both ports, at addresses and routes inside of both, at what the network's mode and
-    options allow, at what the bridge would do with such a packet, and at who listens; nothing is
-    sent. The last line is the one that matters. A container that is on several networks is named
-    NETWORK/CONTAINER, this host by one of its addresses.
+    Looks at both ports, and at addresses and routes inside of both. Asks what the network's mode
+    and options allow, what the bridge would do with such a packet, and whether a program listens.
+    Nothing is sent. The last line is the one that matters. A container that is on
+    several networks is named NETWORK/CONTAINER, this host by one of its addresses.
 
     \b
     Examples:

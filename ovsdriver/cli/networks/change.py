@@ -19,7 +19,7 @@ from ovsdriver.config import Settings
 @settings_of("run_dir")
 @JSON
 def command(settings: Settings, target: str, options: tuple[str, ...], as_json: bool) -> None:
-    """Change options while containers are connected; what is changed is kept over every restart.
+    """Change options while containers are connected; changes are kept over every restart.
 
     The target is a network, a container that is on one network, NETWORK/CONTAINER, or the begin of
     a network's or an endpoint's id. All options of one command are changed, or none. `OPTION=`
@@ -54,7 +54,7 @@ def options_of(options: tuple[str, ...]) -> dict[str, str]:
         if not equals or not key:
             raise click.UsageError(f"{each!r}: write OPTION=VALUE, or OPTION= for the default")
         if found.get(key, value) != value:
-            raise click.UsageError(f"{key} is said twice, with {found[key]!r} and {value!r}")
+            raise click.UsageError(f"{key} is given twice, with {found[key]!r} and {value!r}")
         found[key] = value
     return found
 

@@ -24,9 +24,9 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
 
     Not reserved means that another program of this host had the port when ovsnet started; it is
     reserved as soon as that program ends. Ranges of more than 1,024 ports are never reserved, only
-    open: nobody else waited there when they were published. Seen as the gateway: the container's
-    way out is another network, so its clients have the address of this one's gateway there. What
-    no network of a container publishes has no address, and the reason.
+    open: no program listened there when they were published. Seen as the gateway: the container
+    has its default route on another network, so it sees this network's gateway as the client. A
+    port that no network of a container publishes has no address, and the reason.
 
     \b
     Examples:

@@ -32,10 +32,10 @@ _WORDS = {
 def command(programs: Programs, settings: Settings, yes: bool, as_json: bool) -> None:
     """Remove everything that ovsnet made on this host: ports, bridges, links, rules, records.
 
-    Only what carries our mark is removed; an adopted bridge loses our ports and nothing else.
-    Containers on our networks lose them at once, and Docker's own list of networks is not
-    touched: remove them with `docker network rm` first. Works whether ovsnet runs or not, and may
-    be repeated.
+    Only what carries ovsnet's mark is removed; an adopted bridge loses ovsnet's ports and nothing
+    else. Containers lose their networks at once. Docker's own list of networks is not touched:
+    remove them with `docker network rm` first. Works whether ovsnet runs or not, and may be
+    repeated.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def command(programs: Programs, settings: Settings, yes: bool, as_json: bool) ->
             for key, word in _WORDS.items()
             if (gone := getattr(purged, key))
         ]
-        show.line(f"removed {', '.join(removed)}" if removed else "nothing of ours was there")
+        show.line(f"removed {', '.join(removed)}" if removed else "ovsnet had made nothing here")
     sentences = []
     if purged.failed:
         sentences.append(

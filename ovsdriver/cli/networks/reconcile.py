@@ -13,17 +13,17 @@ from ovsdriver.config import Settings
 @click.command(
     name="reconcile",
     epilog=EXIT_CODES,
-    short_help="Look at everything now and mend what is not as recorded.",
+    short_help="Check everything now, and mend what differs from the records.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be mended, and mend nothing.")
 @settings_of("run_dir")
 @JSON
 @click.pass_context
 def command(ctx: click.Context, settings: Settings, dry_run: bool, as_json: bool) -> None:
-    """Look at everything now and mend what is not as recorded.
+    """Check everything now, and mend what differs from the records.
 
     Bridges, ports, gateways, rules, published ports, and the interfaces inside of running
-    containers. ovsnet does the same by itself at its start, whenever something of ours changes,
+    containers. ovsnet does the same by itself at its start, after every change of what it made,
     and every 30 s; inside of containers every 5 minutes.
 
     \b

@@ -92,7 +92,13 @@ def _limits(settings: Settings, spaces: Mapping[str, tuple[int, int]]) -> list[F
         ):
             if most is not None and count > most:
                 text = f"space {limit.space} has {count} {what} and may have {most}"
-                findings.append(warn("limits", text, "it gets no more before it has fewer"))
+                findings.append(
+                    warn(
+                        "limits",
+                        text,
+                        "remove some: the space gets no more until it is below its limit",
+                    )
+                )
     return findings
 
 

@@ -37,15 +37,15 @@ def refuse_unfit(
     if adopted and said:
         option = _OPTIONS[next(iter(said))]
         raise UnsupportedError(
-            f"{option}: bridge {bridge} is not ours, so it stays as it is; leave the option out "
-            "and set it there with ovs-vsctl, or name another bridge with -o ovs.bridge=NAME"
+            f"{option}: ovsnet did not make bridge {bridge} and does not change it; set the option "
+            "there with ovs-vsctl, or choose another bridge with -o ovs.bridge=NAME"
         )
     for other in sharers:
         theirs = other.features.said()
         for name in said.keys() & theirs.keys():
             if said[name] != theirs[name]:
                 raise ConflictError(
-                    f"{_OPTIONS[name]}: network {other.id[:12]} is on bridge {bridge} as well and "
-                    "says something else, and a bridge has one of it; leave the option out, or "
-                    "name another bridge with -o ovs.bridge=NAME"
+                    f"{_OPTIONS[name]}: network {other.id[:12]} already set it differently on "
+                    f"bridge {bridge}, which has only one value; leave the option out, or choose "
+                    "another bridge with -o ovs.bridge=NAME"
                 )

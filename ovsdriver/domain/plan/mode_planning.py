@@ -84,9 +84,8 @@ def refuse_vain(options: NetworkOptions, modes: Modes) -> None:
     # Of nat and isolated networks "true" is the truth anyway.
     if not options.isolate or modes.mode not in (Mode.NAT, Mode.ISOLATED):
         raise InvalidOptionError(
-            f"ovs.isolate={str(options.isolate).lower()}: it is about what crosses this host "
-            f"between routed networks, and this one has ovs.mode={modes.mode}; leave the option "
-            "out, or use -o ovs.mode=routed"
+            f"ovs.isolate={str(options.isolate).lower()} works between routed networks, and this "
+            f"one has ovs.mode={modes.mode}; leave the option out, or use -o ovs.mode=routed"
         )
 
 

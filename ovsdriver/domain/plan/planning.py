@@ -150,7 +150,7 @@ def _mode(new: NewNetwork, offered: Sequence[OfferedSubnet], *, outside: bool) -
         if wanted not in (None, Mode.ISOLATED):
             raise InvalidOptionError(
                 f"--internal and ovs.mode={wanted} contradict each other: an internal network has "
-                "no way out; leave one of them away"
+                "no way out; leave one of them out"
             )
         return Mode.ISOLATED
     if wanted is not None:
@@ -204,8 +204,8 @@ def _bound_pool(
         fitting = [pool for pool in same if pool.space == space]
         if not fitting:
             raise InvalidOptionError(
-                f"ovs.space={space}: no pool {offered.cidr.cidr} waits in that address space; say "
-                f"the same to the IPAM with --ipam-opt ipam.space={space}, or leave ovs.space out"
+                f"ovs.space={space}: the IPAM made no pool {offered.cidr.cidr} in that address "
+                f"space; add --ipam-opt ipam.space={space}, or leave ovs.space out"
             )
     else:
         fitting = [pool for pool in same if pool.space == offered.space]
@@ -215,8 +215,8 @@ def _bound_pool(
             fitting = same
     if len(fitting) > 1:
         raise ConflictError(
-            f"{offered.cidr.cidr} waits in more than one address space "
-            f"({', '.join(sorted(pool.space for pool in fitting))}); say which with -o ovs.space="
+            f"several address spaces have a pool {offered.cidr.cidr} for it "
+            f"({', '.join(sorted(pool.space for pool in fitting))}); name one with -o ovs.space="
         )
     return fitting[0] if fitting else None
 
@@ -269,7 +269,8 @@ def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequenc
         if not any(gateway in subnet.cidr for subnet in subnets):
             raise InvalidOptionError(
                 f"ovs.gateway={gateway} lies in no subnet of this network "
-                f"({', '.join(str(s.cidr) for s in subnets) or 'it has none'})"
+                f"({', '.join(str(s.cidr) for s in subnets) or 'it has none'}); name an address "
+                "inside one"
             )
 
 

@@ -69,8 +69,8 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
     )
     if mirroring.sink(network, endpoint) and endpoint.port.mirror is not None:
         raise InvalidOptionError(
-            "ovs.sink and ovs.mirror contradict each other: a container that gets copies of "
-            "others' packets has none of its own there; leave one of them out"
+            "ovs.sink and ovs.mirror contradict each other: an interface that receives copies "
+            "sends nothing that could be copied; leave one of them out"
         )
     if network.features.rstp:
         spanning.refuse_port(internal=endpoint.internal)
@@ -98,8 +98,8 @@ def why_unpublished(endpoint: Endpoint, network: Network) -> str:
     """Return a clause about an endpoint by which nothing, or not every family, is published."""
     if desired.own_vlan(network, endpoint) != network.segment.tag:
         return (
-            "by its ovs.vlan or ovs.vlan_mode the container is not in the network's own VLAN, "
-            "where the gateway is"
+            "the container's ovs.vlan (or ovs.vlan_mode) puts it outside the network's VLAN, and "
+            "the gateway is in that VLAN"
         )
     if Mode.NAT in network.modes:
         return "the container has no address of that family that is published"

@@ -78,10 +78,9 @@ def network(
         planned.mode is not current.mode and not planned.mode.has_gateway
     ):
         raise UnsupportedError(
-            f"ovs.mode={planned.mode}: the network has ovs.mode={current.mode}, and its containers "
-            "were told their way out when they were connected; only nat and routed change into "
-            "each other, so make another network (docker network create -o "
-            f"ovs.mode={planned.mode}) and connect the containers to it"
+            f"ovs.mode={planned.mode}: the network has ovs.mode={current.mode}, and only nat and "
+            "routed change into each other; create another network with -o "
+            f"ovs.mode={planned.mode}, and connect the containers to it"
         )
     return replace(
         planned,
@@ -198,8 +197,8 @@ def _refuse_unpublished(endpoint: Endpoint, network: Network) -> None:
     for each in endpoint.published:
         if each.address not in addresses:
             raise UnsupportedError(
-                f"the container publishes {each.text} (-p), which ends with "
-                f"that: {port_planning.why_unpublished(endpoint, network)}; stop it first"
+                f"the change would end the published port {each.text} (-p): "
+                f"{port_planning.why_unpublished(endpoint, network)}; stop the container first"
             )
 
 
@@ -215,7 +214,6 @@ def _refuse_reopening(before: tuple[Network, Endpoint], after: tuple[Network, En
     ):
         if differs:
             raise UnsupportedError(
-                f"{option}: the container has an internal port (ovs.port=internal), whose device "
-                "Open vSwitch would make anew for that, so it would be lost to the container; "
-                "start the container again with the option"
+                f"{option}: Open vSwitch would make the container's internal port anew, and the "
+                "container would lose it; start the container again with the option"
             )

@@ -47,8 +47,8 @@ def refuse_unfit(
             )
     if adopted and wanted and not speaks:
         raise UnsupportedError(
-            f"{SAID}: bridge {bridge} is not ours, so it stays as it is; switch RSTP on there "
-            f"first: ovs-vsctl set Bridge {bridge} rstp_enable=true"
+            f"{SAID}: ovsnet did not make bridge {bridge} and does not change it; switch RSTP on "
+            f"there first: ovs-vsctl set Bridge {bridge} rstp_enable=true"
         )
     if speaks and not wanted and not any(other.features.rstp for other in sharers):
         raise UnsupportedError(
@@ -81,8 +81,8 @@ def refuse_aside(mode: Mode, *, internal: bool, wire: bool, probe: bool) -> None
         )
     if probe:
         raise UnsupportedError(
-            f"{SAID} with ipam.probe: answers may not reach who asks where RSTP runs; leave one "
-            "of them out"
+            f"{SAID} with ipam.probe: where RSTP runs, answers to the probe may get lost; leave "
+            "one of them out"
         )
     refuse_port(internal=internal)
 
@@ -99,6 +99,6 @@ def refuse_port(*, internal: bool) -> None:
 def refuse_guard() -> None:
     """Refuse a guard of who takes part: UnsupportedError."""
     raise UnsupportedError(
-        f"ovs.guard with {SAID}: who takes part in a spanning tree can have all traffic led its "
-        "way, which no guard stops; leave one of them out"
+        f"ovs.guard with {SAID}: a container in a spanning tree can draw all traffic to itself, "
+        "and no guard stops that; leave one of them out"
     )

@@ -43,7 +43,7 @@ def check(mode: VlanMode | None, cvlans: Sequence[VlanTag], tag: int, *, two_tag
         )
     if not two_tags:
         raise UnsupportedError(
-            f"ovs.vlan_mode={mode}: Open vSwitch on this host looks at one VLAN tag of a frame; "
-            "this is a setting of all its bridges, so it is yours to change: "
-            "ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2"
+            f"ovs.vlan_mode={mode}: Open vSwitch on this host reads one VLAN tag of a frame, on "
+            "all its bridges; allow two yourself: ovs-vsctl set Open_vSwitch . "
+            "other_config:vlan-limit=2"
         )

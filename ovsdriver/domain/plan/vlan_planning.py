@@ -76,8 +76,8 @@ def choose(new: NewNetwork, around: Surroundings, defaults: Defaults, name: str)
     )
     if uplink is not None and not uplink.given and adopted and not options.bridge:
         raise ConflictError(
-            f"bridge {name}, which would be made for this uplink, is there already and not ours; "
-            f"to use it as it is say -o ovs.bridge={name}, or name another one"
+            f"bridge {name}, the name for this uplink's bridge, exists and ovsnet did not make it; "
+            f"use it as it is with -o ovs.bridge={name}, or choose another name"
         )
     tag = _tag(options, name, around, companions, defaults, adopted=adopted)
     if uplink is not None:
@@ -162,15 +162,15 @@ def _tag(
             raise ConflictError(
                 f"VLAN {wanted or 'none'} on bridge {name} carries network {other.id[:12]} "
                 "already; choose another with -o ovs.vlan=, leave it out for a free one, or add "
-                "-o ovs.shared=true to put both networks on one segment"
+                "-o ovs.shared=true to share the segment"
             )
         return wanted
     outside = adopted or options.uplink or uplinks.uplinked(companions) is not None
     if outside and name not in defaults.ranges:
-        why = "is not ours" if adopted else "has an uplink"
+        why = "was not made by ovsnet" if adopted else "has an uplink"
         raise InvalidOptionError(
-            f"bridge {name} {why}, so its VLAN must be said: -o ovs.vlan=1..4094, "
-            "or -o ovs.vlan=none for untagged; or give the bridge a range in ovsnet.toml"
+            f"bridge {name} {why}, so name the VLAN: -o ovs.vlan=1..4094, or -o ovs.vlan=none for "
+            "untagged; or give the bridge a range in ovsnet.toml"
         )
     here = around.bridge
     foreign = here.tags if here else frozenset()

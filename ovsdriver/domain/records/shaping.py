@@ -128,8 +128,8 @@ def check(shaping: Shaping, *, mtu: int, internal: bool) -> None:
     """
     if shaping.burst is not None and shaping.rate is None:
         raise InvalidOptionError(
-            "ovs.burst says how much may go at once above ovs.rate, which is not said; add "
-            "ovs.rate=100mbit, or leave ovs.burst out"
+            "ovs.burst needs ovs.rate, which is not set; add ovs.rate=100mbit, or leave ovs.burst "
+            "out"
         )
     if shaping.burst is not None and shaping.burst < mtu:
         raise InvalidOptionError(
@@ -138,11 +138,11 @@ def check(shaping: Shaping, *, mtu: int, internal: bool) -> None:
         )
     if shaping.jitter_us > shaping.delay_us:
         raise InvalidOptionError(
-            "ovs.jitter is more than ovs.delay, from which it is taken and to which it is added; "
-            "say at least the same ovs.delay"
+            "ovs.jitter is more than ovs.delay, which it shortens and lengthens; set an ovs.delay "
+            "of at least as much"
         )
     if internal and (shaping.towards or shaping.away):
         raise UnsupportedError(
-            "ovs.rate, ovs.delay, ovs.jitter and ovs.loss act on the host's end of a veth pair, "
-            "which ovs.port=internal has not; leave them out, or use ovs.port=veth"
+            "ovs.rate, ovs.delay, ovs.jitter and ovs.loss need a veth pair, and ovs.port=internal "
+            "has none; leave them out, or use ovs.port=veth"
         )

@@ -65,8 +65,8 @@ def refuse_unfit(bridge: str, *, guard: bool, metered: bool, controllers: int) -
     """
     if controllers and (guard or metered):
         raise UnsupportedError(
-            f"{_option(guard=guard)}: bridge {bridge} has a controller, whose flows may pass ours "
-            "by or remove them; leave the option out, or name another bridge with -o "
+            f"{_option(guard=guard)}: bridge {bridge} has a controller, which may bypass or remove "
+            "the flows that this needs; leave the option out, or choose another bridge with -o "
             "ovs.bridge=NAME"
         )
 
@@ -85,9 +85,9 @@ def refuse_controller(bridge: str, whose: str, *, guard: bool, metered: bool) ->
     """
     if guard or metered:
         raise ConflictError(
-            f"ovs.controller: {whose} on bridge {bridge} has "
-            f"{_option(guard=guard)}, by flows that a controller's may pass by or remove; name "
-            "another bridge with -o ovs.bridge=NAME"
+            f"ovs.controller: {whose} on bridge {bridge} has {_option(guard=guard)}, and a "
+            "controller may bypass or remove its flows; choose another bridge with -o "
+            "ovs.bridge=NAME"
         )
 
 
@@ -107,13 +107,13 @@ def refuse_unpinnable(endpoint: Endpoint, *, trunk: bool) -> None:
     """
     if trunk:
         raise InvalidOptionError(
-            "ovs.guard=true and ovs.trunks contradict each other: which addresses a container has "
-            "in other VLANs is not known; leave one of them out, or say ovs.guard=false for this "
-            "container"
+            "ovs.guard=true and ovs.trunks contradict each other: ovsnet does not know a "
+            "container's addresses in other VLANs; leave one of them out, or set ovs.guard=false "
+            "for this container"
         )
     if not endpoint.addresses:
         raise InvalidOptionError(
-            "ovs.guard=true: the container was given no address to be held to; use an IPAM "
+            "ovs.guard=true: the container has no address that it could be held to; use an IPAM "
             "(--ipam-driver ovsipam), or leave the option out"
         )
 

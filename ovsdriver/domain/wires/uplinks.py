@@ -208,8 +208,8 @@ def rebonded(
     if current.given:
         if options.bond is not None or options.lacp is not None:
             raise ConflictError(
-                f"the port of uplink {'+'.join(current.nics)} is not ours, so it stays as it is; "
-                "change it there: ovs-vsctl set port … bond_mode=… lacp=…"
+                f"ovsnet did not make the port of uplink {'+'.join(current.nics)} and does not "
+                "change it; change it yourself: ovs-vsctl set port … bond_mode=… lacp=…"
             )
         return current
     said = [
@@ -224,8 +224,8 @@ def rebonded(
         own = options.bond if name == "ovs.bond" else options.lacp
         if own is not None and own.value != value.lower():
             raise ConflictError(
-                f"{name}={own}: network {other.id[:12]}, which has the same uplink, says "
-                f"{name}={value}; take that back first: ovsnet set {other.id[:12]} {name}="
+                f"{name}={own}: network {other.id[:12]} has the same uplink and {name}={value}; "
+                f"reset that first: ovsnet set {other.id[:12]} {name}="
             )
         if name == "ovs.bond":
             wishes = replace(wishes, bond=BondMode(value.lower()))
@@ -246,9 +246,9 @@ def check_given(uplink: Uplink, tag: int, nics: Mapping[str, KnownNic]) -> None:
     if not uplink.given or port is None or port.carries(tag):
         return
     raise ConflictError(
-        f"port {port.name} on bridge {port.bridge}, which is not ours, does not carry VLAN "
-        f"{tag or 'none'}; let it: ovs-vsctl add port {shlex.quote(port.name)} trunks {tag}, "
-        "or choose another -o ovs.vlan="
+        f"port {port.name} of bridge {port.bridge} does not carry VLAN {tag or 'none'}, and ovsnet "
+        f"did not make it; type ovs-vsctl add port {shlex.quote(port.name)} trunks {tag}, or "
+        "choose another -o ovs.vlan="
     )
 
 
@@ -271,8 +271,8 @@ def _refuse_stray(options: NetworkOptions) -> None:
     ]
     if said:
         raise InvalidOptionError(
-            f"{said[0]} says something about an uplink, and this network names none; name it with "
-            "-o ovs.uplink=, or leave the option out"
+            f"{said[0]} needs an uplink, and this network has none; add -o ovs.uplink=NIC, or "
+            "leave the option out"
         )
 
 
@@ -280,8 +280,8 @@ def _bonding(options: NetworkOptions) -> tuple[BondMode | None, Lacp]:
     if len(options.uplink) == 1:
         if options.bond is not None or options.lacp is not None:
             raise InvalidOptionError(
-                f"ovs.uplink={options.uplink[0]} is one NIC, and ovs.bond and ovs.lacp are about "
-                "several; name them all (-o ovs.uplink=eth1+eth2), or leave these options out"
+                f"ovs.bond and ovs.lacp need several NICs, and ovs.uplink={options.uplink[0]} is "
+                "one; name them all (-o ovs.uplink=eth1+eth2), or leave these options out"
             )
         return None, Lacp.OFF
     bond = options.bond or BondMode.ACTIVE_BACKUP
@@ -298,8 +298,8 @@ def _bonding(options: NetworkOptions) -> tuple[BondMode | None, Lacp]:
 def _refuse_other(options: NetworkOptions, shared: Uplink, bridge: str) -> None:
     if set(options.uplink) != set(shared.nics):
         raise ConflictError(
-            f"ovs.uplink={'+'.join(options.uplink)}: bridge {bridge} has the uplink "
-            f"{'+'.join(shared.nics)} already, and has one only; name that one, or another bridge "
+            f"ovs.uplink={'+'.join(options.uplink)}: bridge {bridge} already has the uplink "
+            f"{'+'.join(shared.nics)}, and can have only one; name that one, or another bridge "
             "with -o ovs.bridge=NAME"
         )
     for option, wanted, has in (
@@ -340,8 +340,8 @@ def _nic(
         raise UnsupportedError(f"ovs.uplink={name}: this is {what}, not a NIC; name a NIC")
     if nic.port is not None and nic.port.mirror:
         raise ConflictError(
-            f"ovs.uplink={name}: mirrors lead to it (ovs.mirror=nic:{name}), and such a port takes "
-            "nothing else; name another NIC"
+            f"ovs.uplink={name}: mirrors lead to it (ovs.mirror=nic:{name}), and such a port "
+            "carries copies only; name another NIC"
         )
     if nic.port is not None and nic.port.bridge != bridge:
         raise ConflictError(
@@ -360,15 +360,14 @@ def _nic(
 def _refuse_changed_port(options: NetworkOptions, port: NicPort) -> None:
     if set(options.uplink) != set(port.nics):
         raise ConflictError(
-            f"ovs.uplink={'+'.join(options.uplink)}: on bridge {port.bridge} there is port "
-            f"{port.name} with {'+'.join(port.nics)}, which is not ours to change; name exactly "
-            "these NICs"
+            f"ovs.uplink={'+'.join(options.uplink)}: port {port.name} of bridge {port.bridge} has "
+            f"{'+'.join(port.nics)}, and ovsnet did not make it; name exactly these NICs"
         )
     if options.bond is not None or options.lacp is not None or options.uplink_move:
         raise ConflictError(
-            f"port {port.name} on bridge {port.bridge} is not ours, so it stays as it is; leave "
-            "ovs.bond, ovs.lacp and ovs.uplink_move out, or do there what they would: ovs-vsctl "
-            f"set port {port.name} bond_mode=… lacp=…"
+            f"ovsnet did not make port {port.name} of bridge {port.bridge} and does not change it; "
+            "leave ovs.bond, ovs.lacp and ovs.uplink_move out, or type ovs-vsctl set port "
+            f"{port.name} bond_mode=… lacp=…"
         )
 
 
@@ -394,8 +393,8 @@ def _host(options: NetworkOptions, nics: Sequence[KnownNic]) -> HostPlace | None
         )
     if len(lived_on) > 1 or nic.mac is None:
         raise UnsupportedError(
-            f"{what}, and {lived_on[-1].name} does, too; what is on one NIC can be moved, so put "
-            "all addresses and routes on one of them first"
+            f"both {nic.name} and {lived_on[-1].name} carry host addresses or routes, and ovsnet "
+            "can move those of one NIC only; first put all of them on one"
         )
     if nic.port is None:
         _refuse_ties(nic)

@@ -200,8 +200,8 @@ class Mirrors(Aspect):
             used = "it is no NIC"
         if used:
             raise ConflictError(
-                f"ovs.mirror=nic:{nic}: {used}, and a port that mirrors lead to is for copies "
-                "alone; name another NIC"
+                f"ovs.mirror=nic:{nic}: {used}, and a mirror's output port carries copies only; "
+                "name another NIC"
             )
 
     async def _check_way(self, target: MirrorTarget, bridge: str) -> None:
@@ -212,7 +212,6 @@ class Mirrors(Aspect):
                 return
         raise UnsupportedError(
             f"ovs.mirror={target.kind}:{target.remote}: bridge {bridge} has the userspace "
-            "datapath, which sends tunnels by its own bridges' ports alone, and the host reaches "
-            f"{target.remote} by none of these; put the host on a bridge with "
-            "ovs.uplink_move=true, use the kernel's datapath, or a mirror to a NIC"
+            f"datapath, and the host reaches {target.remote} outside its bridges; use "
+            "ovs.uplink_move=true, the kernel's datapath, or a mirror to a NIC"
         )

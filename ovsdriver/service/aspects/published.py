@@ -406,7 +406,7 @@ class Publisher(Aspect):
                 each.protocol, [each.host], (each.host_port,), count=each.count
             )
             if at is None:
-                raise ConflictError("another program of this host has taken it meanwhile")
+                raise ConflictError("another program has taken it meanwhile; end that program")
             try:
                 await self._ports.relay(each.at, each.address, each.port)
             except DriverError:

@@ -219,8 +219,8 @@ class Uplinks:
         silent = [str(each) for each in gateways if each not in found]
         if silent:
             raise UnavailableError(
-                f"the host's gateway {' and '.join(silent)} did not answer on {link} {when}; see "
-                "that it does, or use a NIC that the host does not need"
+                f"the host's gateway {' and '.join(silent)} did not answer on {link} {when}; make "
+                "it answer, or use a NIC that the host does not need"
             )
 
     async def _free(self, nic: str, note: NicNote, *, keep: UplinkPort | None) -> None:

@@ -349,8 +349,9 @@ class Endpoints:
             endpoint = current
             if self._listed(endpoint.id) and await self._alive(endpoint):
                 raise ConflictError(
-                    f"{address} is released, but Docker still lists endpoint {endpoint.id[:12]} "
-                    "on it and its container lives; the address is kept until one of both ends"
+                    f"{address} is released, but Docker still lists endpoint {endpoint.id[:12]} on "
+                    "it and its container lives; the address is kept until the container stops or "
+                    "Docker removes the endpoint"
                 )
             await self._end(endpoint, f"Docker released {address}, and it still stood")
 

@@ -120,13 +120,13 @@ class Planner:
         found = []
         if observed.controllers or observed.fail_mode == "secure":
             found.append(
-                f"bridge {segment.bridge}: VLAN tags act only through the NORMAL action; flows of "
-                "its controller decide what reaches our ports"
+                f"bridge {segment.bridge}: ports that ovsnet did not make use VLAN "
+                f"{segment.tag or 'none'}; the network joins them"
             )
         if segment.vlans & _known_bridge(observed, self._owner).tags:
             found.append(
-                f"bridge {segment.bridge}: {segment.name} is in use there by ports that are not "
-                "ours; the network joins it"
+                f"bridge {segment.bridge}: ports that ovsnet did not make use {segment.name}; the "
+                "network joins them"
             )
         return found
 

@@ -76,7 +76,7 @@ def test_a_value_may_contain_an_equals_sign(shell: Shell, changes: ChangeDesk):
     [
         (["ovs.icc"], "write OPTION=VALUE"),
         (["=false"], "write OPTION=VALUE"),
-        (["ovs.vlan=5", "ovs.vlan=6"], "ovs.vlan is said twice"),
+        (["ovs.vlan=5", "ovs.vlan=6"], "ovs.vlan is given twice"),
         ([], "Missing argument"),
     ],
 )

@@ -223,7 +223,7 @@ def test_what_may_be_in_use_is_released_by_force_only(
         (("release", "10.9.0.1"), "no pool here has the address"),
         (("release", "10.9.0.1/24"), "write the address alone"),
         (("release", "10.1.0.2", "--pool", "x"), "pool 'x' is not known here"),
-        (("release", "10.1.0.2", "--network", "x"), "network 'x' is not known here"),
+        (("release", "10.1.0.2", "--network", "x"), "ovsnet knows no network 'x'"),
         (("release", "10.1.0.2", "--network", "lab", "--pool", "fd00:1::/64"), "has no pool"),
         (("leases", "x"), "'x' is neither a pool nor a network"),
     ],

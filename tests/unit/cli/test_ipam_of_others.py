@@ -106,7 +106,7 @@ def test_a_pool_without_a_network_is_released_by_its_id(shell: Shell, host: With
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "released pool fd00:1::/64 of space s, with 0 addresses\n"
     assert six not in [each["id"] for each in shell.json("ipam", "pools")]
-    assert "is not known here" in shell("ipam", "release", six).stderr
+    assert "ovsnet knows no pool" in shell("ipam", "release", six).stderr
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_reservation_is_shown_with_its_network_and_holder(shell: Shell, host: 
     words = ("10.1.0.2", "--network", "lab", "--name", "web", "--note", "in the rules")
     assert typed(shell, *words) == "reserved 10.1.0.2 of space s for container web\n"
     assert typed(shell, "10.9.0.9").splitlines() == [
-        "reserved 10.9.0.9 of space ovsnet for who asks for it by address",
+        "reserved 10.9.0.9 of space ovsnet for containers that ask for it by address",
         "no network has that address now; it counts as soon as one of that space does",
     ]
     heading, other, web_ = typed(shell).splitlines()
@@ -185,7 +185,7 @@ def test_of_two_reservations_of_an_address_the_space_says_which_is_removed(
         (("10.1.0.1", "--network", "lab"), "is the gateway of 10.1.0.0/24"),
         (("10.1.0.255", "--network", "lab"), "broadcast"),
         (("10.2.0.1", "--network", "lab"), "10.2.0.1 is no address of network lab, which has"),
-        (("10.1.0.9", "--network", "nowhere"), "network 'nowhere' is not known here"),
+        (("10.1.0.9", "--network", "nowhere"), "ovsnet knows no network 'nowhere'"),
         (("127.0.0.1",), "loopback"),
         (("10.1.0.9", "--space", "a b"), "space: "),
         (("10.1.0.9", "--space", "s", "--name", "a b"), '"a b" cannot be a container\'s name'),
@@ -240,7 +240,7 @@ def test_a_file_is_applied_and_a_second_time_changes_nothing(
     path.write_text(FILE)
     assert typed(shell, "--file", str(path)).splitlines() == [
         "+ 10.9.0.5 of space ovsnet for container web  # the front",
-        "+ 10.9.0.6 of space ovsnet for who asks for it by address  # for who asks",
+        "+ 10.9.0.6 of space ovsnet for containers that ask for it by address  # for who asks",
         "+ 10.1.0.9 of space s for container web",
         "+ fd00:1::9 of space s for container db  # six",
         "4 added, 0 changed, 0 removed, 0 there already",
@@ -260,7 +260,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(shell: Shell, host
         "+ 10.9.0.6 of space ovsnet for container db",
         "- 10.9.0.5 of space ovsnet for container web",
         "+ 10.9.0.5 of space ovsnet for container web  # noted",
-        "- 10.9.0.7 of space ovsnet for who asks for it by address",
+        "- 10.9.0.7 of space ovsnet for containers that ask for it by address",
         "would be 1 added, 1 changed, 1 removed, 0 there already",
     ]
     assert kept(shell) == before
@@ -308,7 +308,7 @@ def test_a_pruned_file_moves_names_about(shell: Shell, host: Case):
         ("space a/b\n", 'line 1: "a/b" cannot name an address space'),
         ("10.9.0.1\n10.9.0.2 -x\n", 'line 2: name: "-x" cannot be a container'),
         ("10.9.0.1\nspace s\n\n10.1.0.1 x\n", "line 4: address 10.1.0.1 is the gateway"),
-        ("10.9.0.1\n127.0.0.1\n", "line 2: address 127.0.0.1 is of 127.0.0.0/8"),
+        ("10.9.0.1\n127.0.0.1\n", "line 2: address 127.0.0.1 is in 127.0.0.0/8"),
         ("space s\n10.1.0.9 x\n10.1.0.10 x\n", "line 3: container x has 10.1.0.9"),
         ("10.9.0.1 # " + "n" * 201, "line 1: note"),
         ("10.9.0.1 # " + "n" * 5000, "line 1: note: 5000 characters"),

@@ -127,7 +127,7 @@ def test_what_is_not_known_is_refused_with_what_lists_the_known(
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == (
-        f"ovsnet: {kind} 'nobody' is not known here; `ovsnet {kind} ls` lists those that are\n"
+        f"ovsnet: ovsnet knows no {kind} 'nobody'; `ovsnet {kind} ls` lists them\n"
     )
 
 

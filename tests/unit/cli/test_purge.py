@@ -31,7 +31,7 @@ def test_purging_after_a_yes_says_what_went(shell: Shell, desk: Desk):
 
 def test_yes_does_not_ask(shell: Shell, desk: Desk):
     result = shell("purge", "--yes")
-    assert result.stdout == "nothing of ours was there\n"
+    assert result.stdout == "ovsnet had made nothing here\n"
     assert result.stderr == ""
     assert desk.purges == 1
 

@@ -145,7 +145,7 @@ def test_an_answer_that_is_not_ours_is_a_sentence(
     with serve(app):
         result = shell("status")
     assert result.exit_code == 1
-    assert "answered what cannot be read" in result.stderr
+    assert "gave an answer that cannot be read" in result.stderr
     assert "is that ovsnet?" in result.stderr
 
 

@@ -215,7 +215,7 @@ def test_what_is_no_protocol_and_port_is_a_wrong_command_line(told, word: str):
     [
         (("web", "lab"), "lab is a network; name a container of it, NETWORK/CONTAINER"),
         (("web", "nobody"), "'nobody' is neither a network nor a container"),
-        (("lab/nobody", "db"), "endpoint 'nobody' is not known here"),
+        (("lab/nobody", "db"), "ovsnet knows no endpoint 'nobody'"),
     ],
 )
 def test_who_is_no_container_is_refused(told, words: tuple[str, str], sentence: str):

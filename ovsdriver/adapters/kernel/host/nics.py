@@ -82,9 +82,7 @@ class KernelNics:
             return True
 
         if not await self._at(nic, f"setting up {nic}", take):
-            raise UnavailableError(
-                f"NIC {nic} is not there; `ip -brief link` lists those of this host"
-            )
+            raise UnavailableError(f"this host has no NIC {nic}; `ip -brief link` lists its links")
 
     async def let_go(self, nic: str) -> None:
         """Wait for the switch to let go of a NIC that has just left it, a moment at most.

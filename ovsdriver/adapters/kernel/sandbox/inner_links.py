@@ -167,7 +167,7 @@ def _moved(
     taken = find_link(here, wanted.name) if not wanted.name.endswith("%d") else None
     if taken is not None and (old is None or taken.index != old.index):
         raise ConflictError(
-            f"in the container {wanted.name} is another interface by now "
+            f"the container has another interface named {wanted.name} by now "
             f"({taken.kind or 'a plain device'}); rename or delete that one, or restart the "
             "container"
         )

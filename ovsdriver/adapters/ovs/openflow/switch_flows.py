@@ -159,8 +159,8 @@ class OvsFlows:
                 yield talk
         except WrongVersionError as error:
             raise UnsupportedError(
-                f"bridge {bridge} does not speak OpenFlow 1.4, which this needs; let it: "
-                f"ovs-vsctl add bridge {bridge} protocols OpenFlow14"
+                f"bridge {bridge} does not speak OpenFlow 1.4, which this needs; type: ovs-vsctl "
+                f"add bridge {bridge} protocols OpenFlow14"
             ) from error
         except RefusedError as error:
             raise UnsupportedError(

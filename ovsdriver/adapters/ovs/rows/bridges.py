@@ -63,8 +63,8 @@ class EnsureBridge:
             return self._insertion(replica)
         if not is_ours(row, self._owner):
             raise ConflictError(
-                f"bridge {name} is there already and not ours; to use it as it is, "
-                f"say -o ovs.bridge={name}, or choose another name for ours"
+                f"bridge {name} exists, and ovsnet did not make it; use it as it is with -o "
+                f"ovs.bridge={name}, or choose another name"
             )
         if datapath_of(row) is not self._bridge.datapath:
             raise ConflictError(

@@ -54,10 +54,10 @@ class EnsureMirrors:
                 output = replica.row("Port", row["output_port"] or "")
                 if row["name"] == mirror.name or (output and output["name"] == mirror.output):
                     raise ConflictError(
-                        f"bridge {self._bridge} has a mirror {row['name']} that is not ours and "
-                        f"leads to port {mirror.output} as well; remove it: ovs-vsctl -- "
-                        f"--id=@m get mirror {row['name']} -- remove bridge {self._bridge} "
-                        "mirrors @m"
+                        f"mirror {row['name']} of bridge {self._bridge} leads to port "
+                        f"{mirror.output} too, and ovsnet did not make it; remove it: ovs-vsctl -- "
+                        f"--id=@m get mirror {row['name']} -- remove bridge {self._bridge} mirrors "
+                        "@m"
                     )
 
     def _row(self, replica: Replica, mirror: Mirror) -> Wanted:

@@ -114,7 +114,7 @@ class Plugging(ABC, Generic[_P]):
             )
         row = replica.named("Port", self._name)
         if row is not None and (is_local(replica, row) or not is_ours(row, self._owner)):
-            raise self._taken("a port that is not ours")
+            raise self._taken("a port that ovsnet did not make")
         self._refuse_used(replica, row)
         holder = replica.holder("Bridge", "ports", row["_uuid"]) if row else None
         if row is not None and holder is bridge and self._fits(interfaces_of(replica, row)):
@@ -149,8 +149,8 @@ class Plugging(ABC, Generic[_P]):
 
     def _taken(self, by: str) -> ConflictError:
         return ConflictError(
-            f"Open vSwitch has {by} with the name {self._name} already, which we do not touch; "
-            f"look at it with: ovs-vsctl list Port {shlex.quote(self._name)}"
+            f"Open vSwitch has {by} named {self._name} already; look at it with: ovs-vsctl list "
+            f"Port {shlex.quote(self._name)}"
         )
 
     def _device_ids(self, name: str) -> dict[str, str]:
@@ -193,8 +193,8 @@ class EnsurePort(Plugging[Port]):
             for interface in interfaces_of(replica, other):
                 if number in (interface["ofport"], interface["ofport_request"]):
                     raise ConflictError(
-                        f"ovs.ofport={number}: bridge {self._bridge} has that OpenFlow port "
-                        f"already, it is {interface['name']}; choose another number"
+                        f"ovs.ofport={number}: {interface['name']} of bridge {self._bridge} has "
+                        "that OpenFlow port already; choose another number"
                     )
 
     def _fits(self, interfaces: Sequence[Row]) -> bool:

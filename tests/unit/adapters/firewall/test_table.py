@@ -165,7 +165,7 @@ def test_more_than_elements_is_written_as_a_whole_table() -> None:
 def test_what_someone_else_changes_all_the_time_is_given_up_with_a_sentence() -> None:
     nft = PaperNft()
     nft.after_write = lambda: nft.objects and nft.objects.clear()  # type: ignore[assignment]
-    with pytest.raises(UnavailableError, match="'nft monitor' shows by whom"):
+    with pytest.raises(UnavailableError, match="`nft monitor` shows which one"):
         table(nft).ensure(rendered(1))
 
 

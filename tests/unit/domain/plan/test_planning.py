@@ -167,7 +167,7 @@ def test_a_subnet_is_bound_to_the_pool_of_its_space() -> None:
 
 def test_two_pools_that_fit_are_refused_until_the_space_is_said() -> None:
     pools = [a_pool("blue"), a_pool("green")]
-    with pytest.raises(ConflictError, match=r"\(blue, green\); say which with -o ovs\.space="):
+    with pytest.raises(ConflictError, match=r"\(blue, green\); name one with -o ovs\.space="):
         planned(new_network(RED, V4), pools=pools)
 
 

@@ -112,7 +112,7 @@ def test_a_closed_network_with_an_uplink_is_a_contradiction(closed: dict[str, An
 
 
 def test_a_network_with_an_uplink_must_name_its_vlan() -> None:
-    assert "has an uplink, so its VLAN must be said" in refusal(uplinked(vlan=None), a_nic())
+    assert "has an uplink, so name the VLAN" in refusal(uplinked(vlan=None), a_nic())
     new = uplinked(vlan=None, uplink=(), bridge="br-eth1")
     assert "has an uplink" in refusal(new, a_nic(), networks=(on_eth1(),))
 
@@ -147,10 +147,12 @@ def test_several_nics_are_a_bond() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        pytest.param({"bond": BondMode.BALANCE_SLB}, "is one NIC", id="bond of one"),
-        pytest.param({"lacp": Lacp.ACTIVE}, "is one NIC", id="lacp of one"),
-        pytest.param({"uplink": (), "bond": BondMode.BALANCE_SLB}, "names none", id="bond of none"),
-        pytest.param({"uplink": (), "lacp": Lacp.OFF}, "names none", id="lacp of none"),
+        pytest.param({"bond": BondMode.BALANCE_SLB}, "need several NICs", id="bond of one"),
+        pytest.param({"lacp": Lacp.ACTIVE}, "need several NICs", id="lacp of one"),
+        pytest.param(
+            {"uplink": (), "bond": BondMode.BALANCE_SLB}, "network has none", id="bond of none"
+        ),
+        pytest.param({"uplink": (), "lacp": Lacp.OFF}, "network has none", id="lacp of none"),
         pytest.param(
             {"uplink": ("eth1", "eth2"), "bond": BondMode.BALANCE_TCP, "lacp": Lacp.OFF},
             "speaks LACP only",
@@ -217,7 +219,7 @@ def test_a_bridge_has_one_uplink() -> None:
     words = refusal(
         uplinked(bridge="br-eth1", uplink=("eth2",)), a_nic("eth2"), networks=(on_eth1(),)
     )
-    assert "has the uplink eth1 already" in words
+    assert "already has the uplink eth1" in words
 
 
 def test_a_bond_is_not_made_another_one_by_a_second_network() -> None:
@@ -266,12 +268,12 @@ def test_that_port_is_not_changed_by_options() -> None:
     there = {"bridge": LAB, "bridges": lab_bridge("eth1", "eth2")}
     assert "name exactly" in refusal(uplinked(), *nics, **there)
     both = uplinked(uplink=("eth1", "eth2"), bond=BondMode.BALANCE_SLB)
-    assert "stays as it is" in refusal(both, *nics, **there)
+    assert "does not change it" in refusal(both, *nics, **there)
 
 
 def test_a_bridge_of_somebody_that_has_the_name_of_ours_must_be_named() -> None:
     here = KnownBridge(name="br-eth1", owned=False, datapath=Datapath.NETDEV)
-    assert "say -o ovs.bridge=br-eth1" in refusal(uplinked(), a_nic(), bridge=here)
+    assert "with -o ovs.bridge=br-eth1" in refusal(uplinked(), a_nic(), bridge=here)
     named = uplinked(bridge="br-eth1")
     assert planned(named, a_nic(), bridge=here).segment.uplink == ETH1
 
@@ -358,7 +360,7 @@ def test_a_host_on_one_nic_moves_and_on_two_does_not() -> None:
     assert uplink is not None
     # the userspace datapath's taps lose longer frames
     assert uplink.host == HostPlace(mac=EUI("02:00:00:00:00:e1"), mtu=1500)
-    with pytest.raises(UnsupportedError, match="and eth2 does, too"):
+    with pytest.raises(UnsupportedError, match="both eth1 and eth2 carry"):
         planned(uplinked(**both), eth1, a_nic("eth2", **lived_on))
 
 

@@ -239,7 +239,7 @@ async def test_a_container_in_another_vlan_than_the_gateway_publishes_nothing(
     noted = running.state.endpoint(FIRST)
     assert noted is not None
     assert noted.unpublished == ("80/tcp",)
-    assert "not in the network's own VLAN" in noted.unpublished_why
+    assert "outside the network's VLAN" in noted.unpublished_why
 
 
 async def test_connections_that_the_kernel_cannot_end_do_not_keep_ports_from_coming_and_going(

@@ -80,7 +80,7 @@ async def test_the_host_moves_to_the_bridge_and_back_with_the_last_network(host:
 async def test_without_leave_to_move_the_host_stays(host: Host) -> None:
     with pytest.raises(ConflictError, match=r"ovs\.uplink_move=true"):
         await moving(host, uplink_move=False)
-    with pytest.raises(InvalidOptionError, match="names none"):
+    with pytest.raises(InvalidOptionError, match="this network has none"):
         await moving(host, uplink=())
 
 
