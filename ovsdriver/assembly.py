@@ -11,8 +11,10 @@ from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.known import Defaults
 from ovsdriver.service.aspects.aspect import Aspect
+from ovsdriver.service.aspects.bridges import OwnBridges
 from ovsdriver.service.aspects.firewall import Rules
 from ovsdriver.service.aspects.flows import FlowRules
+from ovsdriver.service.aspects.host_ends import HostEnds
 from ovsdriver.service.aspects.mirrors import Mirrors
 from ovsdriver.service.aspects.offload import Offload
 from ovsdriver.service.aspects.probing import SegmentProber
@@ -20,10 +22,16 @@ from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.aspects.uplinks import Uplinks
 from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.attach.named import TypedNames
+from ovsdriver.service.attach.plugs import Plugs
+from ovsdriver.service.attach.publications import Publications
 from ovsdriver.service.attach.reattacher import Reattacher
+from ovsdriver.service.attach.replugs import Replugs
 from ovsdriver.service.change import changed_options
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
+from ovsdriver.service.change.endpoint import EndpointChange
+from ovsdriver.service.change.network import NetworkChange
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.container_names import ContainerNames
 from ovsdriver.service.forgotten.purge import Purge
@@ -51,7 +59,8 @@ class Product:
     """For Docker."""
     background: tuple[Callable[[], Coroutine[None, None, None]], ...]
     """What runs until the end of the process."""
-    endpoints: Endpoints
+    plugs: Plugs
+    replugs: Replugs
     locks: Locks
     shaper: Shaper
     witness: Witness
@@ -91,22 +100,40 @@ async def assemble(
         stack.push_async_callback(ipam.close)
         firewall = await stack.enter_async_context(world.firewall(notes))
         locks = Locks()
-        uplinks = Uplinks(
-            owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
-        )
         rules = Rules(state=state, firewall=firewall, outside_bridges=settings.outside_bridges)
         publisher = Publisher(
             state=state, rules=rules, ports=world.host_ports, links=links, locks=locks
+        )
+        flows = FlowRules(state=state, switch=switch, flows=world.flows, locks=locks)
+        uplinks = Uplinks(
+            owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
+        )
+        offload = Offload(
+            owner=owner, state=state, notes=notes, switch=switch, links=links, locks=locks
         )
         shaper = Shaper(state=state, notes=notes, shapes=world.shapes)
         mirrors = Mirrors(
             owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
         )
-        flows = FlowRules(state=state, switch=switch, flows=world.flows, locks=locks)
-        offload = Offload(
-            owner=owner, state=state, notes=notes, switch=switch, links=links, locks=locks
+        typed_names = TypedNames(docker_version=witness.version)
+        ends = HostEnds(owner=owner, switch=switch, links=links, uplinks=uplinks, rules=rules)
+        # In this order things are made and mended, and what a network has goes in the other one:
+        # bridges, for all else is on them; flows before anything can be sent; uplinks before what
+        # asks or copies through them; gateways last, when they can be reached.
+        aspects: Sequence[Aspect] = (
+            OwnBridges(
+                owner=owner, state=state, switch=switch, links=links, uplinks=uplinks, locks=locks
+            ),
+            rules,
+            publisher,
+            flows,
+            uplinks,
+            offload,
+            shaper,
+            mirrors,
+            ends,
+            typed_names,
         )
-        aspects: Sequence[Aspect] = (rules, publisher, flows, offload, mirrors, shaper)
         planner = Planner(
             owner=owner,
             defaults=_defaults(settings),
@@ -115,8 +142,7 @@ async def assemble(
             ipam=ipam,
             switch=switch,
             links=links,
-            shaper=shaper,
-            mirrors=mirrors,
+            aspects=aspects,
         )
         previewer = Previewer(
             owner=owner,
@@ -128,40 +154,46 @@ async def assemble(
             outside_bridges=settings.outside_bridges,
         )
         networks = Networks(
-            owner=owner,
             planner=planner,
             previewer=previewer,
             state=state,
             ipam=ipam,
             switch=switch,
             links=links,
-            uplinks=uplinks,
-            rules=rules,
-            publisher=publisher,
-            flows=flows,
-            mirrors=mirrors,
+            aspects=aspects,
             locks=locks,
         )
-        endpoints = Endpoints(
+        plugs = Plugs(
             owner=owner,
+            state=state,
+            switch=switch,
+            links=links,
+            aspects=aspects,
+            offload=offload,
+        )
+        stack.push_async_callback(plugs.close)
+        endpoints = Endpoints(
             state=state,
             ipam=ipam,
             switch=switch,
             links=links,
             networks=networks,
-            uplinks=uplinks,
             locks=locks,
-            publisher=publisher,
-            flows=flows,
-            shaper=shaper,
-            mirrors=mirrors,
-            offload=offload,
-            reattacher=Reattacher(memory=store.memory, sandboxes=world.sandboxes),
+            aspects=aspects,
+            plugs=plugs,
             listed=witness.lists,
-            docker_version=witness.version,
         )
-        stack.push_async_callback(endpoints.close)
-        watch = SandboxWatch(state=state, endpoints=endpoints)
+        replugs = Replugs(
+            state=state,
+            switch=switch,
+            links=links,
+            locks=locks,
+            aspects=aspects,
+            plugs=plugs,
+            reattacher=Reattacher(memory=store.memory, sandboxes=world.sandboxes),
+            typed_names=typed_names,
+        )
+        watch = SandboxWatch(state=state, replugs=replugs)
         pause_s = repair.SETTLE_S if settle_s is None else settle_s
         wires = Wires(
             owner=owner,
@@ -169,7 +201,10 @@ async def assemble(
             switch=switch,
             links=links,
             networks=networks,
+            uplinks=uplinks,
             endpoints=endpoints,
+            plugs=plugs,
+            replugs=replugs,
             watch=watch,
             settle_s=pause_s,
         )
@@ -188,7 +223,24 @@ async def assemble(
         vacancies = Vacancies(
             engine=engine, witness=witness, state=state, ipam=ipam, networks=networks
         )
-        changes = Changes(owner=owner, state=state, networks=networks, endpoints=endpoints)
+        changes = Changes(
+            owner=owner,
+            state=state,
+            networks=NetworkChange(
+                owner=owner,
+                planner=planner,
+                state=state,
+                switch=switch,
+                uplinks=uplinks,
+                ends=ends,
+                networks=networks,
+                locks=locks,
+            ),
+            endpoints=EndpointChange(
+                state=state, switch=switch, locks=locks, aspects=aspects, plugs=plugs
+            ),
+            replugs=replugs,
+        )
         kept_options = KeptOptions(
             state=state,
             notes=notes,
@@ -203,20 +255,16 @@ async def assemble(
             ipam=ipam,
             switch=switch,
             links=links,
-            nics=nics,
-            firewall=firewall,
-            flows=world.flows,
-            uplinks=uplinks,
-            mirrors=mirrors,
-            publisher=publisher,
+            aspects=aspects,
         )
         # Before a call is served: a container that is started meanwhile must not get a port that
         # one which runs has.
         await publisher.look(mend=True)
         witness.on_end(publisher.daemon_ended)
-        witness.on_read(endpoints.tell_unnamed)
-        endpoints.on_change(origins.poke)
-        endpoints.on_change(kept_options.poke)
+        witness.on_read(typed_names.tell)
+        plugs.on_change(watch.soon)
+        plugs.on_change(origins.poke)
+        plugs.on_change(kept_options.poke)
         switch.on_change(reconciler.poke)
         switch.on_change(lambda plugged: None if plugged else kept_options.poke())
         firewall.on_loss(reconciler.poke)
@@ -241,6 +289,7 @@ async def assemble(
             services=methods.Services(
                 networks=networks,
                 endpoints=endpoints,
+                publications=Publications(state=state, publisher=publisher, locks=locks),
                 ipam=vacancies,
             ),
             background=(
@@ -255,7 +304,8 @@ async def assemble(
                 origins.run,
                 vacancies.run,
             ),
-            endpoints=endpoints,
+            plugs=plugs,
+            replugs=replugs,
             locks=locks,
             shaper=shaper,
             witness=witness,

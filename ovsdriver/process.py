@@ -9,11 +9,14 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from functools import partial
 
 from aiohttp import web
 
 from ipam.errors import IpamError
 from ovsdriver import __version__, logs
+from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.lock import StateLock
 from ovsdriver.adapters.systemd import Supervisor
 from ovsdriver.admin import api
@@ -26,9 +29,9 @@ from ovsdriver.http import sockets
 from ovsdriver.http.server import Call, PluginServer
 from ovsdriver.logs import event
 from ovsdriver.metrics import Metrics
-from ovsdriver.service.forgotten.purge import MarkPurge, Purged
+from ovsdriver.service.forgotten.purge import Purged
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S
-from ovsdriver.world import World, open_firewall, open_world
+from ovsdriver.world import World, open_firewall, open_store, open_world
 
 log = logging.getLogger(__name__)
 
@@ -138,16 +141,10 @@ async def _purge(settings: Settings) -> Purged:
 
 
 async def _purge_marked(settings: Settings, world: World, unread: str) -> Purged:
-    async with world.firewall(None) as firewall:
-        return await MarkPurge(
-            owner=settings.instance,
-            switch=world.switch,
-            links=world.links,
-            nics=world.nics,
-            firewall=firewall,
-            flows=world.flows,
-            unread=unread,
-        ).run(switch_wait_s=SWITCH_WAIT_S)
+    """Remove what is marked, without records; the store is left alone."""
+    nothing = partial(open_store, storefile.MEMORY)
+    async with assemble(replace(world, store=nothing), settings) as product:
+        return await product.works.purge.run(switch_wait_s=SWITCH_WAIT_S, unread=unread)
 
 
 class _Store:

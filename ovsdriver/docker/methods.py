@@ -21,6 +21,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.http.server import Call, Reply
 from ovsdriver.logs import event
 from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.attach.publications import Publications
 from ovsdriver.service.forgotten.vacancies import Vacancies
 from ovsdriver.service.networks.networks import Networks
 from ovsdriver.words.fields import Fields
@@ -46,6 +47,7 @@ class Services:
 
     networks: Networks
     endpoints: Endpoints
+    publications: Publications
     ipam: Vacancies
 
 
@@ -282,7 +284,7 @@ async def _leave(services: Services, place: network.Place) -> Reply:
 
 async def _publish(services: Services, publication: network.Publication) -> Reply:
     place = publication.place
-    await services.endpoints.publish(
+    await services.publications.publish(
         place.network,
         place.endpoint,
         publication.ports,
@@ -292,7 +294,7 @@ async def _publish(services: Services, publication: network.Publication) -> Repl
 
 
 async def _revoke(services: Services, place: network.Place) -> Reply:
-    await services.endpoints.revoke(place.network, place.endpoint)
+    await services.publications.revoke(place.network, place.endpoint)
     return EMPTY
 
 

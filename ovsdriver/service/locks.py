@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
+PLANNING = "planning"
+"""Held from the plan of a network until it is recorded, since two must not choose the same tag; and
+while something goes that a plan may count on."""
+
 
 class Locks:
     """Keyed locks that exist only while someone holds or wants them."""

@@ -16,6 +16,9 @@ from ovsdriver.errors import UnavailableError
 NAME = "state.db"
 """In the state directory."""
 
+MEMORY = Path(":memory:")
+"""In the place of a path: begins with nothing, and ends with its connection."""
+
 APPLICATION_ID = 0x6F76736E
 """``ovsn``, in the file's header: tells our file from any other SQLite database."""
 
@@ -36,6 +39,10 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
         UnavailableError: with a sentence about the file.
         sqlite3.Error, OSError: for :func:`unavailable` to translate.
     """
+    if path == MEMORY:
+        connection = _opened(path, busy_timeout_s=busy_timeout_s)
+        migrate(connection, migrations())
+        return connection
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         _make(path)

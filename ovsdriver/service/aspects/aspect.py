@@ -4,10 +4,12 @@ Those who make, change, repair and remove networks and endpoints know a list of 
 its name. ``assembly.py`` has the list, and says why it has that order.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ipam.errors import IpamError
+from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.errors import DriverError
 
 
@@ -58,9 +60,51 @@ class Aspect:
     name = ""
     """In words, before what could not be looked at."""
     before_ports = False
-    """Its findings are mended before those of bridges and ports."""
+    """It is mended before bridges and ports, and cleared after them."""
     needs_switch = True
     """Nothing can be found while Open vSwitch is away."""
+
+    async def check(self, network: Network, endpoint: Endpoint) -> None:
+        """Refuse what an endpoint asks for and its host cannot do, before its record is written."""
+
+    async def check_network(self, network: Network) -> None:
+        """Refuse what a network asks for, likewise."""
+
+    async def ensure(self, network: Network, endpoint: Endpoint) -> None:
+        """Make what an endpoint has as its record says; its port is there."""
+
+    async def joined(self, network: Network, endpoint: Endpoint) -> None:
+        """Hear that a container was plugged in, while nobody holds its lock.
+
+        An error unplugs it again.
+        """
+
+    async def unplugging(self, endpoint: Endpoint, recorded: "asyncio.Future[None] | None") -> None:
+        """Take back what must not outlast a port, before that goes.
+
+        ``recorded`` is done when the record says so; None: it does.
+        """
+
+    async def unplugged(self, network: Network, endpoint: Endpoint) -> None:
+        """Take back what belongs to a port that is gone; its record says so."""
+
+    async def left(self, endpoint: Endpoint) -> None:
+        """Hear that a container was unplugged, as its record was, while nobody holds its lock."""
+
+    async def forget(self, endpoint: Endpoint) -> None:
+        """Forget an endpoint whose link is gone; its record goes next."""
+
+    async def ensure_network(self, network: Network) -> None:
+        """Make what a network has as all records say; its bridge is there."""
+
+    async def remove_network(self, network: Network) -> None:
+        """Remove what a network has, whose record has ended; its containers' ports are gone."""
+
+    async def clear(self) -> None:
+        """Remove everything of ours from the host, whatever the records say; they go next.
+
+        There may be none: then by our mark alone.
+        """
 
     async def find(self) -> Sequence[Finding]:
         """Compare the host with the records, and change nothing."""

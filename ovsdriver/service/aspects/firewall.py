@@ -28,7 +28,7 @@ class Rules(Aspect):
         self._outside_bridges = outside_bridges
         self._made: FirewallPlan | None = None
 
-    async def ensure(self, *, renewed: str = "") -> bool:
+    async def apply(self, *, renewed: str = "") -> bool:
         """Make the host's rules as all records say; True if they were not as they were made last.
 
         Where the records say something else than then, it is a call that changes the rules.
@@ -42,6 +42,10 @@ class Rules(Aspect):
         self._made = plan
         return changed and repaired
 
+    async def clear(self) -> None:
+        """Remove our table and accepts, and put the kernel's switches back as notes say."""
+        await self._firewall.remove()
+
     async def find(self) -> Sequence[Finding]:
         """Doubt the table: a look at it alone costs as much as making it."""
         return [
@@ -49,7 +53,7 @@ class Rules(Aspect):
                 what="firewall: our table was not as it should be",
                 about=self.name,
                 amiss=self._differs,
-                mend=self.ensure,
+                mend=self.apply,
             )
         ]
 

@@ -34,13 +34,6 @@ _ALL_PORTS = 0
 """The number under which the flows of a bridge are kept; ports have none."""
 
 
-async def clear(switch: SwitchView, flows: Flows) -> None:
-    """Remove every flow and meter of ours; UnavailableError if a bridge does not answer."""
-    for bridge in switch.bridges():
-        for number in await flows.differing(bridge, dict):
-            await flows.ensure(bridge, number, _NOTHING)
-
-
 class FlowRules(Aspect):
     """Keeps the flows; bridges of others where no port asks for any are never spoken to.
 
@@ -81,7 +74,7 @@ class FlowRules(Aspect):
         for callback in self._callbacks:
             callback()
 
-    def check(self, network: Network, endpoint: Endpoint) -> None:
+    async def check(self, network: Network, endpoint: Endpoint) -> None:
         """Refuse an endpoint whose flows would not hold on its bridge: UnsupportedError."""
         bridge = self._switch.bridge(network.segment.bridge)
         if bridge is not None:
@@ -92,7 +85,7 @@ class FlowRules(Aspect):
                 controllers=bridge.controllers,
             )
 
-    async def ensure_bridge(self, bridge: str) -> None:
+    async def ensure_network(self, network: Network) -> None:
         """Make the flows of all of a bridge as the records say; before it has ports.
 
         What the bridge cannot do is said by every look.
@@ -100,6 +93,7 @@ class FlowRules(Aspect):
         Raises:
             UnavailableError: ovs-vswitchd does not answer.
         """
+        bridge = network.segment.bridge
         wanted = self._of_bridge(bridge)
         if not wanted and bridge not in self._laid:
             return
@@ -138,25 +132,28 @@ class FlowRules(Aspect):
         if earlier != at and earlier not in self._held.values():
             await self._flows.ensure(*earlier, _NOTHING)
 
-    def place(self, endpoint: Endpoint) -> tuple[str, int] | None:
-        """Return where flows of a port are to be removed from once it is gone; None if it has none.
+    async def unplugged(self, network: Network, endpoint: Endpoint) -> None:
+        """Remove the flows of a port that is gone; what fails is left to the next look.
 
-        To be asked before the port is removed: its number goes with it.
+        Not before it is gone: it must not send without them.
         """
-        return self._held.get(endpoint.id)
-
-    async def remove(self, endpoint: Endpoint, at: tuple[str, int] | None) -> None:
-        """Remove the flows of a port that is gone; what fails is left to the next look."""
+        at = self._held.pop(endpoint.id, None)
         if at is None:
             return
-        self._held.pop(endpoint.id, None)
         try:
             await self._flows.ensure(*at, _NOTHING)
         except DriverError as error:
             self._searched.discard(at[0])
             log.warning(
-                "flows.removal-deferred", extra={"endpoint": endpoint.id, "why": str(error)}
+                "flows.removal-deferred",
+                extra={"network": network.id, "endpoint": endpoint.id, "why": str(error)},
             )
+
+    async def clear(self) -> None:
+        """Remove every flow and meter of ours."""
+        for bridge in self._switch.bridges():
+            for number in await self._flows.differing(bridge, dict):
+                await self._flows.ensure(bridge, number, _NOTHING)
 
     async def find(self) -> Sequence[Finding]:
         """Compare every bridge that has flows of ours, or may have some of an earlier process."""

@@ -44,36 +44,50 @@ class Mirrors(Aspect):
         self._concerned: set[EndpointId] = set()
         """Endpoints that had a part in mirrors."""
 
-    async def check(self, target: MirrorTarget | None, bridge: str, datapath: Datapath) -> None:
-        """Refuse a target that packets of ``bridge`` cannot be led to.
+    async def check(self, network: Network, endpoint: Endpoint) -> None:
+        """Refuse a target that packets of the bridge cannot be led to; errors as of a network's."""
+        seen = self._switch.bridge(network.segment.bridge)
+        datapath = seen.datapath if seen is not None else network.segment.datapath
+        await self._check(endpoint.port.mirror, network.segment.bridge, datapath)
+
+    async def check_network(self, network: Network) -> None:
+        """Refuse a target that packets of the bridge cannot be led to.
 
         Raises:
             UnsupportedError: there is no such NIC, or no way for a tunnel.
             ConflictError: the NIC is in use.
         """
+        await self._check(network.port.mirror, network.segment.bridge, network.segment.datapath)
+
+    async def _check(self, target: MirrorTarget | None, bridge: str, datapath: Datapath) -> None:
         if target is not None and target.nic:
             await self._check_nic(target.nic, bridge)
         if target is not None and target.remote is not None and datapath is Datapath.NETDEV:
             await self._check_way(target, bridge)
 
-    def known(self, bridge: str) -> bool:
-        """Whether a bridge has anything of mirrors of ours."""
-        return self._has_any(bridge)
-
-    def concerns(self, network: Network, endpoint: Endpoint) -> bool:
-        """Whether an endpoint has, or had, a part in mirrors."""
-        if endpoint.id in self._concerned:
-            return True
-        return bool(endpoint.port.mirror or mirroring.sink(network, endpoint))
-
-    async def follow(self, network: Network, endpoint: Endpoint) -> None:
-        """Settle the mirrors of an endpoint's bridge if it has a part in them."""
-        if not self.concerns(network, endpoint):
-            return
-        self._concerned.add(endpoint.id)
+    async def ensure(self, network: Network, endpoint: Endpoint) -> None:
+        """Settle the mirrors of an endpoint's bridge if it has, or had, a part in them."""
+        if endpoint.id not in self._concerned:
+            if not (endpoint.port.mirror or mirroring.sink(network, endpoint)):
+                return
+            self._concerned.add(endpoint.id)
         await self.settle(network.segment.bridge)
         if self._state.endpoint(endpoint.id) is None:
             self._concerned.discard(endpoint.id)
+
+    async def unplugged(self, network: Network, endpoint: Endpoint) -> None:
+        """Settle them without it."""
+        await self.ensure(network, endpoint)
+
+    async def ensure_network(self, network: Network) -> None:
+        """Settle the mirrors of a network's bridge, if it has some or shall have."""
+        if network.port.mirror is not None or self._has_any(network.segment.bridge):
+            await self.settle(network.segment.bridge)
+
+    async def remove_network(self, network: Network) -> None:
+        """Settle them without it."""
+        if self._has_any(network.segment.bridge):
+            await self.settle(network.segment.bridge)
 
     async def settle(self, bridge: str) -> bool:
         """Make the mirrors of a bridge as the records want them; False if they already were.
@@ -125,9 +139,14 @@ class Mirrors(Aspect):
             (m.name, m.output, (m.port,) if m.port else ()) for m in wanted.mirrors
         }
 
-    async def release_all(self) -> None:
-        """Make NICs that mirrors led to as they were; their ports are gone."""
+    async def clear(self) -> None:
+        """Remove mirrors and their ports, and make NICs that they led to as notes say."""
         async with self._lock:
+            for name, bridge in self._switch.bridges().items():
+                if bridge.mirrors:
+                    await self._switch.ensure_mirrors(name, ())
+                for port in sorted(self._outputs(name)):
+                    await self._switch.remove_port(port)
             await self._give_back(None, keep=frozenset())
 
     def _wanted(self, bridge: str) -> Mirroring:

@@ -5,6 +5,7 @@ records. It ends the other way round: the record first, so that whatever is left
 the records. What is held and in no record is let go by the next look at everything.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -137,9 +138,44 @@ class Publisher(Aspect):
             )
             await self.publish(network, endpoint, endpoint.wanted, other_gateway6=other_gateway6)
 
-    def waiting(self, endpoint: Endpoint) -> Sequence[EndpointId]:
-        """Return the endpoints of the same container that leave something to others of it."""
-        return [each.id for each in self._joined(endpoint) if each.wanted]
+    async def joined(self, network: Network, endpoint: Endpoint) -> None:
+        """Publish by a joined endpoint what Docker asked another of the container for in vain."""
+        if endpoint.unpublished:
+            log.warning(
+                "ports.not-published",
+                extra={
+                    "network": network.id,
+                    "endpoint": endpoint.id,
+                    "ports": " ".join(endpoint.unpublished),
+                    "why": f"a network with ovs.mode={network.mode} has no gateway on this host",
+                },
+            )
+        if port_planning.publishable(endpoint, network):
+            for each in self._joined(endpoint):
+                if each.wanted:
+                    await self.publish_again(each.id)
+
+    async def left(self, endpoint: Endpoint) -> None:
+        """Have others publish what an unplugged endpoint did in another one's place, if it runs."""
+        helped = {each.instead_of for each in endpoint.published} - {None}
+        try:
+            if not helped or endpoint.sandbox is None:
+                return
+            if await self._links.sandbox_used(endpoint.sandbox, glance=True):
+                for each in helped:
+                    if each is not None:
+                        await self.publish_again(each)
+        except DriverError as error:
+            log.warning("ports.not-published", extra={"endpoint": endpoint.id, "why": str(error)})
+
+    async def unplugging(self, endpoint: Endpoint, recorded: "asyncio.Future[None] | None") -> None:
+        """Withdraw what is published; Docker's Revoke may never come.
+
+        Engine 29 forgets its role when dockerd restarts.
+        """
+        if recorded is not None and (endpoint.published or endpoint.wanted):
+            await recorded
+        await self.withdraw(endpoint)
 
     async def withdraw(self, endpoint: Endpoint) -> None:
         """Take back what ``endpoint`` had published, after its record says that it is over.
@@ -188,8 +224,8 @@ class Publisher(Aspect):
                 for each in missing:
                     yield endpoint, each
 
-    async def release_all(self) -> None:
-        """Let go of every port: nothing is published any more, and no record says so."""
+    async def clear(self) -> None:
+        """Let go of every port."""
         for port in tuple(self._ports.held()):
             await self._ports.release(port)
 
@@ -306,7 +342,7 @@ class Publisher(Aspect):
                     undo.push_async_callback(self._put_back, record)
                     await self._state.put_endpoint(now)
             self._claims.come(after)
-            await self._rules.ensure()
+            await self._rules.apply()
             # Who has sent there before is remembered with his first packet, which nobody
             # translated. With TCP he was refused, and begins anew by himself.
             had = frozenset(before)
@@ -381,7 +417,7 @@ class Publisher(Aspect):
         """
         if not published:
             return
-        await self._rules.ensure()
+        await self._rules.apply()
         await self._rules.cut(published)
         ours = {each.at for each in published}
         for port in self._claims.strays():
@@ -391,7 +427,7 @@ class Publisher(Aspect):
     async def _put_back(self, endpoint: Endpoint) -> None:
         try:
             await self._state.put_endpoint(endpoint)
-            await self._rules.ensure()
+            await self._rules.apply()
         except DriverError as error:
             log.warning("ports.undo-deferred", extra={"endpoint": endpoint.id, "why": str(error)})
 

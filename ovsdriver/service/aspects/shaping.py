@@ -45,8 +45,15 @@ class Shaper(Aspect):
         self._news = asyncio.Event()
         self._inside_from = 0.0
 
-    async def check(self, shaping: Shaping) -> None:
+    async def check(self, network: Network, endpoint: Endpoint) -> None:
         """Refuse what this kernel cannot do: UnsupportedError."""
+        await self._check(desired.shaping(network, endpoint))
+
+    async def check_network(self, network: Network) -> None:
+        """Refuse what this kernel cannot do: UnsupportedError."""
+        await self._check(Shaping.of(network.port))
+
+    async def _check(self, shaping: Shaping) -> None:
         if shaping.towards.impaired and not await self._shapes.can_impair():
             raise UnsupportedError(
                 "ovs.delay, ovs.jitter and ovs.loss: this host's kernel has no netem; load it "
@@ -74,10 +81,13 @@ class Shaper(Aspect):
             self._moving[endpoint.id] = asyncio.get_running_loop().time()
             self._news.set()
         elif not wanted.towards and not wanted.away:
-            await self.forget(endpoint.id)
+            await self._forget(endpoint.id)
 
-    async def forget(self, endpoint: EndpointId) -> None:
-        """Forget an endpoint whose link is gone, or has nothing of ours any more."""
+    async def forget(self, endpoint: Endpoint) -> None:
+        """Forget that its link was shaped."""
+        await self._forget(endpoint.id)
+
+    async def _forget(self, endpoint: EndpointId) -> None:
         self._moving.pop(endpoint, None)
         if self._noted(endpoint):
             await self._notes.forget_note(f"{_NOTE}{endpoint}")
@@ -93,7 +103,7 @@ class Shaper(Aspect):
             endpoint = self._state.endpoint(each)
             network = self._state.network(endpoint.network) if endpoint is not None else None
             if endpoint is None or network is None:
-                found.append(Finding(what=what, amiss=never, mend=partial(self.forget, each)))
+                found.append(Finding(what=what, amiss=never, mend=partial(self._forget, each)))
                 continue
             if endpoint.sandbox is None or endpoint.ended or each in self._moving:
                 continue

@@ -9,12 +9,14 @@ from netaddr import IPAddress
 
 from ovsdriver import codec
 from ovsdriver.domain.records import names, uplink_notes
+from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.on_link import Held
 from ovsdriver.domain.records.uplink_notes import NicNote, NicState
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.plumbing import UplinkPort
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, Links, Nics, State, UplinkPorts
+from ovsdriver.service.aspects.aspect import Aspect
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ AFTER_S = 3.0
 """And where it was moved to; vswitchd has just begun to look at the NIC."""
 
 
-class Uplinks:
+class Uplinks(Aspect):
     """The wires of all bridges. Networks share them, so the records of all decide on each.
 
     What a NIC was before us is noted before it is touched, so whoever finds the note can put it
@@ -49,6 +51,37 @@ class Uplinks:
         self._links = links
         self._nics = nics
         self._lock = asyncio.Lock()
+        self._listing = {
+            endpoint.id
+            for network in state.networks()
+            for endpoint in state.endpoints(network.id)
+            if _lists(network, endpoint)
+        }
+        """Endpoints that had a part in what an uplink carries."""
+
+    async def ensure(self, network: Network, endpoint: Endpoint) -> None:
+        """Carry VLANs that only containers list, as long as one does."""
+        if _lists(network, endpoint):
+            self._listing.add(endpoint.id)
+        elif endpoint.id in self._listing:
+            self._listing.discard(endpoint.id)
+        else:
+            return
+        await self.relist(network.segment.bridge)
+
+    async def unplugged(self, network: Network, endpoint: Endpoint) -> None:
+        """Carry what the others list."""
+        if endpoint.id in self._listing:
+            self._listing.discard(endpoint.id)
+            await self.relist(network.segment.bridge)
+
+    async def ensure_network(self, network: Network) -> None:
+        """Make the wire of a network that has one, and have that of its bridge carry its VLAN."""
+        if network.segment.uplink is not None:
+            await self.settle(network.segment.bridge, trial=not network.made)
+        else:
+            # a container's list may have named this VLAN when no network had it
+            await self.relist(network.segment.bridge)
 
     async def settle(self, bridge: str, *, trial: bool = False) -> None:
         """Make the uplink of ``bridge`` as the records want it; the bridge is there.
@@ -95,11 +128,12 @@ class Uplinks:
             if wanted is not None:
                 await self._relist(wanted)
 
-    async def release_all(self) -> None:
-        """Take every NIC out of its bridge and make it as it was, whatever the records want."""
+    async def clear(self) -> None:
+        """Take every NIC out of its bridge and make it as it was, as far as notes say how."""
         async with self._lock:
             for nic, note in uplink_notes.read(self._notes.notes()).items():
                 await self._free(nic, note, keep=None)
+            await self._free_marked()
 
     async def displaced(self) -> Mapping[str, str]:
         """Return the bridges whose host is not where it was moved to, each with what is wrong.
@@ -237,6 +271,36 @@ class Uplinks:
         await self._notes.forget_note(uplink_notes.key(nic))
         log.info("uplink.freed", extra={"nic": nic, "bridge": note.bridge})
 
+    async def _free_marked(self) -> None:
+        """Take marked uplinks out of their bridges where no note says how their NICs were.
+
+        A host that is on a bridge of ours goes back to the NIC: with the bridge it would be gone.
+        """
+        for bridge in self._switch.bridges().values():
+            for port in bridge.ports:
+                marks = port.external_ids
+                if (
+                    marks.get(names.OWNER_KEY) != self._owner
+                    or marks.get(names.PURPOSE_KEY) != "uplink"
+                ):
+                    continue
+                held = await self._nics.held(bridge.name) if bridge.owned else Held()
+                await self._switch.remove_port(port.name)
+                for nic in port.interfaces:
+                    await self._nics.let_go(nic)
+                    now = await self._nics.state(nic)
+                    if now is not None:
+                        ipv6 = None if now.disable_ipv6 is None else 0
+                        await self._nics.give_back(
+                            nic, NicState(up=True, rp_filter=now.rp_filter, disable_ipv6=ipv6)
+                        )
+                if held:
+                    try:
+                        await self._nics.move(held, source=bridge.name, target=port.interfaces[0])
+                    except DriverError as error:
+                        log.warning("uplink.host-lost", extra={"why": str(error)})
+                        raise
+
     async def _of_host(self, nic: str, note: NicNote) -> Held:
         """Return what is to go back to a NIC, and note what of it came after the move."""
         if note.local is None:
@@ -260,29 +324,6 @@ class Uplinks:
             log.warning("uplink.route-lost", extra={"link": link, "route": text})
 
 
-async def free_marked(owner: str, switch: UplinkPorts, nics: Nics) -> None:
-    """Take marked uplinks out of their bridges where no note says how their NICs were.
-
-    A host that is on a bridge of ours goes back to the NIC: with the bridge it would be gone.
-    """
-    for bridge in switch.bridges().values():
-        for port in bridge.ports:
-            marks = port.external_ids
-            if marks.get(names.OWNER_KEY) != owner or marks.get(names.PURPOSE_KEY) != "uplink":
-                continue
-            held = await nics.held(bridge.name) if bridge.owned else Held()
-            await switch.remove_port(port.name)
-            for nic in port.interfaces:
-                await nics.let_go(nic)
-                now = await nics.state(nic)
-                if now is not None:
-                    ipv6 = None if now.disable_ipv6 is None else 0
-                    await nics.give_back(
-                        nic, NicState(up=True, rp_filter=now.rp_filter, disable_ipv6=ipv6)
-                    )
-            if held:
-                try:
-                    await nics.move(held, source=bridge.name, target=port.interfaces[0])
-                except DriverError as error:
-                    log.warning("uplink.host-lost", extra={"why": str(error)})
-                    raise
+def _lists(network: Network, endpoint: Endpoint) -> bool:
+    """Whether an endpoint wants other VLANs of an uplink than its network's."""
+    return network.segment.uplink is not None and bool(desired.let_into(network, endpoint))

@@ -14,8 +14,9 @@ from ovsdriver.domain.plan import replanning
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import DriverError, UnknownObjectError
 from ovsdriver.ports import State
-from ovsdriver.service.attach.endpoints import Endpoints
-from ovsdriver.service.networks.networks import Networks
+from ovsdriver.service.attach.replugs import Replugs
+from ovsdriver.service.change.endpoint import EndpointChange
+from ovsdriver.service.change.network import NetworkChange
 from ovsdriver.words.changes import OtherOptions
 
 log = logging.getLogger(__name__)
@@ -43,12 +44,19 @@ class Changes:
     """Changes what stands."""
 
     def __init__(
-        self, *, owner: str, state: State, networks: Networks, endpoints: Endpoints
+        self,
+        *,
+        owner: str,
+        state: State,
+        networks: NetworkChange,
+        endpoints: EndpointChange,
+        replugs: Replugs,
     ) -> None:
         self._owner = owner
         self._state = state
         self._networks = networks
         self._endpoints = endpoints
+        self._replugs = replugs
         self._one = asyncio.Lock()
 
     @asynccontextmanager
@@ -104,7 +112,7 @@ class Changes:
             some = endpoints[first : first + _AT_ONCE]
             for each, result in zip(
                 some,
-                await asyncio.gather(*map(self._endpoints.ensure, some), return_exceptions=True),
+                await asyncio.gather(*map(self._replugs.ensure, some), return_exceptions=True),
                 strict=True,
             ):
                 if isinstance(result, DriverError):

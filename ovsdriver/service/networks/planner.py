@@ -12,12 +12,10 @@ from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.names import OWNER_KEY
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
 from ovsdriver.domain.records.segments import Datapath
-from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.wires import uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink
 from ovsdriver.ports import Links, Route, State, SwitchView
-from ovsdriver.service.aspects.mirrors import Mirrors
-from ovsdriver.service.aspects.shaping import Shaper
+from ovsdriver.service.aspects.aspect import Aspect
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +24,7 @@ _SWITCH_KINDS = frozenset({"tun", "openvswitch"})
 
 
 class Planner:
-    """Plans networks. The caller sees to it that no other plan comes before it is recorded."""
+    """Plans networks. The caller holds the lock ``PLANNING`` until what was planned is recorded."""
 
     def __init__(
         self,
@@ -38,8 +36,7 @@ class Planner:
         ipam: Ipam,
         switch: SwitchView,
         links: Links,
-        shaper: Shaper,
-        mirrors: Mirrors,
+        aspects: Sequence[Aspect],
     ) -> None:
         self._owner = owner
         self._defaults = defaults
@@ -48,8 +45,7 @@ class Planner:
         self._ipam = ipam
         self._switch = switch
         self._links = links
-        self._shaper = shaper
-        self._mirrors = mirrors
+        self._aspects = aspects
 
     def gateway_skips(self, options: NetworkOptions, internal: bool) -> bool:
         """Whether a network with these options needs no gateway address from its IPAM.
@@ -153,9 +149,8 @@ class Planner:
         return plan
 
     async def _check(self, plan: Network) -> None:
-        """Refuse what this host cannot do, as far as only trying or looking tells."""
-        await self._shaper.check(Shaping.of(plan.port))
-        await self._mirrors.check(plan.port.mirror, plan.segment.bridge, plan.segment.datapath)
+        for each in self._aspects:
+            await each.check_network(plan)
 
     async def _around(
         self,

@@ -17,7 +17,7 @@ from operator import itemgetter
 from ovsdriver.domain.records.model import Endpoint, EndpointId
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import State
-from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.attach.replugs import Replugs
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class SandboxWatch:
         self,
         *,
         state: State,
-        endpoints: Endpoints,
+        replugs: Replugs,
         clock: Callable[[], float] = time.monotonic,
         after_s: Sequence[float] = AFTER_S,
         again_s: float = AGAIN_S,
@@ -56,7 +56,7 @@ class SandboxWatch:
 
         Args:
             state: our endpoints.
-            endpoints: looks, and notes what it sees.
+            replugs: looks, and notes what it sees.
             clock: seconds, of any origin.
             after_s: between a call and the looks for its sake.
             again_s: between two looks at the same endpoint at most, but for a tenth of it and for
@@ -65,7 +65,7 @@ class SandboxWatch:
             gather_s: looks that come due one after the other within it are made together.
         """
         self._state = state
-        self._endpoints = endpoints
+        self._replugs = replugs
         self._callbacks: list[Callable[[], None]] = []
         self._clock = clock
         self._after_s = after_s
@@ -79,7 +79,6 @@ class SandboxWatch:
         self._missing: set[EndpointId] = set()
         self._woken = asyncio.Event()
         self._looking = asyncio.Lock()
-        endpoints.on_change(self.soon)
 
     def on_missing(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when something is missing that was there."""
@@ -92,12 +91,12 @@ class SandboxWatch:
 
     def interfaces(self) -> Mapping[EndpointId, str]:
         """Return the names of the interfaces in the containers, where they were seen."""
-        found = {each.id: self._endpoints.interface(each) for each in self._state.endpoints()}
+        found = {each.id: self._replugs.interface(each) for each in self._state.endpoints()}
         return {each: name for each, name in found.items() if name}
 
     def excesses(self) -> Mapping[EndpointId, str]:
         """Return what of interfaces would not be put back if they were lost, in words."""
-        found = {each.id: self._endpoints.excess(each) for each in self._state.endpoints()}
+        found = {each.id: self._replugs.excess(each) for each in self._state.endpoints()}
         return {each: what for each, what in found.items() if what}
 
     def restored(self, endpoint: EndpointId) -> None:
@@ -141,7 +140,7 @@ class SandboxWatch:
     async def _look(self, endpoint: Endpoint) -> None:
         self._looked[endpoint.id] = self._clock()
         try:
-            there = await self._endpoints.note(endpoint.id)
+            there = await self._replugs.note(endpoint.id)
         except DriverError as error:
             log.debug("sandbox.no-look", extra={"endpoint": endpoint.id, "why": str(error)})
             return
@@ -182,7 +181,7 @@ class SandboxWatch:
         """
         if endpoint.id not in self._looked:
             spread = zlib.crc32(endpoint.id.encode()) / 2**32
-            ago = spread * self._again_s if self._endpoints.interface(endpoint) else self._again_s
+            ago = spread * self._again_s if self._replugs.interface(endpoint) else self._again_s
             self._looked[endpoint.id] = now - ago
         return self._looked[endpoint.id]
 

@@ -11,7 +11,10 @@ from ovsdriver.domain.wires.diff import Difference, Repair, amiss, compare, gate
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Links, State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect, Finding
+from ovsdriver.service.aspects.uplinks import Uplinks
 from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.attach.plugs import Plugs
+from ovsdriver.service.attach.replugs import Replugs
 from ovsdriver.service.networks.networks import Networks
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 
@@ -27,7 +30,10 @@ class Wires(Aspect):
         switch: SwitchView,
         links: Links,
         networks: Networks,
+        uplinks: Uplinks,
         endpoints: Endpoints,
+        plugs: Plugs,
+        replugs: Replugs,
         watch: SandboxWatch,
         settle_s: float,
     ) -> None:
@@ -36,7 +42,10 @@ class Wires(Aspect):
         self._switch = switch
         self._links = links
         self._networks = networks
+        self._uplinks = uplinks
         self._endpoints = endpoints
+        self._plugs = plugs
+        self._replugs = replugs
         self._watch = watch
         self._settle_s = settle_s
         self.lost: dict[EndpointId, str] = {}
@@ -53,7 +62,7 @@ class Wires(Aspect):
         if endpoint is None or network is None:
             ports = names.host_link(endpoint_id), names.internal_link(endpoint_id)
             return any(self._switch.port(name) is not None for name in ports)
-        if endpoint.sandbox is None and self._endpoints.preparing(endpoint_id):
+        if endpoint.sandbox is None and self._plugs.preparing(endpoint_id):
             return False
         port = self._switch.port(names.port(endpoint))
         return amiss(network, endpoint, port, owner=self._owner)
@@ -82,7 +91,6 @@ class Wires(Aspect):
                 for each in difference.repairs
             ),
             *(Finding(what=each) for each in difference.beyond),
-            *await self._deserted(),
         ]
 
     async def _difference(self) -> Difference:
@@ -103,7 +111,7 @@ class Wires(Aspect):
         ):
             return Difference()
         links = await self._links.links()
-        displaced = await self._networks.displaced()
+        displaced = await self._uplinks.displaced()
         networks, endpoints = self._state.networks(), self._state.endpoints()
         # On a thread, since with thousands of endpoints it takes longer than the loop may stand.
         found = await asyncio.to_thread(
@@ -115,8 +123,8 @@ class Wires(Aspect):
             links=links,
             abandoned={each.id for each in networks if self._networks.abandoned(each)},
             displaced=displaced,
-            preparing={each.id for each in endpoints if self._endpoints.preparing(each.id)},
-            restoring={each.id for each in endpoints if self._endpoints.restoring(each)},
+            preparing={each.id for each in endpoints if self._plugs.preparing(each.id)},
+            restoring={each.id for each in endpoints if self._replugs.restoring(each)},
             missing=frozenset(self._watch.missing),
         )
         return await self._without_dead(found)
@@ -148,24 +156,10 @@ class Wires(Aspect):
         if repair.finish:
             return await self._endpoints.finish(endpoint)
         try:
-            await self._endpoints.ensure(endpoint)
+            await self._replugs.ensure(endpoint)
         except (DriverError, IpamError) as error:
             if repair.lost:
                 self.lost[endpoint.id] = f"{repair.why}: {error}"
             raise
         self._watch.restored(endpoint.id)
         return not busy
-
-    async def _deserted(self) -> Sequence[Finding]:
-        try:
-            deserted = await self._networks.deserted()
-        except DriverError as error:
-            return [Finding(what=f"devices of bridges: {error}", unseen=True)]
-        return [
-            Finding(
-                what=f"device {each}: its bridge was removed while ovs-vswitchd was away",
-                about="devices of bridges",
-                mend=partial(self._networks.clear_device, each),
-            )
-            for each in deserted
-        ]

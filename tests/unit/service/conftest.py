@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from netaddr import IPAddress, IPNetwork
 from ipam.model import DEFAULT_SPACE, AddressRequest, DefaultPool, LeaseKind, PoolRequest
 from ipam.service import Ipam
 from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
+from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.admin.desk_networks import Works
 from ovsdriver.assembly import assemble
@@ -23,10 +24,13 @@ from ovsdriver.domain.wires.plumbing import Bridge, Port
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.attach.endpoints import Endpoints
+from ovsdriver.service.attach.plugs import Plugs
+from ovsdriver.service.attach.publications import Publications
+from ovsdriver.service.attach.replugs import Replugs
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
 from ovsdriver.service.forgotten.collector import Collector
-from ovsdriver.service.forgotten.purge import Purge
+from ovsdriver.service.forgotten.purge import Purge, Purged
 from ovsdriver.service.forgotten.witnesses import Witness
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import Networks
@@ -103,6 +107,9 @@ class Host:
     ipam: Ipam
     networks: Networks
     endpoints: Endpoints
+    publications: Publications
+    plugs: Plugs
+    replugs: Replugs
     publisher: Publisher
     shaper: Shaper
     reconciler: Reconciler
@@ -114,6 +121,7 @@ class Host:
     changes: Changes
     kept: KeptOptions
     locks: Locks
+    world: World
     stopped: AsyncExitStack
 
     @classmethod
@@ -168,7 +176,10 @@ class Host:
             state=works.state,
             ipam=works.ipam,
             networks=works.networks,
-            endpoints=made.endpoints,
+            endpoints=made.services.endpoints,
+            publications=made.services.publications,
+            plugs=made.plugs,
+            replugs=made.replugs,
             publisher=works.publisher,
             shaper=made.shaper,
             reconciler=works.reconciler,
@@ -180,6 +191,7 @@ class Host:
             changes=works.changes,
             kept=works.kept,
             locks=made.locks,
+            world=world,
             stopped=stopped,
         )
 
@@ -194,6 +206,12 @@ class Host:
             endpoints=self.endpoints,
             **parts,
         )
+
+    async def purge_unread(self, why: str) -> Purged:
+        """Purge as with a store that cannot be read."""
+        nothing = replace(self.world, store=partial(open_store, storefile.MEMORY))
+        async with assemble(nothing, Settings()) as made:
+            return await made.works.purge.run(switch_wait_s=1.0, unread=why)
 
     async def stop(self) -> None:
         await self.stopped.aclose()

@@ -161,6 +161,7 @@ class Machine:
             methods.Services(
                 networks=host.networks,
                 endpoints=host.endpoints,
+                publications=host.publications,
                 ipam=host.ipam,
             )
         )

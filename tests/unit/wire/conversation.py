@@ -288,6 +288,7 @@ class Plugin:
         return methods.Services(
             networks=self.networks,
             endpoints=self.endpoints,
+            publications=self.endpoints,
             ipam=self.ipam,
         )
 

@@ -192,10 +192,15 @@ async def test_a_trunk_cannot_be_guarded(host: Host) -> None:
         await host.run_container(said={"ovs.trunks": "10"})
 
 
-async def test_a_purge_takes_the_flows_away(host: Host) -> None:
-    number = await guarded(host)
+async def test_a_purge_takes_the_flows_away_from_a_bridge_that_stays(host: Host) -> None:
+    adopted(host)
+    await host.create_network(said={"ovs.bridge": "br-lab", "ovs.vlan": "30", "ovs.guard": "true"})
+    await host.run_container()
+    number = number_of(host)
+    assert host.flows.of("br-lab", number)
     await host.purge.run(switch_wait_s=1)
-    assert not host.flows.of("br-ovsnet", number)
+    assert host.switch.bridge("br-lab")
+    assert not host.flows.of("br-lab", number)
     assert RED not in {each.id for each in host.state.networks()}
 
 

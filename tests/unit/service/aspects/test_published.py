@@ -53,7 +53,7 @@ async def second(host: Host, network: str = RED) -> None:
 
 
 async def test_a_port_is_held_recorded_and_in_the_rules(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB, DNS])
+    await running.publications.publish(RED, FIRST, [WEB, DNS])
     assert set(running.ports.held()) == {at(8080), at(5353, protocol=Transport.UDP)}
     assert [(p.host_port, p.port) for p in records(running)] == [(8080, 80), (5353, 53)]
     assert rules(running) == [("0.0.0.0", 8080, "10.1.0.2"), ("0.0.0.0", 5353, "10.1.0.2")]
@@ -61,35 +61,37 @@ async def test_a_port_is_held_recorded_and_in_the_rules(running: Host) -> None:
 
 
 async def test_program_may_come_twice_and_chosen_ports_stay(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB, ANY])
+    await running.publications.publish(RED, FIRST, [WEB, ANY])
     before = records(running)
-    await running.endpoints.publish(RED, FIRST, [WEB, ANY])
+    await running.publications.publish(RED, FIRST, [WEB, ANY])
     assert records(running) == before
     assert len(running.ports.held()) == 2
 
 
 async def test_program_with_other_ports_publishes_those_and_no_others(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB, ANY])
-    await running.endpoints.publish(RED, FIRST, [DNS])
+    await running.publications.publish(RED, FIRST, [WEB, ANY])
+    await running.publications.publish(RED, FIRST, [DNS])
     assert set(running.ports.held()) == {at(5353, protocol=Transport.UDP)}
     assert rules(running) == [("0.0.0.0", 5353, "10.1.0.2")]
-    await running.endpoints.publish(RED, FIRST, [])
+    await running.publications.publish(RED, FIRST, [])
     assert not running.ports.held()
     assert rules(running) == []
 
 
 async def test_of_datagrams_that_were_sent_before_nothing_is_remembered(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB, DNS])
+    await running.publications.publish(RED, FIRST, [WEB, DNS])
     assert [p.protocol for p in running.firewall.cuts] == [Transport.UDP]
 
 
 @pytest.mark.parametrize("end", ["revoke", "leave", "delete"])
 async def test_each_end_takes_back_everything(running: Host, end: str) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB, DNS])
+    await running.publications.publish(RED, FIRST, [WEB, DNS])
     published = records(running)
     running.firewall.cuts.clear()
     for _ in range(2):
-        await getattr(running.endpoints, end)(RED, FIRST)
+        await getattr(running.publications if end == "revoke" else running.endpoints, end)(
+            RED, FIRST
+        )
     assert not running.ports.held()
     assert rules(running) == []
     assert not records(running)
@@ -97,31 +99,31 @@ async def test_each_end_takes_back_everything(running: Host, end: str) -> None:
 
 
 async def test_ends_of_what_is_not_known_succeed(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
-    await running.endpoints.revoke(BLUE, FIRST)
-    await running.endpoints.revoke(RED, SECOND)
+    await running.publications.publish(RED, FIRST, [WEB])
+    await running.publications.revoke(BLUE, FIRST)
+    await running.publications.revoke(RED, SECOND)
     assert running.ports.held()
 
 
 async def test_a_networks_end_takes_its_ports_with_it(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     await running.networks.delete(RED)
     assert not running.ports.held()
     assert rules(running) == []
 
 
 async def test_a_purge_lets_go_of_everything(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     await running.purge.run(switch_wait_s=0.1)
     assert not running.ports.held()
 
 
 async def test_a_port_of_another_container_is_refused_by_name(running: Host) -> None:
     await second(running)
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     other = replace(WEB, port=81)
     with pytest.raises(ConflictError) as caught:
-        await running.endpoints.publish(RED, SECOND, [DNS, other])
+        await running.publications.publish(RED, SECOND, [DNS, other])
     assert str(caught.value) == (
         f"publishing 81/tcp: host port 8080 of this host is in use (endpoint {FIRST[:12]} has it, "
         "see `ovsnet ports`); choose another one with -p, or end what uses it"
@@ -134,16 +136,16 @@ async def test_a_port_of_another_container_is_refused_by_name(running: Host) -> 
 async def test_a_port_of_another_program_is_refused_with_what_to_type(running: Host) -> None:
     running.ports.others.add(at(8080, "127.0.0.1"))
     with pytest.raises(ConflictError, match=r"\(see `ss -antp sport = :8080`\)"):
-        await running.endpoints.publish(RED, FIRST, [WEB])
+        await running.publications.publish(RED, FIRST, [WEB])
     span = replace(WEB, host_port_end=8081)
-    await running.endpoints.publish(RED, FIRST, [span])
+    await running.publications.publish(RED, FIRST, [span])
     assert [p.host_port for p in records(running)] == [8081]
 
 
 async def test_an_address_that_is_not_the_hosts_is_refused(running: Host) -> None:
     wrong = replace(WEB, host_address=IPAddress("192.0.2.99"))
     with pytest.raises(UnsupportedError, match=r"publishing 80/tcp: 192\.0\.2\.99 is no address"):
-        await running.endpoints.publish(RED, FIRST, [wrong])
+        await running.publications.publish(RED, FIRST, [wrong])
     assert not running.ports.held()
 
 
@@ -155,14 +157,14 @@ def lacks(host: Host, endpoint: str = FIRST) -> tuple[str, ...]:
 async def test_networks_without_a_gateway_of_ours_publish_nothing_and_say_so(host: Host) -> None:
     await host.create_network(mode=Mode.ISOLATED)
     await host.run_container(FIRST)
-    await host.endpoints.publish(RED, FIRST, [])
+    await host.publications.publish(RED, FIRST, [])
     assert lacks(host) == ()
-    await host.endpoints.publish(RED, FIRST, [WEB])
+    await host.publications.publish(RED, FIRST, [WEB])
     assert lacks(host) == ("80/tcp",)
     noted = host.state.endpoint(FIRST)
     assert noted is not None
     assert noted.unpublished_why == "a network with ovs.mode=isolated has no gateway on this host"
-    await host.endpoints.revoke(RED, FIRST)
+    await host.publications.revoke(RED, FIRST)
     assert lacks(host) == ()
 
 
@@ -172,7 +174,7 @@ async def routed_first(host: Host) -> Host:
     await host.create_network(BLUE, mode=Mode.ROUTED)
     await host.create_network(RED)
     await host.run_container(SECOND, BLUE, "/netns/one")
-    await host.endpoints.publish(BLUE, SECOND, [WEB])
+    await host.publications.publish(BLUE, SECOND, [WEB])
     assert lacks(host, SECOND) == ("80/tcp",)
     await host.run_container(FIRST, RED, "/netns/one")
     return host
@@ -185,7 +187,7 @@ async def test_another_network_of_the_container_publishes(routed_first: Host) ->
     gateway = f"ovg{RED[:12]}"
     assert host.firewall.plan.detours == {(gateway, records(host)[0].address)}
     again = await host.restart()
-    await again.endpoints.publish(BLUE, SECOND, [WEB])
+    await again.publications.publish(BLUE, SECOND, [WEB])
     assert [(p.host_port, p.instead_of) for p in records(again)] == [(8080, SECOND)]
     await again.stop()
 
@@ -194,7 +196,9 @@ async def test_another_network_of_the_container_publishes(routed_first: Host) ->
 async def test_with_the_gateways_endpoint_ends_what_another_publishes(
     routed_first: Host, end: str
 ) -> None:
-    await getattr(routed_first.endpoints, end)(BLUE, SECOND)
+    await getattr(routed_first.publications if end == "revoke" else routed_first.endpoints, end)(
+        BLUE, SECOND
+    )
     assert not records(routed_first)
     assert not routed_first.ports.held()
     assert rules(routed_first) == []
@@ -207,8 +211,8 @@ async def test_what_the_helper_published_is_missing_when_it_leaves(routed_first:
 
 
 async def test_the_helper_publishes_for_itself_once_it_is_asked(routed_first: Host) -> None:
-    await routed_first.endpoints.revoke(BLUE, SECOND)
-    await routed_first.endpoints.publish(RED, FIRST, [WEB])
+    await routed_first.publications.revoke(BLUE, SECOND)
+    await routed_first.publications.publish(RED, FIRST, [WEB])
     assert [(p.host_port, p.instead_of) for p in records(routed_first)] == [(8080, None)]
     assert not routed_first.firewall.plan.detours
 
@@ -218,10 +222,10 @@ async def test_a_taken_port_is_an_error_only_before_the_container_runs(host: Hos
     await host.run_container(FIRST)
     host.ports.others.add(at(8080))
     with pytest.raises(ConflictError):
-        await host.endpoints.publish(RED, FIRST, [WEB, DNS])
+        await host.publications.publish(RED, FIRST, [WEB, DNS])
     assert not host.ports.held()
     host.links.sandboxes["/netns/one"].started = True
-    await host.endpoints.publish(RED, FIRST, [WEB, DNS])
+    await host.publications.publish(RED, FIRST, [WEB, DNS])
     assert lacks(host) == ("80/tcp",)
     assert [p.host_port for p in records(host)] == [5353]
 
@@ -235,7 +239,7 @@ async def test_a_container_in_another_vlan_than_the_gateway_publishes_nothing(
     plugged = running.state.endpoint(FIRST)
     assert plugged is not None
     await running.state.put_endpoint(altered(plugged, **change))
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     noted = running.state.endpoint(FIRST)
     assert noted is not None
     assert noted.unpublished == ("80/tcp",)
@@ -246,10 +250,10 @@ async def test_connections_that_the_kernel_cannot_end_do_not_keep_ports_from_com
     running: Host, failing: Callable[[Any, str], None]
 ) -> None:
     failing(running.firewall, "cut")
-    await running.endpoints.publish(RED, FIRST, [WEB, DNS])
+    await running.publications.publish(RED, FIRST, [WEB, DNS])
     assert len(rules(running)) == 2
     failing(running.firewall, "cut")
-    await running.endpoints.revoke(RED, FIRST)
+    await running.publications.revoke(RED, FIRST)
     assert not running.ports.held()
 
 
@@ -259,21 +263,21 @@ async def test_a_failure_leaves_nothing(
 ) -> None:
     failing(getattr(running, part), "ensure" if part == "firewall" else "relay")
     with pytest.raises(UnavailableError):
-        await running.endpoints.publish(RED, FIRST, [WEB, DNS])
+        await running.publications.publish(RED, FIRST, [WEB, DNS])
     assert not running.ports.held()
     assert not records(running)
     assert rules(running) == []
-    await running.endpoints.publish(RED, FIRST, [WEB, DNS])
+    await running.publications.publish(RED, FIRST, [WEB, DNS])
     assert len(rules(running)) == 2
 
 
 async def test_a_failure_of_a_later_call_keeps_what_an_earlier_one_made(
     running: Host, failing: Callable[[Any, str], None]
 ) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     failing(running.firewall, "ensure")
     with pytest.raises(UnavailableError):
-        await running.endpoints.publish(RED, FIRST, [WEB, DNS])
+        await running.publications.publish(RED, FIRST, [WEB, DNS])
     assert set(running.ports.held()) == {at(8080)}
     assert rules(running) == [("0.0.0.0", 8080, "10.1.0.2")]
 
@@ -281,7 +285,7 @@ async def test_a_failure_of_a_later_call_keeps_what_an_earlier_one_made(
 async def test_what_a_failed_end_left_is_let_go_by_the_next_look(
     running: Host, failing: Callable[[Any, str], None]
 ) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     failing(running.firewall, "ensure")
     with pytest.raises(UnavailableError):
         await running.endpoints.leave(RED, FIRST)
@@ -293,11 +297,11 @@ async def test_what_a_failed_end_left_is_let_go_by_the_next_look(
 
 
 async def test_a_new_process_holds_the_same_ports_before_it_serves(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB, ANY])
+    await running.publications.publish(RED, FIRST, [WEB, ANY])
     before = records(running)
     again = await running.restart()
     assert set(again.ports.held()) == {each.at for each in before}
-    await again.endpoints.publish(RED, FIRST, [WEB, ANY])
+    await again.publications.publish(RED, FIRST, [WEB, ANY])
     assert records(again) == before
     await again.endpoints.leave(RED, FIRST)
     assert not again.ports.held()
@@ -307,7 +311,7 @@ async def test_a_new_process_holds_the_same_ports_before_it_serves(running: Host
 async def test_a_port_that_was_taken_while_we_were_away_is_held_when_it_is_free(
     running: Host,
 ) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     running.ports.others.add(at(8080))
     again = await running.restart()
     assert not again.ports.held()
@@ -324,13 +328,13 @@ async def test_a_port_that_was_taken_while_we_were_away_is_held_when_it_is_free(
 async def test_the_port_of_a_container_that_died_with_docker_is_given_to_the_next(
     running: Host,
 ) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     await second(running)
     running.links.sandboxes["/netns/one"].used = False
     with pytest.raises(ConflictError):  # it may just be starting: Docker has asked for it
-        await running.endpoints.publish(RED, SECOND, [WEB])
+        await running.publications.publish(RED, SECOND, [WEB])
     running.publisher.daemon_ended()
-    await running.endpoints.publish(RED, SECOND, [WEB])
+    await running.publications.publish(RED, SECOND, [WEB])
     assert rules(running) == [("0.0.0.0", 8080, "10.1.0.3")]
     assert not records(running, FIRST)
     await running.endpoints.delete(RED, FIRST)
@@ -338,20 +342,20 @@ async def test_the_port_of_a_container_that_died_with_docker_is_given_to_the_nex
 
 
 async def test_a_container_that_lives_on_without_docker_keeps_its_port(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     await second(running)
     running.publisher.daemon_ended()
     with pytest.raises(ConflictError, match=FIRST[:12]):
-        await running.endpoints.publish(RED, SECOND, [WEB])
+        await running.publications.publish(RED, SECOND, [WEB])
 
 
 async def test_after_a_reboot_the_ports_of_dead_containers_are_free(running: Host) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     running.links.sandboxes["/netns/one"].alive = False
     again = await running.restart()
     assert not again.ports.held()
     await again.run_container(SECOND, sandbox="/netns/two")
-    await again.endpoints.publish(RED, SECOND, [WEB])
+    await again.publications.publish(RED, SECOND, [WEB])
     assert rules(again) == [("0.0.0.0", 8080, "10.1.0.3")]
     await again.stop()
 
@@ -359,13 +363,13 @@ async def test_after_a_reboot_the_ports_of_dead_containers_are_free(running: Hos
 async def test_who_comes_while_a_live_container_waits_for_its_port_is_refused(
     running: Host,
 ) -> None:
-    await running.endpoints.publish(RED, FIRST, [WEB])
+    await running.publications.publish(RED, FIRST, [WEB])
     running.ports.others.add(at(8080))
     again = await running.restart()
     again.ports.others.clear()
     await again.run_container(SECOND, sandbox="/netns/two")
     with pytest.raises(ConflictError, match=FIRST[:12]):
-        await again.endpoints.publish(RED, SECOND, [WEB])
+        await again.publications.publish(RED, SECOND, [WEB])
     assert not again.ports.held()
     await again.stop()
 
@@ -391,7 +395,7 @@ async def dual(host: Host, network: str, number: int, endpoint: str, sandbox: st
 
 async def test_both_families_get_one_port_and_the_loopback_is_relayed(host: Host) -> None:
     await dual(host, RED, 1, FIRST, "/netns/one")
-    await host.endpoints.publish(RED, FIRST, [WEB])
+    await host.publications.publish(RED, FIRST, [WEB])
     assert set(host.ports.held()) == {at(8080), at(8080, "::")}
     assert host.ports.relays == {at(8080, "::"): (IPAddress("fd00:1::2"), 80)}
     assert rules(host) == [("0.0.0.0", 8080, "10.1.0.2"), ("::", 8080, "fd00:1::2")]
@@ -401,14 +405,14 @@ async def test_two_endpoints_of_one_container_publish_a_family_each(host: Host) 
     """Engine 28 and newer may have one gateway for IPv4 and another for IPv6."""
     await dual(host, RED, 1, FIRST, "/netns/one")
     await dual(host, BLUE, 2, SECOND, "/netns/one")
-    await host.endpoints.publish(RED, FIRST, [WEB], other_gateway6=True)
-    await host.endpoints.publish(BLUE, SECOND, [WEB])
+    await host.publications.publish(RED, FIRST, [WEB], other_gateway6=True)
+    await host.publications.publish(BLUE, SECOND, [WEB])
     assert rules(host) == [("0.0.0.0", 8080, "10.1.0.2"), ("::", 8080, "fd00:2::2")]
-    await host.endpoints.publish(RED, FIRST, [WEB], other_gateway6=True)
+    await host.publications.publish(RED, FIRST, [WEB], other_gateway6=True)
     assert len(rules(host)) == 2
-    await host.endpoints.revoke(BLUE, SECOND)
+    await host.publications.revoke(BLUE, SECOND)
     # now the first has both
-    await host.endpoints.publish(RED, FIRST, [WEB])
+    await host.publications.publish(RED, FIRST, [WEB])
     assert rules(host) == [("0.0.0.0", 8080, "10.1.0.2"), ("::", 8080, "fd00:1::2")]
 
 
@@ -416,9 +420,9 @@ async def test_a_role_that_was_lost_while_docker_forgot_it_is_taken_over(host: H
     """Engine 29 sends no Revoke for endpoints of before its own restart with live-restore."""
     await dual(host, RED, 1, FIRST, "/netns/one")
     await dual(host, BLUE, 2, SECOND, "/netns/one")
-    await host.endpoints.publish(RED, FIRST, [WEB])
+    await host.publications.publish(RED, FIRST, [WEB])
     host.publisher.daemon_ended()
-    await host.endpoints.publish(BLUE, SECOND, [WEB])
+    await host.publications.publish(BLUE, SECOND, [WEB])
     assert [address for _, _, address in rules(host)] == ["10.1.1.2", "fd00:2::2"]
     assert not records(host, FIRST)
     assert len(host.ports.held()) == 2
@@ -427,8 +431,8 @@ async def test_a_role_that_was_lost_while_docker_forgot_it_is_taken_over(host: H
 async def test_the_order_in_which_two_endpoints_are_asked_makes_no_difference(host: Host) -> None:
     await dual(host, RED, 1, FIRST, "/netns/one")
     await dual(host, BLUE, 2, SECOND, "/netns/one")
-    await host.endpoints.publish(BLUE, SECOND, [WEB])
-    await host.endpoints.publish(RED, FIRST, [WEB], other_gateway6=True)
+    await host.publications.publish(BLUE, SECOND, [WEB])
+    await host.publications.publish(RED, FIRST, [WEB], other_gateway6=True)
     assert rules(host) == [("0.0.0.0", 8080, "10.1.0.2"), ("::", 8080, "fd00:2::2")]
 
 
@@ -439,7 +443,7 @@ async def test_many_at_once_get_a_port_each_and_no_more_than_there_are(host: Hos
         await host.run_container(name, sandbox=f"/netns/{name}")
     span = replace(WEB, host_port=9000, host_port_end=9009)
     outcomes = await asyncio.gather(
-        *(host.endpoints.publish(RED, EndpointId(name), [span]) for name in names),
+        *(host.publications.publish(RED, EndpointId(name), [span]) for name in names),
         return_exceptions=True,
     )
     refused = [each for each in outcomes if each is not None]
@@ -455,10 +459,10 @@ async def test_publishing_races_its_own_end_and_nothing_is_left(host: Host) -> N
     await host.run_container(FIRST)
     for _ in range(20):
         await asyncio.gather(
-            host.endpoints.publish(RED, FIRST, [WEB, ANY]),
+            host.publications.publish(RED, FIRST, [WEB, ANY]),
             host.reconciler.reconcile(),
-            host.endpoints.revoke(RED, FIRST),
-            host.endpoints.publish(RED, FIRST, [WEB]),
+            host.publications.revoke(RED, FIRST),
+            host.publications.publish(RED, FIRST, [WEB]),
             host.publisher.look(mend=True),
         )
         assert {each.at for each in records(host)} == set(host.ports.held())
@@ -474,9 +478,9 @@ async def test_a_port_whose_relay_cannot_be_made_is_not_held_halfway(
     await dual(host, RED, 1, FIRST, "/netns/one")
     failing(host.ports, "relay")
     with pytest.raises(UnavailableError):
-        await host.endpoints.publish(RED, FIRST, [WEB])
+        await host.publications.publish(RED, FIRST, [WEB])
     assert not host.ports.held()
-    await host.endpoints.publish(RED, FIRST, [WEB])
+    await host.publications.publish(RED, FIRST, [WEB])
     again = await host.restart()
     await again.ports.release(at(8080, "::"))
     failing(again.ports, "relay")
@@ -491,5 +495,6 @@ async def test_a_port_whose_relay_cannot_be_made_is_not_held_halfway(
 async def test_a_networks_binding_is_the_default_address(host: Host) -> None:
     await host.create_network(bindings=(IPAddress("127.0.0.1"),))
     await host.run_container(FIRST)
-    await host.endpoints.publish(RED, FIRST, [WEB, replace(DNS, host_address=IPAddress("0.0.0.0"))])
+    elsewhere = replace(DNS, host_address=IPAddress("0.0.0.0"))
+    await host.publications.publish(RED, FIRST, [WEB, elsewhere])
     assert rules(host) == [("127.0.0.1", 8080, "10.1.0.2"), ("0.0.0.0", 5353, "10.1.0.2")]

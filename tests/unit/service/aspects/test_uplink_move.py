@@ -294,19 +294,9 @@ async def test_a_purge_puts_the_host_back(host: Host) -> None:
 
 
 async def test_a_purge_without_records_puts_the_host_back_too(host: Host) -> None:
-    from ovsdriver.service.forgotten.purge import MarkPurge
-
     held = await host.nics.held("eth1")
     await moving(host)
-    purged = await MarkPurge(
-        owner="ovsnet",
-        switch=host.switch,
-        links=host.links,
-        nics=host.nics,
-        firewall=host.firewall,
-        flows=host.flows,
-        unread="gone",
-    ).run(switch_wait_s=1)
+    purged = await host.purge_unread("gone")
     assert purged.failed == ()
     assert await host.nics.held("eth1") == held
     assert host.switch.bridges() == {}

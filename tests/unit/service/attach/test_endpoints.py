@@ -107,7 +107,7 @@ async def test_the_stop_sequence_leaves_nothing(host: Host) -> None:
     await host.create_network()
     address = await host.run_container()
     (pool,) = host.ipam.pools()
-    await host.endpoints.revoke(RED, FIRST)
+    await host.publications.revoke(RED, FIRST)
     await host.endpoints.leave(RED, FIRST)
     assert host.switch.port(HOST) is None
     assert HOST in await host.links.links()
@@ -158,7 +158,7 @@ async def test_every_step_of_the_stop_may_come_twice_or_for_what_is_unknown(host
     await host.create_network()
     await host.run_container()
     for _ in range(2):
-        await host.endpoints.revoke(RED, FIRST)
+        await host.publications.revoke(RED, FIRST)
         await host.endpoints.leave(RED, FIRST)
         await host.endpoints.delete(RED, FIRST)
     await host.endpoints.leave(BLUE, SECOND)
@@ -418,7 +418,7 @@ async def test_containers_of_a_routed_network_have_its_gateway_and_publish_nothi
     assert str(joined.gateway4) == "10.1.0.1"
     assert joined.disable_gateway_service
     web = [PortMapping(protocol=Transport.TCP, port=80, host_port=8080)]
-    await host.endpoints.publish(RED, FIRST, web)
+    await host.publications.publish(RED, FIRST, web)
     endpoint = host.state.endpoint(FIRST)
     assert endpoint is not None
     assert endpoint.unpublished == ("80/tcp",)

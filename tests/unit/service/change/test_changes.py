@@ -381,7 +381,7 @@ async def test_a_join_that_began_before_the_change_ends_in_the_new_vlan(lab: Hos
     gate = Gate(lab.links, "ensure_veth")
     joining = asyncio.create_task(lab.endpoints.join(RED, EndpointId(third), "/netns/three"))
     await gate.reached.wait()
-    following = Gate(lab.endpoints, "ensure")
+    following = Gate(lab.replugs, "ensure")
     changing = asyncio.create_task(set_network(lab, ovs__vlan="30"))
     await following.reached.wait()
     following.open.set()

@@ -15,7 +15,7 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.metrics import Metrics
-from ovsdriver.service.forgotten.purge import MarkPurge, Purged
+from ovsdriver.service.forgotten.purge import Purged
 from ovsdriver.words.fields import Fields
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
@@ -41,6 +41,7 @@ class Process:
             methods.Services(
                 networks=host.networks,
                 endpoints=host.endpoints,
+                publications=host.publications,
                 ipam=host.ipam,
             )
         )
@@ -51,15 +52,7 @@ def process(host: Host) -> Process:
     backend = methods.Backend()
 
     async def purge_unread() -> Purged:
-        return await MarkPurge(
-            owner="ovsnet",
-            switch=host.switch,
-            links=host.links,
-            nics=host.nics,
-            firewall=host.firewall,
-            flows=host.flows,
-            unread="the store /s/state.db is corrupt",
-        ).run(switch_wait_s=1.0)
+        return await host.purge_unread("the store /s/state.db is corrupt")
 
     desk = Desk(
         owner="ovsnet",

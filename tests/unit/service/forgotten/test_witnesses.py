@@ -71,7 +71,7 @@ async def test_without_docker_it_is_tried_again_with_the_next_network(
 
 async def test_names_are_known_soon_after_a_container_was_put_on_a_network(host: Host) -> None:
     asking = origins(host)
-    host.endpoints.on_change(asking.poke)
+    host.plugs.on_change(asking.poke)
     running = asyncio.create_task(asking.run())
     await host.create_network()
     host.engine.add_network(RED, "red")

@@ -18,22 +18,23 @@ class Looks:
     def __init__(self, host: Host, apart_s: float = 0.5) -> None:
         self.now = 1000.0
         self.looked: list[str] = []
-        note = host.endpoints.note
+        note = host.replugs.note
 
         async def noted(endpoint: EndpointId) -> bool | None:
             self.looked.append(endpoint)
             return await note(endpoint)
 
-        host.endpoints.note = noted  # type: ignore[method-assign]
+        host.replugs.note = noted  # type: ignore[method-assign]
         self.watch = SandboxWatch(
             state=host.state,
-            endpoints=host.endpoints,
+            replugs=host.replugs,
             clock=lambda: self.now,
             after_s=(1.0, 10.0),
             again_s=300.0,
             apart_s=apart_s,
             gather_s=0.0,
         )
+        host.plugs.on_change(self.watch.soon)
 
     async def at(self, now: float) -> list[str]:
         """Return who is looked at when it is ``now``."""
@@ -142,8 +143,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def test_the_watch_looks_by_itself(host: Host) -> None:
     watch = SandboxWatch(
-        state=host.state, endpoints=host.endpoints, after_s=(0.02,), again_s=60, gather_s=0.0
+        state=host.state, replugs=host.replugs, after_s=(0.02,), again_s=60, gather_s=0.0
     )
+    host.plugs.on_change(watch.soon)
     await host.create_network()
     async with running(watch):
         await host.run_container()

@@ -1,0 +1,16 @@
+"""What a change of a record has come to."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(Generic[T]):
+    """A record that was changed."""
+
+    before: T
+    after: T
+    pending: str = ""
+    """What did not answer, so that not all is in force yet; the reconciler goes on from there."""
