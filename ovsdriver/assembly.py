@@ -203,7 +203,6 @@ async def assemble(
             networks=networks,
             uplinks=uplinks,
             endpoints=endpoints,
-            plugs=plugs,
             replugs=replugs,
             watch=watch,
             settle_s=pause_s,
@@ -267,9 +266,9 @@ async def assemble(
         plugs.on_change(kept_options.poke)
         switch.on_change(reconciler.poke)
         switch.on_change(lambda plugged: None if plugged else kept_options.poke())
-        firewall.on_loss(reconciler.poke)
+        for aspect in aspects:
+            aspect.on_loss(reconciler.poke)
         firewall.on_gateway(reconciler.doubt)
-        flows.on_loss(reconciler.poke)
         watch.on_missing(reconciler.poke)
         yield Product(
             works=Works(
@@ -293,11 +292,9 @@ async def assemble(
                 ipam=vacancies,
             ),
             background=(
+                *(each.run for each in aspects),
                 kept_options.run,
-                firewall.run,
-                flows.run,
                 reconciler.run,
-                shaper.run,
                 watch.run,
                 witness.run,
                 collector.run,

@@ -1,5 +1,5 @@
 """What a network or an endpoint has beside its port: flows, rates, mirrors, uplinks, rules.
 
-Each file keeps one of them as the records say: made, repaired and forgotten. They do not know
-who calls them.
+Begin with ``aspect.py``: what each of them is asked, and when. Each other file keeps one as the
+records say: made, repaired, forgotten and purged. They do not know who calls them.
 """

@@ -60,7 +60,8 @@ class Aspect:
     name = ""
     """In words, before what could not be looked at."""
     before_ports = False
-    """It is mended before bridges and ports, and cleared after them."""
+    """It is mended before bridges and ports, also before a lost link is put back into a container,
+    and cleared after them."""
     needs_switch = True
     """Nothing can be found while Open vSwitch is away."""
 
@@ -109,6 +110,13 @@ class Aspect:
     async def find(self) -> Sequence[Finding]:
         """Compare the host with the records, and change nothing."""
         return ()
+
+    async def run(self) -> None:
+        """Attend to what happens meanwhile, until cancelled."""
+        await asyncio.Event().wait()
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the host may have lost what was made, as far as it tells."""
 
     async def look(self, *, mend: bool) -> Seen:
         """Mend what is found, or only say of what it would be."""

@@ -1,7 +1,7 @@
 """The host's rules as all records say: one plan for all networks and published ports."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.traffic.firewall import FirewallPlan
@@ -41,6 +41,14 @@ class Rules(Aspect):
         changed = await self._firewall.ensure(plan)
         self._made = plan
         return changed and repaired
+
+    async def run(self) -> None:
+        """Watch for changes by others."""
+        await self._firewall.run()
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when others changed nftables or iptables."""
+        self._firewall.on_loss(callback)
 
     async def clear(self) -> None:
         """Remove our table and accepts, and put the kernel's switches back as notes say."""

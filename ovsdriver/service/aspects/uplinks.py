@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from netaddr import IPAddress
@@ -131,9 +132,10 @@ class Uplinks(Aspect):
     async def clear(self) -> None:
         """Take every NIC out of its bridge and make it as it was, as far as notes say how."""
         async with self._lock:
-            for nic, note in uplink_notes.read(self._notes.notes()).items():
+            noted = uplink_notes.read(self._notes.notes())
+            for nic, note in noted.items():
                 await self._free(nic, note, keep=None)
-            await self._free_marked()
+            await self._free_marked(noted.keys())
 
     async def displaced(self) -> Mapping[str, str]:
         """Return the bridges whose host is not where it was moved to, each with what is wrong.
@@ -271,7 +273,7 @@ class Uplinks(Aspect):
         await self._notes.forget_note(uplink_notes.key(nic))
         log.info("uplink.freed", extra={"nic": nic, "bridge": note.bridge})
 
-    async def _free_marked(self) -> None:
+    async def _free_marked(self, freed: AbstractSet[str]) -> None:
         """Take marked uplinks out of their bridges where no note says how their NICs were.
 
         A host that is on a bridge of ours goes back to the NIC: with the bridge it would be gone.
@@ -279,10 +281,10 @@ class Uplinks(Aspect):
         for bridge in self._switch.bridges().values():
             for port in bridge.ports:
                 marks = port.external_ids
-                if (
-                    marks.get(names.OWNER_KEY) != self._owner
-                    or marks.get(names.PURPOSE_KEY) != "uplink"
-                ):
+                ours = marks.get(names.OWNER_KEY) == self._owner
+                if not ours or marks.get(names.PURPOSE_KEY) != "uplink":
+                    continue
+                if set(port.interfaces) <= freed:
                     continue
                 held = await self._nics.held(bridge.name) if bridge.owned else Held()
                 await self._switch.remove_port(port.name)

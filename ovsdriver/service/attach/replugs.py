@@ -108,6 +108,10 @@ class Replugs:
         """Return what of an endpoint's link would not be put back if it were lost, in words."""
         return self._reattacher.excess(endpoint)
 
+    def preparing(self, endpoint: EndpointId) -> bool:
+        """Whether its port may be there before it is in a sandbox: Join is still to come."""
+        return self._plugs.preparing(endpoint)
+
     def restoring(self, endpoint: Endpoint) -> bool:
         """Whether its link was being put back into its container when that was cut short."""
         return self._reattacher.restoring(endpoint)

@@ -1,4 +1,5 @@
 """Other options for what stands.
 
-Now: ``changes.py``. At a container's next start: ``changed_options.py``.
+Now: ``changes.py``, with ``network.py`` and ``endpoint.py``. At a container's next start:
+``changed_options.py``.
 """

@@ -13,7 +13,6 @@ from ovsdriver.ports import Links, State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect, Finding
 from ovsdriver.service.aspects.uplinks import Uplinks
 from ovsdriver.service.attach.endpoints import Endpoints
-from ovsdriver.service.attach.plugs import Plugs
 from ovsdriver.service.attach.replugs import Replugs
 from ovsdriver.service.networks.networks import Networks
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
@@ -32,7 +31,6 @@ class Wires(Aspect):
         networks: Networks,
         uplinks: Uplinks,
         endpoints: Endpoints,
-        plugs: Plugs,
         replugs: Replugs,
         watch: SandboxWatch,
         settle_s: float,
@@ -44,7 +42,6 @@ class Wires(Aspect):
         self._networks = networks
         self._uplinks = uplinks
         self._endpoints = endpoints
-        self._plugs = plugs
         self._replugs = replugs
         self._watch = watch
         self._settle_s = settle_s
@@ -62,7 +59,7 @@ class Wires(Aspect):
         if endpoint is None or network is None:
             ports = names.host_link(endpoint_id), names.internal_link(endpoint_id)
             return any(self._switch.port(name) is not None for name in ports)
-        if endpoint.sandbox is None and self._plugs.preparing(endpoint_id):
+        if endpoint.sandbox is None and self._replugs.preparing(endpoint_id):
             return False
         port = self._switch.port(names.port(endpoint))
         return amiss(network, endpoint, port, owner=self._owner)
@@ -123,7 +120,7 @@ class Wires(Aspect):
             links=links,
             abandoned={each.id for each in networks if self._networks.abandoned(each)},
             displaced=displaced,
-            preparing={each.id for each in endpoints if self._plugs.preparing(each.id)},
+            preparing={each.id for each in endpoints if self._replugs.preparing(each.id)},
             restoring={each.id for each in endpoints if self._replugs.restoring(each)},
             missing=frozenset(self._watch.missing),
         )
