@@ -44,7 +44,10 @@ class Key(NamedTuple):
 
     def place(self, address: IPAddress) -> tuple[int, int, int]:
         """Return the columns of an address: pool, offset_high, offset."""
-        offset = int(address) - self.first
+        return self.columns(int(address) - self.first)
+
+    def columns(self, offset: int) -> tuple[int, int, int]:
+        """Return the columns of the address so far from the subnet's first one."""
         return self.number, offset >> _LOW_BITS, offset & _LOW
 
     def address(self, high: int, low: int) -> IPAddress:

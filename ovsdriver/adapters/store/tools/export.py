@@ -1,11 +1,13 @@
 """Pools, leases and reservations written as lines, from one moment of the store."""
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
+from ipam import LeaseKind
 from ovsdriver import __version__
 from ovsdriver.adapters.store.lease_rows import (
     POOLS,
@@ -13,9 +15,20 @@ from ovsdriver.adapters.store.lease_rows import (
     Key,
     distance,
     pool_of,
+    reservation_of,
 )
-from ovsdriver.adapters.store.tools.ipam_lines import FORMAT, VERSION, address_text
-from ovsdriver.codec import range_text
+from ovsdriver.adapters.store.tools.ipam_lines import (
+    VERSION,
+    End,
+    Header,
+    LeaseLine,
+    Line,
+    MemoryLine,
+    PoolLine,
+    ReservationLine,
+    address_text,
+    encoded,
+)
 
 _LEASES = """
     SELECT offset_high, offset, kind, wanted, name, serial, created
@@ -28,8 +41,6 @@ _MEMORIES = """
 
 _CHUNK = 500
 """Lines in one write."""
-
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def export(
@@ -48,88 +59,51 @@ def export(
         StoreError: a row makes no sense.
         sqlite3.Error: the store cannot be read.
     """
-    counts: Counter[str] = Counter(pool=0, lease=0, memory=0, reservation=0)
-    chunk: list[str] = []
-    for line in _lines(connection, now):
-        counts[line["type"]] += 1
-        chunk.append(_ENCODE(line))
-        if len(chunk) == _CHUNK:
-            write(_joined(chunk))
-            chunk.clear()
-    numbers = {
-        "pools": counts["pool"],
-        "leases": counts["lease"],
-        "memories": counts["memory"],
-        "reservations": counts["reservation"],
-    }
-    chunk.append(_ENCODE({"type": "end"} | numbers))
-    write(_joined(chunk))
-    return numbers
+    counts: Counter[type] = Counter()
+    lines = _lines(connection, now)
+    while chunk := list(islice(lines, _CHUNK)):
+        counts.update(map(type, chunk))
+        write("".join(f"{encoded(line)}\n" for line in chunk).encode())
+    end = End(
+        pools=counts[PoolLine],
+        leases=counts[LeaseLine],
+        memories=counts[MemoryLine],
+        reservations=counts[ReservationLine],
+    )
+    write(f"{encoded(end)}\n".encode())
+    return asdict(end)
 
 
-def _joined(lines: Iterable[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _lines(connection: sqlite3.Connection, now: float) -> Iterator[dict[str, Any]]:
+def _lines(connection: sqlite3.Connection, now: float) -> Iterator[Line]:
     (epoch,) = connection.execute("SELECT value FROM ipam_epoch").fetchone()
-    yield {
-        "type": FORMAT,
-        "version": VERSION,
-        "epoch": epoch,
-        "exported": now,
-        "program": f"ovsnet {__version__}",
-    }
+    yield Header(version=VERSION, epoch=epoch, exported=now, program=f"ovsnet {__version__}")
     for row in connection.execute(POOLS).fetchall():
         yield from _pool(connection, row)
-    for space, address, name, note, created in connection.execute(
-        f"{RESERVATIONS} ORDER BY space, address"
-    ):
-        yield {
-            "type": "reservation",
-            "space": space,
-            "address": address,
-            "name": name,
-            "note": note,
-            "created": created,
-        }
+    for row in connection.execute(f"{RESERVATIONS} ORDER BY space, address"):
+        yield ReservationLine.of(reservation_of(row))
 
 
-def _pool(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
+def _pool(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Iterator[Line]:
     pool = pool_of(row)
     key = Key.of(row[0], pool)
-    yield {
-        "type": "pool",
-        "id": pool.id,
-        "space": pool.space,
-        "subnet": str(pool.subnet),
-        "range": None if pool.window is None else str(pool.window),
-        "automatic": pool.automatic,
-        "exclude": [range_text(each) for each in pool.excluded],
-        "quarantine": pool.quarantine_s,
-        "limit": pool.limit,
-        "probe": pool.probe,
-        "created": pool.created,
-    }
+    yield PoolLine.of(pool)
     for high, low, kind, wanted, name, serial, created in connection.execute(
         _LEASES, (key.number,)
     ):
-        yield {
-            "type": "lease",
-            "pool": pool.id,
-            "address": address_text(key.first + distance(high, low), key.family),
-            "kind": kind,
-            "wanted": bool(wanted),
-            "name": name,
-            "serial": serial,
-            "created": created,
-        }
+        yield LeaseLine(
+            pool=pool.id,
+            address=address_text(key.first + distance(high, low), key.family),
+            kind=LeaseKind(kind),
+            wanted=bool(wanted),
+            name=name,
+            serial=serial,
+            created=created,
+        )
     for high, low, name, wanted, since in connection.execute(_MEMORIES, (key.number,)):
-        yield {
-            "type": "memory",
-            "pool": pool.id,
-            "address": address_text(key.first + distance(high, low), key.family),
-            "name": name,
-            "wanted": bool(wanted),
-            "since": since,
-        }
+        yield MemoryLine(
+            pool=pool.id,
+            address=address_text(key.first + distance(high, low), key.family),
+            name=name,
+            wanted=bool(wanted),
+            since=since,
+        )

@@ -9,21 +9,30 @@ from itertools import count, groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ipam import Pool, PoolId, Reservation, StoreError
+from ipam import IpamError, Pool, PoolId, Reservation, StoreError, checks
 from ipam.ledger import Ledger
 from ipam.reservations import MOST as RESERVATIONS_MOST
 from ipam.spaces import Spaces
 from ovsdriver.adapters.store import storefile
-from ovsdriver.adapters.store.lease_rows import ADD_POOL, POOLS, pool_columns, pool_of
+from ovsdriver.adapters.store.lease_rows import ADD_POOL, POOLS, Key, pool_columns, pool_of
 from ovsdriver.adapters.store.leases import stored_pools
-from ovsdriver.adapters.store.tools import inspection, ipam_lines
-from ovsdriver.adapters.store.tools.ipam_lines import LineError, Lines, PoolLines, shown
+from ovsdriver.adapters.store.tools import inspection
+from ovsdriver.adapters.store.tools.ipam_lines import (
+    End,
+    Header,
+    LeaseLine,
+    Line,
+    LineError,
+    Lines,
+    MemoryLine,
+    PoolLine,
+    ReservationLine,
+    address_value,
+)
+from ovsdriver.codec import shown
 from ovsdriver.errors import ConflictError, InvalidRequestError, UnavailableError
 
 BUSY_S = 5.0
-
-_LOW_BITS = 62
-_LOW = (1 << _LOW_BITS) - 1
 
 _ADD_LEASE = """
     INSERT INTO ipam_lease (serial, pool, offset_high, offset, kind, wanted, name, created)
@@ -88,12 +97,14 @@ def _take_over(lines: Lines, store: Path) -> Imported:
     first = next(each, None)
     if first is None:
         raise LineError("it is empty")
-    epoch = ipam_lines.header(first)  # before a store is made for it
+    if not isinstance(first, Header):
+        raise LineError(f"it is no header of an export (type {Header.TYPE!r})")
+    first.check()  # before a store is made for it
     fresh = not store.exists()
     try:
         with closing(storefile.connect(store, busy_timeout_s=BUSY_S)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            imported = _Import(connection, lines, epoch).run(each)
+            imported = _Import(connection, lines, first.epoch).run(each)
             connection.execute("COMMIT")
     except BaseException:
         if fresh:
@@ -113,23 +124,23 @@ class _Import:
         self._spaces = Spaces(defaults=(), exclude=(), limits=())
         self._here: set[PoolId] = set()
         """Ids of the pools that were here before."""
-        self._pools: dict[str, PoolLines] = {}
-        """What is imported, by id."""
-        self._counts: Counter[str] = Counter()
+        self._pools: dict[str, tuple[Key, int]] = {}
+        """What is imported, by id, with how many addresses its subnet has."""
+        self._counts: Counter[type] = Counter()
         self._in_space: Counter[str] = Counter()
         self._serials: Iterator[int] | None = None
         self._ended = False
 
-    def run(self, lines: Iterable[dict[str, Any]]) -> Imported:
+    def run(self, lines: Iterable[Line]) -> Imported:
         epoch = self._prepare()
-        add: Mapping[str, Callable[[Iterable[dict[str, Any]]], None]] = {
-            "pool": self._add_pools,
-            "lease": self._add_leases,
-            "memory": self._add_memories,
-            "reservation": self._add_reservations,
-            "end": self._end,
+        add: Mapping[type, Callable[[Any], None]] = {
+            PoolLine: self._add_pools,
+            LeaseLine: self._add_leases,
+            MemoryLine: self._add_memories,
+            ReservationLine: self._add_reservations,
+            End: self._end,
         }
-        for kind, group in groupby(lines, key=lambda line: str(line["type"])):
+        for kind, group in groupby(lines, key=type):
             if self._ended:
                 raise LineError("something comes after the end")
             if kind not in add:
@@ -139,10 +150,10 @@ class _Import:
             raise LineError("the file ends here, without its end: it was cut")
         self._look()
         return Imported(
-            pools=self._counts["pool"],
-            leases=self._counts["lease"],
-            memories=self._counts["memory"],
-            reservations=self._counts["reservation"],
+            pools=self._counts[PoolLine],
+            leases=self._counts[LeaseLine],
+            memories=self._counts[MemoryLine],
+            reservations=self._counts[ReservationLine],
             epoch=epoch,
             renumbered=self._serials is not None,
         )
@@ -172,14 +183,14 @@ class _Import:
             self._in_space[space] = number
         return epoch
 
-    def _add_pools(self, lines: Iterable[dict[str, Any]]) -> None:
+    def _add_pools(self, lines: Iterable[PoolLine]) -> None:
         for line in lines:
-            pool = ipam_lines.pool(line, self._exported)
+            pool = line.pool(self._exported)
             self._check_free(pool)
             (number,) = self._connection.execute(ADD_POOL, pool_columns(pool)).fetchone()
             self._spaces.add(pool)
-            self._pools[pool.id] = PoolLines.of(number, pool)
-            self._counts["pool"] += 1
+            self._pools[pool.id] = Key.of(number, pool), int(pool.subnet.size)
+            self._counts[PoolLine] += 1
 
     def _check_free(self, pool: Pool) -> None:
         if pool.id in self._pools:
@@ -198,57 +209,57 @@ class _Import:
             f"{what}, which is here already; remove its network first (docker network rm)"
         )
 
-    def _pool_of(self, line: Mapping[str, Any]) -> PoolLines:
+    def _offset(self, line: LeaseLine | MemoryLine) -> tuple[Key, int, int]:
+        """Return an address's pool, its distance from the subnet's first, and the subnet's size."""
+        if line.pool not in self._pools:
+            raise LineError(f"no line before it is of pool {shown(line.pool)}")
+        key, size = self._pools[line.pool]
+        offset = address_value(line.address, key.family) - key.first
+        if not 0 <= offset < size:
+            raise LineError(f"{line.address} lies outside of its pool's subnet")
         try:
-            return self._pools[line["pool"]]
-        except KeyError:
-            raise LineError(f"no line before it is of pool {shown(line['pool'])}") from None
+            checks.holder_name(line.name)
+        except IpamError as error:
+            raise LineError(str(error)) from error
+        self._counts[type(line)] += 1
+        return key, offset, size
 
-    def _add_leases(self, lines: Iterable[dict[str, Any]]) -> None:
+    def _add_leases(self, lines: Iterable[LeaseLine]) -> None:
         try:
             self._connection.executemany(_ADD_LEASE, map(self._lease_row, lines))
         except sqlite3.IntegrityError as error:
             # Rows are read and added one by one, so the last line is the one that is refused.
             raise LineError(_twice(str(error))) from error
 
-    def _lease_row(self, line: dict[str, Any]) -> tuple[object, ...]:
-        pool = self._pool_of(line)
-        offset = pool.lease_offset(line, self._exported)
-        self._counts["lease"] += 1
-        return (
-            line["serial"] if self._serials is None else next(self._serials),
-            pool.number,
-            offset >> _LOW_BITS,
-            offset & _LOW,
-            line["kind"],
-            line["wanted"],
-            line["name"],
-            line["created"],
-        )
+    def _lease_row(self, line: LeaseLine) -> tuple[object, ...]:
+        key, offset, size = self._offset(line)
+        if key.family == 4 and size > 2 and offset in (0, size - 1):
+            raise LineError(f"{line.address} is its subnet's network or broadcast address")
+        if not 1 <= line.serial < (self._exported + 1) << inspection.SERIAL_BITS:
+            raise LineError(f"serial {shown(line.serial)} is of no start up to {self._exported}")
+        serial = line.serial if self._serials is None else next(self._serials)
+        place = key.columns(offset)
+        return (serial, *place, line.kind.value, line.wanted, line.name, line.created)
 
-    def _add_memories(self, lines: Iterable[dict[str, Any]]) -> None:
+    def _add_memories(self, lines: Iterable[MemoryLine]) -> None:
         try:
             self._connection.executemany(_ADD_MEMORY, map(self._memory_row, lines))
         except sqlite3.IntegrityError as error:
             raise LineError("its address was remembered in an earlier line") from error
 
-    def _memory_row(self, line: dict[str, Any]) -> tuple[object, ...]:
-        pool = self._pool_of(line)
-        offset = pool.offset(line["address"])
-        ipam_lines.name(line)
-        self._counts["memory"] += 1
-        place = (pool.number, offset >> _LOW_BITS, offset & _LOW)
-        return (*place, line["name"], line["wanted"], line["since"])
+    def _memory_row(self, line: MemoryLine) -> tuple[object, ...]:
+        key, offset, _ = self._offset(line)
+        return (*key.columns(offset), line.name, line.wanted, line.since)
 
-    def _add_reservations(self, lines: Iterable[dict[str, Any]]) -> None:
+    def _add_reservations(self, lines: Iterable[ReservationLine]) -> None:
         for line in lines:
-            made = ipam_lines.reservation(line)
+            made = line.reservation()
             row = (made.space, str(made.address), made.name, made.note, made.created)
             added = self._connection.execute(_ADD_RESERVATION, row).rowcount
             self._in_space[made.space] += added
             if not added:
                 self._check_same(made)
-            self._counts["reservation"] += 1
+            self._counts[ReservationLine] += 1
             if self._in_space[made.space] > RESERVATIONS_MOST:
                 raise LineError(
                     f"space {made.space} gets more than {RESERVATIONS_MOST} reservations"
@@ -266,20 +277,20 @@ class _Import:
                 f"{name or 'nobody'}, not for {wanted.name or 'nobody'}; drop that first"
             )
 
-    def _end(self, lines: Iterable[dict[str, Any]]) -> None:
+    def _end(self, lines: Iterable[End]) -> None:
         for line in lines:
             if self._ended:
                 raise LineError("a second end")
             self._ended = True
-            for kind, name in (
-                ("pool", "pools"),
-                ("lease", "leases"),
-                ("memory", "memories"),
-                ("reservation", "reservations"),
+            for kind, name, said in (
+                (PoolLine, "pools", line.pools),
+                (LeaseLine, "leases", line.leases),
+                (MemoryLine, "memories", line.memories),
+                (ReservationLine, "reservations", line.reservations),
             ):
-                if self._counts[kind] != line[name]:
+                if self._counts[kind] != said:
                     raise LineError(
-                        f"there should be {shown(line[name])} {name}, and there were "
+                        f"there should be {shown(said)} {name}, and there were "
                         f"{self._counts[kind]}: lines were lost or added"
                     )
 
