@@ -1,4 +1,7 @@
-"""A file for the user: there whole or not at all, and never in the place of another one."""
+"""A file for the user: there whole or not at all, and never in the place of another one.
+
+And what is done to the files of a database, of which SQLite has up to four.
+"""
 
 import errno
 import os
@@ -8,6 +11,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ovsdriver.errors import ConflictError, UnavailableError
+
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""Of the database itself, and of what SQLite may keep beside it."""
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return a file's neighbour with a longer name."""
+    return path.with_name(f"{path.name}{suffix}")
+
+
+def discard(path: Path) -> None:
+    """Remove a file, and what SQLite keeps beside it if it is a database."""
+    for suffix in _SUFFIXES:
+        beside(path, suffix).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -30,14 +56,13 @@ def new_file(target: Path) -> Iterator[Path]:
     made = Path(name)
     try:
         yield made
-        _sync(made)
+        sync(made)
         _publish(made, target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise unwritten(target, error) from error
     finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):  # the last three if it is a database
-            made.with_name(f"{made.name}{suffix}").unlink(missing_ok=True)
+        discard(made)
 
 
 def unwritten(target: Path, why: object) -> UnavailableError:
@@ -68,11 +93,3 @@ def _there(target: Path) -> ConflictError:
     return ConflictError(
         f"{target} is there already and was not changed; name another file, or move it away"
     )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
 
+from ovsdriver.adapters.store.newfile import beside, discard, sync
 from ovsdriver.errors import UnavailableError
 
 NAME = "state.db"
@@ -139,22 +140,17 @@ def _sentence(path: Path, error: sqlite3.Error | OSError) -> str:
 
 def _make(path: Path) -> None:
     for suffix in ("-wal", "-journal"):
-        rest = path.with_name(path.name + suffix)
+        rest = beside(path, suffix)
         if rest.exists():
             # SQLite would replay it into the new file.
             raise UnavailableError(
                 f"the store {path} is gone but its journal {rest} is there; both belong together. "
                 "Put the store back, or move the journal away to start with no networks"
             )
-    new = path.with_name(path.name + ".new")
-
-    def clear() -> None:
-        for suffix in ("", "-wal", "-shm"):
-            new.with_name(new.name + suffix).unlink(missing_ok=True)
-
+    new = beside(path, ".new")
     with ExitStack() as undo:
-        clear()  # of a start that was cut short, never used
-        undo.callback(clear)
+        discard(new)  # of a start that was cut short, never used
+        undo.callback(discard, new)
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = _opened(new, busy_timeout_s=0)
         try:
@@ -164,11 +160,7 @@ def _make(path: Path) -> None:
             connection.close()  # the last one: moves the write-ahead log into the file
         new.rename(path)
         undo.pop_all()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
 
 
 def _opened(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:

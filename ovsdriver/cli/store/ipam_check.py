@@ -9,6 +9,7 @@ import click
 
 from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.tools import inspection
+from ovsdriver.adapters.store.tools.inspection import Fault
 from ovsdriver.adapters.store.tools.snapshot import contents
 from ovsdriver.admin import asks
 from ovsdriver.cli import show
@@ -56,9 +57,9 @@ def command(ctx: click.Context, settings: Settings, as_json: bool) -> None:
 def _examine(settings: Settings) -> list[Finding]:
     store = settings.state_dir / storefile.NAME
     with contents(store) as connection:
-        damage = [_fault(each) for each in inspection.damage(connection)]
+        damage = list(inspection.damage(connection))
         if damage:
-            return damage
+            return [_fault(Fault(subject="file", text=f"it is damaged: {e}")) for e in damage]
         counts = inspection.counts(connection)
         limits = _limits(settings, inspection.of_spaces(connection))
     process = _compare(store, settings)
@@ -102,9 +103,9 @@ def _limits(settings: Settings, spaces: Mapping[str, tuple[int, int]]) -> list[F
     return findings
 
 
-def _lasting_faults(store: Path, *, once: bool) -> list[inspection.Fault]:
+def _lasting_faults(store: Path, *, once: bool) -> list[Fault]:
     """Return what is wrong at every look: the steps of one call of Docker's are several commits."""
-    lasting: list[inspection.Fault] = []
+    lasting: list[Fault] = []
     for look in range(LOOKS):
         with contents(store) as connection:
             found = list(inspection.faults(connection))
@@ -154,7 +155,7 @@ def _differing(before: dict[str, int], memory: dict[str, int], after: dict[str, 
     return sorted({pool for pool in still if memory.get(pool) != still[pool]} | strange)
 
 
-def _fault(fault: inspection.Fault) -> Finding:
+def _fault(fault: Fault) -> Finding:
     return fail(fault.subject, fault.text, fault.remedy)
 
 

@@ -1,12 +1,12 @@
 """One file with everything that the store holds at one moment."""
 
 import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from ovsdriver.adapters.store.newfile import new_file, unwritten
-from ovsdriver.adapters.store.tools.snapshot import snapshot
+from ovsdriver.adapters.store.tools.inspection import counts, damage
+from ovsdriver.adapters.store.tools.snapshot import opened, snapshot
 from ovsdriver.errors import UnavailableError
 
 
@@ -33,27 +33,23 @@ def backup(store: Path, target: Path) -> Backup:
     """
     with snapshot(store) as source, new_file(target) as made:
         copy(source, made, target)
-        with closing(sqlite3.connect(made, isolation_level=None)) as copied:
-            damage = damage_of(copied)
-            if damage:
+        with opened(made) as copied:
+            wrong = next(damage(copied, most=1), "")
+            if wrong:
                 raise UnavailableError(
-                    f"{target} was not written: the store {store} is corrupt ({damage}). `ovsnet "
+                    f"{target} was not written: the store {store} is corrupt ({wrong}). `ovsnet "
                     "ipam restore` takes an older backup; for repair, copy the store's files by "
                     "hand while ovsnet does not run"
                 )
-            counts = [
-                int(copied.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - names of ours
-                for table in ("ipam_pool", "ipam_lease", "network", "endpoint")
-            ]
+            found = counts(copied)
         size = made.stat().st_size
-    pools, leases, networks, endpoints = counts
     return Backup(
         path=target,
         size=size,
-        pools=pools,
-        leases=leases,
-        networks=networks,
-        endpoints=endpoints,
+        pools=found.pools,
+        leases=found.leases,
+        networks=found.networks,
+        endpoints=found.endpoints,
     )
 
 
@@ -65,7 +61,7 @@ def copy(source: sqlite3.Connection, made: Path, target: Path) -> None:
         sqlite3.Error: the source cannot be read.
     """
     try:
-        with closing(sqlite3.connect(made, isolation_level=None)) as destination:
+        with opened(made) as destination:
             # The caller syncs the file before it means anything.
             destination.execute("PRAGMA synchronous = OFF")
             source.backup(destination)
@@ -81,15 +77,3 @@ def copy(source: sqlite3.Connection, made: Path, target: Path) -> None:
             else f"{error}; look at the disks (`dmesg`)"
         )
         raise unwritten(target, why) from error
-
-
-def damage_of(connection: sqlite3.Connection) -> str:
-    """Return what is wrong with a database's pages, indexes and constraints; empty: nothing."""
-    try:
-        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-        broken = connection.execute("PRAGMA foreign_key_check").fetchone()
-    except sqlite3.Error as error:
-        return str(error)
-    if found != "ok":
-        return str(found)
-    return f"a row of {broken[0]} belongs to none of {broken[2]}" if broken else ""

@@ -16,6 +16,7 @@ from ipam.spaces import Spaces
 from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.lease_rows import ADD_POOL, POOLS, Key, pool_columns, pool_of
 from ovsdriver.adapters.store.leases import stored_pools
+from ovsdriver.adapters.store.newfile import discard
 from ovsdriver.adapters.store.tools import inspection
 from ovsdriver.adapters.store.tools.ipam_lines import (
     End,
@@ -101,15 +102,15 @@ def _take_over(lines: Lines, store: Path) -> Imported:
         raise LineError(f"it is no header of an export (type {Header.TYPE!r})")
     first.check()  # before a store is made for it
     fresh = not store.exists()
+    opened = storefile.connect(store, busy_timeout_s=BUSY_S)  # refuses what is not ours to remove
     try:
-        with closing(storefile.connect(store, busy_timeout_s=BUSY_S)) as connection:
+        with closing(opened) as connection:
             connection.execute("BEGIN IMMEDIATE")
             imported = _Import(connection, lines, first.epoch).run(each)
             connection.execute("COMMIT")
     except BaseException:
         if fresh:
-            for suffix in ("", "-wal", "-shm"):
-                store.with_name(f"{store.name}{suffix}").unlink(missing_ok=True)
+            discard(store)
         raise
     return imported
 

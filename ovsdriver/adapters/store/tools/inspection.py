@@ -7,7 +7,7 @@ this program knows. Leases are looked at by queries and never one by one: there 
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -46,7 +46,7 @@ class Fault:
 
     subject: str
     text: str
-    remedy: str
+    remedy: str = _RESTORE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +100,16 @@ def of_spaces(connection: sqlite3.Connection) -> Mapping[str, tuple[int, int]]:
     return {space: (pools, addresses) for space, pools, addresses in rows}
 
 
-def damage(connection: sqlite3.Connection) -> Iterator[Fault]:
-    """Say what is wrong with the file itself; then nothing in it can be relied on."""
+def damage(connection: sqlite3.Connection, *, most: int = MOST) -> Iterator[str]:
+    """Say what is wrong with pages, indexes and constraints; then nothing can be relied on."""
     try:
-        for (found,) in connection.execute(f"PRAGMA integrity_check({MOST})"):
+        for (found,) in connection.execute(f"PRAGMA integrity_check({most})"):
             if found != "ok":
-                yield Fault(subject="file", text=f"it is damaged: {found}", remedy=_RESTORE)
-        broken = connection.execute("PRAGMA foreign_key_check").fetchmany(MOST)
-        for table, _, parent, _ in broken:
-            text = f"a row of {table} belongs to a row of {parent} that is not there"
-            yield Fault(subject="file", text=text, remedy=_RESTORE)
+                yield str(found)
+        for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(most):
+            yield f"a row of {table} belongs to none of {parent}"
     except sqlite3.Error as error:
-        yield Fault(subject="file", text=f"it cannot be read: {error}", remedy=_RESTORE)
+        yield str(error)
 
 
 def faults(connection: sqlite3.Connection) -> Iterator[Fault]:
@@ -119,18 +117,17 @@ def faults(connection: sqlite3.Connection) -> Iterator[Fault]:
     epoch = epoch_of(connection)
     if epoch is None:
         text = "it does not know how often it was opened, so new leases would repeat old serials"
-        yield Fault(subject="file", text=text, remedy=_RESTORE)
+        yield Fault(subject="file", text=text)
         return
     store = _Store(connection=connection, epoch=epoch)
-    yield from _pools(store)
-    yield from _overlaps(store)
-    for key, pool in store.pools.values():
-        yield from _leases(store, key, pool)
-        yield from _memories(store, key, pool)
-    yield from _reservations(store)
-    yield from _networks(store)
-    yield from _bindings(store)
-    yield from _endpoints(store)
+    for check in _CHECKS:
+        yield from check(store)
+
+
+def start_of(pool: str) -> int:
+    """Return which start of its store a pool's id is of; 0 if it does not say."""
+    found = _ID_EPOCH.search(pool)
+    return int(found[1]) if found else 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -176,18 +173,17 @@ def _pools(store: _Store) -> Iterator[Fault]:
                 checks.window(pool.subnet, pool.window)
             checks.excluded(pool.subnet, pool.excluded)
         except IpamError as error:
-            yield Fault(subject="pools", text=f"pool {name}: {error}", remedy=_RESTORE)
+            yield Fault(subject="pools", text=f"pool {name}: {error}")
             continue
         if str(pool.subnet) != row[3]:
             text = f"pool {name}: its subnet is written {row[3]!r}, not {str(pool.subnet)!r}"
-            yield Fault(subject="pools", text=text, remedy=_RESTORE)
-        later = _ID_EPOCH.search(name)
-        if later and int(later[1]) > store.epoch:
+            yield Fault(subject="pools", text=text)
+        if start_of(name) > store.epoch:
             text = (
-                f"pool {name} has an id of start {later[1]} of this store, which was started "
+                f"pool {name} has an id of start {start_of(name)} of this store, which was started "
                 f"{store.epoch} times: another pool may get the same id"
             )
-            yield Fault(subject="pools", text=text, remedy=_RESTORE)
+            yield Fault(subject="pools", text=text)
         store.pools[pool.id] = (Key.of(row[0], pool), pool)
 
 
@@ -203,12 +199,18 @@ def _overlaps(store: _Store) -> Iterator[Fault]:
             and pool.subnet.first <= widest.subnet.last
         ):
             text = f"pools {widest.id} and {pool.id} of space {pool.space} overlap"
-            yield Fault(subject="pools", text=text, remedy=_RESTORE)
+            yield Fault(subject="pools", text=text)
         else:
             widest = pool
 
 
 # Leases and memories
+
+
+def _held_and_remembered(store: _Store) -> Iterator[Fault]:
+    for key, pool in store.pools.values():
+        yield from _leases(store, key, pool)
+        yield from _memories(store, key, pool)
 
 
 def _leases(store: _Store, key: Key, pool: Pool) -> Iterator[Fault]:
@@ -234,7 +236,7 @@ def _leases(store: _Store, key: Key, pool: Pool) -> Iterator[Fault]:
                 text = f"pool {pool.id}: {row}, where an address {what}"
             else:
                 text = f"pool {pool.id}: a held address {_address(key, *row[:2])} {what}"
-            yield Fault(subject="leases", text=text, remedy=_RESTORE)
+            yield Fault(subject="leases", text=text)
     (count,) = next(store.rows("SELECT count(*) FROM ipam_lease WHERE pool = ?", key.number))
     if pool.limit is not None and count > pool.limit:
         yield Fault(
@@ -256,7 +258,7 @@ def _memories(store: _Store, key: Key, pool: Pool) -> Iterator[Fault]:
             if isinstance(row, str)
             else f"pool {pool.id}: a remembered address {_address(key, *row)} lies outside of it"
         )
-        yield Fault(subject="leases", text=text, remedy=_RESTORE)
+        yield Fault(subject="leases", text=text)
 
 
 def _address(key: Key, high: int, low: int) -> str:
@@ -272,18 +274,12 @@ def _reservations(store: _Store) -> Iterator[Fault]:
             reservation: Reservation = reservation_of(row)
             checks.reservation(reservation)
         except IpamError as error:
-            yield Fault(
-                subject="reservations",
-                text=f"the reservation of {row[1]} in space {row[0]}: {error}",
-                remedy=_RESTORE,
-            )
+            text = f"the reservation of {row[1]} in space {row[0]}: {error}"
+            yield Fault(subject="reservations", text=text)
             continue
         if str(reservation.address) != row[1]:
-            yield Fault(
-                subject="reservations",
-                text=f"an address is written {row[1]!r}, not {str(reservation.address)!r}",
-                remedy=_RESTORE,
-            )
+            text = f"an address is written {row[1]!r}, not {str(reservation.address)!r}"
+            yield Fault(subject="reservations", text=text)
 
 
 # Records
@@ -296,7 +292,7 @@ def _networks(store: _Store) -> Iterator[Fault]:
         try:
             network = records.decode(Network, text)
         except UnreadableError as error:
-            yield _network_fault(name, f"its record cannot be read ({error})", _RESTORE)
+            yield _network_fault(name, f"its record cannot be read ({error})")
             continue
         segment = network.segment
         columns = (network.id, *segment.place, network.shared)
@@ -305,7 +301,6 @@ def _networks(store: _Store) -> Iterator[Fault]:
                 name,
                 f"its record says bridge {segment.bridge} and {segment.name} of network "
                 f"{network.id[:12]}, its row bridge {bridge} and VLAN {tag or 'none'}",
-                _RESTORE,
             )
         store.networks[NetworkId(name)] = network
 
@@ -324,7 +319,6 @@ def _bindings(store: _Store) -> Iterator[Fault]:
             yield _network_fault(
                 row or record,
                 f"pool {pool} is of {_of(row)} by its row and of {_of(record)} by the records",
-                _RESTORE,
             )
     for name, network in store.networks.items():
         # One that ends has given its pools back; one that is being made may not have them all.
@@ -361,11 +355,11 @@ def _endpoints(store: _Store) -> Iterator[Fault]:
         try:
             endpoint = records.decode(Endpoint, text)
         except UnreadableError as error:
-            yield _endpoint_fault(name, f"its record cannot be read ({error})", _RESTORE)
+            yield _endpoint_fault(name, f"its record cannot be read ({error})")
             continue
         if (endpoint.id, endpoint.network) != (name, network_id):
             text = f"its record is of endpoint {endpoint.id[:12]} of {_of(endpoint.network)}"
-            yield _endpoint_fault(name, text, _RESTORE)
+            yield _endpoint_fault(name, text)
             continue
         network = store.networks.get(NetworkId(network_id))
         if endpoint.ended or network is None or network.ended or not network.made:
@@ -410,11 +404,11 @@ def _contains(subnet: IPNetwork, address: IPNetwork) -> bool:
     return bool(address.ip in subnet)
 
 
-def _network_fault(network: str | None, text: str, remedy: str) -> Fault:
+def _network_fault(network: str | None, text: str, remedy: str = _RESTORE) -> Fault:
     return Fault(subject="networks", text=f"{_of(network)}: {text}", remedy=remedy)
 
 
-def _endpoint_fault(endpoint: str | EndpointId, text: str, remedy: str) -> Fault:
+def _endpoint_fault(endpoint: str | EndpointId, text: str, remedy: str = _RESTORE) -> Fault:
     return Fault(subject="endpoints", text=f"endpoint {endpoint[:12]}: {text}", remedy=remedy)
 
 
@@ -424,3 +418,10 @@ def _of(network: str | None) -> str:
 
 def _container(endpoint: str) -> str:
     return f"restart its container, which gets a new address (ovsnet endpoint show {endpoint[:12]})"
+
+
+_CHECKS: Sequence[Callable[[_Store], Iterator[Fault]]] = (
+    *(_pools, _overlaps, _held_and_remembered, _reservations),
+    *(_networks, _bindings, _endpoints),
+)
+"""In this order: later ones look at what earlier ones have read."""

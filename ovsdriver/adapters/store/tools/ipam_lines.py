@@ -19,7 +19,7 @@ from netaddr import AddrFormatError, IPAddress, IPNetwork, IPRange
 
 from ipam import IpamError, LeaseKind, Pool, PoolId, PoolRequest, Reservation, checks
 from ovsdriver import codec
-from ovsdriver.adapters.store.tools.inspection import EPOCHS
+from ovsdriver.adapters.store.tools.inspection import EPOCHS, start_of
 from ovsdriver.codec import UnreadableError, Written, range_of, range_text, shown
 from ovsdriver.errors import InvalidRequestError
 
@@ -34,7 +34,6 @@ LATEST_S = 253_402_300_799.0
 
 _FAMILIES = {4: (socket.AF_INET, 4), 6: (socket.AF_INET6, 16)}
 _POOL_ID = re.compile(r"[!-~]{1,64}")
-_ID_EPOCH = re.compile(r"/([0-9]{1,18})\.[0-9]+$")
 
 
 class LineError(InvalidRequestError):
@@ -136,11 +135,9 @@ class PoolLine:
             raise LineError(
                 f"id {shown(self.id)} is not 1 to 64 printable characters without blanks"
             )
-        later = _ID_EPOCH.search(self.id)
-        if later and int(later[1]) > epoch:
-            raise LineError(
-                f"id {shown(self.id)} is of start {later[1]}, the export of start {epoch}"
-            )
+        start = start_of(self.id)
+        if start > epoch:
+            raise LineError(f"id {shown(self.id)} is of start {start}, the export of start {epoch}")
         try:
             checks.space(self.space)
             request = PoolRequest(

@@ -9,16 +9,16 @@ restoring again goes on from there.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
 
 from ovsdriver.adapters.store import storefile
-from ovsdriver.adapters.store.tools.backup import copy, damage_of
-from ovsdriver.adapters.store.tools.inspection import Fault, epoch_of, faults
-from ovsdriver.adapters.store.tools.snapshot import BUSY_S, read_transaction
+from ovsdriver.adapters.store.newfile import beside, discard, sync
+from ovsdriver.adapters.store.tools.backup import copy
+from ovsdriver.adapters.store.tools.inspection import Fault, damage, epoch_of, faults
+from ovsdriver.adapters.store.tools.snapshot import opened, read_transaction
 from ovsdriver.errors import ConflictError, UnavailableError
 
 UNKNOWN_EPOCHS = 10_000
@@ -61,7 +61,7 @@ def restore(backup: Path, store: Path, *, now: float) -> Restored:
         ConflictError: another process has the store open; nothing was changed.
     """
     store = store.resolve()  # SQLite keeps the journal beside the file, not beside a link to it
-    new = store.with_name(f"{store.name}.restoring")
+    new = beside(store, ".restoring")
     try:
         with ExitStack() as undo:
             _remove(new)  # of a restore that was cut short
@@ -102,11 +102,10 @@ def _prepare(backup: Path, store: Path, new: Path) -> int:
             f"nothing was restored: {backup} cannot be read ({error})"
         ) from error
     with _writing(new) as connection:
-        damage = damage_of(connection)
-        if damage:
+        wrong = next(damage(connection, most=1), "")
+        if wrong:
             raise UnavailableError(
-                f"nothing was restored: the backup {backup} is damaged ({damage}); take an older "
-                "one"
+                f"nothing was restored: the backup {backup} is damaged ({wrong}); take an older one"
             )
         storefile.migrate(connection, storefile.migrations())
         if epoch_of(connection) is None:
@@ -160,8 +159,7 @@ def _old(store: Path) -> Iterator[_Old]:
 
 def _read(store: Path) -> _Old:
     # Only to read: who closes a file that can be written may remove the journal beside it.
-    address = f"file:{quote(str(store.absolute()))}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as connection:
+    with opened(store, "mode=ro") as connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application != storefile.APPLICATION_ID:
             return _Old(damage="it is a database of another program")
@@ -172,7 +170,7 @@ def _read(store: Path) -> _Old:
 @contextmanager
 def _folded(store: Path) -> Iterator[None]:
     """Bring the write-ahead log into the file, and keep the file locked for us."""
-    with closing(sqlite3.connect(store, timeout=BUSY_S, isolation_level=None)) as connection:
+    with opened(store) as connection:
         # Refused while anybody else has the file open. That matters: whoever closes it last would
         # fold the *new* store's log into the *old* file, because a log is found by its name.
         connection.execute("PRAGMA journal_mode = DELETE")
@@ -202,22 +200,22 @@ def _raise_epoch(new: Path, old: int | None) -> int:
 
 
 def _look(new: Path) -> tuple[Fault, ...]:
-    with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+    with opened(new) as connection:
         return tuple(faults(connection))
 
 
 def _exchange(store: Path, new: Path, now: float) -> tuple[Path, ...]:
     """Name the old files anew and give the new one their place."""
-    _sync(new)
+    sync(new)
     name = _free_name(store, now)
     for each in _JOURNALS:
-        if _beside(store, each).exists() and not _beside(store, each).stat().st_size:
-            _beside(store, each).unlink()  # says nothing
-    there = [each for each in ("", *_JOURNALS) if _beside(store, each).exists()]
-    kept = tuple(_beside(name, each) for each in there)
+        if beside(store, each).exists() and not beside(store, each).stat().st_size:
+            beside(store, each).unlink()  # says nothing
+    there = [each for each in ("", *_JOURNALS) if beside(store, each).exists()]
+    kept = tuple(beside(name, each) for each in there)
     for each, path in zip(there, kept, strict=True):
-        path.hardlink_to(_beside(store, each))
-    _sync(store.parent)
+        path.hardlink_to(beside(store, each))
+    sync(store.parent)
     journals = [each for each in there if each]
     if journals:
         # A journal would be replayed into the new store. First the old store goes: with nothing
@@ -225,13 +223,13 @@ def _exchange(store: Path, new: Path, now: float) -> tuple[Path, ...]:
         # stays so until the new store stands beside it; an empty one means nothing to SQLite.
         store.unlink(missing_ok=True)
         for each in journals:
-            empty = store.with_name(f"{store.name}.restoring-empty")
+            empty = beside(store, ".restoring-empty")
             empty.write_bytes(b"")
-            empty.replace(_beside(store, each))
-        _beside(store, "-shm").unlink(missing_ok=True)
-        _sync(store.parent)
+            empty.replace(beside(store, each))
+        beside(store, "-shm").unlink(missing_ok=True)
+        sync(store.parent)
     new.replace(store)
-    _sync(store.parent)
+    sync(store.parent)
     return kept
 
 
@@ -239,7 +237,7 @@ def _free_name(store: Path, now: float) -> Path:
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     name, number = f"{store.name}.before-restore-{stamp}", 1
     path = store.with_name(name)
-    while any(os.path.lexists(_beside(path, each)) for each in ("", *_JOURNALS)):
+    while any(os.path.lexists(beside(path, each)) for each in ("", *_JOURNALS)):
         number += 1
         path = store.with_name(f"{name}-{number}")
     return path
@@ -247,23 +245,11 @@ def _free_name(store: Path, now: float) -> Path:
 
 @contextmanager
 def _writing(new: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+    with opened(new) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         yield connection
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(f"{path.name}{suffix}")
-
-
 def _remove(new: Path) -> None:
-    for suffix in ("", "-wal", "-shm", "-journal", "-empty"):
-        _beside(new, suffix).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    discard(new)
+    beside(new, "-empty").unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ovsdriver.adapters.store import storefile
+from ovsdriver.adapters.store.newfile import beside
 from ovsdriver.errors import UnavailableError
 
 BUSY_S = 5.0
@@ -52,23 +53,33 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
+def opened(path: Path, options: str = "mode=rw") -> Iterator[sqlite3.Connection]:
+    """Give a connection to a file, which is never made, without transactions but those asked for.
+
+    Raises:
+        sqlite3.Error: it is not there or cannot be used.
+    """
+    address = f"file:{quote(str(path.absolute()))}?{options}"
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
+    with closing(connection):
+        yield connection
+
+
+@contextmanager
 def read_transaction(path: Path) -> Iterator[sqlite3.Connection]:
     """Give a connection to any SQLite file that is there and not empty, in a read transaction.
 
     Raises:
         sqlite3.Error: it is no database, damaged or locked.
     """
-    # Never made if it is not there. To read a file in WAL mode SQLite writes beside it; where
-    # that cannot be, on a disk that went read-only, nobody else writes either.
+    # To read a file in WAL mode SQLite writes beside it; where that cannot be, on a disk that went
+    # read-only, nobody else writes either.
     options = "mode=rw"
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         options = "mode=ro"
-        if not path.with_name(f"{path.name}-wal").exists():
+        if not beside(path, "-wal").exists():
             options += "&immutable=1"
-    address = f"file:{quote(str(path.absolute()))}?{options}"
-    with closing(
-        sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
-    ) as connection:
+    with opened(path, options) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # begins it
         yield connection

@@ -250,6 +250,15 @@ def test_a_store_that_is_damaged_is_kept(store: Path, empty: Path):
     assert empty.read_bytes() == b"junk" * 5000
 
 
+def test_a_journal_whose_store_is_gone_is_kept(store: Path, empty: Path):
+    journal = empty.with_name("state.db-wal")
+    journal.write_bytes(b"all that is left")
+    with pytest.raises(UnavailableError, match="its journal"):
+        taken(exported(store), empty)
+    assert journal.read_bytes() == b"all that is left"
+    assert names(empty.parent) == ["state.db-wal"]
+
+
 # Files that are none
 
 

@@ -267,7 +267,7 @@ def test_the_store_is_no_backup_of_itself(case: Case):
 def test_while_somebody_has_the_store_open_nothing_is_restored(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ovsdriver.adapters.store.tools.restore.BUSY_S", 0.05)
+    monkeypatch.setattr("ovsdriver.adapters.store.tools.snapshot.BUSY_S", 0.05)
     opens(case.store)
     with closing(storefile.connect(case.store, busy_timeout_s=0)) as other:
         other.execute("SELECT count(*) FROM note").fetchone()
