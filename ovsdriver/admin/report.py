@@ -207,8 +207,8 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         if bridge is not None and (bridge.controllers or bridge.fail_mode == "secure"):
             why = "has a controller" if bridge.controllers else "has fail_mode=secure"
             found.append(
-                f"bridge {bridge.name} {why}: VLAN tags act only through the NORMAL action, so "
-                "its flows decide what reaches our ports"
+                f"bridge {bridge.name} {why}: VLAN tags act only through the NORMAL action, so its "
+                "flows decide what reaches the containers"
             )
     return tuple(found)
 

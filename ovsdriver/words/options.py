@@ -199,7 +199,7 @@ TABLE: Sequence[Option] = (
         parse=values.link_name,
         example="-o ovs.bridge=br-lab -o ovs.vlan=20",
         default="the configured bridge, `br-ovsnet`",
-        help="Bridge that carries the network. One that exists is adopted: only our own ports "
+        help="Bridge that carries the network. One that exists is adopted: only ovsnet's own ports "
         "on it are touched. A missing one is made, and removed with its last network.",
         aliases=("com.docker.network.bridge.name", "ovs.bridge.name"),
         fixed="containers are plugged into the bridge; make another network on the other one",
@@ -213,13 +213,12 @@ TABLE: Sequence[Option] = (
         example="-o ovs.vlan=30",
         default="the lowest free one",
         help="VLAN id on the bridge, 1 to 4094, or `none` for untagged frames only. Required on an "
-        "adopted bridge and on one with an uplink, unless the configuration has a range for it.",
+        "adopted or uplinked bridge without a range in the configuration.",
         aliases=("ovs.bridge.vlan",),
         endpoint=OfEndpoint(
             example="driver-opt=ovs.vlan=30",
             help="VLAN of this container's untagged frames, 1 to 4094, or `none`. If it differs "
-            "from the network's, the container talks in that VLAN only, and reaches neither "
-            "the network nor its gateway.",
+            "from the network's, the container reaches neither the network nor its gateway.",
         ),
     ),
     Option(
@@ -234,10 +233,9 @@ TABLE: Sequence[Option] = (
         endpoint=OfEndpoint(
             example="driver-opt=ovs.trunks=10+20-30,driver-opt=ovs.vlan_mode=native-tagged",
             default="the network's; `native-untagged` with `ovs.trunks`",
-            help="`access`: one VLAN, untagged. `native-untagged`: that, and `ovs.trunks` tagged. "
-            "`native-tagged`: the same, but its own VLAN reaches it tagged. `trunk`: "
-            "`ovs.trunks` and nothing else, so the address that Docker gave it is out of "
-            "reach. `dot1q-tunnel`: as for a network.",
+            help="`access`: one VLAN, untagged. `native-untagged`: also `ovs.trunks` tagged. "
+            "`native-tagged`: all tagged. `trunk`: `ovs.trunks` only, so Docker's address is "
+            "out of reach. `dot1q-tunnel`: as for a network.",
             parse=_one_of(VlanMode),
         ),
     ),
@@ -300,11 +298,10 @@ TABLE: Sequence[Option] = (
         field="mode",
         parse=_one_of(Mode),
         example="-o ovs.mode=routed",
-        default="`nat` on bridges of ours, `flat` on adopted ones and with an uplink",
-        help="`nat`: gateway on this host, masqueraded. `routed`: the same, forwarded as it is, so "
-        "that others reach containers by their own addresses. `flat`: straight on the bridge's "
-        "segment, nothing on the host. `gwbridge`: out through Docker's own `docker_gwbridge`. "
-        "`isolated`: no way out.",
+        default="`nat` on bridges that ovsnet made, `flat` on adopted ones and with an uplink",
+        help="`nat`: gateway on this host, masqueraded. `routed`: gateway, not masqueraded. "
+        "`flat`: straight on the segment, nothing on the host. `gwbridge`: out through "
+        "Docker's `docker_gwbridge`. `isolated`: no way out.",
         aliases=("ovs.bridge.mode",),
     ),
     Option(
@@ -354,9 +351,9 @@ TABLE: Sequence[Option] = (
         parse=_one_of(HostAccess),
         example="-o ovs.host=none",
         default="`all`, as with Docker's bridge",
-        help="What containers of a `nat` or `routed` network reach of this host itself. `all`: "
-        "every address of it, but other networks' gateways. `gateway`: their own gateway's address "
-        "alone. `none`: nothing; the gateway answers ping. Published ports are reached always.",
+        help="What containers reach on this host. `all`: all its addresses but other networks' "
+        "gateways. `gateway`: their own gateway. `none`: nothing, but the gateway answers "
+        "ping. Published ports are always reached.",
     ),
     Option(
         name="ovs.guard",
@@ -365,9 +362,9 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         example="-o ovs.guard=true",
         default="`false`",
-        help="`true`: containers send with the MAC and the addresses that Docker gave them and no "
-        "others, ARP and ND included, and play neither DHCP server nor router. No IGMP, no tunnels "
-        "(IPIP, 6in4, GRE), no fragments of UDP, ICMP or IPv6. Not on bridges with a controller.",
+        help="`true`: containers send only with their own MAC and addresses, and are neither DHCP "
+        "server nor router. No IGMP, tunnels, or most fragments. Not on bridges with a "
+        "controller.",
         endpoint=OfEndpoint(
             example="driver-opt=ovs.guard=true",
             help="As for a network. Not with `ovs.trunks`.",
@@ -477,10 +474,9 @@ TABLE: Sequence[Option] = (
         text=bridge_words.rstp_text,
         example="-o ovs.bridge=br-tree -o ovs.mode=isolated -o ovs.rstp=containers",
         default="`false`",
-        help="`containers`: the bridge speaks RSTP with its containers, so switches in containers "
-        "may form loops. Each of them can become the root of the tree. All networks of the bridge "
-        "must say it, and have no gateway, uplink, internal port or guard. Without it containers "
-        "take part in no spanning tree, on any bridge.",
+        help="`containers`: the bridge speaks RSTP with containers, one of which may become the "
+        "tree's root. All its networks must say so, without gateway, uplink, internal port or "
+        "guard.",
         fixed="a bridge keeps it as long as it stands; make another network on another bridge",
     ),
     Option(
@@ -501,9 +497,9 @@ TABLE: Sequence[Option] = (
         text=bridge_words.control_frames_text,
         example="-o ovs.control_frames=forward",
         default="`drop`",
-        help="`drop`: LLDP, LACP and BPDUs end at the bridge. `forward`: they pass between "
-        "containers, as over a wire. They also leave by an uplink, so a container can become the "
-        "root of the LAN's spanning tree. Bridge option, as `ovs.mcast`.",
+        help="`drop`: LLDP, LACP and BPDUs end at the bridge. `forward`: they pass, also by an "
+        "uplink, so a container can become the LAN's root bridge. Bridge option, as "
+        "`ovs.mcast`.",
     ),
     Option(
         name="ovs.controller",
@@ -582,9 +578,9 @@ TABLE: Sequence[Option] = (
         "gets them.",
         endpoint=OfEndpoint(
             example="driver-opt=ovs.sink=ids",
-            help="This container gets the copies that `ovs.mirror=sink:WORD` sends here, and "
-            "nothing else on this interface. Give it a second network. Of several containers "
-            "with one word on a bridge, the one with the lowest address gets them.",
+            help="This container gets the copies that `ovs.mirror=sink:WORD` sends, and nothing "
+            "else here: give it a second network. Of several, the one with the lowest address "
+            "gets them.",
         ),
     ),
     Option(
@@ -604,9 +600,9 @@ TABLE: Sequence[Option] = (
         parse=_one_of_each_family,
         example="-o ovs.mode=flat -o ovs.gateway=10.9.0.254 --subnet 10.9.0.0/24",
         default="none",
-        help="Router that containers of a `flat` network use. It is not ovsnet's, so ovsipam gives "
-        "its address to no container. On a `nat` network it must equal `--gateway`. One address "
-        "of each family, separated by a comma.",
+        help="Router that containers of a `flat` network use; ovsipam gives its address to no "
+        "container. On a `nat` network it must equal `--gateway`. One of each family, "
+        "comma-separated.",
         fixed="containers were told the gateway when they were connected; make another network",
     ),
     Option(
@@ -631,9 +627,9 @@ TABLE: Sequence[Option] = (
         parse=_one_of(PortKind),
         example="-o ovs.port=internal",
         default="`veth`",
-        help="What plugs containers into the bridge: `veth`, or `internal`, a port whose device "
-        "Open vSwitch makes. On the userspace datapath a restart of ovs-vswitchd interrupts it "
-        "until the device in the container has been replaced.",
+        help="What plugs containers into the bridge: `veth`, or `internal`, Open vSwitch's own "
+        "device. On the userspace datapath a restart of ovs-vswitchd interrupts it until "
+        "ovsnet has replaced it.",
         fixed="it would take the containers' interfaces away; make another network, or give "
         "single containers ovs.port at their next start",
         endpoint=OfEndpoint(
@@ -650,9 +646,8 @@ TABLE: Sequence[Option] = (
         text="+".join,
         example="-o ovs.uplink=eth1 -o ovs.vlan=30",
         default="none, or that of the bridge's other networks",
-        help="NIC from the bridge to the LAN, a trunk of the VLANs in use and no others. Several "
-        "are a bond, `eth1+eth2`. Without `ovs.bridge`, the network is on the bridge that has the "
-        "NIC, else on a new one, `br-eth1`.",
+        help="NIC from the bridge to the LAN, a trunk of the VLANs in use. `eth1+eth2`: a bond. "
+        "Without `ovs.bridge` the bridge is the NIC's own, else a new `br-eth1`.",
         aliases=("ovs.bridge.bind_interface",),
         fixed="a NIC may carry the host and other networks; make another network with it and "
         "connect the containers to that",
@@ -694,9 +689,8 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         example="-o ovs.uplink=eth0 -o ovs.uplink_move=true -o ovs.vlan=30",
         default="`false`",
-        help="`true`: a NIC that carries the host's addresses and routes may be the uplink; they "
-        "move to the bridge's own port, and back with the last network. If the gateway does not "
-        "answer there, all is put back and the network refused.",
+        help="`true`: the uplink may be a NIC with the host's addresses and routes, which move to "
+        "the bridge. If the gateway then does not answer, all is put back.",
         fixed="the host is where it was when the NIC was taken; make the bridge's networks again",
     ),
     Option(
@@ -830,7 +824,7 @@ TABLE: Sequence[Option] = (
         example="--ipam-opt ipam.quarantine=30s",
         default="`0s`",
         help="How long a released address is not chosen again: `30s`, `5m` or `2h`. Its last "
-        "holder, known by name, gets it earlier, and so does whoever asks for the address.",
+        "holder, known by name, gets it earlier, and so does a request for that address.",
         fixed="the pool was made with it; make the network again",
     ),
     Option(
@@ -850,8 +844,8 @@ TABLE: Sequence[Option] = (
         parse=values.flag,
         example="--ipam-opt ipam.probe=true",
         default="`false`",
-        help="`true`: ask the segment by ARP or ND, for at most 1 s, before a container gets an "
-        "address, and pass over addresses that somebody answers for. On networks of ovsnet only.",
+        help="`true`: before a container gets an address, ask the segment by ARP or ND, at most 1 "
+        "s, and pass over addresses in use. On ovsnet's networks only.",
         fixed="the pool was made with it; make the network again",
     ),
 )

@@ -106,7 +106,7 @@ def test_a_capture_has_each_packet_once_and_leaves_nothing(bed: Bed, stage: Stag
     assert bed.ovs_vsctl("show") == before
     refused = bed.try_ovsnet("capture", "nobody", "-w", "/tmp/x")  # noqa: S108
     assert refused.code == 1
-    assert "neither a network nor a container of one that is known here" in refused.err
+    assert "neither a network nor a container on one of ovsnet's networks" in refused.err
 
 
 def start(bed: Bed, target: str, path: Path) -> Program:

@@ -44,7 +44,7 @@ def test_internal_ports_carry_what_veths_carry(
     bed: Bed, stage: Stage, host: Place, outside: Place
 ) -> None:
     refused = ("network", "create", "-d", "ovsnet", *INTERNAL, "-o", "ovs.ifprefix=lan", "named")
-    assert "keeps its own name in the container" in bed.docker_refuses(*refused)
+    assert "loses an internal port" in bed.docker_refuses(*refused)
     network = dual(stage, "one", 1, *INTERNAL)
     before = (host.links(), bed.ovs_vsctl("list-ports", "br-ovsnet"))
     a = stage.container("ann", network, "--publish", "8080:80")

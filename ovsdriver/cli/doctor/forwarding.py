@@ -26,5 +26,5 @@ async def examine(reading: Awaitable[Sequence[str]]) -> list[Finding]:
         ]
     if not found:
         return [ok(SUBJECT, "no foreign chain drops what ovsnet accepts")]
-    remedy = "accept there what comes from and goes to ovg* (our gateways): nft list ruleset"
+    remedy = "accept there the traffic from and to ovg* (ovsnet's gateways): nft list ruleset"
     return [warn(SUBJECT, text, remedy) for text in found]

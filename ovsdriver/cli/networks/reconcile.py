@@ -45,6 +45,6 @@ def command(ctx: click.Context, settings: Settings, dry_run: bool, as_json: bool
             repairs.failed,
             style="red",
         )
-        show.listed("Not ours to mend:", repairs.beyond, style="yellow")
+        show.listed("For you to mend:", repairs.beyond, style="yellow")
         show.listed("Removed if Docker goes on not listing it:", repairs.doubted, style="yellow")
     ctx.exit(Exit.REFUSED if repairs.failed else Exit.OK)

@@ -82,7 +82,7 @@ def _print(status: Status) -> None:
     repairs = status.repairs
     show.listed("Mended lately:", _lately(repairs.lately), style="green")
     show.listed("Could not be mended:", repairs.failed, style="red")
-    show.listed("Not ours to mend:", repairs.beyond, style="yellow")
+    show.listed("For you to mend:", repairs.beyond, style="yellow")
     show.listed("Removed if Docker goes on not listing it:", repairs.doubted, style="yellow")
     show.listed("Warnings:", status.warnings, style="yellow")
 
@@ -92,7 +92,7 @@ def _switch(switch: SwitchReport) -> Text:
         return Text("not connected; `ovsnet check` says why", style="red")
     version = f", version {switch.version}" if switch.version else ""
     used = " and ".join(switch.datapaths)
-    return Text(f"connected{version}{f', our bridges are {used}' if used else ''}")
+    return Text(f"connected{version}{f', bridges are {used}' if used else ''}")
 
 
 def _docker(docker: DockerReport) -> Text:

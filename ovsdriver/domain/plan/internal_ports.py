@@ -14,8 +14,8 @@ def refuse_name(option: str, text: str, datapath: Datapath) -> None:
     """
     if datapath is Datapath.SYSTEM:
         raise UnsupportedError(
-            f"{option}={text} with ovs.port=internal: Open vSwitch loses an internal port that the "
-            f"kernel's datapath has and that is renamed; leave {option} out, or use ovs.port=veth"
+            f"{option}={text} with ovs.port=internal: in the kernel's datapath Open vSwitch loses "
+            f"an internal port that is renamed; leave {option} out, or use ovs.port=veth"
         )
 
 

@@ -163,7 +163,7 @@ def _steps(a: End, b: End, asked: Question, bridged: Bridged | None) -> Iterator
     if b.inside is not None and b.inside.listens is not None:
         port = f"{asked.protocol}/{asked.port}"
         yield (
-            _good(f"somebody listens on {port} in {b.name}")
+            _good(f"a program listens on {port} in {b.name}")
             if b.inside.listens
             else _bad(f"nobody listens on {port} in {b.name}; start what should")
         )
@@ -283,7 +283,7 @@ def _steps_to_host(a: End, to: HostPlace, asked: Question) -> Iterator[Step]:
     yield _good(f"ovs.host={a.host} of {a.network} lets it reach {to.name}")
     if to.listens is not None:
         yield (
-            _good(f"somebody listens on {asked} on this host")
+            _good(f"a program listens on {asked} on this host")
             if to.listens
             else _bad(f"nobody listens on {asked} on this host; start what should")
         )

@@ -103,8 +103,8 @@ def compare(
         )
         if why and network.segment.adopted and network.segment.bridge not in bridges:
             beyond.append(
-                f"network {network.id[:12]}: bridge {network.segment.bridge}, which is not ours, "
-                "is not there; make it again and the ports come back"
+                f"network {network.id[:12]}: bridge {network.segment.bridge} is missing, and "
+                "ovsnet did not make it; make it again, and the ports come back"
             )
         elif why:
             making.append(Repair(network=network, why=why))
@@ -125,9 +125,9 @@ def compare(
             continue
         (finishing if repair.finish else making).append(repair)
     beyond.extend(
-        f"port {port.name} on bridge {port.bridge} carries our mark and has no record; if no "
-        "container uses it, remove it: "
-        f"ovs-vsctl del-port {shlex.quote(port.bridge)} {shlex.quote(port.name)}"
+        f"port {port.name} on bridge {port.bridge} carries ovsnet's mark and has no record; if no "
+        f"container uses it, remove it: ovs-vsctl del-port {shlex.quote(port.bridge)} "
+        f"{shlex.quote(port.name)}"
         for port in ports.values()
         if port.external_ids.get(names.OWNER_KEY) == owner
         and port.name not in expected
@@ -263,7 +263,7 @@ def _probe_lacks(probe: Probe, links: Mapping[str, ObservedLink]) -> str:
     if link is not None and link.addresses:
         # Some program of the host that configures every link it sees.
         given = ", ".join(str(address) for address in link.addresses)
-        return f"probing port {link.name} has {given}, which is not ours"
+        return f"probing port {link.name} has {given}, which ovsnet did not set"
     return _device_lacks("probing port", probe, link)
 
 
@@ -355,7 +355,7 @@ def _port_lacks(wanted: Port, ports: Mapping[str, ObservedPort]) -> str:
     if why := _vlans_differ(wanted, port) or _number_differs(wanted, port):
         return f"port {wanted.name} {why}"
     if any(port.external_ids.get(key) != value for key, value in wanted.external_ids.items()):
-        return f"port {wanted.name} has lost marks of ours"
+        return f"port {wanted.name} has lost ovsnet's marks"
     return f"port {wanted.name}: {port.error}" if port.error else ""
 
 

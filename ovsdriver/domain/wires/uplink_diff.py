@@ -32,7 +32,7 @@ def _differs(wanted: UplinkPort, port: ObservedPort) -> str:
         (set(port.interfaces) == set(wanted.nics), f"has the NICs {', '.join(port.interfaces)}"),
         (trunk, f"does not carry exactly VLAN {_listed(wanted.trunks)}"),
         ((port.bond_mode, port.lacp) == bond, "has another bond_mode or lacp"),
-        (marks, "has lost marks of ours"),
+        (marks, "has lost ovsnet's marks"),
     ):
         if not right:
             return f"uplink {wanted.name} {why}"

@@ -58,7 +58,7 @@ class Rules(Aspect):
         """Doubt the table: a look at it alone costs as much as making it."""
         return [
             Finding(
-                what="firewall: our table was not as it should be",
+                what="firewall: ovsnet's table was not as it should be",
                 about=self.name,
                 amiss=self._differs,
                 mend=self.apply,

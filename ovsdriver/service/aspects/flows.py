@@ -293,5 +293,5 @@ class FlowRules(Aspect):
 
 def _unlike(bridge: str, number: int) -> str:
     if number == _ALL_PORTS:
-        return f"bridge {bridge}: our flows about VLAN tags were not as they should be"
-    return f"bridge {bridge}: flows of ours for port {number} were left"
+        return f"bridge {bridge}: flows about VLAN tags were not as they should be"
+    return f"bridge {bridge}: flows for port {number} were left"

@@ -8,7 +8,7 @@ def test_a_look_says_what_was_mended_and_what_was_not(shell: Shell, desk: Desk):
     )
     result = shell("reconcile")
     assert result.exit_code == 0
-    assert result.stdout == "\nMended:\n  port A\n\nNot ours to mend:\n  port C\n"
+    assert result.stdout == "\nMended:\n  port A\n\nFor you to mend:\n  port C\n"
     assert desk.looks == [False]
 
 

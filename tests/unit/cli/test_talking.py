@@ -82,7 +82,7 @@ def test_status_of_a_healthy_process(shell: Shell, desk: Desk):
     result = shell("status")
     assert result.exit_code == 0
     assert "ovsnet 0.1.0 is running, process 4711, for 1 h 2 min" in result.stdout
-    assert "connected, version 3.5.0, our bridges are netdev" in result.stdout
+    assert "connected, version 3.5.0, bridges are netdev" in result.stdout
     assert "26.1.5" in result.stdout
     assert "2 networks, 1 endpoint, 3 pools, 5 leased addresses" in result.stdout
     assert "nothing to mend" in result.stdout

@@ -96,7 +96,7 @@ def test_who_reaches_whom_is_told_step_by_step(told, host: Host, tmp_path: Path)
     assert {step[0] for step in steps} == {"✔"}
     assert "web is plugged into br-ovsnet, VLAN 100, for lab" in steps[0]
     assert "datapath actions: push_vlan(vid=7),3" in text
-    assert "somebody listens on tcp/5432 in db" in steps[-1]
+    assert "a program listens on tcp/5432 in db" in steps[-1]
     assert (empty, last) == ("", "web reaches db (tcp/5432), as far as this host can tell")
     # the port is asked of who is to listen, and of nobody else
     assert host.looks == [
@@ -240,7 +240,7 @@ def test_a_place_of_the_host_is_asked_about_by_its_address(
     monkeypatch.setattr(sandbox_view, "listens", lambda protocol, port: True)
     code, text = told("web", "10.1.0.1", "tcp/22")
     assert code == 0, text
-    assert "somebody listens on tcp/22 on this host" in text
+    assert "a program listens on tcp/22 on this host" in text
     assert text.splitlines()[-1].startswith("web reaches 10.1.0.1 of this host (tcp/22)")
     assert host.looks[-1][2] == IPAddress("10.1.0.1")
     in_force(desk, {"ovs.host": "none"})

@@ -247,7 +247,7 @@ def test_an_adopted_bridge_that_is_gone_is_not_made_by_us() -> None:
     flat = a_network(mode=Mode.FLAT, segment=a_segment("br-lab", 30, adopted=True))
     seen = difference(JOINED, network=flat, bridges={}, found=links(a_link(HOST)))
     assert seen.repairs == ()
-    assert "br-lab, which is not ours" in seen.beyond[0]
+    assert "br-lab is missing, and ovsnet did not make it" in seen.beyond[0]
 
 
 def test_a_marked_port_without_a_record_is_reported_and_not_touched() -> None:
@@ -290,7 +290,7 @@ def test_a_port_that_was_turned_into_a_trunk_is_repaired() -> None:
 
 def test_a_port_that_lost_its_marks_is_repaired() -> None:
     bare = the_bridge(a_port(GATEWAY), a_port(HOST, external_ids={names.OWNER_KEY: OWNER}))
-    assert "lost marks" in difference(JOINED, bridges=bare).repairs[0].why
+    assert "lost ovsnet's marks" in difference(JOINED, bridges=bare).repairs[0].why
 
 
 def test_a_network_that_was_never_made_to_the_end_is_removed() -> None:

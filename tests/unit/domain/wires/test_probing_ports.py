@@ -114,7 +114,7 @@ def test_a_port_that_is_as_recorded_needs_nothing() -> None:
         pytest.param(
             a_port(),
             a_link(addresses=(IPNetwork("10.1.0.77/24"),)),
-            "has 10.1.0.77/24, which is not ours",
+            "has 10.1.0.77/24, which ovsnet did not set",
             id="address",
         ),
     ],

@@ -171,7 +171,7 @@ async def test_an_address_that_the_host_got_on_the_port_is_taken_away(host: Host
     host.links.add_address(PROBE, "10.1.0.77/24")
     found = await host.reconciler.reconcile()
     assert (await host.links.links())[PROBE].addresses == ()
-    assert "10.1.0.77/24, which is not ours" in found.mended[0]
+    assert "10.1.0.77/24, which ovsnet did not set" in found.mended[0]
 
 
 async def test_the_port_comes_back_after_a_reboot_that_lost_the_database(host: Host) -> None:

@@ -48,7 +48,7 @@ async def test_a_flushed_firewall_is_built_again(host: Host) -> None:
     host.firewall.lose()
     found = await host.reconciler.reconcile()
     assert host.firewall.plan.gateways
-    assert found.mended == ("firewall: our table was not as it should be",)
+    assert found.mended == ("firewall: ovsnet's table was not as it should be",)
 
 
 async def test_rules_that_a_call_is_just_making_are_no_repair(host: Host) -> None:
@@ -56,13 +56,13 @@ async def test_rules_that_a_call_is_just_making_are_no_repair(host: Host) -> Non
     record = host.state.network(RED)
     assert record is not None
     await host.state.put_network(replace(record, ended=True))
-    assert not [each for each in (await host.reconciler.look()).found if "our table" in each]
+    assert not [each for each in (await host.reconciler.look()).found if "ovsnet's table" in each]
     found = await host.reconciler.reconcile()
-    assert not [each for each in found.mended if "our table" in each]
+    assert not [each for each in found.mended if "ovsnet's table" in each]
     host.firewall.lose()
     await host.create_network()
     host.firewall.lose()
-    assert [each for each in (await host.reconciler.look()).found if "our table" in each]
+    assert [each for each in (await host.reconciler.look()).found if "ovsnet's table" in each]
 
 
 async def test_a_creation_that_the_look_waited_for_is_no_repair(host: Host) -> None:
