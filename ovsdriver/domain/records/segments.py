@@ -1,7 +1,7 @@
 """What carries a network, and how a container's port is joined to it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from netaddr import EUI
@@ -101,13 +101,13 @@ class VlanSegment:
         Trunks alone leave untagged frames in the network's VLAN, so that the address which Docker
         gives the container goes on working.
         """
-        said = own | networks
-        following = VlanMode.NATIVE_UNTAGGED if said.trunks else networks.vlan_mode
+        trunks = own.trunks or networks.trunks
+        following = VlanMode.NATIVE_UNTAGGED if trunks else networks.vlan_mode
         mode = own.vlan_mode or following or VlanMode.ACCESS
-        return replace(
-            said,
-            vlan_mode=mode,
-            vlan=(self.tag if own.vlan is None else own.vlan) if mode.has_tag else None,
-            trunks=said.trunks if mode.has_trunks else own.trunks,
-            cvlans=said.cvlans if mode is VlanMode.DOT1Q_TUNNEL else (),
-        )
+        settled = {
+            "vlan_mode": mode,
+            "vlan": (self.tag if own.vlan is None else own.vlan) if mode.has_tag else None,
+            "trunks": trunks if mode.has_trunks else own.trunks,
+            "cvlans": (own.cvlans or networks.cvlans) if mode is VlanMode.DOT1Q_TUNNEL else (),
+        }
+        return PortOptions(**(networks.said() | own.said() | settled))

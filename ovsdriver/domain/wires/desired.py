@@ -182,8 +182,8 @@ def port_options(network: Network, endpoint: Endpoint) -> PortOptions:
 
     Except for mirrors: a network's copies are not each container's own.
     """
-    settled = network.segment.settled(endpoint.port, network.port)
-    return replace(settled, mirror=endpoint.port.mirror)
+    settled, own = network.segment.settled(endpoint.port, network.port), endpoint.port.mirror
+    return settled if settled.mirror is own else replace(settled, mirror=own)
 
 
 def _plugged_trunks(options: PortOptions) -> tuple[VlanTag, ...]:
