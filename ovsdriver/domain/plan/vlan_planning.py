@@ -165,7 +165,7 @@ def _tag(
                 "-o ovs.shared=true to share the segment"
             )
         return wanted
-    outside = adopted or options.uplink or uplinks.uplinked(companions) is not None
+    outside = adopted or options.uplink or uplinks.uplinked(name, companions) is not None
     if outside and name not in defaults.ranges:
         why = "was not made by ovsnet" if adopted else "has an uplink"
         raise InvalidOptionError(

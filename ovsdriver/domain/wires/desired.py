@@ -45,7 +45,7 @@ def bridge(segment: Segment, networks: Iterable[Network] = (), *, owner: str) ->
     if segment.adopted:
         return None
     here = on_bridge(segment.bridge, networks)
-    uplink = uplinks.uplinked(here)
+    uplink = uplinks.uplinked(segment.bridge, here)
     return Bridge(
         name=segment.bridge,
         datapath=segment.datapath,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Mode, Network
+from ovsdriver.domain.records.model import Mode, Network, on_bridge
 from ovsdriver.domain.records.requests import NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, HostPlace, Lacp, Uplink
 from ovsdriver.domain.wires.observed import NO_TIES, LinkTies, ObservedBridge, ObservedLink
@@ -138,11 +138,10 @@ def bridge_of(
     return names.uplink_bridge(nics[0])
 
 
-def uplinked(companions: Iterable[Network]) -> Uplink | None:
+def uplinked(bridge: str, networks: Iterable[Network]) -> Uplink | None:
     """Return the uplink that the networks on one bridge share."""
-    return next(
-        (each.segment.uplink for each in companions if each.segment.uplink and not each.ended), None
-    )
+    here = (each.segment.uplink for each in on_bridge(bridge, networks))
+    return next((uplink for uplink in here if uplink is not None), None)
 
 
 def choose(
@@ -164,7 +163,7 @@ def choose(
         UnsupportedError: a link cannot be an uplink.
     """
     closed = internal or options.mode is Mode.ISOLATED
-    shared = uplinked(each for each in networks if each.segment.bridge == bridge)
+    shared = uplinked(bridge, networks)
     if not options.uplink:
         _refuse_stray(options)
         return None if closed else shared

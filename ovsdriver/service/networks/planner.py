@@ -59,8 +59,8 @@ class Planner:
             return True
         name = self._bridge_name(options)
         bridge = self._switch.bridge(name)
-        companions = [each for each in self._state.networks() if each.segment.bridge == name]
-        return uplinks.uplinked(companions) is not None or (bridge is not None and not bridge.owned)
+        shared = uplinks.uplinked(name, self._state.networks())
+        return shared is not None or (bridge is not None and not bridge.owned)
 
     def _bridge_name(self, options: NetworkOptions) -> str:
         return vlan_planning.bridge_name(
@@ -74,8 +74,7 @@ class Planner:
         """
         name = self._bridge_name(new.options)
         observed = self._switch.bridges().get(name)
-        companions = [each for each in self._state.networks() if each.segment.bridge == name]
-        shared = uplinks.uplinked(companions)
+        shared = uplinks.uplinked(name, self._state.networks())
         nics = new.options.uplink or (shared.nics if shared is not None else ())
         mode = new.options.mode
         may_have_gateway = not new.internal and (mode is None or mode.has_gateway)
