@@ -115,8 +115,8 @@ class Planner:
         found = []
         if observed.controllers or observed.fail_mode == "secure":
             found.append(
-                f"bridge {segment.bridge}: ports that ovsnet did not make use VLAN "
-                f"{segment.tag or 'none'}; the network joins them"
+                f"bridge {segment.bridge}: flows of its controller decide what reaches the "
+                "network's ports; VLAN tags act only through the NORMAL action"
             )
         if segment.vlans & _known_bridge(observed, self._owner).tags:
             found.append(
