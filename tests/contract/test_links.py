@@ -307,7 +307,7 @@ async def test_somebody_elses_link_of_that_name_is_a_conflict_and_stays(world: W
 async def test_a_pair_of_another_endpoint_is_a_conflict(world: World) -> None:
     await world.links.ensure_veth(VETH)
 
-    with pytest.raises(ConflictError, match="not ours"):
+    with pytest.raises(ConflictError, match="ovsnet did not make"):
         await world.links.ensure_veth(replace(VETH, alias=names.alias(OWNER, SECOND)))
 
 

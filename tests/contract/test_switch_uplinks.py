@@ -124,7 +124,7 @@ async def test_a_nic_in_somebody_elses_port_is_a_conflict(prepared: World) -> No
     prepared.add_foreign_port("lab", "theirs", None)
 
     for port in (replace(SINGLE, name="theirs", nics=("theirs",)), replace(BOND, name="theirs")):
-        with pytest.raises(ConflictError, match="not ours"):
+        with pytest.raises(ConflictError, match="ovsnet did not make"):
             await prepared.switch.ensure_uplink(port)
 
 

@@ -260,7 +260,7 @@ class FakeLinks:
         host = self._links.get(veth.host)
         if host is None:
             if veth.container in self._links:
-                raise ConflictError(f"link {veth.container} exists and is not ours")
+                raise ConflictError(f"link {veth.container} exists; ovsnet did not make it")
             indexes = self._next(), self._next()
             host = ObservedLink(
                 name=veth.host, index=indexes[0], kind="veth", peer_index=indexes[1]
@@ -271,7 +271,7 @@ class FakeLinks:
             if born is not None:
                 asyncio.get_running_loop().call_soon(born)
         elif host.alias != veth.alias:
-            raise ConflictError(f"link {veth.host} exists and is not ours")
+            raise ConflictError(f"link {veth.host} exists; ovsnet did not make it")
         self._links[veth.host] = replace(host, up=True, mtu=veth.mtu, alias=veth.alias)
         container = self._links.get(veth.container)
         if container is not None:

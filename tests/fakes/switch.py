@@ -120,7 +120,7 @@ class FakeSwitch:
         self._called("ensure_bridge", bridge.name)
         present = self._bridges.get(bridge.name)
         if bridge.name in self._ports or (present is not None and not present.owned):
-            raise ConflictError(f"bridge {bridge.name} is not ours")
+            raise ConflictError(f"ovsnet did not make bridge {bridge.name}")
         if present is not None and present.datapath is not bridge.datapath:
             raise ConflictError(f"bridge {bridge.name} has the {present.datapath} datapath")
         self._bridges[bridge.name] = ObservedBridge(
@@ -153,7 +153,7 @@ class FakeSwitch:
             raise UnavailableError(f"no bridge {port.bridge}")
         present = self._ports.get(port.name)
         if port.name in self._bridges or (present is not None and not self._is_ours(present)):
-            raise ConflictError(f"port {port.name} is not ours")
+            raise ConflictError(f"ovsnet did not make port {port.name}")
         if port.name in self.absent and not port.internal:
             raise UnavailableError(f"could not open network device {port.name} (No such device)")
         number = self._number(port, present)
@@ -179,7 +179,7 @@ class FakeSwitch:
             raise UnavailableError(f"no bridge {port.bridge}")
         present = self._ports.get(port.name)
         if port.name in self._bridges or (present is not None and not self._is_ours(present)):
-            raise ConflictError(f"port {port.name} is not ours")
+            raise ConflictError(f"ovsnet did not make port {port.name}")
         for nic in port.nics:
             if any(
                 nic in each.interfaces and each.name != port.name for each in self._ports.values()
