@@ -390,7 +390,11 @@ def _host(options: NetworkOptions, nics: Sequence[KnownNic]) -> HostPlace | None
             f"{what}, which would be cut off; use another NIC, or have all of that moved to the "
             "bridge with -o ovs.uplink_move=true"
         )
-    if len(lived_on) > 1 or nic.mac is None:
+    if nic.mac is None:
+        raise UnsupportedError(
+            f"{what}, and has no MAC address that the bridge could take over; use another NIC"
+        )
+    if len(lived_on) > 1:
         raise UnsupportedError(
             f"both {nic.name} and {lived_on[-1].name} carry host addresses or routes, and ovsnet "
             "can move those of one NIC only; first put all of them on one"

@@ -362,6 +362,8 @@ def test_a_host_on_one_nic_moves_and_on_two_does_not() -> None:
     assert uplink.host == HostPlace(mac=EUI("02:00:00:00:00:e1"), mtu=1500)
     with pytest.raises(UnsupportedError, match="both eth1 and eth2 carry"):
         planned(uplinked(**both), eth1, a_nic("eth2", **lived_on))
+    with pytest.raises(UnsupportedError, match="has no MAC address"):
+        planned(uplinked(uplink_move=True), a_nic("eth1", **{**lived_on, "mac": None}))
 
 
 @pytest.mark.parametrize(
