@@ -69,7 +69,7 @@ class Changes:
         """Change options of a network, and its containers' ports with it.
 
         Raises:
-            DriverError: it was refused, and nothing is changed; see ``Networks.change``.
+            DriverError: it was refused, and nothing is changed; see ``NetworkChange.change``.
         """
         async with self._one:
             change = await self._networks.change(network_id, wish)

@@ -1,11 +1,20 @@
-"""What an aspect finds is mended, or only said."""
+"""What an aspect finds is mended, or only said; and when each of them is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from ovsdriver import assembly
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.aspects.aspect import Aspect, Finding, never
+from ovsdriver.service.attach.named import TypedNames
+from ovsdriver.words.changes import OtherOptions
+from tests.builders import FIRST, RED
+from tests.unit.service.conftest import Host
 
 
 class Colour(Aspect):
@@ -72,3 +81,53 @@ async def test_a_failure_does_not_keep_what_comes_behind_it_from_being_mended() 
     seen = await wall.look(mend=True)
     assert seen.failed == ["painting: no paint is left"]
     assert seen.mended == ["the door is red"]
+
+
+class Noted(TypedNames):
+    """The last aspect of the product, which notes what it is asked."""
+
+    asked: ClassVar[list[str]] = []
+
+
+MOMENTS = [
+    *("check", "ensure", "joined", "unplugging", "unplugged", "left", "forget"),
+    *("check_network", "ensure_network", "remove_network", "find", "clear"),
+]
+
+
+def noting(moment: str) -> Callable[..., Awaitable[Sequence[Finding]]]:
+    async def asked(_self: Noted, *_: object) -> Sequence[Finding]:
+        Noted.asked.append(moment)
+        return ()
+
+    return asked
+
+
+async def test_each_moment_of_networks_endpoints_repairs_and_purges_asks_every_aspect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "TypedNames", Noted)
+    for moment in MOMENTS:
+        monkeypatch.setattr(Noted, moment, noting(moment), raising=False)
+    monkeypatch.setattr(Noted, "asked", [])
+    host = await Host.start(tmp_path)
+
+    async def asked_by(work: Awaitable[object]) -> list[str]:
+        Noted.asked.clear()
+        await work
+        return list(Noted.asked)
+
+    assert await asked_by(host.create_network()) == ["check_network", "ensure_network"]
+    assert await asked_by(host.run_container()) == ["check", "ensure", "joined"]
+    assert await asked_by(host.reconciler.look()) == ["find"]
+    host.switch.drop_port(names.host_link(EndpointId(FIRST)))
+    assert await asked_by(host.reconciler.reconcile()) == ["ensure", "find"]
+    changed = host.changes.endpoint(EndpointId(FIRST), OtherOptions(typed={"ovs.rate": "10Mbit"}))
+    assert await asked_by(changed) == ["check", "ensure"]
+    left = host.endpoints.leave(NetworkId(RED), EndpointId(FIRST))
+    assert await asked_by(left) == ["unplugging", "unplugged", "left"]
+    deleted = host.endpoints.delete(NetworkId(RED), EndpointId(FIRST))
+    assert await asked_by(deleted) == ["unplugging", "unplugged", "forget"]
+    assert await asked_by(host.networks.delete(NetworkId(RED))) == ["remove_network"]
+    assert await asked_by(host.purge.run(switch_wait_s=1)) == ["clear"]
+    await host.stop()
