@@ -24,7 +24,6 @@ from ovsdriver.admin.views import (
     PoolReport,
     PublishedReport,
     Report,
-    SubnetReport,
     SwitchReport,
     UplinkReport,
 )
@@ -32,7 +31,6 @@ from ovsdriver.domain.plan import port_planning, tunnels
 from ovsdriver.domain.plan.preview import Preview
 from ovsdriver.domain.records import names, vlans
 from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Network, NetworkId
-from ovsdriver.domain.records.port_options import PortKind
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
@@ -148,13 +146,14 @@ def uplinks(scene: Scene) -> tuple[str, ...]:
     networks = {each.segment.bridge: each for each in scene.state.networks() if not each.ended}
     found = []
     for bridge, network in sorted(networks.items()):
-        seen = _uplink(scene, _uplinked(scene, bridge) or network)
-        if seen is not None:
+        uplinked = _uplinked(scene, bridge) or network
+        seen = _uplink(scene, uplinked)
+        if seen is not None and uplinked.segment.uplink is not None:
             carried = vlans.text(each for each in seen.vlans if each)
             untagged = "untagged frames" if 0 in seen.vlans else ""
             what = " and ".join(filter(None, (f"VLAN {carried}" if carried else "", untagged)))
             found.append(
-                f"{'+'.join(seen.nics)} on {bridge} carries "
+                f"{'+'.join(uplinked.segment.uplink.nics)} on {bridge} carries "
                 f"{what or ('all VLANs' if seen.port else 'nothing')}"
             )
     return tuple(found)
@@ -252,10 +251,11 @@ def _uplink_warnings(scene: Scene) -> Iterator[str]:
     bridges = sorted({each.segment.bridge for each in scene.state.networks() if each.made})
     for bridge in bridges:
         network = _uplinked(scene, bridge)
-        uplink = _uplink(scene, network) if network is not None else None
-        if uplink is not None and uplink.fault:
+        uplink = network.segment.uplink if network is not None else None
+        seen = _uplink(scene, network) if network is not None else None
+        if uplink is not None and seen is not None and seen.fault:
             yield (
-                f"uplink {'+'.join(uplink.nics)} of bridge {bridge}: {uplink.fault}, so its "
+                f"uplink {'+'.join(uplink.nics)} of bridge {bridge}: {seen.fault}, so its "
                 "networks end on this host"
             )
 
@@ -311,37 +311,14 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
     )
     view = scene.view
     return NetworkReport(
-        id=network.id,
+        network=network,
         name=network_name(network.id, view),
         state=_network_state(scene, network, gateway),
         in_docker=None if view is None else network.id in view.networks,
-        bridge=network.segment.bridge,
-        vlan=network.segment.tag,
-        adopted=network.segment.adopted,
-        datapath=network.segment.datapath.value,
-        mode=network.mode.value,
-        mode6=network.mode6.value if network.mode6 is not None else None,
-        internal=network.internal,
-        shared=network.shared,
-        mtu=network.mtu,
-        subnets=tuple(
-            SubnetReport(
-                cidr=str(each.cidr.cidr),
-                gateway=None if each.gateway is None else str(each.gateway),
-                space=each.space,
-                pool=each.pool,
-            )
-            for each in network.subnets
-        ),
         gateway_link=gateway,
         probe_link=_probe_link(scene, network),
         uplink=_uplink(scene, network),
-        tunnel=network.port.tunnels,
-        cvlans=network.port.cvlans,
         endpoints=len(scene.state.endpoints(network.id)),
-        options=network.options,
-        in_force=in_force.of_network(network),
-        engine=network.engine,
     )
 
 
@@ -359,13 +336,8 @@ def _uplink(scene: Scene, network: Network) -> UplinkReport | None:
     port = next((each for each in ports if set(each.interfaces) & set(uplink.nics)), None)
     known = scene.switch.status().connected
     return UplinkReport(
-        nics=uplink.nics,
         port="" if port is None else port.name,
-        ours=not uplink.given,
-        bond=uplink.bond.value if uplink.bond else "",
-        lacp=uplink.lacp.value if uplink.bond else "",
         vlans=_vlans(port),
-        host=uplink.host is not None,
         fault=_fault(port) if known and not network.ended else "",
     )
 
@@ -453,30 +425,20 @@ def _endpoint(
         state = "broken" if fault else "attached"
     unpublished = _unpublished(scene, endpoint)
     return EndpointReport(
-        id=endpoint.id,
-        network=network.id,
+        endpoint=endpoint,
+        port=desired.port_options(network, endpoint),
+        bridge=network.segment.bridge,
         network_name=network_name(network.id, scene.view),
         container=container_name(endpoint.id, scene.view),
         state=state,
         fault=fault,
-        addresses=tuple(map(str, endpoint.addresses)),
-        mac=names.mac_text(endpoint.mac),
-        mtu=desired.mtu(network, endpoint),
-        bridge=network.segment.bridge,
-        vlan=desired.own_vlan(network, endpoint),
-        vlan_mode=desired.vlan_mode(network, endpoint).value,
-        cvlans=desired.cvlans(network, endpoint),
-        trunks=desired.trunks(network, endpoint),
         trunked_networks=tuple(
             each.id
             for each in port_planning.others_carried(endpoint, network, scene.state.networks())
         ),
-        protected=endpoint.protected,
         copies=_copies(network, endpoint, receivers),
-        port=name,
-        port_kind=(endpoint.port.kind or PortKind.VETH).value,
+        port_name=name,
         ofport=None if port is None else port.ofport,
-        sandbox=endpoint.sandbox,
         interface=scene.interfaces.get(endpoint.id, ""),
         name_not_given=_name_not_given(scene, endpoint),
         excess=scene.excesses.get(endpoint.id, ""),
@@ -495,8 +457,6 @@ def _endpoint(
         ),
         unpublished=unpublished,
         unpublished_why=_why_unpublished(endpoint, network) if unpublished else "",
-        options=endpoint.options,
-        in_force=in_force.of_endpoint(network, endpoint),
     )
 
 

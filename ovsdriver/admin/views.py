@@ -5,48 +5,30 @@ command reads these.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ipam.model import Reservation
 from ovsdriver.domain.plan.preview import HostLink, Row
-from ovsdriver.domain.records.model import NO_OPTIONS, Network
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubnetReport:
-    """A subnet of a network."""
-
-    cidr: str
-    gateway: str | None
-    space: str
-    pool: str | None
-    """Id in our IPAM; None: another IPAM's."""
+from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.port_options import PortOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UplinkReport:
-    """What leads from a network's bridge to the wire."""
+    """Whether a network's uplink is as its segment says."""
 
-    nics: tuple[str, ...]
     port: str
     """Its name on the bridge; empty if it is not there."""
-    ours: bool
-    """We made it a port; else the administrator has, and it stays as it is."""
-    bond: str
-    """Empty: it is one NIC, or the administrator's."""
-    lacp: str
     vlans: tuple[int, ...]
     """What it lets through, 0 being frames without a tag; empty: everything."""
-    host: bool
-    """The host's addresses and routes were moved from the NIC to the bridge's own port."""
     fault: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkReport:
-    """A network."""
+    """A network: its record, and what there is of it."""
 
-    id: str
+    network: Network
     name: str
     """Docker's; empty if it is not known (yet)."""
     state: str
@@ -54,32 +36,12 @@ class NetworkReport:
     ``unknown``: Open vSwitch does not answer."""
     in_docker: bool | None
     """None: Docker has not answered yet."""
-    bridge: str
-    vlan: int
-    """0: untagged frames only."""
-    adopted: bool
-    datapath: str
-    mode: str
-    mode6: str | None = None
-    """Of its IPv6 subnets, where that is another."""
-    internal: bool
-    shared: bool
-    mtu: int
-    subnets: tuple[SubnetReport, ...]
     gateway_link: str | None
     """The gateway's device on this host."""
     probe_link: str | None = None
     """The device that addresses are asked from, where there is no gateway to do so."""
     uplink: UplinkReport | None = None
-    tunnel: bool = False
-    """QinQ: containers' own tags travel below the network's."""
-    cvlans: tuple[int, ...] = ()
-    """Those tags; empty: all."""
     endpoints: int
-    options: Mapping[str, str]
-    in_force: Mapping[str, str | None] = field(default_factory=lambda: NO_OPTIONS)
-    """The value of each option, as a user would type it; None: there is none."""
-    engine: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +66,12 @@ class PublishedReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointReport:
-    """A container's place on a network."""
+    """A container's place on a network: its record, what is in force, and what there is of it."""
 
-    id: str
-    network: str
+    endpoint: Endpoint
+    port: PortOptions
+    """What is in force of what its network says of ports, and it of its own."""
+    bridge: str
     network_name: str
     container: str
     """Its name, as far as Docker told it."""
@@ -115,27 +79,14 @@ class EndpointReport:
     """``attached``; ``created``: not joined; ``ending``: being removed; ``broken``: see ``fault``;
     ``unknown``: Open vSwitch does not answer."""
     fault: str
-    addresses: tuple[str, ...]
-    mac: str
-    mtu: int
-    bridge: str
-    vlan: int | None
-    """Of untagged frames; 0: they are in no VLAN; None: it takes none (a trunk)."""
-    vlan_mode: str = "access"
-    cvlans: tuple[int, ...] = ()
-    """Of ``dot1q-tunnel``: the tags that may travel below the port's; empty: all."""
-    trunks: tuple[int, ...] = ()
-    """VLANs that it sees tagged."""
     trunked_networks: tuple[str, ...] = ()
-    """Ids of the other networks of ours that are among them."""
-    protected: bool = False
+    """Ids of the other networks of ours that are among its trunks."""
     copies: str = ""
     """Whether it gets copies of packets by its ``ovs.sink``, or who does; empty: it has none."""
-    port: str
-    """Its name on the bridge, and of the device."""
-    port_kind: str = "veth"
+    port_name: str
+    """On the bridge, and of the device."""
     ofport: int | None
-    sandbox: str | None
+    """The OpenFlow port number that it has."""
     interface: str = ""
     """Its name in the container; empty until it was seen there."""
     name_not_given: str = ""
@@ -146,9 +97,6 @@ class EndpointReport:
     unpublished: tuple[str, ...] = ()
     """What Docker asked for and no network of the container publishes: ``80/tcp``."""
     unpublished_why: str = ""
-    options: Mapping[str, str]
-    in_force: Mapping[str, str | None] = field(default_factory=lambda: NO_OPTIONS)
-    """As of a network: its own, or those that it follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,34 +1,33 @@
 """What a person means by a name, found in what the process tells of everything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ovsdriver.admin import by_name
 from ovsdriver.admin.views import EndpointReport, NetworkReport, Report
 from ovsdriver.cli.outcome import refusals
-from ovsdriver.domain.records.model import EndpointId, NetworkId
 
 
 def network(text: str, state: Report) -> NetworkReport:
     """Return the network that ``text`` means; Refusal if none or several fit."""
     with refusals():
-        found = by_name.find(text, {each.id: each.name for each in state.networks})
-    return next(each for each in state.networks if each.id == found)
+        found = by_name.find(text, {each.network.id: each.name for each in state.networks})
+    return next(each for each in state.networks if each.network.id == found)
 
 
 def endpoint(text: str, state: Report) -> EndpointReport:
     """Return the endpoint that ``text`` means; Refusal if none or several fit."""
     with refusals():
-        names = {each.id: each.container for each in state.endpoints}
+        names: dict[str, str] = {each.endpoint.id: each.container for each in state.endpoints}
         found = by_name.find(text, names, kind="endpoint")
-    return next(each for each in state.endpoints if each.id == found)
+    return next(each for each in state.endpoints if each.endpoint.id == found)
 
 
 def endpoints_on(text: str | None, state: Report) -> Sequence[EndpointReport]:
     """Return all endpoints, or those of the network that ``text`` means."""
     if text is None:
         return state.endpoints
-    wanted = network(text, state).id
-    return [each for each in state.endpoints if each.network == wanted]
+    wanted = network(text, state).network.id
+    return [each for each in state.endpoints if each.endpoint.network == wanted]
 
 
 def target(text: str, state: Report) -> tuple[NetworkReport, EndpointReport | None]:
@@ -41,13 +40,13 @@ def target(text: str, state: Report) -> tuple[NetworkReport, EndpointReport | No
     Raises:
         Refusal: nothing fits, or several things do.
     """
-    networks = {NetworkId(each.id): each for each in state.networks}
-    endpoints = {EndpointId(each.id): each for each in state.endpoints}
-    named: Mapping[NetworkId, str] = {key: each.name for key, each in networks.items()}
+    networks = {each.network.id: each for each in state.networks}
+    endpoints = {each.endpoint.id: each for each in state.endpoints}
+    names = {key: each.name for key, each in networks.items()}
     placed = [
-        (by_name.Target(network=NetworkId(each.network), endpoint=key), each.container)
+        (by_name.Target(network=each.endpoint.network, endpoint=key), each.container)
         for key, each in endpoints.items()
     ]
     with refusals():
-        found = by_name.target(text, named, placed)
+        found = by_name.target(text, names, placed)
     return networks[found.network], endpoints[found.endpoint] if found.endpoint else None

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ovsdriver import codec
 from ovsdriver.domain.records import vlans
+from ovsdriver.domain.records.model import Endpoint
 from ovsdriver.words import options
 from ovsdriver.words.values import printable
 
@@ -88,6 +89,11 @@ def listed(title: str, texts: Iterable[str], *, style: str = "") -> None:
 def short(identifier: str) -> str:
     """Return an id as docker shows it."""
     return identifier[:ID_DIGITS]
+
+
+def addresses(endpoint: Endpoint) -> str:
+    """Return an endpoint's addresses with their prefix lengths."""
+    return ", ".join(map(str, endpoint.addresses)) or "-"
 
 
 def vlan(tag: int) -> str:

@@ -22,13 +22,14 @@ def test_networks_and_endpoints_are_shown_with_dockers_names(bed: Bed, stage: St
     network = stage.network("one", "-o", "ovs.vlan=100", subnet="10.77.1.0/24")
     container = stage.container("ann", network)
     (one,) = shown(bed, "network", "ls")
-    assert (one["id"], one["name"]) == (network.id, "one")
-    assert (one["bridge"], one["vlan"], one["mode"]) == ("br-ovsnet", 100, "nat")
+    record = one["network"]
+    assert (record["id"], one["name"], record["mode"]) == (network.id, "one", "nat")
+    assert (record["segment"]["bridge"], record["segment"]["tag"]) == ("br-ovsnet", 100)
     (ann,) = shown(bed, "endpoint", "ls")
-    assert (ann["container"], ann["network"]) == ("ann", network.id)
-    assert ann["addresses"] == ["10.77.1.2/24"]
-    assert ann["mac"] == container.link("eth0")["address"]
-    assert ann["port"] in bed.ovs_vsctl("list-ports", "br-ovsnet").split()
+    assert (ann["container"], ann["endpoint"]["network"]) == ("ann", network.id)
+    assert ann["endpoint"]["addresses"] == ["10.77.1.2/24"]
+    assert ann["endpoint"]["mac"] == container.link("eth0")["address"]
+    assert ann["port_name"] in bed.ovs_vsctl("list-ports", "br-ovsnet").split()
     table = bed.ovsnet("endpoint", "ls")
     assert "ann" in table
     assert "10.77.1.2" in table

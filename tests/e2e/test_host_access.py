@@ -108,7 +108,7 @@ def test_a_plan_says_what_is_open_of_the_host_and_networks_without_a_gateway_ref
     bed: Bed,
 ) -> None:
     plan = json.loads(bed.ovsnet("plan", "-o", "ovs.host=none", "--json"))
-    assert plan["options"]["ovs.host"] == "none"
+    assert plan["in_force"]["ovs.host"] == "none"
     assert any('"name": "silent"' in each for each in plan["rules"])
     create = ("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam")
     for mode in ("flat", "gwbridge", "isolated"):

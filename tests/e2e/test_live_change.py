@@ -33,9 +33,10 @@ def refused(bed: Bed, target: str, *options: str) -> str:
 def standing(bed: Bed) -> Any:
     """Return networks and endpoints as ``ovsnet`` lists them, but for what is noted later."""
     listed = [json.loads(bed.ovsnet(kind, "ls", "--json")) for kind in ("network", "endpoint")]
-    for each, later in zip(listed, ("engine", "interface"), strict=True):
-        for one in each:
-            del one[later]
+    for each in listed[0]:
+        del each["network"]["engine"]
+    for each in listed[1]:
+        del each["interface"]
     return listed
 
 
@@ -153,7 +154,7 @@ def test_a_container_becomes_a_router_and_an_ordinary_one_again(bed: Bed, stage:
         until(lambda: tells(links["ann"], "now", heard, "router"), "the router hears tagged frames")
         assert heard.heard("router")["now"] == {"100"}
         state = shown(bed, "endpoint", "router")
-        assert (state["ofport"], state["protected"]) == (77, True)
+        assert (state["ofport"], state["endpoint"]["protected"]) == (77, True)
         assert "ovs.trunks=110,120-130" in bed.ovsnet("endpoint", "show", "router")
         sentence = refused(bed, "ann", "ovs.ofport=77", "ovs.protected=true")
         assert "of bridge br-ovsnet has that OpenFlow port already" in sentence

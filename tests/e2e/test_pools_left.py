@@ -72,7 +72,7 @@ def test_a_network_that_dockerd_died_in_the_making_of_is_made_by_the_same_comman
     network = stage.network("lab", *both, subnet="10.78.1.0/24")
     stage.container("ann", network)
     known = json.loads(bed.ovsnet("network", "ls", "--json"))
-    assert [each["id"] for each in known] == [network.id]
+    assert [each["network"]["id"] for each in known] == [network.id]
     assert network.id != lost.id
     stage.clear()
 

@@ -31,9 +31,15 @@ def shown(bed: Bed, container: str) -> Any:
     return found
 
 
+def vlan_of(bed: Bed, network: str) -> int:
+    """Return the VLAN of a network's segment."""
+    found = json.loads(bed.ovsnet("network", "show", network, "--json"))
+    return int(found["network"]["segment"]["tag"])
+
+
 def row(bed: Bed, container: str, table: str, *columns: str) -> list[str]:
     """Return columns of a container's Port or Interface."""
-    return bed.ovs_vsctl("get", table, shown(bed, container)["port"], *columns).split("\n")
+    return bed.ovs_vsctl("get", table, shown(bed, container)["port_name"], *columns).split("\n")
 
 
 def pings_until_answered(place: Place, address: str) -> None:
@@ -126,7 +132,7 @@ def test_a_list_with_commas_is_typed_in_double_quotes(bed: Bed, stage: Stage) ->
     bed.docker("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam", "two")
     bed.docker("network", "connect", "--driver-opt", "ovs.trunks=8+9", "two", "ann")
     ports = json.loads(bed.ovsnet("endpoint", "show", "ann", "--json"))
-    assert sorted(each["trunks"] for each in ports) == [[7, 20, 21, 22], [8, 9]]
+    assert sorted(each["port"]["trunks"] for each in ports) == [[7, 20, 21, 22], [8, 9]]
     assert network.name in {each["network_name"] for each in ports}
 
 
@@ -134,10 +140,10 @@ def test_a_network_without_a_vlan_of_its_own_choice_keeps_out_of_trunks(
     bed: Bed, stage: Stage
 ) -> None:
     first = stage.network("first", subnet="10.77.1.0/24")
-    lowest = json.loads(bed.ovsnet("network", "show", "first", "--json"))["vlan"]
+    lowest = vlan_of(bed, "first")
     stage.container("router", with_options(first, f"ovs.trunks={lowest + 1}-{lowest + 3}"))
     stage.network("second", subnet="10.77.2.0/24")
-    assert json.loads(bed.ovsnet("network", "show", "second", "--json"))["vlan"] == lowest + 4
+    assert vlan_of(bed, "second") == lowest + 4
 
 
 def test_a_container_in_another_vlan_talks_there_and_not_on_its_network(
@@ -154,7 +160,7 @@ def test_a_container_in_another_vlan_talks_there_and_not_on_its_network(
     for each in away:
         each.never_reaches(near.address(home))
         assert not each.pings(home.gateway())
-        assert shown(bed, each.name)["vlan"] == 150
+        assert shown(bed, each.name)["port"]["vlan"] == 150
 
 
 def test_internal_ports_carry_what_veths_carry(bed: Bed, stage: Stage, host: Place) -> None:
@@ -288,8 +294,8 @@ def test_ports_survive_restarts_and_internal_ones_are_replaced(bed: Bed, stage: 
     pings_until_answered(inner, home.gateway())
     assert shown(bed, "inner")["state"] == "attached"
 
-    bed.ovs_vsctl("set", "Port", shown(bed, "router")["port"], "trunks=1", "protected=false")
-    bed.ovs_vsctl("set", "Port", shown(bed, "inner")["port"], "tag=5")
+    bed.ovs_vsctl("set", "Port", shown(bed, "router")["port_name"], "trunks=1", "protected=false")
+    bed.ovs_vsctl("set", "Port", shown(bed, "inner")["port_name"], "tag=5")
     until(lambda: row(bed, "router", "Port", "trunks") == ["[110, 120]"], "the trunks are mended")
     until(lambda: row(bed, "inner", "Port", "tag") == ["100"], "the tag is mended")
     router_is_well()

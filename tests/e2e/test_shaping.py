@@ -114,7 +114,7 @@ def test_rates_hold_whatever_number_a_port_has_and_when_a_lost_interface_is_back
 
     assert limited(high)
     for number, container in ((32767, slow), (40000, high)):
-        bed.ip("link", "del", _shown(bed, container)["port"])
+        bed.ip("link", "del", _shown(bed, container)["port_name"])
         until(partial(_has_its_link, container), f"{container.name} has its link back")
         container.reaches(free.address(network), "free")
         assert _shown(bed, container)["ofport"] == number

@@ -153,7 +153,9 @@ def test_what_features_make_goes_with_the_container_and_with_the_network(
         six = ("--ipv6", "--subnet", f"fd00:77:{number}::/64")
         stage.network(name, *options, *six, subnet=f"10.77.{number}.0/24")
     until(
-        lambda: all(each["engine"] for each in json.loads(bed.ovsnet("network", "ls", "--json"))),
+        lambda: all(
+            each["network"]["engine"] for each in json.loads(bed.ovsnet("network", "ls", "--json"))
+        ),
         "whose networks they are is noted",
     )
     # that it was used stays in the record of a network

@@ -188,14 +188,17 @@ def _records(seen: _Seen) -> Iterator[str]:
         yield f"degraded: {seen.status['degraded']}"
     for each in (*seen.status["repairs"]["failed"], *seen.status["repairs"]["beyond"]):
         yield f"not mended: {each}"
-    ready = [(each["id"], each["state"]) for each in seen.state["networks"]]
+    ready = [(each["network"]["id"], each["state"]) for each in seen.state["networks"]]
     yield from _compared("network", [(each, "ready") for each in seen.networks], ready)
     wanted = [
         (endpoint, place.network, place.mac, place.addresses, "attached")
         for endpoint, place in seen.places.items()
     ]
     found = [
-        (each["id"], each["network"], each["mac"], frozenset(each["addresses"]), each["state"])
+        (
+            *(each["endpoint"]["id"], each["endpoint"]["network"], each["endpoint"]["mac"]),
+            *(frozenset(each["endpoint"]["addresses"]), each["state"]),
+        )
         for each in seen.state["endpoints"]
     ]
     yield from _compared("endpoint", wanted, found)
@@ -226,15 +229,18 @@ def _switch(seen: _Seen) -> Iterator[str]:
     wanted = [f"ovh{each[:DIGITS]}" for each in seen.places]
     yield from _compared("port", [*wanted, *seen.gateways()], [row["name"] for row in ours])
     interfaces = {row["_uuid"]: row for row in seen.rows["Interface"]}
-    tags = {each["gateway_link"]: each["vlan"] for each in seen.state["networks"]}
-    tags |= {each["port"]: each["vlan"] for each in seen.state["endpoints"]}
+    segments = [each["network"]["segment"] for each in seen.state["networks"]]
+    tags = {
+        each["gateway_link"]: each["network"]["segment"]["tag"] for each in seen.state["networks"]
+    }
+    tags |= {each["port_name"]: each["port"]["vlan"] for each in seen.state["endpoints"]}
     for row in ours:
         interface = interfaces[row["interfaces"]]
         if not isinstance(interface["ofport"], int) or interface["ofport"] < 1:
             yield f"port: {row['name']} is not in the datapath: {interface['error']}"
         if row["tag"] != tags.get(row["name"]):
             yield f"port: {row['name']} has tag {row['tag']}, not {tags.get(row['name'])}"
-    there = {each["bridge"] for each in seen.state["networks"] if not each["adopted"]}
+    there = {each["bridge"] for each in segments if not each["adopted"]}
     yield from _compared("bridge", there, bridges)
 
 
@@ -246,7 +252,7 @@ def _kernel(bed: Bed, seen: _Seen) -> Iterator[str]:
         if link is not None:
             yield from _compared(
                 f"address of gateway {each['gateway_link']}",
-                _gateway_addresses(each),
+                _gateway_addresses(each["network"]),
                 _global_addresses(link),
             )
     for place in seen.places.values():

@@ -97,7 +97,7 @@ def test_a_deleted_pair_is_put_back_into_its_running_container(bed: Bed, stage: 
     changed_by_its_people(a)
     bed.ovsnet("reconcile")  # which looks into it as well
     before, d = sees(a), Container(bed, "dan")
-    links = {network: each["port"] for network, each in endpoints(bed, "ann").items()}
+    links = {network: each["port_name"] for network, each in endpoints(bed, "ann").items()}
 
     def delete(*networks: str) -> None:
         for network in networks:
@@ -166,7 +166,7 @@ def test_internal_ports_gateways_and_bridges_come_back_with_what_went_through_th
         bed.ovsnet("reconcile")  # nobody else has heard of it
 
     def delete_port() -> None:
-        bed.ovs_vsctl("del-port", endpoints(bed, "ann")["one"]["port"])
+        bed.ovs_vsctl("del-port", endpoints(bed, "ann")["one"]["port_name"])
 
     with ExitStack() as undo:
         sessions = [
@@ -207,7 +207,7 @@ def test_a_container_that_ends_while_it_is_cut_off_leaves_nothing(bed: Bed, stag
     inner = stage.network("inner", "-o", "ovs.port=internal", subnet="10.77.2.0/24")
     a, b = stage.container("ann", one), stage.container("bob", inner)
     bed.vswitchd.stop(SIGKILL)
-    bed.ip("link", "del", endpoints(bed, "ann")["one"]["port"])
+    bed.ip("link", "del", endpoints(bed, "ann")["one"]["port_name"])
     bed.run("kill", "-9", str(a.pid), str(b.pid))
     bed.start_vswitchd()
     until(lambda: not (a.running or b.running), "Docker knows that they have ended")
@@ -221,7 +221,7 @@ def test_reconcile_says_what_it_would_mend_and_mends_it_now(bed: Bed, stage: Sta
     a = stage.container("ann", one)
     bed.ovsnet("reconcile")
     gateway = json.loads(bed.ovsnet("network", "show", "one", "--json"))["gateway_link"]
-    link = endpoints(bed, "ann")["one"]["port"]
+    link = endpoints(bed, "ann")["one"]["port_name"]
     bed.ip("address", "del", "10.77.1.1/24", "dev", gateway)
     bed.ip("link", "set", link, "down")
     found = json.loads(bed.ovsnet("reconcile", "--dry-run", "--json"))["found"]
@@ -248,7 +248,7 @@ def test_what_is_too_much_to_be_put_back_is_said(bed: Bed, stage: Stage) -> None
     assert lost in bed.ovsnet("endpoint", "show", "ann")
     assert f"{lost} would not be put back" in " ".join(bed.ovsnet("status").split())
 
-    bed.ip("link", "del", endpoints(bed, "ann")["one"]["port"])
+    bed.ip("link", "del", endpoints(bed, "ann")["one"]["port_name"])
     count = ("ip", "route", "show", "dev", "eth0", "proto", "boot")
     until(
         lambda: len(bed.attempt(*count, netns=a.netns).out.splitlines()) == 1000,

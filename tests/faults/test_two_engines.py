@@ -77,7 +77,7 @@ def state(bed: Bed) -> Any:
 def published(bed: Bed) -> dict[str, set[int]]:
     """Return the TCP ports of the host that we publish, by endpoint, as the records say."""
     return {
-        each["id"]: {
+        each["endpoint"]["id"]: {
             number
             for port in each["published"]
             if port["protocol"] == "tcp"

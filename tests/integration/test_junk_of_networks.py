@@ -115,8 +115,10 @@ def there(process: Process) -> dict[str, Any]:
     status, told = process.admin("show-state")
     assert status == 200
     return {
-        "networks": {each["id"]: each["state"] for each in told["networks"]},
-        "endpoints": {each["id"]: (each["state"], each["fault"]) for each in told["endpoints"]},
+        "networks": {each["network"]["id"]: each["state"] for each in told["networks"]},
+        "endpoints": {
+            each["endpoint"]["id"]: (each["state"], each["fault"]) for each in told["endpoints"]
+        },
         "bridges": {each["name"]: each["our_ports"] for each in told["bridges"]},
     }
 

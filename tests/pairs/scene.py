@@ -220,9 +220,9 @@ def _reconnect(scene: Scene) -> None:
 def _lose(scene: Scene) -> None:
     shown = _endpoint(scene)
     if scene.case["port"] == "internal":
-        scene.bed.ovs_vsctl("del-port", shown["port"])
+        scene.bed.ovs_vsctl("del-port", shown["port_name"])
     else:
-        scene.bed.ip("link", "del", shown["port"])
+        scene.bed.ip("link", "del", shown["port_name"])
 
 
 def _endpoint(scene: Scene) -> Any:
@@ -249,9 +249,10 @@ def _flush(scene: Scene) -> None:
 
 
 def _delete_bridge(scene: Scene) -> None:
-    bridge = json.loads(scene.bed.ovsnet("network", "show", "one", "--json"))["bridge"]
+    one = json.loads(scene.bed.ovsnet("network", "show", "one", "--json"))
+    bridge = one["network"]["segment"]["bridge"]
     if bridge == "br-lab":  # somebody's is theirs to delete
-        scene.bed.ovs_vsctl("del-port", _endpoint(scene)["port"])
+        scene.bed.ovs_vsctl("del-port", _endpoint(scene)["port_name"])
     else:
         scene.bed.ovs_vsctl("del-br", bridge)
 

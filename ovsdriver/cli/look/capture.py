@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-from netaddr import EUI
 
 from ovsdriver.adapters.capture import Capture, Source, Way
 from ovsdriver.admin import asks
@@ -73,23 +72,26 @@ def _sources(
     network: NetworkReport, endpoint: EndpointReport | None, state: Report
 ) -> Sequence[Source]:
     if endpoint is not None:
-        return [_of(endpoint, Way.BOTH)] if endpoint.sandbox else []
+        return [_of(endpoint, Way.BOTH)] if endpoint.endpoint.sandbox else []
     found = [
-        _of(each, Way.IN) for each in state.endpoints if each.network == network.id and each.sandbox
+        _of(each, Way.IN)
+        for each in state.endpoints
+        if each.endpoint.network == network.network.id and each.endpoint.sandbox
     ]
     if network.gateway_link:
         found.append(Source(link=network.gateway_link, way=Way.OUT))
-    uplink = network.uplink
+    segment = network.network.segment
+    uplink = segment.uplink
     for nic in uplink.nics if uplink else ():
-        found.append(Source(link=nic, way=Way.IN, vlan=network.vlan))
+        found.append(Source(link=nic, way=Way.IN, vlan=segment.tag))
     return found
 
 
 def _of(endpoint: EndpointReport, way: Way) -> Source:
-    if endpoint.port_kind == "veth":
-        return Source(link=endpoint.port, way=way)
+    if not endpoint.endpoint.internal:
+        return Source(link=endpoint.port_name, way=way)
     inside = {Way.IN: Way.OUT}.get(way, way)  # what comes to the switch leaves the container
-    return Source(sandbox=endpoint.sandbox, mac=EUI(endpoint.mac), way=inside)
+    return Source(sandbox=endpoint.endpoint.sandbox, mac=endpoint.endpoint.mac, way=inside)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
+from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
 from ovsdriver.admin import asks
@@ -17,7 +17,7 @@ from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.model import HostAccess
+from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.traffic import tracing
 from ovsdriver.domain.traffic.tracing import Bridged, End, HostPlace, Question, Step
 
@@ -120,9 +120,8 @@ def _to_host(
 
 
 def _holds(network: NetworkReport, address: IPAddress) -> bool:
-    return network.gateway_link is not None and any(
-        IPAddress(each.gateway) == address for each in network.subnets if each.gateway
-    )
+    gateways = (each.gateway for each in network.network.subnets)
+    return network.gateway_link is not None and address in gateways
 
 
 def _publisher(state: Report, address: IPAddress, asked: Question) -> str:
@@ -135,7 +134,7 @@ def _publisher(state: Report, address: IPAddress, asked: Question) -> str:
                 asked.port,
                 address.version,
             ) and (host == address or not int(host)):
-                return str(endpoint.container or show.short(endpoint.id))
+                return str(endpoint.container or show.short(endpoint.endpoint.id))
     return ""
 
 
@@ -148,7 +147,7 @@ def _address(text: str) -> IPAddress | None:
 
 
 def _name(network: NetworkReport) -> str:
-    return network.name or show.short(network.id)
+    return network.name or show.short(network.network.id)
 
 
 def _question(text: str) -> Question:
@@ -167,36 +166,38 @@ def _container(text: str, state: Report) -> tuple[NetworkReport, EndpointReport]
     return network, endpoint
 
 
-def _end(network: NetworkReport, endpoint: EndpointReport) -> End:
-    of_network, of_endpoint = network.in_force, endpoint.in_force
+def _end(found: NetworkReport, place: EndpointReport) -> End:
+    network, endpoint = found.network, place.endpoint
+    home = network.segment.tag
     return End(
-        name=endpoint.container or show.short(endpoint.id),
-        network=_name(network),
+        name=place.container or show.short(endpoint.id),
+        network=_name(found),
         network_id=network.id,
-        state=endpoint.state,
-        fault=endpoint.fault,
-        addresses=tuple(map(IPNetwork, endpoint.addresses)),
-        bridge=endpoint.bridge,
-        vlan=endpoint.vlan,
-        mode=network.mode,
-        isolate=of_network.get("ovs.isolate") == "true",
-        icc=of_network.get("ovs.icc") != "false",
-        protected=of_endpoint.get("ovs.protected") == "true",
-        sink=bool(of_endpoint.get("ovs.sink")),
+        state=place.state,
+        fault=place.fault,
+        addresses=endpoint.addresses,
+        bridge=place.bridge,
+        vlan=place.port.vlan,
+        mode=network.mode.value,
+        isolate=network.isolate,
+        icc=network.icc,
+        protected=endpoint.protected,
+        sink=bool(place.port.sink),
         inside=None,
-        host=HostAccess(of_network.get("ovs.host") or "all") if network.gateway_link else None,
-        home_vlan=network.vlan if endpoint.vlan != network.vlan else None,
+        host=network.host if found.gateway_link else None,
+        home_vlan=home if place.port.vlan != home else None,
     )
 
 
 def _looked_into(
     end: End, endpoint: EndpointReport, *, other: IPNetwork | None, asked: Question
 ) -> End:
-    if not endpoint.sandbox:
+    sandbox = endpoint.endpoint.sandbox
+    if not sandbox:
         return end
     inside = sandbox_view.look(
-        endpoint.sandbox,
-        EUI(endpoint.mac),
+        sandbox,
+        endpoint.endpoint.mac,
         other.ip if other is not None else None,
         asked if asked.protocol in ("tcp", "udp") else Question(),
     )
@@ -207,15 +208,14 @@ def _packet(a: EndpointReport, b: EndpointReport, version: int, asked: Question)
     """Return the packet as ``ofproto/trace`` reads it."""
     word = asked.protocol if version == 4 else f"{asked.protocol}6"
     source, target = (
-        next(IPNetwork(e).ip for e in each.addresses if IPNetwork(e).version == version)
-        for each in (a, b)
+        next(e.ip for e in each.endpoint.addresses if e.version == version) for each in (a, b)
     )
     names = ("nw_src", "nw_dst", "nw_ttl") if version == 4 else ("ipv6_src", "ipv6_dst", "nw_ttl")
     said = [
         f"in_port={a.ofport}",
         word,
-        f"dl_src={a.mac}",
-        f"dl_dst={b.mac}",
+        f"dl_src={mac_text(a.endpoint.mac)}",
+        f"dl_dst={mac_text(b.endpoint.mac)}",
         f"{names[0]}={source}",
         f"{names[1]}={target}",
         f"{names[2]}=64",

@@ -1,10 +1,11 @@
 """``ovsnet endpoint ls | show``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 from rich.text import Text
 
+from ovsdriver import codec
 from ovsdriver.admin import asks
 from ovsdriver.admin.views import EndpointReport
 from ovsdriver.cli import named, show
@@ -16,7 +17,9 @@ from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
 from ovsdriver.domain.records import vlans
 from ovsdriver.domain.records.model import port_text
-from ovsdriver.domain.records.port_options import PortKind, VlanMode
+from ovsdriver.domain.records.names import mac_text
+from ovsdriver.domain.records.port_options import PortOptions, VlanMode
+from ovsdriver.words import in_force
 from ovsdriver.words.options import Scope
 
 
@@ -46,13 +49,13 @@ def ls(settings: Settings, network: str | None, as_json: bool) -> None:
         ("ENDPOINT ID", "CONTAINER", "NETWORK", "ADDRESSES", "MAC", "VLAN", "PORT", "STATE"),
         [
             (
-                show.short(each.id),
+                show.short(each.endpoint.id),
                 each.container or "-",
-                each.network_name or show.short(each.network),
-                ", ".join(each.addresses) or "-",
-                each.mac,
-                _vlans(each),
-                each.port,
+                each.network_name or show.short(each.endpoint.network),
+                show.addresses(each.endpoint),
+                mac_text(each.endpoint.mac),
+                _vlans(each.port),
+                each.port_name,
                 _state(each),
             )
             for each in endpoints
@@ -77,41 +80,51 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
     state = ask(settings, asks.ShowState())
     found = [each for each in state.endpoints if each.container == name]
     found = found or [named.endpoint(name, state)]
+    networks = {each.network.id: each.network for each in state.networks}
+    values = [
+        in_force.of_endpoint(networks[each.endpoint.network], each.endpoint) for each in found
+    ]
     if as_json:
-        show.as_json(found)
+        show.as_json(
+            [
+                codec.members(each) | {"in_force": of_it}
+                for each, of_it in zip(found, values, strict=True)
+            ]
+        )
         return
-    for number, each in enumerate(found):
+    for number, (each, of_it) in enumerate(zip(found, values, strict=True)):
         if number:
             show.line()
-        _print(each)
+        _print(each, of_it)
 
 
-def _print(endpoint: EndpointReport) -> None:
-    state = _state(endpoint)
-    if endpoint.fault:
-        state.append(f": {endpoint.fault}")
+def _print(found: EndpointReport, values: Mapping[str, str | None]) -> None:
+    endpoint = found.endpoint
+    state = _state(found)
+    if found.fault:
+        state.append(f": {found.fault}")
     network = show.short(endpoint.network)
-    if endpoint.network_name:
-        network = f"{endpoint.network_name} ({network})"
+    if found.network_name:
+        network = f"{found.network_name} ({network})"
     options = sorted(endpoint.options.items())
     show.facts(
         [
             ("Endpoint", endpoint.id),
-            ("Container", endpoint.container or "-"),
+            ("Container", found.container or "-"),
             ("Network", network),
             ("State", state),
-            ("Addresses", ", ".join(endpoint.addresses) or "-"),
-            ("MAC", endpoint.mac),
-            ("MTU", str(endpoint.mtu)),
-            ("Port", _port(endpoint)),
-            *_lets_into(endpoint),
-            *([("Copies", endpoint.copies)] if endpoint.copies else []),
-            ("Published", _published(endpoint) or "-"),
-            *_unpublished(endpoint),
-            ("Interface", _interface(endpoint)),
+            ("Addresses", show.addresses(endpoint)),
+            ("MAC", mac_text(endpoint.mac)),
+            ("MTU", values["ovs.mtu"] or "-"),
+            ("Port", _port(found)),
+            *_lets_into(found),
+            *([("Copies", found.copies)] if found.copies else []),
+            ("Published", _published(found) or "-"),
+            *_unpublished(found),
+            ("Interface", _interface(found)),
             ("Sandbox", endpoint.sandbox or "-"),
             ("Options", "  ".join(f"{name}={value}" for name, value in options) or "-"),
-            ("In force", show.in_force(endpoint.in_force, Scope.ENDPOINT)),
+            ("In force", show.in_force(values, Scope.ENDPOINT)),
         ]
     )
 
@@ -125,25 +138,24 @@ def _interface(endpoint: EndpointReport) -> str:
     return "; ".join(parts)
 
 
-def _port(endpoint: EndpointReport) -> str:
-    kind = "internal port " if endpoint.port_kind == PortKind.INTERNAL else ""
-    parts = [f"{kind}{endpoint.port} on bridge {endpoint.bridge}", *_carries(endpoint)]
-    if endpoint.ofport is not None:
-        parts.append(f"OpenFlow port {endpoint.ofport}")
-    if endpoint.protected:
+def _port(found: EndpointReport) -> str:
+    kind = "internal port " if found.endpoint.internal else ""
+    parts = [f"{kind}{found.port_name} on bridge {found.bridge}", *_carries(found.port)]
+    if found.ofport is not None:
+        parts.append(f"OpenFlow port {found.ofport}")
+    if found.endpoint.protected:
         parts.append("protected")
     return ", ".join(parts)
 
 
-def _carries(endpoint: EndpointReport) -> Iterator[str]:
-    mode = VlanMode(endpoint.vlan_mode)
-    if endpoint.vlan is not None:
+def _carries(port: PortOptions) -> Iterator[str]:
+    if port.vlan is not None:
         told = {VlanMode.NATIVE_TAGGED: " tagged", VlanMode.NATIVE_UNTAGGED: " untagged"}
-        yield f"VLAN {show.vlan(endpoint.vlan)}{told.get(mode, '')}"
-    if mode is VlanMode.DOT1Q_TUNNEL:
-        yield f"tunnel for {show.tunnelled(endpoint.cvlans)}"
-    if endpoint.trunks:
-        yield f"trunk of {vlans.text(endpoint.trunks)}"
+        yield f"VLAN {show.vlan(port.vlan)}{told.get(port.vlan_mode or VlanMode.ACCESS, '')}"
+    if port.vlan_mode is VlanMode.DOT1Q_TUNNEL:
+        yield f"tunnel for {show.tunnelled(port.cvlans)}"
+    if port.trunks:
+        yield f"trunk of {vlans.text(port.trunks)}"
 
 
 def _lets_into(endpoint: EndpointReport) -> Iterator[tuple[str, str]]:
@@ -152,10 +164,10 @@ def _lets_into(endpoint: EndpointReport) -> Iterator[tuple[str, str]]:
         yield "Reaches", ", ".join(map(show.short, endpoint.trunked_networks)) + " as well"
 
 
-def _vlans(endpoint: EndpointReport) -> str:
+def _vlans(port: PortOptions) -> str:
     """Return all VLANs in the width of a column."""
-    own = [] if endpoint.vlan is None else [show.vlan(endpoint.vlan)]
-    trunks = [vlans.text(endpoint.trunks)] if endpoint.trunks else []
+    own = [] if port.vlan is None else [show.vlan(port.vlan)]
+    trunks = [vlans.text(port.trunks)] if port.trunks else []
     return "+".join([*own, *trunks])
 
 

@@ -7,12 +7,16 @@ from rich.text import Text
 
 from ovsdriver import codec
 from ovsdriver.admin import asks
-from ovsdriver.admin.views import NetworkReport, SubnetReport, UplinkReport
+from ovsdriver.admin.views import NetworkReport
 from ovsdriver.cli import named, show
 from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
+from ovsdriver.domain.records.model import Network, Subnet
+from ovsdriver.domain.records.names import mac_text
+from ovsdriver.domain.records.segments import Lacp
+from ovsdriver.words import in_force
 from ovsdriver.words.options import Scope, known
 
 STYLES = {
@@ -46,7 +50,7 @@ def ls(settings: Settings, as_json: bool) -> None:
     \b
     Examples:
       ovsnet network ls
-      ovsnet network ls --json | jq -r '.[] | select(.state != "ready") | .id'
+      ovsnet network ls --json | jq -r '.[] | select(.state != "ready") | .network.id'
     """
     networks = ask(settings, asks.ShowState()).networks
     if as_json:
@@ -56,12 +60,12 @@ def ls(settings: Settings, as_json: bool) -> None:
         ("NETWORK ID", "NAME", "BRIDGE", "VLAN", "MODE", "SUBNETS", "ENDPOINTS", "STATE"),
         [
             (
-                show.short(each.id),
+                show.short(each.network.id),
                 each.name or "-",
-                each.bridge,
-                show.vlan(each.vlan),
-                _mode(each),
-                ", ".join(subnet.cidr for subnet in each.subnets) or "-",
+                each.network.segment.bridge,
+                show.vlan(each.network.segment.tag),
+                _mode(each.network),
+                ", ".join(str(subnet.cidr.cidr) for subnet in each.network.subnets) or "-",
                 str(each.endpoints),
                 _state(each),
             )
@@ -83,29 +87,32 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
       ovsnet network show 3f2a --json
     """
     state = ask(settings, asks.ShowState())
-    network = named.network(name, state)
-    endpoints = [each for each in state.endpoints if each.network == network.id]
+    found = named.network(name, state)
+    network, segment = found.network, found.network.segment
+    endpoints = [each for each in state.endpoints if each.endpoint.network == network.id]
+    values = in_force.of_network(network)
     if as_json:
-        show.as_json(codec.members(network) | {"attached": endpoints})
+        show.as_json(codec.members(found) | {"in_force": values, "attached": endpoints})
         return
-    bridge = f"{network.bridge} ({'adopted' if network.adopted else 'ours'}"
+    bridge = f"{segment.bridge} ({'adopted' if segment.adopted else 'ours'}"
+    tunnel = [("Tunnel", show.tunnelled(network.port.cvlans))] if network.port.tunnels else []
     show.facts(
         [
             ("Network", network.id),
-            ("Name", network.name or "-"),
-            ("State", _state(network)),
-            ("Bridge", f"{bridge}, datapath {network.datapath})"),
-            ("VLAN", show.vlan(network.vlan) + (" (shared)" if network.shared else "")),
-            *([("Tunnel", show.tunnelled(network.cvlans))] if network.tunnel else []),
+            ("Name", found.name or "-"),
+            ("State", _state(found)),
+            ("Bridge", f"{bridge}, datapath {segment.datapath.value})"),
+            ("VLAN", show.vlan(segment.tag) + (" (shared)" if network.shared else "")),
+            *tunnel,
             ("Mode", _mode(network)),
             ("MTU", str(network.mtu)),
             *(("Subnet", _subnet(each)) for each in network.subnets),
-            ("Gateway port", network.gateway_link or "none on this host"),
-            *([("Probing port", network.probe_link)] if network.probe_link else []),
-            *([("Uplink", _uplink(network.uplink))] if network.uplink else []),
+            ("Gateway port", found.gateway_link or "none on this host"),
+            *([("Probing port", found.probe_link)] if found.probe_link else []),
+            *_uplink(found),
             ("Options", _options(network.options)),
             *_ignored(network.options),
-            ("In force", show.in_force(network.in_force, Scope.NETWORK)),
+            ("In force", show.in_force(values, Scope.NETWORK)),
         ]
     )
     if endpoints:
@@ -114,11 +121,11 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             ("ENDPOINT ID", "CONTAINER", "ADDRESSES", "MAC", "PORT", "STATE"),
             [
                 (
-                    show.short(each.id),
+                    show.short(each.endpoint.id),
                     each.container or "-",
-                    ", ".join(each.addresses) or "-",
-                    each.mac,
-                    each.port,
+                    show.addresses(each.endpoint),
+                    mac_text(each.endpoint.mac),
+                    each.port_name,
                     Text(each.state, style=STYLES.get(each.state, "")),
                 )
                 for each in endpoints
@@ -162,9 +169,9 @@ def remove(settings: Settings, names: tuple[str, ...], force: bool, as_json: boo
         raise Refusal("; ".join(refused))
 
 
-def _mode(network: NetworkReport) -> str:
-    six = f", IPv6 {network.mode6}" if network.mode6 else ""
-    return f"{network.mode}{six}{' (internal)' if network.internal else ''}"
+def _mode(network: Network) -> str:
+    six = f", IPv6 {network.mode6.value}" if network.mode6 is not None else ""
+    return f"{network.mode.value}{six}{' (internal)' if network.internal else ''}"
 
 
 def _state(network: NetworkReport) -> Text:
@@ -173,20 +180,23 @@ def _state(network: NetworkReport) -> Text:
     return Text(network.state, style=STYLES.get(network.state, ""))
 
 
-def _subnet(subnet: SubnetReport) -> str:
+def _subnet(subnet: Subnet) -> str:
     gateway = f"gateway {subnet.gateway}" if subnet.gateway else "no gateway"
     space = f", space {subnet.space}" if subnet.space else ""
-    return f"{subnet.cidr}, {gateway}{space}"
+    return f"{subnet.cidr.cidr}, {gateway}{space}"
 
 
-def _uplink(uplink: UplinkReport) -> str:
-    kind = [uplink.bond] if uplink.bond else []
-    kind += [f"LACP {uplink.lacp}"] if uplink.lacp not in ("", "off") else []
-    kind += ["ours" if uplink.ours else "the administrator's"]
-    kind += ["the host is on the bridge"] if uplink.host else []
-    vlans = ", ".join(map(show.vlan, uplink.vlans)) or "all"
-    fault = f"; {uplink.fault}" if uplink.fault else ""
-    return f"{'+'.join(uplink.nics)} ({', '.join(kind)}), carries VLAN {vlans}{fault}"
+def _uplink(found: NetworkReport) -> Iterator[tuple[str, str]]:
+    wanted, seen = found.network.segment.uplink, found.uplink
+    if wanted is None or seen is None:
+        return
+    kind = [wanted.bond.value] if wanted.bond else []
+    kind += [f"LACP {wanted.lacp.value}"] if wanted.bond and wanted.lacp is not Lacp.OFF else []
+    kind += ["the administrator's" if wanted.given else "ours"]
+    kind += ["the host is on the bridge"] if wanted.host else []
+    vlans = ", ".join(map(show.vlan, seen.vlans)) or "all"
+    fault = f"; {seen.fault}" if seen.fault else ""
+    yield "Uplink", f"{'+'.join(wanted.nics)} ({', '.join(kind)}), carries VLAN {vlans}{fault}"
 
 
 def _options(options: Mapping[str, str]) -> str:

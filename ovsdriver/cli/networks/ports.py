@@ -5,7 +5,7 @@ from rich.text import Text
 
 from ovsdriver import codec
 from ovsdriver.admin import asks
-from ovsdriver.admin.views import PublishedReport
+from ovsdriver.admin.views import EndpointReport, PublishedReport
 from ovsdriver.cli import named, show
 from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
@@ -39,14 +39,9 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
     found.sort(key=lambda pair: (pair[1].host_port, pair[1].protocol, pair[1].host))
     lacking = [(endpoint, each) for endpoint in endpoints for each in endpoint.unpublished]
     if as_json:
-        names = ("network", "network_name", "container")
-        whose = {each.id: {name: getattr(each, name) for name in names} for each in endpoints}
         show.as_json(
             [
-                *(
-                    {**codec.members(each), "endpoint": endpoint.id, **whose[endpoint.id]}
-                    for endpoint, each in found
-                ),
+                *({**codec.members(each), **_whose(endpoint)} for endpoint, each in found),
                 *(
                     {
                         "protocol": each.partition("/")[2],
@@ -55,8 +50,7 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
                         "port": int(each.partition("/")[0].partition("-")[0]),
                         "ports": each,
                         "why": endpoint.unpublished_why,
-                        "endpoint": endpoint.id,
-                        **whose[endpoint.id],
+                        **_whose(endpoint),
                     }
                     for endpoint, each in lacking
                 ),
@@ -68,8 +62,8 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
         [
             (
                 f"{place(each.host, each.host_port, each.count)}/{each.protocol}",
-                endpoint.container or show.short(endpoint.id),
-                endpoint.network_name or show.short(endpoint.network),
+                endpoint.container or show.short(endpoint.endpoint.id),
+                endpoint.network_name or show.short(endpoint.endpoint.network),
                 place(each.address, each.port, each.count),
                 _state(each),
             )
@@ -78,14 +72,23 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
         + [
             (
                 "-",
-                endpoint.container or show.short(endpoint.id),
-                endpoint.network_name or show.short(endpoint.network),
+                endpoint.container or show.short(endpoint.endpoint.id),
+                endpoint.network_name or show.short(endpoint.endpoint.network),
                 each,
                 Text(f"not published: {endpoint.unpublished_why}", style="red"),
             )
             for endpoint, each in lacking
         ],
     )
+
+
+def _whose(found: EndpointReport) -> dict[str, str]:
+    return {
+        "endpoint": found.endpoint.id,
+        "network": found.endpoint.network,
+        "network_name": found.network_name,
+        "container": found.container,
+    }
 
 
 def place(address: str, port: int, count: int = 1) -> str:

@@ -12,6 +12,7 @@ from netaddr import EUI
 from ovsdriver.adapters.capture import Counted, Source, Way
 from ovsdriver.admin.views import Report, UplinkReport
 from ovsdriver.cli.look import capture
+from ovsdriver.domain.records.segments import Uplink
 from ovsdriver.errors import UnavailableError
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
@@ -95,12 +96,10 @@ def test_a_tap_is_heard_inside_of_its_container(
 def test_of_a_network_each_packet_is_heard_where_it_enters_the_switch(
     shell: Shell, desk: Desk, listening: Listening, tmp_path: Path
 ):
-    uplink = UplinkReport(
-        nics=("eth1", "eth2"), port="p", ours=True, bond="", lacp="", vlans=(100,), host=False,
-        fault="",
-    )  # fmt: skip
+    uplink = UplinkReport(port="p", vlans=(100,), fault="")
     desk.there = Report(
-        networks=(network("lab", LAB, uplink=uplink),), endpoints=desk.there.endpoints
+        networks=(network("lab", LAB, wire=Uplink(nics=("eth1", "eth2")), uplink=uplink),),
+        endpoints=desk.there.endpoints,
     )
     done = shell("capture", "lab", "-w", str(tmp_path / "x"))
     assert "listening on 5 links" in done.stderr

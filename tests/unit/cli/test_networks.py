@@ -1,5 +1,7 @@
 """``ovsnet network`` and ``ovsnet endpoint``."""
 
+from dataclasses import replace
+
 import pytest
 
 from ovsdriver.admin.views import Report
@@ -58,14 +60,15 @@ def test_networks_are_listed_with_what_carries_them(shell: Shell, desk: Desk):
 
 def test_json_has_whole_ids_and_every_member(shell: Shell, desk: Desk):
     lab, old = shell.json("network", "ls")
-    assert lab["id"] == LAB
-    assert lab["subnets"][0] == {
+    assert lab["network"]["id"] == LAB
+    assert lab["network"]["subnets"][0] == {
         "cidr": "10.1.0.0/24",
         "gateway": "10.1.0.1",
         "space": "ovsnet",
         "pool": "p1",
+        "auxiliary": [],
     }
-    assert lab["options"] == {"ovs.vlan": "100"}
+    assert lab["network"]["options"] == {"ovs.vlan": "100"}
     assert old["in_docker"] is False
 
 
@@ -103,20 +106,23 @@ def test_the_port_that_addresses_are_asked_from_is_shown_where_there_is_one(
 
 
 def test_what_is_in_force_is_shown_as_far_as_it_can_be_changed(shell: Shell, desk: Desk):
+    apart = network("lab", LAB, icc=False)
+    desk.there = replace(desk.there, networks=(apart, *desk.there.networks[1:]))
     for command in (("network", "show", LAB), ("endpoint", "show", WEB)):
         (line,) = [each for each in shell(*command).stdout.splitlines() if "In force" in each]
         assert "ovs.bridge" not in line
         assert "ovs.rate" not in line
     assert "ovs.icc=false" in shell("network", "show", LAB).stdout
-    shown = shell.json("network", "show", LAB)
-    assert shown["in_force"] == {"ovs.icc": "false", "ovs.bridge": "br-lab", "ovs.rate": None}
-    assert shell.json("endpoint", "show", WEB)[0]["in_force"]["ovs.icc"] == "false"
+    said = shell.json("network", "show", LAB)["in_force"]
+    assert (said["ovs.icc"], said["ovs.bridge"]) == ("false", "br-ovsnet")
+    assert said["ovs.rate"] is None
+    assert shell.json("endpoint", "show", WEB)[0]["in_force"]["ovs.vlan"] == "100"
 
 
 def test_a_shown_network_has_its_endpoints_in_json(shell: Shell, desk: Desk):
     shown = shell.json("network", "show", "lab")
     assert shown["name"] == "lab"
-    assert [each["id"] for each in shown["attached"]] == [WEB, DB]
+    assert [each["endpoint"]["id"] for each in shown["attached"]] == [WEB, DB]
 
 
 @pytest.mark.parametrize("kind", ["network", "endpoint"])
@@ -148,7 +154,9 @@ def test_endpoints_are_listed(shell: Shell, desk: Desk):
 
 
 def test_endpoints_of_one_network_are_listed(shell: Shell, desk: Desk):
-    assert [each["id"] for each in shell.json("endpoint", "ls", "--network", "lab")] == [WEB, DB]
+    assert [
+        each["endpoint"]["id"] for each in shell.json("endpoint", "ls", "--network", "lab")
+    ] == [WEB, DB]
     assert shell("endpoint", "ls", "--network", "nobody").exit_code == 1
 
 
@@ -198,12 +206,14 @@ def test_what_a_port_carries_is_shown(
 
 
 def test_a_container_on_two_networks_is_shown_with_both(shell: Shell, desk: Desk):
-    assert [each["id"] for each in shell.json("endpoint", "show", "web")] == [WEB, WEB_TOO]
+    assert [each["endpoint"]["id"] for each in shell.json("endpoint", "show", "web")] == [
+        *(WEB, WEB_TOO)
+    ]
     assert shell("endpoint", "show", "web").stdout.count("web\n") == 2
 
 
 def test_an_endpoint_is_shown_by_the_begin_of_its_id(shell: Shell, desk: Desk):
-    assert [each["id"] for each in shell.json("endpoint", "show", "3eb1")] == [WEB_TOO]
+    assert [each["endpoint"]["id"] for each in shell.json("endpoint", "show", "3eb1")] == [WEB_TOO]
 
 
 def test_a_begin_that_fits_several_is_refused(shell: Shell, desk: Desk):

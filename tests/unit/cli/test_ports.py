@@ -106,7 +106,10 @@ def test_what_nobody_publishes_is_listed_with_the_reason(shell: Shell, desk: Des
 def test_ranges_are_one_row(shell: Shell, desk: Desk):
     few = replace(published("0.0.0.0", 8000, "10.1.0.2"), count=100)
     many = replace(published("::", 10000, "fd00::2", reserved=False), count=10001)
-    desk.there = Report(endpoints=(endpoint("web", WEB, published=(few, many)),))
+    desk.there = Report(
+        networks=(network("lab", LAB),),
+        endpoints=(endpoint("web", WEB, published=(few, many)),),
+    )
     rows = [line.split() for line in shell("ports").stdout.splitlines()]
     assert rows[1] == ["0.0.0.0:8000-8099/tcp", "web", "lab", "10.1.0.2:80-179", "reserved"]
     assert rows[2] == ["[::]:10000-20000/tcp", "web", "lab", "[fd00::2]:80-10080", "open"]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
@@ -12,6 +13,7 @@ from ovsdriver.adapters.kernel.sandbox import sandbox_view
 from ovsdriver.admin.views import PublishedReport, Report
 from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.look import trace
+from ovsdriver.domain.records.model import HostAccess
 from ovsdriver.domain.traffic.tracing import Inside, Question
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
@@ -61,10 +63,21 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     return made
 
 
-def in_force(desk: Desk, values: dict[str, str]) -> None:
+def say(desk: Desk, *, of_network: Any = None, of_endpoint: Any = None, sink: str = "") -> None:
+    """Change the records of all networks and endpoints."""
     desk.there = Report(
-        networks=tuple(replace(each, in_force=values) for each in desk.there.networks),
-        endpoints=tuple(replace(each, in_force=values) for each in desk.there.endpoints),
+        networks=tuple(
+            replace(each, network=replace(each.network, **(of_network or {})))
+            for each in desk.there.networks
+        ),
+        endpoints=tuple(
+            replace(
+                each,
+                endpoint=replace(each.endpoint, **(of_endpoint or {})),
+                port=replace(each.port, sink=sink or None),
+            )
+            for each in desk.there.endpoints
+        ),
     )
 
 
@@ -80,7 +93,6 @@ def told(shell: Shell, desk: Desk, host: Host, tmp_path: Path) -> Callable[..., 
             ),
         ),
     )
-    in_force(desk, {"ovs.icc": "true"})
 
     def ask(*words: str) -> tuple[int, str]:
         done = shell("trace", *words, "--ovsdb", f"unix:{tmp_path}/db.sock")
@@ -100,8 +112,8 @@ def test_who_reaches_whom_is_told_step_by_step(told, host: Host, tmp_path: Path)
     assert (empty, last) == ("", "web reaches db (tcp/5432), as far as this host can tell")
     # the port is asked of who is to listen, and of nobody else
     assert host.looks == [
-        ("/ns/web", str(EUI(WEB_MAC)), IPAddress("10.1.0.3"), Question(protocol="tcp")),
-        ("/ns/db", str(EUI(DB_MAC)), IPAddress("10.1.0.2"), Question(protocol="tcp", port=5432)),
+        ("/ns/web", WEB_MAC, IPAddress("10.1.0.3"), Question(protocol="tcp")),
+        ("/ns/db", DB_MAC, IPAddress("10.1.0.2"), Question(protocol="tcp", port=5432)),
     ]
     ((address, method, (bridge, packet)),) = host.asked
     assert (address, method) == (f"unix:{tmp_path}/ovs-vswitchd.7.ctl", "ofproto/trace")
@@ -153,11 +165,11 @@ def test_why_somebody_is_not_reached_is_the_last_line_and_the_exit_code(told, ho
 
 
 def test_options_in_force_count(told, desk: Desk):
-    in_force(desk, {"ovs.icc": "false"})
+    say(desk, of_network={"icc": False})
     assert "ovsnet set lab ovs.icc=true" in told("web", "db")[1].splitlines()[-1]
-    in_force(desk, {"ovs.protected": "true"})
+    say(desk, of_network={"icc": True}, of_endpoint={"protected": True})
     assert "ovs.protected=false" in told("web", "db")[1].splitlines()[-1]
-    in_force(desk, {"ovs.sink": "ids"})
+    say(desk, of_endpoint={"protected": False}, sink="ids")
     assert "gets mirrored packets" in told("web", "db")[1].splitlines()[-1]
 
 
@@ -243,7 +255,7 @@ def test_a_place_of_the_host_is_asked_about_by_its_address(
     assert "a program listens on tcp/22 on this host" in text
     assert text.splitlines()[-1].startswith("web reaches 10.1.0.1 of this host (tcp/22)")
     assert host.looks[-1][2] == IPAddress("10.1.0.1")
-    in_force(desk, {"ovs.host": "none"})
+    say(desk, of_network={"host": HostAccess.NONE})
     assert (
         "ovsnet set lab ovs.host=gateway" in told("web", "10.1.0.1", "tcp/22")[1].splitlines()[-1]
     )
@@ -261,7 +273,7 @@ def test_a_port_that_is_published_leads_on(told, desk: Desk, monkeypatch):
     desk.there = Report(
         networks=desk.there.networks, endpoints=(web, replace(db, published=(published,)))
     )
-    in_force(desk, {"ovs.host": "none"})
+    say(desk, of_network={"host": HostAccess.NONE})
     code, text = told("web", "192.0.2.1", "tcp/8080")
     assert code == 0, text
     assert "tcp/8080 is published there for db" in text

@@ -183,17 +183,6 @@ async def test_a_fault_of_the_process_is_among_the_warnings(process: Process) ->
     assert "/run/x.sock cannot be made" in (await process.desk.answer(asks.ShowStatus())).warnings
 
 
-async def test_what_is_in_force_is_told_of_networks_and_endpoints(
-    host: Host, process: Process
-) -> None:
-    process.ready()
-    await host.create_network(said={"ovs.vlan": "10"})
-    await host.create_endpoint(FIRST, said={"ovs.vlan": "20"})
-    state = await process.desk.answer(asks.ShowState())
-    assert state.networks[0].in_force["ovs.vlan"] == "10"
-    assert state.endpoints[0].in_force["ovs.vlan"] == "20"
-
-
 @pytest.mark.parametrize("word", sorted(asks.BY_WORD.keys() - {"show-status", "purge"}))
 async def test_before_the_store_is_open_what_needs_it_is_refused_with_the_reason(
     process: Process, word: str
