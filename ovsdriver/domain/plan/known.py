@@ -39,6 +39,8 @@ class KnownBridge:
     controllers: int = 0
     rstp: bool = False
     """It speaks RSTP, whoever wants it to."""
+    stp: bool = False
+    """It speaks STP, which nobody can ask us for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,7 @@ def plan(new: NewNetwork, segment: Segment, around: Surroundings, defaults: Defa
             bridge=bridge,
             adopted=segment.adopted,
             speaks=around.bridge is not None and around.bridge.rstp,
+            speaks_stp=around.bridge is not None and around.bridge.stp,
             sharers=sharers,
         )
     if options.features.rstp:

@@ -3,9 +3,9 @@
 What takes part can become the tree's root and have all traffic led its way, by one frame; so
 containers do where their network says so, for labs of switches in containers, and nowhere else.
 
-Open vSwitch floods nothing to a port that takes no part where RSTP runs (``bundle_update`` in
-``ofproto/ofproto-dpif.c``; measured with 3.5.0). Internal ports and bonds never can, so gateways
-would not be heard there, nor containers that are kept out.
+Open vSwitch floods nothing to a port that takes no part where RSTP or STP runs (``bundle_update``
+in ``ofproto/ofproto-dpif.c``; measured with 3.5.0 and 4.0.0). Internal ports and bonds never can,
+so gateways would not be heard there, nor containers that are kept out.
 """
 
 from collections.abc import Iterable
@@ -22,6 +22,7 @@ def refuse_unfit(
     bridge: str,
     adopted: bool,
     speaks: bool,
+    speaks_stp: bool,
     sharers: Iterable[Network],
 ) -> None:
     """Refuse a network that says something else of the tree than its bridge and the others on it.
@@ -31,13 +32,19 @@ def refuse_unfit(
         bridge: its name.
         adopted: it is not ours.
         speaks: RSTP is on there.
+        speaks_stp: STP is, its forerunner.
         sharers: the other networks on it.
 
     Raises:
         ConflictError: another network says something else.
-        UnsupportedError: the bridge speaks RSTP and the network does not say so, or, where the
-            bridge is somebody else's, the other way round.
+        UnsupportedError: the bridge speaks STP; or RSTP and the network does not say so, or, where
+            the bridge is somebody else's, the other way round.
     """
+    if speaks_stp:
+        raise UnsupportedError(
+            f"bridge {bridge} speaks STP, which does not reach containers; switch it off: "
+            f"ovs-vsctl set Bridge {bridge} stp_enable=false"
+        )
     for other in sharers:
         if bool(other.features.rstp) is not wanted:
             raise ConflictError(

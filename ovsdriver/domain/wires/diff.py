@@ -221,17 +221,19 @@ def _odd_bridges(
 
 
 def _trees(networks: Collection[Network], bridges: Mapping[str, ObservedBridge]) -> Iterable[str]:
-    """Return what RSTP that somebody has switched on does to networks that have not said it."""
+    """Return what a tree that somebody has switched on does to networks that have not said it."""
     for name in sorted({each.segment.bridge for each in networks if not each.ended}):
         bridge = bridges.get(name)
-        if bridge is None or not bridge.rstp or bridge.features.rstp:
+        if bridge is None:
             continue
         here = on_bridge(name, networks)
-        if unsaid := [each.id[:12] for each in here if not each.features.rstp]:
+        unsaid = [each.id[:12] for each in here if bridge.stp or not each.features.rstp]
+        speaks = "STP" if bridge.stp else "RSTP"
+        if unsaid and (bridge.stp or (bridge.rstp and not bridge.features.rstp)):
             yield (
-                f"bridge {name} speaks RSTP, where nothing is flooded to network "
+                f"bridge {name} speaks {speaks}, where nothing is flooded to network "
                 f"{', '.join(unsaid)}; switch it off: "
-                f"ovs-vsctl set Bridge {shlex.quote(name)} rstp_enable=false"
+                f"ovs-vsctl set Bridge {shlex.quote(name)} {speaks.lower()}_enable=false"
             )
 
 

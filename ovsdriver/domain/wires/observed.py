@@ -99,6 +99,8 @@ class ObservedBridge:
     """Those with our mark."""
     rstp: bool = False
     """It speaks RSTP, whoever wants it to."""
+    stp: bool = False
+    """It speaks STP, which nobody can ask us for."""
     local_tag: int | None = None
     """Of its own local port."""
 

@@ -232,4 +232,5 @@ def _known_bridge(observed: ObservedBridge, owner: str, nics: Sequence[str] = ()
         integration=observed.integration,
         controllers=observed.controllers,
         rstp=observed.rstp,
+        stp=observed.stp,
     )

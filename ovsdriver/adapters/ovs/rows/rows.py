@@ -18,7 +18,7 @@ WATCHED: Mapping[str, Sequence[str]] = {
     for table, columns in {
         "Open_vSwitch": "bridges ovs_version datapath_types other_config external_ids",
         "Bridge": "name ports datapath_type fail_mode controller mirrors sflow netflow ipfix "
-        "protocols rstp_enable mcast_snooping_enable other_config external_ids",
+        "protocols rstp_enable stp_enable mcast_snooping_enable other_config external_ids",
         "Port": "name interfaces tag trunks vlan_mode cvlans protected bond_mode lacp "
         "other_config external_ids",
         "Interface": "name type ofport ofport_request ifindex error mac mtu_request "

@@ -63,6 +63,7 @@ class ReplicaView:
             features=features.observed(self._replica, row),
             mirrors=self._mirrors(row),
             rstp=row["rstp_enable"],
+            stp=row["stp_enable"],
             local_tag=local["tag"] if local is not None else None,
         )
 

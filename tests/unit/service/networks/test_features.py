@@ -97,6 +97,22 @@ async def test_a_bridge_of_somebody_else_says_itself_whether_it_speaks_rstp(host
     assert not (await host.reconciler.look()).beyond
 
 
+async def test_a_bridge_that_speaks_stp_is_not_adopted_and_told_of_when_it_begins_to(
+    host: Host,
+) -> None:
+    there = {"ovs.bridge": "br-lab", "ovs.vlan": "30"}
+    off = "ovs-vsctl set Bridge br-lab stp_enable=false"
+    host.switch.put_bridge(replace(foreign_bridge("br-lab"), stp=True))
+    for said in (there, TREE | there):
+        with pytest.raises(UnsupportedError, match=off):
+            await host.create_network(said=said)
+    host.switch.put_bridge(foreign_bridge("br-lab"))
+    await host.create_network(said=there)
+    host.switch.put_bridge(replace(foreign_bridge("br-lab"), stp=True))
+    (told,) = (await host.reconciler.look()).beyond
+    assert off in told
+
+
 async def test_a_guard_is_not_put_on_who_takes_part_in_a_tree(host: Host) -> None:
     await host.create_network(said=TREE)
     with pytest.raises(UnsupportedError, match="no guard stops that"):
