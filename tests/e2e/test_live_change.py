@@ -247,7 +247,7 @@ def test_a_nat_network_becomes_a_routed_one_and_is_reached(
     for each in (one, two):
         bed.ip("route", "add", each.subnet(), "via", WAN4, netns=bed.outside)
     try:
-        assert "publishes 80/tcp" in refused(bed, "one", "ovs.mode=routed")
+        assert "published port 80/tcp" in refused(bed, "one", "ovs.mode=routed")
         bed.docker("rm", "--force", published.name)
         outside.never_reaches(a.address(one))
         change(bed, "one", "ovs.mode=routed")
@@ -295,7 +295,7 @@ def test_what_is_for_later_containers_and_what_is_refused(
     sentence = refused(bed, "ann", "ovs.vlan=7")
     assert "one/" in sentence
     assert "two/" in sentence
-    assert "publishes 80/tcp" in refused(bed, "one/ann", "ovs.vlan=7")
+    assert "published port 80/tcp" in refused(bed, "one/ann", "ovs.vlan=7")
     change(bed, "two/ann", "ovs.vlan=7")
     assert "neither a network nor a container" in refused(bed, "nobody", "ovs.vlan=7")
     bed.vswitchd.stop()
