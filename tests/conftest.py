@@ -50,6 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        # This worker is measured; what its tests start would only be slower for it.
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     config.stash[SKIPS] = Skips(ALLOWED_SKIPS)
     config.stash[OUTCOMES] = {}
     config.pluginmanager.register(_Watch(config), "ovsnet-watch")
