@@ -9,7 +9,7 @@ from ipam.service import Ipam
 from ovsdriver.admin.desk_networks import Works
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
-from ovsdriver.domain.plan.known import Defaults
+from ovsdriver.domain.plan.inputs import Defaults
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
 from ovsdriver.service.aspects.firewall import Rules
@@ -32,10 +32,10 @@ from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
 from ovsdriver.service.change.endpoint import EndpointChange
 from ovsdriver.service.change.network import NetworkChange
+from ovsdriver.service.forgotten.abandoned_pools import AbandonedPools
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.container_names import ContainerNames
 from ovsdriver.service.forgotten.purge import Purge
-from ovsdriver.service.forgotten.vacancies import Vacancies
 from ovsdriver.service.forgotten.witnesses import Origins, Witness
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import Networks
@@ -219,7 +219,7 @@ async def assemble(
             endpoints=endpoints,
         )
         origins = Origins(engine=engine, witness=witness, state=state, networks=networks)
-        vacancies = Vacancies(
+        abandoned_pools = AbandonedPools(
             engine=engine, witness=witness, state=state, ipam=ipam, networks=networks
         )
         changes = Changes(
@@ -289,7 +289,7 @@ async def assemble(
                 networks=networks,
                 endpoints=endpoints,
                 publications=Publications(state=state, publisher=publisher, locks=locks),
-                ipam=vacancies,
+                ipam=abandoned_pools,
             ),
             background=(
                 *(each.run for each in aspects),
@@ -299,7 +299,7 @@ async def assemble(
                 witness.run,
                 collector.run,
                 origins.run,
-                vacancies.run,
+                abandoned_pools.run,
             ),
             plugs=plugs,
             replugs=replugs,

@@ -22,7 +22,7 @@ from ovsdriver.http.server import Call, Reply
 from ovsdriver.logs import event
 from ovsdriver.service.attach.endpoints import Endpoints
 from ovsdriver.service.attach.publications import Publications
-from ovsdriver.service.forgotten.vacancies import Vacancies
+from ovsdriver.service.forgotten.abandoned_pools import AbandonedPools
 from ovsdriver.service.networks.networks import Networks
 from ovsdriver.words.fields import Fields
 
@@ -48,7 +48,7 @@ class Services:
     networks: Networks
     endpoints: Endpoints
     publications: Publications
-    ipam: Vacancies
+    ipam: AbandonedPools
 
 
 class Backend:

@@ -16,7 +16,7 @@ from ovsdriver.domain.plan import (
     spanning,
     tunnels,
 )
-from ovsdriver.domain.plan.known import Defaults, KnownPool, Surroundings
+from ovsdriver.domain.plan.inputs import Defaults, KnownPool, PlanInputs
 from ovsdriver.domain.records import shaping
 from ovsdriver.domain.records.model import (
     Endpoint,
@@ -47,7 +47,7 @@ DEFAULT_PREFIX = "eth"
 """Begin of an interface's name in containers, where the user says none."""
 
 
-def plan(new: NewNetwork, segment: Segment, around: Surroundings, defaults: Defaults) -> Network:
+def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaults) -> Network:
     """Return the record of the network to make on ``segment``, which was chosen for it.
 
     Raises:
@@ -297,7 +297,7 @@ def _refuse_stray_bindings(
 
 def _mtu(
     options: NetworkOptions,
-    around: Surroundings,
+    around: PlanInputs,
     defaults: Defaults,
     mode: Mode,
     segment: Segment,
@@ -329,7 +329,7 @@ def _mtu(
     return mtu
 
 
-def _refuse_overlaps(subnets: Iterable[Subnet], around: Surroundings) -> None:
+def _refuse_overlaps(subnets: Iterable[Subnet], around: PlanInputs) -> None:
     held = {
         other.cidr: network
         for network in around.networks

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ovsdriver.domain.plan import planning, port_planning, vlan_planning
-from ovsdriver.domain.plan.known import Defaults, Surroundings
+from ovsdriver.domain.plan.inputs import Defaults, PlanInputs
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import PortOptions
 from ovsdriver.domain.records.requests import (
@@ -41,7 +41,7 @@ def network(
     current: Network,
     options: NetworkOptions,
     touched: Touched,
-    around: Surroundings,
+    around: PlanInputs,
     defaults: Defaults,
 ) -> Network:
     """Return the record of ``current`` with other options.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ovsdriver.domain.plan import (
     tunnels,
 )
-from ovsdriver.domain.plan.known import Defaults, KnownBridge, Surroundings
+from ovsdriver.domain.plan.inputs import Defaults, KnownBridge, PlanInputs
 from ovsdriver.domain.records import vlans
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import ETHERNET_MTU, VlanTag
@@ -34,7 +34,7 @@ def bridge_name(
     return defaults.bridge
 
 
-def choose(new: NewNetwork, around: Surroundings, defaults: Defaults, name: str) -> VlanSegment:
+def choose(new: NewNetwork, around: PlanInputs, defaults: Defaults, name: str) -> VlanSegment:
     """Return the segment of a network on bridge ``name``.
 
     Raises:
@@ -138,7 +138,7 @@ def _datapath(
 def _tag(
     options: NetworkOptions,
     name: str,
-    around: Surroundings,
+    around: PlanInputs,
     companions: Sequence[Network],
     defaults: Defaults,
     *,

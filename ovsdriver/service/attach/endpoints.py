@@ -32,10 +32,10 @@ from ovsdriver.errors import (
 )
 from ovsdriver.ports import Links, Ports, State
 from ovsdriver.service.aspects.aspect import Aspect
-from ovsdriver.service.attach.expected_leaves import Departures
-from ovsdriver.service.attach.known import standing_endpoint, standing_network, two_tags
+from ovsdriver.service.attach.ended_pairs import EndedPairs
 from ovsdriver.service.attach.plugs import Plugs
 from ovsdriver.service.attach.publications import revoked
+from ovsdriver.service.attach.standing import standing_endpoint, standing_network, two_tags
 from ovsdriver.service.attach.told import tell_equal, tell_vlans
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S, Networks
@@ -71,7 +71,7 @@ class Endpoints:
         self._aspects = aspects
         self._plugs = plugs
         self._listed = listed
-        self._departures = Departures(links)
+        self._ended_pairs = EndedPairs(links)
 
     async def create(self, new: NewEndpoint) -> EUI | None:
         """Record an endpoint; returns the MAC we chose, None if Docker sent one.
@@ -165,7 +165,7 @@ class Endpoints:
             # round a sandbox without one, which gets it.
             recording = asyncio.ensure_future(self._state.put_endpoint(endpoint))
             try:
-                self._departures.over(endpoint_id)
+                self._ended_pairs.over(endpoint_id)
                 await self._plugs.plug(endpoint_id, attachment, fresh=fresh)
             finally:
                 await recording
@@ -201,7 +201,7 @@ class Endpoints:
             if not endpoint.internal and endpoint.sandbox is not None:
                 link = names.port(endpoint)
                 departing = asyncio.ensure_future(
-                    self._departures.delete(endpoint_id, link, endpoint.sandbox)
+                    self._ended_pairs.delete(endpoint_id, link, endpoint.sandbox)
                 )
             try:
                 for each in self._aspects:
@@ -343,7 +343,7 @@ class Endpoints:
         for each in self._aspects:
             await each.unplugging(endpoint, marking)
         await self._plugs.unplug(endpoint, marking)
-        if not self._departures.over(endpoint.id):
+        if not self._ended_pairs.over(endpoint.id):
             await self._links.remove_link(names.port(endpoint))
         for each in self._aspects:
             await each.forget(endpoint)

@@ -13,7 +13,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Links, Ports, State
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.offload import Offload
-from ovsdriver.service.attach.veths_ahead import Preparations
+from ovsdriver.service.attach.veths_ahead import VethsAhead
 
 UNPLUG_WAIT_S = 1.0
 """How long the removal of a port waits for Open vSwitch: a restart of its database takes less."""
@@ -42,7 +42,7 @@ class Plugs:
         self._links = links
         self._aspects = aspects
         self._offload = offload
-        self._preparations = Preparations(links=links, switch=switch)
+        self._veths_ahead = VethsAhead(links=links, switch=switch)
         self._callbacks: list[Callable[[str], None]] = []
 
     def on_change(self, callback: Callable[[str], None]) -> None:
@@ -56,11 +56,11 @@ class Plugs:
 
     async def close(self) -> None:
         """End what goes on in the background."""
-        await self._preparations.close()
+        await self._veths_ahead.close()
 
     def preparing(self, endpoint: EndpointId) -> bool:
         """Whether its port may be there before it is in a sandbox: Join is still to come."""
-        return endpoint in self._preparations
+        return endpoint in self._veths_ahead
 
     def attachment(self, network: Network, endpoint: Endpoint) -> Attachment:
         """Return the plumbing of ``endpoint``."""
@@ -78,7 +78,7 @@ class Plugs:
 
     def begin(self, network: Network, endpoint: Endpoint) -> None:
         """Make a pair and its port in the background, until Join asks for them."""
-        self._preparations.begin(endpoint.id, partial(self._ahead, network, endpoint))
+        self._veths_ahead.begin(endpoint.id, partial(self._ahead, network, endpoint))
 
     def _ahead(self, network: Network, endpoint: Endpoint) -> Attachment | None:
         """Return the plumbing of ``endpoint`` as long as it has a record."""
@@ -89,7 +89,7 @@ class Plugs:
     async def plug(self, endpoint: EndpointId, attachment: Attachment, *, fresh: bool) -> None:
         """Make link and port for Join, or wait for what was begun."""
         if isinstance(attachment.link, Veth):
-            await self._preparations.plug(endpoint, attachment)
+            await self._veths_ahead.plug(endpoint, attachment)
         else:
             await self.make(attachment, fresh=fresh)
 
@@ -97,7 +97,7 @@ class Plugs:
         """Make link and port; the device of an internal port comes with the port."""
         link, port = attachment.link, attachment.port
         if isinstance(link, Veth):
-            await self._preparations.pair_and_port(link, port)
+            await self._veths_ahead.pair_and_port(link, port)
             return
         if fresh:
             await self._switch.ensure_port(port)
@@ -137,7 +137,7 @@ class Plugs:
         it later, or plugs it in again. vswitchd deletes the device of an internal port with it,
         wherever that is; dockerd, which then has nothing to move out of the sandbox, goes on.
         """
-        await self._preparations.stop(endpoint.id)
+        await self._veths_ahead.stop(endpoint.id)
         try:
             await self._switch.connected(UNPLUG_WAIT_S)
             await self._switch.remove_port(names.port(endpoint))

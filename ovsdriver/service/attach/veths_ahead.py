@@ -13,7 +13,7 @@ from ovsdriver.domain.wires.plumbing import Attachment, Port, Veth
 from ovsdriver.ports import Links, Ports
 
 
-class Preparations:
+class VethsAhead:
     """What was begun for endpoints that are in no sandbox yet. Kept by this process only.
 
     After a crash the reconciler removes the port of an endpoint that is in no sandbox, and a Join

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ipam.service import Ipam
 from ovsdriver.domain.plan import planning, replanning, tunnels, vlan_planning
-from ovsdriver.domain.plan.known import Defaults, HostRoute, KnownBridge, KnownPool, Surroundings
+from ovsdriver.domain.plan.inputs import Defaults, HostRoute, KnownBridge, KnownPool, PlanInputs
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.names import OWNER_KEY
@@ -156,9 +156,9 @@ class Planner:
         observed: ObservedBridge | None,
         links: Mapping[str, ObservedLink],
         nics: Sequence[str],
-    ) -> Surroundings:
+    ) -> PlanInputs:
         """Return what every plan needs; the rest is for new networks alone."""
-        return Surroundings(
+        return PlanInputs(
             networks=self._state.networks(),
             pools=(),
             bridge=_known_bridge(observed, self._owner, nics) if observed else None,

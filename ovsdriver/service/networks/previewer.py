@@ -8,7 +8,7 @@ from netaddr import IPAddress, IPNetwork
 from ipam import PoolId
 from ipam.model import DEFAULT_SPACE, PoolRequest
 from ipam.service import Ipam
-from ovsdriver.domain.plan.known import KnownPool
+from ovsdriver.domain.plan.inputs import KnownPool
 from ovsdriver.domain.plan.preview import Preview, preview
 from ovsdriver.domain.records.model import Network, NetworkId
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork, OfferedSubnet

@@ -6,7 +6,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain.plan.known import Defaults, HostRoute, KnownBridge, KnownPool, Surroundings
+from ovsdriver.domain.plan.inputs import Defaults, HostRoute, KnownBridge, KnownPool, PlanInputs
 from ovsdriver.domain.plan.planning import overlap, plan
 from ovsdriver.domain.plan.vlan_planning import bridge_name, choose, foreign_tags
 from ovsdriver.domain.records.features import Features
@@ -43,7 +43,7 @@ def planned(new: NewNetwork, defaults: Defaults = DEFAULTS, **around: Any) -> Ne
         "datapaths": ("netdev",),
     } | around
     bridge = bridge_name(new.options, defaults, values["networks"], {})
-    around = Surroundings(**values)
+    around = PlanInputs(**values)
     return plan(new, choose(new, around, defaults, bridge), around, defaults)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ovsdriver.domain.plan import tunnels
-from ovsdriver.domain.plan.known import Defaults, Surroundings
+from ovsdriver.domain.plan.inputs import Defaults, PlanInputs
 from ovsdriver.domain.plan.planning import plan
 from ovsdriver.domain.plan.port_planning import with_options
 from ovsdriver.domain.plan.vlan_planning import choose
@@ -24,7 +24,7 @@ CUSTOMERS = (VlanTag(7), VlanTag(8))
 
 def planned(*, two_tags: bool = True, **options: Any) -> Any:
     said = {"vlan_mode": TUNNEL, "vlan": VlanTag(30), "uplink": ("eth1",)} | options
-    around = Surroundings(
+    around = PlanInputs(
         networks=(),
         pools=(),
         bridge=None,

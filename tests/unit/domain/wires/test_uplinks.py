@@ -7,7 +7,7 @@ import pytest
 from netaddr import EUI, IPNetwork
 
 from ovsdriver import codec
-from ovsdriver.domain.plan.known import Defaults, KnownBridge, Surroundings
+from ovsdriver.domain.plan.inputs import Defaults, KnownBridge, PlanInputs
 from ovsdriver.domain.plan.planning import plan
 from ovsdriver.domain.plan.vlan_planning import bridge_name, choose
 from ovsdriver.domain.records import uplink_notes
@@ -45,7 +45,7 @@ def planned(
     defaults: Defaults = DEFAULTS,
 ) -> Network:
     name = bridge_name(new.options, defaults, networks, bridges or {})
-    around = Surroundings(
+    around = PlanInputs(
         networks=networks,
         pools=(),
         bridge=bridge,

@@ -52,7 +52,7 @@ class HostRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class PlanInputs:
     """A snapshot of what a new network has to fit into."""
 
     networks: Sequence[Network]

@@ -11,7 +11,7 @@ from netaddr import IPNetwork
 
 from ipam import DEFAULT_SPACE, AddressRequest, LeaseKind, OverlapError, Pool, PoolRequest
 from ovsdriver.domain.records.model import NetworkId
-from ovsdriver.service.forgotten.vacancies import QUIET_S, WAIT_S, Vacancies
+from ovsdriver.service.forgotten.abandoned_pools import QUIET_S, WAIT_S, AbandonedPools
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
@@ -35,7 +35,7 @@ class Case:
 
     def __post_init__(self) -> None:
         host = self.host
-        self.vacancies = Vacancies(
+        self.abandoned_pools = AbandonedPools(
             engine=host.engine,
             witness=host.witness,
             state=host.state,
@@ -50,15 +50,15 @@ class Case:
 
     async def left_behind(self, subnet: str = SUBNET, space: str = DEFAULT_SPACE) -> Pool:
         """Do what an engine does that makes a network and dies of it; all is quiet after."""
-        pool = await self.vacancies.request_pool(wish(subnet, space))
+        pool = await self.abandoned_pools.request_pool(wish(subnet, space))
         gateway = AddressRequest(pool=pool.id, kind=LeaseKind.GATEWAY)
-        await self.vacancies.request_address(gateway)
+        await self.abandoned_pools.request_address(gateway)
         self.now += QUIET_S
         return pool
 
     async def refused(self, request: PoolRequest) -> str:
         with pytest.raises(OverlapError) as caught:
-            await self.vacancies.request_pool(request)
+            await self.abandoned_pools.request_pool(request)
         return str(caught.value)
 
     def there(self, pool: Pool) -> bool:
@@ -73,7 +73,9 @@ def case(host: Host) -> Case:
 @asynccontextmanager
 async def running(case: Case) -> AsyncIterator[None]:
     """Let Docker be read in the background, and its end be noticed."""
-    works = [asyncio.create_task(each()) for each in (case.vacancies.run, case.host.witness.run)]
+    works = [
+        asyncio.create_task(each()) for each in (case.abandoned_pools.run, case.host.witness.run)
+    ]
     try:
         yield
     finally:
@@ -93,10 +95,10 @@ async def test_the_subnet_of_a_network_that_was_never_made_is_given_to_who_asks_
     case: Case, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = await case.left_behind()
-    await case.vacancies.look()
+    await case.abandoned_pools.look()
     assert case.there(first), "nobody asks for it yet"
     caplog.set_level(logging.WARNING)
-    again = await case.vacancies.request_pool(wish())
+    again = await case.abandoned_pools.request_pool(wish())
     assert (again.subnet, case.there(first)) == (first.subnet, False)
     assert again.id != first.id
     assert [each.message for each in caplog.records] == ["pool.vacated"]
@@ -104,8 +106,8 @@ async def test_the_subnet_of_a_network_that_was_never_made_is_given_to_who_asks_
 
 async def test_a_part_of_such_a_subnet_is_given_as_well(case: Case) -> None:
     first = await case.left_behind()
-    await case.vacancies.look()
-    await case.vacancies.request_pool(wish("10.77.1.128/25"))
+    await case.abandoned_pools.look()
+    await case.abandoned_pools.request_pool(wish("10.77.1.128/25"))
     assert not case.there(first)
 
 
@@ -113,7 +115,7 @@ async def test_a_request_waits_until_docker_was_read(case: Case) -> None:
     first = await case.left_behind()
     async with running(case):
         await until(case.host.witness.answers)
-        await case.vacancies.request_pool(wish())
+        await case.abandoned_pools.request_pool(wish())
     assert not case.there(first)
 
 
@@ -121,21 +123,21 @@ async def test_a_subnet_of_a_network_that_docker_lists_is_refused(case: Case) ->
     first = await case.left_behind()
     case.host.engine.add_network(DOCKERS, "dockers")
     case.host.engine.add_subnet(DOCKERS, SUBNET)
-    await case.vacancies.look()
+    await case.abandoned_pools.look()
     assert SUBNET in await case.refused(wish())
     assert case.there(first)
 
 
 async def test_of_two_who_make_the_same_network_at_once_the_second_is_refused(case: Case) -> None:
-    first = await case.vacancies.request_pool(wish())
-    await case.vacancies.look()
-    second = asyncio.create_task(case.vacancies.request_pool(wish()))
+    first = await case.abandoned_pools.request_pool(wish())
+    await case.abandoned_pools.look()
+    second = asyncio.create_task(case.abandoned_pools.request_pool(wish()))
     await asyncio.sleep(0)
     assert not second.done(), "it waits for what the first one becomes"
     case.host.engine.add_network(DOCKERS, "dockers")
     case.host.engine.add_subnet(DOCKERS, SUBNET)
     case.now += QUIET_S
-    await case.vacancies.look()
+    await case.abandoned_pools.look()
     with pytest.raises(OverlapError):
         await second
     assert case.there(first)
@@ -143,17 +145,17 @@ async def test_of_two_who_make_the_same_network_at_once_the_second_is_refused(ca
 
 async def test_a_pool_that_docker_speaks_of_is_being_made(case: Case) -> None:
     first = await case.left_behind()
-    await case.vacancies.look()
-    await case.vacancies.request_address(AddressRequest(pool=first.id))
+    await case.abandoned_pools.look()
+    await case.abandoned_pools.request_address(AddressRequest(pool=first.id))
     assert await case.refused(wish())
     assert case.there(first)
 
 
 async def test_a_pool_with_an_endpoints_address_is_left_to_the_collector(case: Case) -> None:
     first = await case.left_behind()
-    await case.vacancies.request_address(AddressRequest(pool=first.id))
+    await case.abandoned_pools.request_address(AddressRequest(pool=first.id))
     case.now += QUIET_S
-    await case.vacancies.look()
+    await case.abandoned_pools.look()
     assert await case.refused(wish())
     assert case.there(first)
 
@@ -177,8 +179,8 @@ async def test_without_a_look_at_docker_a_request_is_refused_in_time(
 
 async def test_a_request_for_any_subnet_takes_none_of_them(case: Case) -> None:
     first = await case.left_behind()
-    await case.vacancies.look()
-    other = await case.vacancies.request_pool(wish(None))
+    await case.abandoned_pools.look()
+    other = await case.abandoned_pools.request_pool(wish(None))
     assert other.subnet != first.subnet
     assert case.there(first)
 
@@ -186,7 +188,7 @@ async def test_a_request_for_any_subnet_takes_none_of_them(case: Case) -> None:
 async def test_swarms_pools_are_left_to_people(case: Case) -> None:
     space = f"{DEFAULT_SPACE}-global"
     first = await case.left_behind(space=space)
-    await case.vacancies.look()
+    await case.abandoned_pools.look()
     assert await case.refused(wish(space=space))
     assert case.there(first)
 
@@ -196,15 +198,15 @@ async def test_what_an_ended_daemon_had_is_asked_of_the_next_one(case: Case) -> 
     first = await case.left_behind()
     host.engine.add_network(DOCKERS, "dockers")
     host.engine.add_subnet(DOCKERS, SUBNET)
-    await case.vacancies.look()
+    await case.abandoned_pools.look()
     watching = asyncio.create_task(host.witness.run())
     await until(host.witness.answers)
     host.engine.forget()
     host.engine.end()
     await until(lambda: not host.witness.answers())
     host.engine.begin()
-    await case.vacancies.look()
-    await case.vacancies.request_pool(wish())
+    await case.abandoned_pools.look()
+    await case.abandoned_pools.request_pool(wish())
     assert not case.there(first)
     watching.cancel()
 
@@ -224,7 +226,7 @@ async def after_a_restart_of_docker(case: Case, monkeypatch: pytest.MonkeyPatch)
     await until(witness.began)
     watching.cancel()
     case.now += QUIET_S
-    await case.vacancies.look()
+    await case.abandoned_pools.look()
 
 
 def subnet_of_red(host: Host) -> str:
@@ -239,14 +241,14 @@ async def test_a_network_of_ours_that_docker_died_of_goes_with_its_subnet(
     await case.host.create_network()
     subnet = subnet_of_red(case.host)
     await after_a_restart_of_docker(case, monkeypatch)
-    await case.vacancies.request_pool(wish(subnet))
+    await case.abandoned_pools.request_pool(wish(subnet))
     assert case.host.state.network(RED) is None
 
 
 async def test_a_network_that_this_daemon_may_be_making_is_kept(case: Case) -> None:
     await case.host.create_network()
     case.now += QUIET_S
-    await case.vacancies.look()
+    await case.abandoned_pools.look()
     assert await case.refused(wish(subnet_of_red(case.host)))
     assert case.host.state.network(RED) is not None
 

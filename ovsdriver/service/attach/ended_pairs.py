@@ -16,7 +16,7 @@ from ovsdriver.ports import Links
 log = logging.getLogger(__name__)
 
 
-class Departures:
+class EndedPairs:
     """Which endpoints' pairs were deleted by Leave. Kept by this process only.
 
     After a crash DeleteEndpoint looks for them.

@@ -45,7 +45,7 @@ _NOTICED_S = 1.0
 """Within which a daemon that answers is known to."""
 
 
-class Vacancies:
+class AbandonedPools:
     """The IPAM as Docker's calls see it."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Vacancies:
                 try:
                     await self.look()
                 except (DriverError, IpamError) as error:
-                    log.debug("vacancies.no-look", extra={"why": str(error)})
+                    log.debug("abandoned_pools.no-look", extra={"why": str(error)})
                     await asyncio.sleep(_AGAIN_S)
             await self._news.wait()
             self._news.clear()
