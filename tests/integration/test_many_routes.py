@@ -7,7 +7,7 @@ import pytest
 
 from ovsdriver.adapters.kernel.codec.route_messages import Way
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
-from ovsdriver.adapters.kernel.host.host_watch import Change, HostWatch
+from ovsdriver.adapters.kernel.host.host_watch import HostChange, HostWatch
 from ovsdriver.adapters.kernel.host.host_ways import HostWays
 from tests.integration.netns import Sandbox, own_namespace, run
 from tests.integration.ovs import eventually
@@ -45,7 +45,7 @@ async def test_news_of_routes_by_a_busy_link_stay_in_the_kernel(netns: Sandbox) 
     wan = socket.if_nametoindex("wan")
     many = [f"route add 20.{n // 256}.{n % 256}.0/24 dev wan" for n in range(1500)]
     run("ip", "-batch", "-", stdin="\n".join(many))
-    known, changes = ListeningWays(), list[Change]()
+    known, changes = ListeningWays(), list[HostChange]()
     routes = RouteSocket()
     watch = HostWatch(
         table="ovsnet",
@@ -76,4 +76,4 @@ async def test_news_of_routes_by_a_busy_link_stay_in_the_kernel(netns: Sandbox) 
         watch.stop()
         routes.close()
     assert known.asked == [("wan4*", True), ("wan6", True), ("lan4", True)]
-    assert set(changes) == {Change.HOST}
+    assert set(changes) == {HostChange.HOST}

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from ovsdriver.adapters.ovs.ovsdb import (
-    Change,
     ConnectionLostError,
     Operation,
     OvsdbClient,
     RefusedError,
     Replica,
+    RowChange,
 )
 from tests.integration.ovs import PrivateOvs, eventually, private_ovs
 
@@ -45,7 +45,7 @@ def database() -> Iterator[PrivateOvs]:
 
 @asynccontextmanager
 async def connected(
-    address: str, changes: list[Sequence[Change] | None] | None = None, probe_s: float = 5.0
+    address: str, changes: list[Sequence[RowChange] | None] | None = None, probe_s: float = 5.0
 ) -> AsyncIterator[OvsdbClient]:
     changes = [] if changes is None else changes
     client = OvsdbClient(address, WATCHED, on_change=changes.append, probe_s=probe_s)
@@ -176,7 +176,7 @@ async def test_a_hundred_changes_at_once_are_a_few_transactions(database: Privat
 
 
 async def test_changes_of_others_arrive(database: PrivateOvs) -> None:
-    changes: list[Sequence[Change] | None] = []
+    changes: list[Sequence[RowChange] | None] = []
     async with connected(database.address, changes) as client:
         assert client.replica is not None
         database.vsctl("--no-wait", "add-port", "br", "theirs", "tag=5")
@@ -199,7 +199,7 @@ async def test_changes_of_others_arrive(database: PrivateOvs) -> None:
 
 
 async def test_killed_and_restarted_it_is_found_again(database: PrivateOvs) -> None:
-    changes: list[Sequence[Change] | None] = []
+    changes: list[Sequence[RowChange] | None] = []
     async with connected(database.address, changes) as client:
         database.kill_db()
         await eventually(lambda: client.replica is None, "the loss is noticed")

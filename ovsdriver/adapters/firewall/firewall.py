@@ -25,7 +25,7 @@ from ovsdriver.adapters.kernel.codec import rtnetlink
 from ovsdriver.adapters.kernel.codec.address_messages import addresses
 from ovsdriver.adapters.kernel.codec.conntrack import Conntrack
 from ovsdriver.adapters.kernel.host.host_network import read_host, read_link
-from ovsdriver.adapters.kernel.host.host_watch import Change, HostWatch
+from ovsdriver.adapters.kernel.host.host_watch import HostChange, HostWatch
 from ovsdriver.adapters.kernel.host.host_ways import HostWays
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records.model import Publication
@@ -333,14 +333,14 @@ class HostFirewall:
         if changed:
             log.info("firewall.docker-user", extra={"accepts": wanted})
 
-    def _changed(self, change: Change) -> None:
-        if Change.HOST in change:
+    def _changed(self, change: HostChange) -> None:
+        if HostChange.HOST in change:
             self._host_from = -_LOOK_S
-        if Change.TABLE in change:
+        if HostChange.TABLE in change:
             self._table_from = -_LOOK_S
-        if Change.CHAINS in change:
+        if HostChange.CHAINS in change:
             self._upkeep.set()
-        if self._heard is None and change & ~Change.CHAINS:
+        if self._heard is None and change & ~HostChange.CHAINS:
             self._heard = asyncio.get_running_loop().call_later(_SETTLE_S, self._tell)
 
     def _heard_of(self, gateway: str) -> None:

@@ -38,7 +38,7 @@ class Kernel(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class SeenSwitch:
     """What one look found."""
 
     address: str
@@ -60,7 +60,7 @@ class Seen:
     """Bytes that a socket holds by default, such as that of a userspace port; None: unknown."""
 
 
-async def look(address: str, *, loaded: bool, receive_buffer: int | None = None) -> Seen:
+async def look(address: str, *, loaded: bool, receive_buffer: int | None = None) -> SeenSwitch:
     """Ask the database at ``address``, the daemon beside it, and the kernel.
 
     Args:
@@ -75,18 +75,18 @@ async def look(address: str, *, loaded: bool, receive_buffer: int | None = None)
         (answer,) = await ask(address, "transact", ["Open_vSwitch", select])
         rows = answer["rows"]
     except RpcError as error:
-        return Seen(address=address, installed=installed, fault=str(error))
+        return SeenSwitch(address=address, installed=installed, fault=str(error))
     except (TypeError, ValueError, KeyError) as error:
-        return Seen(
+        return SeenSwitch(
             address=address,
             installed=installed,
             fault=f"it has no Open_vSwitch database ({type(error).__name__})",
         )
     if not rows:
-        return Seen(address=address, row=False)
+        return SeenSwitch(address=address, row=False)
     row: Mapping[str, Any] = rows[0]
     vswitchd, version = await _daemon(address)
-    return Seen(
+    return SeenSwitch(
         address=address,
         version=version or "".join(_values(row["ovs_version"])),
         taken=bool(_values(row["datapath_types"])),
@@ -98,7 +98,7 @@ async def look(address: str, *, loaded: bool, receive_buffer: int | None = None)
     )
 
 
-def judge(seen: Seen, wanted: Datapath | None) -> list[Finding]:
+def judge(seen: SeenSwitch, wanted: Datapath | None) -> list[Finding]:
     """Say what to make of it; ``wanted`` is the configured datapath."""
     database = "Open vSwitch database"
     if seen.fault:
@@ -113,7 +113,7 @@ def judge(seen: Seen, wanted: Datapath | None) -> list[Finding]:
     return findings + _datapath(seen, wanted)
 
 
-def _running(seen: Seen) -> Finding:
+def _running(seen: SeenSwitch) -> Finding:
     subject = "ovs-vswitchd"
     version = f", version {seen.version}" if seen.version else ""
     if seen.vswitchd is False or not seen.taken:
@@ -129,7 +129,7 @@ def _running(seen: Seen) -> Finding:
     return ok(subject, f"runs{version}")
 
 
-def _datapath(seen: Seen, wanted: Datapath | None) -> list[Finding]:
+def _datapath(seen: SeenSwitch, wanted: Datapath | None) -> list[Finding]:
     subject = "datapath"
     if seen.kernel is Kernel.LOADED and wanted is not Datapath.NETDEV:
         return [ok(subject, "system: the kernel's")]
@@ -150,7 +150,7 @@ def _datapath(seen: Seen, wanted: Datapath | None) -> list[Finding]:
     return [found, _tso(seen), *_receive_buffer(seen)]
 
 
-def _tso(seen: Seen) -> Finding:
+def _tso(seen: SeenSwitch) -> Finding:
     subject = "userspace TSO"
     if seen.tso:
         return ok(subject, "on")
@@ -162,7 +162,7 @@ def _tso(seen: Seen) -> Finding:
     )
 
 
-def _receive_buffer(seen: Seen) -> list[Finding]:
+def _receive_buffer(seen: SeenSwitch) -> list[Finding]:
     """Judge what each port's packets wait in until vswitchd reads them."""
     if seen.receive_buffer is None:
         return []

@@ -32,7 +32,7 @@ _SHARE = 20
 thousands of containers that come and go it must not be Docker's main work."""
 
 
-class Seen(NamedTuple):
+class DaemonSeen(NamedTuple):
     """What Docker said, and when it was asked."""
 
     view: EngineView
@@ -46,7 +46,7 @@ class Witness:
     def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
-        self._seen: Seen | None = None
+        self._seen: DaemonSeen | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._readers: list[Callable[[], None]] = []
         self._view: EngineView | None = None
@@ -77,7 +77,7 @@ class Witness:
         """Whether the daemon that runs now listed ``endpoint`` when it was last read."""
         return self._view is not None and endpoint in self._view.endpoints
 
-    def seen(self) -> Seen | None:
+    def seen(self) -> DaemonSeen | None:
         """Return what the daemon that runs now said last, while it is read anew as well."""
         return self._seen
 
@@ -89,7 +89,7 @@ class Witness:
         """Read and remember; UnavailableError if the daemon does not answer."""
         self._view, at = None, self._clock()
         self._view = await self._engine.read()
-        self._seen = Seen(self._view, at)
+        self._seen = DaemonSeen(self._view, at)
         for callback in self._readers:
             callback()
         return self._view

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ovsdriver.cli.doctor import Finding, Level, docker, forwarding, host, openvswitch
-from ovsdriver.cli.doctor.openvswitch import Kernel, Seen
+from ovsdriver.cli.doctor.openvswitch import Kernel, SeenSwitch
 from ovsdriver.cli.doctor.rpc import RpcError, ask
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.segments import Datapath
@@ -22,7 +22,7 @@ from ovsdriver.errors import UnavailableError
 from tests.fakes.engine import FakeEngine
 from tests.unit.cli.conftest import Shell
 
-WELL = Seen(
+WELL = SeenSwitch(
     address="unix:/db.sock",
     version="3.5.0",
     taken=True,
@@ -171,7 +171,7 @@ async def test_the_database_and_the_daemon_beside_it_are_asked(rpc: Serve):
         rpc("db.sock", result([{"rows": [ROW]}])) as address,
         rpc("ovs-vswitchd.12.ctl", result("ovs-vswitchd (Open vSwitch) 3.5.0")),
     ):
-        assert await openvswitch.look(address, loaded=True, receive_buffer=212992) == Seen(
+        assert await openvswitch.look(address, loaded=True, receive_buffer=212992) == SeenSwitch(
             address=address,
             installed=True,
             version="3.5.0",

@@ -98,7 +98,7 @@ _S32 = struct.Struct("=i")
 _BE32 = struct.Struct(">I")
 
 
-class Change(Flag):
+class HostChange(Flag):
     """What someone else may have changed."""
 
     TABLE = auto()
@@ -121,7 +121,7 @@ class HostWatch:
         links: Callable[[], Container[str]],
         known: Callable[[], Mapping[str, int]],
         routes: HostWays,
-        changed: Callable[[Change], None],
+        changed: Callable[[HostChange], None],
         gateway: Callable[[str], None],
     ) -> None:
         """Describe what to look for.
@@ -147,7 +147,7 @@ class HostWatch:
         self._routes = routes
         self._changed = changed
         self._gateway = gateway
-        self._batch = Change(0)
+        self._batch = HostChange(0)
         self._names: dict[int, str] = {}
         self._sockets: list[socket.socket] = []
         self._hushed: frozenset[Way] = frozenset()
@@ -210,10 +210,10 @@ class HostWatch:
     def _readable(
         self,
         source: socket.socket,
-        read: Callable[[int, bytes], Change],
-        overrun: Callable[[], Change],
+        read: Callable[[int, bytes], HostChange],
+        overrun: Callable[[], HostChange],
     ) -> None:
-        change = Change(0)
+        change = HostChange(0)
         for _ in range(_READS):
             try:
                 data = source.recv(_MESSAGE_BYTES)
@@ -234,8 +234,8 @@ class HostWatch:
     def _rest(
         self,
         source: socket.socket,
-        read: Callable[[int, bytes], Change],
-        overrun: Callable[[], Change],
+        read: Callable[[int, bytes], HostChange],
+        overrun: Callable[[], HostChange],
     ) -> None:
         loop = asyncio.get_running_loop()
 
@@ -246,35 +246,35 @@ class HostWatch:
         loop.remove_reader(source)
         self._resting[source] = loop.call_later(_APART_S, again)
 
-    def _read_nftables(self, kind: int, message: bytes) -> Change:
+    def _read_nftables(self, kind: int, message: bytes) -> HostChange:
         """Read one notification; a transaction's effect is told at its end."""
         subsystem, number = kind >> 8, kind & 0xFF
         if subsystem != _NFNL_SUBSYS_NFTABLES or len(message) < _NFGEN.size:
-            return Change(0)
+            return HostChange(0)
         found = attributes(message, _NFGEN.size)
         if number == _NFT_MSG_NEWGEN:
-            change, self._batch = self._batch, Change(0)
+            change, self._batch = self._batch, HostChange(0)
             author = found.get(_NFTA_GEN_PROC_PID)
             own = author is not None and _BE32.unpack(author)[0] == self._own_thread()
-            return Change(0) if own else change
+            return HostChange(0) if own else change
         table = read_text(found.get(_NFTA_TABLE, b""))
         chain = read_text(found.get(_CHAIN_OF.get(number, 0), b""))
         if message[0] == _NFPROTO_INET and table == self._table:
-            self._batch |= Change.TABLE
+            self._batch |= HostChange.TABLE
         elif chain in self._chains:
-            self._batch |= Change.CHAINS
-        return Change(0)
+            self._batch |= HostChange.CHAINS
+        return HostChange(0)
 
-    def _missed_nftables(self) -> Change:
-        self._batch = Change(0)
-        return Change.TABLE | Change.CHAINS
+    def _missed_nftables(self) -> HostChange:
+        self._batch = HostChange(0)
+        return HostChange.TABLE | HostChange.CHAINS
 
-    def _missed_routes(self) -> Change:
+    def _missed_routes(self) -> HostChange:
         for name in self._names.values():
             self._gateway(name)
-        return Change.HOST if self._routes.miss() else Change(0)
+        return HostChange.HOST if self._routes.miss() else HostChange(0)
 
-    def _read_route(self, kind: int, message: bytes) -> Change:
+    def _read_route(self, kind: int, message: bytes) -> HostChange:
         if kind in (RTM_NEWLINK, RTM_DELLINK):
             self._read_link(kind, message)
         elif kind in (RTM_NEWADDR, RTM_DELADDR):
@@ -288,10 +288,10 @@ class HostWatch:
                 # A gateway's own routes come and go with it, which is our doing.
                 and not self._name(way.link).startswith(GATEWAY_PREFIX)
             ]
-            return Change.HOST if any(told) else Change(0)
+            return HostChange.HOST if any(told) else HostChange(0)
         elif kind == _RTM_NEWNETCONF and self._matters(attributes(message, _NETCONFHEADER)):
-            return Change.HOST
-        return Change(0)
+            return HostChange.HOST
+        return HostChange(0)
 
     def _read_link(self, kind: int, message: bytes) -> None:
         """Read what is said of a link; its name comes first, and mostly it is a container's."""

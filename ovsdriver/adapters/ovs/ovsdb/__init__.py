@@ -8,12 +8,11 @@ from ovsdriver.adapters.ovs.ovsdb.client import OvsdbClient
 from ovsdriver.adapters.ovs.ovsdb.commit import Plan
 from ovsdriver.adapters.ovs.ovsdb.connection import Address
 from ovsdriver.adapters.ovs.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
-from ovsdriver.adapters.ovs.ovsdb.replica import Change, Replica, Row
+from ovsdriver.adapters.ovs.ovsdb.replica import Replica, Row, RowChange
 from ovsdriver.adapters.ovs.ovsdb.schema import Operation, Schema
 
 __all__ = [
     "Address",
-    "Change",
     "ConnectionLostError",
     "Operation",
     "OvsdbClient",
@@ -22,5 +21,6 @@ __all__ = [
     "RefusedError",
     "Replica",
     "Row",
+    "RowChange",
     "Schema",
 ]

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from ovsdriver.adapters.ovs.ovsdb.commit import GroupCommit, Plan
 from ovsdriver.adapters.ovs.ovsdb.connection import Address, Connection
 from ovsdriver.adapters.ovs.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
-from ovsdriver.adapters.ovs.ovsdb.replica import Change, Replica
+from ovsdriver.adapters.ovs.ovsdb.replica import Replica, RowChange
 from ovsdriver.adapters.ovs.ovsdb.schema import Operation, Schema
 from ovsdriver.adapters.ovs.ovsdb.stopped import Doorbell
 
@@ -19,7 +19,7 @@ _FIRST_BACKOFF_S = 0.1
 _LAST_BACKOFF_S = 1.0
 _MONITOR = "ovsnet"
 
-Watcher = Callable[[Sequence[Change] | None], None]
+Watcher = Callable[[Sequence[RowChange] | None], None]
 """Called on the loop with the changes of each notification; None: all may be different.
 
 None comes after each (re)connect, and when the connection is lost.

@@ -21,7 +21,7 @@ _ROWS_PER_STEP = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RowChange:
     """One row that a notification made, changed or removed."""
 
     table: str
@@ -76,7 +76,7 @@ class Replica:
                 await asyncio.sleep(0)
         self.version += 1
 
-    def apply(self, updates: Mapping[str, Any]) -> list[Change]:
+    def apply(self, updates: Mapping[str, Any]) -> list[RowChange]:
         """Take the tables of an ``update2`` or ``update`` notification.
 
         Raises:
@@ -86,7 +86,7 @@ class Replica:
         self.version += 1
         return changes
 
-    def _apply(self, table: str, uuid: str, update: Mapping[str, Any]) -> Change:
+    def _apply(self, table: str, uuid: str, update: Mapping[str, Any]) -> RowChange:
         old = self._rows[table].get(uuid)
         if "modify" in update:
             if old is None:
@@ -102,7 +102,7 @@ class Replica:
             self._rows[table].pop(uuid, None)
         else:
             self._rows[table][uuid] = new
-        return Change(table, old, new)
+        return RowChange(table, old, new)
 
     def _made(self, table: str, uuid: str, body: Mapping[str, Any]) -> Row:
         row: Row = {

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from ovsdriver.adapters.ovs.ovsdb import Change, Row
+from ovsdriver.adapters.ovs.ovsdb import Row, RowChange
 from ovsdriver.adapters.ovs.rows.rows import is_ours
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
@@ -54,7 +54,7 @@ class News:
         if connected:
             self._announce(None)
 
-    def rows(self, changes: Sequence[Change]) -> None:
+    def rows(self, changes: Sequence[RowChange]) -> None:
         """Tell those whom these changes concern."""
         ours = False
         for change in changes:
@@ -69,7 +69,7 @@ class News:
         if ours:
             self._announce(self._plugging(changes))
 
-    def _plugging(self, changes: Sequence[Change]) -> set[EndpointId] | None:
+    def _plugging(self, changes: Sequence[RowChange]) -> set[EndpointId] | None:
         """Return the endpoints whose ports changes are about; None if they are about more.
 
         A bridge's set of ports does not say who came or went. That is somebody of ours alone if no
@@ -113,7 +113,7 @@ class News:
             callback(plugged)
 
 
-def _taken(change: Change) -> bool:
+def _taken(change: RowChange) -> bool:
     """Whether vswitchd has taken a new port, and all else of its Interface is as it was."""
     old, new = change.old or {}, change.new or {}
     return (

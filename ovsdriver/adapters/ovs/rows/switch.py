@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ovsdriver.adapters.ovs.ovsdb import (
-    Change,
     ConnectionLostError,
     OvsdbClient,
     Plan,
     RefusedError,
     Replica,
     Row,
+    RowChange,
 )
 from ovsdriver.adapters.ovs.rows.bridges import EnsureBridge, RemoveBridge
 from ovsdriver.adapters.ovs.rows.mirrors import EnsureMirrors
@@ -368,7 +368,7 @@ class OvsSwitch:
         except ConnectionLostError as error:
             raise self._no_database() from error
 
-    def _changed(self, changes: Sequence[Change] | None) -> None:
+    def _changed(self, changes: Sequence[RowChange] | None) -> None:
         if changes is not None:
             self._news.rows(changes)
             return

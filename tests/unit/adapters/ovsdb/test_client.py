@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovs.ovsdb import Address, Change, OvsdbClient
+from ovsdriver.adapters.ovs.ovsdb import Address, OvsdbClient, RowChange
 from ovsdriver.adapters.ovs.ovsdb.framing import Splitter
 from ovsdriver.errors import ConfigurationError
 from tests.unit.adapters.ovsdb.small_schema import SCHEMA, WATCHED
@@ -73,13 +73,13 @@ def server() -> ScriptedServer:
 
 
 @pytest.fixture
-def changes() -> list[Sequence[Change] | None]:
+def changes() -> list[Sequence[RowChange] | None]:
     return []
 
 
 @pytest.fixture
 async def client(
-    server: ScriptedServer, changes: list[Sequence[Change] | None], tmp_path: Path
+    server: ScriptedServer, changes: list[Sequence[RowChange] | None], tmp_path: Path
 ) -> AsyncIterator[OvsdbClient]:
     path = str(tmp_path / "db.sock")
     async with await asyncio.start_unix_server(server.serve, path):
@@ -91,7 +91,7 @@ async def client(
 
 @asynccontextmanager
 async def running(
-    address: str, changes: list[Sequence[Change] | None]
+    address: str, changes: list[Sequence[RowChange] | None]
 ) -> AsyncIterator[OvsdbClient]:
     client = OvsdbClient(address, WATCHED, on_change=changes.append, probe_s=0.3)
     task = asyncio.create_task(client.run())
@@ -117,7 +117,7 @@ def tag_of(client: OvsdbClient, name: str) -> int | None:
 
 
 async def test_the_replica_is_filled_and_followed(
-    client: OvsdbClient, server: ScriptedServer, changes: list[Sequence[Change] | None]
+    client: OvsdbClient, server: ScriptedServer, changes: list[Sequence[RowChange] | None]
 ) -> None:
     await eventually(lambda: client.replica)
     assert tag_of(client, "p1") == 5
@@ -176,7 +176,7 @@ async def test_a_quiet_server_that_answers_probes_is_kept(
 
 
 async def test_a_silent_server_is_given_up_and_tried_again(
-    client: OvsdbClient, server: ScriptedServer, changes: list[Sequence[Change] | None]
+    client: OvsdbClient, server: ScriptedServer, changes: list[Sequence[RowChange] | None]
 ) -> None:
     await eventually(lambda: client.replica)
     server.replies["echo"] = lambda _: None
@@ -262,7 +262,7 @@ async def test_messages_that_nobody_asked_for_are_ignored(
 
 
 async def test_nobody_there_is_a_reason_and_no_crash(
-    changes: list[Sequence[Change] | None], tmp_path: Path
+    changes: list[Sequence[RowChange] | None], tmp_path: Path
 ) -> None:
     async with running(f"unix:{tmp_path}/none.sock", changes) as client:
         await eventually(lambda: "No such file" in client.last_error)
@@ -272,7 +272,7 @@ async def test_nobody_there_is_a_reason_and_no_crash(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 async def test_tcp_addresses_are_connected_to(
-    server: ScriptedServer, changes: list[Sequence[Change] | None], host: str
+    server: ScriptedServer, changes: list[Sequence[RowChange] | None], host: str
 ) -> None:
     async with await asyncio.start_server(server.serve, host.strip("[]"), 0) as listener:
         port = listener.sockets[0].getsockname()[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovs.ovsdb import Change
+from ovsdriver.adapters.ovs.ovsdb import RowChange
 from ovsdriver.adapters.ovs.rows.news import News
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
@@ -32,24 +32,24 @@ def bridge(**columns: Any) -> dict[str, Any]:
     return {"name": "b", "ports": set(), "fail_mode": None, "external_ids": ids(None), **columns}
 
 
-def port_comes(endpoint: str = ONE) -> list[Change]:
+def port_comes(endpoint: str = ONE) -> list[RowChange]:
     return [
-        Change("Bridge", bridge(), bridge(ports={"x"})),
-        Change("Port", None, port(endpoint)),
-        Change("Interface", None, interface(endpoint)),
+        RowChange("Bridge", bridge(), bridge(ports={"x"})),
+        RowChange("Port", None, port(endpoint)),
+        RowChange("Interface", None, interface(endpoint)),
     ]
 
 
-def port_goes(endpoint: str = ONE) -> list[Change]:
-    return [Change(each.table, each.new, each.old) for each in port_comes(endpoint)[1:]] + [
-        Change("Bridge", bridge(ports={"x"}), bridge())
+def port_goes(endpoint: str = ONE) -> list[RowChange]:
+    return [RowChange(each.table, each.new, each.old) for each in port_comes(endpoint)[1:]] + [
+        RowChange("Bridge", bridge(ports={"x"}), bridge())
     ]
 
 
-TAKEN = Change("Interface", interface(), interface(ofport=3, ifindex=8))
+TAKEN = RowChange("Interface", interface(), interface(ofport=3, ifindex=8))
 
 
-async def told(*batches: list[Change]) -> list[Collection[EndpointId] | None]:
+async def told(*batches: list[RowChange]) -> list[Collection[EndpointId] | None]:
     news, heard = News(OWNER), []
     news.call(heard.append)
     for batch in batches:
@@ -66,14 +66,14 @@ async def told(*batches: list[Change]) -> list[Collection[EndpointId] | None]:
         pytest.param([*port_comes(), *port_goes(TWO)], {ONE, TWO}, id="one comes, one goes"),
         pytest.param([TAKEN], {ONE}, id="taken by vswitchd"),
         pytest.param(
-            [Change("Interface", interface(ofport=3), interface(ofport=3, ifindex=8))],
+            [RowChange("Interface", interface(ofport=3), interface(ofport=3, ifindex=8))],
             {ONE},
             id="its device is known later",
         ),
     ],
 )
 async def test_ports_of_containers_are_told_by_their_endpoints(
-    changes: list[Change], endpoints: set[EndpointId]
+    changes: list[RowChange], endpoints: set[EndpointId]
 ) -> None:
     assert await told(changes) == [endpoints]
 
@@ -81,42 +81,52 @@ async def test_ports_of_containers_are_told_by_their_endpoints(
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param([Change("Port", port(), port(tag=6))], id="another VLAN"),
+        pytest.param([RowChange("Port", port(), port(tag=6))], id="another VLAN"),
         pytest.param(
-            [Change("Interface", interface(), interface(ofport=-1, error="no such device"))],
+            [RowChange("Interface", interface(), interface(ofport=-1, error="no such device"))],
             id="not taken",
         ),
         pytest.param(
-            [Change("Interface", interface(ofport=3), interface(ofport=None))], id="given up"
+            [RowChange("Interface", interface(ofport=3), interface(ofport=None))], id="given up"
         ),
         pytest.param(
-            [Change("Interface", interface(ofport=3, ifindex=8), interface(ofport=3, ifindex=0))],
+            [
+                RowChange(
+                    "Interface", interface(ofport=3, ifindex=8), interface(ofport=3, ifindex=0)
+                )
+            ],
             id="its device is gone",
         ),
         pytest.param(
-            [Change("Interface", interface(ofport=3, ifindex=8), interface(ofport=3, ifindex=9))],
+            [
+                RowChange(
+                    "Interface", interface(ofport=3, ifindex=8), interface(ofport=3, ifindex=9)
+                )
+            ],
             id="another device",
         ),
-        pytest.param([Change("Bridge", bridge(), bridge(fail_mode="secure"))], id="bridge"),
-        pytest.param([Change("Bridge", bridge(), bridge(ports={"x"}))], id="who came is not said"),
-        pytest.param([Change("Port", None, port(None))], id="a gateway's port"),
-        pytest.param([*port_comes(), Change("Port", None, port(None, "x"))], id="a foreign port"),
-        pytest.param([*port_comes(), Change("Bridge", None, bridge())], id="a bridge comes"),
+        pytest.param([RowChange("Bridge", bridge(), bridge(fail_mode="secure"))], id="bridge"),
+        pytest.param(
+            [RowChange("Bridge", bridge(), bridge(ports={"x"}))], id="who came is not said"
+        ),
+        pytest.param([RowChange("Port", None, port(None))], id="a gateway's port"),
+        pytest.param([*port_comes(), RowChange("Port", None, port(None, "x"))], id="a stranger"),
+        pytest.param([*port_comes(), RowChange("Bridge", None, bridge())], id="a bridge comes"),
     ],
 )
-async def test_all_else_of_ours_is_told_as_anything(changes: list[Change]) -> None:
+async def test_all_else_of_ours_is_told_as_anything(changes: list[RowChange]) -> None:
     assert await told(changes) == [None]
 
 
 async def test_what_arrives_together_is_told_once() -> None:
     assert await told(port_comes(ONE), port_comes(TWO), [TAKEN]) == [{ONE, TWO}]
-    assert await told(port_comes(ONE), [Change("Port", port(), port(tag=6))]) == [None]
+    assert await told(port_comes(ONE), [RowChange("Port", port(), port(tag=6))]) == [None]
 
 
 async def test_who_listens_late_hears_only_what_is_new() -> None:
     news, heard = News(OWNER), []
     news.everything(connected=True)
-    news.rows([Change("Port", None, port(None))])
+    news.rows([RowChange("Port", None, port(None))])
     news.call(heard.append)
     news.rows(port_comes())
     await asyncio.sleep(0)
@@ -125,4 +135,4 @@ async def test_who_listens_late_hears_only_what_is_new() -> None:
 
 async def test_what_is_of_others_alone_is_not_told() -> None:
     theirs = port(None, "somebody")
-    assert await told([Change("Port", None, theirs), Change("Port", theirs, None)]) == []
+    assert await told([RowChange("Port", None, theirs), RowChange("Port", theirs, None)]) == []

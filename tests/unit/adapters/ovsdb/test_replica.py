@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovs.ovsdb import Change, Replica, Schema
+from ovsdriver.adapters.ovs.ovsdb import Replica, RowChange, Schema
 from tests.unit.adapters.ovsdb.small_schema import SCHEMA, WATCHED
 
 
@@ -128,7 +128,7 @@ def test_a_changed_row_is_another_object(replica: Replica) -> None:
 
     [change] = replica.apply({"Port": {uuid(1): {"modify": {"number": 3}}}})
 
-    assert change == Change("Port", before, replica.named("Port", "p1"))
+    assert change == RowChange("Port", before, replica.named("Port", "p1"))
     assert before is not None
     assert before["number"] == 0
 
