@@ -107,6 +107,7 @@ def test_a_crash_alone_starts_nothing_that_closes_the_sockets(units: Path):
     """systemd starts what OnFailure= names at every crash, unless a restart is direct."""
     service, down = (settings(units / name) for name in ("ovsnet.service", "ovsnet-down.service"))
     assert service["OnFailure"] == "ovsnet-down.service"
+    assert settings(units / "ovsnet.socket")["OnFailure"] == "ovsnet-down.service"
     assert "ovsnet.socket" in down["Conflicts"].split()
     assert service["RestartMode"] == "direct"
 
