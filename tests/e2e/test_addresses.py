@@ -90,8 +90,8 @@ def test_a_full_range_says_how_many_it_has_and_who_holds_the_subnet(
     )
     # with their names, if Docker was read meanwhile
     assert re.search(
-        r"2 are held by containers( \((ann, bob|(ann|bob) and 1 more)\))? and 1 by the gateway "
-        r"\(`ovsnet",
+        r"2 are held by containers( \((ann, bob|bob, ann|(ann|bob) and 1 more)\))? and 1 by the "
+        r"gateway \(`ovsnet",
         text,
     )
     assert "`ovsnet ipam leases 10.77.1.0/24`); name a free address outside of the range" in text

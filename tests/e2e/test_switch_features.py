@@ -47,7 +47,7 @@ def test_snooping_and_control_frames_are_a_bridges_and_change_live(bed: Bed, sta
         *options(mcast="false"),
         "other",
     )
-    assert "says something else" in refused
+    assert "already set it differently" in refused
     ann, bob, cat = (stage.container(name, lab) for name in ("ann", "bob", "cat"))
     assert lldp_arrives(bed, ann, bob, lab)
 

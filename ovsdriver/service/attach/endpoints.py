@@ -160,7 +160,7 @@ class Endpoints:
             if fresh:
                 port = attachment.port.name
                 undo.push_async_callback(self._undone, self._links.remove_link, port)
-                undo.push_async_callback(self._undone, self._switch.remove_port, port)
+                undo.push_async_callback(self._undone, self._plugs.withdraw, port)
             # A crash leaves a port of an endpoint in no sandbox, which is removed; or the other way
             # round a sandbox without one, which gets it.
             recording = asyncio.ensure_future(self._state.put_endpoint(endpoint))

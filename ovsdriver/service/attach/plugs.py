@@ -149,6 +149,15 @@ class Plugs:
             for each in self._aspects:
                 await each.unplugged(network, endpoint)
 
+    async def withdraw(self, port: str) -> None:
+        """Remove the port of a Join that failed; UnavailableError leaves it to the reconciler.
+
+        The Join may have waited for Open vSwitch in vain, and its deadline must not come before
+        the sentence that says so.
+        """
+        await self._switch.connected(UNPLUG_WAIT_S)
+        await self._switch.remove_port(port)
+
     async def name_free(self, link: str) -> None:
         """Wait a moment until no device in the host's namespace has the name ``link``.
 
