@@ -10,9 +10,9 @@ from netaddr import IPAddress
 
 from ipam import Lease, Naming, Pool
 from ovsdriver.domain.records.model import NetworkId
-from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView, State
+from ovsdriver.ports import EngineEndpoint, EngineSubnet, State
 from ovsdriver.service.forgotten.pool_claims import Claims
-from ovsdriver.service.forgotten.witnesses import Witness
+from ovsdriver.service.forgotten.witnesses import DaemonSeen, Witness
 
 
 class ContainerNames(Naming):
@@ -28,7 +28,7 @@ class ContainerNames(Naming):
         bound = self._state.network_of_pool(pool.id)
         if seen is None:
             return ""
-        claim = None if bound else self._claim(pool, seen.view)
+        claim = None if bound else self._claim(pool, seen)
         network = bound.id if bound else claim.network if claim else NetworkId("")
         return seen.view.networks.get(network, "")
 
@@ -38,7 +38,7 @@ class ContainerNames(Naming):
         if bound is not None:
             return {address for subnet in bound.subnets for address in subnet.auxiliary}
         seen = self._witness.seen()
-        claim = self._claim(pool, seen.view) if seen else None
+        claim = self._claim(pool, seen) if seen else None
         return claim.kept if claim else None
 
     def container(self, pool: Pool, lease: Lease) -> str:
@@ -56,7 +56,7 @@ class ContainerNames(Naming):
         if lease.created > seen.at:
             return ""
         return next(
-            (name for address, name in self._foreign(pool, seen.view) if address == lease.address),
+            (name for address, name in self._foreign(pool, seen) if address == lease.address),
             "",
         )
 
@@ -67,23 +67,26 @@ class ContainerNames(Naming):
             return
         bound = self._state.network_of_pool(pool.id)
         if bound is None:
-            yield from self._foreign(pool, seen.view)
+            yield from self._foreign(pool, seen)
             return
         for endpoint in self._state.endpoints(bound.id):
             listed = seen.view.endpoints.get(endpoint.id)
             if listed is not None:
                 yield from _inside(pool, listed)
 
-    def _foreign(self, pool: Pool, view: EngineView) -> Iterator[tuple[IPAddress, str]]:
-        claim = self._claim(pool, view)
+    def _foreign(self, pool: Pool, seen: DaemonSeen) -> Iterator[tuple[IPAddress, str]]:
+        claim = self._claim(pool, seen)
         if claim is None:
             return
-        for listed in view.endpoints.values():
+        for listed in seen.view.endpoints.values():
             if listed.network == claim.network:
                 yield from _inside(pool, listed)
 
-    def _claim(self, pool: Pool, view: EngineView) -> EngineSubnet | None:
-        return Claims(view, self._state.networks()).certain(pool)
+    def _claim(self, pool: Pool, seen: DaemonSeen) -> EngineSubnet | None:
+        """Return the network that has a pool; one read before had an earlier pool like it."""
+        if pool.created > seen.at:
+            return None
+        return Claims(seen.view, self._state.networks()).certain(pool)
 
 
 def _inside(pool: Pool, listed: EngineEndpoint) -> Iterator[tuple[IPAddress, str]]:

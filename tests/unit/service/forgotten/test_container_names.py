@@ -45,19 +45,24 @@ async def test_a_container_of_another_driver_is_named_while_it_is_the_lease_of_t
         PoolRequest(space="ovsnet", subnet=IPNetwork("10.77.1.0/24"))
     )
     wish = AddressRequest(pool=pool.id, address=IPAddress("10.77.1.9"))
-    lease = await host.ipam.request_address(wish)
+    given = await host.ipam.request_address(wish)
+    lease = given._replace(created=pool.created + 1.0)
     host.engine.add_network(DOCKERS, "dockers")
     host.engine.add_subnet(DOCKERS, "10.77.1.0/24", kept=["10.77.1.1", "10.77.1.8"])
     host.engine.add_endpoint(FIRST, DOCKERS, "web", "10.77.1.9/24", "fd00::9/64")
-    now = [lease.created - 1.0]
+    now = [pool.created - 0.5]
     witness = Witness(host.engine, clock=lambda: now[0])
     naming = ContainerNames(state=host.state, witness=witness)
     assert (naming.network(pool), naming.container(pool, lease)) == ("", "")
     assert (list(naming.containers(pool)), naming.auxiliary(pool)) == ([], None)
     await witness.read()
+    assert (naming.network(pool), naming.auxiliary(pool)) == ("", None), "of an earlier pool"
+    assert list(naming.containers(pool)) == []
+    now[0] += 1.0
+    await witness.read()
     assert naming.network(pool) == "dockers"
     assert naming.container(pool, lease) == "", "somebody may have had it before"
-    now[0] += 2.0
+    now[0] += 1.0
     await witness.read()
     assert naming.container(pool, lease) == "web"
     assert list(naming.containers(pool)) == [(IPAddress("10.77.1.9"), "web")]
