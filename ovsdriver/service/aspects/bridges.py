@@ -4,12 +4,19 @@ from collections.abc import Sequence
 from functools import partial
 
 from ovsdriver.domain.records.model import Network, Segment, on_bridge
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.diff import deserted
-from ovsdriver.ports import Bridges, Links, State
+from ovsdriver.ports import Bridges, Links, State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect, Finding
 from ovsdriver.service.aspects.uplinks import Uplinks
 from ovsdriver.service.locks import PLANNING, Locks
+
+
+def datapath(switch: SwitchView, network: Network) -> Datapath:
+    """Return the datapath of a network's bridge: the switch's word, or the record's without it."""
+    observed = switch.bridge(network.segment.bridge)
+    return observed.datapath if observed is not None else network.segment.datapath
 
 
 class OwnBridges(Aspect):

@@ -17,6 +17,7 @@ from ovsdriver.domain.wires.mirroring import Mirroring
 from ovsdriver.errors import ConflictError, UnsupportedError
 from ovsdriver.ports import Copies, HostNotes, Links, Nics, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
+from ovsdriver.service.aspects.bridges import datapath
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,8 @@ class Mirrors(Aspect):
 
     async def check(self, network: Network, endpoint: Endpoint) -> None:
         """Refuse a target that packets of the bridge cannot be led to; errors as of a network's."""
-        seen = self._switch.bridge(network.segment.bridge)
-        datapath = seen.datapath if seen is not None else network.segment.datapath
-        await self._check(endpoint.port.mirror, network.segment.bridge, datapath)
+        path = datapath(self._switch, network)
+        await self._check(endpoint.port.mirror, network.segment.bridge, path)
 
     async def check_network(self, network: Network) -> None:
         """Refuse a target that packets of the bridge cannot be led to.

@@ -14,6 +14,7 @@ from ovsdriver.domain.wires.plumbing import Veth
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import HostNotes, Links, State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect, Finding, never
+from ovsdriver.service.aspects.bridges import datapath
 from ovsdriver.service.locks import Locks
 
 _NOTE = "tso:"
@@ -42,9 +43,8 @@ class Offload(Aspect):
 
     def tso_of(self, network: Network) -> str:
         """Return the tap that tells whether containers may leave checksums to the switch."""
-        observed = self._switch.bridge(network.segment.bridge)
-        datapath = observed.datapath if observed else network.segment.datapath
-        return "" if datapath is Datapath.SYSTEM else network.segment.bridge
+        system = datapath(self._switch, network) is Datapath.SYSTEM
+        return "" if system else network.segment.bridge
 
     async def settle(self, network: Network, endpoint: Endpoint) -> None:
         """Set the offload of an endpoint's end in its sandbox, if it is there.

@@ -6,12 +6,12 @@ from functools import partial
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
-from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.plumbing import Attachment, Veth
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Links, Ports, State
 from ovsdriver.service.aspects.aspect import Aspect
+from ovsdriver.service.aspects.bridges import datapath
 from ovsdriver.service.aspects.offload import Offload
 from ovsdriver.service.attach.veths_ahead import VethsAhead
 
@@ -70,21 +70,15 @@ class Plugs:
 
     def prefix(self, network: Network, endpoint: Endpoint) -> str:
         """Return what the name of an endpoint's interface begins with in its container."""
-        return desired.interface_prefix(network, endpoint, self._datapath(network))
-
-    def _datapath(self, network: Network) -> Datapath:
-        observed = self._switch.bridge(network.segment.bridge)
-        return observed.datapath if observed else network.segment.datapath
+        return desired.interface_prefix(network, endpoint, datapath(self._switch, network))
 
     def begin(self, network: Network, endpoint: Endpoint) -> None:
         """Make a pair and its port in the background, until Join asks for them."""
-        self._veths_ahead.begin(endpoint.id, partial(self._ahead, network, endpoint))
-
-    def _ahead(self, network: Network, endpoint: Endpoint) -> Attachment | None:
-        """Return the plumbing of ``endpoint`` as long as it has a record."""
-        if self._state.endpoint(endpoint.id) is None:
-            return None
-        return self.attachment(network, endpoint)
+        self._veths_ahead.begin(
+            endpoint.id,
+            partial(self.attachment, network, endpoint),
+            recorded=lambda: self._state.endpoint(endpoint.id) is not None,
+        )
 
     async def plug(self, endpoint: EndpointId, attachment: Attachment, *, fresh: bool) -> None:
         """Make link and port for Join, or wait for what was begun."""
@@ -139,8 +133,7 @@ class Plugs:
         """
         await self._veths_ahead.stop(endpoint.id)
         try:
-            await self._switch.connected(UNPLUG_WAIT_S)
-            await self._switch.remove_port(names.port(endpoint))
+            await self.withdraw(names.port(endpoint))
         finally:
             if recording is not None:
                 await recording
@@ -150,10 +143,10 @@ class Plugs:
                 await each.unplugged(network, endpoint)
 
     async def withdraw(self, port: str) -> None:
-        """Remove the port of a Join that failed; UnavailableError leaves it to the reconciler.
+        """Remove a port if Open vSwitch answers; UnavailableError leaves it to the reconciler.
 
-        The Join may have waited for Open vSwitch in vain, and its deadline must not come before
-        the sentence that says so.
+        A Join that failed may have waited for Open vSwitch in vain, and its deadline must not come
+        before the sentence that says so.
         """
         await self._switch.connected(UNPLUG_WAIT_S)
         await self._switch.remove_port(port)

@@ -29,28 +29,38 @@ class VethsAhead:
         """Whether the endpoint's port may be there although its record names no sandbox."""
         return endpoint in self._begun
 
-    def begin(self, endpoint: EndpointId, attachment: Callable[[], Attachment | None]) -> None:
+    def begin(
+        self,
+        endpoint: EndpointId,
+        attachment: Callable[[], Attachment],
+        *,
+        recorded: Callable[[], bool],
+    ) -> None:
         """Make the pair and the port of an endpoint in the background.
 
-        ``attachment``, which has a pair, is asked for then, and again at the end: None when the
-        network was removed meanwhile, and this endpoint with it. What fails is left to Join, which
-        can say it; and while Open vSwitch is away nothing is begun, since Join waits for it once.
+        ``attachment``, which has a pair, is asked for then; and whether the endpoint is
+        ``recorded``, then and at the end: its network may be removed meanwhile. What fails is left
+        to Join, which can say it; and while Open vSwitch is away nothing is begun, since Join waits
+        for it once.
         """
-        task = asyncio.get_running_loop().create_task(self._make(endpoint, attachment))
+        task = asyncio.get_running_loop().create_task(self._make(endpoint, attachment, recorded))
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._begun[endpoint] = task
 
     async def _make(
-        self, endpoint: EndpointId, attachment: Callable[[], Attachment | None]
+        self,
+        endpoint: EndpointId,
+        attachment: Callable[[], Attachment],
+        recorded: Callable[[], bool],
     ) -> Attachment | None:
-        wanted = attachment()
-        if wanted is None or not self._switch.status().connected:
+        if not recorded() or not self._switch.status().connected:
             return None
+        wanted = attachment()
         assert isinstance(wanted.link, Veth)  # noqa: S101
         try:
             await self.pair_and_port(wanted.link, wanted.port)
         finally:
-            if attachment() is None:
+            if not recorded():
                 # Who removed the network may have looked for them before they were there.
                 self._begun.pop(endpoint, None)
                 await self._switch.remove_port(wanted.port.name)

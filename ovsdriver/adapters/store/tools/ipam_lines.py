@@ -11,9 +11,9 @@ program does not know, is an error.
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, BinaryIO, ClassVar, TypeAlias
+from typing import Annotated, BinaryIO, ClassVar, TypeAlias, TypeVar
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork, IPRange
 
@@ -22,6 +22,8 @@ from ovsdriver import codec
 from ovsdriver.adapters.store.tools.inspection import EPOCHS, start_of
 from ovsdriver.codec import UnreadableError, Written, range_of, range_text, shown
 from ovsdriver.errors import InvalidRequestError
+
+T = TypeVar("T")
 
 VERSION = 1
 """Raised when a line gets another meaning; older ones are then read too."""
@@ -40,34 +42,27 @@ class LineError(InvalidRequestError):
     """A line makes no sense; which one is added by who knows it."""
 
 
-def _subnet(text: str) -> IPNetwork:
+def _as_written(text: str, read: Callable[[str], T], write: Callable[[T], str], why: str) -> T:
+    """Read what must be as it would be written again; ValueError says ``why`` it is not."""
     try:
-        network = IPNetwork(text)
-    except (AddrFormatError, ValueError):
-        network = None
-    if network is None or str(network) != text:
-        raise ValueError(f"{shown(text)} is not written as a subnet is, like 10.0.0.0/24")
-    return network
-
-
-def _range(text: str) -> IPRange:
-    try:
-        found = range_of(text)
+        found = read(text)
     except (AddrFormatError, ValueError):
         found = None
-    if found is None or range_text(found) != text:
-        raise ValueError(f"{shown(text)} is not like 10.0.0.5 or 10.0.0.5-10.0.0.9")
+    if found is None or write(found) != text:
+        raise ValueError(f"{shown(text)} {why}")
     return found
 
 
+def _subnet(text: str) -> IPNetwork:
+    return _as_written(text, IPNetwork, str, "is not written as a subnet is, like 10.0.0.0/24")
+
+
+def _range(text: str) -> IPRange:
+    return _as_written(text, range_of, range_text, "is not like 10.0.0.5 or 10.0.0.5-10.0.0.9")
+
+
 def _address(text: str) -> IPAddress:
-    try:
-        address = IPAddress(text)
-    except (AddrFormatError, ValueError):
-        address = None
-    if address is None or str(address) != text:
-        raise ValueError(f"{shown(text)} is not written as an address is")
-    return address
+    return _as_written(text, IPAddress, str, "is not written as an address is")
 
 
 Subnet: TypeAlias = Annotated[IPNetwork, Written(_subnet)]
