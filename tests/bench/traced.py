@@ -15,8 +15,8 @@ from typing import Any
 
 from ovsdriver.__main__ import main
 from ovsdriver.adapters.kernel.netlink import NetlinkThread
-from ovsdriver.adapters.ovs.ovsdb import client
 from ovsdriver.adapters.ovs.rows.switch import OvsSwitch
+from ovsdriver.adapters.ovsdb import client
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.http.connection import PlainConnection
 from tests.bench.where import CALL, NETLINK, OVSDB, STORE, VSWITCHD, WAITING

@@ -40,8 +40,8 @@ from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.adapters.ovs.openflow.switch_flows import OvsFlows
-from ovsdriver.adapters.ovs.ovsdb.commit import GroupCommit
 from ovsdriver.adapters.ovs.rows import OvsSwitch
+from ovsdriver.adapters.ovsdb.commit import GroupCommit
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.http.server import PluginServer

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovs.ovsdb import (
+from ovsdriver.adapters.ovsdb import (
     ConnectionLostError,
     Operation,
     OvsdbClient,
@@ -356,7 +356,7 @@ async def calls_to_connect(ovs: PrivateOvs) -> int:
 
     def note(frame: FrameType, event: str, arg: object) -> None:
         nonlocal count
-        count += event == "call" and "/adapters/ovs/ovsdb/" in frame.f_code.co_filename
+        count += event == "call" and "/adapters/ovsdb/" in frame.f_code.co_filename
 
     sys.setprofile(note)
     try:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from netaddr import EUI
 
-from ovsdriver.adapters.ovs.ovsdb import Operation, OvsdbClient, Replica
 from ovsdriver.adapters.ovs.rows import OvsSwitch, device_index
 from ovsdriver.adapters.ovs.rows.bridges import RemoveBridge
 from ovsdriver.adapters.ovs.rows.rows import WATCHED
+from ovsdriver.adapters.ovsdb import Operation, OvsdbClient, Replica
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.records.segments import Datapath, HostPlace

@@ -1,1 +1,1 @@
-"""Open vSwitch: its database (``ovsdb``), our rows (``rows``) and OpenFlow (``openflow``)."""
+"""Open vSwitch: our rows in its database (``rows``) and OpenFlow (``openflow``)."""

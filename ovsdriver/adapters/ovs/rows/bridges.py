@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovs.rows.features import config, corrected, inserted, marks
 from ovsdriver.adapters.ovs.rows.rows import (
     Wanted,
@@ -14,6 +13,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
     to_map,
     where,
 )
+from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.features import FailMode
 from ovsdriver.domain.wires.plumbing import Bridge

@@ -7,7 +7,6 @@ is left alone, and what no network wants any more goes back to Open vSwitch's de
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovs.rows.rows import (
     Wanted,
     as_value,
@@ -18,6 +17,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
     turned,
     where,
 )
+from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.features import Exporter, FailMode, Features
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from ovsdriver.adapters.ovs.ovsdb import Row, RowChange
 from ovsdriver.adapters.ovs.rows.rows import is_ours
+from ovsdriver.adapters.ovsdb import Row, RowChange
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovs.rows.rows import (
     NO_TAG,
     Wanted,
@@ -23,6 +22,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
     tree_config,
     turn,
 )
+from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG

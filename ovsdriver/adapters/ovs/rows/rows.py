@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ovsdriver.adapters.ovs.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import InvalidOptionError

@@ -7,15 +7,6 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from ovsdriver.adapters.ovs.ovsdb import (
-    ConnectionLostError,
-    OvsdbClient,
-    Plan,
-    RefusedError,
-    Replica,
-    Row,
-    RowChange,
-)
 from ovsdriver.adapters.ovs.rows.bridges import EnsureBridge, RemoveBridge
 from ovsdriver.adapters.ovs.rows.mirrors import EnsureMirrors
 from ovsdriver.adapters.ovs.rows.news import Callback, News
@@ -29,6 +20,15 @@ from ovsdriver.adapters.ovs.rows.ports import (
 from ovsdriver.adapters.ovs.rows.rows import WATCHED, check_name
 from ovsdriver.adapters.ovs.rows.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.ovs.rows.view import ReplicaView
+from ovsdriver.adapters.ovsdb import (
+    ConnectionLostError,
+    OvsdbClient,
+    Plan,
+    RefusedError,
+    Replica,
+    Row,
+    RowChange,
+)
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort

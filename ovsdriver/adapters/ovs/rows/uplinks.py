@@ -3,9 +3,9 @@
 import shlex
 from collections.abc import Mapping, Sequence
 
-from ovsdriver.adapters.ovs.ovsdb import Replica, Row
 from ovsdriver.adapters.ovs.rows.ports import Plugging
 from ovsdriver.adapters.ovs.rows.rows import Wanted, check_name
+from ovsdriver.adapters.ovsdb import Replica, Row
 from ovsdriver.domain.wires.plumbing import UplinkPort
 from ovsdriver.errors import ConflictError, InvalidOptionError
 

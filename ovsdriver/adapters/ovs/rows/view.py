@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from ovsdriver.adapters.ovs.ovsdb import Replica, Row
 from ovsdriver.adapters.ovs.rows import features
 from ovsdriver.adapters.ovs.rows.rows import (
     NO_TAG,
@@ -13,6 +12,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
     is_ours,
     tree_of,
 )
+from ovsdriver.adapters.ovsdb import Replica, Row
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedMirror, ObservedPort
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovs.ovsdb import (
+from ovsdriver.adapters.ovsdb import (
     ConnectionLostError,
     Operation,
     RefusedError,
     Replica,
     Schema,
 )
-from ovsdriver.adapters.ovs.ovsdb.commit import MAX_UNITS, GroupCommit
+from ovsdriver.adapters.ovsdb.commit import MAX_UNITS, GroupCommit
 from tests.unit.adapters.ovsdb.small_schema import SCHEMA, WATCHED
 
 Judge = Callable[[list[str]], Sequence[Any] | Exception]

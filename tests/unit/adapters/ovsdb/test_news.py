@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovs.ovsdb import RowChange
 from ovsdriver.adapters.ovs.rows.news import News
+from ovsdriver.adapters.ovsdb import RowChange
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovs.ovsdb import Replica, RowChange, Schema
+from ovsdriver.adapters.ovsdb import Replica, RowChange, Schema
 from tests.unit.adapters.ovsdb.small_schema import SCHEMA, WATCHED
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.adapters.ovs.ovsdb import RefusedError, Schema
+from ovsdriver.adapters.ovsdb import RefusedError, Schema
 from tests.unit.adapters.ovsdb.small_schema import SCHEMA
 
 UUID = ["uuid", "11111111-1111-4111-8111-111111111111"]

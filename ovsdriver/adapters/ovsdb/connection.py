@@ -10,8 +10,8 @@ from typing import Any, NoReturn, Self
 
 from ovs.jsonrpc import Message
 
-from ovsdriver.adapters.ovs.ovsdb.errors import ConnectionLostError, RefusedError
-from ovsdriver.adapters.ovs.ovsdb.framing import Splitter, decode, whole
+from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, RefusedError
+from ovsdriver.adapters.ovsdb.framing import Splitter, decode, whole
 from ovsdriver.errors import ConfigurationError
 
 log = logging.getLogger(__name__)

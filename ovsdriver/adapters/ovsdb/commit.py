@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ovsdriver.adapters.ovs.ovsdb.errors import ConnectionLostError, RefusedError
-from ovsdriver.adapters.ovs.ovsdb.replica import Replica
-from ovsdriver.adapters.ovs.ovsdb.schema import Operation
+from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, RefusedError
+from ovsdriver.adapters.ovsdb.replica import Replica
+from ovsdriver.adapters.ovsdb.schema import Operation
 
 Plan = Callable[[Replica], Sequence[Operation]]
 """What to change, given what is there; nothing if all is as wanted.

@@ -14,8 +14,8 @@ from ovs.db.data import Datum
 from ovs.db.schema import DbSchema
 from ovs.db.types import BaseType, Type, UuidType
 
-from ovsdriver.adapters.ovs.ovsdb.errors import RefusedError
-from ovsdriver.adapters.ovs.ovsdb.fitting import Fits, plainly
+from ovsdriver.adapters.ovsdb.errors import RefusedError
+from ovsdriver.adapters.ovsdb.fitting import Fits, plainly
 
 _SOME_UUID = UUID(int=0)
 

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from ovsdriver.adapters.ovs.ovsdb.commit import GroupCommit, Plan
-from ovsdriver.adapters.ovs.ovsdb.connection import Address, Connection
-from ovsdriver.adapters.ovs.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
-from ovsdriver.adapters.ovs.ovsdb.replica import Replica, RowChange
-from ovsdriver.adapters.ovs.ovsdb.schema import Operation, Schema
-from ovsdriver.adapters.ovs.ovsdb.stopped import Doorbell
+from ovsdriver.adapters.ovsdb.commit import GroupCommit, Plan
+from ovsdriver.adapters.ovsdb.connection import Address, Connection
+from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
+from ovsdriver.adapters.ovsdb.replica import Replica, RowChange
+from ovsdriver.adapters.ovsdb.schema import Operation, Schema
+from ovsdriver.adapters.ovsdb.stopped import Doorbell
 
 log = logging.getLogger(__name__)
 
