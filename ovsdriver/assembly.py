@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
-from ovsdriver.admin.desk_networks import Works
+from ovsdriver.admin.desk_networks import AdminServices
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
-from ovsdriver.service.aspects.firewall import Rules
+from ovsdriver.service.aspects.firewall import FirewallRules
 from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.service.aspects.host_ends import HostEnds
 from ovsdriver.service.aspects.mirrors import Mirrors
@@ -22,11 +22,11 @@ from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.aspects.uplinks import Uplinks
 from ovsdriver.service.attach.endpoints import Endpoints
-from ovsdriver.service.attach.named import TypedNames
 from ovsdriver.service.attach.plugs import Plugs
 from ovsdriver.service.attach.publications import Publications
 from ovsdriver.service.attach.reattacher import Reattacher
 from ovsdriver.service.attach.replugs import Replugs
+from ovsdriver.service.attach.typed_names import TypedNames
 from ovsdriver.service.change import changed_options
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
@@ -53,7 +53,7 @@ from ovsdriver.world import World
 class Product:
     """Everything behind the calls, once the store is open."""
 
-    works: Works
+    admin: AdminServices
     """For people."""
     services: methods.Services
     """For Docker."""
@@ -100,7 +100,9 @@ async def assemble(
         stack.push_async_callback(ipam.close)
         firewall = await stack.enter_async_context(world.firewall(notes))
         locks = Locks()
-        rules = Rules(state=state, firewall=firewall, outside_bridges=settings.outside_bridges)
+        rules = FirewallRules(
+            state=state, firewall=firewall, outside_bridges=settings.outside_bridges
+        )
         publisher = Publisher(
             state=state, rules=rules, ports=world.host_ports, links=links, locks=locks
         )
@@ -271,7 +273,7 @@ async def assemble(
         firewall.on_gateway(reconciler.doubt)
         watch.on_missing(reconciler.poke)
         yield Product(
-            works=Works(
+            admin=AdminServices(
                 state=state,
                 ipam=ipam,
                 networks=networks,

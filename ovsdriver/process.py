@@ -137,14 +137,14 @@ async def _purge(settings: Settings) -> Purged:
             raise
         except (DriverError, IpamError) as error:
             return await _purge_marked(settings, world, str(error))
-        return await product.works.purge.run(switch_wait_s=SWITCH_WAIT_S)
+        return await product.admin.purge.run(switch_wait_s=SWITCH_WAIT_S)
 
 
 async def _purge_marked(settings: Settings, world: World, unread: str) -> Purged:
     """Remove what is marked, without records; the store is left alone."""
     nothing = partial(open_store, storefile.MEMORY)
     async with assemble(replace(world, store=nothing), settings) as product:
-        return await product.works.purge.run(switch_wait_s=SWITCH_WAIT_S, unread=unread)
+        return await product.admin.purge.run(switch_wait_s=SWITCH_WAIT_S, unread=unread)
 
 
 class _Store:
@@ -231,7 +231,7 @@ class _Store:
             self._unread = ""
             for run in product.background:
                 tasks.start(run())
-            desk.ready(product.works)
+            desk.ready(product.admin)
             self._backend.ready(product.services)
             # What was loaded stays: with thousands of endpoints a collection of garbage that looks
             # at all of it holds up the loop.

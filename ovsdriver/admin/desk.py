@@ -12,7 +12,7 @@ from ovsdriver.admin import asks, views
 from ovsdriver.admin import report as reports
 from ovsdriver.admin.asks import Answers, Ask
 from ovsdriver.admin.desk_ipam import IpamDesk
-from ovsdriver.admin.desk_networks import NetworkDesk, Works, docker
+from ovsdriver.admin.desk_networks import AdminServices, NetworkDesk, docker
 from ovsdriver.admin.desk_reservations import ReservationDesk
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.metrics import Metrics
@@ -66,7 +66,7 @@ class Desk:
         self._clock = clock
         self._started = clock()
         self._faults: list[str] = []
-        self._works: Works | None = None
+        self._services: AdminServices | None = None
         self._networks: NetworkDesk | None = None
         self._answers: Answers = {
             asks.ShowStatus: self.status,
@@ -77,16 +77,16 @@ class Desk:
         """Show a fault of this process among the warnings from now on."""
         self._faults.append(sentence)
 
-    def ready(self, works: Works) -> None:
+    def ready(self, services: AdminServices) -> None:
         """Answer everything from now on."""
-        self._works = works
+        self._services = services
         self._networks = NetworkDesk(
-            works, owner=self._owner, switch=self._switch, engine=self._engine, clock=self._clock
+            services, owner=self._owner, switch=self._switch, engine=self._engine, clock=self._clock
         )
         addresses = IpamDesk(
-            state=works.state, ipam=works.ipam, engine=self._engine, clock=self._clock
+            state=services.state, ipam=services.ipam, engine=self._engine, clock=self._clock
         )
-        reservations = ReservationDesk(addresses=addresses, ipam=works.ipam)
+        reservations = ReservationDesk(addresses=addresses, ipam=services.ipam)
         for desk in (self._networks, addresses, reservations):
             self._answers = {**self._answers, **desk.answers()}
 
@@ -117,15 +117,15 @@ class Desk:
         scene = None if self._networks is None else self._networks.scene(view)
         repairs = views.RepairReport()
         findings: Sequence[str] = ()
-        if self._works is not None:
-            reconciler = self._works.reconciler
+        if self._services is not None:
+            reconciler = self._services.reconciler
             lately = (views.MendedReport(at=m.at, what=m.what) for m in reconciler.lately)
             repairs = views.RepairReport(
                 **asdict(reconciler.last),
                 lately=tuple(lately),
-                doubted=tuple(self._works.collector.doubted()),
+                doubted=tuple(self._services.collector.doubted()),
             )
-            findings = await _findings(self._works.firewall)
+            findings = await _findings(self._services.firewall)
         return views.Status(
             version=__version__,
             pid=os.getpid(),
@@ -149,11 +149,11 @@ class Desk:
             ConfigurationError: it does not know for certain which mark is its own.
         """
         async with self._closed(PURGING):
-            works = self._works
-            if works is None:
+            services = self._services
+            if services is None:
                 return await self._purge_unread()
-            async with works.changes.paused(), works.reconciler.paused():
-                return await works.purge.run(switch_wait_s=SWITCH_WAIT_S)
+            async with services.changes.paused(), services.reconciler.paused():
+                return await services.purge.run(switch_wait_s=SWITCH_WAIT_S)
 
 
 async def _findings(firewall: Firewall) -> Sequence[str]:

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Works:
-    """Everything that is there once the store is open."""
+class AdminServices:
+    """What people's requests need, once the store is open."""
 
     state: State
     ipam: Ipam
@@ -63,14 +63,14 @@ class NetworkDesk:
 
     def __init__(
         self,
-        works: Works,
+        services: AdminServices,
         *,
         owner: str,
         switch: SwitchView,
         engine: Engine,
         clock: Callable[[], float],
     ) -> None:
-        self._works = works
+        self._services = services
         self._owner = owner
         self._switch = switch
         self._engine = engine
@@ -88,19 +88,19 @@ class NetworkDesk:
 
     def scene(self, view: EngineView | None) -> reports.Scene:
         """Return what reports are made of now; ``view`` is what Docker says."""
-        works = self._works
-        pools = works.ipam.pools()
+        services = self._services
+        pools = services.ipam.pools()
         return reports.Scene(
             owner=self._owner,
-            state=works.state,
+            state=services.state,
             switch=self._switch,
             pools=pools,
-            leases={pool.id: works.ipam.usage(pool.id).held for pool in pools},
-            held=works.publisher.held(),
+            leases={pool.id: services.ipam.usage(pool.id).held for pool in pools},
+            held=services.publisher.held(),
             view=view,
-            lost=works.reconciler.lost,
-            interfaces=works.watch.interfaces(),
-            excesses=works.watch.excesses(),
+            lost=services.reconciler.lost,
+            interfaces=services.watch.interfaces(),
+            excesses=services.watch.excesses(),
             now=self._clock(),
         )
 
@@ -119,7 +119,7 @@ class NetworkDesk:
         """
         if not ask.options:
             raise InvalidRequestError("options: missing; say what to change")
-        changes, kept = self._works.changes, self._works.kept
+        changes, kept = self._services.changes, self._services.kept
         wish = OtherOptions(typed=ask.options)
         view = await docker(self._engine)
         found = self._found(ask.target, view)
@@ -138,7 +138,7 @@ class NetworkDesk:
             IpamError, DriverError: what ``docker network create`` would be refused with.
         """
         return reports.plan(
-            await self._works.previewer.wish(
+            await self._services.previewer.wish(
                 WantedNetwork(
                     options=options.network(ask.options, internal=ask.internal),
                     internal=ask.internal,
@@ -158,32 +158,32 @@ class NetworkDesk:
             UnknownObjectError, ConflictError: see ``by_name``.
             UnavailableError: the store, or Open vSwitch, does not answer.
         """
-        works = self._works
+        services = self._services
         view = await docker(self._engine)
         known: dict[str, str] = {
-            each.id: reports.network_name(each.id, view) for each in works.state.networks()
+            each.id: reports.network_name(each.id, view) for each in services.state.networks()
         }
-        network = works.state.network(NetworkId(by_name.find(ask.name, known)))
+        network = services.state.network(NetworkId(by_name.find(ask.name, known)))
         if network is None:
             raise UnknownObjectError(f"network {ask.name!r} was removed meanwhile")
-        refusal = by_name.refusal(network, works.state.endpoints(network.id), view)
+        refusal = by_name.refusal(network, services.state.endpoints(network.id), view)
         if refusal and not ask.force:
             raise ConflictError(refusal)
-        await works.networks.delete(network.id)
+        await services.networks.delete(network.id)
         event(log, "admin.network-removed", network=network.id, forced=ask.force)
         return network.id
 
     async def reconcile(self, ask: asks.Reconcile) -> views.RepairReport:
         """Look at everything now, into every container too, and mend it unless it is a dry run."""
-        works = self._works
-        await works.watch.look()
-        reconciler = works.reconciler
+        services = self._services
+        await services.watch.look()
+        reconciler = services.reconciler
         repairs = await (reconciler.look() if ask.dry_run else reconciler.reconcile())
-        doubted = works.collector.doubted()
+        doubted = services.collector.doubted()
         return views.RepairReport(**asdict(repairs), doubted=tuple(doubted))
 
     def _found(self, target: str, view: EngineView | None) -> by_name.Target:
-        state = self._works.state
+        state = self._services.state
         networks = {
             each.id: reports.network_name(each.id, view)
             for each in state.networks()

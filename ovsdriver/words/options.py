@@ -65,7 +65,7 @@ class Scope(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfEndpoint:
-    """What is otherwise of an endpoint, where both it and its network have an option."""
+    """How an endpoint's row differs, where it and its network have the same option."""
 
     example: str
     default: str = "the network's"

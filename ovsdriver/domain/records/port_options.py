@@ -11,7 +11,8 @@ from ovsdriver.domain.records.said import Said
 VlanTag = NewType("VlanTag", int)
 """1 to 4094, or 0 for "priority-tagged and untagged frames only" (``ovs.vlan=none``).
 
-Never absent but on trunks, which list theirs: an OVS port with neither carries all VLANs.
+On a VLAN segment it is never absent but on trunks, which list theirs: an OVS port with neither
+carries all VLANs.
 """
 
 ETHERNET_MTU = 1500

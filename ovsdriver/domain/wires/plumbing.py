@@ -41,14 +41,14 @@ class Bridge:
 class Port:
     """A port of ours that should be there.
 
-    It always says which VLANs it carries: the tag, the trunks or both, as ``vlan_mode`` has them.
-    Open vSwitch takes an empty tag, or empty trunks, for all VLANs.
+    On a VLAN segment it always says which VLANs it carries: the tag, the trunks or both, as
+    ``vlan_mode`` has them. Open vSwitch takes an empty tag, or empty trunks, for all VLANs.
     """
 
     name: str
     bridge: str
     tag: VlanTag | None
-    """None on :attr:`VlanMode.TRUNK` only."""
+    """None on :attr:`VlanMode.TRUNK`, and on a segment that is not a VLAN."""
     vlan_mode: VlanMode = VlanMode.ACCESS
     trunks: tuple[VlanTag, ...] = ()
     """Ascending; listed in the modes that have trunks, and in no others."""

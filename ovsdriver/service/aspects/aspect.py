@@ -51,7 +51,7 @@ async def never() -> bool:
 
 
 class Aspect:
-    """One of them. What it does not say here is nothing to it.
+    """Base class of every aspect. A method that is not overridden does nothing.
 
     Everything is repeatable. Errors are ``UnsupportedError`` and ``ConflictError``, which refuse
     what is asked for, and ``UnavailableError``, after which the next repair goes on.

@@ -13,7 +13,7 @@ from ovsdriver.service.aspects.aspect import Aspect, Finding
 log = logging.getLogger(__name__)
 
 
-class Rules(Aspect):
+class FirewallRules(Aspect):
     """The firewall, told what the records want."""
 
     name = "firewall"

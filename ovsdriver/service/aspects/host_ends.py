@@ -10,7 +10,7 @@ from ovsdriver.domain.wires.plumbing import Gateway, Port
 from ovsdriver.errors import ConflictError
 from ovsdriver.ports import Links, Ports
 from ovsdriver.service.aspects.aspect import Aspect
-from ovsdriver.service.aspects.firewall import Rules
+from ovsdriver.service.aspects.firewall import FirewallRules
 from ovsdriver.service.aspects.uplinks import Uplinks
 
 PROBE_S = 1.0
@@ -21,7 +21,7 @@ class HostEnds(Aspect):
     """Compared and repaired together with bridges and containers' ports, as ports are."""
 
     def __init__(
-        self, *, owner: str, switch: Ports, links: Links, uplinks: Uplinks, rules: Rules
+        self, *, owner: str, switch: Ports, links: Links, uplinks: Uplinks, rules: FirewallRules
     ) -> None:
         self._owner = owner
         self._switch = switch

@@ -27,7 +27,7 @@ from ovsdriver.domain.traffic.publishing import WantedPort
 from ovsdriver.errors import ConflictError, DriverError, UnsupportedError
 from ovsdriver.ports import HostPorts, Links, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding, never
-from ovsdriver.service.aspects.firewall import Rules
+from ovsdriver.service.aspects.firewall import FirewallRules
 from ovsdriver.service.aspects.port_claims import PortClaims
 from ovsdriver.service.locks import Locks
 
@@ -63,7 +63,7 @@ class Publisher(Aspect):
     needs_switch = False
 
     def __init__(
-        self, *, state: State, rules: Rules, ports: HostPorts, links: Links, locks: Locks
+        self, *, state: State, rules: FirewallRules, ports: HostPorts, links: Links, locks: Locks
     ) -> None:
         self._state = state
         self._rules = rules

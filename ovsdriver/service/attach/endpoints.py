@@ -33,10 +33,10 @@ from ovsdriver.errors import (
 from ovsdriver.ports import Links, Ports, State
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.attach.ended_pairs import EndedPairs
+from ovsdriver.service.attach.lookup import standing_endpoint, standing_network, two_tags
 from ovsdriver.service.attach.plugs import Plugs
 from ovsdriver.service.attach.publications import revoked
-from ovsdriver.service.attach.standing import standing_endpoint, standing_network, two_tags
-from ovsdriver.service.attach.told import tell_equal, tell_vlans
+from ovsdriver.service.attach.surprises import tell_equal, tell_vlans
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S, Networks
 

@@ -12,7 +12,7 @@ from ovsdriver.domain.records.model import (
 )
 from ovsdriver.ports import State
 from ovsdriver.service.aspects.published import Publisher
-from ovsdriver.service.attach.standing import standing_endpoint, standing_network
+from ovsdriver.service.attach.lookup import standing_endpoint, standing_network
 from ovsdriver.service.locks import Locks
 
 

@@ -8,9 +8,9 @@ from ovsdriver.domain.wires.plumbing import Attachment, Veth
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Links, State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect
-from ovsdriver.service.attach.named import TypedNames
 from ovsdriver.service.attach.plugs import Plugs
 from ovsdriver.service.attach.reattacher import Reattacher
+from ovsdriver.service.attach.typed_names import TypedNames
 from ovsdriver.service.locks import Locks
 
 

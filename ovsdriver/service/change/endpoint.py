@@ -15,9 +15,9 @@ from ovsdriver.errors import (
 )
 from ovsdriver.ports import State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect
+from ovsdriver.service.attach.lookup import standing_network, two_tags
 from ovsdriver.service.attach.plugs import Plugs
-from ovsdriver.service.attach.standing import standing_network, two_tags
-from ovsdriver.service.attach.told import tell_vlans
+from ovsdriver.service.attach.surprises import tell_vlans
 from ovsdriver.service.change.change import Change
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S

@@ -124,7 +124,8 @@ class Collector:
             endpoint = self._state.endpoint(each)
             if endpoint is not None:
                 await self._endpoints.collect(
-                    endpoint, "its sandbox is dead and Docker does not list it, twice a minute"
+                    endpoint,
+                    "its sandbox is dead, and two readings a minute apart do not list it",
                 )
         listed = listed_addresses(view)
         leases = [each async for each in self._unclaimed(listed)]

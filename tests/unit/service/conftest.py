@@ -15,7 +15,7 @@ from ipam.service import Ipam
 from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
 from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.admin.desk_networks import Works
+from ovsdriver.admin.desk_networks import AdminServices
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId
@@ -102,7 +102,7 @@ class Host:
     shapes: FakeShapes
     ports: FakeHostPorts
     engine: FakeEngine
-    works: Works
+    admin: AdminServices
     state: SqliteState
     ipam: Ipam
     networks: Networks
@@ -160,8 +160,8 @@ class Host:
         )
         stopped = AsyncExitStack()
         made = await stopped.enter_async_context(assemble(world, settings, settle_s=0.0))
-        works = made.works
-        assert isinstance(works.state, SqliteState)
+        admin = made.admin
+        assert isinstance(admin.state, SqliteState)
         return cls(
             path=path,
             links=links,
@@ -172,24 +172,24 @@ class Host:
             shapes=shapes,
             ports=ports,
             engine=engine,
-            works=works,
-            state=works.state,
-            ipam=works.ipam,
-            networks=works.networks,
+            admin=admin,
+            state=admin.state,
+            ipam=admin.ipam,
+            networks=admin.networks,
             endpoints=made.services.endpoints,
             publications=made.services.publications,
             plugs=made.plugs,
             replugs=made.replugs,
-            publisher=works.publisher,
+            publisher=admin.publisher,
             shaper=made.shaper,
-            reconciler=works.reconciler,
-            watch=works.watch,
+            reconciler=admin.reconciler,
+            watch=admin.watch,
             witness=made.witness,
-            collector=works.collector,
-            purge=works.purge,
-            previewer=works.previewer,
-            changes=works.changes,
-            kept=works.kept,
+            collector=admin.collector,
+            purge=admin.purge,
+            previewer=admin.previewer,
+            changes=admin.changes,
+            kept=admin.kept,
             locks=made.locks,
             world=world,
             stopped=stopped,
@@ -211,7 +211,7 @@ class Host:
         """Purge as with a store that cannot be read."""
         nothing = replace(self.world, store=partial(open_store, storefile.MEMORY))
         async with assemble(nothing, Settings()) as made:
-            return await made.works.purge.run(switch_wait_s=1.0, unread=why)
+            return await made.admin.purge.run(switch_wait_s=1.0, unread=why)
 
     async def stop(self) -> None:
         await self.stopped.aclose()

@@ -11,7 +11,7 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.aspects.aspect import Aspect, Finding, never
-from ovsdriver.service.attach.named import TypedNames
+from ovsdriver.service.attach.typed_names import TypedNames
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host

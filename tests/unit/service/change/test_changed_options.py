@@ -49,7 +49,7 @@ async def stop(host: Host, endpoint: str = FIRST) -> None:
 async def change(host: Host, endpoint: str = FIRST, **typed: str) -> None:
     """Type ``ovsnet set``."""
     desk = NetworkDesk(
-        host.works, owner="ovsnet", switch=host.switch, engine=host.engine, clock=lambda: 0.0
+        host.admin, owner="ovsnet", switch=host.switch, engine=host.engine, clock=lambda: 0.0
     )
     options = {f"ovs.{name}": text for name, text in typed.items()}
     await desk.change(SetOptions(target=endpoint, options=options))

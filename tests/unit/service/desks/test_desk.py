@@ -36,7 +36,7 @@ class Process:
 
     def ready(self) -> None:
         host = self.host
-        self.desk.ready(host.works)
+        self.desk.ready(host.admin)
         self.backend.ready(
             methods.Services(
                 networks=host.networks,

@@ -23,7 +23,7 @@ async def desk(host: Host) -> NetworkDesk:
     host.engine.add_network(RED, "lab")
     host.engine.add_endpoint(EndpointId(FIRST), RED, "web")
     return NetworkDesk(
-        host.works, owner="ovsnet", switch=host.switch, engine=host.engine, clock=lambda: 0.0
+        host.admin, owner="ovsnet", switch=host.switch, engine=host.engine, clock=lambda: 0.0
     )
 
 
