@@ -18,6 +18,7 @@ ALLOWED_SKIPS = Path(__file__).parent / "allowed-skips.txt"
 
 NEEDED = {
     "ovs": ("ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-vswitchd"),
+    "ovn": ("ovn-nbctl", "ovn-northd"),
     "netns": ("ip", "nsenter", "unshare"),
     "docker": ("docker", "dockerd", "containerd", "ovs-vswitchd", "busybox", "nft", "ethtool"),
 }

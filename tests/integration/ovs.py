@@ -93,14 +93,14 @@ class PrivateOvs:
     def frozen_db(self) -> Iterator[None]:
         """Stop ovsdb-server (SIGSTOP): its socket accepts and nobody answers."""
         assert self.db is not None
-        with _frozen(self.db.pid):
+        with frozen(self.db.pid):
             yield
 
     @contextmanager
     def frozen_vswitchd(self) -> Iterator[None]:
         """Stop ovs-vswitchd (SIGSTOP): rows are committed and nobody acts on them."""
         assert self.vswitchd is not None
-        with _frozen(self.vswitchd.pid):
+        with frozen(self.vswitchd.pid):
             yield
 
     def vsctl(self, *args: str) -> str:
@@ -229,7 +229,8 @@ async def private_ovs_async(
 
 
 @contextmanager
-def _frozen(pid: int) -> Iterator[None]:
+def frozen(pid: int) -> Iterator[None]:
+    """Stop a process for the time of the ``with`` block."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

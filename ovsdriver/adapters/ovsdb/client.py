@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from ovsdriver.adapters.ovsdb.address import Address, Servers
+from ovsdriver.adapters.ovsdb.cluster import GONE, Leadership, Turns
 from ovsdriver.adapters.ovsdb.commit import GroupCommit, Plan
-from ovsdriver.adapters.ovsdb.connection import Address, Connection
+from ovsdriver.adapters.ovsdb.connection import Connection
 from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
 from ovsdriver.adapters.ovsdb.replica import Replica, RowChange
 from ovsdriver.adapters.ovsdb.schema import Operation, Schema
@@ -15,8 +17,6 @@ from ovsdriver.adapters.ovsdb.stopped import Doorbell
 
 log = logging.getLogger(__name__)
 
-_FIRST_BACKOFF_S = 0.1
-_LAST_BACKOFF_S = 1.0
 _MONITOR = "ovsnet"
 
 Watcher = Callable[[Sequence[RowChange] | None], None]
@@ -39,10 +39,22 @@ class _Session:
         return self._connection.lost
 
     async def transact(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        results = await self._connection.request("transact", [self._database, *operations])
+        try:
+            results = await self._connection.request("transact", [self._database, *operations])
+        except RefusedError as error:
+            if error.tag in GONE:
+                raise self._gone(error.tag) from error
+            raise
         if not isinstance(results, list):
             raise RefusedError("bad reply", "to transact")
+        gone = [each["error"] for each in results if each and each.get("error") in GONE]
+        if gone:
+            raise self._gone(gone[0])
         return results
+
+    def _gone(self, why: str) -> ConnectionLostError:
+        self._connection.close(why)
+        return ConnectionLostError(why)
 
 
 class OvsdbClient:
@@ -53,7 +65,7 @@ class OvsdbClient:
 
     def __init__(
         self,
-        address: str,
+        servers: str | Servers,
         watched: Mapping[str, Sequence[str]],
         *,
         on_change: Watcher,
@@ -63,15 +75,18 @@ class OvsdbClient:
         """Prepare; nothing is connected yet.
 
         Args:
-            address: ``unix:PATH`` or ``tcp:HOST:PORT``; ConfigurationError if it is neither.
+            servers: the address of one, ``unix:PATH`` or ``tcp:HOST:PORT`` (ConfigurationError if
+                it is neither), or all that there are.
             watched: columns by table; those that this version of the database lacks are left out.
             on_change: told of every change.
             database: its name in ovsdb-server.
             probe_s: seconds of silence after which the server is probed, and after as many
                 again given up; also the limit for making a connection.
         """
-        self._address = Address.parse(address)
-        self._doorbell = Doorbell(self._address.path) if self._address.path else None
+        self._servers = Servers.parse([servers]) if isinstance(servers, str) else servers
+        self._turns = Turns(self._servers.addresses)
+        path = self._turns.now.path if len(self._servers.addresses) == 1 else ""
+        self._doorbell = Doorbell(path) if path else None
         self._watched = watched
         self._on_change = on_change
         self._database = database
@@ -80,8 +95,8 @@ class OvsdbClient:
         self._session: _Session | None = None
         self._ready = asyncio.Event()
         self._commits = GroupCommit(self._live_session)
-        self.last_error = "not connected yet"
-        """Why there is no connection, for messages."""
+        self.last_error = self._turns.why
+        """Why there is no connection, for messages; of several servers each with its own."""
         self.connections = 0
         """Connections that got as far as a complete replica."""
 
@@ -128,40 +143,45 @@ class OvsdbClient:
         return session
 
     async def _stay_connected(self) -> None:
-        backoff_s = _FIRST_BACKOFF_S
         while True:
             before = self.connections
+            address = self._turns.now
             try:
-                await self._connect_and_serve()
+                await self._connect_and_serve(address)
             except OvsdbError as error:
                 reason = str(error)
-            if self.connections > before:
-                backoff_s = _FIRST_BACKOFF_S
-            if reason != self.last_error or self.connections > before:
-                log.warning(
-                    "ovsdb.disconnected", extra={"address": self._address.text, "why": reason}
-                )
-            self.last_error = reason
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)
+            served = self.connections > before
+            pause_s = self._turns.pass_on(reason, served=served)
+            if self._turns.why != self.last_error or served:
+                log.warning("ovsdb.disconnected", extra={"address": address.text, "why": reason})
+            self.last_error = self._turns.why
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
-    async def _connect_and_serve(self) -> NoReturn:
+    async def _connect_and_serve(self, address: Address) -> NoReturn:
         """Connect, fill the replica, and return only by raising."""
         if self._doorbell is not None and self._doorbell.would_wake:
             raise ConnectionLostError("it was stopped")
-        feed = _Feed(self._on_change)
+        leadership = Leadership(self._database) if self._servers.clustered else None
+        feed = _Feed(self._on_change, leadership)
         connection = await Connection.open(
-            self._address, on_notification=feed.take, probe_s=self._probe_s
+            address,
+            on_notification=feed.take,
+            probe_s=self._probe_s,
+            certificates=self._servers.certificates,
         )
         serving = asyncio.create_task(connection.serve())
         try:
+            if leadership is not None:
+                with _fits_schema():
+                    await leadership.ask(connection)
             replica = await self._load(connection, feed)
             self._session = _Session(self._database, connection, replica)
             self.connections += 1
             if self._doorbell is not None:
                 self._doorbell.note_answer()
             self._ready.set()
-            log.info("ovsdb.connected", extra={"address": self._address.text})
+            log.info("ovsdb.connected", extra={"address": address.text})
             self._on_change(None)
             await serving
         finally:
@@ -196,13 +216,18 @@ class OvsdbClient:
 class _Feed:
     """Hands notifications to the replica; those that overtake its first filling wait for it."""
 
-    def __init__(self, on_change: Watcher) -> None:
+    def __init__(self, on_change: Watcher, leadership: Leadership | None) -> None:
         self.replica: Replica | None = None
+        self._leadership = leadership
         self._on_change = on_change
         self._early: list[Mapping[str, Any]] = []
 
     def take(self, method: str, params: Sequence[Any]) -> None:
         if method not in ("update", "update2"):
+            return
+        if self._leadership is not None and params[:1] == [Leadership.MONITOR]:
+            with _fits_schema():
+                self._leadership.take(params[1])
             return
         if self.replica is None:
             self._early.append(params[1])

@@ -4,61 +4,20 @@ import asyncio
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
 from ovs.jsonrpc import Message
 
+from ovsdriver.adapters.ovsdb.address import Address, Certificates
 from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, RefusedError
 from ovsdriver.adapters.ovsdb.framing import Splitter, decode, whole
-from ovsdriver.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _CHUNK = 256 * 1024
-_DEFAULT_PORT = 6640
-"""IANA's for OVSDB (RFC 7047, section 6)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where ovsdb-server listens, as Open vSwitch's own tools write it."""
-
-    text: str
-    path: str = ""
-    host: str = ""
-    port: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``unix:PATH``, ``tcp:HOST``, ``tcp:HOST:PORT``, ``tcp:[IPV6]:PORT``.
-
-        Raises:
-            ConfigurationError: it is none of these.
-        """
-        kind, _, rest = text.partition(":")
-        if kind == "unix" and rest:
-            return cls(text, path=rest)
-        if kind == "tcp" and rest:
-            host, port = _host_and_port(rest)
-            if host and port.isdecimal() and 0 < int(port) < 65536:
-                return cls(text, host=host, port=int(port))
-        raise ConfigurationError(
-            f"{text!r} is not an address of Open vSwitch's database: write unix:PATH, "
-            "tcp:HOST:PORT or tcp:[IPV6]:PORT, such as unix:/run/openvswitch/db.sock"
-        )
-
-
-def _host_and_port(rest: str) -> tuple[str, str]:
-    if rest.startswith("["):
-        host, _, port = rest[1:].partition("]")
-        return host, port.removeprefix(":") or str(_DEFAULT_PORT)
-    if rest.count(":") > 1:
-        return "", ""  # IPv6 without brackets: where would the port begin?
-    host, _, port = rest.partition(":")
-    return host, port or str(_DEFAULT_PORT)
 
 
 class Connection:
@@ -75,7 +34,9 @@ class Connection:
         *,
         on_notification: Callable[[str, Sequence[Any]], None],
         probe_s: float,
+        certificates: Certificates | None = None,
     ) -> None:
+        self._certificates = certificates
         self._reader = reader
         self._writer = writer
         self._on_notification = on_notification
@@ -90,25 +51,28 @@ class Connection:
         *,
         on_notification: Callable[[str, Sequence[Any]], None],
         probe_s: float,
+        certificates: Certificates | None = None,
     ) -> Self:
-        """Connect.
+        """Connect; ``certificates`` are for an address that is ``ssl:``.
 
         Raises:
-            ConnectionLostError: nobody listens there, or it may not be reached.
+            ConnectionLostError: nobody listens there, it may not be reached, or one side does
+                not take the other's certificate.
         """
+        tls = certificates if address.encrypted else None
         try:
             async with asyncio.timeout(probe_s):
                 if address.path:
                     streams = await asyncio.open_unix_connection(address.path, limit=_CHUNK)
                 else:
                     streams = await asyncio.open_connection(
-                        address.host, address.port, limit=_CHUNK
+                        address.host, address.port, limit=_CHUNK, ssl=tls.context() if tls else None
                     )
         except TimeoutError as error:
             raise ConnectionLostError(f"no connection within {probe_s:g} s") from error
         except OSError as error:
-            raise ConnectionLostError(error.strerror or str(error)) from error
-        return cls(*streams, on_notification=on_notification, probe_s=probe_s)
+            raise _lost(error, tls) from error
+        return cls(*streams, on_notification=on_notification, probe_s=probe_s, certificates=tls)
 
     @property
     def lost(self) -> bool:
@@ -142,18 +106,18 @@ class Connection:
         try:
             await self._read()
         except (OSError, ValueError) as error:
-            self._lost = ConnectionLostError(str(error))
+            self._lost = self._lost or _lost(error, self._certificates)
             raise self._lost from error
         except ConnectionLostError as error:
-            self._lost = error
-            raise
+            self._lost = self._lost or error
+            raise self._lost from None
         finally:
             self.close()
 
-    def close(self) -> None:
+    def close(self, why: str = "closed on our side") -> None:
         """Close at once; whoever waits for a reply gets ConnectionLostError."""
         self._writer.transport.abort()
-        self._lost = self._lost or ConnectionLostError("closed on our side")
+        self._lost = self._lost or ConnectionLostError(why)
         for reply in self._replies.values():
             if not reply.done():
                 reply.set_exception(self._lost)
@@ -207,6 +171,12 @@ class Connection:
 
     def _send(self, message: Message) -> None:
         self._writer.write(_ENCODER.encode(message.to_json()).encode())
+
+
+def _lost(error: OSError | ValueError, tls: Certificates | None) -> ConnectionLostError:
+    if tls is not None and isinstance(error, ssl.SSLError):
+        return tls.refusal(error)
+    return ConnectionLostError(getattr(error, "strerror", None) or str(error))
 
 
 def _refusal(error: Any) -> RefusedError:

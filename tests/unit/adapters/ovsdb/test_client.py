@@ -218,6 +218,33 @@ async def test_a_commit_whose_connection_breaks_is_tried_on_the_next(
 
 
 @pytest.mark.parametrize(
+    "refusal",
+    [
+        [{"error": "not leader", "details": ""}],
+        [{}, {"error": "cluster error"}],
+        ValueError("canceled"),
+        [{"error": "database not available"}],
+    ],
+    ids=str,
+)
+async def test_a_server_that_will_not_do_is_left_and_the_plan_asked_again(
+    client: OvsdbClient, server: ScriptedServer, refusal: Any
+) -> None:
+    def refusing(_: Sequence[Any]) -> Any:
+        server.replies["transact"] = lambda params: [{"count": 1} for _ in params[1:]]
+        return refusal
+
+    server.replies["transact"] = refusing
+
+    async with asyncio.timeout(30):
+        assert await client.submit(
+            lambda _: [{"op": "insert", "table": "Port", "row": {"name": "x"}}], subject="x"
+        )
+
+    assert client.connections == 2
+
+
+@pytest.mark.parametrize(
     "nonsense",
     [
         b"}",
@@ -290,6 +317,7 @@ async def test_tcp_addresses_are_connected_to(
         ("tcp:db.example", Address("tcp:db.example", host="db.example", port=6640)),
         ("tcp:[fd00::1]:7", Address("tcp:[fd00::1]:7", host="fd00::1", port=7)),
         ("tcp:[fd00::1]", Address("tcp:[fd00::1]", host="fd00::1", port=6640)),
+        ("ssl:n:1", Address("ssl:n:1", host="n", port=1, encrypted=True)),
     ],
 )
 def test_addresses_are_read_as_open_vswitch_writes_them(text: str, address: Address) -> None:
@@ -308,7 +336,8 @@ def test_addresses_are_read_as_open_vswitch_writes_them(text: str, address: Addr
         "tcp:host:0",
         "tcp:host:65536",
         "tcp:fd00::1:6640",
-        "ssl:host:6640",
+        "ssl:",
+        "pssl:host:6640",
     ],
 )
 def test_what_is_no_address_is_refused_with_examples(text: str) -> None:
