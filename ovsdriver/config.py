@@ -71,6 +71,13 @@ class Settings:
     """At most one for each space."""
     outside_bridges: tuple[str, ...] = ()
     """Linux bridges that lead outside (an uplink's) rather than to other containers."""
+    ovn_northbound: tuple[str, ...] = ()
+    """Servers of OVN's northbound database, ``tcp:`` or ``ssl:ADDRESS:PORT``; none: no fleet."""
+    ovn_private_key: Path | None = None
+    ovn_certificate: Path | None = None
+    ovn_ca: Path | None = None
+    segments: tuple[str, ...] = ()
+    """Each NAME is also served as IPAM driver ``ovsipam-NAME``, for networks on that segment."""
     deadline_s: float = 10.0
     """For each call of Docker's."""
     log_level: str = "info"
@@ -109,6 +116,7 @@ _INSTANCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _RANGE = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _TCP = re.compile(r"tcp:(\[[0-9A-Fa-f:]+\]|[^:\s\[\]]+):([0-9]{1,5})")
+_SERVER = re.compile(r"(?:tcp|ssl):(?:\[[0-9A-Fa-f:]+\]|[^:\s\[\]]+):([0-9]{1,5})")
 
 
 def _absolute(text: str) -> Path:
@@ -127,6 +135,13 @@ def _ovsdb(text: str) -> str:
         f"{quote(text)} is not an OVSDB address; write it like unix:/run/openvswitch/db.sock or "
         "tcp:127.0.0.1:6640"
     )
+
+
+def _server(text: str) -> str:
+    found = _SERVER.fullmatch(text)
+    if not found or not 1 <= int(found[1]) <= 65535:
+        raise ValueError(f"{quote(text)} is not a server of OVN; write it like ssl:192.0.2.1:6641")
+    return text
 
 
 def _docker(text: str) -> str:
@@ -317,6 +332,38 @@ SETTINGS: Sequence[Setting] = (
         many=True,
         shape="NAME",
         help="Linux bridges that lead outside (an uplink's) rather than to other containers.",
+    ),
+    Setting(
+        name="ovn_northbound",
+        parse=_server,
+        many=True,
+        shape="ssl:ADDRESS:PORT",
+        help="Servers of OVN's northbound database, for segments over several hosts.",
+    ),
+    Setting(
+        name="ovn_private_key",
+        parse=_absolute,
+        shape="FILE",
+        help="Private key of this host, for ssl: servers.",
+    ),
+    Setting(
+        name="ovn_certificate",
+        parse=_absolute,
+        shape="FILE",
+        help="Certificate of this host, for ssl: servers.",
+    ),
+    Setting(
+        name="ovn_ca",
+        parse=_absolute,
+        shape="FILE",
+        help="Certificate of the authority that signs for all hosts and servers.",
+    ),
+    Setting(
+        name="segments",
+        parse=values.segment,
+        many=True,
+        shape="NAME",
+        help="Segments over several hosts; each NAME is also an IPAM driver, ovsipam-NAME.",
     ),
     Setting(
         name="deadline_s",

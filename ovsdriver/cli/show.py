@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ovsdriver import codec
 from ovsdriver.domain.records import vlans
-from ovsdriver.domain.records.model import Endpoint
+from ovsdriver.domain.records.model import Endpoint, Segment
 from ovsdriver.words import options
 from ovsdriver.words.values import printable
 
@@ -94,6 +94,11 @@ def short(identifier: str) -> str:
 def addresses(endpoint: Endpoint) -> str:
     """Return an endpoint's addresses with their prefix lengths."""
     return ", ".join(map(str, endpoint.addresses)) or "-"
+
+
+def segment(of: Segment) -> str:
+    """Return which part of its bridge a network is: ``30``, or ``segment blue``."""
+    return of.name if of.tag is None else vlan(of.tag)
 
 
 def vlan(tag: int) -> str:

@@ -16,6 +16,15 @@ from ovsdriver.ports.kernel import (
     SeenLink,
     Shapes,
 )
+from ovsdriver.ports.northbound import (
+    Northbound,
+    NorthboundStatus,
+    SegmentPool,
+    SharedLease,
+    SharedName,
+    SharedPort,
+    SharedSegment,
+)
 from ovsdriver.ports.store import HostNotes, SandboxMemory, State
 from ovsdriver.ports.switch import (
     Bridges,
@@ -41,12 +50,19 @@ __all__ = [
     "HostPorts",
     "Links",
     "Nics",
+    "Northbound",
+    "NorthboundStatus",
     "Ports",
     "Route",
     "SandboxMemory",
     "Sandboxes",
     "SeenLink",
+    "SegmentPool",
     "Shapes",
+    "SharedLease",
+    "SharedName",
+    "SharedPort",
+    "SharedSegment",
     "State",
     "Switch",
     "SwitchStatus",

@@ -29,6 +29,7 @@ _SHOWN = 80
 _LINK = re.compile(r"[\w.+][\w.+-]*")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
 _SPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_SEGMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _LABEL = _SPACE
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,11}")
 _PREFIXED = re.compile(r"([^/]+)/([0-9]{1,3})")
@@ -277,6 +278,16 @@ def label(text: str) -> str:
         raise ValueError(
             f"{quote(text)} cannot be used here; use 1 to 63 letters, digits, `-`, `_` and `.`, a "
             "letter or digit first"
+        )
+    return text
+
+
+def segment(text: str) -> str:
+    """Read the name of a segment over several hosts, which can end a driver's name and a host's."""
+    if not _SEGMENT.fullmatch(text):
+        raise ValueError(
+            f"{quote(text)} cannot name a segment; use 1 to 32 lower-case letters, digits and `-`, "
+            "a letter or digit first"
         )
     return text
 

@@ -67,7 +67,7 @@ def _print(plan: PlanReport) -> None:
         [
             ("Bridge", f"{segment.bridge} ({'adopted' if segment.adopted else 'ours'})"),
             ("Datapath", segment.datapath.value),
-            ("VLAN", show.vlan(segment.tag)),
+            ("VLAN", show.segment(segment)),
             ("Mode", network.mode.value),
             ("MTU", str(network.mtu)),
             ("Subnets", "  ".join(map(_subnet, network.subnets)) or "-"),

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ovsdriver.domain.plan import planning, port_planning, vlan_planning
+from ovsdriver.domain.plan import planning, port_planning, segment_planning, vlan_planning
 from ovsdriver.domain.plan.inputs import Defaults, PlanInputs
-from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.model import Endpoint, Network, Segment
 from ovsdriver.domain.records.port_options import PortOptions
 from ovsdriver.domain.records.requests import (
     EndpointOptions,
@@ -20,6 +20,7 @@ from ovsdriver.domain.records.requests import (
     NewNetwork,
     OfferedSubnet,
 )
+from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnsupportedError
 
@@ -72,7 +73,19 @@ def network(
         internal=current.internal,
         options=_pinned(current, options, touched),
     )
-    segment = vlan_planning.choose(wanted, around, defaults, current.segment.bridge)
+    standing = current.segment
+    if isinstance(standing, OvnSegment):
+        segment_planning.refuse_unfit(options)
+        segment_planning.refuse_change(current, touched.fields)
+        typed = segment_planning.as_planned(wanted.options, internal=wanted.internal)
+        wanted = replace(wanted, options=typed)
+        segment: Segment = standing
+    else:
+        segment = replace(
+            vlan_planning.choose(wanted, around, defaults, standing.bridge),
+            adopted=standing.adopted,
+            datapath=standing.datapath,
+        )
     planned = planning.plan(wanted, segment, around, defaults)
     if planned.mode.has_gateway != current.mode.has_gateway or (
         planned.mode is not current.mode and not planned.mode.has_gateway
@@ -84,9 +97,6 @@ def network(
         )
     return replace(
         planned,
-        segment=replace(
-            planned.segment, adopted=current.segment.adopted, datapath=current.segment.datapath
-        ),
         engine=current.engine,
         made=current.made,
         options=options.typed,

@@ -22,7 +22,7 @@ from ovsdriver.domain.records.port_options import (
     PortKind,
     PortOptions,
 )
-from ovsdriver.domain.records.segments import VlanSegment
+from ovsdriver.domain.records.segments import OvnSegment, VlanSegment
 
 NetworkId = NewType("NetworkId", str)
 """Docker's: 64 hex digits, or 25 of ``[0-9a-z]`` for swarm networks. Opaque."""
@@ -73,7 +73,7 @@ class Transport(IntEnum):
         return self.name.lower()
 
 
-Segment = VlanSegment
+Segment = VlanSegment | OvnSegment
 """What carries a network: a union, in which the kinds after the first have a ``TYPE`` (see
 ``codec``). All answer what :class:`VlanSegment` does, with no ``tag`` where it is no VLAN; what is
 of one kind alone is known only to who plans it and who makes it."""

@@ -16,6 +16,8 @@ class NetworkOptions:
     """``docker network create -o``; None means: not said."""
 
     bridge: str | None = None
+    segment: str | None = None
+    """Over several hosts: an :class:`~ovsdriver.domain.records.segments.OvnSegment`."""
     shared: bool = False
     space: str | None = None
     mode: Mode | None = None
@@ -47,6 +49,8 @@ class NetworkOptions:
     """As the user typed them, for showing."""
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""
+    off_segment: str = ""
+    """Why a network over several hosts refuses one of them, a sentence; empty: it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class EndpointOptions:
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""
+    off_segment: str = ""
+    """Why a network over several hosts refuses one of them, a sentence; empty: it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

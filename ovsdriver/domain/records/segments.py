@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
-from netaddr import EUI
+from netaddr import EUI, IPAddress
 
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
+
+INTEGRATION_BRIDGE = "br-int"
+"""Of OVN, where its own settings name no other one."""
+
+SPACE_PREFIX = "segment:"
+"""Before a segment's name: an address space, and the begin of its pools' ids."""
+
+ENCAPSULATION = 58
+"""Bytes that Geneve with OVN's option takes of the underlay's MTU."""
 
 
 class Datapath(StrEnum):
@@ -111,3 +121,77 @@ class VlanSegment:
             "cvlans": (own.cvlans or networks.cvlans) if mode is VlanMode.DOT1Q_TUNNEL else (),
         }
         return PortOptions(**(networks.said() | own.said() | settled))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OvnSegment:
+    """A logical switch of OVN, which is on all hosts that have a network on it."""
+
+    TYPE: ClassVar = "ovn"
+
+    segment: str
+    """Its name, the same on all hosts (``ovs.segment``)."""
+    bridge: str = INTEGRATION_BRIDGE
+    """OVN's on this host: its controller makes it, and the flows of ports on it."""
+    datapath: Datapath = Datapath.SYSTEM
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the bridge was there before us."""
+        return True
+
+    @property
+    def outside(self) -> bool:
+        """Whether others may be on it: other hosts' containers are."""
+        return True
+
+    @property
+    def uplink(self) -> None:
+        """The wire that the segment is on: OVN leads it to other hosts."""
+
+    @property
+    def tag(self) -> None:
+        """The VLAN on the bridge: OVN tells segments apart by ports."""
+
+    @property
+    def vlans(self) -> frozenset[VlanTag]:
+        """VLANs of its bridge that are this segment."""
+        return frozenset()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """What no two networks have the same of, but those that share their segment."""
+        return f"{SPACE_PREFIX}{self.segment}", 0
+
+    @property
+    def shown(self) -> Mapping[str, object]:
+        """What tells it from others in logs and reports, by words."""
+        return {"segment": self.segment}
+
+    @property
+    def name(self) -> str:
+        """What of its bridge it is, in a sentence: ``segment blue``."""
+        return f"segment {self.segment}"
+
+    def settled(self, own: PortOptions, networks: PortOptions) -> PortOptions:
+        """Return what holds for a port: what it says itself, else what its network says."""
+        return PortOptions(
+            **(networks.said() | own.said() | {"vlan_mode": VlanMode.ACCESS, "vlan": None})
+        )
+
+
+def space_of(segment: str) -> str:
+    """Return the address space that a segment is: all its hosts have it in common."""
+    return f"{SPACE_PREFIX}{segment}"
+
+
+def segment_of(space: str) -> str | None:
+    """Return the segment that an address space, or a pool by its id, is of; None: of none."""
+    if not space.startswith(SPACE_PREFIX):
+        return None
+    return space.removeprefix(SPACE_PREFIX).partition("/")[0]
+
+
+def lease_port(segment: str, address: IPAddress) -> str:
+    """Return the name of the logical port that a lease is, ``blue/10.50.0.5``."""
+    return f"{segment}/{address}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ovsdriver.domain.plan import replanning
 from ovsdriver.domain.records.model import Network, NetworkId, on_bridge
+from ovsdriver.domain.records.segments import VlanSegment
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import (
     ConflictError,
@@ -112,7 +113,9 @@ class NetworkChange:
         others = [
             replace(each, segment=replace(each.segment, uplink=uplink))
             for each in self._on_wire(network)
-            if each.id != network.id and each.segment.uplink != uplink
+            if each.id != network.id
+            and isinstance(each.segment, VlanSegment)
+            and each.segment.uplink != uplink
         ]
         return (network, *others)
 
