@@ -11,10 +11,10 @@ from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.adapters.kernel.host.datapath import default_receive_buffer, kernel_has_openvswitch
 from ovsdriver.cli import show
 from ovsdriver.cli.doctor import Finding, Level, docker, forwarding, host, openvswitch
+from ovsdriver.cli.doctor.verdict import print_findings
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.cli.programs import Programs
-from ovsdriver.cli.verdict import print_findings
 from ovsdriver.config import Settings
 from ovsdriver.errors import ConfigurationError
 

@@ -16,9 +16,9 @@ from ovsdriver.cli import show
 from ovsdriver.cli.daemon import NotRunning, ask
 from ovsdriver.cli.doctor import Finding, Level
 from ovsdriver.cli.doctor.finding import fail, ok, warn
+from ovsdriver.cli.doctor.verdict import print_findings
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal, refusals
-from ovsdriver.cli.verdict import print_findings
 from ovsdriver.config import Settings
 
 LOOKS = 5
