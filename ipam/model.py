@@ -68,6 +68,8 @@ class Lease(NamedTuple):
     """Unique for the life of the store: tells a lease from a later one of the same address."""
     created: float = 0.0
     """Seconds since the epoch."""
+    host: str = ""
+    """Whose container has it, where several hosts share the pool; empty: this one's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

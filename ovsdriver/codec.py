@@ -3,7 +3,8 @@
 Driven by types: a dataclass is an object with a member for each of its fields, and a new field is
 written and read without a line here. Fields may be texts, numbers, truth values, enumerations,
 addresses, networks, ranges, MACs, other dataclasses, and of all these ``X | None``,
-``tuple[X, ...]`` and ``Mapping[str, X]``; ``object`` is whatever JSON has.
+``tuple[X, ...]`` and ``Mapping[str, X]``; ``object`` is whatever JSON has. A field may be a named
+tuple, which is an object, too.
 
 Of a union of dataclasses each says by its ``TYPE`` which one it is, and has that as its member
 ``type``; an object without one is the first of the union. ``Annotated[X, Written(parse)]`` is read
@@ -17,7 +18,7 @@ is read with ``strict``: every member is a field, and every text is short and ca
 import json
 import types
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import (
@@ -113,10 +114,17 @@ def plain(value: Any) -> Any:
 
 
 def members(record: Any) -> dict[str, Any]:
-    """Return a dataclass's fields by name; TypeError if it is none."""
-    found = {field.name: getattr(record, field.name) for field in fields(record)}
+    """Return a record's fields by name; TypeError if it is none."""
+    if isinstance(record, tuple):
+        return cast(dict[str, Any], cast(Any, record)._asdict())
+    found = {field.name: _object(getattr(record, field.name)) for field in fields(record)}
     word = getattr(record, "TYPE", None)
     return found if word is None else {_TAG: word} | found
+
+
+def _object(value: Any) -> Any:
+    # json takes one that is a tuple for a list, and does not ask.
+    return members(value) if isinstance(value, tuple) and hasattr(value, "_fields") else value
 
 
 def shown(value: object) -> str:
@@ -175,7 +183,7 @@ def _reader(kind: Hashable, strict: bool) -> _Reader:
 
 
 def _class_reader(kind: type, strict: bool) -> _Reader:
-    if is_dataclass(kind):
+    if is_dataclass(kind) or hasattr(kind, "_fields"):
         return _record_reader(kind, strict)
     if kind in _TEXTS:
         word, parse = _TEXTS[kind]
@@ -234,8 +242,9 @@ def _tagged(readers: Mapping[str, _Reader]) -> _Reader:
 
 def _record_reader(kind: type, strict: bool) -> _Reader:
     hints = get_type_hints(kind, include_extras=True)
-    readers = {each.name: _reader(hints[each.name], strict) for each in fields(kind)}
-    needed = [each.name for each in fields(kind) if _needed(each)]
+    needs = _needs(kind)
+    readers = {name: _reader(hints[name], strict) for name in needs}
+    needed = [name for name, needed in needs.items() if needed]
     known = readers.keys() | ({_TAG} if hasattr(kind, "TYPE") else set())
 
     def read(value: Any) -> Any:
@@ -260,8 +269,14 @@ def _record_reader(kind: type, strict: bool) -> _Reader:
     return read
 
 
-def _needed(field: Field[Any]) -> bool:
-    return field.default is MISSING and field.default_factory is MISSING
+def _needs(kind: Any) -> Mapping[str, bool]:
+    """Return whether each field of a record has to be there."""
+    if issubclass(kind, tuple):
+        return {name: name not in kind._field_defaults for name in kind._fields}
+    return {
+        each.name: each.default is MISSING and each.default_factory is MISSING
+        for each in fields(kind)
+    }
 
 
 def _inside(place: str, read: _Reader, value: Any) -> Any:

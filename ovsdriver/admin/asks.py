@@ -16,7 +16,6 @@ from ipam.model import Reservation
 from ovsdriver.admin.views import (
     Changed,
     Changes,
-    Entry,
     LeasePage,
     Made,
     PlanReport,
@@ -216,7 +215,7 @@ class Reserve(Where, Ask[Made]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unreserve(Where, Ask[Entry]):
+class Unreserve(Where, Ask[Reservation]):
     """Keep an address for nobody any more."""
 
     address: Address

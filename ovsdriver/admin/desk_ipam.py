@@ -84,7 +84,7 @@ class IpamDesk:
                 )
                 for each in found
             ),
-            next=str(found[-1].address) if len(found) == ask.limit else None,
+            next=found[-1].address if len(found) == ask.limit else None,
         )
 
     async def chosen(self, *, pool: str = "", network: str = "") -> Sequence[views.PoolUse]:
@@ -128,7 +128,7 @@ class IpamDesk:
             StoreError: it could not be written; the address is still held.
         """
         state, ipam, address = self._state, self._ipam, ask.address
-        wanted = {each.id for each in await self.chosen(pool=ask.pool, network=ask.network)}
+        wanted = {each.pool.id for each in await self.chosen(pool=ask.pool, network=ask.network)}
         there = [each for each in ipam.pools() if each.id in wanted and address in each.subnet]
         held = [
             (each, lease)
@@ -154,7 +154,7 @@ class IpamDesk:
             "lease.released-by-hand",
             extra={"pool": lease.pool, "address": address, "holder": who, "forced": ask.force},
         )
-        return views.Released(address=str(address), pool=lease.pool, holder=who)
+        return views.Released(lease=lease, holder=who)
 
     async def release_pool(self, ask: asks.ReleasePool) -> views.ReleasedPool:
         """Release a pool that no network has any more, or any with ``force``.
@@ -169,17 +169,16 @@ class IpamDesk:
             raise InvalidRequestError("pool: missing; say which pool is to be released")
         view = await self._view(fresh=True)
         uses, _ = await self._pools()
-        use = next((each for each in uses if each.id == pool), None)
-        known = ipam.pool(PoolId(pool))
-        if use is None or known is None:
+        use = next((each for each in uses if each.pool.id == pool), None)
+        if use is None:
             raise UnknownObjectError(
                 f"ovsnet knows no pool {pool[:80]!r}; `ovsnet ipam pools` lists them"
             )
+        known, held = use.pool, use.usage.held
         refusal = reports.pool_refusal(
             use,
             state.network_of_pool(known.id),
             None if view is None else Claims(view, state.networks()),
-            known,
             view=view,
             age_s=self._clock() - known.created,
         )
@@ -189,9 +188,9 @@ class IpamDesk:
             raise UnknownObjectError(f"pool {pool} was released meanwhile; nothing was changed")
         log.warning(
             "pool.released-by-hand",
-            extra={"pool": pool, "subnet": use.subnet, "held": use.held, "forced": ask.force},
+            extra={"pool": pool, "subnet": known.subnet, "held": held, "forced": ask.force},
         )
-        return views.ReleasedPool(pool=pool, space=use.space, subnet=use.subnet, addresses=use.held)
+        return views.ReleasedPool(pool=known, addresses=held)
 
     async def _pools(self) -> tuple[Sequence[views.PoolUse], Mapping[str, str]]:
         state, ipam = self._state, self._ipam

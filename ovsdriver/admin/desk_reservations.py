@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from netaddr import IPAddress
@@ -23,10 +24,13 @@ log = logging.getLogger(__name__)
 class ReservationDesk:
     """Lists, keeps and frees."""
 
-    def __init__(self, *, addresses: IpamDesk, ipam: Ipam) -> None:
+    def __init__(
+        self, *, addresses: IpamDesk, ipam: Ipam, clock: Callable[[], float] = time.time
+    ) -> None:
         """``addresses`` tells pools and who holds what."""
         self._addresses = addresses
         self._ipam = ipam
+        self._clock = clock
 
     def answers(self) -> Answers:
         """Return what is answered here."""
@@ -71,12 +75,12 @@ class ReservationDesk:
                 "address: missing; say which one, or a name for the next free"
             )
         pools = await self._addresses.chosen(pool=ask.pool, network=ask.network)
-        fitting = [each for each in pools if ask.space in ("", each.space)]
+        fitting = [each for each in pools if ask.space in ("", each.pool.space)]
         pool = reports.pool_to_choose_from(fitting, network=ask.network)
         earlier = {(each.space, each.address) for each in self._ipam.reservations()}
-        made = await self._ipam.reserve_any(PoolId(pool.id), name=ask.name, note=ask.note)
+        made = await self._ipam.reserve_any(pool.pool.id, name=ask.name, note=ask.note)
         if (made.space, made.address) not in earlier:
-            _said("reservation.made", [views.Entry.of(made)])
+            _said("reservation.made", [made])
             return await self._made(made, "added")
         return await self._reserve(made.address, made.space, ask)
 
@@ -89,7 +93,7 @@ class ReservationDesk:
         outcome = "added" if changes.added else "changed" if changes.changed else "same"
         return await self._made(self._there(space, address) or wanted, outcome)
 
-    async def remove(self, ask: asks.Unreserve) -> views.Entry:
+    async def remove(self, ask: asks.Unreserve) -> Reservation:
         """Keep an address for nobody any more.
 
         Raises:
@@ -112,9 +116,8 @@ class ReservationDesk:
         removed = await self._ipam.unreserve([(of, address)])
         if not removed:
             raise UnknownObjectError(f"{address} was freed meanwhile; nothing was changed")
-        entry = views.Entry.of(removed[0])
-        _said("reservation.removed", [entry])
-        return entry
+        _said("reservation.removed", removed)
+        return removed[0]
 
     async def apply(self, ask: asks.ApplyReservations) -> views.Changes:
         """Keep every address of a list, all or none.
@@ -143,7 +146,12 @@ class ReservationDesk:
         dry_run: bool,
     ) -> views.Changes:
         plan = reports.plan(
-            self._ipam.reservations(), wanted, prune=prune, rename=rename, dry_run=dry_run
+            self._ipam.reservations(),
+            wanted,
+            prune=prune,
+            rename=rename,
+            dry_run=dry_run,
+            now=self._clock(),
         )
         if not plan.put and not plan.drop:
             return plan.changes
@@ -165,11 +173,11 @@ class ReservationDesk:
             return space
         pools = await self._addresses.chosen(pool=pool, network=network)
         having = reports.PoolIndex(pools).having(address)
-        spaces = {each.space for each in having if space in ("", each.space)}
+        spaces = {each.pool.space for each in having if space in ("", each.pool.space)}
         if spaces:
             return reports.only_space(address, spaces, what="an address of pools")
         if pool or network:
-            subnets = ", ".join(each.subnet for each in pools)
+            subnets = ", ".join(str(each.pool.subnet) for each in pools)
             of = f"network {network}" if network else f"pool {pool}"
             within = f" in space {space}" if space else ""
             raise UnknownObjectError(
@@ -186,17 +194,17 @@ class ReservationDesk:
     async def _shown(
         self, found: Sequence[tuple[Reservation, PoolUse | None]]
     ) -> tuple[views.Reserved, ...]:
-        addresses: dict[str, list[IPAddress]] = {}
-        for each, pool in found:
-            if pool is not None:
-                addresses.setdefault(pool.id, []).append(each.address)
+        addresses: dict[PoolId, list[IPAddress]] = {}
+        for each, there in found:
+            if there is not None:
+                addresses.setdefault(there.pool.id, []).append(each.address)
         held = {
-            pool: await self._addresses.holders(PoolId(pool), of_pool)
+            pool: await self._addresses.holders(pool, of_pool)
             for pool, of_pool in addresses.items()
         }
         return tuple(
-            reports.reserved(each, pool, {} if pool is None else held[pool.id])
-            for each, pool in found
+            reports.reserved(each, there, {} if there is None else held[there.pool.id])
+            for each, there in found
         )
 
     def _there(self, space: str, address: IPAddress) -> Reservation | None:
@@ -208,9 +216,9 @@ _LOGGED = 20
 """Of one kind and one change; a file may have thousands."""
 
 
-def _said(event: str, entries: Sequence[views.Entry]) -> None:
-    for each in entries[:_LOGGED]:
+def _said(event: str, reservations: Sequence[Reservation]) -> None:
+    for each in reservations[:_LOGGED]:
         said = {"space": each.space, "address": each.address, "reserved_for": each.name or None}
         log.info(event, extra=said)
-    if len(entries) > _LOGGED:
-        log.info(event, extra={"further": len(entries) - _LOGGED})
+    if len(reservations) > _LOGGED:
+        log.info(event, extra={"further": len(reservations) - _LOGGED})

@@ -6,7 +6,7 @@ The dataclasses are the admin socket's JSON, member by member.
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from netaddr import IPAddress, IPRange
+from netaddr import IPAddress
 
 from ipam.model import Lease, LeaseKind, Pool, Usage
 from ovsdriver.admin import by_name
@@ -54,31 +54,13 @@ def pool_use(
             elif age_s >= SETTLING_S:
                 orphan = True
     return PoolUse(
-        id=pool.id,
-        space=pool.space,
-        subnet=str(pool.subnet),
-        window=None if pool.window is None else str(pool.window),
-        automatic=pool.automatic,
-        created=pool.created,
-        held=usage.held,
-        capacity=usage.capacity,
-        free=usage.free,
-        reserved=usage.reserved,
-        resting=usage.resting,
-        excluded=tuple(_range(each) for each in pool.excluded),
-        quarantine_s=pool.quarantine_s,
-        limit=pool.limit,
-        probe=pool.probe,
-        gateway=None if gateway is None else str(gateway.address),
+        pool=pool,
+        usage=usage,
+        gateway=None if gateway is None else gateway.address,
         network=of,
         network_name="" if of is None or view is None else view.networks.get(NetworkId(of), ""),
         orphan=orphan,
     )
-
-
-def _range(addresses: IPRange) -> str:
-    first, last = (IPAddress(end, addresses.version) for end in (addresses.first, addresses.last))
-    return str(first) if first == last else f"{first}-{last}"
 
 
 def holders(view: EngineView | None, claim: EngineSubnet | None) -> Mapping[object, EngineEndpoint]:
@@ -131,12 +113,7 @@ def lease_use(
     gateway = lease.kind is LeaseKind.GATEWAY
     auxiliary = has_it is None and not gateway and lease.address in kept
     return LeaseUse(
-        address=str(lease.address),
-        kind=lease.kind.value,
-        wanted=lease.wanted,
-        name=lease.name,
-        serial=lease.serial,
-        created=lease.created,
+        lease=lease,
         endpoint=_id(has_it),
         container="" if listed is None else listed.container,
         auxiliary=auxiliary,
@@ -167,7 +144,7 @@ def chosen(
     """
     found = pools
     if pool:
-        found = [each for each in found if pool in (each.id, each.subnet)]
+        found = [each for each in found if pool in _names(each.pool)]
         if not found:
             raise UnknownObjectError(f"pool {pool!r} is not known here; {_LISTS_THEM}")
     if network:
@@ -179,13 +156,17 @@ def chosen(
     return found
 
 
+def _names(pool: Pool) -> tuple[str, str]:
+    return pool.id, str(pool.subnet)
+
+
 def either(pools: Sequence[PoolUse], networks: Mapping[str, str], text: str) -> Sequence[PoolUse]:
     """Return the pools that ``text`` means, be it a pool's id, a subnet or a network.
 
     Raises:
         UnknownObjectError, ConflictError: as of :func:`chosen`.
     """
-    if not text or any(text in (each.id, each.subnet) for each in pools):
+    if not text or any(text in _names(each.pool) for each in pools):
         return chosen(pools, networks, pool=text)
     try:
         return chosen(pools, networks, network=text)
@@ -218,15 +199,17 @@ def only(held: Sequence[tuple[Pool, Lease]], address: object, looked_at: Sequenc
 
 def holder(use: LeaseUse) -> str:
     """Return who holds an address, in words."""
-    if use.kind == LeaseKind.GATEWAY:
+    lease = use.lease
+    if lease.kind is LeaseKind.GATEWAY:
         return "the gateway"
-    if use.kind == LeaseKind.AUX or use.auxiliary:
+    if lease.kind is LeaseKind.AUX or use.auxiliary:
         return f"--aux-address {use.auxiliary_name}".rstrip()
-    if use.container or use.name:
-        return f"container {use.container or use.name}"
+    on = f" on host {lease.host}" if lease.host else ""
+    if use.container or lease.name:
+        return f"container {use.container or lease.name}{on}"
     if use.endpoint is not None:
-        return f"endpoint {use.endpoint[: by_name.SHOWN_DIGITS]}"
-    return "nobody that is known here"
+        return f"endpoint {use.endpoint[: by_name.SHOWN_DIGITS]}{on}"
+    return f"nobody that is known here{on}"
 
 
 def refusal(
@@ -247,32 +230,33 @@ def refusal(
         claim: the subnet in Docker that has the pool, where no network of ours has it.
     """
     force = _FORCE
+    address = use.lease.address
     if network is not None:
         of = network.id
     elif claim is not None:
         of = claim.network
     else:
         return (
-            f"{use.address} is of a pool that no network of the driver ovsnet has, nor one for "
+            f"{address} is of a pool that no network of the driver ovsnet has, nor one for "
             "certain that Docker lists, so whether its holder still lives is not known here; see "
             f"`docker network inspect`, and remove the container or the network there{force}"
         )
     if network is not None and network.ended:
         return None
-    if use.kind != LeaseKind.ENDPOINT or use.auxiliary:
+    if use.lease.kind is not LeaseKind.ENDPOINT or use.auxiliary:
         return (
-            f"{use.address} is kept for network {of[: by_name.SHOWN_DIGITS]} "
+            f"{address} is kept for network {of[: by_name.SHOWN_DIGITS]} "
             f"({holder(use)}); `docker network rm` releases it with its network{force}"
         )
     if use.endpoint is not None and not (endpoint is not None and endpoint.ended):
         return (
-            f"{use.address} is held by {holder(use)} (endpoint "
+            f"{address} is held by {holder(use)} (endpoint "
             f"{use.endpoint[: by_name.SHOWN_DIGITS]}); remove the container, which releases it"
             f"{force}"
         )
     if age_s < SETTLING_S:
         return (
-            f"{use.address} was given {max(age_s, 0):.0f} s ago and its container may just be "
+            f"{address} was given {max(age_s, 0):.0f} s ago and its container may just be "
             f"starting; try again in a minute{force}"
         )
     return None
@@ -282,7 +266,6 @@ def pool_refusal(
     use: PoolUse,
     network: Network | None,
     claims: Claims | None,
-    pool: Pool,
     *,
     view: EngineView | None,
     age_s: float,
@@ -293,11 +276,11 @@ def pool_refusal(
         use: the pool as people see it.
         network: the one of ours that it is bound to.
         claims: what Docker says of pools; None if it does not answer.
-        pool: the pool.
         view: what Docker says; None if it does not answer.
         age_s: seconds since it was made.
     """
-    which = f"pool {use.subnet} of space {use.space}"
+    pool = use.pool
+    which = f"pool {pool.subnet} of space {pool.space}"
     if network is not None:
         short = network.id[: by_name.SHOWN_DIGITS]
         name = "" if view is None else view.networks.get(network.id, "")

@@ -7,11 +7,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress
 
 from ipam.model import Reservation
 from ovsdriver.admin.ipam_report import holder
-from ovsdriver.admin.views import ChangedReservation, Changes, Entry, LeaseUse, PoolUse, Reserved
+from ovsdriver.admin.views import ChangedReservation, Changes, LeaseUse, PoolUse, Reserved
 from ovsdriver.errors import ConflictError, UnknownObjectError
 
 Key = tuple[str, IPAddress]
@@ -37,6 +37,7 @@ def plan(
     prune: Iterable[str] | None,
     rename: bool,
     dry_run: bool,
+    now: float,
 ) -> Plan:
     """Return how to get from ``there`` to ``wanted``.
 
@@ -46,6 +47,7 @@ def plan(
         prune: spaces whose further reservations end; None: of every space.
         rename: an address may be put aside for another name than it is.
         dry_run: said in the answer.
+        now: seconds since the epoch; when those of ``wanted`` are made that are not there.
     """
     earlier = {(each.space, each.address): each for each in there}
     listed = {(each.space, each.address) for each in wanted}
@@ -57,22 +59,24 @@ def plan(
     ]
     put: list[tuple[int, Reservation]] = []
     drop = [(each.space, each.address) for each in removed]
-    added: list[Entry] = []
+    added: list[Reservation] = []
     changed: list[ChangedReservation] = []
     for index, each in enumerate(wanted):
         key = (each.space, each.address)
         before = earlier.get(key)
+        if before is not None and before.name == each.name:
+            if before.note == each.note:
+                continue
+            after = replace(each, created=before.created)
+        else:
+            after = replace(each, created=now)
+            if before is not None and rename:
+                drop.append(key)
+        put.append((index, after))
         if before is None:
-            put.append((index, each))
-            added.append(Entry.of(each))
-            continue
-        renamed = before.name != each.name
-        if not renamed and before.note == each.note:
-            continue
-        put.append((index, each if renamed else replace(each, created=before.created)))
-        changed.append(ChangedReservation(before=Entry.of(before), after=Entry.of(each)))
-        if renamed and rename:
-            drop.append(key)
+            added.append(after)
+        else:
+            changed.append(ChangedReservation(before=before, after=after))
     return Plan(
         put=tuple(each for _, each in put),
         places=tuple(index for index, _ in put),
@@ -80,7 +84,7 @@ def plan(
         changes=Changes(
             added=tuple(added),
             changed=tuple(changed),
-            removed=tuple(map(Entry.of, removed)),
+            removed=tuple(removed),
             same=len(wanted) - len(put),
             dry_run=dry_run,
         ),
@@ -94,8 +98,8 @@ class PoolIndex:
         """Sort the pools; those of one space do not overlap."""
         sorted_: dict[tuple[str, int], list[tuple[int, int, PoolUse]]] = {}
         for pool in pools:
-            subnet = IPNetwork(pool.subnet)
-            of_space = sorted_.setdefault((pool.space, int(subnet.version)), [])
+            subnet = pool.pool.subnet
+            of_space = sorted_.setdefault((pool.pool.space, pool.pool.family), [])
             of_space.append((int(subnet.first), int(subnet.last), pool))
         for of_space in sorted_.values():
             of_space.sort(key=_first)
@@ -134,17 +138,13 @@ def reserved(
     """Return a reservation, where it is and who has the address now."""
     lease = None if pool is None else held.get(reservation.address)
     return Reserved(
-        address=str(reservation.address),
-        space=reservation.space,
-        name=reservation.name,
-        note=reservation.note,
-        created=reservation.created,
-        pool=None if pool is None else pool.id,
-        subnet=None if pool is None else pool.subnet,
+        reservation=reservation,
+        pool=None if pool is None else pool.pool.id,
+        subnet=None if pool is None else pool.pool.subnet,
         network=None if pool is None else pool.network,
         network_name="" if pool is None else pool.network_name,
         holder="" if lease is None else holder(lease),
-        held_since=None if lease is None else lease.created,
+        held_since=None if lease is None else lease.lease.created,
     )
 
 
@@ -178,9 +178,9 @@ def pool_to_choose_from(pools: Sequence[PoolUse], *, network: str) -> PoolUse:
     if not pools:
         raise UnknownObjectError("there is no such pool; `ovsnet ipam pools` lists them")
     if network:
-        return min(pools, key=lambda each: IPNetwork(each.subnet).version)
+        return min(pools, key=lambda each: each.pool.family)
     if len(pools) > 1:
-        some = ", ".join(f"{each.subnet} of space {each.space}" for each in pools[:5])
+        some = ", ".join(f"{each.pool.subnet} of space {each.pool.space}" for each in pools[:5])
         more = f" and {len(pools) - 5} more" if len(pools) > 5 else ""
         raise ConflictError(
             f"several pools fit: {some}{more}; say which one with --network NAME or --pool POOL"

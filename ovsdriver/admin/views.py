@@ -7,7 +7,9 @@ command reads these.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ipam.model import Reservation
+from netaddr import IPAddress, IPNetwork
+
+from ipam.model import Lease, Pool, PoolId, Reservation, Usage
 from ovsdriver.domain.plan.preview import HostLink, Row
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import PortOptions
@@ -268,34 +270,11 @@ class PlanReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolUse:
-    """A pool and how full it is."""
+    """A pool: its record, how full it is, and whose."""
 
-    id: str
-    space: str
-    subnet: str
-    window: str | None
-    automatic: bool
-    """Chosen by us, not typed."""
-    created: float
-    """Seconds since the epoch."""
-    held: int
-    capacity: int
-    """Usable addresses of the whole subnet."""
-    free: int
-    """Left for whoever names no address."""
-    reserved: int
-    """Addresses with a reservation, held or not."""
-    resting: int
-    """Free addresses that are not chosen for a while: in quarantine, or found in use."""
-    excluded: tuple[str, ...]
-    """``ipam.exclude``: addresses and ranges."""
-    quarantine_s: float
-    """``ipam.quarantine``."""
-    limit: int | None
-    """``ipam.limit``."""
-    probe: bool
-    """``ipam.probe``."""
-    gateway: str | None
+    pool: Pool
+    usage: Usage
+    gateway: IPAddress | None
     network: str | None
     """Id of the network that has it: one of ours, or one that Docker says has it for certain."""
     network_name: str
@@ -309,17 +288,9 @@ class PoolUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseUse:
-    """A held address and its holder."""
+    """A held address: its record, and its holder."""
 
-    address: str
-    kind: str
-    wanted: bool
-    """Asked for by address."""
-    name: str
-    """The container's, as Docker told it when the address was asked for."""
-    serial: int
-    created: float
-    """Seconds since the epoch."""
+    lease: Lease
     endpoint: str | None
     """Id of the endpoint that has it: one of ours, or one that Docker lists on its network."""
     container: str
@@ -335,7 +306,7 @@ class LeasePage:
     """A piece of a pool's leases, by ascending address."""
 
     leases: tuple[LeaseUse, ...]
-    next: str | None
+    next: IPAddress | None
     """Ask on after this address; None: these were the last."""
 
 
@@ -343,9 +314,7 @@ class LeasePage:
 class ReleasedPool:
     """A pool that was given back by hand."""
 
-    pool: str
-    space: str
-    subnet: str
+    pool: Pool
     addresses: int
     """How many were held of it."""
 
@@ -354,26 +323,20 @@ class ReleasedPool:
 class Released:
     """An address that was given back by hand."""
 
-    address: str
-    pool: str
+    lease: Lease
     holder: str
     """Who had it, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """An address that is kept for someone."""
+    """An address that is kept for someone: its record, where it is and who has it."""
 
-    address: str
-    space: str
-    name: str
-    """The container that gets it without asking; empty: whoever asks for it by address."""
-    note: str
-    created: float
-    """Seconds since the epoch."""
-    pool: str | None
-    """Id of the pool that has the address now."""
-    subnet: str | None
+    reservation: Reservation
+    pool: PoolId | None
+    """Of the pool that has the address now."""
+    subnet: IPNetwork | None
+    """That pool's."""
     network: str | None
     """Id of that pool's network."""
     network_name: str
@@ -394,40 +357,20 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One reservation as it is written in a list."""
-
-    address: str
-    space: str
-    name: str
-    note: str
-
-    @classmethod
-    def of(cls, reservation: Reservation) -> "Entry":
-        """Return it as text."""
-        return cls(
-            address=str(reservation.address),
-            space=reservation.space,
-            name=reservation.name,
-            note=reservation.note,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedReservation:
     """One reservation that is for another name, or has another note."""
 
-    before: Entry
-    after: Entry
+    before: Reservation
+    after: Reservation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """What a list of reservations changed, or would change."""
 
-    added: tuple[Entry, ...]
+    added: tuple[Reservation, ...]
     changed: tuple[ChangedReservation, ...]
-    removed: tuple[Entry, ...]
+    removed: tuple[Reservation, ...]
     same: int
     """How many were there already."""
     dry_run: bool

@@ -124,7 +124,7 @@ def test_an_address_that_was_asked_for_is_given_to_others_last(
     network = stage.network("one", subnet="10.77.1.0/29", driver=driver)
     assert given(stage, network, "ann", "--ip", "10.77.1.2") == "10.77.1.2"
     bed.docker("restart", "--time", "0", "ann")
-    assert pools(bed)[0]["held"] == 2
+    assert pools(bed)[0]["usage"]["held"] == 2
     bed.docker("stop", "ann")
     assert given(stage, network, "bob") == "10.77.1.3"
     bed.docker("start", "ann")
@@ -134,11 +134,15 @@ def test_an_address_that_was_asked_for_is_given_to_others_last(
     bed.docker("stop", "ann")
     bed.restart_plugin(SIGKILL)
     wire, (pool,) = Wire(bed), pools(bed)
-    assert [wire.address(pool["id"]) for _ in range(3)] == ["10.77.1.4", "10.77.1.5", "10.77.1.6"]
+    assert [wire.address(pool["pool"]["id"]) for _ in range(3)] == [
+        "10.77.1.4",
+        "10.77.1.5",
+        "10.77.1.6",
+    ]
     assert given(stage, network, "cat") == "10.77.1.2", "there is no other one left"
     assert "10.77.1.2 of 10.77.1.0/29 is held by a container" in bed.docker_refuses("start", "ann")
     for last in (4, 5, 6):
-        wire.release_address(pool["id"], f"10.77.1.{last}")
+        wire.release_address(pool["pool"]["id"], f"10.77.1.{last}")
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -151,14 +155,14 @@ def test_an_address_in_quarantine_is_not_chosen_but_may_be_asked_for(
     assert given(stage, network, "bob") == "10.77.1.3"
     bed.restart_plugin(SIGKILL)
     wire, (pool,) = Wire(bed), pools(bed)
-    assert (pool["resting"], pool["quarantine_s"]) == (1, 3600)
-    more = [wire.address(pool["id"]) for _ in range(3)]
+    assert (pool["usage"]["resting"], pool["pool"]["quarantine_s"]) == (1, 3600)
+    more = [wire.address(pool["pool"]["id"]) for _ in range(3)]
     text = bed.docker_refuses(*stage.run_command("cat", network))
     assert "subnet 10.77.1.0/29 is full: of its 6 addresses 4 are held by containers" in text
     assert "1 not given again yet; try again in 3" in text
     assert given(stage, network, "dan", "--ip", "10.77.1.2") == "10.77.1.2"
     for each in more:
-        wire.release_address(pool["id"], each)
+        wire.release_address(pool["pool"]["id"], each)
     table = bed.ovsnet("ipam", "pools")
     assert "RESTING" in table
     assert "quarantine=1h" in table
@@ -172,9 +176,11 @@ def test_an_address_comes_back_when_its_quarantine_is_over(bed: Bed, stage: Stag
     bed.attempt("docker", *stage.run_command("bob", network))
     until(lambda: bed.attempt("docker", "start", "bob").code == 0, "the address comes back")
     (pool,) = pools(bed)
-    (lease,) = (each for each in leases(bed, pool["id"]) if each["address"] == "10.77.1.2")
-    assert lease["created"] >= before + 2.0
-    assert pool["resting"] == 0
+    (lease,) = (
+        each for each in leases(bed, pool["pool"]["id"]) if each["lease"]["address"] == "10.77.1.2"
+    )
+    assert lease["lease"]["created"] >= before + 2.0
+    assert pool["usage"]["resting"] == 0
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -245,7 +251,7 @@ def test_addresses_are_as_before_when_the_process_was_killed(
     assert given(stage, network, "bob") == "10.77.1.3"
     bed.docker("rm", "--force", "ann")
     bed.restart_plugin(SIGKILL)
-    assert pools(bed)[0]["held"] == 2
+    assert pools(bed)[0]["usage"]["held"] == 2
     assert given(stage, network, "cat") == "10.77.1.2"
 
 
@@ -255,7 +261,7 @@ def test_a_full_subnet_names_who_holds_it_where_the_engine_tells_names(
     network = stage.network("one", subnet="10.77.1.0/29")
     wire, (pool,) = Wire(bed), pools(bed)
     for number in range(5):
-        wire.address(pool["id"], name=f"shop-{number}")
+        wire.address(pool["pool"]["id"], name=f"shop-{number}")
     text = bed.docker_refuses(*stage.run_command("ann", network))
     assert "of its 6 addresses 5 are held by containers (shop-0, shop-1, " in text
     assert "shop-4) and 1 by the gateway" in text
@@ -277,22 +283,29 @@ def test_the_tables_show_what_docker_shows(bed: Bed, stage: Stage, driver: str) 
     # what Docker says is read again every 10 s
     until(lambda: {"ann", "bob"} <= {each["container"] for each in shown()}, "names are known")
     (pool,) = pools(bed)
-    assert (pool["subnet"], pool["window"]) == ("10.77.1.0/24", "10.77.1.64/28")
+    assert (pool["pool"]["subnet"], pool["pool"]["window"]) == ("10.77.1.0/24", "10.77.1.64/28")
     assert (pool["network"], pool["network_name"]) == (network.id, "lab")
-    assert (pool["held"], pool["capacity"], pool["free"]) == (4, 254, 14)
+    assert (pool["usage"]["held"], pool["usage"]["capacity"], pool["usage"]["free"]) == (4, 254, 14)
     held = {each["container"]: each for each in shown() if each["container"]}
     for container in (ann, bob):
         lease = held[container.name]
-        assert lease["address"] == container.address(network)
+        assert lease["lease"]["address"] == container.address(network)
         assert lease["endpoint"] == container.endpoint(network)["EndpointID"]
-        assert lease["wanted"] is (container is bob)
-        assert 0 <= time.time() - lease["created"] < 3600
-    kinds = {each["address"]: each["kind"] for each in shown()}
+        assert lease["lease"]["wanted"] is (container is bob)
+        assert 0 <= time.time() - lease["lease"]["created"] < 3600
+    kinds = {each["lease"]["address"]: each["lease"]["kind"] for each in shown()}
     assert kinds.pop("10.77.1.1") == "gateway"
     assert set(kinds.values()) == {"endpoint"}
-    assert [each["address"] for each in shown() if each["auxiliary"]] == ["10.77.1.65"]
+    assert [each["lease"]["address"] for each in shown() if each["auxiliary"]] == ["10.77.1.65"]
     row = next(line for line in bed.ovsnet("ipam", "pools").splitlines() if "10.77.1.0/24" in line)
-    for shown in ("10.77.1.64/28", "lab", "4/254", "[#.........] 1%   14", "typed", pool["id"]):
+    for shown in (
+        "10.77.1.64/28",
+        "lab",
+        "4/254",
+        "[#.........] 1%   14",
+        "typed",
+        pool["pool"]["id"],
+    ):
         assert shown in row
     table = bed.ovsnet("ipam", "leases", "lab").splitlines()
     assert table[0].split() == ["ADDRESS", "KIND", "SINCE", "(UTC)", "SUBNET", "HOLDER"]
@@ -319,6 +332,8 @@ def test_releasing_by_hand_is_refused_while_a_container_has_the_address(
     assert unknown.code == 1
     assert "10.77.1.5" in unknown.err
     wire, (pool,) = Wire(bed), pools(bed)
-    lost = wire.address(pool["id"])
-    assert f"released {lost} of pool {pool['id']}" in bed.ovsnet("ipam", "release", lost, "--force")
+    lost = wire.address(pool["pool"]["id"])
+    assert f"released {lost} of pool {pool['pool']['id']}" in bed.ovsnet(
+        "ipam", "release", lost, "--force"
+    )
     assert given(stage, network, "bob") == lost

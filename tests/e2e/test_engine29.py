@@ -59,8 +59,8 @@ def test_the_same_command_gives_the_same_addresses_on_every_engine(
 
 def leases_of_all(bed: Bed) -> list[tuple[str, str]]:
     """Return which addresses are held, and what for."""
-    found = [each for pool in pools(bed) for each in leases(bed, pool["id"])]
-    return [(each["address"], each["kind"]) for each in found]
+    found = [each for pool in pools(bed) for each in leases(bed, pool["pool"]["id"])]
+    return [(each["lease"]["address"], each["lease"]["kind"]) for each in found]
 
 
 def test_the_first_address_of_a_lan_is_given_only_to_who_asks_for_it(
@@ -70,7 +70,7 @@ def test_the_first_address_of_a_lan_is_given_only_to_who_asks_for_it(
         "lan", "-o", "ovs.mode=flat", "--ipv6", "--subnet", SIX, subnet="10.77.1.0/30"
     )
     assert given(stage, older, "ann") == ("10.77.1.2", "fd00:77:1::2")
-    assert next(each["free"] for each in pools(bed)) == 0
+    assert next(each["usage"]["free"] for each in pools(bed)) == 0
     full = bed.docker_refuses("run", "--network", "lan", image.NAME, "true")
     assert "10.77.1.1 is left to a router; type --ip 10.77.1.1 if there is none" in full
     typed = ("--ip", "10.77.1.1", "--ip6", "fd00:77:1::1")

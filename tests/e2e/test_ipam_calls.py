@@ -28,21 +28,26 @@ def wire(bed: Bed, request: pytest.FixtureRequest) -> Iterator[Wire]:
     wire = Wire(bed, request.param)
     yield wire
     for each in pools(bed):
-        wire.release_pool(each["id"])
+        wire.release_pool(each["pool"]["id"])
 
 
 def held(bed: Bed) -> list[tuple[str, str, str, int]]:
     """Return every lease with pool, kind and serial, which no other lease ever has."""
     return [
-        (pool["id"], each["address"], each["kind"], each["serial"])
+        (
+            pool["pool"]["id"],
+            each["lease"]["address"],
+            each["lease"]["kind"],
+            each["lease"]["serial"],
+        )
         for pool in pools(bed)
-        for each in leases(bed, pool["id"])
+        for each in leases(bed, pool["pool"]["id"])
     ]
 
 
 def test_calls_that_come_twice_give_twice_or_change_nothing(bed: Bed, wire: Wire) -> None:
     automatic = [wire.pool() for _ in range(2)]
-    assert len({each["subnet"] for each in pools(bed)}) == 2, "a new one at every call"
+    assert len({each["pool"]["subnet"] for each in pools(bed)}) == 2, "a new one at every call"
     pool = wire.pool("10.77.1.0/24")
     assert wire.address(pool, gateway=True) == "10.77.1.1"
     second = wire.request_address(pool, gateway=True)
@@ -60,7 +65,7 @@ def test_calls_that_come_twice_give_twice_or_change_nothing(bed: Bed, wire: Wire
     assert [each[:3] for each in after] == [each[:3] for each in before]
     for _ in range(2):
         assert wire.release_pool(pool) == {}
-    assert [each["id"] for each in pools(bed)] == automatic
+    assert [each["pool"]["id"] for each in pools(bed)] == automatic
     assert held(bed) == []
 
 
@@ -101,7 +106,7 @@ def test_calls_without_a_body_are_refused_where_they_need_one(bed: Bed, wire: Wi
     assert wire.call("IpamDriver.GetCapabilities") == {"RequiresRequestReplay": False}
     assert wire.call("IpamDriver.GetCapabilities", {}) == {"RequiresRequestReplay": False}
     assert held(bed) == before
-    assert [each["id"] for each in pools(bed)] == [pool]
+    assert [each["pool"]["id"] for each in pools(bed)] == [pool]
 
 
 def test_a_container_s_name_gets_its_address_again(bed: Bed, wire: Wire) -> None:
@@ -118,7 +123,9 @@ def test_a_container_s_name_gets_its_address_again(bed: Bed, wire: Wire) -> None
     for name in ("mail", "db", "web"):
         assert wire.address(pool, name=name) == first[name]
     assert wire.address(pool, name="old") == "10.77.1.7"
-    assert {each["name"]: each["address"] for each in leases(bed, pool)}["web"] == first["web"]
+    assert {each["lease"]["name"]: each["lease"]["address"] for each in leases(bed, pool)}[
+        "web"
+    ] == first["web"]
 
 
 def test_a_name_s_address_is_another_s_only_where_there_is_no_other(wire: Wire) -> None:
@@ -137,11 +144,11 @@ def test_docker_finds_its_networks_as_before_when_it_is_started_again(
     stage = Stage(bed)
     network = stage.network("one", subnet="10.77.1.0/24")
     bridged = stage.network("two", driver="bridge", subnet="10.77.2.0/24")
-    before = [(each["subnet"], each["held"]) for each in pools(bed)]
+    before = [(each["pool"]["subnet"], each["usage"]["held"]) for each in pools(bed)]
     bed.dockerd.stop(SIGKILL)
     bed.restart_plugin(SIGKILL)
     bed.start_docker()
-    assert [(each["subnet"], each["held"]) for each in pools(bed)] == before
+    assert [(each["pool"]["subnet"], each["usage"]["held"]) for each in pools(bed)] == before
     ann, bob = stage.container("ann", network), stage.container("bob", bridged)
     assert (ann.address(network), bob.address(bridged)) == ("10.77.1.2", "10.77.2.2")
     stage.clear()

@@ -65,7 +65,7 @@ def test_every_option_of_addresses_is_taken_shown_and_given_back(
     stage.container("box", "bridge")
 
     def shown(row: Option) -> str:
-        (pool,) = json.loads(bed.ovsnet("ipam", "pools", "lab", "--json"))
+        pool = json.loads(bed.ovsnet("ipam", "pools", "lab", "--json"))[0]["pool"]
         values = {
             "ipam.space": pool["space"],
             "ipam.prefix": pool["subnet"].partition("/")[2],

@@ -24,6 +24,10 @@ def bed(bed: Bed) -> Iterator[Bed]:
     apply(bed, "", "--prune", "--all-spaces")
 
 
+def reserved(bed: Bed) -> list[dict[str, Any]]:
+    return [each["reservation"] for each in shown(bed)]
+
+
 def shown(bed: Bed, *where: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(bed.ovsnet("ipam", "reserve", *where, "--json"))
     return found
@@ -66,10 +70,10 @@ def test_who_asks_for_a_reserved_address_gets_it_and_is_shown_as_its_holder(
     bob = stage.container("bob", network)
     ann.reaches(bob.address(network), who="bob")
     (after,) = shown(bed, "--network", "one")
-    assert (after["address"], after["holder"]) == ("10.77.1.2", "container ann")
+    assert (after["reservation"]["address"], after["holder"]) == ("10.77.1.2", "container ann")
     assert "container ann" in bed.ovsnet("ipam", "reserve")
     (pool,) = json.loads(bed.ovsnet("ipam", "pools", "one", "--json"))
-    assert (pool["reserved"], pool["held"]) == (1, 3)
+    assert (pool["usage"]["reserved"], pool["usage"]["held"]) == (1, 3)
 
 
 def test_a_reservation_survives_its_network_and_the_plugin(bed: Bed, stage: Stage) -> None:
@@ -116,7 +120,7 @@ def test_a_file_is_applied_whole_or_not_at_all(bed: Bed, stage: Stage) -> None:
     )
     assert wrong.code == 1
     assert "standard input line 3: address 10.77.1.1 is the gateway" in wrong.err
-    assert [(each["space"], each["address"]) for each in shown(bed)] == [
+    assert [(each["space"], each["address"]) for each in reserved(bed)] == [
         *(("blue", "10.77.1.2"), ("ovsnet", "10.77.1.2"), ("ovsnet", "10.77.1.3"))
     ]
     assert stage.container("bob", network).address(network) == "10.77.1.4"
@@ -146,7 +150,7 @@ def test_the_role_applies_its_list_and_changes_nothing_the_second_time(bed: Bed)
     bed.ovsnet("ipam", "reserve", "10.77.1.9", "--note", "by hand")
     try:
         assert "changed=2" in applied(web, db)
-        assert [(e["space"], e["address"], e["name"], e["note"]) for e in shown(bed)] == [
+        assert [(e["space"], e["address"], e["name"], e["note"]) for e in reserved(bed)] == [
             ("blue", "10.77.1.5", "db", ""),
             ("ovsnet", "10.77.1.5", "web", "in the firewall"),
         ]

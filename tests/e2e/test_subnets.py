@@ -68,7 +68,7 @@ def wire(bed: Bed) -> Iterator[Wire]:
     wire = Wire(bed)
     yield wire
     for each in pools(bed):
-        wire.release_pool(each["id"])
+        wire.release_pool(each["pool"]["id"])
 
 
 def refusal(bed: Bed, *options: str, driver: str = "ovsnet") -> str:
@@ -155,7 +155,7 @@ def test_a_network_may_name_the_size_of_its_automatic_subnet(
     size = ("--ipam-opt", "ipam.prefix=26")
     networks = [stage.network(name, *size, driver=driver) for name in ("one", "two")]
     assert [each.subnet() for each in networks] == ["172.24.0.64/26", "172.24.0.128/26"]
-    assert [each["capacity"] for each in pools(bed)] == [62, 62]
+    assert [each["usage"]["capacity"] for each in pools(bed)] == [62, 62]
     a = stage.container("ann", networks[0])
     assert a.endpoint("one")["IPPrefixLen"] == 26
     assert a.address("one") == "172.24.0.66"
@@ -182,7 +182,7 @@ def test_every_space_has_all_of_the_default_pools(bed: Bed, stage: Stage) -> Non
     optional = stage.network("optional", *isolated, *green)
     named = stage.network("named", *isolated, ipam="ovsipam-blue")
     assert {each.subnet() for each in (usual, optional, named)} == {"172.24.3.0/24"}
-    assert [each["space"] for each in pools(bed)] == ["ovsnet", "green", "blue"]
+    assert [each["pool"]["space"] for each in pools(bed)] == ["ovsnet", "green", "blue"]
     assert [each["gateway"] for each in pools(bed)] == [None] * 3
     text = refusal(bed, "--subnet", "172.24.3.128/25", *green)
     assert "172.24.3.128/25 overlaps 172.24.3.0/24 in address space green" in text
@@ -219,7 +219,7 @@ def test_a_network_of_several_subnets_is_one_network(bed: Bed, stage: Stage) -> 
     configured = [each["Subnet"] for each in network.inspect()["IPAM"]["Config"]]
     first, second = (each for each in configured if "." in each)
     first6, second6 = (each for each in configured if ":" in each)
-    assert {each["subnet"] for each in pools(bed)} == {first, second, first6, second6}
+    assert {each["pool"]["subnet"] for each in pools(bed)} == {first, second, first6, second6}
     a = stage.container("ann", network)
     typed, typed6 = str(ip_network(second)[1]), str(ip_network(second6)[9])
     b = stage.container("bob", network, "--ip", typed, "--ip6", typed6)
@@ -253,7 +253,7 @@ def test_a_subnet_that_is_refused_leaves_nothing_of_the_one_before_it(
         (("--ipv6", "--subnet", "fe80::/64"), "fe80::/10 is for link-local addresses"),
     ):
         assert said in refusal(bed, "--subnet", "10.77.1.0/24", *second)
-        left = [each["subnet"] for each in pools(bed) if each not in before]
+        left = [each["pool"]["subnet"] for each in pools(bed) if each not in before]
         assert left in ([[]] if bed.engine < 28 else [[], ["10.77.1.0/24"]])
     assert stage.network("two", subnet="10.77.1.0/24").gateway() == "10.77.1.1"
 
@@ -312,7 +312,7 @@ def test_the_largest_subnets_begin_at_their_lowest_addresses(
     assert a.endpoint("large")["GlobalIPv6PrefixLen"] == 48
     for family in (4, 6):
         a.reaches(b.address(network, family), who="bob")
-    sizes = [(each["held"], each["capacity"]) for each in pools(bed)]
+    sizes = [(each["usage"]["held"], each["usage"]["capacity"]) for each in pools(bed)]
     assert sizes == [(3, 2**24 - 2), (3, 2**80 - 1)]
 
 

@@ -42,8 +42,8 @@ def test_a_hostile_name_is_only_a_name(bed: Bed, stage: Stage) -> None:
                 ("network", "rm", "\x1b"),
             ),
             *(("endpoint", "ls"), ("endpoint", "show", endpoint), ("ports",), ("ipam", "pools")),
-            *(("ipam", "leases", pools[0]["id"]), ("ipam", "leases", HOSTILE)),
-            *(("ipam", "release", "10.77.1.2"), ("ipam", "release", pools[0]["id"])),
+            *(("ipam", "leases", pools[0]["pool"]["id"]), ("ipam", "leases", HOSTILE)),
+            *(("ipam", "release", "10.77.1.2"), ("ipam", "release", pools[0]["pool"]["id"])),
         ):
             for more in ((), ("--json",)):
                 result = bed.try_ovsnet(*words, *more)

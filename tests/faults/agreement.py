@@ -116,7 +116,10 @@ class _Seen:
             state=ovsnet("show-state"),
             status=ovsnet("show-status"),
             pools=pools,
-            leases={each["id"]: ovsnet("list-leases", pool=each["id"])["leases"] for each in pools},
+            leases={
+                each["pool"]["id"]: ovsnet("list-leases", pool=each["pool"]["id"])["leases"]
+                for each in pools
+            },
             rows=_rows(bed),
             links={each["ifname"]: each for each in json.loads(bed.run("ip", "-json", "address"))},
             rules=json.loads(bed.run("nft", "--json", "list", "ruleset"))["nftables"],
@@ -210,13 +213,15 @@ def _leases(seen: _Seen) -> Iterator[str]:
         for network in seen.addressed.values()
         for each in network["IPAM"]["Config"]
     ]
-    yield from _compared("pool", subnets, [(each["subnet"], each["space"]) for each in seen.pools])
+    yield from _compared(
+        "pool", subnets, [(each["pool"]["subnet"], each["pool"]["space"]) for each in seen.pools]
+    )
     wanted = {address.partition("/")[0] for address in seen.elsewhere}
     for place in seen.places.values():
         if place.network in seen.addressed:
             wanted |= {address.partition("/")[0] for address in place.addresses}
     leases = [each for found in seen.leases.values() for each in found]
-    held = [each["address"] for each in leases if each["kind"] == "endpoint"]
+    held = [each["lease"]["address"] for each in leases if each["lease"]["kind"] == "endpoint"]
     yield from _compared("lease", wanted, held)
     if len(set(held)) != len(held):
         yield f"lease: one address twice among {sorted(held)}"

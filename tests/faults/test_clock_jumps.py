@@ -98,5 +98,5 @@ SLEEP = ("ovsnet-test:1", "sleep", "1000")
 
 
 def held(bed: Bed) -> list[Any]:
-    (pool,) = (each for each in pools(bed) if each["subnet"] == "10.77.3.0/24")
-    return [each for each in leases(bed, pool["id"]) if each["kind"] == "endpoint"]
+    (pool,) = (each for each in pools(bed) if each["pool"]["subnet"] == "10.77.3.0/24")
+    return [each for each in leases(bed, pool["pool"]["id"]) if each["lease"]["kind"] == "endpoint"]

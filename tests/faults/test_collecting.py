@@ -48,7 +48,8 @@ def leases(bed: Bed, network: str, family: int = 4) -> list[dict[str, Any]]:
     return [
         each
         for each in found
-        if each["kind"] == "endpoint" and (":" in each["address"]) == (family == 6)
+        if each["lease"]["kind"] == "endpoint"
+        and (":" in each["lease"]["address"]) == (family == 6)
     ]
 
 
@@ -74,7 +75,7 @@ def test_ipv4_addresses_that_a_full_ipv6_subnet_costs_come_back(
     for _ in range(tries):
         bed.docker_refuses("start", "cat")
     until(
-        lambda: {each["address"] for each in leases(bed, "lab")} == ours | {"10.77.1.200"},
+        lambda: {each["lease"]["address"] for each in leases(bed, "lab")} == ours | {"10.77.1.200"},
         lambda: f"the lost addresses come back: {leases(bed, 'lab')}",
     )
     lines = collected(bed)[before:]
@@ -94,7 +95,7 @@ def test_addresses_of_running_and_restarting_containers_stay(bed: Bed, stage: St
     while orphan in pools(bed):  # many readings
         bed.docker("restart", "--time", "0", "ann")
         stage.container("bob", network, "--ip", "10.77.1.77")
-        held = {each["address"]: each["container"] for each in leases(bed, "lab")}
+        held = {each["lease"]["address"]: each["container"] for each in leases(bed, "lab")}
         assert held["10.77.1.77"] == "bob"
         assert "ann" in held.values()
         bed.docker("rm", "--force", "bob")
@@ -195,7 +196,7 @@ def test_an_empty_network_keeps_its_pool(bed: Bed, stage: Stage) -> None:
 
 
 def pools(bed: Bed) -> list[str]:
-    return [each["id"] for each in json.loads(bed.ovsnet("ipam", "pools", "--json"))]
+    return [each["pool"]["id"] for each in json.loads(bed.ovsnet("ipam", "pools", "--json"))]
 
 
 def pool_without_network(bed: Bed, subnet: str) -> str:

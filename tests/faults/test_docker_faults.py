@@ -98,7 +98,7 @@ def test_an_address_that_only_an_ended_container_names_is_collected(restoring: L
     until(lambda: not Container(bed, "cat").running, "dockerd knows that it has ended")
     named = "10.77.1.99" if bed.engine < 28 else ""
     until(lambda: Container(bed, "cat").address(restoring.one) == named, f"it has {named!r}")
-    Wire(bed).request_address(pool["id"], "10.77.1.99")
+    Wire(bed).request_address(pool["pool"]["id"], "10.77.1.99")
     restoring.agrees()
     restoring.clear()
 

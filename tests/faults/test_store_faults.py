@@ -78,7 +78,7 @@ def all_is_as_before(stage: Stage, network: Network, ann: Container) -> None:
     assert (ann.address(network), bob.address(network)) == ("10.77.1.2", "10.77.1.3")
     bob.reaches("10.77.1.2", who="ann")
     (pool,) = pools(stage.bed)
-    found = [each["address"] for each in leases(stage.bed, pool["id"])]
+    found = [each["lease"]["address"] for each in leases(stage.bed, pool["pool"]["id"])]
     assert found == ["10.77.1.1", "10.77.1.2", "10.77.1.3"]
     assert stage.network("more", driver="bridge").subnet()
 
@@ -115,7 +115,8 @@ def test_on_a_full_disk_calls_are_refused_and_then_work_again(
     def nothing_fits() -> bool:
         # the journal may have room of its own for a while
         return all(
-            "Error" in each for each in (wire.request_address(pool["id"]), wire.request_pool())
+            "Error" in each
+            for each in (wire.request_address(pool["pool"]["id"]), wire.request_pool())
         )
 
     fill = f"{bed.state_dir}/fill"
@@ -126,12 +127,12 @@ def test_on_a_full_disk_calls_are_refused_and_then_work_again(
             assert "cannot be written, the disk is full; free some space on " in text
     finally:
         bed.run("rm", fill)
-    for each in leases(bed, pool["id"]):
-        if each["address"] not in ("10.77.1.1", "10.77.1.2"):
-            wire.release_address(pool["id"], each["address"])
+    for each in leases(bed, pool["pool"]["id"]):
+        if each["lease"]["address"] not in ("10.77.1.1", "10.77.1.2"):
+            wire.release_address(pool["pool"]["id"], each["lease"]["address"])
     for other in pools(bed):
-        if other["id"] != pool["id"]:
-            wire.release_pool(other["id"])
+        if other["pool"]["id"] != pool["pool"]["id"]:
+            wire.release_pool(other["pool"]["id"])
     all_is_as_before(stage, *lab)
 
 

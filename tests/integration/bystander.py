@@ -94,9 +94,11 @@ def consistent(process: Process, good: Good) -> None:
     """The process serves, and has of the good client what that holds: in memory and on the disk."""
     assert process.ask("Plugin.Activate", name="ovsipam")[0] == 200
     shown = process.command("ipam", "leases", good.pool, "--json", *process.flags("run-dir"))
-    assert {each["address"] for each in json.loads(shown.stdout)} == good.held, shown.stderr
+    assert {each["lease"]["address"] for each in json.loads(shown.stdout)} == good.held, (
+        shown.stderr
+    )
     pools = process.command("ipam", "pools", "--json", *process.flags("run-dir"))
-    counted = {each["id"]: each["held"] for each in json.loads(pools.stdout)}
+    counted = {each["pool"]["id"]: each["usage"]["held"] for each in json.loads(pools.stdout)}
     assert counted[good.pool] == len(good.held)
     assert "request.crashed" not in process.said()
     assert "Traceback" not in process.said()

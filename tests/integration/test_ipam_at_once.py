@@ -60,7 +60,7 @@ def held(process: Process) -> dict[str, list[str]]:
     shown = process.command("ipam", "leases", "--json", *process.flags("run-dir"))
     found: dict[str, list[str]] = {}
     for each in json.loads(shown.stdout):
-        found.setdefault(each["pool"], []).append(each["address"])
+        found.setdefault(each["lease"]["pool"], []).append(each["lease"]["address"])
     return found
 
 

@@ -174,12 +174,12 @@ def test_a_store_restored_after_a_kill_keeps_what_was_acknowledged_under_another
     (kept,) = done["kept"]
     process.log.unlink()
     ready(process)
-    assert late not in {each["address"] for each in leases(process)}
+    assert late not in {each["lease"]["address"] for each in leases(process)}
     assert process.stop() == 0
     assert ask(process, "restore", kept).returncode == 0
     process.log.unlink()
     ready(process)
-    assert late in {each["address"] for each in leases(process)}
+    assert late in {each["lease"]["address"] for each in leases(process)}
     assert ask(process, "check").returncode == 0
     assert process.stop() == 0
 

@@ -157,7 +157,7 @@ def consistent_with(process: Process, good: Good) -> None:
     unhurt(process)
     status, told = process.admin("list-leases", pool=good.pool)
     assert status == 200
-    assert {each["address"] for each in told["leases"]} == good.held
+    assert {each["lease"]["address"] for each in told["leases"]} == good.held
 
 
 def test_generated_junk_on_the_network_drivers_socket(
@@ -227,7 +227,8 @@ def test_junk_on_the_admin_socket(process: Process, stack: ExitStack, attached: 
     consistent_with(process, good)
     # Some of it makes sense.
     for each in process.admin("list-reservations")[1]:
-        gone = process.admin("unreserve", address=each["address"], space=each["space"])
+        kept = each["reservation"]
+        gone = process.admin("unreserve", address=kept["address"], space=kept["space"])
         assert gone[0] == 200, (each, gone)
     assert process.admin("list-reservations") == (200, [])
 

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NewType
+from typing import Annotated, Any, ClassVar, NamedTuple, NewType
 
 import pytest
 from hypothesis import given
@@ -36,6 +36,11 @@ class Square:
     side: int = 1
 
 
+class Place(NamedTuple):
+    address: IPAddress
+    name: str = ""
+
+
 def even(text: str) -> str:
     if not text.isdigit() or int(text) % 2:
         raise ValueError(f"{text} is not even")
@@ -55,6 +60,7 @@ class Thing:
     mac: EUI | None = None
     shapes: tuple[Circle | Square, ...] = ()
     options: Mapping[str, str | None] = field(default_factory=dict)
+    place: Place | None = None
     whatever: object = None
     count: Annotated[str, Written(even)] = "0"
 
@@ -70,6 +76,7 @@ FULL = Thing(
     mac=EUI("02:00:00:00:00:01", dialect=mac_unix_expanded),
     shapes=(Circle(radius=2.0), Square()),
     options={"a": "b", "c": None},
+    place=Place(address=IPAddress("10.0.0.9")),
     whatever=[1, {"x": None}],
 )
 
@@ -78,11 +85,19 @@ def test_what_is_written_is_read_again() -> None:
     text = codec.encode(FULL)
     assert codec.decode(Thing, text, strict=True) == FULL
     assert '"subnet":"10.0.0.5/24","ranges":["10.0.0.5","10.0.0.7-10.0.0.9"]' in text
+    assert '"place":{"address":"10.0.0.9","name":""}' in text
     assert '"shapes":[{"type":"circle","radius":2.0},{"type":"square","side":1}]' in text
 
 
 def test_lists_at_the_top_are_read_too() -> None:
     assert codec.decode(tuple[Square, ...], '[{"side": 3}]') == (Square(side=3),)
+
+
+def test_a_named_tuple_lacks_only_what_has_a_default() -> None:
+    found = codec.decode(Thing, '{"name": "n", "place": {"address": "::1"}}', strict=True)
+    assert found.place == Place(address=IPAddress("::1"))
+    with pytest.raises(UnreadableError, match=r"^place.address: missing$"):
+        codec.decode(Thing, '{"name": "n", "place": {}}')
 
 
 def test_our_own_is_read_tolerantly_and_what_others_wrote_is_not() -> None:

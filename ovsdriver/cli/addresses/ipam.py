@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import click
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress
 from rich.text import Text
 
+from ipam.model import LeaseKind, Usage
 from ovsdriver import codec
 from ovsdriver.admin import asks
 from ovsdriver.admin.views import LeaseUse, PoolUse
@@ -48,7 +49,7 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
     \b
     Examples:
       ovsnet ipam pools
-      ovsnet ipam pools --json | jq -r '.[] | select(.free == 0) | .subnet'
+      ovsnet ipam pools --json | jq -r '.[] | select(.usage.free == 0) | .pool.subnet'
     """
     there = ask(settings, asks.ListPools(of=which))
     if as_json:
@@ -63,26 +64,27 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
         ),
         [
             (
-                each.subnet,
-                each.space,
-                each.window or "-",
+                str(each.pool.subnet),
+                each.pool.space,
+                str(each.pool.window or "-"),
                 _network(each),
-                f"{each.held}/{_count(each.capacity)}",
-                _used(each.held, each.capacity, each.free),
-                _count(each.free),
+                f"{each.usage.held}/{_count(each.usage.capacity)}",
+                _used(each.usage),
+                _count(each.usage.free),
                 *(shown(each) or "-" for _, shown in further),
-                "automatic" if each.automatic else "typed",
-                each.id,
+                "automatic" if each.pool.automatic else "typed",
+                each.pool.id,
             )
             for each in there
         ],
     )
 
 
-def _options(pool: PoolUse) -> str:
+def _options(use: PoolUse) -> str:
     """Return a pool's options as they are typed, without the ``ipam.`` of each."""
+    pool = use.pool
     said = [
-        f"exclude={','.join(pool.excluded)}" if pool.excluded else "",
+        f"exclude={','.join(map(codec.range_text, pool.excluded))}" if pool.excluded else "",
         f"quarantine={_duration(pool.quarantine_s)}" if pool.quarantine_s else "",
         f"limit={pool.limit}" if pool.limit is not None else "",
         "probe" if pool.probe else "",
@@ -98,8 +100,8 @@ def _duration(seconds: float) -> str:
 
 
 _FURTHER: Sequence[tuple[str, Callable[[PoolUse], str]]] = (
-    ("RESERVED", lambda pool: str(pool.reserved or "")),
-    ("RESTING", lambda pool: str(pool.resting or "")),
+    ("RESERVED", lambda use: str(use.usage.reserved or "")),
+    ("RESTING", lambda use: str(use.usage.resting or "")),
     ("OPTIONS", _options),
 )
 """Columns that are shown only where a pool has something in them."""
@@ -130,7 +132,7 @@ def leases(settings: Settings, which: str, as_json: bool) -> None:
         )
     else:
         pools = ask(settings, asks.ListPools())
-        there = [each for each in pools if address in IPNetwork(each.subnet)]
+        there = [each for each in pools if address in each.pool.subnet]
         rows = iter(_holders(settings, address, there))
     if as_json:
         _print_json(rows)
@@ -173,7 +175,7 @@ def release(
         show.as_json(released)
     else:
         show.line(
-            f"released {released.address} of pool {released.pool}, which was held by "
+            f"released {released.lease.address} of pool {released.lease.pool}, which was held by "
             f"{released.holder}"
         )
 
@@ -188,7 +190,8 @@ def _release_pool(settings: Settings, pool: str, *, force: bool, as_json: bool) 
         show.as_json(released)
         return
     held = show.plural(released.addresses, "address", "addresses")
-    show.line(f"released pool {released.subnet} of space {released.space}, with {held}")
+    gone = released.pool
+    show.line(f"released pool {gone.subnet} of space {gone.space}, with {held}")
 
 
 def _network(pool: PoolUse) -> str | Text:
@@ -201,11 +204,12 @@ Held = tuple[PoolUse, LeaseUse]
 """A lease, behind the pool that it is of."""
 
 
-def _leases(settings: Settings, pool: PoolUse) -> Iterator[LeaseUse]:
-    page = ask(settings, asks.ListLeases(pool=pool.id, limit=PAGE))
+def _leases(settings: Settings, use: PoolUse) -> Iterator[LeaseUse]:
+    pool = use.pool.id
+    page = ask(settings, asks.ListLeases(pool=pool, limit=PAGE))
     yield from page.leases
     while page.next is not None:
-        page = ask(settings, asks.ListLeases(pool=pool.id, limit=PAGE, after=page.next))
+        page = ask(settings, asks.ListLeases(pool=pool, limit=PAGE, after=page.next))
         yield from page.leases
 
 
@@ -215,10 +219,10 @@ def _holders(settings: Settings, address: IPAddress, pools: Sequence[PoolUse]) -
         raise Refusal(f"no pool here has the address {address}; `ovsnet ipam pools` lists them")
     found = []
     for pool in pools:
-        page = ask(settings, asks.ListLeases(pool=pool.id, after=address - 1, limit=1))
-        found += [(pool, each) for each in page.leases if each.address == str(address)]
+        page = ask(settings, asks.ListLeases(pool=pool.pool.id, after=address - 1, limit=1))
+        found += [(pool, each) for each in page.leases if each.lease.address == address]
     if not found:
-        subnets = ", ".join(f"{each.subnet} of space {each.space}" for each in pools)
+        subnets = ", ".join(f"{each.pool.subnet} of space {each.pool.space}" for each in pools)
         raise Refusal(f"nobody holds {address} of {subnets}")
     return found
 
@@ -227,7 +231,7 @@ def _print_json(rows: Iterator[Held]) -> None:
     # One a line and as they come: there may be a million.
     before = "[\n"
     for pool, lease in rows:
-        where = {"pool": pool.id, "space": pool.space, "subnet": pool.subnet}
+        where = {"space": pool.pool.space, "subnet": pool.pool.subnet}
         click.echo(f"{before}{show.json_text(where | codec.members(lease))}", nl=False)
         before = ",\n"
     click.echo("[]" if before == "[\n" else "\n]")
@@ -235,29 +239,31 @@ def _print_json(rows: Iterator[Held]) -> None:
 
 def _print_rows(rows: Iterator[Held], pools: Sequence[PoolUse]) -> None:
     # The widths are known before the rows are, so that these may be printed as they come.
-    subnet = max((len(each.subnet) for each in pools), default=0)
-    address = 39 if any(":" in each.subnet for each in pools) else 15
-    spaces = {each.space for each in pools}
+    subnet = max((len(str(each.pool.subnet)) for each in pools), default=0)
+    address = 39 if any(each.pool.family == 6 for each in pools) else 15
+    spaces = {each.pool.space for each in pools}
     # Only where it tells something: the same subnet may be in several.
     space = max(5, *map(len, spaces)) if len(spaces) > 1 else 0
     of_space = f"{{:{space}}}   " if space else "{:.0}"
     layout = f"{{:{address}}}   {{:8}}   {{:19}}   {{:{subnet}}}   {of_space}{{}}"
     heads = ("ADDRESS", "KIND", "SINCE (UTC)", "SUBNET", "SPACE", "HOLDER")
     click.secho(layout.format(*heads), bold=True)
-    for pool, lease in rows:
+    for of, use in rows:
+        pool, lease = of.pool, use.lease
         click.echo(
             layout.format(
-                *(lease.address, "aux" if lease.auxiliary else lease.kind),
-                *(show.time(lease.created), pool.subnet, pool.space, _who(lease)),
+                *(str(lease.address), LeaseKind.AUX if use.auxiliary else lease.kind),
+                *(show.time(lease.created), str(pool.subnet), pool.space, _who(use)),
             )
         )
 
 
-def _who(lease: LeaseUse) -> str:
-    if lease.auxiliary:
-        return values.printable(lease.auxiliary_name or "-")
-    endpoint = f"endpoint {show.short(lease.endpoint)}" if lease.endpoint else "-"
-    return values.printable(lease.container or lease.name or endpoint)
+def _who(use: LeaseUse) -> str:
+    if use.auxiliary:
+        return values.printable(use.auxiliary_name or "-")
+    endpoint = f"endpoint {show.short(use.endpoint)}" if use.endpoint else "-"
+    on = f" on {use.lease.host}" if use.lease.host else ""
+    return values.printable((use.container or use.lease.name or endpoint) + on)
 
 
 def _count(addresses: int) -> str:
@@ -265,9 +271,10 @@ def _count(addresses: int) -> str:
     return str(addresses) if addresses < _COUNTED else f"2^{math.log2(addresses):.0f}"
 
 
-def _used(held: int, capacity: int, free: int) -> Text:
+def _used(usage: Usage) -> Text:
+    held, capacity = usage.held, usage.capacity
     # Neither empty while one is held nor full while one is free.
     filled = min(-(-held * _BAR // capacity), _BAR - (held < capacity))
     percent = held * 100 // capacity
-    style = "red" if percent >= 90 or not free else "yellow" if percent >= 70 else "green"
+    style = "red" if percent >= 90 or not usage.free else "yellow" if percent >= 70 else "green"
     return Text(f"[{'#' * filled}{'.' * (_BAR - filled)}] {percent}%", style=style)

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from ipam.model import Reservation
 from ovsdriver.admin import asks
-from ovsdriver.admin.views import Changes, Entry
+from ovsdriver.admin.views import Changes
 from ovsdriver.cli import show
 from ovsdriver.cli.addresses import reservation_file
 from ovsdriver.cli.daemon import ask, typed
@@ -141,13 +142,13 @@ def _list(settings: Settings, said: Mapping[str, Any], *, as_json: bool) -> None
         ("ADDRESS", "SPACE", "CONTAINER", "NETWORK", "HELD NOW BY", "SINCE (UTC)", "NOTE"),
         [
             (
-                each.address,
-                each.space,
-                each.name or "-",
-                each.network_name or show.short(each.network or each.subnet or "-"),
+                str(each.reservation.address),
+                each.reservation.space,
+                each.reservation.name or "-",
+                each.network_name or show.short(each.network or str(each.subnet or "-")),
                 each.holder or "-",
-                show.time(each.created),
-                each.note or "-",
+                show.time(each.reservation.created),
+                each.reservation.note or "-",
             )
             for each in found
         ],
@@ -161,14 +162,14 @@ def _reserve(settings: Settings, said: Mapping[str, Any], *, as_json: bool) -> N
     if as_json:
         show.as_json(made)
         return
-    kept = made.reservation
+    kept, found = made.reservation.reservation, made.reservation
     how = {"added": "reserved ", "changed": "changed: ", "same": "nothing to do: "}[made.outcome]
     is_ = "" if made.outcome == "added" else "is reserved "
     show.line(f"{how}{kept.address} of space {kept.space} {is_}{_for(kept.name)}")
-    if kept.pool is None:
+    if found.pool is None:
         show.line("no network has that address now; it counts as soon as one of that space does")
-    if kept.holder and kept.holder != f"container {kept.name}":
-        show.line(f"{kept.holder} has it now, and keeps it until it is released")
+    if found.holder and found.holder != f"container {kept.name}":
+        show.line(f"{found.holder} has it now, and keeps it until it is released")
 
 
 def _remove(settings: Settings, said: Mapping[str, Any], *, as_json: bool) -> None:
@@ -216,21 +217,21 @@ def _content(path: str) -> bytes:
 
 
 def _print_changes(changes: Changes) -> None:
-    for entry in changes.added:
-        show.line(f"+ {_entry(entry)}")
+    for each in changes.added:
+        show.line(f"+ {_line(each)}")
     for change in changes.changed:
-        show.line(f"- {_entry(change.before)}")
-        show.line(f"+ {_entry(change.after)}")
-    for entry in changes.removed:
-        show.line(f"- {_entry(entry)}")
+        show.line(f"- {_line(change.before)}")
+        show.line(f"+ {_line(change.after)}")
+    for each in changes.removed:
+        show.line(f"- {_line(each)}")
     counts = ", ".join(f"{len(getattr(changes, kind))} {kind}" for kind in _KINDS)
     would = "would be " if changes.dry_run else ""
     show.line(f"{would}{counts}, {changes.same} there already")
 
 
-def _entry(entry: Entry) -> str:
-    note = f"  # {entry.note}" if entry.note else ""
-    return f"{entry.address} of space {entry.space} {_for(entry.name)}{note}"
+def _line(kept: Reservation) -> str:
+    note = f"  # {kept.note}" if kept.note else ""
+    return f"{kept.address} of space {kept.space} {_for(kept.name)}{note}"
 
 
 def _for(name: str) -> str:

@@ -123,7 +123,8 @@ def _compare(store: Path, settings: Settings) -> Finding | None:
     for look in range(LOOKS):
         try:
             before = _held(store)
-            memory = {each.id: each.held for each in ask(settings, asks.ListPools())}
+            pools = ask(settings, asks.ListPools())
+            memory: dict[str, int] = {each.pool.id: each.usage.held for each in pools}
         except NotRunning:
             return None
         except Refusal as error:

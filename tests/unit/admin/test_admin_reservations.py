@@ -14,18 +14,16 @@ from hypothesis import strategies as st
 from netaddr import IPAddress
 
 from ipam.errors import StoreError
+from ipam.model import Reservation
 from ovsdriver import codec
 from ovsdriver.admin import api, asks
 from ovsdriver.admin.asks import Answers, Ask
-from ovsdriver.admin.views import Changes, Entry, Made, Reserved
+from ovsdriver.admin.views import Changes, Made, Reserved
 from tests.unit.cli.conftest import Desk
 
+WEB = Reservation(space="ovsnet", address=IPAddress("10.0.0.5"), name="web", created=1.0)
 KEPT = Reserved(
-    address="10.0.0.5",
-    space="ovsnet",
-    name="web",
-    note="",
-    created=1.0,
+    reservation=WEB,
     pool=None,
     subnet=None,
     network=None,
@@ -33,7 +31,6 @@ KEPT = Reserved(
     holder="",
     held_since=None,
 )
-ENTRY = Entry(address="10.0.0.5", space="ovsnet", name="web", note="")
 LIST, APPLY = "list-reservations", "apply-reservations"
 NOTHING = Changes(added=(), changed=(), removed=(), same=0, dry_run=False)
 
@@ -50,7 +47,7 @@ class Clerk:
         return {
             asks.ListReservations: self._noting((KEPT,)),
             asks.Reserve: self._noting(made),
-            asks.Unreserve: self._noting(ENTRY),
+            asks.Unreserve: self._noting(WEB),
             asks.ApplyReservations: self._noting(NOTHING),
         }
 
@@ -91,7 +88,7 @@ async def answer(client: aiohttp.ClientSession, word: str, body: object = None) 
 async def test_the_list_may_be_of_a_place(client: aiohttp.ClientSession, clerk: Clerk):
     said = {"network": "lab", "space": "ovsnet-global"}
     status, (found,) = await answer(client, "list-reservations", said)
-    assert (status, found["address"]) == (200, "10.0.0.5")
+    assert (status, found["reservation"]["address"]) == (200, "10.0.0.5")
     assert clerk.asked == [asks.ListReservations(network="lab", space="ovsnet-global")]
 
 

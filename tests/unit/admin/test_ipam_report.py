@@ -29,12 +29,18 @@ def a_lease(address: IPAddress) -> Lease:
 def test_an_auxiliary_address_is_kept_for_its_network(network: Network) -> None:
     kept = reports.auxiliary(network, None, None)
     use = reports.lease_use(a_lease(PRINTER), None, None, kept=kept)
-    assert (use.kind, use.auxiliary) == ("endpoint", True)
+    assert (use.lease.kind, use.auxiliary) == ("endpoint", True)
     assert reports.holder(use) == "--aux-address"
     said = reports.refusal(use, network, None, age_s=1e6)
     assert said is not None
     assert "10.1.0.40 is kept for network" in said
     assert "`docker network rm` releases it with its network" in said
+
+
+def test_a_lease_of_another_host_says_which() -> None:
+    there = a_lease(IPAddress("10.1.0.41"))._replace(name="web", host="rack2")
+    use = reports.lease_use(there, None, None)
+    assert reports.holder(use) == "container web on host rack2"
 
 
 def test_docker_knows_what_an_auxiliary_address_is_called(network: Network) -> None:

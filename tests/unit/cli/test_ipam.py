@@ -8,12 +8,13 @@ import pytest
 from aiohttp import web
 from netaddr import IPAddress, IPNetwork
 
-from ipam import AddressRequest, Ipam, LeaseKind, PoolRequest
+from ipam import AddressRequest, Ipam, Lease, LeaseKind, PoolId, PoolRequest
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.admin import api, asks
 from ovsdriver.admin.desk_ipam import IpamDesk
+from ovsdriver.admin.views import LeaseUse
 from ovsdriver.cli.addresses import ipam as commands
 from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.outcome import Refusal
@@ -114,7 +115,7 @@ def test_pools_show_range_network_and_how_full_they_are(shell: Shell, host: Case
 def test_pools_are_found_by_network_and_by_subnet(
     shell: Shell, host: Case, which: str, spaces: list[str]
 ):
-    assert [each["space"] for each in shell.json("ipam", "pools", which)] == spaces
+    assert [each["pool"]["space"] for each in shell.json("ipam", "pools", which)] == spaces
 
 
 def test_leases_say_who_holds_them_page_by_page(
@@ -149,8 +150,10 @@ def test_who_holds_one_address_is_told_in_each_space(shell: Shell, host: Case):
         ("10.1.0.2", "t"),
     ]
     (ghost,) = shell.json("ipam", "leases", "10.1.0.3")
-    assert (ghost["address"], ghost["name"], ghost["space"]) == ("10.1.0.3", "ghost", "s")
-    assert [each["kind"] for each in shell.json("ipam", "leases", "10.1.0.1")] == ["gateway"]
+    lease = ghost["lease"]
+    assert (lease["address"], lease["name"], ghost["space"]) == ("10.1.0.3", "ghost", "s")
+    (gateway,) = shell.json("ipam", "leases", "10.1.0.1")
+    assert gateway["lease"]["kind"] == "gateway"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +176,7 @@ def test_an_address_that_nobody_holds_is_a_sentence(
 
 def test_leases_in_json_are_one_list_over_all_pools(shell: Shell, host: Case):
     found = shell.json("ipam", "leases")
-    assert [each["address"] for each in found] == [
+    assert [each["lease"]["address"] for each in found] == [
         *("10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.2", "10.1.0.9")
     ]
     assert (found[1]["endpoint"], found[1]["container"]) == (FIRST, "web")
@@ -187,11 +190,23 @@ def test_without_docker_the_endpoint_is_named(shell: Shell, host: Case):
     assert rows[2].endswith(f"endpoint {FIRST[:12]}")
 
 
+def test_a_holder_on_another_host_is_shown_with_it() -> None:
+    lease = Lease(
+        pool=PoolId("p"),
+        address=IPAddress("10.1.0.2"),
+        kind=LeaseKind.ENDPOINT,
+        name="web",
+        host="rack2",
+    )
+    use = LeaseUse(lease=lease, endpoint=None, container="", auxiliary=False)
+    assert commands._who(use) == "web on rack2"
+
+
 def test_an_address_without_holder_is_released(shell: Shell, host: Case):
     result = shell("ipam", "release", "10.1.0.3")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.endswith("which was held by container ghost\n")
-    left = [each["address"] for each in shell.json("ipam", "leases", "lab")]
+    left = [each["lease"]["address"] for each in shell.json("ipam", "leases", "lab")]
     assert left == ["10.1.0.1", "10.1.0.2", "10.1.0.4"]
 
 
@@ -211,7 +226,8 @@ def test_what_may_be_in_use_is_released_by_force_only(
     assert refused.exit_code == 1
     assert sentence in refused.stderr
     assert "add --force" in refused.stderr
-    assert shell.json("ipam", "release", *typed, "--force")["address"] == typed[0]
+    released = shell.json("ipam", "release", *typed, "--force")["lease"]
+    assert released["address"] == typed[0]
     assert "nobody holds" in shell("ipam", "release", *typed, "--force").stderr
 
 

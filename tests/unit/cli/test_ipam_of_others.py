@@ -63,8 +63,12 @@ def test_nobody_is_called_an_orphan_while_docker_does_not_answer(shell: Shell, h
 
 def test_leases_of_another_drivers_network_name_their_containers(shell: Shell, host: WithBridge):
     two, nine = shell.json("ipam", "leases", "dockers")
-    assert (nine["address"], nine["container"], nine["endpoint"]) == ("10.1.0.9", "db", SECOND)
-    assert (two["address"], two["container"], two["endpoint"]) == ("10.1.0.2", "", None)
+    assert (nine["lease"]["address"], nine["container"], nine["endpoint"]) == (
+        "10.1.0.9",
+        "db",
+        SECOND,
+    )
+    assert (two["lease"]["address"], two["container"], two["endpoint"]) == ("10.1.0.2", "", None)
     assert (two["auxiliary"], two["auxiliary_name"]) == (True, "host10.1.0.2")
     row = shell("ipam", "leases", "dockers").stdout.splitlines()[1].split()
     assert (row[1], row[-1]) == ("aux", "host10.1.0.2")
@@ -105,7 +109,7 @@ def test_a_pool_without_a_network_is_released_by_its_id(shell: Shell, host: With
     result = shell("ipam", "release", six)
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "released pool fd00:1::/64 of space s, with 0 addresses\n"
-    assert six not in [each["id"] for each in shell.json("ipam", "pools")]
+    assert six not in [each["pool"]["id"] for each in shell.json("ipam", "pools")]
     assert "ovsnet knows no pool" in shell("ipam", "release", six).stderr
 
 
@@ -125,7 +129,7 @@ def test_a_pool_that_a_network_has_or_may_have_is_released_by_force_only(
     assert refused.exit_code == 1
     assert sentence in refused.stderr
     assert "add --force" in refused.stderr
-    assert shell.json("ipam", "release", pool, "--force")["pool"] == pool
+    assert shell.json("ipam", "release", pool, "--force")["pool"]["id"] == pool
 
 
 def test_without_docker_a_pool_is_released_by_force_only(shell: Shell, host: WithBridge):

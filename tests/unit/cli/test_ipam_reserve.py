@@ -9,6 +9,7 @@ from aiohttp import web
 from netaddr import IPNetwork, IPRange
 
 from ipam import DEFAULT_SPACE, AddressRequest, PoolRequest
+from ovsdriver import codec
 from ovsdriver.admin import reservation_report as reports
 from ovsdriver.admin.desk_reservations import ReservationDesk
 from ovsdriver.admin.views import PoolUse
@@ -39,7 +40,7 @@ def host(case: Case, serve: Callable[[web.Application], Process]) -> Iterator[Ca
 
 
 def kept(shell: Shell, *where: str) -> list[tuple[str, str, str]]:
-    found = shell.json("ipam", "reserve", *where)
+    found = [each["reservation"] for each in shell.json("ipam", "reserve", *where)]
     return [(each["space"], each["address"], each["name"]) for each in found]
 
 
@@ -76,10 +77,10 @@ def test_in_json_a_reservation_has_its_pool_and_since_when_it_is_held(shell: She
     (listed,) = shell.json("ipam", "reserve")
     assert made["reservation"] == listed
     (lab,) = shell.json("ipam", "pools", "lab")
-    assert (listed["pool"], listed["subnet"]) == (lab["id"], "10.1.0.0/24")
+    assert (listed["pool"], listed["subnet"]) == (lab["pool"]["id"], "10.1.0.0/24")
     assert (listed["network"], listed["network_name"]) == (lab["network"], "lab")
     assert (listed["holder"], listed["held_since"]) == ("container ghost", 1_700_000_000.0)
-    assert lab["reserved"] == 1
+    assert lab["usage"]["reserved"] == 1
 
 
 def test_the_holder_of_an_address_that_is_reserved_for_another_is_told(shell: Shell, host: Case):
@@ -106,7 +107,7 @@ def test_the_next_free_address_of_a_network_is_reserved_and_said(shell: Shell, h
     again = typed(shell, "--name", "web", "--network", "lab")
     assert again == "nothing to do: 10.1.0.5 of space s is reserved for container web\n"
     typed(shell, "--name", "web", "--network", "lab", "--note", "now noted")
-    assert [each["note"] for each in shell.json("ipam", "reserve")] == ["now noted"]
+    assert [each["reservation"]["note"] for each in shell.json("ipam", "reserve")] == ["now noted"]
     assert typed(shell, "--name", "db", "--pool", "fd00:1::/64").startswith("reserved fd00:1::1 ")
 
 
@@ -118,8 +119,9 @@ def test_without_a_network_the_next_free_address_is_of_the_only_pool(shell: Shel
 
 def test_of_a_network_with_both_families_the_ipv4_pool_is_chosen(shell: Shell, host: Case):
     pools = shell.json("ipam", "pools")
-    uses = [PoolUse(**each) for each in reversed(pools)]
-    assert reports.pool_to_choose_from(uses, network="lab").subnet == "10.1.0.0/24"
+    uses = [codec.read(PoolUse, each) for each in reversed(pools)]
+    chosen = reports.pool_to_choose_from(uses, network="lab").pool
+    assert chosen.subnet == IPNetwork("10.1.0.0/24")
 
 
 def test_a_reservation_typed_twice_changes_nothing_and_a_note_stays(shell: Shell, host: Case):
@@ -130,7 +132,7 @@ def test_a_reservation_typed_twice_changes_nothing_and_a_note_stays(shell: Shell
     assert shell.json("ipam", "reserve") == [before]
     assert typed(shell, *words, "--note", "anew").startswith("changed: ")
     (after,) = shell.json("ipam", "reserve")
-    assert after == before | {"note": "anew"}
+    assert after == before | {"reservation": before["reservation"] | {"note": "anew"}}
 
 
 def test_another_name_needs_replace(shell: Shell, host: Case):
@@ -408,9 +410,10 @@ def test_pools_show_their_options_and_what_rests(
     assert optioned.split()[7:13] == [
         *("5", "1", "exclude=10.3.0.10-10.3.0.20,10.3.0.5", "quarantine=2h", "limit=5", "probe")
     ]
-    assert (found["resting"], found["reserved"], found["free"]) == (1, 0, 5)
-    assert found["excluded"] == ["10.3.0.10-10.3.0.20", "10.3.0.5"]
-    assert (found["quarantine_s"], found["limit"], found["probe"]) == (7200.0, 5, True)
+    usage, pool = found["usage"], found["pool"]
+    assert (usage["resting"], usage["reserved"], usage["free"]) == (1, 0, 5)
+    assert pool["excluded"] == ["10.3.0.10-10.3.0.20", "10.3.0.5"]
+    assert (pool["quarantine_s"], pool["limit"], pool["probe"]) == (7200.0, 5, True)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """What a list of reservations changes, and which pool an address is of."""
 
-from dataclasses import replace
-
 import pytest
 from netaddr import IPAddress, IPNetwork
 
@@ -14,6 +12,9 @@ from ovsdriver.errors import ConflictError, UnknownObjectError
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
 
+NOW = 9.0
+"""Seconds since the epoch."""
+
 
 def of(address: str, name: str = "", *, space: str = "s", note: str = "", created: float = 0.0):
     return Reservation(
@@ -22,7 +23,7 @@ def of(address: str, name: str = "", *, space: str = "s", note: str = "", create
 
 
 def plan(there: list[Reservation], wanted: list[Reservation], **said: object) -> reports.Plan:
-    settings = {"prune": (), "rename": False, "dry_run": False} | said
+    settings = {"prune": (), "rename": False, "dry_run": False, "now": NOW} | said
     return reports.plan(there, wanted, **settings)  # type: ignore[arg-type]
 
 
@@ -43,7 +44,12 @@ def test_another_name_ends_the_earlier_reservation_where_it_may():
     assert plan(there, wanted).drop == ()
     allowed = plan(there, wanted, rename=True)
     assert allowed.drop == (("s", IPAddress("10.0.0.1")),)
-    assert allowed.put == tuple(wanted)
+    assert allowed.put == (of("10.0.0.1", "b", created=NOW),)
+
+
+def test_what_is_added_is_kept_since_now():
+    made = plan([], [of("10.0.0.1")])
+    assert made.changes.added == made.put == (of("10.0.0.1", created=NOW),)
 
 
 def test_places_tell_where_in_the_list_each_change_stands():
@@ -76,7 +82,9 @@ async def test_an_address_is_found_in_its_pool_and_nowhere_between(host: Host):
     index = reports.PoolIndex(await addresses.chosen())
 
     def found(address: str) -> list[tuple[str, str]]:
-        return [(each.space, each.subnet) for each in index.having(IPAddress(address))]
+        return [
+            (each.pool.space, str(each.pool.subnet)) for each in index.having(IPAddress(address))
+        ]
 
     assert found("10.0.0.255") == [("s", "10.0.0.0/24"), ("t", "10.0.0.0/16")]
     assert found("10.0.1.0") == [("t", "10.0.0.0/16")]
@@ -92,7 +100,8 @@ async def test_the_holder_on_our_network_is_told_by_dockers_name(host: Host):
     host.engine.add_endpoint(FIRST, RED, "web")
     await desk.reserve(asks.Reserve(address=address, name="web", network="lab"))
     (kept,) = await desk.reservations(asks.ListReservations(network=RED[:6]))
-    assert (kept.address, kept.network_name, kept.holder) == (str(address), "lab", "container web")
+    assert kept.reservation.address == address
+    assert (kept.network_name, kept.holder) == ("lab", "container web")
     host.engine.up = False
     (kept,) = await desk.reservations(asks.ListReservations(network=RED[:6]))
     assert (kept.network_name, kept.holder) == ("", f"endpoint {FIRST[:12]}")
@@ -106,7 +115,7 @@ async def test_of_two_families_the_ipv4_pool_is_chosen_from(host: Host):
     assert reports.pool_to_choose_from([six, four], network="lab") is four
     assert reports.pool_to_choose_from([six], network="lab") is six
     with pytest.raises(ConflictError, match="and 1 more; say which"):
-        reports.pool_to_choose_from([replace(four, subnet="10.0.0.0/24")] * 6, network="")
+        reports.pool_to_choose_from([four] * 6, network="")
     with pytest.raises(UnknownObjectError):
         reports.pool_to_choose_from([], network="lab")
 
@@ -116,7 +125,7 @@ async def test_a_full_pool_has_no_address_to_reserve(host: Host):
     pool = await host.ipam.request_pool(PoolRequest(space="s", subnet=IPNetwork("10.0.0.0/30")))
     await host.ipam.request_address(AddressRequest(pool=pool.id, address=IPAddress("10.0.0.1")))
     made = await desk.reserve(asks.Reserve(name="web", space="s"))
-    assert made.reservation.address == "10.0.0.2"
+    assert made.reservation.reservation.address == IPAddress("10.0.0.2")
     with pytest.raises(Exception, match=r"is full: of its 2 addresses .*, 1 reserved"):
         await desk.reserve(asks.Reserve(name="db", space="s"))
 
