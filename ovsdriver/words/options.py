@@ -8,6 +8,22 @@ not know is refused, with two exceptions that are listed in ``ignored`` instead:
   on Docker's own bridge are done (they have rows below) or refused.
 - Keys with somebody's domain in front (``com.example.rack``, two dots or more). Such names are
   labels for other programs, unless they end like an option of ours (``com.ovs.vlan``).
+
+A new option takes these steps, and tests in ``tests/unit/words`` ask for most of them:
+
+1. A row here. Its ``field`` is where the value arrives: ``port.X`` in ``PortOptions``, which
+   networks and containers have; ``features.X`` in ``Features``, which bridges have; else in
+   ``NetworkOptions`` or ``EndpointOptions`` (``domain/records/requests.py``), or ``PoolOptions``.
+2. From there to the record. ``PortOptions`` and ``Features`` go whole. Others are copied: by
+   ``plan`` in ``domain/plan/planning.py`` to ``Network``, by ``with_options`` in
+   ``port_planning.py`` to ``Endpoint``, by ``docker/ipam.py`` to the IPAM's ``PoolRequest``.
+3. What it does: in ``domain/wires/desired.py``, or in an aspect.
+4. For ``ovsnet set``: ``fixed`` of the row where it cannot change while in use. Where the record
+   has the value by another name than ``field``: ``_ELSEWHERE`` in ``in_force.py``. Where a value
+   that was chosen at creation is to stay: ``_pinned`` in ``domain/plan/replanning.py``.
+   ``tests/unit/service/change/test_every_live_option.py`` tries it with the row's example.
+5. An end-to-end test, named in ``TYPED_IN`` of ``tests/unit/words/test_option_tests.py``; and its
+   line in ``ovsdriver/README.md``, which ``ovsnet options --markdown`` prints.
 """
 
 import difflib

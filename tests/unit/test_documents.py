@@ -64,7 +64,8 @@ def test_readme_has_at_most_250_lines_and_opens_with_the_two_commands() -> None:
     assert [line.split()[0] for line in lines[5:7]] == ["ansible/lab", "tests/run"]
 
 
-def test_architecture_names_files_and_folders_that_are_there() -> None:
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "tests/README.md"])
+def test_a_map_names_files_and_folders_that_are_there(document: str) -> None:
     roots = [REPOSITORY / name for name in ("ovsdriver", "ipam", "tests", "ansible")]
     there = {
         f"/{path.relative_to(REPOSITORY).as_posix()}{'/' if path.is_dir() else ''}"
@@ -72,7 +73,7 @@ def test_architecture_names_files_and_folders_that_are_there() -> None:
         for path in (root, *root.rglob("*"))
         if "__pycache__" not in path.parts
     }
-    text = text_of(REPOSITORY / "ARCHITECTURE.md")
+    text = text_of(REPOSITORY / document)
     named = re.findall(r"`([\w./-]+(?:\.py|\.yml|/))`", text)
     assert named
     assert [name for name in named if not any(each.endswith(f"/{name}") for each in there)] == []
