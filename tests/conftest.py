@@ -20,6 +20,7 @@ NEEDED = {
     "ovs": ("ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-vswitchd"),
     "ovn": ("ovn-nbctl", "ovn-northd"),
     "netns": ("ip", "nsenter", "unshare"),
+    "ovn": ("ovn-controller", "ovn-nbctl", "ovn-northd", "ovn-sbctl", "openssl"),
     "docker": ("docker", "dockerd", "containerd", "ovs-vswitchd", "busybox", "nft", "ethtool"),
 }
 """Programs by marker; each of them also needs root."""

@@ -4,7 +4,8 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -56,6 +57,23 @@ class _Engine(HTTPConnection):
             raise ConnectionError(path) from error
         finally:
             self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A program of a bed, and what starts it and waits until it is ready."""
+
+    program: Program
+    start: Callable[[], None]
+
+    def stop(self, number: Signals = SIGTERM) -> None:
+        """End it by a signal, if it runs."""
+        self.program.stop(number, timeout_s=90)
+
+    def restart(self, number: Signals = SIGTERM) -> None:
+        """End it by a signal and start it again."""
+        self.stop(number)
+        self.start()
 
 
 class Bed(World):
@@ -126,15 +144,27 @@ class Bed(World):
         options = (f"--{name.replace('_', '-')}={value}" for name, value in said.items())
         return (str(_PROGRAM), "serve", *options)
 
+    @property
+    def daemons(self) -> dict[str, Daemon]:
+        """Every daemon by name, in the order in which a machine starts them."""
+        found = {
+            "ovsdb-server": Daemon(self.ovsdb, self.start_ovsdb),
+            "ovs-vswitchd": Daemon(self.vswitchd, self.start_vswitchd),
+            "ovsnet": Daemon(self.plugin, self.start_plugin),
+        }
+        return found | (
+            {"dockerd": Daemon(self.dockerd, self.start_docker)} if self.has_docker else {}
+        )
+
     def __enter__(self) -> Self:
         super().__enter__()
         try:
-            self._add_outside()
+            self.add_outside()
             self.start_switch()
             self.start_plugin()
             if self.has_docker:
                 self.start_docker()
-                self.run("docker", "import", "-", image.NAME, stdin=image.archive())
+                self.import_image()
         except BaseException:
             print(self.logs())  # noqa: T201
             self.close()
@@ -205,14 +235,9 @@ class Bed(World):
 
     def revive(self) -> None:
         """Start again what a test that failed has left stopped."""
-        for program, start in (
-            (self.ovsdb, self.start_ovsdb),
-            (self.vswitchd, self.start_vswitchd),
-            (self.plugin, self.start_plugin),
-            (self.dockerd, self.start_docker),
-        ):
-            if not program.running:
-                start()
+        for daemon in self.daemons.values():
+            if not daemon.program.running:
+                daemon.start()
 
     def restart_plugin(self, number: Signals = SIGTERM) -> None:
         """End our process by a signal and start it again."""
@@ -232,6 +257,10 @@ class Bed(World):
             timeout_s=120,
         )
         assert self.dockerd.running, self.dockerd.said()
+
+    def import_image(self) -> None:
+        """Give dockerd the image of all containers."""
+        self.run("docker", "import", "-", image.NAME, stdin=image.archive())
 
     def warm_docker_up(self) -> None:
         """Have Docker do what it does once and never undoes: it switches IPv6 forwarding on.
@@ -303,7 +332,8 @@ class Bed(World):
             parts.append("\n".join([f"----- {log.name}", *tail]))
         return "\n".join(parts)
 
-    def _add_outside(self) -> None:
+    def add_outside(self) -> None:
+        """Wire the host to the world, which is a namespace that serves."""
         self.outside = self.add_namespace("outside")
         link = ("ip", "link", "add", "wan0", "type", "veth")
         self.run(*link, "peer", "name", "eth0", "netns", "outside")

@@ -69,10 +69,10 @@ def make_bed() -> Iterator[Callable[..., Bed]]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the logs of the beds to the report of a test that failed."""
+    """Add the logs of the beds, or of a fleet, to the report of a test that failed."""
     report = yield
     if report.failed:
         given = [getattr(each, "bed", each) for each in getattr(item, "funcargs", {}).values()]
-        beds = [each for each in given if isinstance(each, Bed)]
-        report.sections.extend(("logs of the bed", each.logs()) for each in beds)
+        logged = [each for each in given if callable(getattr(each, "logs", None))]
+        report.sections.extend(("logs of the bed", each.logs()) for each in logged)
     return report

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.e2e.bed import Bed
 from tests.e2e.traffic import Place
+from tests.e2e.web import Pages
 from tests.e2e.world import Program
 
 BRIDGE = "br-far"
@@ -59,12 +59,7 @@ class Far:
         bed.ip("link", "set", "eth0", "up", netns=netns)
         tagged = [f"tag={tag}"] if tag else ["tag=0", "vlan_mode=access"]
         bed.ovs_vsctl("add-port", BRIDGE, port, *tagged)
-        pages = bed.home / f"pages-{name}"
-        pages.mkdir()
-        (pages / "index.html").write_text(f"{name}\n")
-        server = Program(
-            bed, name, "busybox", "httpd", "-f", "-p", "80", "-h", str(pages), netns=netns
-        )
+        server = Pages(bed, name, netns)
         server.start()
         self._servers.append(server)
         return Place(bed, name, netns)
@@ -90,9 +85,6 @@ class Far:
         for name in self._spaces:
             self._bed.attempt("ip", "link", "del", f"p-{name}")
             self._bed.ip("netns", "del", name)
-            pages: Path = self._bed.home / f"pages-{name}"
-            (pages / "index.html").unlink()
-            pages.rmdir()
 
 
 @contextmanager

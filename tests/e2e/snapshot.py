@@ -82,18 +82,22 @@ def _processes(bed: Bed) -> Iterator[str]:
 
 
 def _switch(bed: Bed) -> Iterator[str]:
-    database = ("unix:/run/openvswitch/db.sock", "Open_vSwitch")
-    dump = bed.run("ovsdb-client", "--timeout=20", "--format=json", "dump", *database)
+    return rows(bed, "unix:/run/openvswitch/db.sock", "Open_vSwitch")
+
+
+def rows(bed: Bed, *place: str) -> Iterator[str]:
+    """Return each row of a database: where it answers, its name, or a table and columns of it."""
+    dump = bed.run("ovsdb-client", "--timeout=20", "--format=json", "dump", *place)
     names: dict[str, str] = {}
     tables = [json.loads(line) for line in dump.splitlines() if line]
-    rows = [
+    found = [
         (table["caption"], dict(zip(table["headings"], row, strict=True)))
         for table in tables
         for row in table["data"]
     ]
-    for caption, row in rows:
+    for caption, row in found:
         names[row["_uuid"][1]] = str(row.get("name", caption))
-    for caption, row in rows:
+    for caption, row in found:
         stable = {k: v for k, v in row.items() if k not in _VOLATILE and v not in _DEFAULTS}
         text = json.dumps({k: _named(v, names) for k, v in stable.items()}, sort_keys=True)
         text = re.sub(

@@ -98,7 +98,17 @@ class World:
         """Distinct among all worlds of the machine."""
         return self.home.name
 
+    @property
+    def on(self) -> bool:
+        """Whether it is there: made, and not ended since."""
+        return self._keeper is not None
+
     def __enter__(self) -> Self:
+        self.power_on()
+        return self
+
+    def power_on(self) -> None:
+        """Make the namespaces, with nothing in them; what is in ``home`` stays as it is."""
         self._keeper = subprocess.Popen(
             (*_UNSHARE, "bash", "-c", _KEEPER, "keeper", str(self.home)),
             stdin=subprocess.PIPE,
@@ -113,13 +123,12 @@ class World:
             raise RuntimeError("no namespaces: this needs root and unshare, mount, ip")
         outer = self._keeper.pid
         self._init = int(Path(f"/proc/{outer}/task/{outer}/children").read_text())
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End everything inside, and forget the files."""
+    def power_off(self) -> None:
+        """End everything inside at once, as a machine does whose power fails; the disk stays."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             assert keeper.stdin is not None
@@ -129,7 +138,12 @@ class World:
             keeper.stdout.close()
             for program in self._started:
                 program.wait(timeout=60 * PATIENCE)
+            self._started.clear()
         self._remove_cgroups()
+
+    def close(self) -> None:
+        """End everything inside, and forget the files."""
+        self.power_off()
         # the mounts of the last process may be gone a moment later than the process
         for _ in range(50):
             shutil.rmtree(self.home, ignore_errors=True)
@@ -212,14 +226,22 @@ class World:
         self.run("ip", "-n", name, "link", "set", "lo", "up")
         return f"/run/netns/{name}"
 
-    def wire_to(self, other: "World", nic: str) -> None:
-        """Give both worlds a NIC of this name, the two ends of one wire."""
-        pair = ("ip", "link", "add", nic, "type", "veth", "peer", "name", nic)
+    def wire_to(self, other: "World", nic: str, far: str = "", *, mac: str = "") -> None:
+        """Give both worlds a NIC, the two ends of one wire.
+
+        Args:
+            other: where the other end is.
+            nic: the name of this world's end.
+            far: that of the other; without, the same.
+            mac: address of this world's end; without, one at random.
+        """
+        own = ("ip", "link", "add", nic, *(("address", mac) if mac else ()))
         # from outside of both, where the pids of both are known
         inside = ("nsenter", "-t", str(self._init), "-n", "--")
-        subprocess.run((*inside, *pair, "netns", str(other._init)), check=True)
-        for world in (self, other):
-            world.run("ethtool", "-K", nic, "tx", "off")
+        peer = ("peer", "name", far or nic, "netns", str(other._init))
+        subprocess.run((*inside, *own, "type", "veth", *peer), check=True)
+        self.run("ethtool", "-K", nic, "tx", "off")
+        other.run("ethtool", "-K", far or nic, "tx", "off")
 
 
 class Program:

@@ -1,0 +1,1 @@
+"""Several hosts on one machine, and networks that span them."""
