@@ -18,7 +18,6 @@ ALLOWED_SKIPS = Path(__file__).parent / "allowed-skips.txt"
 
 NEEDED = {
     "ovs": ("ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-vswitchd"),
-    "ovn": ("ovn-nbctl", "ovn-northd"),
     "netns": ("ip", "nsenter", "unshare"),
     "ovn": ("ovn-controller", "ovn-nbctl", "ovn-northd", "ovn-sbctl", "openssl"),
     "docker": ("docker", "dockerd", "containerd", "ovs-vswitchd", "busybox", "nft", "ethtool"),
