@@ -1,5 +1,6 @@
 """One host of a fleet: a test bed with ovn-controller, wired to the others."""
 
+import json
 from collections.abc import Mapping
 
 from tests.e2e.bed import Bed, Daemon
@@ -141,7 +142,7 @@ class Host(Bed):
             said["ovn_private_key"] = str(self.identity.key)
             said["ovn_certificate"] = str(self.identity.certificate)
             said["ovn_ca"] = str(self.identity.authority)
-        return "".join(f"# {key} = {value!r}\n" for key, value in said.items())
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items())
 
     def _controller(self) -> tuple[str, ...]:
         return (
