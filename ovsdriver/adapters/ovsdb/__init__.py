@@ -1,7 +1,8 @@
 """The Open vSwitch database protocol (RFC 7047) on asyncio; python-ovs below its ``Idl``.
 
 Knows no bridges and no switches: tables, rows, plans. The files, from the wire up: ``framing``,
-``address``, ``connection``, ``cluster``, ``schema``, ``replica``, ``commit``, ``client``.
+``address``, ``connection``, ``cluster``, ``schema``, ``writing``, ``replica``, ``commit``,
+``client``.
 """
 
 from ovsdriver.adapters.ovsdb.address import Address, Certificates, Servers

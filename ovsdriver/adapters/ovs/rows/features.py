@@ -7,17 +7,9 @@ is left alone, and what no network wants any more goes back to Open vSwitch's de
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ovsdriver.adapters.ovs.rows.rows import (
-    Wanted,
-    as_value,
-    delete,
-    is_ours,
-    mutate,
-    to_map,
-    turned,
-    where,
-)
+from ovsdriver.adapters.ovs.rows.rows import Wanted, as_value, is_ours, turned
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.ovsdb.writing import delete, mutate, to_map, where
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.features import Exporter, FailMode, Features
 

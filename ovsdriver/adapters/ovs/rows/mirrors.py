@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from ovsdriver.adapters.ovs.rows.rows import Ref, Refs, Wanted, delete, is_ours, mutate
+from ovsdriver.adapters.ovs.rows.rows import Ref, Refs, Wanted, is_ours
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.ovsdb.writing import delete, mutate
 from ovsdriver.domain.records import names
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.errors import ConflictError, UnavailableError

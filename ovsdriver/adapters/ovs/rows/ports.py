@@ -13,16 +13,15 @@ from ovsdriver.adapters.ovs.rows.rows import (
     NO_TAG,
     Wanted,
     check_name,
-    delete,
     interfaces_of,
     is_local,
     is_ours,
-    mutate,
     port_in_place,
     tree_config,
     turn,
 )
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.ovsdb.writing import delete, mutate
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG

@@ -4,11 +4,12 @@
 same at the same time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
+from ovsdriver.adapters.ovsdb.writing import mutate, to_map, where
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import InvalidOptionError
@@ -169,26 +170,6 @@ def turned(row: Row, table: str, key: str) -> list[Operation]:
     return Wanted(table, maps={"other_config": {key: other}}).corrections(row)
 
 
-def mutate(row: Row, table: str, *mutations: Sequence[Any]) -> Operation:
-    """Return a mutation of one row."""
-    return {"op": "mutate", "table": table, "where": where(row), "mutations": list(mutations)}
-
-
-def delete(column: str, members: Iterable[Row]) -> Sequence[Any]:
-    """Return the mutation that takes references to ``members`` out of a column."""
-    return [column, "delete", references(members)]
-
-
-def references(rows: Iterable[Row]) -> Sequence[Any]:
-    """Return a <set> of references."""
-    return ["set", [["uuid", row["_uuid"]] for row in rows]]
-
-
-def where(row: Row) -> Sequence[Any]:
-    """Return the condition that picks this row."""
-    return [["_uuid", "==", ["uuid", row["_uuid"]]]]
-
-
 def tree_config(tree: bool) -> dict[str, str]:
     """Return the pairs of a Port's ``other_config`` that let it into spanning trees, or not."""
     return dict.fromkeys(_TREES, str(tree).lower())
@@ -198,11 +179,6 @@ def tree_of(row: Row) -> bool | None:
     """Return whether a Port takes part in spanning trees; None if in some."""
     parts = {row["other_config"].get(name) != "false" for name in _TREES}
     return parts.pop() if len(parts) == 1 else None
-
-
-def to_map(pairs: Mapping[str, str]) -> Sequence[Any]:
-    """Return a <map>."""
-    return ["map", [[key, value] for key, value in pairs.items()]]
 
 
 def as_value(value: Any) -> Any:
