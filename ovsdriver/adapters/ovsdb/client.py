@@ -18,6 +18,8 @@ from ovsdriver.adapters.ovsdb.stopped import Doorbell
 log = logging.getLogger(__name__)
 
 _MONITOR = "ovsnet"
+_LOADING_S = 5.0
+"""At least, for the server to begin with its copy: others may have asked for theirs at once."""
 
 Watcher = Callable[[Sequence[RowChange] | None], None]
 """Called on the loop with the changes of each notification; None: all may be different.
@@ -106,6 +108,11 @@ class OvsdbClient:
         return self._session.replica if self._session else None
 
     @property
+    def server(self) -> str:
+        """The address of the server that has us; of the one that is tried next, if none has."""
+        return self._turns.now.text
+
+    @property
     def transactions(self) -> int:
         """Transactions sent since the start."""
         return self._commits.transactions
@@ -175,7 +182,9 @@ class OvsdbClient:
             if leadership is not None:
                 with _fits_schema():
                     await leadership.ask(connection)
+            connection.probe_s = max(self._probe_s, _LOADING_S)
             replica = await self._load(connection, feed)
+            connection.probe_s = self._probe_s
             self._session = _Session(self._database, connection, replica)
             self.connections += 1
             if self._doorbell is not None:

@@ -40,7 +40,8 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._on_notification = on_notification
-        self._probe_s = probe_s
+        self.probe_s = probe_s
+        """May be changed; what is being waited for keeps the old one."""
         self._replies: dict[int, asyncio.Future[Any]] = {}
         self._lost: ConnectionLostError | None = None
 
@@ -132,12 +133,12 @@ class Connection:
         probed = False
         while True:
             try:
-                async with asyncio.timeout(self._probe_s):
+                async with asyncio.timeout(self.probe_s):
                     data = await self._reader.read(_CHUNK)
             except TimeoutError:
                 if probed:
                     raise ConnectionLostError(
-                        f"no answer within {2 * self._probe_s:g} s; the server hangs"
+                        f"no answer within {2 * self.probe_s:g} s; the server hangs"
                     ) from None
                 probed = True
                 self._send(Message(Message.T_REQUEST, "echo", [], None, None, "probe"))
@@ -151,6 +152,7 @@ class Connection:
                     self._take(message)
             for text in splitter.feed(data):
                 self._take(await decode(text))
+                del text  # of a large copy, it would stay until the server says something else
 
     def _take(self, json: Mapping[str, Any]) -> None:
         message = Message.from_json(json)

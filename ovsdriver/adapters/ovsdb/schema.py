@@ -6,13 +6,14 @@ the caller before anything is sent.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from sys import intern
 from typing import Any
 from uuid import UUID
 
 import ovs.db.error
 from ovs.db.data import Datum
 from ovs.db.schema import DbSchema
-from ovs.db.types import BaseType, Type, UuidType
+from ovs.db.types import BaseType, StringType, Type, UuidType
 
 from ovsdriver.adapters.ovsdb.errors import RefusedError
 from ovsdriver.adapters.ovsdb.fitting import Fits, plainly
@@ -110,7 +111,9 @@ class Column:
         self.diffs: bool = kind.n_max > 1
         """``update2`` sends the difference, not the new value (ovsdb-server(7), 4.1.15)."""
         self.refers: bool = self.is_set and kind.key.is_ref()
-        self._atom = _atom_reader(kind.key)
+        # the same few words are the keys of every row's map
+        words = self.is_map and kind.key.type is StringType
+        self._atom: Callable[[Any], Any] = intern if words else _atom_reader(kind.key)
         self._value = _atom_reader(kind.value) if self.is_map else self._atom
         # not Atom.default(): its value is an Atom again
         self._default: Any = self._of_scalar(kind) if kind.is_scalar() else None
