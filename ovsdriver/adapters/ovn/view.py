@@ -1,0 +1,116 @@
+"""What the hosts share, as the copy of the database has it, by segment."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from netaddr import IPAddress
+
+from ovsdriver.adapters.ovn import rows
+from ovsdriver.adapters.ovsdb import Replica, Row, RowChange
+from ovsdriver.ports.northbound import SharedLease, SharedName, SharedSegment
+
+Leases = dict[str, Row]
+"""Ports by the address in their name."""
+
+
+class View:
+    """Segments, leases and names; a lease is read only when somebody asks for it."""
+
+    def __init__(self, replica: Replica | None = None) -> None:
+        """Take what the copy has, none if there is no copy; costs O(rows)."""
+        self.segments: dict[str, SharedSegment] = {}
+        self._names: dict[str, Row] = {}
+        self._leases: dict[str, Leases] = {}
+        if replica is not None:
+            for table in rows.WATCHED:
+                for row in replica.rows(table):
+                    self._put(table, row)
+
+    def leases(self, segment: str) -> "LeaseMapping":
+        """Return a segment's leases."""
+        return LeaseMapping(self._leases.get(segment, {}))
+
+    def ports(self, segment: str) -> Iterable[Row]:
+        """Return the rows of a segment's addresses."""
+        return self._leases.get(segment, {}).values()
+
+    def of_host(self, host: str) -> tuple[set[str], Sequence[SharedLease]]:
+        """Return the segments on which a host has anything, and its leases."""
+        segments = {
+            each.name
+            for each in self.segments.values()
+            if any(pool.host == host for pool in each.pools)
+        }
+        segments |= {
+            rows.segment_of_name(row) for row in self._names.values() if rows.host_of(row) == host
+        }
+        leases = [
+            rows.read_lease(row)
+            for ports in self._leases.values()
+            for row in ports.values()
+            if rows.host_of(row) == host
+        ]
+        return segments | {lease.segment for lease in leases}, leases
+
+    def names(self) -> Sequence[SharedName]:
+        """Return every name of ours."""
+        return [name for row in self._names.values() if (name := rows.read_name(row))]
+
+    def take(self, changes: Sequence[RowChange]) -> Collection[str]:
+        """Take changes of rows; return the names of segments that are different."""
+        different: set[str] = set()
+        for change in changes:
+            if change.old is not None:
+                different.add(self._drop(change.table, change.old))
+            if change.new is not None:
+                different.add(self._put(change.table, change.new))
+        different.discard("")
+        return different
+
+    def _put(self, table: str, row: Row) -> str:
+        """Note a row; return its segment, or nothing for what is none of ours."""
+        if table == rows.SWITCH:
+            shared = rows.read_segment(row)
+            if shared is None:
+                return ""
+            self.segments[shared.name] = shared
+            return shared.name
+        if table == rows.NAME:
+            self._names[row["_uuid"]] = row
+            return rows.segment_of_name(row)
+        segment, address = rows.place_of(row)
+        if rows.is_address(address):
+            self._leases.setdefault(segment, {})[address] = row
+        return segment
+
+    def _drop(self, table: str, row: Row) -> str:
+        if table == rows.SWITCH:
+            shared = rows.read_segment(row)
+            return self.segments.pop(shared.name).name if shared else ""
+        if table == rows.NAME:
+            del self._names[row["_uuid"]]
+            return rows.segment_of_name(row)
+        segment, address = rows.place_of(row)
+        there = self._leases.get(segment, {})
+        # one of the same name may have come before it went
+        if address in there and there[address]["_uuid"] == row["_uuid"]:
+            del there[address]
+        return segment
+
+
+class LeaseMapping(Mapping[IPAddress, SharedLease]):
+    """Leases by address."""
+
+    def __init__(self, ports: Leases) -> None:
+        self._ports = ports
+
+    def __getitem__(self, address: IPAddress) -> SharedLease:
+        return rows.read_lease(self._ports[str(address)])
+
+    def __contains__(self, address: object) -> bool:
+        return str(address) in self._ports
+
+    def __iter__(self) -> Iterator[IPAddress]:
+        return map(IPAddress, self._ports)
+
+    def __len__(self) -> int:
+        return len(self._ports)

@@ -1,0 +1,474 @@
+"""What every ``Northbound`` does: the fake in memory, and OVN's database of its real schema."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Protocol
+
+import pytest
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ipam import LeaseKind, PoolId
+from ovsdriver.adapters.ovn import OvnNorthbound
+from ovsdriver.adapters.ovsdb import Servers
+from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import Northbound
+from ovsdriver.ports.northbound import (
+    SegmentPool,
+    SharedLease,
+    SharedName,
+    SharedPort,
+    SharedSegment,
+)
+from tests.fakes.northbound import FakeCentral, FakeNorthbound
+from tests.integration.ovn import Cluster, northbound
+from tests.integration.ovs import eventually
+
+PATIENCE_S = 30.0
+SUBNET = IPNetwork("10.50.0.0/24")
+SUBNET6 = IPNetwork("fd50::/64")
+ADDRESS = IPAddress("10.50.0.5")
+ADDRESS6 = IPAddress("fd50::5")
+MAC = EUI("0a:58:0a:32:00:05")
+ENDPOINT = EndpointId("e" * 64)
+POOL_A = SegmentPool(id=PoolId("segment:blue/4/aaaa"), host="a")
+POOL_B = SegmentPool(id=PoolId("segment:blue/4/bbbb"), host="b")
+POOL_A6 = SegmentPool(id=PoolId("segment:blue/6/aaaa"), host="a")
+LEASE = SharedLease(
+    segment="blue",
+    address=ADDRESS,
+    kind=LeaseKind.ENDPOINT,
+    host="a",
+    pool=POOL_A.id,
+    serial=2**62 + 7,
+    wanted=True,
+    name="web é",
+    created=1795957463.25,
+    mac=MAC,
+)
+LEASE6 = replace(LEASE, address=ADDRESS6, pool=POOL_A6.id, serial=3, mac=None, wanted=False)
+GATEWAY = SharedLease(
+    segment="blue", address=IPAddress("10.50.0.1"), kind=LeaseKind.GATEWAY, host="", serial=4
+)
+PORT = SharedPort(
+    segment="blue", addresses=(ADDRESS, ADDRESS6), mac=MAC, endpoint=ENDPOINT, host="a"
+)
+NAME = SharedName(
+    segment="blue",
+    endpoint=ENDPOINT,
+    host="a",
+    names=("web", "alias", "db"),
+    addresses=(ADDRESS, ADDRESS6),
+)
+
+
+class Fleet(Protocol):
+    """Two hosts on one northbound database."""
+
+    @property
+    def a(self) -> Northbound: ...
+
+    @property
+    def b(self) -> Northbound: ...
+
+    def stop_answering(self) -> None: ...
+
+    def answer_again(self) -> None: ...
+
+
+class FakeFleet:
+    def __init__(self) -> None:
+        central = FakeCentral()
+        self.a, self.b = FakeNorthbound(central), FakeNorthbound(central)
+
+    def stop_answering(self) -> None:
+        self.a.available = self.b.available = False
+
+    def answer_again(self) -> None:
+        self.a.available = self.b.available = True
+
+
+class OvnFleet:
+    def __init__(self, database: Cluster, a: Northbound, b: Northbound) -> None:
+        self.database = database
+        self.a, self.b = a, b
+
+    def stop_answering(self) -> None:
+        self.database.members[0].kill()
+
+    def answer_again(self) -> None:
+        self.database.members[0].start()
+
+
+@asynccontextmanager
+async def host_on(database: Cluster, timeout_s: float = PATIENCE_S) -> AsyncIterator[OvnNorthbound]:
+    north = OvnNorthbound(Servers.parse(database.addresses, clustered=True), timeout_s=timeout_s)
+    running = asyncio.create_task(north.run())
+    try:
+        await north.connected(PATIENCE_S)
+        yield north
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Cluster]:
+    with northbound() as database:
+        yield database
+
+
+FAKE = pytest.param("fake", id="fake")
+MARKS = [pytest.mark.ovs, pytest.mark.ovn]
+OVN = pytest.param(PATIENCE_S, marks=MARKS, id="ovn")
+HASTY = pytest.param(0.5, marks=MARKS, id="ovn")
+"""The number is the adapter's patience: generous, for a machine that does other things, too."""
+
+
+@pytest.fixture(params=[FAKE, OVN])
+async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
+    if request.param == "fake":
+        yield FakeFleet()
+        return
+    database = request.getfixturevalue("database")
+    async with AsyncExitStack() as stack:
+        hosts = [await stack.enter_async_context(host_on(database, request.param)) for _ in "ab"]
+        yield OvnFleet(database, *hosts)
+        with suppress(AssertionError):
+            database.members[0].start()
+    for line in database.nbctl("ls-list").splitlines():
+        database.nbctl("ls-del", line.split()[0])
+    database.nbctl("--all", "destroy", "DNS")
+
+
+async def seen(condition: Callable[[], object]) -> None:
+    """Wait until a copy shows what another host did."""
+    await eventually(condition, "the other host's copy shows it")
+
+
+async def pools_are(host: Northbound, name: str, *pools: SegmentPool) -> None:
+    """Wait until a segment has these pools, for that host."""
+    await seen(lambda: segment_of(host, name).pools == pools)
+
+
+async def names_are(host: Northbound, *names: SharedName) -> None:
+    """Wait until these are all names, for that host."""
+    await seen(lambda: list(host.names()) == list(names))
+
+
+async def test_the_first_pool_makes_a_segment_that_all_hosts_see(fleet: Fleet) -> None:
+    made = await fleet.a.hold("blue", SUBNET, POOL_A)
+
+    assert made == SharedSegment(name="blue", subnets=(SUBNET,), pools=(POOL_A,))
+    assert fleet.a.segment("blue") == made
+    await seen(lambda: fleet.b.segment("blue") == made)
+    assert dict(fleet.b.segments()) == {"blue": made}
+    assert fleet.b.segment("red") is None
+
+
+async def test_a_later_pool_gets_the_subnet_that_is_there(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+
+    later = await fleet.b.hold("blue", IPNetwork("10.99.0.0/24"), POOL_B)
+
+    assert later.subnets == (SUBNET,)
+    assert later.pools == (POOL_A, POOL_B)
+
+
+async def test_each_family_has_its_subnet(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET6, POOL_A6)
+    both = await fleet.a.hold("blue", SUBNET, POOL_A)
+
+    assert both.subnets == (SUBNET, SUBNET6)
+
+
+async def test_holding_a_pool_twice_is_holding_it(fleet: Fleet) -> None:
+    once = await fleet.a.hold("blue", SUBNET, POOL_A)
+
+    assert await fleet.a.hold("blue", SUBNET, POOL_A) == once
+
+
+async def test_two_hosts_that_make_a_segment_at_once_make_one(fleet: Fleet) -> None:
+    other = IPNetwork("10.99.0.0/24")
+    for number in range(20):
+        name = f"n{number}"
+        one, two = await asyncio.gather(
+            fleet.a.hold(name, SUBNET, POOL_A), fleet.b.hold(name, other, POOL_B)
+        )
+
+        assert one.subnets == two.subnets
+        await pools_are(fleet.a, name, POOL_A, POOL_B)
+        await pools_are(fleet.b, name, POOL_A, POOL_B)
+
+
+async def test_the_first_network_says_the_options(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    first = await fleet.a.describe("blue", {"ovs.mtu": "1400"})
+    second = await fleet.b.describe("blue", {"ovs.mtu": "1300", "ovs.guard": "off"})
+
+    assert first == second
+    assert (first.described, dict(first.options)) == (True, {"ovs.mtu": "1400"})
+
+
+async def test_no_options_are_options_too(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    assert not segment_of(fleet.a, "blue").described
+    await fleet.a.describe("blue", {})
+
+    later = await fleet.a.describe("blue", {"ovs.mtu": "1400"})
+
+    assert (later.described, dict(later.options)) == (True, {})
+
+
+@pytest.mark.parametrize("what", ["describe", "take", "put_name"])
+async def test_without_its_segment_nothing_is_written(fleet: Fleet, what: str) -> None:
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "describe": lambda: fleet.a.describe("blue", {}),
+        "take": lambda: fleet.a.take(LEASE),
+        "put_name": lambda: fleet.a.put_name(NAME),
+    }
+
+    with pytest.raises(UnavailableError, match="segment blue is gone"):
+        await calls[what]()
+
+
+async def test_a_lease_is_kept_as_it_was_taken(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.hold("blue", SUBNET6, POOL_A6)
+
+    for lease in (LEASE, LEASE6, GATEWAY):
+        assert await fleet.a.take(lease) == lease
+        assert fleet.a.lease("blue", lease.address) == lease
+
+    await seen(lambda: len(fleet.b.leases("blue")) == 3)
+    assert dict(fleet.b.leases("blue")) == {each.address: each for each in (LEASE, LEASE6, GATEWAY)}
+    assert ADDRESS in fleet.b.leases("blue")
+    assert IPAddress("10.50.0.6") not in fleet.b.leases("blue")
+    assert dict(fleet.b.leases("red")) == {}
+
+
+async def test_a_held_address_is_answered_with_its_holder(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.b.hold("blue", SUBNET, POOL_B)
+    await fleet.a.take(LEASE)
+
+    assert await fleet.b.take(replace(LEASE, host="b", pool=POOL_B.id, serial=99)) == LEASE
+    assert await fleet.a.take(LEASE) == LEASE
+
+
+async def test_one_address_in_two_segments_is_two(fleet: Fleet) -> None:
+    red = replace(LEASE, segment="red", pool=PoolId("segment:red/4/x"), serial=8)
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.hold("red", SUBNET, SegmentPool(id=PoolId("segment:red/4/x"), host="a"))
+
+    assert await fleet.a.take(LEASE) == LEASE
+    assert await fleet.a.take(red) == red
+
+
+async def test_of_two_hosts_that_take_an_address_at_once_one_gets_it(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.b.hold("blue", SUBNET, POOL_B)
+    for number in range(20, 60):
+        mine = replace(LEASE, address=SUBNET[number], serial=number)
+        theirs = replace(mine, host="b", pool=POOL_B.id, serial=1000 + number)
+
+        one, two = await asyncio.gather(fleet.a.take(mine), fleet.b.take(theirs))
+
+        assert one == two
+        assert one in (mine, theirs)
+    await seen(lambda: len(fleet.a.leases("blue")) == len(fleet.b.leases("blue")) == 40)
+
+
+async def test_a_lease_ends_by_its_own_request_only(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.take(LEASE)
+
+    assert not await fleet.a.release("blue", ADDRESS, LEASE.serial + 1)
+    assert not await fleet.a.release("red", ADDRESS, LEASE.serial)
+    assert fleet.a.lease("blue", ADDRESS) == LEASE
+    assert await fleet.a.release("blue", ADDRESS, LEASE.serial)
+    assert fleet.a.lease("blue", ADDRESS) is None
+    assert not await fleet.a.release("blue", ADDRESS, LEASE.serial)
+    again = replace(LEASE, serial=5)
+    assert await fleet.a.take(again) == again
+
+
+async def test_a_port_is_shown_with_its_lease(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.take(LEASE)
+
+    for port in (PORT, replace(PORT, guard=False), replace(PORT, mac=EUI("02:00:00:00:00:01"))):
+        await fleet.a.set_port(port)
+        await fleet.a.set_port(port)
+
+        assert fleet.a.lease("blue", ADDRESS) == replace(LEASE, mac=port.mac, port=port)
+    await seen(lambda: fleet.b.lease("blue", ADDRESS) == fleet.a.lease("blue", ADDRESS))
+
+
+async def test_a_port_of_an_address_that_is_not_held_is_refused(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    with pytest.raises(UnavailableError, match=r"address 10\.50\.0\.5 of segment blue"):
+        await fleet.a.set_port(PORT)
+    await fleet.a.take(LEASE)
+
+    with pytest.raises(UnavailableError, match="not this host's"):
+        await fleet.a.set_port(replace(PORT, host="b"))
+
+
+async def test_a_name_is_said_changed_and_taken_back(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+
+    for name in (NAME, replace(NAME, names=("web",), addresses=(ADDRESS,))):
+        await fleet.a.put_name(name)
+        await fleet.a.put_name(name)
+
+        assert list(fleet.a.names()) == [name]
+        await names_are(fleet.b, name)
+    assert await fleet.a.forget_name(ENDPOINT)
+    assert list(fleet.a.names()) == []
+    assert not await fleet.a.forget_name(ENDPOINT)
+
+
+async def test_a_pool_goes_with_its_leases_and_leaves_the_others(fleet: Fleet) -> None:
+    theirs = replace(LEASE, address=SUBNET[9], host="b", pool=POOL_B.id, serial=9)
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.b.hold("blue", SUBNET, POOL_B)
+    await fleet.a.take(LEASE)
+    await fleet.b.take(theirs)
+    await fleet.b.take(GATEWAY)
+    await seen(lambda: len(fleet.a.leases("blue")) == 3)
+
+    assert await fleet.a.let_go("blue", POOL_A)
+
+    assert dict(fleet.a.leases("blue")) == {theirs.address: theirs, GATEWAY.address: GATEWAY}
+    assert segment_of(fleet.a, "blue").pools == (POOL_B,)
+    assert not await fleet.a.let_go("blue", POOL_A)
+
+
+async def test_with_its_last_pool_a_segment_goes_and_all_that_is_on_it(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.hold("blue", SUBNET6, POOL_A6)
+    for lease in (LEASE, LEASE6, GATEWAY):
+        await fleet.a.take(lease)
+    await fleet.a.put_name(NAME)
+
+    assert await fleet.a.let_go("blue", POOL_A)
+    assert ADDRESS6 in fleet.a.leases("blue")
+    assert await fleet.a.let_go("blue", POOL_A6)
+
+    assert dict(fleet.a.segments()) == {}
+    assert dict(fleet.a.leases("blue")) == {}
+    assert list(fleet.a.names()) == []
+    await seen(lambda: not fleet.b.segments() and not fleet.b.leases("blue"))
+
+
+async def test_of_two_hosts_that_let_go_at_once_neither_leaves_the_segment(fleet: Fleet) -> None:
+    for number in range(20):
+        name = f"n{number}"
+        await fleet.a.hold(name, SUBNET, POOL_A)
+        await fleet.b.hold(name, SUBNET, POOL_B)
+        await pools_are(fleet.a, name, POOL_A, POOL_B)
+
+        gone = await asyncio.gather(fleet.a.let_go(name, POOL_A), fleet.b.let_go(name, POOL_B))
+
+        assert all(gone)
+
+        await seen(lambda: not fleet.a.segments() and not fleet.b.segments())
+
+
+async def test_a_host_that_comes_while_the_last_one_goes_has_its_segment(fleet: Fleet) -> None:
+    for number in range(20):
+        name, theirs = f"n{number}", replace(LEASE, host="b", pool=POOL_B.id)
+        await fleet.a.hold(name, SUBNET, POOL_A)
+        await pools_are(fleet.b, name, POOL_A)
+
+        gone, there = await asyncio.gather(
+            fleet.a.let_go(name, POOL_A), fleet.b.hold(name, SUBNET, POOL_B)
+        )
+
+        assert gone
+        assert POOL_B in there.pools
+        lease = replace(theirs, segment=name)
+        assert await fleet.b.take(lease) == lease
+        await pools_are(fleet.a, name, POOL_B)
+
+
+async def test_a_host_is_forgotten_with_all_that_it_had(fleet: Fleet) -> None:
+    red = SegmentPool(id=PoolId("segment:red/4/a"), host="a")
+    theirs = replace(LEASE, address=SUBNET[9], host="b", pool=POOL_B.id, serial=9)
+    await fleet.a.hold("red", SUBNET, red)
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.b.hold("blue", SUBNET, POOL_B)
+    await fleet.a.take(LEASE)
+    await fleet.a.put_name(NAME)
+    other = replace(NAME, endpoint=EndpointId("f" * 64), host="b", names=("other",))
+    await fleet.b.put_name(other)
+    await fleet.b.take(theirs)
+    await seen(lambda: fleet.b.lease("blue", ADDRESS))
+
+    assert list(await fleet.b.forget_host("a")) == [LEASE]
+
+    assert set(fleet.b.segments()) == {"blue"}
+    assert segment_of(fleet.b, "blue").pools == (POOL_B,)
+    assert dict(fleet.b.leases("blue")) == {theirs.address: theirs}
+    assert list(fleet.b.names()) == [other]
+    assert list(await fleet.b.forget_host("a")) == []
+
+
+async def test_changes_are_told_by_segment(fleet: Fleet) -> None:
+    told: list[Collection[str] | None] = []
+    fleet.b.on_change(told.append)
+
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await seen(lambda: told)
+    assert {name for each in told for name in each or ()} == {"blue"}
+
+    changes: Sequence[Callable[[], Awaitable[object]]] = (
+        lambda: fleet.a.take(LEASE),
+        lambda: fleet.a.set_port(PORT),
+        lambda: fleet.a.put_name(NAME),
+        lambda: fleet.a.forget_name(ENDPOINT),
+        lambda: fleet.a.release("blue", ADDRESS, LEASE.serial),
+        lambda: fleet.a.let_go("blue", POOL_A),
+    )
+    for change in changes:
+        told.clear()
+        await change()
+        await seen(lambda: told)
+        assert {name for each in told for name in each or ()} == {"blue"}
+
+
+@pytest.mark.parametrize("fleet", [FAKE, HASTY], indirect=True)
+async def test_without_an_answer_calls_are_refused_and_what_was_known_stays(fleet: Fleet) -> None:
+    told: list[Collection[str] | None] = []
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.take(LEASE)
+    fleet.a.on_change(told.append)
+    assert fleet.a.status().connected
+
+    fleet.stop_answering()
+
+    await seen(lambda: told == [None])
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await fleet.a.take(replace(LEASE, address=SUBNET[6], serial=6))
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await fleet.a.release("blue", ADDRESS, LEASE.serial)
+    status = fleet.a.status()
+    assert not status.connected
+    assert status.why
+    assert status.server
+    assert fleet.a.lease("blue", ADDRESS) == LEASE
+    assert set(fleet.a.segments()) == {"blue"}
+
+    fleet.answer_again()
+
+    await fleet.a.connected(PATIENCE_S)
+    assert await fleet.a.release("blue", ADDRESS, LEASE.serial)
+    assert fleet.a.lease("blue", SUBNET[6]) is None
+
+
+def segment_of(host: Northbound, name: str) -> SharedSegment:
+    return host.segment(name) or SharedSegment(name="")

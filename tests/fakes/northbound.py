@@ -1,0 +1,238 @@
+"""A northbound database in memory. tests/contract/test_northbound.py holds it to OVN's."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from netaddr import IPAddress, IPNetwork
+
+from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports.northbound import (
+    NorthboundStatus,
+    SegmentPool,
+    SharedLease,
+    SharedName,
+    SharedPort,
+    SharedSegment,
+)
+
+Leases = dict[IPAddress, SharedLease]
+
+
+@dataclass
+class FakeCentral:
+    """What the hosts of a fleet have in common; each has a :class:`FakeNorthbound` of it."""
+
+    segments: dict[str, SharedSegment] = field(default_factory=dict)
+    leases: dict[str, Leases] = field(default_factory=dict)
+    names: dict[EndpointId, SharedName] = field(default_factory=dict)
+    hosts: list["FakeNorthbound"] = field(default_factory=list)
+
+    def changed(self, segment: str) -> None:
+        """Tell all hosts."""
+        for host in self.hosts:
+            host.tell([segment])
+
+
+class FakeNorthbound:
+    """Fulfils ``ovsdriver.ports.Northbound``; what tests set stands on top."""
+
+    def __init__(self, central: FakeCentral | None = None) -> None:
+        self.central = FakeCentral() if central is None else central
+        self.central.hosts.append(self)
+        self.calls: list[str] = []
+        """Every changing call, as ``take blue 10.50.0.5``, in order."""
+        self.lost_answers = 0
+        """How many of the next changes are made, and not answered in time."""
+        self._available = True
+        self._callbacks: list[Callable[[Collection[str] | None], None]] = []
+
+    @property
+    def available(self) -> bool:
+        """Whether a server that leads answers; a copy that is cut off goes on being one here."""
+        return self._available
+
+    @available.setter
+    def available(self, available: bool) -> None:
+        self._available = available
+        self.tell(None)
+
+    def tell(self, segments: Collection[str] | None) -> None:
+        """Tell those who listen on this host."""
+        for callback in self._callbacks:
+            callback(segments)
+
+    def status(self) -> NorthboundStatus:
+        return NorthboundStatus(
+            connected=self._available,
+            server="ssl:192.0.2.1:6641",
+            why="" if self._available else "Connection refused",
+        )
+
+    async def connected(self, timeout_s: float) -> None:
+        await self._answer()
+
+    def on_change(self, callback: Callable[[Collection[str] | None], None]) -> None:
+        self._callbacks.append(callback)
+
+    def segments(self) -> Mapping[str, SharedSegment]:
+        return self.central.segments
+
+    def segment(self, name: str) -> SharedSegment | None:
+        return self.central.segments.get(name)
+
+    def leases(self, segment: str) -> Mapping[IPAddress, SharedLease]:
+        return self.central.leases.get(segment, {})
+
+    def lease(self, segment: str, address: IPAddress) -> SharedLease | None:
+        return self.leases(segment).get(address)
+
+    def names(self) -> Sequence[SharedName]:
+        return list(self.central.names.values())
+
+    async def hold(self, segment: str, subnet: IPNetwork, pool: SegmentPool) -> SharedSegment:
+        await self._answer("hold", segment, subnet, pool.id)
+        there = self.segment(segment) or SharedSegment(name=segment)
+        if all(each.version != subnet.version for each in there.subnets):
+            subnets = sorted([*there.subnets, subnet.cidr], key=lambda each: each.version)
+            there = replace(there, subnets=tuple(subnets))
+        if all(each.id != pool.id for each in there.pools):
+            pools = sorted([*there.pools, pool], key=lambda each: each.id)
+            there = replace(there, pools=tuple(pools))
+        self._put(there)
+        self._lose()
+        return there
+
+    async def describe(self, segment: str, options: Mapping[str, str]) -> SharedSegment:
+        await self._answer("describe", segment)
+        there = self._needed(segment)
+        if not there.described:
+            there = replace(there, options=dict(options), described=True)
+            self._put(there)
+        self._lose()
+        return there
+
+    async def let_go(self, segment: str, pool: SegmentPool) -> bool:
+        await self._answer("let_go", segment, pool.id)
+        there = self.segment(segment)
+        if there is None or all(each.id != pool.id for each in there.pools):
+            return False
+        self._take_back(there, lambda each: each.id == pool.id, lambda each: each.pool == pool.id)
+        self._lose()
+        return True
+
+    async def take(self, lease: SharedLease) -> SharedLease:
+        await self._answer("take", lease.segment, lease.address)
+        held = self.lease(lease.segment, lease.address)
+        if held is None:
+            self._needed(lease.segment)
+            held = replace(lease, port=None)
+            self.central.leases.setdefault(lease.segment, {})[lease.address] = held
+            self.central.changed(lease.segment)
+        self._lose()
+        return held
+
+    async def release(self, segment: str, address: IPAddress, serial: int) -> bool:
+        await self._answer("release", segment, address)
+        held = self.lease(segment, address)
+        if held is None or held.serial != serial:
+            return False
+        del self.central.leases[segment][address]
+        self.central.changed(segment)
+        self._lose()
+        return True
+
+    async def set_port(self, port: SharedPort) -> None:
+        address = port.addresses[0]
+        await self._answer("set_port", port.segment, address)
+        held = self.lease(port.segment, address)
+        if held is None or held.host != port.host:
+            raise UnavailableError(
+                f"address {address} of segment {port.segment} is not this host's"
+            )
+        self.central.leases[port.segment][address] = replace(held, mac=port.mac, port=port)
+        self.central.changed(port.segment)
+        self._lose()
+
+    async def put_name(self, name: SharedName) -> None:
+        await self._answer("put_name", name.segment, *name.names)
+        self._needed(name.segment)
+        self.central.names[name.endpoint] = name
+        self.central.changed(name.segment)
+        self._lose()
+
+    async def forget_name(self, endpoint: EndpointId) -> bool:
+        await self._answer("forget_name", endpoint)
+        name = self.central.names.pop(endpoint, None)
+        if name is None:
+            return False
+        self.central.changed(name.segment)
+        self._lose()
+        return True
+
+    async def forget_host(self, host: str) -> Sequence[SharedLease]:
+        await self._answer("forget_host", host)
+        gone = [
+            lease
+            for leases in self.central.leases.values()
+            for lease in leases.values()
+            if lease.host == host
+        ]
+        for endpoint, name in list(self.central.names.items()):
+            if name.host == host:
+                del self.central.names[endpoint]
+                self.central.changed(name.segment)
+        for there in list(self.central.segments.values()):
+            self._take_back(there, lambda each: each.host == host, lambda each: each.host == host)
+        self._lose()
+        return gone
+
+    async def _answer(self, *what: object) -> None:
+        await asyncio.sleep(0)
+        if what:
+            self.calls.append(" ".join(map(str, what)))
+        if not self._available:
+            raise self._silent()
+
+    def _lose(self) -> None:
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise self._silent()
+
+    @staticmethod
+    def _silent() -> UnavailableError:
+        return UnavailableError("OVN's northbound database does not answer: ssl:192.0.2.1:6641")
+
+    def _needed(self, segment: str) -> SharedSegment:
+        there = self.segment(segment)
+        if there is None:
+            raise UnavailableError(f"segment {segment} is gone; create the network again")
+        return there
+
+    def _put(self, segment: SharedSegment) -> None:
+        if self.central.segments.get(segment.name) != segment:
+            self.central.segments[segment.name] = segment
+            self.central.changed(segment.name)
+
+    def _take_back(
+        self,
+        segment: SharedSegment,
+        pool_goes: Callable[[SegmentPool], bool],
+        lease_goes: Callable[[SharedLease], bool],
+    ) -> None:
+        central, name = self.central, segment.name
+        pools = tuple(each for each in segment.pools if not pool_goes(each))
+        if pools:
+            leases = central.leases.get(name, {})
+            for address, lease in list(leases.items()):
+                if lease_goes(lease):
+                    del leases[address]
+            central.segments[name] = replace(segment, pools=pools)
+        else:
+            del central.segments[name]
+            central.leases.pop(name, None)
+            for endpoint, called in list(central.names.items()):
+                if called.segment == name:
+                    del central.names[endpoint]
+        central.changed(name)
