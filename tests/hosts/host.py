@@ -79,6 +79,7 @@ class Host(Bed):
         self.start_plugin()
         if self.has_docker:
             self.start_docker()
+            self.warm_docker_up()
 
     @property
     def daemons(self) -> dict[str, Daemon]:

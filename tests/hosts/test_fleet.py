@@ -81,6 +81,13 @@ def test_daemons_that_are_killed_are_started_again(fleet: Fleet) -> None:
     until(lambda: Place(fleet.host(1), "host1").pings(host.address), "host3 is reached again")
 
 
+def test_a_host_whose_power_failed_is_as_before_when_it_is_back(fleet: Fleet) -> None:
+    fleet.host(3).power_off()
+    assert not Place(fleet.host(1), "host1").pings(fleet.host(3).address)
+    fleet.host(3).boot()
+    fleet.sync()
+
+
 def test_a_fleet_grows_and_outlives_its_first_host_and_leaves_nothing() -> None:
     with Fleet(central=(1,), docker=False) as fleet:
         fleet.add_central(2)
