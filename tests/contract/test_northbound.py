@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,8 +10,6 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
-from ovsdriver.adapters.ovn import OvnNorthbound
-from ovsdriver.adapters.ovsdb import Servers
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Northbound
@@ -23,7 +21,7 @@ from ovsdriver.ports.northbound import (
     SharedSegment,
 )
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
-from tests.integration.ovn import Cluster, northbound
+from tests.integration.ovn import Cluster, northbound, running_northbound
 from tests.integration.ovs import eventually
 
 PATIENCE_S = 30.0
@@ -102,19 +100,6 @@ class OvnFleet:
         self.database.members[0].start()
 
 
-@asynccontextmanager
-async def host_on(database: Cluster, timeout_s: float = PATIENCE_S) -> AsyncIterator[OvnNorthbound]:
-    north = OvnNorthbound(Servers.parse(database.addresses, clustered=True), timeout_s=timeout_s)
-    running = asyncio.create_task(north.run())
-    try:
-        await north.connected(PATIENCE_S)
-        yield north
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
-
-
 @pytest.fixture(scope="module")
 def database() -> Iterator[Cluster]:
     with northbound() as database:
@@ -135,7 +120,10 @@ async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
         return
     database = request.getfixturevalue("database")
     async with AsyncExitStack() as stack:
-        hosts = [await stack.enter_async_context(host_on(database, request.param)) for _ in "ab"]
+        hosts = [
+            await stack.enter_async_context(running_northbound(database, timeout_s=request.param))
+            for _ in "ab"
+        ]
         yield OvnFleet(database, *hosts)
         with suppress(AssertionError):
             database.members[0].start()
@@ -416,6 +404,15 @@ async def test_a_host_is_forgotten_with_all_that_it_had(fleet: Fleet) -> None:
     assert dict(fleet.b.leases("blue")) == {theirs.address: theirs}
     assert list(fleet.b.names()) == [other]
     assert list(await fleet.b.forget_host("a")) == []
+
+
+async def test_what_is_every_hosts_goes_with_none(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.take(GATEWAY)
+
+    assert list(await fleet.a.forget_host("")) == []
+
+    assert fleet.a.lease("blue", GATEWAY.address) == GATEWAY
 
 
 async def test_changes_are_told_by_segment(fleet: Fleet) -> None:

@@ -173,6 +173,8 @@ class FakeNorthbound:
 
     async def forget_host(self, host: str) -> Sequence[SharedLease]:
         await self._answer("forget_host", host)
+        if not host:
+            return []
         gone = [
             lease
             for leases in self.central.leases.values()

@@ -8,17 +8,19 @@ sockets or loopback. They die with the process that started them.
         cluster.nbctl("ls-list")
 """
 
+import asyncio
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from ovsdriver.adapters.ovsdb import Certificates
+from ovsdriver.adapters.ovn import OvnNorthbound
+from ovsdriver.adapters.ovsdb import Certificates, Servers
 from tests.integration.ovs import frozen
 
 SCHEMA = "/usr/share/ovn/ovn-nb.ovsschema"
@@ -151,6 +153,23 @@ def northbound(*, members: int = 1, tls: Certificates | None = None) -> Iterator
         stack.callback(cluster.close)
         cluster.create()
         yield cluster
+
+
+@asynccontextmanager
+async def running_northbound(
+    cluster: Cluster, *, addresses: Sequence[str] = (), timeout_s: float = 30.0
+) -> AsyncIterator[OvnNorthbound]:
+    """Run a host's adapter; ``addresses`` are for a way to the servers that is not theirs."""
+    servers = Servers.parse(addresses or cluster.addresses, clustered=True)
+    host = OvnNorthbound(servers, timeout_s=timeout_s)
+    running = asyncio.create_task(host.run())
+    try:
+        await host.connected(_START_S)
+        yield host
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
 
 
 def identity(files: Certificates) -> Sequence[str]:

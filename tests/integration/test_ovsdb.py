@@ -7,7 +7,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,6 +21,7 @@ from ovsdriver.adapters.ovsdb import (
     RowChange,
 )
 from tests.integration.ovs import PrivateOvs, eventually, private_ovs
+from tests.integration.relay import relayed
 
 pytestmark = [pytest.mark.ovs, pytest.mark.netns]
 
@@ -220,7 +220,7 @@ async def test_a_server_that_was_stopped_is_not_woken_by_connecting(database: Pr
     """systemd goes on listening for the server, and would start it for a connection."""
     socket_of_systemd = database.folder / "systemd.sock"
     async with (
-        relayed(database, path=socket_of_systemd) as relay,
+        relayed(database.socket, path=socket_of_systemd) as relay,
         connected(relay.address) as client,
     ):
         database.kill_db(signal.SIGTERM)
@@ -235,7 +235,7 @@ async def test_a_server_that_was_stopped_is_not_woken_by_connecting(database: Pr
 async def test_what_was_committed_with_the_connection_lost_is_not_done_twice(
     database: PrivateOvs,
 ) -> None:
-    async with relayed(database) as relay, connected(relay.address) as client:
+    async with relayed(database.socket) as relay, connected(relay.address) as client:
         relay.drop_replies = True
         lost = client.submit(adding("p1", tag=5), subject="p1")
         await eventually(lambda: "p1" in ports(database), "committed, and nobody told us")
@@ -263,7 +263,7 @@ async def test_a_frozen_server_is_noticed_and_found_again(database: PrivateOvs) 
 
 
 async def test_a_server_over_tcp_with_messages_in_pieces(database: PrivateOvs) -> None:
-    async with relayed(database, piece=7) as relay, connected(relay.address) as client:
+    async with relayed(database.socket, piece=7) as relay, connected(relay.address) as client:
         results = await outcomes(
             [client.submit(adding(f"p{n}", tag=n), subject=f"p{n}") for n in range(10)]
         )
@@ -366,64 +366,3 @@ async def calls_to_connect(ovs: PrivateOvs) -> int:
         sys.setprofile(None)
     assert count > 1000
     return count
-
-
-class Relay:
-    """Stands between client and server, and can lose or cut up what the server says."""
-
-    def __init__(self, path: str, piece: int) -> None:
-        self._path = path
-        self._piece = piece
-        self._writers: list[asyncio.StreamWriter] = []
-        self.address = ""
-        self.connections = 0
-        self.drop_replies = False
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        from_server, to_server = await asyncio.open_unix_connection(self._path)
-        self._writers += [writer, to_server]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pass(reader, to_server, len, lossy=False))
-            tasks.create_task(self._pass(from_server, writer, lambda _: self._piece, lossy=True))
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.close()
-        self._writers.clear()
-
-    async def _pass(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        size: Callable[[bytes], int],
-        *,
-        lossy: bool,
-    ) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                for start in range(0, len(data), size(data)):
-                    if not (lossy and self.drop_replies):
-                        writer.write(data[start : start + size(data)])
-                        await writer.drain()
-        writer.close()
-
-
-@asynccontextmanager
-async def relayed(
-    ovs: PrivateOvs, piece: int = 65536, path: Path | None = None
-) -> AsyncIterator[Relay]:
-    """A relay on TCP, or on a unix socket."""
-    relay = Relay(str(ovs.socket), piece)
-    if path is None:
-        listener = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
-        relay.address = f"tcp:127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    else:
-        listener = await asyncio.start_unix_server(relay.serve, path)
-        relay.address = f"unix:{path}"
-    try:
-        yield relay
-    finally:
-        relay.cut()
-        listener.close()
-        await listener.wait_closed()

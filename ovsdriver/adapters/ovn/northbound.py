@@ -153,7 +153,7 @@ class OvnNorthbound:
         return await self._commit(plans.forget_name(endpoint), subject=endpoint)
 
     async def forget_host(self, host: str) -> Sequence[SharedLease]:
-        segments, leases = self._view.of_host(host)
+        segments, leases = self._view.of_host(host) if host else ((), ())
         for segment in sorted(segments):
             plan = plans.forget_host(segment, host, self._ports)
             await self._commit(plan, plans.sweep(segment), subject=segment)

@@ -156,10 +156,10 @@ def place_of(port: Row) -> tuple[str, str]:
     return segment, address
 
 
-def serial_of(port: Row) -> int:
-    """Return which request a lease is of; 0: it is none of ours."""
+def serial_of(port: Row) -> int | None:
+    """Return which request a lease is of; None: it is none of ours."""
     serial = port["external_ids"].get(_SERIAL, "")
-    return int(serial) if serial.isdecimal() else 0
+    return int(serial) if serial.isdecimal() else None
 
 
 def host_of(row: Row) -> str:
@@ -200,7 +200,7 @@ def read_lease(row: Row) -> SharedLease:
         kind=kind,
         host=host,
         pool=PoolId(ids[_POOL]) if _POOL in ids else None,
-        serial=serial_of(row),
+        serial=serial_of(row) or 0,
         wanted=_WANTED in ids,
         name=ids.get(_CALLED, ""),
         created=created,
