@@ -73,7 +73,7 @@ class Written:
 
 def encode(value: object) -> str:
     """Return ``value`` as JSON on one line; TypeError if something in it cannot be written."""
-    return json.dumps(value, separators=(",", ":"), default=plain)
+    return _ENCODER.encode(value)
 
 
 def decode(kind: type[T], text: str | bytes, *, strict: bool = False) -> T:
@@ -117,14 +117,31 @@ def members(record: Any) -> dict[str, Any]:
     """Return a record's fields by name; TypeError if it is none."""
     if isinstance(record, tuple):
         return cast(dict[str, Any], cast(Any, record)._asdict())
-    found = {field.name: _object(getattr(record, field.name)) for field in fields(record)}
+    names, perhaps_tuples = _names(cast(Hashable, type(record)))
+    found = {name: getattr(record, name) for name in names}
+    for name in perhaps_tuples:
+        found[name] = _object(found[name])
     word = getattr(record, "TYPE", None)
     return found if word is None else {_TAG: word} | found
 
 
+@cache
+def _names(kind: Hashable) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of all fields, and of those that may be named tuples."""
+    types = {each.name: (each.type, *get_args(each.type)) for each in fields(cast(type, kind))}
+    return tuple(types), tuple(n for n, of in types.items() if any(map(_is_named_tuple, of)))
+
+
+def _is_named_tuple(kind: object) -> bool:
+    return hasattr(kind, "_fields")
+
+
 def _object(value: Any) -> Any:
     # json takes one that is a tuple for a list, and does not ask.
-    return members(value) if isinstance(value, tuple) and hasattr(value, "_fields") else value
+    return members(value) if isinstance(value, tuple) and _is_named_tuple(value) else value
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=plain)
 
 
 def shown(value: object) -> str:

@@ -12,7 +12,7 @@ from ovsdriver.domain.plan import internal_ports, spanning, tunnels
 from ovsdriver.domain.plan.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.records import shaping, vlans
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
-from ovsdriver.domain.records.port_options import VlanMode
+from ovsdriver.domain.records.port_options import PortOptions, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired, mirroring
@@ -54,18 +54,13 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         InvalidOptionError: options contradict each other or the network.
         UnsupportedError: the bridge, or Open vSwitch, cannot do it.
     """
+    port = desired.port_options(network, endpoint)
+    mode = port.vlan_mode or VlanMode.ACCESS
     _refuse_mtu(endpoint, network)
-    _refuse_contradictions(endpoint, network)
-    tunnels.check(
-        desired.vlan_mode(network, endpoint),
-        endpoint.port.cvlans,
-        desired.own_vlan(network, endpoint) or 0,
-        two_tags=two_tags,
-    )
+    _refuse_contradictions(endpoint.port, port, mode)
+    tunnels.check(mode, endpoint.port.cvlans, port.vlan or 0, two_tags=two_tags)
     shaping.check(
-        desired.shaping(network, endpoint),
-        mtu=desired.mtu(network, endpoint),
-        internal=endpoint.internal,
+        shaping.Shaping.of(port), mtu=desired.mtu(network, endpoint), internal=endpoint.internal
     )
     if mirroring.sink(network, endpoint) and endpoint.port.mirror is not None:
         raise InvalidOptionError(
@@ -74,11 +69,10 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         )
     if network.features.rstp:
         spanning.refuse_port(internal=endpoint.internal)
-        if desired.guarded(network, endpoint):
+        if port.guard:
             spanning.refuse_guard()
-    if desired.guarded(network, endpoint):
-        trunk = desired.vlan_mode(network, endpoint).has_trunks
-        guarding.refuse_unpinnable(endpoint, trunk=trunk)
+    if port.guard:
+        guarding.refuse_unpinnable(endpoint, trunk=mode.has_trunks)
     if endpoint.internal:
         _refuse_unfit_internal(endpoint, network)
 
@@ -133,8 +127,8 @@ def _refuse_mtu(endpoint: Endpoint, network: Network) -> None:
         )
 
 
-def _refuse_contradictions(endpoint: Endpoint, network: Network) -> None:
-    mode, trunks = desired.vlan_mode(network, endpoint), desired.trunks(network, endpoint)
+def _refuse_contradictions(own: PortOptions, settled: PortOptions, mode: VlanMode) -> None:
+    trunks = settled.trunks
     if trunks and not mode.has_trunks:
         raise InvalidOptionError(
             f"ovs.trunks={vlans.text(trunks)} and ovs.vlan_mode={mode} contradict each other: an "
@@ -146,14 +140,13 @@ def _refuse_contradictions(endpoint: Endpoint, network: Network) -> None:
             f"ovs.vlan_mode={mode} needs the VLANs that the container may see: add "
             "ovs.trunks=10+20-30"
         )
-    vlan = endpoint.port.vlan
-    if vlan is not None and not mode.has_tag:
+    if own.vlan is not None and not mode.has_tag:
         raise InvalidOptionError(
-            f"ovs.vlan={vlan or 'none'} and ovs.vlan_mode={mode} contradict each other: a "
+            f"ovs.vlan={own.vlan or 'none'} and ovs.vlan_mode={mode} contradict each other: a "
             "trunk has no VLAN for untagged frames; use ovs.vlan_mode=native-untagged, or leave "
             "ovs.vlan out"
         )
-    if mode is VlanMode.NATIVE_TAGGED and not desired.own_vlan(network, endpoint):
+    if mode is VlanMode.NATIVE_TAGGED and not settled.vlan:
         raise InvalidOptionError(
             f"ovs.vlan_mode={mode} needs a VLAN, and the network has none (ovs.vlan=none); add "
             "ovs.vlan=1..4094, or use native-untagged"

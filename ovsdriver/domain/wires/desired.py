@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from netaddr import IPAddress, IPNetwork
 
@@ -182,8 +183,13 @@ def port_options(network: Network, endpoint: Endpoint) -> PortOptions:
 
     Except for mirrors: a network's copies are not each container's own.
     """
-    settled, own = network.segment.settled(endpoint.port, network.port), endpoint.port.mirror
-    return settled if settled.mirror is own else replace(settled, mirror=own)
+    return _port_options(network.segment, endpoint.port, network.port)
+
+
+@lru_cache(maxsize=1024)  # asked ten times for each attach, and most ports of a network are alike
+def _port_options(segment: Segment, own: PortOptions, networks: PortOptions) -> PortOptions:
+    settled = segment.settled(own, networks)
+    return settled if settled.mirror is own.mirror else replace(settled, mirror=own.mirror)
 
 
 def _plugged_trunks(options: PortOptions) -> tuple[VlanTag, ...]:
@@ -202,16 +208,6 @@ def vlan_mode(network: Network, endpoint: Endpoint) -> VlanMode:
     return port_options(network, endpoint).vlan_mode or VlanMode.ACCESS
 
 
-def trunks(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
-    """Return the VLANs that an endpoint sees tagged: its own list, else its network's."""
-    return port_options(network, endpoint).trunks
-
-
-def cvlans(network: Network, endpoint: Endpoint) -> tuple[VlanTag, ...]:
-    """Return the tags that may travel below an endpoint's own; none: all, or it is no tunnel."""
-    return port_options(network, endpoint).cvlans
-
-
 def own_vlan(network: Network, endpoint: Endpoint) -> VlanTag | None:
     """Return the VLAN that untagged frames of ``endpoint`` are in; None if in none."""
     return port_options(network, endpoint).vlan
@@ -224,19 +220,15 @@ def let_into(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
 
 def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
     """Return every VLAN that ``endpoint`` takes part in; 0 for the segment without a tag."""
-    own = own_vlan(network, endpoint)
-    return frozenset((*trunks(network, endpoint), *(() if own is None else (own,))))
-
-
-def guarded(network: Network, endpoint: Endpoint) -> bool:
-    """Whether ``endpoint`` may send with its own MAC and addresses only."""
-    return bool((endpoint.port | network.port).guard)
+    port = port_options(network, endpoint)
+    return frozenset((*port.trunks, *(() if port.vlan is None else (port.vlan,))))
 
 
 def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
     """Return the flows and meters of a plugged-in endpoint's port; none if nothing asks for any."""
-    metered = shaping(network, endpoint).metered
-    if not guarded(network, endpoint):
+    port = port_options(network, endpoint)
+    metered = Shaping.of(port).metered
+    if not port.guard:
         return metered
     return replace(metered, flows=metered.flows | guarding.guard(endpoint))
 
@@ -276,7 +268,7 @@ def tag_flows(
 
 def shaping(network: Network, endpoint: Endpoint) -> Shaping:
     """Return the rates, delay and loss that hold for ``endpoint``."""
-    return Shaping.of(endpoint.port | network.port)
+    return Shaping.of(port_options(network, endpoint))
 
 
 def by_address(endpoint: Endpoint) -> tuple[list[tuple[int, int]], EndpointId]:

@@ -15,6 +15,7 @@ from ovsdriver.domain.plan import tunnels
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
+from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
@@ -78,10 +79,11 @@ class FlowRules(Aspect):
         """Refuse an endpoint whose flows would not hold on its bridge: UnsupportedError."""
         bridge = self._switch.bridge(network.segment.bridge)
         if bridge is not None:
+            port = desired.port_options(network, endpoint)
             guarding.refuse_unfit(
                 bridge.name,
-                guard=desired.guarded(network, endpoint),
-                metered=bool(desired.shaping(network, endpoint).metered),
+                guard=bool(port.guard),
+                metered=bool(Shaping.of(port).metered),
                 controllers=bridge.controllers,
             )
 

@@ -110,7 +110,8 @@ class Endpoints:
             undo.push_async_callback(self._undone, self._state.forget_endpoint, new.id)
             await self._state.put_endpoint(endpoint)
             # Whoever changes the network looks at the endpoints that are recorded by then.
-            port_planning.check(endpoint, standing_network(self._state, new.network))
+            if (now := standing_network(self._state, new.network)) is not network:
+                port_planning.check(endpoint, now)
             undo.pop_all()
             if not endpoint.internal:
                 self._plugs.begin(network, endpoint)

@@ -32,11 +32,9 @@ def tell_equal(endpoint: Endpoint, others: Iterable[Endpoint]) -> None:
 
 def tell_vlans(network: Network, endpoint: Endpoint, networks: Sequence[Network]) -> None:
     """Say in the log when a container is let into other VLANs than its network's."""
-    trunks = desired.trunks(network, endpoint)
-    if not trunks and endpoint.port.vlan in (None, network.segment.tag):
+    port = desired.port_options(network, endpoint)
+    if not port.trunks and endpoint.port.vlan in (None, network.segment.tag):
         return
-    carried = desired.carried(network, endpoint)
-    own = desired.own_vlan(network, endpoint)
     log.info(
         "endpoint.vlans",
         extra={
@@ -44,8 +42,8 @@ def tell_vlans(network: Network, endpoint: Endpoint, networks: Sequence[Network]
             "endpoint": endpoint.id,
             "bridge": network.segment.bridge,
             "vlan_mode": desired.vlan_mode(network, endpoint).value,
-            "untagged": own or "none",
-            "vlans": vlans.text(carried),
+            "untagged": port.vlan or "none",
+            "vlans": vlans.text(desired.carried(network, endpoint)),
             "other_networks": " ".join(
                 each.id[:12] for each in port_planning.others_carried(endpoint, network, networks)
             )
