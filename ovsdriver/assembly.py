@@ -3,13 +3,17 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from ipam.leasing import Leasing
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
 from ovsdriver.admin.desk_networks import AdminServices
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import SwitchView
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
 from ovsdriver.service.aspects.firewall import FirewallRules
@@ -46,7 +50,11 @@ from ovsdriver.service.repair import reconciler as repair
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from ovsdriver.service.repair.wires import Wires
-from ovsdriver.world import World
+from ovsdriver.service.segments.addresses import Addresses
+from ovsdriver.service.segments.debts import Debts
+from ovsdriver.service.segments.pools import SegmentPools
+from ovsdriver.service.segments.ports import SegmentPorts
+from ovsdriver.world import Store, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +106,11 @@ async def assemble(
             keeps_first=True,
         )
         stack.push_async_callback(ipam.close)
+        segments = _segments(world, store)
+        addresses: Leasing = ipam
+        if segments is not None:
+            stack.push_async_callback(segments.pools.close)
+            addresses = Addresses(local=ipam, segments=segments.pools)
         firewall = await stack.enter_async_context(world.firewall(notes))
         locks = Locks()
         rules = FirewallRules(
@@ -135,21 +148,23 @@ async def assemble(
             mirrors,
             ends,
             typed_names,
+            *(segments.aspects if segments is not None else ()),
         )
         planner = Planner(
             owner=owner,
             defaults=_defaults(settings),
             kernel_datapath=world.kernel_datapath,
             state=state,
-            ipam=ipam,
+            ipam=addresses,
             switch=switch,
             links=links,
             aspects=aspects,
+            northbound=world.northbound,
         )
         previewer = Previewer(
             owner=owner,
             state=state,
-            ipam=ipam,
+            ipam=addresses,
             switch=switch,
             firewall=firewall,
             planner=planner,
@@ -159,7 +174,7 @@ async def assemble(
             planner=planner,
             previewer=previewer,
             state=state,
-            ipam=ipam,
+            ipam=addresses,
             switch=switch,
             links=links,
             aspects=aspects,
@@ -176,7 +191,7 @@ async def assemble(
         stack.push_async_callback(plugs.close)
         endpoints = Endpoints(
             state=state,
-            ipam=ipam,
+            ipam=addresses,
             switch=switch,
             links=links,
             networks=networks,
@@ -215,14 +230,14 @@ async def assemble(
         collector = Collector(
             witness=witness,
             state=state,
-            ipam=ipam,
+            ipam=addresses,
             links=links,
             networks=networks,
             endpoints=endpoints,
         )
         origins = Origins(engine=engine, witness=witness, state=state, networks=networks)
         abandoned_pools = AbandonedPools(
-            engine=engine, witness=witness, state=state, ipam=ipam, networks=networks
+            engine=engine, witness=witness, state=state, ipam=addresses, networks=networks
         )
         changes = Changes(
             owner=owner,
@@ -253,7 +268,7 @@ async def assemble(
             owner=owner,
             state=state,
             notes=notes,
-            ipam=ipam,
+            ipam=addresses,
             switch=switch,
             links=links,
             aspects=aspects,
@@ -275,7 +290,8 @@ async def assemble(
         yield Product(
             admin=AdminServices(
                 state=state,
-                ipam=ipam,
+                ipam=addresses,
+                own_ipam=ipam,
                 networks=networks,
                 purge=purge,
                 publisher=publisher,
@@ -302,6 +318,7 @@ async def assemble(
                 collector.run,
                 origins.run,
                 abandoned_pools.run,
+                *((segments.debts.run,) if segments is not None else ()),
             ),
             plugs=plugs,
             replugs=replugs,
@@ -309,6 +326,43 @@ async def assemble(
             shaper=shaper,
             witness=witness,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Segments:
+    """What there is on a host of a fleet, and on no other."""
+
+    pools: SegmentPools
+    debts: Debts
+    aspects: tuple[Aspect, ...]
+
+
+def _segments(world: World, store: Store) -> _Segments | None:
+    northbound = world.northbound
+    if northbound is None:
+        return None
+    host = partial(_fleet_name, world.switch)
+    debts = Debts(notes=store.notes, northbound=northbound)
+    return _Segments(
+        pools=SegmentPools(
+            northbound=northbound, notes=store.notes, debts=debts, host=host, clock=world.clock
+        ),
+        debts=debts,
+        aspects=(
+            SegmentPorts(state=store.state, northbound=northbound, switch=world.switch, host=host),
+        ),
+    )
+
+
+def _fleet_name(switch: SwitchView) -> str:
+    """Return this host's name in the fleet; UnavailableError if it is not known."""
+    name = switch.status().system_id
+    if not name:
+        raise UnavailableError(
+            "this host's name in the fleet is not known; set it before ovn-controller starts: "
+            "ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME"
+        )
+    return name
 
 
 def _defaults(settings: Settings) -> Defaults:

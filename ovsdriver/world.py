@@ -1,11 +1,13 @@
 """The world as the services see it: an adapter behind each of their ports, made here for real."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ipam.service import Surroundings
 from ipam.store import LeaseStore
@@ -17,6 +19,7 @@ from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
 from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.ovs.openflow import OvsFlows
 from ovsdriver.adapters.ovs.rows import OvsSwitch
+from ovsdriver.adapters.ovsdb import Certificates, Servers
 from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.leases import SqliteLeases
@@ -30,12 +33,16 @@ from ovsdriver.ports import (
     HostPorts,
     Links,
     Nics,
+    Northbound,
     Sandboxes,
     SandboxMemory,
     Shapes,
     State,
     Switch,
 )
+
+if TYPE_CHECKING:
+    from ovsdriver.adapters.ovn.northbound import OvnNorthbound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,8 @@ class World:
     engine: Engine
     kernel_datapath: Callable[[], bool]
     """Whether the kernel has Open vSwitch's."""
+    northbound: Northbound | None = None
+    """What the hosts of a fleet have in common; None: this one is in no fleet."""
     store: Callable[[], AbstractAsyncContextManager[Store]]
     """Opens it; the errors are sentences: see ``Database.open``."""
     firewall: Callable[[HostNotes | None], AbstractAsyncContextManager[Firewall]]
@@ -85,6 +94,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         stack.push_async_callback(kernel.close)
         host_ports = KernelHostPorts()
         stack.push_async_callback(host_ports.close)
+        northbound = _northbound(settings)
         yield World(
             switch=switch,
             flows=OvsFlows(_management_folder(settings.ovsdb), owner=owner, timeout_s=timeout_s),
@@ -98,8 +108,34 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
             kernel_datapath=kernel_has_openvswitch,
             store=partial(open_store, settings.state_dir / storefile.NAME),
             firewall=partial(open_firewall, settings),
-            watch=switch.run,
+            northbound=northbound,
+            watch=switch.run if northbound is None else partial(_both, switch.run, northbound.run),
         )
+
+
+def _northbound(settings: Settings) -> "OvnNorthbound | None":
+    """Return the fleet's database; ConfigurationError if there is no reaching it as configured."""
+    if not settings.ovn_northbound:
+        return None
+    # Only who is in a fleet pays for reading it.
+    from ovsdriver.adapters.ovn.northbound import OvnNorthbound
+
+    files = (settings.ovn_private_key, settings.ovn_certificate, settings.ovn_ca)
+    key, certificate, authority = files
+    certificates = (
+        Certificates(private_key=key, certificate=certificate, ca=authority)
+        if key and certificate and authority
+        else None
+    )
+    return OvnNorthbound(
+        Servers.parse(settings.ovn_northbound, clustered=True, certificates=certificates)
+    )
+
+
+async def _both(*watches: Callable[[], Coroutine[None, None, None]]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for watch in watches:
+            tasks.create_task(watch())
 
 
 @asynccontextmanager

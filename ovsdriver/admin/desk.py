@@ -86,7 +86,9 @@ class Desk:
         addresses = IpamDesk(
             state=services.state, ipam=services.ipam, engine=self._engine, clock=self._clock
         )
-        reservations = ReservationDesk(addresses=addresses, ipam=services.ipam, clock=self._clock)
+        reservations = ReservationDesk(
+            addresses=addresses, ipam=services.own_ipam, clock=self._clock
+        )
         for desk in (self._networks, addresses, reservations):
             self._answers = {**self._answers, **desk.answers()}
 

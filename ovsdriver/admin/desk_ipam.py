@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from netaddr import IPAddress
 
+from ipam.leasing import Leasing
 from ipam.model import Lease, Pool, PoolId
-from ipam.service import Ipam
 from ovsdriver.admin import asks, views
 from ovsdriver.admin import ipam_report as reports
 from ovsdriver.admin.asks import Answers
@@ -27,7 +27,7 @@ class IpamDesk:
     """Answers page by page: a pool may have a million leases."""
 
     def __init__(
-        self, *, state: State, ipam: Ipam, engine: Engine, clock: Callable[[], float] = time.time
+        self, *, state: State, ipam: Leasing, engine: Engine, clock: Callable[[], float] = time.time
     ) -> None:
         self._state = state
         self._ipam = ipam

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from ipam.leasing import Leasing
 from ipam.service import Ipam
 from ovsdriver.admin import asks, by_name, views
 from ovsdriver.admin import report as reports
@@ -37,7 +38,9 @@ class AdminServices:
     """What people's requests need, once the store is open."""
 
     state: State
-    ipam: Ipam
+    ipam: Leasing
+    own_ipam: Ipam
+    """Of this host alone: reservations are there."""
     networks: Networks
     purge: Purge
     reconciler: Reconciler

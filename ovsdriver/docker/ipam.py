@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from ipam import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
+from ovsdriver.domain.records.segments import space_of
 from ovsdriver.words import options, values
 from ovsdriver.words.fields import Fields
 
@@ -63,7 +64,11 @@ def pool_request(body: Fields, spaces: Spaces) -> tuple[PoolRequest, tuple[str, 
         raise body.refusal("SubPool", f'"{window}" is not IPv{family}, as the subnet is')
     return (
         PoolRequest(
-            space=_space(body.text("AddressSpace"), wanted.space, spaces),
+            space=(
+                _space(body.text("AddressSpace"), wanted.space, spaces)
+                if wanted.segment is None
+                else space_of(wanted.segment)
+            ),
             subnet=subnet,
             window=window,
             family=family,

@@ -27,6 +27,7 @@ from ovsdriver.ports.northbound import (
 )
 from ovsdriver.ports.store import HostNotes, SandboxMemory, State
 from ovsdriver.ports.switch import (
+    Bindings,
     Bridges,
     Copies,
     Flows,
@@ -38,6 +39,7 @@ from ovsdriver.ports.switch import (
 )
 
 __all__ = [
+    "Bindings",
     "Bridges",
     "Copies",
     "Engine",

@@ -24,6 +24,10 @@ class SwitchStatus:
     """
     other_config: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """Of the Open_vSwitch row, such as ``userspace-tso-enable``; vswitchd reads it at its start."""
+    system_id: str = ""
+    """This host's name in a fleet (``external_ids:system-id``)."""
+    integration: str = ""
+    """Name of the bridge that OVN's controller makes and rules here; empty: it has none to make."""
 
 
 class SwitchView(Protocol):
@@ -83,6 +87,14 @@ class Ports(SwitchView, Protocol):
         ...
 
 
+class Bindings(SwitchView, Protocol):
+    """Ports that OVN is to have taken."""
+
+    async def bound(self, port: str, timeout_s: float) -> None:
+        """Wait until OVN's controller has made the flows of a port; UnavailableError after it."""
+        ...
+
+
 class Bridges(Ports, Protocol):
     """Bridges of ours."""
 
@@ -120,7 +132,7 @@ class Copies(Ports, Protocol):
         ...
 
 
-class Switch(Bridges, UplinkPorts, Copies, Protocol):
+class Switch(Bridges, UplinkPorts, Copies, Bindings, Protocol):
     """All of it."""
 
 

@@ -90,6 +90,8 @@ class OfEndpoint:
     fixed: str = ""
     parse: Callable[[str], object] | None = None
     """None: as of the network."""
+    on_segment: str | None = None
+    """None: as of the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,8 @@ class Option:
     """Why `ovsnet set` refuses it, and what to do instead; empty: it is changed while in use."""
     endpoint: OfEndpoint | None = None
     """Of a network's: endpoints have it, too."""
+    on_segment: str = ""
+    """Why a network over several hosts refuses it, and what to do; empty: it works there."""
 
     def of_endpoint(self, other: OfEndpoint) -> "Option":
         """Return the row as it is for endpoints."""
@@ -128,6 +132,7 @@ class Option:
             fixed=other.fixed,
             parse=other.parse or self.parse,
             endpoint=None,
+            on_segment=self.on_segment if other.on_segment is None else other.on_segment,
         )
 
 
@@ -136,6 +141,7 @@ class PoolOptions:
     """``docker network create --ipam-opt``; None means: not said."""
 
     space: str | None = None
+    segment: str | None = None
     prefix: tuple[int, int] | None = None
     """For IPv4 and for IPv6."""
     excluded: tuple[IPRange, ...] = ()
@@ -207,11 +213,19 @@ def _limit(text: str) -> int:
     return values.integer(text, 1, 999_999_999, "a number of addresses")
 
 
+_BY_OVN = "OVN owns the bridge of segments and all that switches there; leave it out"
+_BY_PORTS = "OVN tells segments apart by ports, not by VLANs; leave it out"
+_NO_WIRE = "a segment's hosts reach each other by tunnels; leave it out"
+_NO_GATEWAY = "its containers leave through docker_gwbridge, Docker's own; leave it out"
+_NOT_SHARED = "the addresses of a segment are every host's; leave it out"
+
+
 TABLE: Sequence[Option] = (
     Option(
         name="ovs.bridge",
         scope=Scope.NETWORK,
         field="bridge",
+        on_segment=_BY_OVN,
         parse=values.link_name,
         example="-o ovs.bridge=br-lab -o ovs.vlan=20",
         default="the configured bridge, `br-ovsnet`",
@@ -221,9 +235,21 @@ TABLE: Sequence[Option] = (
         fixed="containers are plugged into the bridge; make another network on the other one",
     ),
     Option(
+        name="ovs.segment",
+        scope=Scope.NETWORK,
+        field="segment",
+        parse=values.segment,
+        example="-o ovs.segment=blue --ipam-opt ipam.segment=blue --subnet 10.50.0.0/24",
+        default="none: the network ends on this host",
+        help="Segment over all hosts of a fleet that name it: one subnet, and no address twice. "
+        "The first host says `--subnet`, others inherit it.",
+        fixed="its ports and addresses are the segment's; make another network",
+    ),
+    Option(
         name="ovs.vlan",
         scope=Scope.NETWORK,
         field="port.vlan",
+        on_segment=_BY_PORTS,
         parse=values.vlan,
         text=values.vlan_text,
         example="-o ovs.vlan=30",
@@ -241,6 +267,7 @@ TABLE: Sequence[Option] = (
         name="ovs.vlan_mode",
         scope=Scope.NETWORK,
         field="port.vlan_mode",
+        on_segment=_BY_PORTS,
         parse=_one_of((VlanMode.ACCESS, VlanMode.DOT1Q_TUNNEL)),
         example="-o ovs.vlan_mode=dot1q-tunnel",
         default="`access`",
@@ -259,6 +286,7 @@ TABLE: Sequence[Option] = (
         name="ovs.cvlans",
         scope=Scope.NETWORK,
         field="port.cvlans",
+        on_segment=_BY_PORTS,
         parse=values.vlans,
         text=vlans.text,
         example="-o ovs.vlan_mode=dot1q-tunnel -o ovs.cvlans=10,20-30",
@@ -274,6 +302,7 @@ TABLE: Sequence[Option] = (
         name="ovs.trunks",
         scope=Scope.NETWORK,
         field="port.trunks",
+        on_segment=_BY_PORTS,
         parse=values.vlans,
         text=vlans.text,
         example="-o ovs.trunks=10,20-30",
@@ -293,6 +322,7 @@ TABLE: Sequence[Option] = (
         name="ovs.shared",
         scope=Scope.NETWORK,
         field="shared",
+        on_segment="a host has one network on a segment; leave it out",
         parse=values.flag,
         example="-o ovs.vlan=30 -o ovs.shared=true",
         default="`false`",
@@ -302,6 +332,7 @@ TABLE: Sequence[Option] = (
         name="ovs.space",
         scope=Scope.NETWORK,
         field="space",
+        on_segment="a segment is an address space; say ipam.segment",
         parse=values.space,
         example="-o ovs.space=team1 --ipam-opt ipam.space=team1",
         default="the IPAM driver's",
@@ -312,6 +343,7 @@ TABLE: Sequence[Option] = (
         name="ovs.mode",
         scope=Scope.NETWORK,
         field="mode",
+        on_segment="its containers leave by docker_gwbridge, or with --internal not; leave it out",
         parse=_one_of(Mode),
         example="-o ovs.mode=routed",
         default="`nat` on bridges that ovsnet made, `flat` on adopted ones and with an uplink",
@@ -324,6 +356,7 @@ TABLE: Sequence[Option] = (
         name="com.docker.network.bridge.gateway_mode_ipv4",
         scope=Scope.NETWORK,
         field="mode4",
+        on_segment=_NO_GATEWAY,
         parse=_one_of(Mode),
         example="-o com.docker.network.bridge.gateway_mode_ipv4=routed",
         default="see `ovs.mode`; `nat` where IPv6 is said to be `routed`",
@@ -334,6 +367,7 @@ TABLE: Sequence[Option] = (
         name="com.docker.network.bridge.gateway_mode_ipv6",
         scope=Scope.NETWORK,
         field="mode6",
+        on_segment=_NO_GATEWAY,
         parse=_one_of(Mode),
         example="--ipv6 -o com.docker.network.bridge.gateway_mode_ipv6=routed",
         default="see `ovs.mode`; `nat` where IPv4 is said to be `routed`",
@@ -343,6 +377,7 @@ TABLE: Sequence[Option] = (
         name="ovs.isolate",
         scope=Scope.NETWORK,
         field="isolate",
+        on_segment=_NO_GATEWAY,
         parse=values.flag,
         example="-o ovs.mode=routed -o ovs.isolate=true",
         default="`false`",
@@ -353,6 +388,7 @@ TABLE: Sequence[Option] = (
         name="ovs.icc",
         scope=Scope.NETWORK,
         field="icc",
+        on_segment="not done there yet; leave it out",
         parse=values.flag,
         example="-o ovs.icc=false",
         default="`true`",
@@ -364,6 +400,7 @@ TABLE: Sequence[Option] = (
         name="ovs.host",
         scope=Scope.NETWORK,
         field="host",
+        on_segment=_NO_GATEWAY,
         parse=_one_of(HostAccess),
         example="-o ovs.host=none",
         default="`all`, as with Docker's bridge",
@@ -390,6 +427,7 @@ TABLE: Sequence[Option] = (
         name="ovs.rate",
         scope=Scope.NETWORK,
         field="port.rate",
+        on_segment=_BY_OVN,
         parse=rates.rate,
         text=rates.rate_text,
         example="-o ovs.rate=100mbit+20mbit",
@@ -404,6 +442,7 @@ TABLE: Sequence[Option] = (
         name="ovs.burst",
         scope=Scope.NETWORK,
         field="port.burst",
+        on_segment=_BY_OVN,
         parse=rates.burst,
         text=rates.burst_text,
         example="-o ovs.rate=100mbit -o ovs.burst=64kb",
@@ -417,6 +456,7 @@ TABLE: Sequence[Option] = (
         name="ovs.broadcast",
         scope=Scope.NETWORK,
         field="port.broadcast",
+        on_segment=_BY_OVN,
         parse=rates.broadcast,
         text=rates.broadcast_text,
         example="-o ovs.broadcast=100",
@@ -469,6 +509,7 @@ TABLE: Sequence[Option] = (
         name="ovs.mirror",
         scope=Scope.NETWORK,
         field="port.mirror",
+        on_segment=_BY_OVN,
         parse=mirror_target.parse,
         text=mirror_target.text,
         example="-o ovs.mirror=sink:ids",
@@ -486,6 +527,7 @@ TABLE: Sequence[Option] = (
         name="ovs.rstp",
         scope=Scope.NETWORK,
         field="features.rstp",
+        on_segment=_BY_OVN,
         parse=bridge_words.rstp,
         text=bridge_words.rstp_text,
         example="-o ovs.bridge=br-tree -o ovs.mode=isolated -o ovs.rstp=containers",
@@ -499,6 +541,7 @@ TABLE: Sequence[Option] = (
         name="ovs.mcast",
         scope=Scope.NETWORK,
         field="features.mcast",
+        on_segment=_BY_OVN,
         parse=values.flag,
         example="-o ovs.mcast=true",
         default="`false`",
@@ -509,6 +552,7 @@ TABLE: Sequence[Option] = (
         name="ovs.control_frames",
         scope=Scope.NETWORK,
         field="features.control_frames",
+        on_segment=_BY_OVN,
         parse=bridge_words.control_frames,
         text=bridge_words.control_frames_text,
         example="-o ovs.control_frames=forward",
@@ -521,6 +565,7 @@ TABLE: Sequence[Option] = (
         name="ovs.controller",
         scope=Scope.NETWORK,
         field="features.controllers",
+        on_segment=_BY_OVN,
         parse=bridge_words.controllers,
         text="+".join,
         example="-o ovs.controller=tcp:192.0.2.9:6653",
@@ -533,6 +578,7 @@ TABLE: Sequence[Option] = (
         name="ovs.failmode",
         scope=Scope.NETWORK,
         field="features.fail_mode",
+        on_segment=_BY_OVN,
         parse=bridge_words.fail_mode,
         example="-o ovs.controller=tcp:192.0.2.9 -o ovs.failmode=secure",
         default="`standalone`",
@@ -543,6 +589,7 @@ TABLE: Sequence[Option] = (
         name="ovs.protocols",
         scope=Scope.NETWORK,
         field="features.protocols",
+        on_segment=_BY_OVN,
         parse=bridge_words.protocols,
         text="+".join,
         example="-o ovs.protocols=OpenFlow13+OpenFlow14",
@@ -554,6 +601,7 @@ TABLE: Sequence[Option] = (
         name="ovs.sflow",
         scope=Scope.NETWORK,
         field="features.sflow",
+        on_segment=_BY_OVN,
         parse=bridge_words.sflow,
         text=bridge_words.exporter_text,
         example="-o ovs.sflow=192.0.2.9:6343/64",
@@ -565,6 +613,7 @@ TABLE: Sequence[Option] = (
         name="ovs.netflow",
         scope=Scope.NETWORK,
         field="features.netflow",
+        on_segment=_BY_OVN,
         parse=bridge_words.netflow,
         text=bridge_words.exporter_text,
         example="-o ovs.netflow=192.0.2.9:2055",
@@ -575,6 +624,7 @@ TABLE: Sequence[Option] = (
         name="ovs.ipfix",
         scope=Scope.NETWORK,
         field="features.ipfix",
+        on_segment=_BY_OVN,
         parse=bridge_words.ipfix,
         text=bridge_words.exporter_text,
         example="-o ovs.ipfix=192.0.2.9:4739/64",
@@ -586,6 +636,7 @@ TABLE: Sequence[Option] = (
         name="ovs.sink",
         scope=Scope.NETWORK,
         field="port.sink",
+        on_segment=_BY_OVN,
         parse=values.label,
         example="--internal -o ovs.sink=ids",
         default="none",
@@ -613,6 +664,7 @@ TABLE: Sequence[Option] = (
         name="ovs.gateway",
         scope=Scope.NETWORK,
         field="gateways",
+        on_segment=_NO_GATEWAY,
         parse=_one_of_each_family,
         example="-o ovs.mode=flat -o ovs.gateway=10.9.0.254 --subnet 10.9.0.0/24",
         default="none",
@@ -640,6 +692,7 @@ TABLE: Sequence[Option] = (
         name="ovs.port",
         scope=Scope.NETWORK,
         field="port.kind",
+        on_segment="its ports are veth pairs; leave it out",
         parse=_one_of(PortKind),
         example="-o ovs.port=internal",
         default="`veth`",
@@ -658,6 +711,7 @@ TABLE: Sequence[Option] = (
         name="ovs.uplink",
         scope=Scope.NETWORK,
         field="uplink",
+        on_segment=_NO_WIRE,
         parse=values.nics,
         text="+".join,
         example="-o ovs.uplink=eth1 -o ovs.vlan=30",
@@ -672,6 +726,7 @@ TABLE: Sequence[Option] = (
         name="ovs.bridge.add_ports",
         scope=Scope.NETWORK,
         field="uplink",
+        on_segment=_NO_WIRE,
         parse=_added_port,
         example="-o ovs.bridge.add_ports=eth1 -o ovs.vlan=30",
         default="see `ovs.uplink`",
@@ -683,6 +738,7 @@ TABLE: Sequence[Option] = (
         name="ovs.bond",
         scope=Scope.NETWORK,
         field="bond",
+        on_segment=_NO_WIRE,
         parse=_one_of(BondMode),
         example="-o ovs.uplink=eth1+eth2 -o ovs.bond=balance-slb -o ovs.vlan=30",
         default="`active-backup` with several NICs",
@@ -693,6 +749,7 @@ TABLE: Sequence[Option] = (
         name="ovs.lacp",
         scope=Scope.NETWORK,
         field="lacp",
+        on_segment=_NO_WIRE,
         parse=_one_of(Lacp),
         example="-o ovs.uplink=eth1+eth2 -o ovs.lacp=active -o ovs.vlan=30",
         default="`off`; `active` with `balance-tcp`",
@@ -702,6 +759,7 @@ TABLE: Sequence[Option] = (
         name="ovs.uplink_move",
         scope=Scope.NETWORK,
         field="uplink_move",
+        on_segment=_NO_WIRE,
         parse=values.flag,
         example="-o ovs.uplink=eth0 -o ovs.uplink_move=true -o ovs.vlan=30",
         default="`false`",
@@ -713,6 +771,7 @@ TABLE: Sequence[Option] = (
         name="ovs.datapath",
         scope=Scope.NETWORK,
         field="datapath",
+        on_segment=_BY_OVN,
         parse=_one_of(Datapath),
         example="-o ovs.bridge=br-user -o ovs.datapath=netdev",
         default="`system` where the kernel has openvswitch, else `netdev`",
@@ -723,6 +782,7 @@ TABLE: Sequence[Option] = (
         name="ovs.bridge.userspace",
         scope=Scope.NETWORK,
         field="datapath",
+        on_segment=_BY_OVN,
         parse=_userspace,
         text=lambda datapath: values.text(datapath is Datapath.NETDEV),
         example="-o ovs.bridge=br-user -o ovs.bridge.userspace=true",
@@ -744,6 +804,7 @@ TABLE: Sequence[Option] = (
         name="com.docker.network.bridge.enable_ip_masquerade",
         scope=Scope.NETWORK,
         field="masquerade",
+        on_segment=_NO_GATEWAY,
         parse=values.flag,
         example="-o com.docker.network.bridge.enable_ip_masquerade=false",
         default="`true`",
@@ -753,6 +814,7 @@ TABLE: Sequence[Option] = (
         name="com.docker.network.bridge.host_binding_ipv4",
         scope=Scope.NETWORK,
         field="bindings",
+        on_segment=_NO_GATEWAY,
         parse=_one_of_each_family,
         example="-o com.docker.network.bridge.host_binding_ipv4=127.0.0.1",
         default="every address of the host",
@@ -784,6 +846,7 @@ TABLE: Sequence[Option] = (
         name="ovs.ofport",
         scope=Scope.ENDPOINT,
         field="ofport",
+        on_segment=_BY_OVN,
         parse=_ofport,
         example="driver-opt=ovs.ofport=77",
         default="any free one",
@@ -793,6 +856,7 @@ TABLE: Sequence[Option] = (
         name="ovs.protected",
         scope=Scope.ENDPOINT,
         field="protected",
+        on_segment="not done there yet; leave it out",
         parse=values.flag,
         example="driver-opt=ovs.protected=true",
         default="`false`",
@@ -803,6 +867,7 @@ TABLE: Sequence[Option] = (
         name="ipam.space",
         scope=Scope.IPAM,
         field="space",
+        on_segment="a segment is an address space; leave one of them out",
         parse=values.space,
         example="--ipam-opt ipam.space=team1 -o ovs.space=team1",
         default="the IPAM driver's",
@@ -811,9 +876,20 @@ TABLE: Sequence[Option] = (
         fixed="the pool was made with it; make the network again",
     ),
     Option(
+        name="ipam.segment",
+        scope=Scope.IPAM,
+        field="segment",
+        parse=values.segment,
+        example="--ipam-opt ipam.segment=blue -o ovs.segment=blue --subnet 10.50.0.0/24",
+        default="none",
+        help="Segment that the addresses are of; repeats `ovs.segment`.",
+        fixed="the addresses are of that segment; make another network",
+    ),
+    Option(
         name="ipam.prefix",
         scope=Scope.IPAM,
         field="prefix",
+        on_segment="its first host says --subnet; leave it out",
         parse=_prefix,
         example="--ipam-opt ipam.prefix=26",
         default="the size in the configuration",
@@ -836,6 +912,7 @@ TABLE: Sequence[Option] = (
         name="ipam.quarantine",
         scope=Scope.IPAM,
         field="quarantine_s",
+        on_segment=_NOT_SHARED,
         parse=_quarantine_s,
         example="--ipam-opt ipam.quarantine=30s",
         default="`0s`",
@@ -847,6 +924,7 @@ TABLE: Sequence[Option] = (
         name="ipam.limit",
         scope=Scope.IPAM,
         field="limit",
+        on_segment=_NOT_SHARED,
         parse=_limit,
         example="--ipam-opt ipam.limit=50",
         default="none",
@@ -857,6 +935,7 @@ TABLE: Sequence[Option] = (
         name="ipam.probe",
         scope=Scope.IPAM,
         field="probe",
+        on_segment="OVN answers for every address of a segment; leave it out",
         parse=values.flag,
         example="--ipam-opt ipam.probe=true",
         default="`false`",
@@ -924,7 +1003,10 @@ def network(typed: Mapping[str, str], *, internal: bool) -> NetworkOptions:
     settled, ignored = _settle(Scope.NETWORK, typed)
     settled |= _modes(settled.get("mode"), settled.get("mode4"), settled.get("mode6"))
     options = NetworkOptions(
-        **_grouped(settled, port=PortOptions, features=Features), typed=typed, ignored=ignored
+        **_grouped(settled, port=PortOptions, features=Features),
+        typed=typed,
+        ignored=ignored,
+        off_segment=_off_segment(Scope.NETWORK, typed),
     )
     if internal and options.mode not in (None, Mode.FLAT, Mode.ISOLATED):
         raise InvalidOptionError(
@@ -960,13 +1042,29 @@ def _modes(said: Mode | None, ipv4: Mode | None, ipv6: Mode | None) -> dict[str,
 def endpoint(typed: Mapping[str, str]) -> EndpointOptions:
     """Read the driver options of one container on one network; errors as ``network``."""
     settled, ignored = _settle(Scope.ENDPOINT, typed)
-    return EndpointOptions(**_grouped(settled, port=PortOptions), typed=typed, ignored=ignored)
+    return EndpointOptions(
+        **_grouped(settled, port=PortOptions),
+        typed=typed,
+        ignored=ignored,
+        off_segment=_off_segment(Scope.ENDPOINT, typed),
+    )
 
 
 def pool(typed: Mapping[str, str]) -> PoolOptions:
     """Read ``docker network create --ipam-opt``; errors as ``network``."""
     settled, ignored = _settle(Scope.IPAM, typed)
+    unfit = _off_segment(Scope.IPAM, typed)
+    if "segment" in settled and unfit:
+        raise InvalidOptionError(unfit)
     return PoolOptions(**settled, ignored=ignored)
+
+
+def _off_segment(scope: Scope, typed: Mapping[str, str]) -> str:
+    for key, text in typed.items():
+        option = _NAMES[scope].get(key.lower())
+        if option is not None and option.on_segment:
+            return f"{key}={text} on a segment: {option.on_segment}"
+    return ""
 
 
 def row(scope: Scope, key: str) -> Option:
@@ -1002,14 +1100,17 @@ def _table(scope: Scope) -> str:
     titles = {Scope.NETWORK: "Networks", Scope.ENDPOINT: "Containers", Scope.IPAM: "Addresses"}
     lines = [f"**{titles[scope]}**: `{scope.command}`", ""]
     lines += [
-        "| option | typed as `EXAMPLE` | default | `set` | meaning |",
-        "|---|---|---|---|---|",
+        "| option | typed as `EXAMPLE` | default | `set` | segment | meaning |",
+        "|---|---|---|---|---|---|",
     ]
     for row in rows(scope):
         also = ", ".join(f"`{alias}`" for alias in row.aliases)
         text = f"{row.help} Also: {also}." if also else row.help
         live = "no" if row.fixed else "yes"
-        lines.append(f"| `{row.name}` | `{row.example}` | {row.default} | {live} | {text} |")
+        there = "no" if row.on_segment else "yes"
+        lines.append(
+            f"| `{row.name}` | `{row.example}` | {row.default} | {live} | {there} | {text} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -25,6 +25,11 @@ class FakeSwitch:
         """Devices that are not there to be plugged in."""
         self.other_config: dict[str, str] = {}
         """Of the whole switch."""
+        self.system_id = ""
+        self.integration = ""
+        """OVN's bridge here."""
+        self.unbound: set[str] = set()
+        """Ports that OVN does not take."""
         self.calls: list[str] = []
         """Every changing call, as ``ensure_port ovh…``, in order."""
         self._owner = owner
@@ -67,6 +72,8 @@ class FakeSwitch:
             version="3.5.0",
             datapath_types=("netdev", "system"),
             other_config=self.other_config,
+            system_id=self.system_id,
+            integration=self.integration,
         )
 
     def bridges(self) -> Mapping[str, ObservedBridge]:
@@ -114,6 +121,11 @@ class FakeSwitch:
 
     async def connected(self, timeout_s: float) -> None:
         self._answer()
+
+    async def bound(self, port: str, timeout_s: float) -> None:
+        self._answer()
+        if port not in self._ports or port in self.unbound:
+            raise UnavailableError(f"OVN has not taken port {port} within {timeout_s:g} s")
 
     async def ensure_bridge(self, bridge: Bridge) -> None:
         self._check_name(bridge.name)

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain.plan import internal_ports, spanning, tunnels
+from ovsdriver.domain.plan import internal_ports, segment_planning, spanning, tunnels
 from ovsdriver.domain.plan.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.records import shaping, vlans
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions
+from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired, mirroring
 from ovsdriver.domain.wires.interface_names import INTERFACE_OPTION
@@ -30,6 +31,8 @@ def with_options(
     Raises:
         InvalidOptionError, UnsupportedError: see :func:`check`.
     """
+    if isinstance(network.segment, OvnSegment):
+        segment_planning.refuse_unfit(options)
     made = replace(
         endpoint,
         port=replace(options.port, kind=options.port.kind or network.port.kind),

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId, Segment
+from ovsdriver.domain.records.segments import OvnSegment, lease_port
 
 OWNER_KEY = "ovsnet-owner"
 """In ``external_ids`` of every row of ours; its value is the instance's name."""
 NETWORK_KEY = "ovsnet-network"
 ENDPOINT_KEY = "ovsnet-endpoint"
 ADDRESS_KEY = "ovsnet-address"
+CLIENT_KEY = "iface-id"
 PURPOSE_KEY = "ovsnet-purpose"
 """``probe`` on a port that addresses are asked from: nobody would know it from its name; and
 ``uplink`` on one that joins NICs to a bridge; and :data:`MIRROR`."""
@@ -196,16 +198,20 @@ def mirror_output_ids(owner: str) -> Mapping[str, str]:
     return {OWNER_KEY: owner, PURPOSE_KEY: MIRROR}
 
 
-def endpoint_ids(owner: str, endpoint: Endpoint) -> Mapping[str, str]:
+def endpoint_ids(owner: str, endpoint: Endpoint, segment: Segment) -> Mapping[str, str]:
     """Return the ``external_ids`` of a container's Port and Interface.
 
-    ``attached-mac`` and ``iface-id`` are Open vSwitch's conventional keys for a port's client.
+    ``attached-mac`` and ``iface-id`` are Open vSwitch's conventional keys for a port's client. By
+    the latter OVN's controller finds the logical port that it stands for.
     """
+    client: str = endpoint.id
+    if isinstance(segment, OvnSegment) and endpoint.addresses:
+        client = lease_port(segment.segment, endpoint.addresses[0].ip)
     return {
         OWNER_KEY: owner,
         NETWORK_KEY: endpoint.network,
         ENDPOINT_KEY: endpoint.id,
         ADDRESS_KEY: " ".join(str(address) for address in endpoint.addresses),
         "attached-mac": mac_text(endpoint.mac),
-        "iface-id": endpoint.id,
+        CLIENT_KEY: client,
     }

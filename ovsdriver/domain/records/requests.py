@@ -49,7 +49,7 @@ class NetworkOptions:
     """As the user typed them, for showing."""
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""
-    off_segment: str = ""
+    off_segment: str = field(default="", compare=False)
     """Why a network over several hosts refuses one of them, a sentence; empty: it does not."""
 
 
@@ -65,7 +65,7 @@ class EndpointOptions:
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     ignored: tuple[str, ...] = ()
     """Keys of ``typed`` that are other people's and mean nothing here."""
-    off_segment: str = ""
+    off_segment: str = field(default="", compare=False)
     """Why a network over several hosts refuses one of them, a sentence; empty: it does not."""
 
 

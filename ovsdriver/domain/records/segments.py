@@ -175,9 +175,9 @@ class OvnSegment:
 
     def settled(self, own: PortOptions, networks: PortOptions) -> PortOptions:
         """Return what holds for a port: what it says itself, else what its network says."""
-        return PortOptions(
-            **(networks.said() | own.said() | {"vlan_mode": VlanMode.ACCESS, "vlan": None})
-        )
+        # OVN's flows do not look at a port's tag; without one it would be a trunk of all VLANs.
+        untagged = {"vlan_mode": VlanMode.ACCESS, "vlan": VlanTag(0)}
+        return PortOptions(**(networks.said() | own.said() | untagged))
 
 
 def space_of(segment: str) -> str:

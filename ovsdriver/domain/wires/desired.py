@@ -19,7 +19,7 @@ from ovsdriver.domain.records.model import (
     on_bridge,
 )
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
-from ovsdriver.domain.records.segments import Datapath, Uplink
+from ovsdriver.domain.records.segments import Datapath, OvnSegment, Uplink
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
@@ -145,7 +145,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
             ofport=endpoint.ofport,
             protected=protected(network, endpoint),
             tree=None if internal else bool(network.features.rstp),
-            external_ids=names.endpoint_ids(owner, endpoint),
+            external_ids=names.endpoint_ids(owner, endpoint, network.segment),
         ),
     )
 
@@ -225,7 +225,12 @@ def carried(network: Network, endpoint: Endpoint) -> frozenset[VlanTag]:
 
 
 def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
-    """Return the flows and meters of a plugged-in endpoint's port; none if nothing asks for any."""
+    """Return the flows and meters of a plugged-in endpoint's port; none if nothing asks for any.
+
+    On a segment flows are OVN's, and so is what guards its ports.
+    """
+    if isinstance(network.segment, OvnSegment):
+        return PortFlows()
     port = port_options(network, endpoint)
     metered = Shaping.of(port).metered
     if not port.guard:

@@ -71,6 +71,9 @@ class Aspect:
     async def check_network(self, network: Network) -> None:
         """Refuse what a network asks for, likewise."""
 
+    async def recorded(self, network: Network, endpoint: Endpoint) -> None:
+        """Hear that an endpoint was recorded; an error takes the record back. Join comes later."""
+
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Make what an endpoint has as its record says; its port is there."""
 

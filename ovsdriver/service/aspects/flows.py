@@ -15,6 +15,7 @@ from ovsdriver.domain.plan import tunnels
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
+from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired
@@ -64,7 +65,7 @@ class FlowRules(Aspect):
     async def run(self) -> None:
         """Attend vswitchd at one of our bridges, for good: the database tells of no start."""
         while True:
-            bridges = {each.segment.bridge for each in self._state.networks() if not each.ended}
+            bridges = {each.segment.bridge for each in self._switched() if not each.ended}
             for bridge in sorted(bridges & self._switch.bridges().keys())[:1]:
                 with suppress(DriverError):
                     await self._flows.attend(bridge, partial(self._lost, bridge))
@@ -214,7 +215,7 @@ class FlowRules(Aspect):
             return True
 
     def _bridges(self) -> Sequence[str]:
-        networks = self._state.networks()
+        networks = self._switched()
         present = self._switch.bridges()
         known = {each.segment.bridge for each in networks} | self._searched
         self._searched &= present.keys()
@@ -236,7 +237,7 @@ class FlowRules(Aspect):
         def wanted() -> Mapping[int, PortFlows]:
             # Read after the switch: a handler writes its record before it makes flows.
             right[_ALL_PORTS] = self._of_bridge(bridge)
-            for network in self._state.networks():
+            for network in self._switched():
                 if network.segment.bridge != bridge:
                     continue
                 for endpoint in self._plugged(network):
@@ -255,6 +256,11 @@ class FlowRules(Aspect):
             [owners[number] for number in sorted(numbers) if number in owners],
             [number for number in sorted(numbers) if number not in owners],
         )
+
+    def _switched(self) -> Sequence[Network]:
+        """Return the networks on bridges whose flows are ours to lay; segments' are OVN's."""
+        networks = self._state.networks()
+        return [each for each in networks if not isinstance(each.segment, OvnSegment)]
 
     def _of_bridge(self, bridge: str) -> PortFlows:
         if self._controlled(bridge):

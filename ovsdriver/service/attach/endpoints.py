@@ -12,7 +12,7 @@ from typing import TypeVar
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
-from ipam.service import Ipam
+from ipam.leasing import Leasing
 from ovsdriver.domain.plan import port_planning
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import (
@@ -52,7 +52,7 @@ class Endpoints:
         self,
         *,
         state: State,
-        ipam: Ipam,
+        ipam: Leasing,
         switch: Ports,
         links: Links,
         networks: Networks,
@@ -112,6 +112,8 @@ class Endpoints:
             # Whoever changes the network looks at the endpoints that are recorded by then.
             if (now := standing_network(self._state, new.network)) is not network:
                 port_planning.check(endpoint, now)
+            for each in self._aspects:
+                await each.recorded(network, endpoint)
             undo.pop_all()
             if not endpoint.internal:
                 self._plugs.begin(network, endpoint)

@@ -26,7 +26,8 @@ from netaddr import IPAddress
 
 from ipam import AddressRequest, Lease, Pool, PoolId, PoolRequest
 from ipam.errors import IpamError
-from ipam.service import Ipam
+from ipam.leasing import Leasing
+from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Engine, State
 from ovsdriver.service.forgotten.foreign_pools import attached
@@ -54,7 +55,7 @@ class AbandonedPools:
         engine: Engine,
         witness: Witness,
         state: State,
-        ipam: Ipam,
+        ipam: Leasing,
         networks: Networks,
         clock: Callable[[], float] = time.monotonic,
         quiet_s: float = QUIET_S,
@@ -179,7 +180,12 @@ class AbandonedPools:
 
     def _may_be_vacant(self, pool: Pool) -> bool:
         # Swarm's managers keep a network that this daemon may not list.
-        if pool.id in self._kept or pool.space.endswith("-global"):
+        # A segment's subnet is in nobody's way: whoever asks for it again gets a pool of it.
+        if (
+            pool.id in self._kept
+            or pool.space.endswith("-global")
+            or segment_of(pool.space) is not None
+        ):
             return False
         network = self._state.network_of_pool(pool.id)
         if network is None:

@@ -17,7 +17,7 @@ from netaddr import IPAddress
 
 from ipam import Lease, LeaseKind
 from ipam.errors import IpamError
-from ipam.service import Ipam
+from ipam.leasing import Leasing
 from ovsdriver.domain.records.model import Endpoint, EndpointId
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import EngineView, Links, State
@@ -46,7 +46,7 @@ class Collector:
         *,
         witness: Witness,
         state: State,
-        ipam: Ipam,
+        ipam: Leasing,
         links: Links,
         networks: Networks,
         endpoints: Endpoints,

@@ -29,7 +29,7 @@ from collections.abc import Set as AbstractSet
 from netaddr import IPAddress
 
 from ipam import Lease, LeaseKind, Pool, PoolId
-from ipam.service import Ipam
+from ipam.leasing import Leasing
 from ovsdriver.domain.records import names
 from ovsdriver.ports import EngineView, Links, State
 from ovsdriver.service.forgotten.doubts import Doubts
@@ -54,7 +54,7 @@ class ForeignPools:
         self,
         *,
         state: State,
-        ipam: Ipam,
+        ipam: Leasing,
         links: Links,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -159,7 +159,7 @@ class ForeignPools:
         )
 
 
-async def attached(ipam: Ipam, pool: PoolId) -> bool:
+async def attached(ipam: Leasing, pool: PoolId) -> bool:
     """Whether an endpoint may have an address of a pool.
 
     Beside its gateway a pool holds few addresses that are not endpoints': one page tells.
@@ -168,7 +168,7 @@ async def attached(ipam: Ipam, pool: PoolId) -> bool:
     return len(page) == _PAGE or any(each.kind is LeaseKind.ENDPOINT for each in page)
 
 
-async def leases_of(ipam: Ipam, pool: PoolId) -> AsyncIterator[Lease]:
+async def leases_of(ipam: Leasing, pool: PoolId) -> AsyncIterator[Lease]:
     """Give a pool's leases by ascending address, read page by page."""
     after: IPAddress | None = None
     while True:

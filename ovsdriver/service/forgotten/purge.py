@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 from ipam.errors import IpamError
-from ipam.service import Ipam
+from ipam.leasing import Leasing
 from ovsdriver.domain.records import names
 from ovsdriver.domain.wires.diff import deserted
 from ovsdriver.errors import DriverError
@@ -58,7 +58,7 @@ class Purge:
         owner: str,
         state: State,
         notes: HostNotes,
-        ipam: Ipam,
+        ipam: Leasing,
         switch: Bridges,
         links: Links,
         aspects: Sequence[Aspect],

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from ipam import AddressRequest, LeaseKind
-from ipam.service import Ipam
+from ipam.leasing import Leasing
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network, NetworkId
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
@@ -33,7 +33,7 @@ class Networks:
         planner: Planner,
         previewer: Previewer,
         state: State,
-        ipam: Ipam,
+        ipam: Leasing,
         switch: Ports,
         links: Links,
         aspects: Sequence[Aspect],

@@ -4,17 +4,24 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ipam.service import Ipam
-from ovsdriver.domain.plan import planning, replanning, tunnels, vlan_planning
+from ipam.leasing import Leasing
+from ovsdriver.domain.plan import (
+    planning,
+    replanning,
+    segment_planning,
+    tunnels,
+    vlan_planning,
+)
 from ovsdriver.domain.plan.inputs import Defaults, HostRoute, KnownBridge, KnownPool, PlanInputs
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.names import OWNER_KEY
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
-from ovsdriver.domain.records.segments import Datapath
+from ovsdriver.domain.records.segments import Datapath, OvnSegment
 from ovsdriver.domain.wires import uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink
-from ovsdriver.ports import Links, Route, State, SwitchView
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import Links, Northbound, Route, State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect
 
 log = logging.getLogger(__name__)
@@ -33,11 +40,14 @@ class Planner:
         defaults: Defaults,
         kernel_datapath: Callable[[], bool],
         state: State,
-        ipam: Ipam,
+        ipam: Leasing,
         switch: SwitchView,
         links: Links,
         aspects: Sequence[Aspect],
+        northbound: Northbound | None = None,
     ) -> None:
+        """``northbound``: None on a host that is in no fleet."""
+        self._northbound = northbound
         self._owner = owner
         self._defaults = defaults
         self._kernel_datapath = kernel_datapath
@@ -53,6 +63,8 @@ class Planner:
         Asked by engine 28 and newer, before any address is requested; a gateway that the user
         typed is requested all the same.
         """
+        if options.segment is not None:
+            return True
         if internal or options.mode is not None:
             return internal or not options.mode or not options.mode.has_gateway
         if options.uplink:
@@ -72,6 +84,10 @@ class Planner:
 
         ``pools`` are taken for those that wait for it, where there are none yet.
         """
+        known = self._waiting_pools(new) if pools is None else pools
+        segment_name = segment_planning.segment_meant(new, known)
+        if segment_name is not None:
+            return await self._plan_on_segment(new, segment_name, known)
         name = self._bridge_name(new.options)
         observed = self._switch.bridges().get(name)
         shared = uplinks.uplinked(name, self._state.networks())
@@ -83,7 +99,7 @@ class Planner:
         links = await self._links.links() if needs_links else {}
         around = replace(
             await self._around(observed, links, nics),
-            pools=self._waiting_pools(new) if pools is None else pools,
+            pools=known,
             routes=self._lasting(await self._links.routes(subnets)) if subnets else (),
             ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
         )
@@ -91,6 +107,34 @@ class Planner:
         plan = planning.plan(new, segment, around, self._defaults)
         await self._check(plan)
         self._tell(plan)
+        return plan
+
+    async def _plan_on_segment(
+        self, new: NewNetwork, name: str, pools: Sequence[KnownPool]
+    ) -> Network:
+        """Plan what spans hosts; what the first network on a segment says, holds for all."""
+        if self._northbound is None:
+            segment_planning.refuse_without_fleet(name)
+        bridge = self._switch.bridge(self._switch.status().integration)
+        if bridge is None:
+            raise UnavailableError(
+                f"segment {name}: OVN has made no bridge on this host; does ovn-controller run? "
+                "Try: systemctl status ovn-controller"
+            )
+        segment = OvnSegment(segment=name, bridge=bridge.name, datapath=bridge.datapath)
+        asked = new
+        shared = self._northbound.segment(name)
+        if shared is not None and shared.described:
+            new = segment_planning.inherited(new, name, shared.options)
+        around = replace(await self._around(None, {}, ()), pools=pools)
+        new = segment_planning.settled(new, name)
+        plan = planning.plan(new, segment, around, self._defaults)
+        await self._check(plan)
+        if not new.options.dry_run:
+            said = segment_planning.common(plan)
+            stands = await self._northbound.describe(name, said)
+            if stands.options != said:  # another host was first
+                return await self._plan_on_segment(asked, name, pools)
         return plan
 
     def _lasting(self, routes: Sequence[Route]) -> Sequence[HostRoute]:

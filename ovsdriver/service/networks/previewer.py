@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
+from ipam.leasing import Leasing
 from ipam.model import DEFAULT_SPACE, PoolRequest
-from ipam.service import Ipam
 from ovsdriver.domain.plan.inputs import KnownPool
 from ovsdriver.domain.plan.preview import Preview, preview
 from ovsdriver.domain.records.model import Network, NetworkId
@@ -40,7 +40,7 @@ class Previewer:
         *,
         owner: str,
         state: State,
-        ipam: Ipam,
+        ipam: Leasing,
         switch: SwitchView,
         firewall: Firewall,
         planner: Planner,

@@ -25,6 +25,7 @@ _DOCKER = "e2e/test_words.py::test_a_network_may_be_told_in_the_words_of_docker_
 _DOVESNAP = "e2e/test_words.py::test_a_network_may_be_told_in_the_words_of_dovesnap"
 _NICS = "e2e/test_words.py::test_a_nic_may_be_told_in_the_words_of_dovesnap"
 _TWO_TAGS = "e2e/test_uplinks.py::test_customers_tags_travel_inside_of_the_networks_own"
+_SEGMENT = "hosts/test_segments.py::test_a_segment_is_one_network_on_all_hosts"
 _TWICE = "e2e/test_modes.py::test_networks_with_the_same_subnet_do_not_see_each_other"
 _BURST = "e2e/test_shaping.py::test_what_may_go_at_once_is_the_networks_or_the_containers_own"
 _NETEM = (
@@ -54,6 +55,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.bridge"): _BRIDGES,
     (N, f"{PRODUCT}.bridge.name"): _DOCKER,
     (N, "ovs.bridge.name"): _DOVESNAP,
+    (N, "ovs.segment"): _SEGMENT,
     (N, "ovs.vlan"): _BRIDGES,
     (N, "ovs.bridge.vlan"): _DOVESNAP,
     (N, "ovs.vlan_mode"): _TWO_TAGS,
@@ -160,6 +162,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (E, "ovs.protected"): (
         "e2e/test_port_kinds.py::test_protected_ports_talk_to_the_gateway_and_not_to_each_other"
     ),
+    (I, "ipam.segment"): _SEGMENT,
     (I, "ipam.space"): _TWICE,
     (I, "ipam.prefix"): (
         "e2e/test_subnets.py::test_a_network_may_name_the_size_of_its_automatic_subnet"

@@ -440,7 +440,7 @@ def test_each_field_of_a_row_exists():
 def test_the_markdown_tables_have_a_line_for_each_row():
     lines = [line for line in options.markdown().splitlines() if line.startswith("| `")]
     assert len(lines) == len(options.rows())
-    assert all(line.count(" | ") == 4 for line in lines)
+    assert all(line.count(" | ") == 5 for line in lines)
     assert "`com.docker.network.driver.mtu`" in next(x for x in lines if "`ovs.mtu`" in x)
 
 

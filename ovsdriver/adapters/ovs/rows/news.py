@@ -1,7 +1,7 @@
 """Who is told when rows change: callbacks for rows of ours, waiters for one Interface each."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ovsdriver.adapters.ovs.rows.rows import is_ours
@@ -119,8 +119,15 @@ def _taken(change: RowChange) -> bool:
     return (
         (new["ofport"] or 1) > 0
         and all(not old[column] or old[column] == new[column] for column in _TAKING)
-        and _same(old, new, but=_TAKING)
+        and _same(old, new, but=(*_TAKING, "external_ids"))
+        and _without_ovn(old) == _without_ovn(new)
     )
+
+
+def _without_ovn(row: Row) -> Mapping[str, str]:
+    """Return the marks of an Interface without those of OVN's controller, which takes it too."""
+    ids: Mapping[str, str] = row["external_ids"]
+    return {key: value for key, value in ids.items() if not key.startswith("ovn-")}
 
 
 def _same(old: Row | None, new: Row | None, *, but: Collection[str]) -> bool:

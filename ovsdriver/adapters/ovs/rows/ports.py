@@ -13,6 +13,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
     NO_TAG,
     Wanted,
     check_name,
+    integration_bridge,
     interfaces_of,
     is_local,
     is_ours,
@@ -120,7 +121,26 @@ class Plugging(ABC, Generic[_P]):
             return self._corrections(replica, row)
         self.made = True
         removal = [mutate(holder, "Bridge", delete("ports", [row]))] if holder and row else []
-        return [*removal, *self._insertion(bridge)]
+        return [*removal, *self._clients_before(replica, bridge), *self._insertion(bridge)]
+
+    def _clients_before(self, replica: Replica, bridge: Row) -> list[Operation]:
+        """Return what removes other ports of ours with the same client (``iface-id``).
+
+        They were left by calls that failed. Of two, OVN would bind now one, now the other.
+        """
+        client = self._ids.get(names.CLIENT_KEY)
+        if client is None or bridge["name"] != integration_bridge(replica):
+            return []
+        rows = (replica.row("Port", uuid) for uuid in bridge["ports"])
+        left = [
+            row
+            for row in rows
+            if row is not None
+            and row["name"] != self._name
+            and is_ours(row, self._owner)
+            and row["external_ids"].get(names.CLIENT_KEY) == client
+        ]
+        return [mutate(bridge, "Bridge", delete("ports", left))] if left else []
 
     def there(self, replica: Replica) -> bool:
         """Whether the port is ours and plugged in as it should be, so that it can be changed."""

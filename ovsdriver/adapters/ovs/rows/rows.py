@@ -120,6 +120,15 @@ def is_ours(row: Row, owner: str) -> bool:
     return bool(row["external_ids"].get(names.OWNER_KEY) == owner)
 
 
+BOUND_KEY = "ovn-installed"
+"""In ``external_ids`` of an Interface: OVN's controller has made its flows (ovn-controller(8))."""
+
+
+def is_bound(interface: Row) -> bool:
+    """Whether OVN's controller has made the flows of an Interface."""
+    return bool(interface["external_ids"].get(BOUND_KEY) == "true")
+
+
 def is_local(replica: Replica, row: Row) -> bool:
     """Whether a Port is a bridge's own: it has the bridge's name."""
     return replica.named("Bridge", row["name"]) is not None

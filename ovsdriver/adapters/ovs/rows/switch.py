@@ -17,7 +17,7 @@ from ovsdriver.adapters.ovs.rows.ports import (
     SettleRequest,
     check_port,
 )
-from ovsdriver.adapters.ovs.rows.rows import WATCHED, check_name
+from ovsdriver.adapters.ovs.rows.rows import WATCHED, check_name, integration_bridge, is_bound
 from ovsdriver.adapters.ovs.rows.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.ovs.rows.view import ReplicaView
 from ovsdriver.adapters.ovsdb import (
@@ -119,6 +119,8 @@ class OvsSwitch:
             version=root.get("ovs_version") or "",
             datapath_types=tuple(sorted(root.get("datapath_types", ()))),
             other_config=dict(root["other_config"]),
+            system_id=root["external_ids"].get("system-id", ""),
+            integration=integration_bridge(replica),
         )
 
     def bridges(self) -> Mapping[str, ObservedBridge]:
@@ -204,6 +206,23 @@ class OvsSwitch:
             number=port.ofport,
             unseen=port.moves,
         )
+
+    async def bound(self, port: str, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                with self._news.of(port) as changed:
+                    while True:
+                        changed.clear()
+                        replica = self._client.replica
+                        row = replica.named("Interface", port) if replica else None
+                        if row is not None and is_bound(row):
+                            return
+                        await changed.wait()
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"OVN has not taken port {port} within {timeout_s:g} s; does ovn-controller run, "
+                "and reach the southbound database? Try: systemctl status ovn-controller"
+            ) from error
 
     async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
         """Make an uplink's port as described; a bond is one port with several interfaces.

@@ -65,7 +65,7 @@ def test_macs_of_ours_are_unicast_and_locally_administered(mac: EUI) -> None:
 
 
 def test_every_row_of_an_endpoint_carries_mark_ids_and_address() -> None:
-    ids = names.endpoint_ids("ovsnet", an_endpoint())
+    ids = names.endpoint_ids("ovsnet", an_endpoint(), a_segment())
     assert ids == {
         "ovsnet-owner": "ovsnet",
         "ovsnet-network": "a1" * 32,

@@ -33,7 +33,7 @@ def a_port(name: str, **changes: Any) -> ObservedPort:
         "ofport": 1,
         "ifindex": 7,
         "tree": name != HOST,
-        "external_ids": names.endpoint_ids(OWNER, JOINED) if name == HOST else marks,
+        "external_ids": names.endpoint_ids(OWNER, JOINED, a_segment()) if name == HOST else marks,
     } | changes
     return ObservedPort(name=name, **values)
 
@@ -141,7 +141,11 @@ def inner_difference(
     **endpoint: Any,
 ) -> Difference:
     """Compare an internal port whose device is in its container."""
-    marks = {"external_ids": names.endpoint_ids(OWNER, INNER), "ifindex": 0, "internal": True}
+    marks = {
+        "external_ids": names.endpoint_ids(OWNER, INNER, a_segment()),
+        "ifindex": 0,
+        "internal": True,
+    }
     there = () if port is None else (a_port(TAP, **(marks | port)),)
     return difference(
         replace(INNER, **endpoint),

@@ -1,0 +1,375 @@
+"""The addresses of segments: an IPAM whose leases all hosts of a fleet have in common.
+
+A host's own pools are noted on the host, as it must know them while the northbound database is
+away. Who holds which address is known there alone. An address is chosen from the copy, and held
+once the database has taken the request; of two hosts that choose the same one, the second goes on
+to the next.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ipam import (
+    AddressRequest,
+    ExhaustedError,
+    InvalidPoolError,
+    Lease,
+    LeaseKind,
+    OverlapError,
+    Pool,
+    PoolId,
+    PoolRequest,
+    Usage,
+    checks,
+    refusals,
+)
+from ipam.errors import AddressError
+from ipam.tasks import Tasks
+from ovsdriver import codec
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.segments import OvnSegment, segment_of
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import HostNotes, Northbound, SegmentPool, SharedLease, SharedSegment
+from ovsdriver.service.segments.debts import Debts, FreedLease, LeftPool
+
+log = logging.getLogger(__name__)
+
+_NOTE = "segment-pool:"
+"""Key of the note of a pool of this host's, before its id."""
+
+_WAIT_S = 1.5
+"""How long a call waits for the northbound database; it then says so."""
+
+
+class SegmentPools:
+    """Fulfils :class:`ipam.leasing.Leasing` for spaces and pools that are a segment's."""
+
+    def __init__(
+        self,
+        *,
+        northbound: Northbound,
+        notes: HostNotes,
+        debts: Debts,
+        host: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        """``host``: this one's name in the fleet; UnavailableError while it is not known."""
+        self._northbound = northbound
+        self._notes = notes
+        self._debts = debts
+        self._host = host
+        self._clock = clock
+        self._tasks = Tasks()
+        self._pools = {
+            pool.id: pool
+            for key, text in notes.notes().items()
+            if key.startswith(_NOTE)
+            for pool in (codec.decode(Pool, text),)
+        }
+        self._taking: set[tuple[str, IPAddress]] = set()
+        self._gateways: dict[PoolId, Lease] = {}
+        """Those that were typed; they are refused when their network is made."""
+
+    async def close(self) -> None:
+        """Wait for what goes on in the background. Before the store is closed."""
+        await self._tasks.ended()
+
+    # Reading
+
+    def pools(self) -> Sequence[Pool]:
+        return tuple(self._pools.values())
+
+    def pool(self, pool: PoolId) -> Pool | None:
+        return self._pools.get(pool)
+
+    def overlapping(self, request: PoolRequest) -> Pool | None:  # noqa: ARG002 - nobody is in the way
+        return None
+
+    def gateway(self, pool: PoolId) -> Lease | None:
+        return self._gateways.get(pool)
+
+    def usage(self, pool: PoolId) -> Usage:
+        known = self._require(pool)
+        held = [
+            each.address
+            for each in self._northbound.leases(_segment(pool)).values()
+            if each.address.version == known.family
+        ]
+        dynamic = known.window or known.subnet
+        room = int(dynamic.size) - sum(1 for _ in _unusable(known) if _ in dynamic)
+        taken = sum(1 for each in held if each in dynamic)
+        edges = 2 if known.family == 4 else 1
+        return Usage(
+            held=len(held), capacity=int(known.subnet.size) - edges, free=max(0, room - taken)
+        )
+
+    def holds(self, lease: Lease) -> bool:
+        found = self._northbound.lease(_segment(lease.pool), lease.address)
+        return found is not None and found.serial == lease.serial
+
+    async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
+        found = self._northbound.lease(_segment(pool), address)
+        return _lease(found) if found is not None and self._ours(found, pool) else None
+
+    async def leases(
+        self, pool: PoolId, *, after: IPAddress | None = None, limit: int | None = None
+    ) -> Sequence[Lease]:
+        found = [
+            _lease(each)
+            for each in self._northbound.leases(_segment(pool)).values()
+            if self._ours(each, pool) and (after is None or each.address > after)
+        ]
+        return sorted(found, key=lambda each: each.address)[:limit]
+
+    # Pools
+
+    async def request_pool(self, request: PoolRequest) -> Pool:
+        segment = _segment(request.space)
+        subnet = await self.would_give(request)
+        if request.window is not None:
+            checks.window(subnet, request.window)
+        pool = Pool(
+            id=PoolId(f"{request.space}/{request.family}/{secrets.token_hex(6)}"),
+            space=request.space,
+            subnet=subnet,
+            window=None if request.window == subnet else request.window,
+            automatic=request.subnet is None,
+            excluded=checks.excluded(subnet, request.excluded),
+            created=self._clock(),
+        )
+        await self._tasks.to_its_end(
+            self._add(segment, pool), undo=partial(self.release_pool, pool.id)
+        )
+        return pool
+
+    async def would_give(self, request: PoolRequest) -> IPNetwork:
+        await self._northbound.connected(_WAIT_S)
+        segment = _segment(request.space)
+        has = _subnet_of(self._northbound.segment(segment), request.family)
+        if request.subnet is not None:
+            checks.subnet(request, request.subnet)
+            if has is not None and has != request.subnet:
+                raise _differs(segment, has, request.subnet)
+            _check_room(request.subnet)
+            return request.subnet
+        if has is None:
+            raise InvalidPoolError(
+                f"segment {segment} has no IPv{request.family} subnet yet; name it with --subnet "
+                "on the first host"
+            )
+        return has
+
+    async def release_pool(self, pool: PoolId) -> bool:
+        if pool not in self._pools:
+            return False
+        return await self._tasks.to_its_end(self._remove(pool))
+
+    async def _add(self, segment: str, pool: Pool) -> None:
+        key = SegmentPool(id=pool.id, host=self._host())
+        await self._notes.put_note(f"{_NOTE}{pool.id}", codec.encode(pool))
+        try:
+            stands = await self._northbound.hold(segment, pool.subnet, key)
+            _check_same(stands, pool)
+        except BaseException:
+            # It may have been written all the same.
+            await self._debts.note(LeftPool(segment=segment, pool=key))
+            await self._notes.forget_note(f"{_NOTE}{pool.id}")
+            raise
+        self._pools[pool.id] = pool
+
+    async def _remove(self, pool: PoolId) -> bool:
+        left = LeftPool(segment=_segment(pool), pool=SegmentPool(id=pool, host=self._host()))
+        await self._debts.note(left)
+        await self._notes.forget_note(f"{_NOTE}{pool}")
+        self._gateways.pop(pool, None)
+        return self._pools.pop(pool, None) is not None
+
+    # Addresses
+
+    async def request_address(self, request: AddressRequest) -> Lease:
+        pool = self._require(request.pool)
+        checks.holder_name(request.name)
+        if request.kind is LeaseKind.GATEWAY:
+            return self._gateway(pool, request.address)
+        segment = _segment(pool.id)
+        await self._northbound.connected(_WAIT_S)
+        for address in self._candidates(segment, pool, request.address):
+            lease = SharedLease(
+                segment=segment,
+                address=address,
+                kind=request.kind,
+                host=self._host(),
+                pool=pool.id,
+                serial=secrets.randbits(63),
+                wanted=request.address is not None,
+                name=request.name,
+                created=self._clock(),
+                mac=_mac(segment, pool, address),
+            )
+            self._taking.add((segment, address))
+            try:
+                stands = await self._tasks.to_its_end(
+                    self._take(lease), undo=partial(self._freed, lease)
+                )
+            finally:
+                self._taking.discard((segment, address))
+            if stands.serial == lease.serial:
+                return _lease(lease)
+            if request.address is not None:
+                raise _taken(stands)
+        raise ExhaustedError(
+            f"segment {segment}: no address of {pool.window or pool.subnet} is free; remove "
+            "containers, or give hosts a larger --ip-range"
+        )
+
+    async def _take(self, lease: SharedLease) -> SharedLease:
+        try:
+            return await self._northbound.take(lease)
+        except UnavailableError:
+            await self._freed(lease)  # it may have been written all the same
+            raise
+
+    async def _freed(self, lease: SharedLease) -> None:
+        await self._debts.note(
+            FreedLease(segment=lease.segment, address=lease.address, serial=lease.serial)
+        )
+
+    async def release_address(
+        self, pool: PoolId, address: IPAddress, *, serial: int | None = None
+    ) -> bool:
+        segment = _segment(pool)
+        found = self._northbound.lease(segment, address)
+        if found is None and not self._northbound.segments():
+            # Nothing is known of the database since the start, and Docker is not held up for it.
+            debt = FreedLease(segment=segment, address=address, serial=serial, pool=pool)
+            await self._tasks.to_its_end(self._debts.note(debt))
+            return True
+        if found is None or not self._ours(found, pool) or serial not in (None, found.serial):
+            return False
+        await self._tasks.to_its_end(self._freed(found))
+        return True
+
+    def _ours(self, lease: SharedLease, pool: PoolId) -> bool:
+        """Whether a pool of this host has a lease, and is not about to end it."""
+        return lease.pool == pool and not self._debts.freed(
+            lease.segment, lease.address, lease.serial
+        )
+
+    def _candidates(
+        self, segment: str, pool: Pool, wanted: IPAddress | None
+    ) -> Iterator[IPAddress]:
+        """Give addresses to try: the one that is wanted, or the free ones in ascending order."""
+        kept = set(_unusable(pool))
+        if wanted is not None:
+            if wanted not in pool.subnet:
+                raise refusals.outside(wanted, pool)
+            if wanted in kept:
+                raise refusals.unusable(wanted, pool)
+            yield wanted
+            return
+        among = pool.window or pool.subnet
+        held = self._northbound.leases(segment)
+        for number in range(among.first, among.last + 1):
+            address = IPAddress(number, pool.family)
+            if (
+                address not in held
+                and address not in kept
+                and (segment, address) not in self._taking
+                and not any(address in each for each in pool.excluded)
+            ):
+                yield address
+
+    def _gateway(self, pool: Pool, wanted: IPAddress | None) -> Lease:
+        """Answer Docker, which wants one on every network; nobody holds it on a segment."""
+        address = wanted or _first(pool.subnet)
+        if address not in pool.subnet:
+            raise refusals.outside(address, pool)
+        lease = Lease(
+            pool=pool.id, address=address, kind=LeaseKind.GATEWAY, wanted=wanted is not None
+        )
+        if lease.wanted:
+            self._gateways[pool.id] = lease
+        return lease
+
+    def _require(self, pool: PoolId) -> Pool:
+        known = self._pools.get(pool)
+        if known is None:
+            raise refusals.unknown_pool(pool)
+        return known
+
+
+def _segment(space: str) -> str:
+    return segment_of(space) or ""
+
+
+def _subnet_of(segment: SharedSegment | None, family: int) -> IPNetwork | None:
+    subnets = segment.subnets if segment is not None else ()
+    return next((each for each in subnets if each.version == family), None)
+
+
+def _first(subnet: IPNetwork) -> IPAddress:
+    """Return the address that Docker takes for a gateway's, and that a router would have."""
+    return IPAddress(subnet.first + 1, subnet.version)
+
+
+def _unusable(pool: Pool) -> Iterator[IPAddress]:
+    """Give the addresses of a subnet that no container gets."""
+    subnet = pool.subnet
+    yield IPAddress(subnet.first, subnet.version)
+    yield _first(subnet)
+    if subnet.version == 4:
+        yield IPAddress(subnet.last, 4)
+
+
+def _mac(segment: str, pool: Pool, address: IPAddress) -> EUI | None:
+    """Return the MAC of a container's port; an IPv6 address may be beside an IPv4 one."""
+    if address.version == 6:
+        return None
+    return names.mac_for(
+        IPNetwork(f"{address}/{pool.subnet.prefixlen}"), OvnSegment(segment=segment)
+    )
+
+
+def _lease(shared: SharedLease) -> Lease:
+    return Lease(
+        pool=shared.pool or PoolId(""),
+        address=shared.address,
+        kind=shared.kind,
+        wanted=shared.wanted,
+        name=shared.name,
+        serial=shared.serial,
+        created=shared.created,
+    )
+
+
+def _check_room(subnet: IPNetwork) -> None:
+    if subnet.size < 8:
+        raise InvalidPoolError(
+            f"subnet {subnet} is too small for a segment; choose a /"
+            f"{29 if subnet.version == 4 else 125} or larger"
+        )
+
+
+def _check_same(segment: SharedSegment, pool: Pool) -> None:
+    """Refuse a pool whose subnet another host was first to say otherwise."""
+    has = _subnet_of(segment, pool.family)
+    if has is not None and has != pool.subnet:
+        raise _differs(segment.name, has, pool.subnet)
+
+
+def _differs(segment: str, has: IPNetwork, wanted: IPNetwork) -> OverlapError:
+    return OverlapError(
+        f"subnet {wanted}: segment {segment} has {has} on all its hosts; leave --subnet out"
+    )
+
+
+def _taken(lease: SharedLease) -> AddressError:
+    name = f" by {lease.name}" if lease.name else ""
+    return AddressError(
+        f"address {lease.address} of segment {lease.segment} is held{name} on host {lease.host}; "
+        "choose another --ip"
+    )
