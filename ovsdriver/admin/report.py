@@ -13,7 +13,6 @@ from ovsdriver.admin.by_name import Target
 from ovsdriver.admin.ipam_report import SETTLING_S
 from ovsdriver.admin.views import (
     AffectedContainer,
-    BridgeReport,
     Changed,
     ChangedOption,
     Counts,
@@ -21,8 +20,6 @@ from ovsdriver.admin.views import (
     EndpointReport,
     NetworkReport,
     PlanReport,
-    PoolReport,
-    PublishedReport,
     Report,
     SwitchReport,
     UplinkReport,
@@ -30,10 +27,17 @@ from ovsdriver.admin.views import (
 from ovsdriver.domain.plan import port_planning, tunnels
 from ovsdriver.domain.plan.preview import Preview
 from ovsdriver.domain.records import names, vlans
-from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Network, NetworkId
+from ovsdriver.domain.records.model import (
+    Endpoint,
+    EndpointId,
+    HostPort,
+    Network,
+    NetworkId,
+    PortMapping,
+)
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
-from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.ports import EngineView, State, SwitchView
 from ovsdriver.service.change.changes import Done
 from ovsdriver.service.forgotten.pool_claims import Claims
@@ -112,8 +116,6 @@ def report(scene: Scene) -> Report:
             for network in networks
             for each in sorted(state.endpoints(network.id), key=desired.by_address)
         ),
-        pools=tuple(_pool(scene, each) for each in scene.pools),
-        bridges=tuple(_bridges(scene)),
     )
 
 
@@ -217,14 +219,15 @@ def _unpublished_warnings(scene: Scene) -> Iterator[str]:
         network = scene.state.network(each.network)
         ports = _unpublished(scene, each)
         if ports and network is not None:
+            text = ", ".join(each.text for each in ports[:5])
             more = f" and {len(ports) - 5} more" if len(ports) > 5 else ""
             yield (
-                f"endpoint {each.id[:12]}: {', '.join(ports[:5])}{more} of -p not published: "
+                f"endpoint {each.id[:12]}: {text}{more} of -p not published: "
                 f"{_why_unpublished(each, network)}"
             )
 
 
-def _unpublished(scene: Scene, endpoint: Endpoint) -> tuple[str, ...]:
+def _unpublished(scene: Scene, endpoint: Endpoint) -> tuple[PortMapping, ...]:
     """Return what -p asked for and nobody does.
 
     Docker tells it to every network of a container, and asks one that has told it a gateway; what
@@ -240,7 +243,7 @@ def _unpublished(scene: Scene, endpoint: Endpoint) -> tuple[str, ...]:
     if any(each.unpublished_why for each in beside):
         return ()
     done = {p.text for each in beside for p in each.published}
-    return tuple(each for each in endpoint.unpublished if each not in done)
+    return tuple(each for each in endpoint.unpublished if each.text not in done)
 
 
 def _why_unpublished(endpoint: Endpoint, network: Network) -> str:
@@ -442,18 +445,10 @@ def _endpoint(
         interface=scene.interfaces.get(endpoint.id, ""),
         name_not_given=_name_not_given(scene, endpoint),
         excess=scene.excesses.get(endpoint.id, ""),
-        published=tuple(
-            PublishedReport(
-                protocol=each.protocol.word,
-                host=str(each.host),
-                host_port=each.host_port,
-                address=str(each.address),
-                port=each.port,
-                count=each.count,
-                reserved=each.at in scene.held and each.count <= publishing.MOST_HELD,
-                instead_of=each.instead_of,
-            )
+        reserved=tuple(
+            each.at
             for each in endpoint.published
+            if each.at in scene.held and each.count <= publishing.MOST_HELD
         ),
         unpublished=unpublished,
         unpublished_why=_why_unpublished(endpoint, network) if unpublished else "",
@@ -484,46 +479,3 @@ def _fault(port: ObservedPort | None, *, elsewhere: bool = False) -> str:
     if port.ofport < 0 or (port.ifindex == 0 and not elsewhere):
         return "the device is gone"
     return ""
-
-
-def _pool(scene: Scene, pool: Pool) -> PoolReport:
-    network = scene.state.network_of_pool(pool.id)
-    return PoolReport(
-        id=pool.id,
-        space=pool.space,
-        subnet=str(pool.subnet),
-        window=None if pool.window is None else str(pool.window),
-        automatic=pool.automatic,
-        addresses=scene.leases.get(pool.id, 0),
-        network=None if network is None else network.id,
-    )
-
-
-def _bridges(scene: Scene) -> Sequence[BridgeReport]:
-    observed = scene.switch.bridges()
-    wanted = {each.segment.bridge: each for each in scene.state.networks()}
-    owned = {name for name, bridge in observed.items() if bridge.owned}
-    return [
-        _bridge(
-            scene, name, observed.get(name), adopted=name in wanted and wanted[name].segment.adopted
-        )
-        for name in sorted(wanted.keys() | owned)
-    ]
-
-
-def _bridge(
-    scene: Scene, name: str, bridge: ObservedBridge | None, *, adopted: bool
-) -> BridgeReport:
-    if bridge is None:
-        return BridgeReport(
-            name=name, there=False, owned=not adopted, datapath="", ports=0, our_ports=0
-        )
-    ours = [each for each in bridge.ports if each.external_ids.get(names.OWNER_KEY) == scene.owner]
-    return BridgeReport(
-        name=name,
-        there=True,
-        owned=bridge.owned,
-        datapath=bridge.datapath.value,
-        ports=len(bridge.ports),
-        our_ports=len(ours),
-    )

@@ -11,7 +11,7 @@ from netaddr import IPAddress, IPNetwork
 
 from ipam.model import Lease, Pool, PoolId, Reservation, Usage
 from ovsdriver.domain.plan.preview import HostLink, Row
-from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.model import Endpoint, HostPort, Network, PortMapping
 from ovsdriver.domain.records.port_options import PortOptions
 
 
@@ -47,26 +47,6 @@ class NetworkReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedReport:
-    """A port of this host that leads to a container."""
-
-    protocol: str
-    host: str
-    """``0.0.0.0`` and ``::``: every address of the host, of that family."""
-    host_port: int
-    address: str
-    """The container's."""
-    port: int
-    count: int = 1
-    """Of both ports on."""
-    reserved: bool
-    """Kept from other programs of this host."""
-    instead_of: str | None = None
-    """Id of the container's endpoint that has its gateway: the container sees this network's as
-    its client. None: it is this one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointReport:
     """A container's place on a network: its record, what is in force, and what there is of it."""
 
@@ -95,47 +75,19 @@ class EndpointReport:
     """Why the interface has not the name that was asked for; empty: it has, or none was."""
     excess: str = ""
     """What of the interface would not be put back if it were lost."""
-    published: tuple[PublishedReport, ...] = ()
-    unpublished: tuple[str, ...] = ()
-    """What Docker asked for and no network of the container publishes: ``80/tcp``."""
+    reserved: tuple[HostPort, ...] = ()
+    """Those of the host's ports that lead to it which are kept from other programs."""
+    unpublished: tuple[PortMapping, ...] = ()
+    """What Docker asked for and no network of the container publishes, as of now."""
     unpublished_why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolReport:
-    """A pool of our IPAM."""
-
-    id: str
-    space: str
-    subnet: str
-    window: str | None
-    automatic: bool
-    addresses: int
-    """In use."""
-    network: str | None
-    """Id of the network that it is bound to."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeReport:
-    """A bridge that carries a network of ours, or our mark."""
-
-    name: str
-    there: bool
-    owned: bool
-    datapath: str
-    ports: int
-    our_ports: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All of it."""
+    """All networks, by name, and their endpoints, by address."""
 
     networks: tuple[NetworkReport, ...] = ()
     endpoints: tuple[EndpointReport, ...] = ()
-    pools: tuple[PoolReport, ...] = ()
-    bridges: tuple[BridgeReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

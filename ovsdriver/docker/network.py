@@ -221,14 +221,14 @@ def _ports(body: Fields) -> tuple[PortMapping, ...]:
     )
 
 
+_TRANSPORTS = {each.number: each for each in Transport}
+
+
 def _port(item: Fields) -> PortMapping:
     number = item.integer("Proto", 0, 255)
-    try:
-        protocol = Transport(number)
-    except ValueError:
-        raise item.refusal(
-            "Proto", f"{number} is neither 6 (TCP) nor 17 (UDP) nor 132 (SCTP)"
-        ) from None
+    protocol = _TRANSPORTS.get(number)
+    if protocol is None:
+        raise item.refusal("Proto", f"{number} is neither 6 (TCP) nor 17 (UDP) nor 132 (SCTP)")
     first = item.integer("HostPort", 0, 65535)
     last = item.integer("HostPortEnd", 0, 65535)
     if last and last < first:

@@ -51,7 +51,9 @@ def hears(place: Place, answer: str, protocol: str, address: str, port: int) -> 
 
 
 def ports(bed: Bed) -> Any:
-    return json.loads(bed.ovsnet("ports", "--json"))
+    """Return what is published, with whose it is."""
+    listed = json.loads(bed.ovsnet("ports", "--json"))
+    return [each | each["published"] for each in listed if "published" in each]
 
 
 def table(bed: Bed) -> str:

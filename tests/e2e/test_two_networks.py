@@ -81,16 +81,16 @@ def check(
     else:
         assert len(routes) == ("gwbridge" in networks)
     mine = listed(bed, container.name)
-    ours = [each["network_name"] for each in mine if each["host"]]
+    ours = [each["network_name"] for each in mine if "published" in each]
     assert ours == ([networks["nat"].name] if by == "nat" else []), networks
     if by == "nat":
         seen = OUTSIDE4 if gateway == "nat" else networks["nat"].gateway()
         says(outside, WAN4, port, f"{container.name} {seen}")
-        assert [each for each in mine if each["host"] is None] == []
+        assert [each for each in mine if "unpublished" in each] == []
     elif by:
         says(outside, WAN4, port, f"{container.name} ")
     else:
-        (said,) = {each["why"] for each in mine if each["host"] is None}
+        (said,) = {each["why"] for each in mine if "unpublished" in each}
         assert not gateway or f"ovs.mode={gateway}" in said
 
 
@@ -123,7 +123,8 @@ def test_what_no_network_publishes_is_said_and_the_container_runs(
     ann = server(stage, "ann", make(stage, "flat", "office", 1), "--publish", "8080:80")
     why = "a network with ovs.mode=flat has no gateway on this host"
     (lacking,) = listed(bed, "ann")
-    assert (lacking["host"], lacking["port"], lacking["why"]) == (None, 80, why)
+    asked = lacking["unpublished"]
+    assert (asked["host_port"], asked["port"], lacking["why"]) == (8080, 80, why)
     assert f"not published: {why}" in bed.ovsnet("ports")
     assert f"80/tcp: {why}" in bed.ovsnet("endpoint", "show", "ann")
     assert f"80/tcp of -p not published: {why}" in bed.ovsnet("status")
@@ -163,7 +164,7 @@ def test_who_publishes_for_the_gateways_network_is_replaced_when_it_goes(
     says(outside, WAN4, 8080, f"ann {two.gateway()}")
     bed.docker("network", "disconnect", "lab2", "ann")
     (left,) = listed(bed, "ann")
-    assert (left["host"], left["port"]) == (None, 80)
+    assert left["unpublished"]["port"] == 80
     assert not outside.hears("tcp", WAN4, 8080)
 
 
@@ -178,7 +179,7 @@ def test_a_port_that_is_taken_leaves_a_running_container_as_it_was(
     assert ann.sees("route", "show", "default") == route
     says(outside, WAN4, 8080, "bob ")
     says(outside, WAN4, 8081, f"ann {lab.gateway()}")
-    (lacking,) = [each for each in listed(bed, "ann") if each["host"] is None]
+    (lacking,) = [each for each in listed(bed, "ann") if "unpublished" in each]
     assert "host port 8080 of this host is in use" in lacking["why"]
     bed.docker("network", "disconnect", "lab", "ann")
     assert ann.sees("route", "show", "default") == route

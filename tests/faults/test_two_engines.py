@@ -79,12 +79,12 @@ def published(bed: Bed) -> dict[str, set[int]]:
     return {
         each["endpoint"]["id"]: {
             number
-            for port in each["published"]
+            for port in each["endpoint"]["published"]
             if port["protocol"] == "tcp"
             for number in range(port["host_port"], port["host_port"] + port["count"])
         }
         for each in state(bed)["endpoints"]
-        if each["published"]
+        if each["endpoint"]["published"]
     }
 
 

@@ -84,7 +84,7 @@ def caller(process: Process, stack: ExitStack) -> Caller:
 
 
 @pytest.fixture
-def attached(process: Process, caller: Caller) -> Iterator[None]:
+def attached(process: Process, caller: Caller, shared_ovs: PrivateOvs) -> Iterator[None]:
     """A network with a joined endpoint, which is as it was at the end."""
     pool = caller.must("IpamDriver.RequestPool", Pool=SUBNET, Options={})
     space, address = "ovsnet", f"{SUBNET.removesuffix('0/24')}5/24"
@@ -105,9 +105,13 @@ def attached(process: Process, caller: Caller) -> Iterator[None]:
         "NetworkDriver.Join", NetworkID=NETWORK, EndpointID=ENDPOINT, SandboxKey="/proc/self/ns/net"
     )
     process.until(lambda: "flows.attended" in process.said(), "its last connection is there")
-    before = there(process)
+    before = (there(process), ports(shared_ovs))
     yield
-    assert there(process) == before
+    assert (there(process), ports(shared_ovs)) == before
+
+
+def ports(ovs: PrivateOvs) -> set[str]:
+    return {each["name"] for each in ovs.rows("Port", "name")}
 
 
 def there(process: Process) -> dict[str, Any]:
@@ -119,7 +123,6 @@ def there(process: Process) -> dict[str, Any]:
         "endpoints": {
             each["endpoint"]["id"]: (each["state"], each["fault"]) for each in told["endpoints"]
         },
-        "bridges": {each["name"]: each["our_ports"] for each in told["bridges"]},
     }
 
 

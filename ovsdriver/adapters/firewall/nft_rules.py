@@ -578,7 +578,7 @@ def _stays(each: Publication) -> bool:
 
 
 def _key(each: Publication, port: int | Object, *, by_address: bool) -> Object:
-    return {"concat": [int(each.protocol), *([str(each.host)] if by_address else []), port]}
+    return {"concat": [each.protocol.number, *([str(each.host)] if by_address else []), port]}
 
 
 def _address(family: int) -> str:

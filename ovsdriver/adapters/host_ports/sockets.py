@@ -230,7 +230,7 @@ async def _serve(held: _Held, port: HostPort, to: Target) -> None:
         if error.errno == errno.EADDRNOTAVAIL:
             return  # this host has no ::1, so nobody asks there
         raise UnavailableError(
-            f"host port {port.port}/{port.protocol.word} of ::1 cannot be served: {error.strerror}"
+            f"host port {port.port}/{port.protocol} of ::1 cannot be served: {error.strerror}"
         ) from error
     held.relay = made
 
@@ -249,7 +249,7 @@ def _open(protocol: Transport, address: IPAddress) -> socket.socket | None:
     """
     try:
         made = socket.socket(
-            _FAMILIES[address.version], _KINDS[protocol] | socket.SOCK_CLOEXEC, int(protocol)
+            _FAMILIES[address.version], _KINDS[protocol] | socket.SOCK_CLOEXEC, protocol.number
         )
     except OSError as error:
         if error.errno in _UNKNOWN:
@@ -337,7 +337,7 @@ def _refusal(wanted: HostPort, error: OSError) -> UnsupportedError | Unavailable
             "CAP_NET_BIND_SERVICE, or choose a port above 1023"
         )
     return UnavailableError(
-        f"host port {wanted.port}/{wanted.protocol.word} of {wanted.address} cannot be reserved: "
+        f"host port {wanted.port}/{wanted.protocol} of {wanted.address} cannot be reserved: "
         f"{error.strerror}"
     )
 

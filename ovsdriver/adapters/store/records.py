@@ -5,11 +5,11 @@ from typing import Any, TypeVar
 
 from ovsdriver import codec
 from ovsdriver.codec import UnreadableError
-from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.model import Endpoint, Network, Transport
 
 T = TypeVar("T")
 
-VERSION = 2
+VERSION = 3
 """Raised when a member changes its meaning; :func:`decode` then reads the older ones too."""
 
 _VERSION_KEY = "_version"
@@ -27,11 +27,15 @@ def decode(kind: type[T], text: str) -> T:
         UnreadableError: it holds none, or one of a newer program.
     """
     members = codec.loads(text)
-    version = members.get(_VERSION_KEY) if isinstance(members, dict) else None
-    if version == 1:
-        return codec.read(kind, _OF_VERSION_1.get(kind, dict)(members))
-    if version != VERSION:
+    version: Any = members.get(_VERSION_KEY) if isinstance(members, dict) else None
+    if version not in range(1, VERSION + 1):
         raise UnreadableError(f"it has version {version}, this ovsnet reads {VERSION}")
+    for older, changes in _CHANGES.items():
+        if version <= older and kind in changes:
+            try:
+                members = changes[kind](members)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise UnreadableError(f"it is none of version {older}") from error
     return codec.read(kind, members)
 
 
@@ -63,7 +67,36 @@ def _network_of_1(members: Mapping[str, Any]) -> Mapping[str, Any]:
     )
 
 
-_OF_VERSION_1: Mapping[type, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
-    Network: _network_of_1,
-    Endpoint: _endpoint_of_1,
+# Version 2 had a protocol as its number, and of what nobody publishes only what a person reads.
+
+_PROTOCOLS = {each.number: each.value for each in Transport}
+
+
+def _endpoint_of_2(members: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        **members,
+        **{
+            name: [each | {"protocol": _PROTOCOLS[each["protocol"]]} for each in members[name]]
+            for name in ("published", "wanted")
+            if name in members
+        },
+        "unpublished": [_mapping(text) for text in members.get("unpublished", ())],
+    }
+
+
+def _mapping(text: str) -> Mapping[str, Any]:
+    """Return the members of a mapping without its side of the host: of ``80-90/tcp``."""
+    ports, _, protocol = text.partition("/")
+    first, _, last = ports.partition("-")
+    return {
+        "protocol": protocol,
+        "port": int(first),
+        "count": int(last or first) - int(first) + 1,
+    }
+
+
+_CHANGES: Mapping[int, Mapping[type, Callable[[Mapping[str, Any]], Mapping[str, Any]]]] = {
+    1: {Network: _network_of_1, Endpoint: _endpoint_of_1},
+    2: {Endpoint: _endpoint_of_2},
 }
+"""What makes members of a version those of the next one."""

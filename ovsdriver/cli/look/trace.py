@@ -127,13 +127,12 @@ def _holds(network: NetworkReport, address: IPAddress) -> bool:
 def _publisher(state: Report, address: IPAddress, asked: Question) -> str:
     """Return the container that a port of the host is published for; empty if it is not."""
     for endpoint in state.endpoints:
-        for each in endpoint.published:
-            host = IPAddress(each.host)
-            if (each.protocol, each.host_port, host.version) == (
+        for each in endpoint.endpoint.published:
+            if (each.protocol, each.host_port, each.host.version) == (
                 asked.protocol,
                 asked.port,
                 address.version,
-            ) and (host == address or not int(host)):
+            ) and (each.host == address or each.at.everywhere):
                 return str(endpoint.container or show.short(endpoint.endpoint.id))
     return ""
 

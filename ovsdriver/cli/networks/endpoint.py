@@ -12,11 +12,10 @@ from ovsdriver.cli import named, show
 from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.networks.network import STYLES
-from ovsdriver.cli.networks.ports import place
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
 from ovsdriver.domain.records import vlans
-from ovsdriver.domain.records.model import port_text
+from ovsdriver.domain.records.model import Endpoint, port_text
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode
 from ovsdriver.words import in_force
@@ -119,7 +118,7 @@ def _print(found: EndpointReport, values: Mapping[str, str | None]) -> None:
             ("Port", _port(found)),
             *_lets_into(found),
             *([("Copies", found.copies)] if found.copies else []),
-            ("Published", _published(found) or "-"),
+            ("Published", _published(endpoint) or "-"),
             *_unpublished(found),
             ("Interface", _interface(found)),
             ("Sandbox", endpoint.sandbox or "-"),
@@ -171,18 +170,17 @@ def _vlans(port: PortOptions) -> str:
     return "+".join([*own, *trunks])
 
 
-def _published(endpoint: EndpointReport) -> str:
+def _published(endpoint: Endpoint) -> str:
     return ", ".join(
-        f"{place(each.host, each.host_port, each.count)}/{each.protocol} to "
-        f"{port_text(each.port, each.count)}"
-        for each in endpoint.published
+        f"{each.host_text} to {port_text(each.port, each.count)}" for each in endpoint.published
     )
 
 
 def _unpublished(endpoint: EndpointReport) -> Iterator[tuple[str, str]]:
     """Name what -p asked for in vain."""
     if endpoint.unpublished:
-        yield "Unpublished", f"{', '.join(endpoint.unpublished)}: {endpoint.unpublished_why}"
+        ports = ", ".join(each.text for each in endpoint.unpublished)
+        yield "Unpublished", f"{ports}: {endpoint.unpublished_why}"
 
 
 def _state(endpoint: EndpointReport) -> Text:

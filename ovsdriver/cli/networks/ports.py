@@ -3,15 +3,14 @@
 import click
 from rich.text import Text
 
-from ovsdriver import codec
 from ovsdriver.admin import asks
-from ovsdriver.admin.views import EndpointReport, PublishedReport
+from ovsdriver.admin.views import EndpointReport
 from ovsdriver.cli import named, show
 from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.model import port_text
+from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.traffic.publishing import MOST_HELD
 
 
@@ -32,27 +31,22 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
     Examples:
       ovsnet ports
       ovsnet ports --network lab
-      ovsnet ports --json
+      ovsnet ports --json | jq '.[].published.host_port'
     """
     endpoints = named.endpoints_on(network, ask(settings, asks.ShowState()))
-    found = [(endpoint, each) for endpoint in endpoints for each in endpoint.published]
-    found.sort(key=lambda pair: (pair[1].host_port, pair[1].protocol, pair[1].host))
+    found = [(endpoint, each) for endpoint in endpoints for each in endpoint.endpoint.published]
+    found.sort(key=lambda pair: (pair[1].host_port, pair[1].protocol, pair[1].host_text))
     lacking = [(endpoint, each) for endpoint in endpoints for each in endpoint.unpublished]
     if as_json:
         show.as_json(
             [
-                *({**codec.members(each), **_whose(endpoint)} for endpoint, each in found),
                 *(
-                    {
-                        "protocol": each.partition("/")[2],
-                        "host": None,
-                        "host_port": None,
-                        "port": int(each.partition("/")[0].partition("-")[0]),
-                        "ports": each,
-                        "why": endpoint.unpublished_why,
-                        **_whose(endpoint),
-                    }
-                    for endpoint, each in lacking
+                    _whose(of) | {"published": each, "reserved": each.at in of.reserved}
+                    for of, each in found
+                ),
+                *(
+                    _whose(of) | {"unpublished": each, "why": of.unpublished_why}
+                    for of, each in lacking
                 ),
             ]
         )
@@ -60,21 +54,14 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
     show.table(
         ("PUBLISHED", "CONTAINER", "NETWORK", "LEADS TO", "STATE"),
         [
-            (
-                f"{place(each.host, each.host_port, each.count)}/{each.protocol}",
-                endpoint.container or show.short(endpoint.endpoint.id),
-                endpoint.network_name or show.short(endpoint.endpoint.network),
-                place(each.address, each.port, each.count),
-                _state(each),
-            )
+            (each.host_text, *_names(endpoint), each.leads_to, _state(endpoint, each))
             for endpoint, each in found
         ]
         + [
             (
                 "-",
-                endpoint.container or show.short(endpoint.endpoint.id),
-                endpoint.network_name or show.short(endpoint.endpoint.network),
-                each,
+                *_names(endpoint),
+                each.text,
                 Text(f"not published: {endpoint.unpublished_why}", style="red"),
             )
             for endpoint, each in lacking
@@ -82,7 +69,14 @@ def command(settings: Settings, network: str | None, as_json: bool) -> None:
     )
 
 
-def _whose(found: EndpointReport) -> dict[str, str]:
+def _names(found: EndpointReport) -> tuple[str, str]:
+    return (
+        found.container or show.short(found.endpoint.id),
+        found.network_name or show.short(found.endpoint.network),
+    )
+
+
+def _whose(found: EndpointReport) -> dict[str, object]:
     return {
         "endpoint": found.endpoint.id,
         "network": found.endpoint.network,
@@ -91,14 +85,8 @@ def _whose(found: EndpointReport) -> dict[str, str]:
     }
 
 
-def place(address: str, port: int, count: int = 1) -> str:
-    """Return ``10.0.0.5:80``, ``10.0.0.5:80-90`` or ``[fd00::5]:80``."""
-    ports = port_text(port, count)
-    return f"[{address}]:{ports}" if ":" in address else f"{address}:{ports}"
-
-
-def _state(published: PublishedReport) -> Text:
-    if published.reserved:
+def _state(endpoint: EndpointReport, published: Publication) -> Text:
+    if published.at in endpoint.reserved:
         text = Text("reserved", style="green")
     elif published.count > MOST_HELD:
         text = Text("open", style="green")

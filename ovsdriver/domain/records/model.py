@@ -7,7 +7,7 @@ where a subnet is meant and ``.ip`` where an address is.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import NewType
 
@@ -60,17 +60,20 @@ class HostAccess(StrEnum):
     """Nothing; their own gateway answers ICMP."""
 
 
-class Transport(IntEnum):
-    """What carries a published port: IANA protocol numbers, as Docker sends them in a port map."""
+class Transport(StrEnum):
+    """What carries a published port, as a person types it behind the port's slash."""
 
-    TCP = 6
-    UDP = 17
-    SCTP = 132
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
 
     @property
-    def word(self) -> str:
-        """Return what a person types behind a port's slash: ``tcp``."""
-        return self.name.lower()
+    def number(self) -> int:
+        """IANA's, which is in packets and in Docker's port maps."""
+        return _NUMBERS[self]
+
+
+_NUMBERS = {Transport.TCP: 6, Transport.UDP: 17, Transport.SCTP: 132}
 
 
 Segment = VlanSegment | OvnSegment
@@ -135,6 +138,11 @@ def port_text(first: int, count: int) -> str:
     return str(first) if count == 1 else f"{first}-{first + count - 1}"
 
 
+def _place_text(address: IPAddress, first: int, count: int) -> str:
+    host = f"[{address}]" if address.version == 6 else str(address)
+    return f"{host}:{port_text(first, count)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortMapping:
     """One ``-p``: a container's port and where on the host it is wanted."""
@@ -154,7 +162,7 @@ class PortMapping:
     @property
     def text(self) -> str:
         """Return the container's side as the user writes it behind ``-p HOST:``: ``80/tcp``."""
-        return f"{port_text(self.port, self.count)}/{self.protocol.word}"
+        return f"{port_text(self.port, self.count)}/{self.protocol}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,13 +192,17 @@ class Publication:
     @property
     def text(self) -> str:
         """Return the container's side, ``80/tcp``."""
-        return f"{port_text(self.port, self.count)}/{self.protocol.word}"
+        return f"{port_text(self.port, self.count)}/{self.protocol}"
 
     @property
     def host_text(self) -> str:
         """Return the host's side, ``0.0.0.0:8080/tcp``."""
-        host = f"[{self.host}]" if self.host.version == 6 else str(self.host)
-        return f"{host}:{port_text(self.host_port, self.count)}/{self.protocol.word}"
+        return f"{_place_text(self.host, self.host_port, self.count)}/{self.protocol}"
+
+    @property
+    def leads_to(self) -> str:
+        """Return the container's place, ``10.0.0.5:80`` or ``[fd00::5]:80-90``."""
+        return _place_text(self.address, self.port, self.count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,8 +300,8 @@ class Endpoint:
     """Its end was proven or asked for; its plumbing is being removed."""
     releasing: bool = False
     """Its leases are to be released with it: Docker did, or never will."""
-    unpublished: tuple[str, ...] = ()
-    """Ports that ``-p`` asked for and that no network of the container publishes: ``80/tcp``."""
+    unpublished: tuple[PortMapping, ...] = ()
+    """What ``-p`` asked for and no network of the container publishes."""
     unpublished_why: str = ""
     """A clause; empty where Docker did not ask us to publish."""
     wanted: tuple[PortMapping, ...] = ()

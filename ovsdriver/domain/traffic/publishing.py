@@ -31,19 +31,23 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedPort:
-    """A port of a container that is to be published, before a port of the host is chosen."""
+    """What is to be published of a mapping, before a port of the host is chosen."""
 
-    protocol: Transport
-    port: int
+    mapping: PortMapping
     ways: tuple[Way, ...]
     """At least one; all of them get the same port of the host."""
-    first: int = 0
-    """Of the ports of the host to choose from; 0: any."""
-    last: int = 0
-    count: int = 1
-    """As of the mapping."""
     instead_of: EndpointId | None = None
     """As of the publication."""
+
+    @property
+    def first(self) -> int:
+        """Of the ports of the host to choose from; 0: any."""
+        return self.mapping.host_port
+
+    @property
+    def last(self) -> int:
+        """Of the same."""
+        return self.mapping.host_port_end or self.first
 
     @property
     def choices(self) -> Sequence[int]:
@@ -51,17 +55,12 @@ class WantedPort:
         return range(self.first, self.last + 1) if self.first else ()
 
     @property
-    def text(self) -> str:
-        """Return it as the user writes it behind ``-p HOST:``: ``80/tcp``."""
-        return f"{port_text(self.port, self.count)}/{self.protocol.word}"
-
-    @property
     def host_text(self) -> str:
         """Return the wanted ports of the host, for a sentence."""
         if not self.first:
             return "every port that this host hands out"
-        if self.count > 1:
-            return f"one of the host ports {port_text(self.first, self.count)}"
+        if self.mapping.count > 1:
+            return f"one of the host ports {port_text(self.first, self.mapping.count)}"
         if self.first == self.last:
             return f"host port {self.first}"
         return f"every host port from {self.first} to {self.last}"
@@ -70,12 +69,12 @@ class WantedPort:
         """Return what is published once a port of the host is chosen."""
         return tuple(
             Publication(
-                protocol=self.protocol,
+                protocol=self.mapping.protocol,
                 host=way.host,
                 host_port=host_port,
                 address=way.container,
-                port=self.port,
-                count=self.count,
+                port=self.mapping.port,
+                count=self.mapping.count,
                 instead_of=self.instead_of,
             )
             for way in self.ways
@@ -129,7 +128,7 @@ def wishes(
         instead_of: as of the publication.
     """
     own = {address.version: address.ip for address in addresses}
-    found: dict[WantedPort, None] = {}
+    found: dict[tuple[PortMapping, tuple[Way, ...]], WantedPort] = {}
     for mapping in ports:
         hosts = _hosts(mapping, bindings)
         ways = tuple(
@@ -140,19 +139,10 @@ def wishes(
             and (mapping.protocol, mapping.port, host.version) not in skipped
         )
         if ways:
-            last = mapping.host_port_end or mapping.host_port
-            found[
-                WantedPort(
-                    protocol=mapping.protocol,
-                    port=mapping.port,
-                    ways=ways,
-                    first=mapping.host_port,
-                    last=last,
-                    count=mapping.count,
-                    instead_of=instead_of,
-                )
-            ] = None
-    return tuple(found)
+            wish = WantedPort(mapping=mapping, ways=ways, instead_of=instead_of)
+            same = replace(mapping, host_address=None, host_port_end=wish.last)
+            found.setdefault((same, ways), wish)
+    return tuple(found.values())
 
 
 def left_out(
@@ -293,10 +283,11 @@ def overlapping(wish: WantedPort, held: Iterable[HostPort]) -> Iterator[HostPort
     hosts = [way.host for way in wish.ways]
     for port in held:
         # What any of its choices would have of it; without a choice all of it.
-        first, last = (wish.first, wish.last + wish.count - 1) if wish.first else (1, 65535)
+        protocol, count = wish.mapping.protocol, wish.mapping.count
+        first, last = (wish.first, wish.last + count - 1) if wish.first else (1, 65535)
         if any(
             port.overlaps(
-                HostPort(protocol=wish.protocol, address=host, port=first, count=last - first + 1)
+                HostPort(protocol=protocol, address=host, port=first, count=last - first + 1)
             )
             for host in hosts
         ):

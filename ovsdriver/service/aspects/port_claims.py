@@ -5,7 +5,14 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from ovsdriver.domain.records.model import Endpoint, EndpointId, HostPort, Publication, Transport
+from ovsdriver.domain.records.model import (
+    Endpoint,
+    EndpointId,
+    HostPort,
+    PortMapping,
+    Publication,
+    Transport,
+)
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.traffic.publishing import Places, WantedPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
@@ -71,7 +78,7 @@ class PortClaims:
         wanted: Sequence[WantedPort],
         undo: AsyncExitStack,
         *,
-        refusals: dict[str, str] | None = None,
+        refusals: dict[PortMapping, str] | None = None,
     ) -> tuple[Publication, ...]:
         """Hold a port for each wish; those that ``endpoint`` has already stay.
 
@@ -91,14 +98,8 @@ class PortClaims:
             port = earlier.take(wish)
             needed = tuple(
                 way
-                for way in wish.ways
-                if (
-                    at := HostPort(
-                        protocol=wish.protocol, address=way.host, port=port, count=wish.count
-                    )
-                )
-                not in had
-                or at not in self._ports.held()
+                for way, each in zip(wish.ways, wish.publications(port), strict=True)
+                if each.at not in had or each.at not in self._ports.held()
             )
             if needed:
                 rest = replace(wish, ways=needed)
@@ -108,7 +109,7 @@ class PortClaims:
                 except (ConflictError, UnsupportedError) as error:
                     if refusals is None:
                         raise
-                    refusals[wish.text] = str(error)
+                    refusals[wish.mapping] = str(error)
                     continue
             published.extend(wish.publications(port))
         return tuple(published)
@@ -123,12 +124,13 @@ class PortClaims:
         others: Places,
     ) -> int:
         hosts = [way.host for way in wish.ways]
+        asked, protocol, count = wish.mapping, wish.mapping.protocol, wish.mapping.count
         try:
-            port = await self._ports.hold(wish.protocol, hosts, choices, count=wish.count)
+            port = await self._ports.hold(protocol, hosts, choices, count=count)
             if port is None and await self._end_dead(wish, endpoint):
-                port = await self._ports.hold(wish.protocol, hosts, choices, count=wish.count)
+                port = await self._ports.hold(protocol, hosts, choices, count=count)
         except UnsupportedError as error:
-            raise UnsupportedError(f"publishing {wish.text}: {error}") from error
+            raise UnsupportedError(f"publishing {asked.text}: {error}") from error
         if port is None:
             raise ConflictError(self._taken(wish))
         made = [each.at for each in wish.publications(port)]
@@ -137,7 +139,7 @@ class PortClaims:
         if any(map(others.overlap, made)):
             # A record whose socket we do not hold stands for a container that has ended, or for
             # one whose port was somebody else's when we began.
-            exact = replace(wish, first=port, last=port)
+            exact = replace(wish, mapping=replace(asked, host_port=port, host_port_end=port))
             await self._end_dead(exact, endpoint)
             if self._holders(exact, endpoint):
                 raise ConflictError(self._taken(exact))
@@ -158,26 +160,22 @@ class PortClaims:
         return tuple(found.values())
 
     def _taken(self, wish: WantedPort) -> str:
-        host = wish.ways[0].host
+        asked, host = wish.mapping, wish.ways[0].host
         where = str(host) if int(host) else "this host"
         holders = self._holders(wish)
         if holders:
             who = f"endpoint {holders[0].id[:12]} has it, see `ovsnet ports`"
         elif wish.first:
-            letter = {Transport.TCP: "t", Transport.UDP: "u", Transport.SCTP: "S"}[wish.protocol]
+            letter = {Transport.TCP: "t", Transport.UDP: "u", Transport.SCTP: "S"}[asked.protocol]
             where_from = f"sport = :{wish.first}"
-            if wish.count > 1:
-                end = wish.first + wish.count - 1
-                where_from = f"sport >= :{wish.first} and sport <= :{end}"
-            who = (
-                f"see `ss -an{letter}p '{where_from}'`"
-                if wish.count > 1
-                else (f"see `ss -an{letter}p {where_from}`")
-            )
+            if asked.count > 1:
+                end = wish.first + asked.count - 1
+                where_from = f"'sport >= :{wish.first} and sport <= :{end}'"
+            who = f"see `ss -an{letter}p {where_from}`"
         else:
             who = "there is none left"
         return (
-            f"publishing {wish.text}: {wish.host_text} of {where} is in use ({who}); choose "
+            f"publishing {asked.text}: {wish.host_text} of {where} is in use ({who}); choose "
             "another one with -p, or end what uses it"
         )
 

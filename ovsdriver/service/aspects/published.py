@@ -146,7 +146,7 @@ class Publisher(Aspect):
                 extra={
                     "network": network.id,
                     "endpoint": endpoint.id,
-                    "ports": " ".join(endpoint.unpublished),
+                    "ports": " ".join(each.text for each in endpoint.unpublished),
                     "why": f"a network with ovs.mode={network.mode} has no gateway on this host",
                 },
             )
@@ -314,7 +314,7 @@ class Publisher(Aspect):
 
     async def _do(self, work: "_Work", *, tolerant: bool) -> None:
         """Publish each share, all or none; ``tolerant``: all that can be had."""
-        refusals: dict[str, str] = {each.text: work.why for each in work.left_out}
+        refusals = dict.fromkeys(work.left_out, work.why)
         before: list[Publication] = []
         after: list[Publication] = []
         changes: list[tuple[Endpoint, Endpoint]] = []
@@ -333,7 +333,7 @@ class Publisher(Aspect):
             noted = partial(
                 replace,
                 wanted=work.wanted,
-                unpublished=tuple(sorted(refusals)),
+                unpublished=tuple(refusals),
                 unpublished_why="; ".join(dict.fromkeys(refusals.values())),
             )
             for record, change in changes:
@@ -357,7 +357,7 @@ class Publisher(Aspect):
         self._tell(work, after, refusals)
 
     def _tell(
-        self, work: "_Work", published: Sequence[Publication], refusals: Mapping[str, str]
+        self, work: "_Work", published: Sequence[Publication], refusals: Mapping[PortMapping, str]
     ) -> None:
         endpoint = self._state.endpoint(work.endpoint)
         about = {
@@ -380,7 +380,7 @@ class Publisher(Aspect):
                 "ports.not-published",
                 extra={
                     **about,
-                    "ports": " ".join(sorted(refusals)[:20]),
+                    "ports": " ".join(each.text for each in list(refusals)[:20]),
                     "count": len(refusals),
                     "why": "; ".join(dict.fromkeys(refusals.values())),
                 },

@@ -150,9 +150,7 @@ class Endpoints:
             # Docker asks us to publish where we tell a gateway, and publishes itself where it
             # attaches its own bridge.
             by_docker = network.mode is Mode.GWBRIDGE
-            unpublished = (
-                () if gateway4 or gateway6 or by_docker else tuple(each.text for each in ports)
-            )
+            unpublished = () if gateway4 or gateway6 or by_docker else tuple(ports)
             await self._switch.connected(SWITCH_WAIT_S)
             # A Join that comes again must not unplug, when it fails, what an earlier one made.
             fresh = earlier.sandbox is None

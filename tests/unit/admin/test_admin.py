@@ -11,9 +11,10 @@ from aiohttp import web
 
 from ipam.errors import StoreError
 from ovsdriver.admin import api, asks
-from ovsdriver.admin.views import PoolReport, Report
+from ovsdriver.admin.views import Report
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 from tests.unit.cli.conftest import Desk
+from tests.unit.cli.reports import LAB, network
 from tests.unit.cli.test_change import ChangeDesk
 
 
@@ -90,33 +91,11 @@ async def test_metrics_are_in_prometheus_format(client: aiohttp.ClientSession):
 
 
 async def test_the_state_has_every_part(client: aiohttp.ClientSession, desk: Desk):
-    pool = PoolReport(
-        id="p",
-        space="s",
-        subnet="10.0.0.0/24",
-        window=None,
-        automatic=True,
-        addresses=3,
-        network=None,
-    )
-    desk.there = Report(pools=(pool,))
+    desk.there = Report(networks=(network("lab", LAB),))
     async with client.post("/ask/show-state") as answer:
-        assert await answer.json() == {
-            "networks": [],
-            "endpoints": [],
-            "bridges": [],
-            "pools": [
-                {
-                    "id": "p",
-                    "space": "s",
-                    "subnet": "10.0.0.0/24",
-                    "window": None,
-                    "automatic": True,
-                    "addresses": 3,
-                    "network": None,
-                }
-            ],
-        }
+        told = await answer.json()
+    assert told["endpoints"] == []
+    assert [(each["name"], each["network"]["id"]) for each in told["networks"]] == [("lab", LAB)]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from ovsdriver.domain.records.model import (
     Mode,
     Network,
     NetworkId,
+    PortMapping,
     Publication,
     Subnet,
     Transport,
@@ -267,42 +268,6 @@ async def test_a_network_that_is_being_removed_says_so(scene: Scene, state: Sqli
     assert report.report(scene).networks[0].state == "ending"
 
 
-async def test_pools_are_reported_with_their_network_and_use(scene: Scene):
-    free = PoolId("pool-2")
-    pools = (
-        Pool(id=POOL, space="lab", subnet=IPNetwork("10.1.0.0/24"), automatic=True),
-        Pool(
-            id=free,
-            space="lab",
-            subnet=IPNetwork("10.2.0.0/24"),
-            window=IPNetwork("10.2.0.128/25"),
-        ),
-    )
-    bound, other = report.report(replace(scene, pools=pools, leases={POOL: 3})).pools
-    assert (bound.network, bound.addresses, bound.window) == (LAB, 3, None)
-    assert (other.network, other.addresses, other.window) == (None, 0, "10.2.0.128/25")
-
-
-async def test_bridges_are_reported_with_our_share_of_them(scene: Scene, state: SqliteState):
-    await state.put_network(ADOPTED)
-    put(
-        scene,
-        ObservedBridge(name="br0", datapath=Datapath.SYSTEM, owned=False),
-        ObservedBridge(name="other", datapath=Datapath.SYSTEM, owned=False),
-        ObservedPort(name="eth0", bridge="br0", tag=None, ofport=1, ifindex=2),
-    )
-    ours, adopted = report.report(scene).bridges
-    assert (ours.name, ours.owned, ours.ports, ours.our_ports) == ("br-ovsnet", True, 2, 2)
-    assert (adopted.name, adopted.owned, adopted.ports, adopted.our_ports) == ("br0", False, 1, 0)
-
-
-async def test_a_bridge_that_is_gone_is_reported_as_such(scene: Scene):
-    assert isinstance(scene.switch, FakeSwitch)
-    scene.switch.drop_bridge("br-ovsnet")
-    (bridge,) = report.report(scene).bridges
-    assert (bridge.there, bridge.owned) == (False, True)
-
-
 async def test_everything_is_counted(scene: Scene):
     counts = report.counts(replace(scene, leases={POOL: 3, PoolId("q"): 4}))
     assert asdict(counts) == {"networks": 1, "endpoints": 1, "pools": 0, "leases": 7}
@@ -389,12 +354,15 @@ async def test_docker_is_reported_as_it_answered():
     assert asdict(report.docker(VIEW)) == {"answered": True, "version": "26.1.5", "id": "ENGINE"}
 
 
+ASKED = PortMapping(protocol=Transport.TCP, port=80, host_port=8080)
+
+
 async def test_ports_that_nobody_publishes_are_a_warning(scene: Scene, state: SqliteState):
-    await state.put_endpoint(replace(ENDPOINT, unpublished=("80/tcp",)))
+    await state.put_endpoint(replace(ENDPOINT, unpublished=(ASKED,)))
     (text,) = report.warnings(scene)
     assert "80/tcp of -p not published: " in text
     shown = report.report(scene).endpoints[0]
-    assert (shown.unpublished, shown.unpublished_why in text) == (("80/tcp",), True)
+    assert (shown.unpublished, shown.unpublished_why in text) == ((ASKED,), True)
 
 
 async def test_published_ports_are_shown_with_what_is_reserved(scene: Scene, state: SqliteState):
@@ -406,18 +374,7 @@ async def test_published_ports_are_shown_with_what_is_reserved(scene: Scene, sta
         port=80,
     )
     await state.put_endpoint(replace(ENDPOINT, published=(published,)))
-    shown = [asdict(each) for e in report.report(scene).endpoints for each in e.published]
-    assert shown == [
-        {
-            "protocol": "tcp",
-            "host": "0.0.0.0",
-            "host_port": 8080,
-            "address": "10.1.0.2",
-            "port": 80,
-            "count": 1,
-            "reserved": False,
-            "instead_of": None,
-        }
-    ]
-    held = replace(scene, held=frozenset({published.at}))
-    assert [p.reserved for e in report.report(held).endpoints for p in e.published] == [True]
+    (shown,) = report.report(scene).endpoints
+    assert (shown.endpoint.published, shown.reserved) == ((published,), ())
+    (shown,) = report.report(replace(scene, held=frozenset({published.at}))).endpoints
+    assert shown.reserved == (published.at,)

@@ -17,7 +17,7 @@ DB = "db00" * 16
 _REPORTED = frozenset(
     {
         *("state", "in_docker", "gateway_link", "probe_link", "endpoints", "uplink"),
-        *("network_name", "fault", "trunked_networks", "copies", "ofport", "published"),
+        *("network_name", "fault", "trunked_networks", "copies", "ofport", "reserved"),
         *("unpublished", "unpublished_why", "interface", "excess"),
     }
 )

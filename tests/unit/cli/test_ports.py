@@ -3,21 +3,28 @@
 from dataclasses import replace
 
 import pytest
+from netaddr import IPAddress
 
-from ovsdriver.admin.views import PublishedReport, Report
+from ovsdriver.admin.views import EndpointReport, Report
+from ovsdriver.domain.records.model import EndpointId, PortMapping, Publication, Transport
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 
 
-def published(host: str, host_port: int, address: str, *, reserved: bool = True) -> PublishedReport:
-    return PublishedReport(
-        protocol="tcp",
-        host=host,
+def published(host: str, host_port: int, address: str) -> Publication:
+    return Publication(
+        protocol=Transport.TCP,
+        host=IPAddress(host),
         host_port=host_port,
-        address=address,
+        address=IPAddress(address),
         port=80,
-        reserved=reserved,
     )
+
+
+def web(*published: Publication) -> EndpointReport:
+    """Return an endpoint, all of whose ports are reserved."""
+    reserved = tuple(each.at for each in published)
+    return endpoint("web", WEB, published=published, reserved=reserved)
 
 
 @pytest.fixture
@@ -25,20 +32,13 @@ def desk(desk: Desk) -> Desk:
     desk.there = Report(
         networks=(network("lab", LAB), network("old", OLD)),
         endpoints=(
-            endpoint(
-                "web",
-                WEB,
-                published=(
-                    published("::", 8080, "fd00::2"),
-                    published("0.0.0.0", 8080, "10.1.0.2"),
-                ),
-            ),
+            web(published("::", 8080, "fd00::2"), published("0.0.0.0", 8080, "10.1.0.2")),
             endpoint(
                 "",
                 DB,
                 on=OLD,
                 network_name="",
-                published=(published("127.0.0.1", 80, "10.2.0.2", reserved=False),),
+                published=(published("127.0.0.1", 80, "10.2.0.2"),),
             ),
         ),
     )
@@ -57,21 +57,23 @@ def test_published_ports_are_listed_by_port(shell: Shell, desk: Desk):
 
 def test_those_of_one_network_are_listed(shell: Shell, desk: Desk):
     assert len(shell("ports", "--network", "lab").stdout.splitlines()) == 3
-    assert shell.json("ports", "--network", "old")[0]["host_port"] == 80
+    assert shell.json("ports", "--network", "old")[0]["published"]["host_port"] == 80
     assert shell("ports", "--network", "none").exit_code != 0
 
 
 def test_json_says_whose_they_are(shell: Shell, desk: Desk):
     first, *rest = shell.json("ports")
     assert first == {
-        "protocol": "tcp",
-        "host": "127.0.0.1",
-        "host_port": 80,
-        "address": "10.2.0.2",
-        "port": 80,
-        "count": 1,
+        "published": {
+            "protocol": "tcp",
+            "host": "127.0.0.1",
+            "host_port": 80,
+            "address": "10.2.0.2",
+            "port": 80,
+            "count": 1,
+            "instead_of": None,
+        },
         "reserved": False,
-        "instead_of": None,
         "endpoint": DB,
         "network": OLD,
         "network_name": "",
@@ -92,23 +94,25 @@ def test_an_endpoint_shows_its_ports(shell: Shell, desk: Desk):
 
 def test_what_nobody_publishes_is_listed_with_the_reason(shell: Shell, desk: Desk):
     why = "a network with ovs.mode=flat has no gateway on this host"
-    lacking = endpoint("web", WEB, unpublished=("80/tcp",), unpublished_why=why)
+    asked = PortMapping(protocol=Transport.TCP, port=80, host_port=8080)
+    lacking = endpoint("web", WEB, unpublished=(asked,), unpublished_why=why)
     desk.there = Report(networks=(network("lab", LAB),), endpoints=(lacking,))
     assert shell("ports").stdout.splitlines()[1].split() == [
         *("-", "web", "lab", "80/tcp", "not", "published:"),
         *why.split(),
     ]
     (shown,) = shell.json("ports")
-    assert (shown["host"], shown["port"], shown["why"]) == (None, 80, why)
+    asked_for = shown["unpublished"]
+    assert (asked_for["host_port"], asked_for["port"], shown["why"]) == (8080, 80, why)
     assert f"80/tcp: {why}" in shell("endpoint", "show", "web").stdout
 
 
 def test_ranges_are_one_row(shell: Shell, desk: Desk):
     few = replace(published("0.0.0.0", 8000, "10.1.0.2"), count=100)
-    many = replace(published("::", 10000, "fd00::2", reserved=False), count=10001)
+    many = replace(published("::", 10000, "fd00::2"), count=10001)
     desk.there = Report(
         networks=(network("lab", LAB),),
-        endpoints=(endpoint("web", WEB, published=(few, many)),),
+        endpoints=(replace(web(few, many), reserved=(few.at,)),),
     )
     rows = [line.split() for line in shell("ports").stdout.splitlines()]
     assert rows[1] == ["0.0.0.0:8000-8099/tcp", "web", "lab", "10.1.0.2:80-179", "reserved"]
@@ -117,6 +121,6 @@ def test_ranges_are_one_row(shell: Shell, desk: Desk):
 
 
 def test_clients_that_are_seen_as_the_gateway_are_marked(shell: Shell, desk: Desk):
-    detour = replace(published("0.0.0.0", 8080, "10.1.0.2"), instead_of=DB)
-    desk.there = Report(endpoints=(endpoint("web", WEB, published=(detour,)),))
+    detour = replace(published("0.0.0.0", 8080, "10.1.0.2"), instead_of=EndpointId(DB))
+    desk.there = Report(endpoints=(web(detour),))
     assert "reserved, clients seen as the gateway" in shell("ports").stdout

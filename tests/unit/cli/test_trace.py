@@ -10,10 +10,10 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
-from ovsdriver.admin.views import PublishedReport, Report
+from ovsdriver.admin.views import Report
 from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.look import trace
-from ovsdriver.domain.records.model import HostAccess
+from ovsdriver.domain.records.model import HostAccess, Publication, Transport
 from ovsdriver.domain.traffic.tracing import Inside, Question
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
@@ -266,13 +266,16 @@ def test_a_place_of_the_host_is_asked_about_by_its_address(
 
 def test_a_port_that_is_published_leads_on(told, desk: Desk, monkeypatch):
     monkeypatch.setattr(sandbox_view, "is_local", lambda address: True)
-    published = PublishedReport(
-        protocol="tcp", host="0.0.0.0", host_port=8080, address="10.1.0.3", port=80, reserved=True
+    published = Publication(
+        protocol=Transport.TCP,
+        host=IPAddress("0.0.0.0"),
+        host_port=8080,
+        address=IPAddress("10.1.0.3"),
+        port=80,
     )
     web, db = desk.there.endpoints
-    desk.there = Report(
-        networks=desk.there.networks, endpoints=(web, replace(db, published=(published,)))
-    )
+    db = replace(db, endpoint=replace(db.endpoint, published=(published,)))
+    desk.there = Report(networks=desk.there.networks, endpoints=(web, db))
     say(desk, of_network={"host": HostAccess.NONE})
     code, text = told("web", "192.0.2.1", "tcp/8080")
     assert code == 0, text

@@ -8,9 +8,10 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from ovsdriver.admin.views import PublishedReport, RepairReport, Report, UplinkReport
+from ovsdriver.admin.views import RepairReport, Report, UplinkReport
 from ovsdriver.cli import show
 from ovsdriver.cli.outcome import Refusal
+from ovsdriver.domain.records.model import PortMapping, Transport
 from ovsdriver.errors import ConflictError
 from ovsdriver.service.forgotten.purge import Purged
 from tests.unit.cli.conftest import Desk, Shell
@@ -48,22 +49,14 @@ def hostile(record: Any) -> Any:
 @pytest.fixture
 def desk(desk: Desk) -> Desk:
     uplink = UplinkReport(port="eth1", vlans=(1,), fault="x")
-    published = PublishedReport(
-        protocol="tcp",
-        host="0.0.0.0",
-        host_port=80,
-        address="10.1.0.2",
-        port=80,
-        reserved=True,
-    )
+    asked = PortMapping(protocol=Transport.TCP, port=80)
     desk.there = Report(
         networks=(replace(hostile(network("lab", LAB)), uplink=hostile(uplink)),),
         endpoints=(
             replace(
                 hostile(endpoint("web", WEB)),
                 fault=HOSTILE,
-                published=(published,),
-                unpublished=("80/tcp",),  # our own words
+                unpublished=(asked,),
             ),
         ),
     )

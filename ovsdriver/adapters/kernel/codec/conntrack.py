@@ -89,7 +89,7 @@ class Conntrack(NetlinkSocket):
         ranges = [each for each in published if each.count > 1]
         for each in published:
             if each.count == 1:
-                by_place.setdefault((int(each.protocol), each.host_port), []).append(each)
+                by_place.setdefault((each.protocol.number, each.host_port), []).append(each)
         number = 0
         for body in _questions(published):
             for message in self.dump(_GET, body):
@@ -125,7 +125,7 @@ def _questions(published: Collection[Publication]) -> Iterator[bytes]:
     for family, number in FAMILIES.items():
         header = _NFGEN.pack(number, 0, 0)
         ours = [each for each in published if each.host.version == family]
-        places = {(int(each.protocol), each.host_port) for each in ours}
+        places = {(each.protocol.number, each.host_port) for each in ours}
         if len(places) > _FILTERED or any(each.count > 1 for each in ours):
             yield header
             continue
@@ -136,7 +136,7 @@ def _questions(published: Collection[Publication]) -> Iterator[bytes]:
 def leads(flow: Flow, published: Publication, local: Collection[IPAddress]) -> bool:
     """Whether a connection goes by a published port, or was for it and is not translated."""
     number = flow.port - published.host_port
-    if flow.protocol != int(published.protocol) or not 0 <= number < published.count:
+    if flow.protocol != published.protocol.number or not 0 <= number < published.count:
         return False
     answering = (flow.answering, flow.answering_port)
     if answering == (published.address, published.port + number):

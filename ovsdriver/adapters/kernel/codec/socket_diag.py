@@ -38,7 +38,7 @@ def waiting(protocol: Transport) -> Iterator[HostPort]:
     """
     with closing(NetlinkSocket(_NETLINK_SOCK_DIAG)) as kernel:
         for version, family in FAMILIES.items():
-            question = _REQUEST.pack(family, int(protocol), 0, _WAITING[protocol])
+            question = _REQUEST.pack(family, protocol.number, 0, _WAITING[protocol])
             try:
                 found = kernel.dump(_BY_FAMILY, question)
             except NetlinkError as error:

@@ -1,7 +1,8 @@
 """Records that an earlier ovsnet wrote say the same in today's form.
 
 ``files/records-1.db`` was written by the ovsnet with version 1 of them, by its own code: it planned
-what the records have as typed.
+what the records have as typed. ``files/records-2.db`` was written likewise with version 2, for what
+that had of published ports.
 """
 
 import json
@@ -12,13 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.codec import UnreadableError
 from ovsdriver.domain.records.features import NOTHING, Exporter, Features
-from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.model import (
+    Endpoint,
+    EndpointId,
+    NetworkId,
+    PortMapping,
+    Publication,
+    Transport,
+)
 from ovsdriver.domain.records.port_options import (
     PLAIN,
     MirrorKind,
@@ -28,16 +37,20 @@ from ovsdriver.domain.records.port_options import (
     Rate,
     VlanMode,
 )
+from ovsdriver.domain.traffic.publishing import EVERYWHERE
 from ovsdriver.words import options
 
-OLD = Path(__file__).parent / "files" / "records-1.db"
+FILES = Path(__file__).parent / "files"
 TUNNEL, STICK, BARE = (NetworkId(digit * 64) for digit in "acd")
 ROUTER, GUEST, INNER, PLUGGED = (EndpointId(digit * 64) for digit in "1234")
+WEB, GATE, LONE, QUIET = ROUTER, GUEST, INNER, PLUGGED
+"""Of the second file."""
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return Path(shutil.copyfile(OLD, tmp_path / "state.db"))
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    name = getattr(request, "param", "records-1.db")
+    return Path(shutil.copyfile(FILES / name, tmp_path / "state.db"))
 
 
 @pytest.fixture
@@ -45,6 +58,9 @@ async def state(file: Path):
     database = await Database.open(file)
     yield await SqliteState.load(database)
     await database.close()
+
+
+ports_of_2 = pytest.mark.parametrize("file", ["records-2.db"], indirect=True)
 
 
 async def test_what_a_network_says_of_its_ports_and_bridge_is_there(state: SqliteState) -> None:
@@ -119,6 +135,63 @@ async def test_they_are_what_is_made_today_of_what_was_typed(state: SqliteState)
         assert endpoint.port == options.endpoint(endpoint.options).port | endpoint.port
 
 
+@ports_of_2
+async def test_published_ports_are_there(state: SqliteState) -> None:
+    web = state.endpoint(WEB)
+    assert web is not None
+    four, six = IPAddress("10.1.0.2"), IPAddress("fd00:1::2")
+    every4, every6 = EVERYWHERE[4], EVERYWHERE[6]
+
+    def at(protocol: Transport, host: IPAddress, host_port: int, address: IPAddress, port: int):
+        return Publication(
+            protocol=protocol, host=host, host_port=host_port, address=address, port=port
+        )
+
+    assert web.published == (
+        replace(at(Transport.TCP, every4, 8080, four, 80), instead_of=GATE),
+        replace(at(Transport.TCP, every6, 10000, six, 10000), count=101),
+        at(Transport.SCTP, IPAddress("::1"), 9, six, 9),
+        at(Transport.UDP, every4, 5353, four, 53),
+    )
+
+
+@ports_of_2
+async def test_what_is_wanted_and_published_by_nobody_is_there(state: SqliteState) -> None:
+    gate, lone, quiet = map(state.endpoint, (GATE, LONE, QUIET))
+    assert gate is not None
+    assert lone is not None
+    assert quiet is not None
+    assert gate.wanted == (
+        PortMapping(protocol=Transport.TCP, port=80, host_port=8080, host_port_end=8080),
+        PortMapping(
+            protocol=Transport.UDP, port=53, host_address=IPAddress("192.0.2.1"), host_port=53
+        ),
+        PortMapping(protocol=Transport.TCP, port=9000, host_port=19000, count=11),
+    )
+    assert gate.unpublished == (
+        PortMapping(protocol=Transport.UDP, port=53),
+        PortMapping(protocol=Transport.TCP, port=9000, count=11),
+    )
+    assert gate.unpublished_why == "the host has no such address"
+    assert [each.text for each in lone.unpublished] == ["80/tcp", "9/sctp", "10000-20000/udp"]
+    assert (quiet.published, quiet.wanted, quiet.unpublished) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"_version": 2, "published": None},
+        {"_version": 2, "published": [{"protocol": 7}]},
+        {"_version": 2, "wanted": ["80/tcp"]},
+        {"_version": 2, "unpublished": ["some/tcp"]},
+    ],
+)
+def test_what_makes_no_sense_as_an_old_record_is_unreadable(members: dict[str, object]) -> None:
+    with pytest.raises(UnreadableError, match="it is none of version 2"):
+        records.decode(Endpoint, json.dumps(members))
+
+
+@pytest.mark.parametrize("file", ["records-1.db", "records-2.db"], indirect=True)
 async def test_one_that_changes_is_written_in_todays_form(file: Path) -> None:
     database = await Database.open(file)
     state = await SqliteState.load(database)

@@ -149,7 +149,7 @@ async def test_an_address_that_is_not_the_hosts_is_refused(running: Host) -> Non
     assert not running.ports.held()
 
 
-def lacks(host: Host, endpoint: str = FIRST) -> tuple[str, ...]:
+def lacks(host: Host, endpoint: str = FIRST) -> tuple[PortMapping, ...]:
     found = host.state.endpoint(EndpointId(endpoint))
     return found.unpublished if found is not None else ()
 
@@ -160,7 +160,7 @@ async def test_networks_without_a_gateway_of_ours_publish_nothing_and_say_so(hos
     await host.publications.publish(RED, FIRST, [])
     assert lacks(host) == ()
     await host.publications.publish(RED, FIRST, [WEB])
-    assert lacks(host) == ("80/tcp",)
+    assert lacks(host) == (WEB,)
     noted = host.state.endpoint(FIRST)
     assert noted is not None
     assert noted.unpublished_why == "a network with ovs.mode=isolated has no gateway on this host"
@@ -175,7 +175,7 @@ async def routed_first(host: Host) -> Host:
     await host.create_network(RED)
     await host.run_container(SECOND, BLUE, "/netns/one")
     await host.publications.publish(BLUE, SECOND, [WEB])
-    assert lacks(host, SECOND) == ("80/tcp",)
+    assert lacks(host, SECOND) == (WEB,)
     await host.run_container(FIRST, RED, "/netns/one")
     return host
 
@@ -206,7 +206,7 @@ async def test_with_the_gateways_endpoint_ends_what_another_publishes(
 
 async def test_what_the_helper_published_is_missing_when_it_leaves(routed_first: Host) -> None:
     await routed_first.endpoints.leave(RED, FIRST)
-    assert lacks(routed_first, SECOND) == ("80/tcp",)
+    assert lacks(routed_first, SECOND) == (WEB,)
     assert not routed_first.ports.held()
 
 
@@ -226,7 +226,7 @@ async def test_a_taken_port_is_an_error_only_before_the_container_runs(host: Hos
     assert not host.ports.held()
     host.links.sandboxes["/netns/one"].started = True
     await host.publications.publish(RED, FIRST, [WEB, DNS])
-    assert lacks(host) == ("80/tcp",)
+    assert lacks(host) == (WEB,)
     assert [p.host_port for p in records(host)] == [5353]
 
 
@@ -242,7 +242,7 @@ async def test_a_container_in_another_vlan_than_the_gateway_publishes_nothing(
     await running.publications.publish(RED, FIRST, [WEB])
     noted = running.state.endpoint(FIRST)
     assert noted is not None
-    assert noted.unpublished == ("80/tcp",)
+    assert noted.unpublished == (WEB,)
     assert "outside the network's VLAN" in noted.unpublished_why
 
 

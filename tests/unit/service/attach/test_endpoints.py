@@ -392,7 +392,7 @@ async def test_ports_that_nobody_will_publish_are_noted(host: Host) -> None:
     await host.endpoints.join(RED, FIRST, SANDBOX, web)
     endpoint = host.state.endpoint(FIRST)
     assert endpoint is not None
-    assert endpoint.unpublished == ("80/tcp",)
+    assert endpoint.unpublished == tuple(web)
 
 
 async def test_docker_attaches_and_publishes_on_its_own_bridge_where_it_is_asked_to(
@@ -421,7 +421,7 @@ async def test_containers_of_a_routed_network_have_its_gateway_and_publish_nothi
     await host.publications.publish(RED, FIRST, web)
     endpoint = host.state.endpoint(FIRST)
     assert endpoint is not None
-    assert endpoint.unpublished == ("80/tcp",)
+    assert endpoint.unpublished == tuple(web)
     assert "reached by their own addresses" in endpoint.unpublished_why
 
 
