@@ -52,6 +52,7 @@ from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from ovsdriver.service.repair.wires import Wires
 from ovsdriver.service.segments.addresses import Addresses
 from ovsdriver.service.segments.debts import Debts
+from ovsdriver.service.segments.holdings import SegmentHoldings
 from ovsdriver.service.segments.pools import SegmentPools
 from ovsdriver.service.segments.ports import SegmentPorts
 from ovsdriver.world import Store, World
@@ -106,13 +107,13 @@ async def assemble(
             keeps_first=True,
         )
         stack.push_async_callback(ipam.close)
-        segments = _segments(world, store)
+        locks = Locks()
+        segments = _segments(world, store, locks)
         addresses: Leasing = ipam
         if segments is not None:
             stack.push_async_callback(segments.pools.close)
             addresses = Addresses(local=ipam, segments=segments.pools)
         firewall = await stack.enter_async_context(world.firewall(notes))
-        locks = Locks()
         rules = FirewallRules(
             state=state, firewall=firewall, outside_bridges=settings.outside_bridges
         )
@@ -337,19 +338,27 @@ class _Segments:
     aspects: tuple[Aspect, ...]
 
 
-def _segments(world: World, store: Store) -> _Segments | None:
+def _segments(world: World, store: Store, locks: Locks) -> _Segments | None:
     northbound = world.northbound
     if northbound is None:
         return None
     host = partial(_fleet_name, world.switch)
     debts = Debts(notes=store.notes, northbound=northbound)
+    state, switch = store.state, world.switch
+    pools = SegmentPools(
+        northbound=northbound,
+        notes=store.notes,
+        debts=debts,
+        surroundings=world.surroundings,
+        host=host,
+        clock=world.clock,
+    )
     return _Segments(
-        pools=SegmentPools(
-            northbound=northbound, notes=store.notes, debts=debts, host=host, clock=world.clock
-        ),
+        pools=pools,
         debts=debts,
         aspects=(
-            SegmentPorts(state=store.state, northbound=northbound, switch=world.switch, host=host),
+            SegmentHoldings(state=state, northbound=northbound, pools=pools, host=host),
+            SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),
         ),
     )
 

@@ -1,11 +1,11 @@
 """Networks over several hosts: what their segment has said, and what each may say itself. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 from ovsdriver.domain.plan.inputs import KnownPool
-from ovsdriver.domain.records.model import Endpoint, Mode, Network
+from ovsdriver.domain.records.model import Mode, Network, NetworkId
 from ovsdriver.domain.records.port_options import ETHERNET_MTU, PortOptions
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions, NewNetwork
 from ovsdriver.domain.records.segments import ENCAPSULATION, OvnSegment, segment_of, space_of
@@ -107,14 +107,25 @@ def refuse_change(network: Network, fields: Collection[str]) -> None:
         )
 
 
+def refuse_second(new: NetworkId, segment: str, networks: Iterable[Network]) -> None:
+    """Refuse a further network of this host on a segment; ConflictError."""
+    for each in networks:
+        there = each.segment
+        if (
+            isinstance(there, OvnSegment)
+            and there.segment == segment
+            and each.id != new
+            and not each.ended
+        ):
+            raise ConflictError(
+                f"segment {segment}: network {each.id[:12]} of this host is on it already; connect "
+                "the containers to that one"
+            )
+
+
 def refuse_without_fleet(segment: str) -> NoReturn:
     """Refuse a segment on a host that is in no fleet; UnsupportedError always."""
     raise UnsupportedError(
         f"segment {segment}: this host is in no fleet; name the fleet's servers with "
         "ovn_northbound in /etc/ovsnet/ovsnet.toml"
     )
-
-
-def port_changed(network: Network, endpoint: Endpoint) -> bool:
-    """Whether a container's port is to be otherwise than its lease made it."""
-    return len(endpoint.addresses) > 1 or not (endpoint.port | network.port).guard

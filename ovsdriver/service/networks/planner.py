@@ -115,6 +115,7 @@ class Planner:
         """Plan what spans hosts; what the first network on a segment says, holds for all."""
         if self._northbound is None:
             segment_planning.refuse_without_fleet(name)
+        segment_planning.refuse_second(new.id, name, self._state.networks())
         bridge = self._switch.bridge(self._switch.status().integration)
         if bridge is None:
             raise UnavailableError(

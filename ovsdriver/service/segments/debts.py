@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from ipam import PoolId
+from ipam.errors import IpamError
 from ovsdriver import codec
-from ovsdriver.errors import DriverError, UnavailableError
+from ovsdriver.errors import DriverError
 from ovsdriver.ports import HostNotes, Northbound, SegmentPool
 
 log = logging.getLogger(__name__)
@@ -112,11 +113,8 @@ class Debts:
             try:
                 for debt in self.waiting():
                     await self.settle(debt)
-            except UnavailableError:
+            except (DriverError, IpamError) as error:
+                log.debug("segment.debt-deferred", extra={"why": str(error)})
                 await asyncio.sleep(_AGAIN_S)
-                if self.waiting():
-                    continue
-            except DriverError as error:
-                log.warning("segment.debt-deferred", extra={"why": str(error)})
-                await asyncio.sleep(_AGAIN_S)
-            await self._news.wait()
+            else:
+                await self._news.wait()

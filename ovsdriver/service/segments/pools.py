@@ -28,6 +28,7 @@ from ipam import (
     refusals,
 )
 from ipam.errors import AddressError
+from ipam.service import Surroundings
 from ipam.tasks import Tasks
 from ovsdriver import codec
 from ovsdriver.domain.records import names
@@ -54,10 +55,12 @@ class SegmentPools:
         northbound: Northbound,
         notes: HostNotes,
         debts: Debts,
+        surroundings: Surroundings,
         host: Callable[[], str],
         clock: Callable[[], float],
     ) -> None:
         """``host``: this one's name in the fleet; UnavailableError while it is not known."""
+        self._surroundings = surroundings
         self._northbound = northbound
         self._notes = notes
         self._debts = debts
@@ -130,6 +133,8 @@ class SegmentPools:
     async def request_pool(self, request: PoolRequest) -> Pool:
         segment = _segment(request.space)
         subnet = await self.would_give(request)
+        if request.subnet is None:
+            await self._check_apart(segment, subnet)
         if request.window is not None:
             checks.window(subnet, request.window)
         pool = Pool(
@@ -162,6 +167,19 @@ class SegmentPools:
                 "on the first host"
             )
         return has
+
+    async def _check_apart(self, segment: str, subnet: IPNetwork) -> None:
+        """Refuse an inherited subnet that meets what this host uses for itself.
+
+        Docker would ask again without end, as for one that was chosen badly. One that is typed it
+        takes as it is.
+        """
+        for each in await self._surroundings.occupied([subnet]):
+            if each.network.prefixlen and _meet(each.network, subnet):
+                raise OverlapError(
+                    f"subnet {subnet} of segment {segment} meets {each.network} ({each.why}) of "
+                    f"this host; to have it all the same, add --subnet {subnet}"
+                )
 
     async def release_pool(self, pool: PoolId) -> bool:
         if pool not in self._pools:
@@ -344,6 +362,10 @@ def _lease(shared: SharedLease) -> Lease:
         serial=shared.serial,
         created=shared.created,
     )
+
+
+def _meet(one: IPNetwork, other: IPNetwork) -> bool:
+    return bool(one.first <= other.last and other.first <= one.last)
 
 
 def _check_room(subnet: IPNetwork) -> None:

@@ -9,12 +9,13 @@ from netaddr import IPAddress, IPNetwork
 from ipam import LeaseKind
 from ipam.tasks import Tasks
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.wires import desired
-from ovsdriver.errors import DriverError, UnavailableError
+from ovsdriver.errors import DriverError
 from ovsdriver.ports import Bindings, Northbound, SharedLease, SharedPort, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
+from ovsdriver.service.locks import Locks
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +24,14 @@ BIND_WAIT_S = 5.0
 
 
 class SegmentPorts(Aspect):
-    """Rows are made when an address is given; here they get what their container is like."""
+    """Rows are made when an address is given; here they get what their container is like.
+
+    A row that was lost is made again: an administrator has removed it, or has forgotten this host
+    while it was away. An address that another host has by then is that host's.
+    """
 
     name = "ports of segments"
+    needs_switch = False
 
     def __init__(
         self,
@@ -33,11 +39,13 @@ class SegmentPorts(Aspect):
         state: State,
         northbound: Northbound,
         switch: Bindings,
+        locks: Locks,
         host: Callable[[], str],
     ) -> None:
         self._state = state
         self._northbound = northbound
         self._switch = switch
+        self._locks = locks
         self._host = host
         self._tasks = Tasks()
 
@@ -66,67 +74,65 @@ class SegmentPorts(Aspect):
         if not self._northbound.status().connected:
             return found
         for endpoint in self._state.endpoints():
-            network = self._state.network(endpoint.network)
-            if network is None or network.ended or endpoint.ended or endpoint.sandbox is None:
-                continue
-            port = self._wanted(network, endpoint)
+            network = self._standing(endpoint)
+            port = self._wanted(network, endpoint) if network is not None else None
             if port is not None:
-                found += self._compared(network, endpoint, port)
+                found += self._compared(endpoint, port)
         return found
 
-    def _compared(
-        self, network: Network, endpoint: Endpoint, port: SharedPort
-    ) -> Sequence[Finding]:
-        what = f"endpoint {endpoint.id[:12]}"
-        found = []
+    def _standing(self, endpoint: Endpoint) -> Network | None:
+        """Return the network of a container that is plugged in."""
+        network = self._state.network(endpoint.network)
+        gone = endpoint.ended or endpoint.sandbox is None or network is None or network.ended
+        return None if gone else network
+
+    def _compared(self, endpoint: Endpoint, port: SharedPort) -> Sequence[Finding]:
         for address, serial in zip(endpoint.addresses, endpoint.leases, strict=False):
             row = self._northbound.lease(port.segment, address.ip)
             if row is not None and row.serial != serial:
-                return [
-                    Finding(
-                        what=f"{what}: its address {address.ip} was given to host {row.host}, and "
-                        "OVN lets nothing of it pass; start the container again"
-                    )
-                ]
-            if row is None:
-                found.append(
-                    Finding(
-                        what=f"{what}: its lease of {address.ip} was not in OVN's database",
-                        mend=partial(self._take_again, network, endpoint, address.ip, serial),
-                    )
-                )
-        first = self._northbound.lease(port.segment, port.addresses[0])
-        if found or first is None or first.port != port:
-            found.append(
-                Finding(
-                    what=f"{what}: its row in OVN's database was not as it should be",
-                    mend=partial(self._northbound.set_port, port),
-                )
+                return [Finding(what=_given_away(endpoint, row))]
+        if not self._amiss(endpoint, port):
+            return []
+        return [
+            Finding(
+                what=f"endpoint {endpoint.id[:12]}: its rows in OVN's northbound database were not "
+                "as they should be",
+                about=f"endpoint {endpoint.id[:12]}: rows in OVN's northbound database",
+                mend=partial(self._mend, endpoint.id),
             )
-        return found
+        ]
 
-    async def _take_again(
-        self, network: Network, endpoint: Endpoint, address: IPAddress, serial: int
-    ) -> bool:
-        subnet = next(each for each in network.subnets if address in each.cidr)
-        port = self._wanted(network, endpoint)
-        if port is None:
-            return False
-        lease = SharedLease(
+    def _amiss(self, endpoint: Endpoint, port: SharedPort) -> bool:
+        rows = [self._northbound.lease(port.segment, each.ip) for each in endpoint.addresses]
+        return None in rows or rows[0] is None or rows[0].port != port
+
+    async def _mend(self, endpoint_id: EndpointId) -> bool:
+        async with self._locks.held(endpoint_id):
+            endpoint = self._state.endpoint(endpoint_id)
+            network = self._standing(endpoint) if endpoint is not None else None
+            if endpoint is None or network is None:
+                return False
+            port = self._wanted(network, endpoint)
+            if port is None or not self._amiss(endpoint, port):
+                return False
+            for address, serial in zip(endpoint.addresses, endpoint.leases, strict=False):
+                if self._northbound.lease(port.segment, address.ip) is None:
+                    await self._northbound.take(self._lease(network, port, address.ip, serial))
+            await self._northbound.set_port(port)
+            return True
+
+    def _lease(
+        self, network: Network, port: SharedPort, address: IPAddress, serial: int
+    ) -> SharedLease:
+        return SharedLease(
             segment=port.segment,
             address=address,
             kind=LeaseKind.ENDPOINT,
-            host=self._host(),
-            pool=subnet.pool,
+            host=port.host,
+            pool=next(each.pool for each in network.subnets if address in each.cidr),
             serial=serial,
             mac=port.mac if address == port.addresses[0] else None,
         )
-        stands = await self._northbound.take(lease)
-        if stands.serial != serial:
-            raise UnavailableError(
-                f"its address {address} was given to host {stands.host}; start the container again"
-            )
-        return True
 
     def _wanted(self, network: Network, endpoint: Endpoint) -> SharedPort | None:
         segment = network.segment
@@ -145,12 +151,20 @@ class SegmentPorts(Aspect):
         try:
             await self._northbound.set_port(port)
         except DriverError as error:
-            log.warning("segment.port-untold", extra={"why": str(error)})
+            # The next look finds it, if the container is there by then.
+            log.info("segment.port-untold", extra={"why": str(error)})
+
+
+def _given_away(endpoint: Endpoint, row: SharedLease) -> str:
+    return (
+        f"endpoint {endpoint.id[:12]}: its address {row.address} was given to host {row.host}, and "
+        "OVN lets nothing of it pass; start the container again"
+    )
 
 
 def _differs(port: SharedPort, network: Network) -> bool:
     """Whether a port is to be otherwise than its lease alone has made it."""
     first = port.addresses[0]
-    given = next(each for each in network.subnets if first in each.cidr).cidr
-    usual = names.mac_for(IPNetwork(f"{first}/{given.prefixlen}"), network.segment)
+    subnet = next(each.cidr for each in network.subnets if first in each.cidr)
+    usual = names.mac_for(IPNetwork(f"{first}/{subnet.prefixlen}"), network.segment)
     return len(port.addresses) > 1 or first.version == 6 or not port.guard or port.mac != usual

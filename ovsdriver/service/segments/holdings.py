@@ -1,0 +1,79 @@
+"""The pools that this host has of segments, held in the northbound database as long as it has them.
+
+They are lost there when somebody forgets a host that is only away, and with the last pool a segment
+goes. The host that comes back makes them again: its networks stand, and its containers run.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ipam import Pool
+from ovsdriver.domain.plan import segment_planning
+from ovsdriver.domain.records.segments import OvnSegment, segment_of
+from ovsdriver.errors import ConflictError
+from ovsdriver.ports import Northbound, SegmentPool, State
+from ovsdriver.service.aspects.aspect import Aspect, Finding
+from ovsdriver.service.segments.pools import SegmentPools
+
+
+class SegmentHoldings(Aspect):
+    """Mended before the ports that are on them."""
+
+    name = "pools of segments"
+    needs_switch = False
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        northbound: Northbound,
+        pools: SegmentPools,
+        host: Callable[[], str],
+    ) -> None:
+        self._state = state
+        self._northbound = northbound
+        self._pools = pools
+        self._host = host
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after each connection: what happened before it is not known."""
+        self._northbound.on_change(lambda segments: callback() if segments is None else None)
+
+    async def clear(self) -> None:
+        """Take back all that this host has of segments."""
+        if self._pools.pools():
+            await self._northbound.forget_host(self._host())
+
+    async def find(self) -> Sequence[Finding]:
+        """Compare this host's pools of networks that stand with those in the database."""
+        if not self._northbound.status().connected:
+            return []
+        return [
+            Finding(
+                what=f"segment {segment_of(pool.space)}: this host's pool {pool.subnet} was not in "
+                "OVN's northbound database",
+                mend=partial(self._mend, pool),
+            )
+            for pool in self._pools.pools()
+            if self._state.network_of_pool(pool.id) is not None and self._lost(pool)
+        ]
+
+    def _lost(self, pool: Pool) -> bool:
+        segment = self._northbound.segment(segment_of(pool.space) or "")
+        return segment is None or pool.id not in {each.id for each in segment.pools}
+
+    async def _mend(self, pool: Pool) -> bool:
+        network = self._state.network_of_pool(pool.id)
+        if network is None or not self._lost(pool) or not isinstance(network.segment, OvnSegment):
+            return False
+        name = network.segment.segment
+        key = SegmentPool(id=pool.id, host=self._host())
+        stands = await self._northbound.hold(name, pool.subnet, key)
+        if pool.subnet not in stands.subnets:
+            await self._northbound.let_go(name, key)
+            raise ConflictError(
+                f"segment {name} was made anew with {', '.join(map(str, stands.subnets))}; remove "
+                f"network {network.id[:12]} and make it again"
+            )
+        await self._northbound.describe(name, segment_planning.common(network))
+        return True
