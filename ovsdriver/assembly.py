@@ -124,9 +124,7 @@ async def assemble(
         uplinks = Uplinks(
             owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
         )
-        offload = Offload(
-            owner=owner, state=state, notes=notes, switch=switch, links=links, locks=locks
-        )
+        offload = Offload(state=state, notes=notes, switch=switch, links=links, locks=locks)
         shaper = Shaper(state=state, notes=notes, shapes=world.shapes)
         mirrors = Mirrors(
             owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics

@@ -31,7 +31,6 @@ VETH = Veth(
     container=names.container_link(FIRST),
     mac=EUI("0a:0f:0a:01:00:02"),
     mtu=1400,
-    tx_offload=False,
     alias=names.alias(OWNER, FIRST),
 )
 TAP = Tap(name=names.internal_link(FIRST), mac=VETH.mac, mtu=1400, alias=VETH.alias)

@@ -231,19 +231,16 @@ async def test_who_waits_for_a_new_pair_hears_of_both_ends(world: World) -> None
     assert not heard.is_set(), "it was there before"
 
 
-@pytest.mark.parametrize("tx_offload", [False, True])
-async def test_the_containers_end_is_born_with_the_wanted_offload(
-    world: World, tx_offload: bool
-) -> None:
-    await world.links.ensure_veth(replace(VETH, tx_offload=tx_offload))
+async def test_the_offload_is_on_behind_a_bridge_of_the_kernels_datapath(world: World) -> None:
+    await world.links.ensure_veth(VETH)
 
-    assert world.tx_offload(VETH.container) is tx_offload
+    assert world.tx_offload(VETH.container) is True
 
 
 async def test_the_offload_is_off_behind_a_bridge_without_tso(world: World) -> None:
     world.make_link("br0")  # no tap of a vswitchd with TSO
 
-    await world.links.ensure_veth(replace(VETH, tx_offload=True, tso_of="br0"))
+    await world.links.ensure_veth(replace(VETH, tso_of="br0"))
 
     assert world.tx_offload(VETH.container) is False
 
@@ -252,7 +249,7 @@ async def test_no_pair_is_made_while_nobody_tells_of_tso(world: World) -> None:
     world.make_tap("br0")
 
     with pytest.raises(UnavailableError, match="no process holds it"):
-        await world.links.ensure_veth(replace(VETH, tx_offload=True, tso_of="br0"))
+        await world.links.ensure_veth(replace(VETH, tso_of="br0"))
 
     assert VETH.host not in await world.links.links()
 
@@ -261,9 +258,7 @@ async def test_no_pair_is_made_while_nobody_tells_of_tso(world: World) -> None:
 async def test_a_pair_waits_for_a_switch_that_is_coming_back(world: World, there: bool) -> None:
     if there:
         world.make_tap("br0")
-    making = asyncio.create_task(
-        world.links.ensure_veth(replace(VETH, tx_offload=True, tso_of="br0"))
-    )
+    making = asyncio.create_task(world.links.ensure_veth(replace(VETH, tso_of="br0")))
     await asyncio.sleep(0.1)
     assert not making.done()
 
@@ -283,8 +278,9 @@ async def test_ensuring_a_pair_twice_leaves_it_as_it_was(world: World) -> None:
 
 
 async def test_a_pair_of_ours_is_put_right(world: World) -> None:
-    await world.links.ensure_veth(VETH)
-    changed = replace(VETH, mtu=9000, mac=EUI("0a:0f:0a:01:00:09"), tx_offload=True)
+    world.make_link("br0")
+    await world.links.ensure_veth(replace(VETH, tso_of="br0"))
+    changed = replace(VETH, mtu=9000, mac=EUI("0a:0f:0a:01:00:09"))
 
     await world.links.ensure_veth(changed)
 
@@ -619,7 +615,8 @@ async def test_a_process_that_waits_to_become_the_containers_has_not_started(
 
 @pytest.mark.parametrize("tx", [False, True])
 async def test_the_offload_is_switched_inside_a_sandbox(world: World, tx: bool) -> None:
-    await world.links.ensure_veth(replace(VETH, tx_offload=not tx))
+    world.make_link("br0")  # no tap of a vswitchd with TSO
+    await world.links.ensure_veth(replace(VETH, tso_of="br0" if tx else ""))
     sandbox = world.sandbox()
     world.move(VETH.container, sandbox)
 

@@ -256,7 +256,7 @@ class FakeLinks:
 
     async def ensure_veth(self, veth: Veth, born: Callable[[], None] | None = None) -> None:
         await self._answer()
-        tx_offload = veth.tx_offload and (not veth.tso_of or await self._awaited_tso(veth.tso_of))
+        tx_offload = not veth.tso_of or await self._awaited_tso(veth.tso_of)
         host = self._links.get(veth.host)
         if host is None:
             if veth.container in self._links:

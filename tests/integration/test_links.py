@@ -39,7 +39,7 @@ def a_veth(number: int = 1) -> Veth:
         container=names.container_link(endpoint),
         mac=EUI(0x0A0F0A000000 + number),
         mtu=1400,
-        tx_offload=False,
+        tso_of="lo",  # no tap of a vswitchd with TSO
         alias=names.alias(OWNER, endpoint),
     )
 
@@ -507,7 +507,7 @@ async def test_the_veth_is_switched_and_not_a_bridge_with_its_address(
     links: KernelLinks,
 ) -> None:
     veth = a_veth()
-    await links.ensure_veth(replace(veth, tx_offload=True))
+    await links.ensure_veth(replace(veth, tso_of=""))
     with Sandbox() as container:
         container.run("ip", "link", "add", "name", "br0", "type", "bridge")
         run("ip", "link", "set", veth.container, "netns", container.path)
@@ -523,7 +523,7 @@ async def test_the_veth_is_switched_and_not_a_bridge_with_its_address(
 async def test_both_links_are_switched_where_two_networks_gave_the_same_mac(
     links: KernelLinks,
 ) -> None:
-    veths = [replace(a_veth(number), mac=a_veth(1).mac, tx_offload=True) for number in (1, 2)]
+    veths = [replace(a_veth(number), mac=a_veth(1).mac, tso_of="") for number in (1, 2)]
     with Sandbox() as container:
         for each in veths:
             await links.ensure_veth(each)

@@ -102,7 +102,6 @@ class Container:
             container=names.container_link(endpoint),
             mac=EUI(0x0A0F0A010000 + number),
             mtu=1500,
-            tx_offload=True,
             alias=names.alias(OWNER, endpoint),
         )
 

@@ -281,7 +281,7 @@ class KernelLinks:
         return {address: _eui(mac) for address, mac in inquiry.found.copy().items()}
 
     def _ensure_veth(self, routes: RouteSocket, veth: Veth, born: Callable[[], None]) -> bool:
-        tx_offload = veth.tx_offload and (not veth.tso_of or self._recent_tso(routes, veth.tso_of))
+        tx_offload = not veth.tso_of or self._recent_tso(routes, veth.tso_of)
         return self._veths.ensure(routes, veth, tx_offload=tx_offload, born=born)
 
     def _recent_tso(self, routes: RouteSocket, tap: str) -> bool:

@@ -161,7 +161,6 @@ def _veth(network: Network, endpoint: Endpoint, owner: str, tso_of: str) -> Veth
         container=names.container_link(endpoint.id),
         mac=endpoint.mac,
         mtu=mtu(network, endpoint),
-        tx_offload=True,
         tso_of=tso_of,
         alias=names.alias(owner, endpoint.id),
     )

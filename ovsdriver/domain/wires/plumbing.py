@@ -103,10 +103,9 @@ class Veth:
     mac: EUI
     """Of the container's end."""
     mtu: int
-    tx_offload: bool
-    """False: TX checksum offload of the container's end is off (userspace datapath)."""
     tso_of: str = ""
-    """The userspace bridge's own tap: ``tx_offload`` is off as well if this one has no TSO."""
+    """The userspace bridge's own tap: if that has no TSO, TX checksum offload of the container's
+    end is off. Empty: it is on."""
     alias: str
     """Our mark, in the host end's ``ifalias``."""
 

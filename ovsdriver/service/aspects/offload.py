@@ -9,8 +9,6 @@ from functools import partial
 
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.records.segments import Datapath
-from ovsdriver.domain.wires import desired
-from ovsdriver.domain.wires.plumbing import Veth
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import HostNotes, Links, State, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect, Finding, never
@@ -27,14 +25,12 @@ class Offload(Aspect):
     def __init__(
         self,
         *,
-        owner: str,
         state: State,
         notes: HostNotes,
         switch: SwitchView,
         links: Links,
         locks: Locks,
     ) -> None:
-        self._owner = owner
         self._state = state
         self._notes = notes
         self._switch = switch
@@ -52,11 +48,9 @@ class Offload(Aspect):
         Raises:
             UnavailableError: the kernel did not answer.
         """
-        link = desired.attachment(
-            network, endpoint, owner=self._owner, tso_of=self.tso_of(network)
-        ).link
-        if endpoint.sandbox is not None and isinstance(link, Veth):
-            tx = link.tx_offload and (not link.tso_of or await self._links.tso(link.tso_of))
+        if endpoint.sandbox is not None and not endpoint.internal:
+            tap = self.tso_of(network)
+            tx = not tap or await self._links.tso(tap)
             await self._links.ensure_offload(endpoint.sandbox, endpoint.mac, tx=tx)
 
     async def find(self) -> Sequence[Finding]:

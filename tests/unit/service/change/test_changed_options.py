@@ -1,7 +1,7 @@
 """What `ovsnet set` changed of a container is there again after its next start."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -142,24 +142,37 @@ async def test_docker_is_asked_again_until_it_knows_the_container(lab: Host) -> 
         running.cancel()
 
 
+class Telling(KeptOptions):
+    """Tells of every look, when it has come to its end, what it was at."""
+
+    looks: "asyncio.Queue[Iterable[str] | None]"
+
+    async def look(self, sandboxes: Iterable[str] | None = None) -> bool:
+        done = await super().look(sandboxes)
+        self.looks.put_nowait(sandboxes)
+        return done
+
+
 async def test_a_poke_for_a_sandbox_serves_what_is_in_there(lab: Host) -> None:
     await change(lab, vlan="7")
     await stop(lab)
     # the host's own is poked by the start itself
-    kept = KeptOptions(
+    kept = Telling(
         state=lab.state, notes=lab.state, engine=lab.engine, changes=lab.changes, settle_s=0.0
     )
+    kept.looks = asyncio.Queue()
     running = asyncio.create_task(kept.run())
+    nobodys, own = "/netns/of-nobody", f"/netns/{SECOND[:4]}"
     try:
         async with asyncio.timeout(30):
-            await asyncio.sleep(0.01)  # it has looked at everything
+            assert await kept.looks.get() is None, "at everything"
             await start(lab, SECOND, said={"ovs.trunks": "5"})
-            kept.poke("/netns/of-nobody")
-            await asyncio.sleep(0.01)
+            kept.poke(nobodys)
+            assert await kept.looks.get() == {nobodys}
             assert record(lab).port.vlan is None
-            kept.poke(f"/netns/{SECOND[:4]}")
-            while record(lab).port.vlan != 7:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.001)
+            kept.poke(own)
+            assert await kept.looks.get() == {own}
+            assert record(lab).port.vlan == 7
     finally:
         running.cancel()
 
