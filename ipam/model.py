@@ -69,7 +69,7 @@ class Lease(NamedTuple):
     created: float = 0.0
     """Seconds since the epoch."""
     host: str = ""
-    """Whose container has it, where several hosts share the pool; empty: this one's."""
+    """Whose container has it, where several hosts give the pool's addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

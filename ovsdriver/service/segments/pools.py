@@ -361,6 +361,7 @@ def _lease(shared: SharedLease) -> Lease:
         name=shared.name,
         serial=shared.serial,
         created=shared.created,
+        host=shared.host,
     )
 
 

@@ -137,6 +137,13 @@ async def test_no_address_is_given_twice_over_hosts(one: Member, two: Member) ->
     assert max(addresses) == IPAddress("10.50.0.41")
 
 
+async def test_a_lease_says_on_which_host_it_is(one: Member) -> None:
+    pool = await one.pool()
+    lease = await one.address(pool)
+    assert lease.host == "host1"
+    assert await one.pools.leases(pool.id) == [lease]
+
+
 async def test_an_address_that_another_host_has_is_refused_and_its_host_named(
     one: Member, two: Member
 ) -> None:
