@@ -18,6 +18,7 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.names import mac_text
+from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.traffic import tracing
 from ovsdriver.domain.traffic.tracing import Bridged, End, HostPlace, Question, Step
 
@@ -167,7 +168,8 @@ def _container(text: str, state: Report) -> tuple[NetworkReport, EndpointReport]
 
 def _end(found: NetworkReport, place: EndpointReport) -> End:
     network, endpoint = found.network, place.endpoint
-    home = network.segment.tag
+    segment = network.segment
+    home = segment.tag
     return End(
         name=place.container or show.short(endpoint.id),
         network=_name(found),
@@ -184,7 +186,8 @@ def _end(found: NetworkReport, place: EndpointReport) -> End:
         sink=bool(place.port.sink),
         inside=None,
         host=network.host if found.gateway_link else None,
-        home_vlan=home if place.port.vlan != home else None,
+        segment=segment.segment if isinstance(segment, OvnSegment) else "",
+        home_vlan=home if home is not None and place.port.vlan != home else None,
     )
 
 

@@ -45,6 +45,8 @@ class End:
     """None: its namespace could not be entered."""
     host: HostAccess | None = None
     """What it may reach of this host; None: its network has no gateway here."""
+    segment: str = ""
+    """Name of the segment that its network is; empty: it ends on this host."""
     home_vlan: int | None = None
     """VLAN of its network, where that of its own is another one."""
 
@@ -109,7 +111,9 @@ def address(end: End, version: int) -> IPNetwork:
 
 
 def together(a: End, b: End) -> bool:
-    """Whether both are in one VLAN of one bridge."""
+    """Whether both are in one VLAN of one bridge, or on one segment."""
+    if a.segment or b.segment:
+        return a.segment == b.segment
     return (a.bridge, a.vlan) == (b.bridge, b.vlan) and a.vlan is not None
 
 
@@ -178,9 +182,8 @@ def _attached(end: End) -> Step:
             f"{end.name} gets mirrored packets on {end.network} and nothing else (ovs.sink); use "
             "another network of it"
         )
-    return _good(
-        f"{end.name} is plugged into {end.bridge}, VLAN {end.vlan or 'none'}, for {end.network}"
-    )
+    where = f"segment {end.segment}" if end.segment else f"VLAN {end.vlan or 'none'}"
+    return _good(f"{end.name} is plugged into {end.bridge}, {where}, for {end.network}")
 
 
 def _inside(end: End, target: IPAddress) -> Iterator[Step]:
@@ -216,7 +219,7 @@ def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Step]:
             else f"both have ovs.protected=true; `ovsnet set {a.network}/{a.name} "
             "ovs.protected=false` lets them talk"
         )
-    yield _good("both are in one VLAN of one bridge")
+    yield _good(f"both are on segment {a.segment}" if a.segment else _ONE_VLAN)
     if bridged is None or not bridged.actions:
         return
     if bridged.actions == "drop":
@@ -227,7 +230,16 @@ def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Step]:
     yield _good(f"bridge {a.bridge} forwards it (datapath actions: {bridged.actions})")
 
 
+_ONE_VLAN = "both are in one VLAN of one bridge"
+
+
 def _apart(a: End, b: End) -> Iterator[Step]:
+    if a.segment or b.segment:
+        yield _bad(
+            f"{a.network} and {b.network} are not one segment; put both on one (docker network "
+            f"connect {b.network} {a.name})"
+        )
+        return
     if a.network_id == b.network_id:
         yield _bad(
             f"both are on {a.network}, but {a.name} is in VLAN {a.vlan or 'none'} and {b.name} in "

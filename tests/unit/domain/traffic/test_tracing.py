@@ -177,3 +177,15 @@ def test_an_address_of_a_family_that_it_has_none_of_is_not_reached() -> None:
     to = replace(WAN, address=IPAddress("2001:db8::1"))
     (*_, last) = tracing.trace_host(WEB, to, PING)
     assert "web has IPv4 only" in last.text
+
+
+def test_segments_are_told_apart_though_all_are_on_one_bridge() -> None:
+    blue = {"bridge": "br-int", "vlan": 0, "mode": "gwbridge", "segment": "blue"}
+    web, db = replace(WEB, **blue), replace(DB, **blue)
+    assert "web reaches db" in told(web, db)
+    assert any(
+        "both are on segment blue" in each.text for each in tracing.trace(web, db, PING, None)
+    )
+    red = replace(db, segment="red", network="other", network_id="b" * 64)
+    assert "lab and other are not one segment" in told(web, red, bridged=None)
+    assert not tracing.together(web, replace(AWAY, bridge="br-int", vlan=0))
