@@ -73,11 +73,36 @@ async def test_after_the_death_of_the_leader_the_next_one_is_found(cluster: Clus
     async with client_of(cluster.addresses) as client:
         await added(client, "before")
 
+        copy = client.replica
         cluster.leader().kill()
+        cluster.leader()  # the next one
+        cluster.nbctl("ls-add", "by-another")
         await added(client, "after")
 
         assert client.connections == 2
-    assert switches(cluster) == ["after", "before"]
+        # the one that it had, with what is new: not the whole of it again
+        assert client.replica is copy
+        assert client.replica is not None
+        assert client.replica.named("Logical_Switch", "by-another")
+    assert switches(cluster) == ["after", "before", "by-another"]
+
+
+async def test_another_database_in_its_place_is_read_afresh() -> None:
+    with northbound() as first, northbound() as second:
+        first.nbctl("ls-add", "old")
+        second.nbctl("ls-add", "new")
+        async with client_of([*first.addresses, *second.addresses]) as client:
+            await eventually(lambda: client.replica, "one of them has us")
+            assert client.replica is not None
+            [row] = client.replica.rows("Logical_Switch")
+            one, other = (first, second) if row["name"] == "old" else (second, first)
+
+            one.members[0].kill()
+            await eventually(lambda: client.connections == 2, "the other one has us")
+
+            assert client.replica is not None
+            [row] = client.replica.rows("Logical_Switch")
+            assert switches(other) == [row["name"]]
 
 
 async def test_a_leader_that_hangs_is_left(cluster: Cluster) -> None:

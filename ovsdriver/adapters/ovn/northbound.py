@@ -224,7 +224,8 @@ class OvnNorthbound:
         self._since = self._clock()
         if replica is not None:
             self._server = self._client.server
-            self._view = View(replica)
+            if replica is not self._view.replica:
+                self._view = View(replica)
         # lost: what was known stays
         self._tell(None)
 

@@ -8,6 +8,7 @@ server that hung, and then passes on what it was sent, makes nothing twice.
 import json
 import socket
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -60,6 +61,7 @@ SERVER_PORT = "dns"
 _SERVER_ADDRESS = "0a:58:a9:fe:35:35 169.254.53.53"
 
 
+@lru_cache(1024)
 def switch_uuid(segment: str) -> str:
     """Return the uuid of a segment's row."""
     return str(uuid5(_SPACE, f"segment/{segment}"))

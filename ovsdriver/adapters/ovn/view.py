@@ -17,6 +17,7 @@ class View:
 
     def __init__(self, replica: Replica | None = None) -> None:
         """Take what the copy has, none if there is no copy; costs O(rows)."""
+        self.replica = replica
         self.segments: dict[str, SharedSegment] = {}
         self._names: dict[str, Row] = {}
         self._leases: dict[str, Leases] = {}

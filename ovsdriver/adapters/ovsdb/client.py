@@ -18,13 +18,15 @@ from ovsdriver.adapters.ovsdb.stopped import Doorbell
 log = logging.getLogger(__name__)
 
 _MONITOR = "ovsnet"
+_NO_TRANSACTION = "00000000-0000-0000-0000-000000000000"
 _LOADING_S = 5.0
 """At least, for the server to begin with its copy: others may have asked for theirs at once."""
 
 Watcher = Callable[[Sequence[RowChange] | None], None]
 """Called on the loop with the changes of each notification; None: all may be different.
 
-None comes after each (re)connect, and when the connection is lost.
+None comes after each (re)connect, and when the connection is lost. Before a reconnect that goes on
+with the same replica, what is new in it comes like any other changes.
 """
 
 
@@ -94,6 +96,7 @@ class OvsdbClient:
         self._database = database
         self._probe_s = probe_s
         self._schema: Schema | None = None
+        self._kept: tuple[Replica, str] | None = None
         self._session: _Session | None = None
         self._ready = asyncio.Event()
         self._commits = GroupCommit(self._live_session)
@@ -195,19 +198,24 @@ class OvsdbClient:
             await serving
         finally:
             self._ready.clear()
-            connected, self._session = self._session is not None, None
+            session, self._session = self._session, None
+            if session is not None and feed.last:
+                self._kept = session.replica, feed.last
             connection.close()
             serving.cancel()
             with contextlib.suppress(asyncio.CancelledError, OvsdbError):
                 await serving
             await connection.closed()
-            if connected:
+            if session is not None:
                 self._on_change(None)
 
     async def _load(self, connection: Connection, feed: "_Feed") -> Replica:
         json = await connection.request("get_schema", [self._database])
         if self._schema is None or self._schema.json != json:
             self._schema = Schema(json)
+            self._kept = None
+        if self._servers.clustered:
+            return await self._go_on(connection, feed, self._schema)
         replica = Replica(self._schema, self._watched)
         params = [self._database, _MONITOR, replica.requests()]
         try:
@@ -217,8 +225,29 @@ class OvsdbClient:
             initial = await connection.request("monitor", params)
         with _fits_schema():
             await replica.load(initial)
-        feed.replica = replica
-        feed.catch_up()
+        feed.begin(replica)
+        return replica
+
+    async def _go_on(self, connection: Connection, feed: "_Feed", schema: Schema) -> Replica:
+        """Go on with the copy that an earlier connection left, or begin afresh.
+
+        All members of a cluster know the latest transactions by the same names: after a leader's
+        end, its successor tells what is new, and not all that there is to all clients at once.
+        """
+        replica, since = self._kept or (Replica(schema, self._watched), _NO_TRANSACTION)
+        params = [self._database, _MONITOR, replica.requests(), since]
+        found, last, updates = await connection.request("monitor_cond_since", params)
+        self._kept = None  # until the end of this connection: what does not fit spoils it
+        if found:
+            with _fits_schema():
+                changes = replica.apply(updates)
+            self._on_change([*changes, *feed.begin(replica, last)])
+            return replica
+        if since != _NO_TRANSACTION:
+            replica = Replica(schema, self._watched)
+        with _fits_schema():
+            await replica.load(updates)
+        feed.begin(replica, last)
         return replica
 
 
@@ -226,31 +255,40 @@ class _Feed:
     """Hands notifications to the replica; those that overtake its first filling wait for it."""
 
     def __init__(self, on_change: Watcher, leadership: Leadership | None) -> None:
-        self.replica: Replica | None = None
+        self.last = ""
+        """The latest transaction that the replica has, where the server names them."""
+        self._replica: Replica | None = None
         self._leadership = leadership
         self._on_change = on_change
-        self._early: list[Mapping[str, Any]] = []
+        self._early: list[tuple[str, Sequence[Any]]] = []
+
+    def begin(self, replica: Replica, last: str = "") -> Sequence[RowChange]:
+        """Hand what comes to ``replica``; return the changes of what came already."""
+        self._replica, self.last = replica, last
+        early, self._early = self._early, []
+        return [change for each in early for change in self._apply(replica, *each)]
 
     def take(self, method: str, params: Sequence[Any]) -> None:
-        if method not in ("update", "update2"):
+        if method not in ("update", "update2", "update3"):
             return
         if self._leadership is not None and params[:1] == [Leadership.MONITOR]:
             with _fits_schema():
                 self._leadership.take(params[1])
-            return
-        if self.replica is None:
-            self._early.append(params[1])
-            return
-        with _fits_schema():
-            changes = self.replica.apply(params[1])
-        self._on_change(changes)
+        elif self._replica is None:
+            self._early.append((method, params))
+        else:
+            self._on_change(self._apply(self._replica, method, params))
 
-    def catch_up(self) -> None:
-        early, self._early = self._early, []
-        if self.replica is not None:
-            with _fits_schema():
-                for updates in early:
-                    self.replica.apply(updates)
+    def _apply(self, replica: Replica, method: str, params: Sequence[Any]) -> Sequence[RowChange]:
+        last, self.last = self.last, ""  # what does not fit spoils the replica
+        with _fits_schema():
+            if method == "update3":
+                _, last, updates = params
+            else:
+                updates = params[1]
+            changes = replica.apply(updates)
+        self.last = last
+        return changes
 
 
 @contextlib.contextmanager
