@@ -18,11 +18,12 @@ A new option takes these steps, and tests in ``tests/unit/words`` ask for most o
    ``plan`` in ``domain/plan/planning.py`` to ``Network``, by ``with_options`` in
    ``port_planning.py`` to ``Endpoint``, by ``docker/ipam.py`` to the IPAM's ``PoolRequest``.
 3. What it does: in ``domain/wires/desired.py``, or in an aspect.
-4. For ``ovsnet set``: ``fixed`` of the row where it cannot change while in use. Where the record
+4. On networks over several hosts: ``on_segment`` of the row, if it does nothing there.
+5. For ``ovsnet set``: ``fixed`` of the row where it cannot change while in use. Where the record
    has the value by another name than ``field``: ``_ELSEWHERE`` in ``in_force.py``. Where a value
    that was chosen at creation is to stay: ``_pinned`` in ``domain/plan/replanning.py``.
    ``tests/unit/service/change/test_every_live_option.py`` tries it with the row's example.
-5. An end-to-end test, named in ``TYPED_IN`` of ``tests/unit/words/test_option_tests.py``; and its
+6. An end-to-end test, named in ``TYPED_IN`` of ``tests/unit/words/test_option_tests.py``; and its
    line in ``ovsdriver/README.md``, which ``ovsnet options --markdown`` prints.
 """
 
