@@ -46,6 +46,7 @@ from tests.fakes.flows import FakeFlows
 from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks
 from tests.fakes.nics import FakeNics
+from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.shapes import FakeShapes
 from tests.fakes.switch import FakeSwitch
 
@@ -125,7 +126,14 @@ class Host:
     stopped: AsyncExitStack
 
     @classmethod
-    async def start(cls, path: Path, earlier: "Host | None" = None) -> "Host":
+    async def start(
+        cls,
+        path: Path,
+        earlier: "Host | None" = None,
+        *,
+        central: FakeCentral | None = None,
+    ) -> "Host":
+        """``central``: of the fleet that the host is in."""
         links = earlier.links if earlier else FakeLinks(owner=OWNER)
         nics = earlier.nics if earlier else FakeNics(links)
         switch = earlier.switch if earlier else HostSwitch(links)
@@ -147,6 +155,7 @@ class Host:
             surroundings=HostSurroundings(links, resolvers=()),
             engine=engine,
             kernel_datapath=lambda: False,
+            northbound=None if central is None else FakeNorthbound(central),
             store=partial(open_store, path / "state.db"),
             firewall=lambda _: nullcontext(firewall),
             watch=_nothing,
@@ -218,7 +227,9 @@ class Host:
 
     async def restart(self) -> "Host":
         await self.stop()
-        return await Host.start(self.path, self)
+        northbound = self.world.northbound
+        central = northbound.central if isinstance(northbound, FakeNorthbound) else None
+        return await Host.start(self.path, self, central=central)
 
     async def create_network(
         self,

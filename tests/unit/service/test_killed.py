@@ -27,15 +27,17 @@ from ovsdriver.http.server import PluginServer
 from ovsdriver.metrics import Metrics
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools
 from ovsdriver.service.forgotten.lost_networks import LostNetworks
+from ovsdriver.service.segments.debts import Debts
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.flows import FakeFlows
 from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks, FakeSandbox
 from tests.fakes.nics import FakeNics
+from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.shapes import FakeShapes
 from tests.fakes.switch import foreign_bridge
-from tests.faults.lives import PHASES, SCENES, WAYS, Life, play
+from tests.faults.lives import DUAL, PHASES, SCENES, WAYS, Life, Scene, play
 from tests.faults.played import Container, Network, PlayedDocker, Subnet
 from tests.faults.points import STORE, changing
 from tests.unit.service.conftest import Host, HostSwitch
@@ -50,6 +52,7 @@ FULFILLED: Sequence[tuple[type, tuple[type, ...]]] = (
     (FakeNics, (ports.Nics,)),
     (FakeFirewall, (ports.Firewall,)),
     (FakeHostPorts, (ports.HostPorts,)),
+    (FakeNorthbound, (ports.Northbound,)),
 )
 
 
@@ -181,6 +184,7 @@ class Machine:
     async def look(self) -> None:
         """Look at everything, as at the start."""
         await self._host.reconciler.reconcile()
+        await self._settle()
 
     async def mend(self, docker: PlayedDocker) -> None:
         """Let a quarter of an hour pass, in which we look at everything and Docker is read."""
@@ -189,6 +193,15 @@ class Machine:
             await self._host.reconciler.reconcile()
             await self._collector.collect()
             self._now += 300.0
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Let the northbound database hear what it is still to hear of, as goes on all the time."""
+        northbound = self._host.world.northbound
+        if northbound is not None:
+            debts = Debts(notes=self._host.state, northbound=northbound)
+            for each in debts.waiting():
+                await debts.settle(each)
 
     async def all_there_is(self) -> dict[str, Any]:
         """Return what can be compared, without what differs from one time to the next."""
@@ -196,7 +209,12 @@ class Machine:
         return {
             "networks": {each.id: replace(each, engine="") for each in host.state.networks()},
             "endpoints": {each.id: replace(each, leases=()) for each in host.state.endpoints()},
-            "notes": {k: v for k, v in host.state.notes().items() if not k.startswith("tso:")},
+            "notes": {
+                k: v
+                for k, v in host.state.notes().items()
+                if not k.startswith(("tso:", "segment-pool:"))
+            },
+            "shared": _shared(host),
             "pools": {str(each.subnet) for each in host.ipam.pools()},
             "leases": {
                 (str(lease.address), lease.kind)
@@ -219,6 +237,24 @@ class Machine:
             "ports": set(host.ports.held()),
             "shaped": await host.shapes.observed(),
         }
+
+
+def _shared(host: Host) -> object:
+    """Return what the fleet has, without what differs from one time to the next."""
+    if host.world.northbound is None:
+        return None
+    northbound = host.world.northbound
+    return {
+        name: (
+            replace(segment, pools=()),
+            len(segment.pools),
+            {
+                address: replace(each, serial=0, pool=None, created=0.0)
+                for address, each in northbound.leases(name).items()
+            },
+        )
+        for name, segment in northbound.segments().items()
+    }
 
 
 def _tell(engine: FakeEngine, docker: PlayedDocker) -> None:
@@ -267,10 +303,18 @@ def fate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fate]:
     assert not fate.dead
 
 
+_SEGMENT = Scene(
+    subnets=DUAL,
+    options={"ovs.segment": "blue"},
+    ipam_options={"ipam.segment": "blue"},
+)
+HERE = {**SCENES, "segment": _SEGMENT}
+"""The northbound database of a fleet is a fake: only here."""
+
 CASES = [
     (way, scene)
     for way in WAYS
-    for scene in SCENES
+    for scene in HERE
     if os.environ.get("TESTS_FAULTS") == "all" or scene == "nat" or way == "docker-goes-on"
 ]
 
@@ -280,7 +324,10 @@ CASES = [
 async def test_killed_at_any_await_of_any_call_it_leaves_all_as_it_was(
     tmp_path: Path, fate: Fate, way: str, scene: str, phase: str
 ) -> None:
-    host = await Host.start(tmp_path)
+    host = await Host.start(tmp_path, central=FakeCentral() if scene == "segment" else None)
+    host.switch.system_id, host.switch.integration = "host1", "br-int"
+    host.switch.put_bridge(foreign_bridge("br-int"))
+    host.links.add_tap("br-int", tso=False)
     host.switch.put_bridge(foreign_bridge("br-phys"))
     host.links.add_tap("br-phys", tso=False)
     host.links.add_link("nic0", mac=EUI("02:00:00:00:00:01", dialect=mac_unix_expanded), up=True)
@@ -306,7 +353,7 @@ async def test_killed_at_any_await_of_any_call_it_leaves_all_as_it_was(
         docker.create_network(beside)
         docker.start(Container("beside", beside, ports=[(8079, 80)]))
         return play(
-            Life(docker, SCENES[scene]),
+            Life(docker, HERE[scene]),
             docker,
             fate,
             phase,
