@@ -53,6 +53,7 @@ from ovsdriver.service.repair.wires import Wires
 from ovsdriver.service.segments.addresses import Addresses
 from ovsdriver.service.segments.debts import Debts
 from ovsdriver.service.segments.holdings import SegmentHoldings
+from ovsdriver.service.segments.names import SegmentNames
 from ovsdriver.service.segments.pools import SegmentPools
 from ovsdriver.service.segments.ports import SegmentPorts
 from ovsdriver.world import Store, World
@@ -108,7 +109,7 @@ async def assemble(
         )
         stack.push_async_callback(ipam.close)
         locks = Locks()
-        segments = _segments(world, store, locks)
+        segments = _segments(world, store, locks, witness)
         addresses: Leasing = ipam
         if segments is not None:
             stack.push_async_callback(segments.pools.close)
@@ -336,7 +337,7 @@ class _Segments:
     aspects: tuple[Aspect, ...]
 
 
-def _segments(world: World, store: Store, locks: Locks) -> _Segments | None:
+def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Segments | None:
     northbound = world.northbound
     if northbound is None:
         return None
@@ -351,12 +352,21 @@ def _segments(world: World, store: Store, locks: Locks) -> _Segments | None:
         host=host,
         clock=world.clock,
     )
+    called = SegmentNames(
+        state=state,
+        northbound=northbound,
+        engine=world.engine,
+        listed=witness.container,
+        host=host,
+    )
+    witness.on_read(called.read)
     return _Segments(
         pools=pools,
         debts=debts,
         aspects=(
             SegmentHoldings(state=state, northbound=northbound, pools=pools, host=host),
             SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),
+            called,
         ),
     )
 

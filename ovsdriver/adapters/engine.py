@@ -6,7 +6,7 @@ would wait for.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,6 +77,27 @@ class DockerEngine:
                 networks = await _get(session, "/networks")
                 return str(info["ID"]), frozenset(NetworkId(each["Id"]) for each in networks)
 
+    async def called(
+        self, network: NetworkId, endpoints: Collection[EndpointId]
+    ) -> Mapping[EndpointId, Sequence[str]]:
+        with self._translated():
+            async with asyncio.timeout(self._timeout_s), self._session() as session:
+                listed = _of_networks([await _found(session, f"/networks/{network}")])
+                wanted = [each for each in listed if each.endpoint in endpoints]
+                inspected = await asyncio.gather(
+                    *(
+                        _found(session, f"/containers/{each.container_id}/json")
+                        for each in wanted
+                        if each.container_id
+                    )
+                )
+                return {
+                    endpoint: names
+                    for each in inspected
+                    for endpoint, names in _called(each)
+                    if endpoint in endpoints
+                }
+
     async def until_gone(self, answered: Callable[[], None]) -> None:
         """Hold an idle connection to the daemon until that closes it.
 
@@ -141,7 +162,7 @@ async def _view(session: aiohttp.ClientSession) -> EngineView:
     info = await _get(session, "/info")
     networks = await _get(session, "/networks")
     details = await asyncio.gather(
-        *(_network(session, each["Id"]) for each in networks if _may_be_ours(each))
+        *(_found(session, f"/networks/{each['Id']}") for each in networks if _may_be_ours(each))
     )
     containers = await _get(session, "/containers/json?all=1")
     endpoints = {each.endpoint: each for each in _of_networks(details)}
@@ -170,12 +191,13 @@ async def _get(session: aiohttp.ClientSession, path: str) -> Any:
         return await response.json(content_type=None)
 
 
-async def _network(session: aiohttp.ClientSession, network: str) -> Mapping[str, Any]:
+async def _found(session: aiohttp.ClientSession, path: str) -> Mapping[str, Any]:
+    """Get an object; nothing of one that was removed since it was listed."""
     try:
-        found: Mapping[str, Any] = await _get(session, f"/networks/{network}")
+        found: Mapping[str, Any] = await _get(session, path)
     except aiohttp.ClientResponseError as error:
-        if error.status == 404:  # removed since it was listed
-            return {"Id": network, "Containers": None}
+        if error.status == 404:
+            return {}
         raise
     return found
 
@@ -218,6 +240,18 @@ def _of_networks(details: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoin
                 container_id=container if named else "",
                 addresses=_addresses(each.get("IPv4Address"), each.get("IPv6Address")),
             )
+
+
+def _called(container: Mapping[str, Any]) -> Iterable[tuple[EndpointId, Sequence[str]]]:
+    """Give what an inspected container is called on each of its networks.
+
+    Engine 25 began to tell all names that Docker itself answers to; before it there are aliases.
+    """
+    own = str(container.get("Name", "")).removeprefix("/")
+    networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
+    for each in networks.values():
+        others = (*(each.get("Aliases") or ()), *(each.get("DNSNames") or ()))
+        yield EndpointId(each["EndpointID"]), tuple(dict.fromkeys((own, *others)))
 
 
 def _of_containers(containers: Iterable[Mapping[str, Any]]) -> Iterable[EngineEndpoint]:

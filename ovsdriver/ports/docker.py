@@ -1,6 +1,6 @@
 """Docker's own view, read in the background."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -66,6 +66,16 @@ class Engine(Protocol):
         """Return the daemon's id and those of all its networks; UnavailableError as above.
 
         Much cheaper than everything.
+        """
+        ...
+
+    async def called(
+        self, network: NetworkId, endpoints: Collection[EndpointId]
+    ) -> Mapping[EndpointId, Sequence[str]]:
+        """Return what containers are called on a network: their names first, then aliases.
+
+        Of those endpoints that have a container by now. Waits while one of these is being started,
+        10 s at most; UnavailableError as above.
         """
         ...
 

@@ -141,6 +141,14 @@ class Northbound(Protocol):
         """Return every name of ours."""
         ...
 
+    def name(self, endpoint: EndpointId) -> SharedName | None:
+        """Return what a container is called; costs the same however many there are."""
+        ...
+
+    def called(self, segment: str, name: str) -> Sequence[SharedName]:
+        """Return who is called so, in lower case, on a segment; costs the same likewise."""
+        ...
+
     async def hold(self, segment: str, subnet: IPNetwork, pool: SegmentPool) -> SharedSegment:
         """Note that a host has a pool of a segment, which is made if there is none.
 

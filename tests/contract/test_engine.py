@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ class Daemon:
             ("/networks", self._list),
             ("/networks/{id}", self._inspect),
             ("/containers/json", self._containers),
+            ("/containers/{id}/json", self._inspect_container),
             ("/_ping", self._ping),
         ):
             app.router.add_get(path, handler)
@@ -112,6 +114,13 @@ class Daemon:
             }
         )
 
+    def add_alias(self, endpoint: str, alias: str) -> None:
+        for container in self.containers:
+            for each in container["NetworkSettings"]["Networks"].values():
+                if each["EndpointID"] == endpoint:
+                    each["Aliases"] = [*(each.get("Aliases") or ()), alias]
+                    each["DNSNames"] = ["web", alias]
+
     def remove_container(self, container: str) -> None:
         self.containers = [each for each in self.containers if each["Id"] != container * 8]
 
@@ -140,6 +149,15 @@ class Daemon:
         if network in self.vanishing:
             return web.json_response({"message": f"network {network} not found"}, status=404)
         return web.json_response(self.networks[network])
+
+    async def _inspect_container(self, request: web.Request) -> web.Response:
+        wanted = request.match_info["id"]
+        found = [each for each in self.containers if each["Id"] == wanted]
+        if not found:
+            return web.json_response({"message": "no such container"}, status=404)
+        (listed,) = found
+        inspected = listed | {"Name": listed["Names"][0]}
+        return web.json_response(inspected)
 
     async def _ping(self, request: web.Request) -> web.Response:
         return web.Response(text="OK")
@@ -258,9 +276,23 @@ async def test_networks_alone_are_listed_with_their_daemon(rig: Rig):
     assert await rig.engine.list_networks() == (view.id, {LAB})
 
 
+async def test_containers_are_called_by_their_name_and_their_aliases(rig: Rig):
+    rig.world.add_network(LAB, "lab")
+    rig.world.add_network(BRIDGE, "other")
+    rig.world.add_endpoint(WEB, LAB, "web")
+    rig.world.add_alias(WEB, "www")
+    rig.world.add_endpoint(DB, LAB, "db")
+    assert await rig.engine.called(LAB, [WEB]) == {WEB: ("web", "www")}
+    assert await rig.engine.called(LAB, [DB, WEB]) == {WEB: ("web", "www"), DB: ("db",)}
+    assert await rig.engine.called(BRIDGE, [DB]) == {}
+    rig.world.remove_endpoint(DB)
+    assert await rig.engine.called(LAB, [DB]) == {}
+
+
 async def test_a_daemon_that_is_not_there_is_a_sentence(rig: Rig):
     await rig.stop()
-    for read in (rig.engine.read, rig.engine.list_networks):
+    called = partial(rig.engine.called, LAB, [WEB])
+    for read in (rig.engine.read, rig.engine.list_networks, called):
         with pytest.raises(UnavailableError, match=r"is dockerd running\?"):
             await read()
 

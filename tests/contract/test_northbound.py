@@ -315,8 +315,15 @@ async def test_a_name_is_said_changed_and_taken_back(fleet: Fleet) -> None:
 
         assert list(fleet.a.names()) == [name]
         await names_are(fleet.b, name)
+        assert fleet.b.name(ENDPOINT) == name
+        for each in NAME.names:
+            found = [name] if each in name.names else []
+            assert list(fleet.b.called("blue", each)) == found
+        assert not fleet.b.called("red", "web")
     assert await fleet.a.forget_name(ENDPOINT)
     assert list(fleet.a.names()) == []
+    assert fleet.a.name(ENDPOINT) is None
+    assert not fleet.a.called("blue", "web")
     assert not await fleet.a.forget_name(ENDPOINT)
 
 

@@ -1,7 +1,7 @@
 """Docker's API in memory."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from netaddr import IPAddress, IPNetwork
 
@@ -22,6 +22,7 @@ class FakeEngine:
         self._endpoints: dict[EndpointId, EngineEndpoint] = {}
         self._subnets: list[EngineSubnet] = []
         self._containers: set[str] = set()
+        self._aliases: dict[EndpointId, list[str]] = {}
 
     def add_network(self, network: NetworkId, name: str) -> None:
         self._networks[network] = name
@@ -67,6 +68,9 @@ class FakeEngine:
             addresses=tuple(IPNetwork(each).ip for each in addresses),
         )
 
+    def add_alias(self, endpoint: EndpointId, alias: str) -> None:
+        self._aliases.setdefault(endpoint, []).append(alias)
+
     def forget(self) -> None:
         """Let there be nothing."""
         self._networks.clear()
@@ -94,6 +98,16 @@ class FakeEngine:
             raise UnavailableError("Docker cannot be reached; is dockerd running?")
         answered()
         await self._gone.wait()
+
+    async def called(
+        self, network: NetworkId, endpoints: Collection[EndpointId]
+    ) -> Mapping[EndpointId, Sequence[str]]:
+        view = await self.read()
+        return {
+            each.endpoint: (each.container, *self._aliases.get(each.endpoint, ()))
+            for each in view.endpoints.values()
+            if each.network == network and each.endpoint in endpoints
+        }
 
     async def list_networks(self) -> tuple[str, frozenset[NetworkId]]:
         view = await self.read()

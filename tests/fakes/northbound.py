@@ -91,6 +91,16 @@ class FakeNorthbound:
     def names(self) -> Sequence[SharedName]:
         return list(self.central.names.values())
 
+    def name(self, endpoint: EndpointId) -> SharedName | None:
+        return self.central.names.get(endpoint)
+
+    def called(self, segment: str, name: str) -> Sequence[SharedName]:
+        return [
+            each
+            for each in self.central.names.values()
+            if each.segment == segment and name in each.names
+        ]
+
     async def hold(self, segment: str, subnet: IPNetwork, pool: SegmentPool) -> SharedSegment:
         await self._answer("hold", segment, subnet, pool.id)
         there = self.segment(segment) or SharedSegment(name=segment)

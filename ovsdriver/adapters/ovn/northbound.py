@@ -115,6 +115,12 @@ class OvnNorthbound:
     def names(self) -> Sequence[SharedName]:
         return self._view.names()
 
+    def name(self, endpoint: EndpointId) -> SharedName | None:
+        return self._view.name(endpoint)
+
+    def called(self, segment: str, name: str) -> Sequence[SharedName]:
+        return self._view.called(segment, name)
+
     async def hold(self, segment: str, subnet: IPNetwork, pool: SegmentPool) -> SharedSegment:
         await self._commit(plans.hold(segment, subnet, pool), subject=segment)
         return self._there(segment)

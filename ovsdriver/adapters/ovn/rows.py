@@ -7,7 +7,7 @@ server that hung, and then passes on what it was sent, makes nothing twice.
 
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
@@ -319,6 +319,12 @@ def read_name(row: Row) -> SharedName | None:
 def segment_of_name(row: Row) -> str:
     """Return the segment of a row of names."""
     return str(row["external_ids"].get(_SEGMENT, ""))
+
+
+def places_of_name(row: Row) -> Collection[tuple[str, str]]:
+    """Return the names that a row of names says, each with its segment."""
+    ids: Mapping[str, str] = row["external_ids"]
+    return {(ids.get(_SEGMENT, ""), name) for name in ids.get(_NAMES, "").split()}
 
 
 def put_name(name: SharedName, there: Row | None) -> list[Operation]:

@@ -6,6 +6,7 @@ from netaddr import IPAddress
 
 from ovsdriver.adapters.ovn import rows
 from ovsdriver.adapters.ovsdb import Replica, Row, RowChange
+from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.ports.northbound import SharedLease, SharedName, SharedSegment
 
 Leases = dict[str, Row]
@@ -20,6 +21,8 @@ class View:
         self.replica = replica
         self.segments: dict[str, SharedSegment] = {}
         self._names: dict[str, Row] = {}
+        self._called: dict[tuple[str, str], list[Row]] = {}
+        """Rows of names by segment and name; more than one only where hosts were equally fast."""
         self._leases: dict[str, Leases] = {}
         if replica is not None:
             for table in rows.WATCHED:
@@ -56,6 +59,16 @@ class View:
         """Return every name of ours."""
         return [name for row in self._names.values() if (name := rows.read_name(row))]
 
+    def name(self, endpoint: EndpointId) -> SharedName | None:
+        """Return what an endpoint is called."""
+        row = self._names.get(rows.name_uuid(endpoint))
+        return None if row is None else rows.read_name(row)
+
+    def called(self, segment: str, name: str) -> Sequence[SharedName]:
+        """Return who is called so on a segment."""
+        found = self._called.get((segment, name), ())
+        return [shared for row in found if (shared := rows.read_name(row))]
+
     def take(self, changes: Sequence[RowChange]) -> Collection[str]:
         """Take changes of rows; return the names of segments that are different."""
         different: set[str] = set()
@@ -77,6 +90,8 @@ class View:
             return shared.name
         if table == rows.NAME:
             self._names[row["_uuid"]] = row
+            for place in rows.places_of_name(row):
+                self._called.setdefault(place, []).append(row)
             return rows.segment_of_name(row)
         segment, address = rows.place_of(row)
         if rows.is_address(address):
@@ -89,12 +104,18 @@ class View:
             return self.segments.pop(shared.name).name if shared else ""
         if table == rows.NAME:
             del self._names[row["_uuid"]]
+            for place in rows.places_of_name(row):
+                there = [each for each in self._called[place] if each["_uuid"] != row["_uuid"]]
+                if there:
+                    self._called[place] = there
+                else:
+                    del self._called[place]
             return rows.segment_of_name(row)
         segment, address = rows.place_of(row)
-        there = self._leases.get(segment, {})
+        leases = self._leases.get(segment, {})
         # one of the same name may have come before it went
-        if address in there and there[address]["_uuid"] == row["_uuid"]:
-            del there[address]
+        if address in leases and leases[address]["_uuid"] == row["_uuid"]:
+            del leases[address]
         return segment
 
 

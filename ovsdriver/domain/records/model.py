@@ -276,6 +276,12 @@ class Network:
         )
 
 
+def beside(network: Network, endpoint: "Endpoint") -> tuple[IPNetwork, ...]:
+    """Return what an endpoint reaches on its link besides its own subnets, without a gateway."""
+    others = tuple(each for address in endpoint.addresses for each in network.beside(address))
+    return others if endpoint.name_server is None else (*others, endpoint.name_server)
+
+
 def on_bridge(bridge: str, networks: Iterable[Network]) -> list[Network]:
     """Return the networks that stand on a bridge, without those that are being removed."""
     return [each for each in networks if each.segment.bridge == bridge and not each.ended]
@@ -306,6 +312,8 @@ class Endpoint:
     """A clause; empty where Docker did not ask us to publish."""
     wanted: tuple[PortMapping, ...] = ()
     """What Docker has asked for, where this endpoint does not publish all of it itself."""
+    name_server: IPNetwork | None = None
+    """The route to the name server of segments that it was told at Join; None: none."""
     interface: str = ""
     """The name in the container that the user asked for; empty: the network's prefix, numbered."""
     ofport: int | None = None

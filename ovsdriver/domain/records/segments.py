@@ -1,11 +1,11 @@
 """What carries a network, and how a container's port is joined to it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from netaddr import EUI, IPAddress
+from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
 
@@ -14,6 +14,9 @@ INTEGRATION_BRIDGE = "br-int"
 
 SPACE_PREFIX = "segment:"
 """Before a segment's name: an address space, and the begin of its pools' ids."""
+
+NAME_SERVER = IPAddress("169.254.53.53")
+"""Where containers of segments ask for names: of their own host, whatever segment they are on."""
 
 ENCAPSULATION = 58
 """Bytes that Geneve with OVN's option takes of the underlay's MTU."""
@@ -86,6 +89,11 @@ class VlanSegment:
         return self.adopted or self.uplink is not None
 
     @property
+    def has_names(self) -> bool:
+        """Whether its containers find others by names beyond Docker's own list of this host."""
+        return False
+
+    @property
     def vlans(self) -> frozenset[VlanTag]:
         """VLANs of its bridge that are this segment."""
         return frozenset({self.tag})
@@ -154,6 +162,11 @@ class OvnSegment:
         """The VLAN on the bridge: OVN tells segments apart by ports."""
 
     @property
+    def has_names(self) -> bool:
+        """Whether its containers find others by names beyond Docker's own list of this host."""
+        return True
+
+    @property
     def vlans(self) -> frozenset[VlanTag]:
         """VLANs of its bridge that are this segment."""
         return frozenset()
@@ -190,6 +203,17 @@ def segment_of(space: str) -> str | None:
     if not space.startswith(SPACE_PREFIX):
         return None
     return space.removeprefix(SPACE_PREFIX).partition("/")[0]
+
+
+def name_server_route(taken: Collection[IPNetwork]) -> IPNetwork:
+    """Return the route to the name server for one more interface of a container.
+
+    A container on several segments has one on each, and no kernel takes the same route twice: each
+    is wider than the one before, so the next one holds when an interface goes.
+    """
+    widths = {each.prefixlen for each in taken}
+    width = next(each for each in range(32, 0, -1) if each not in widths)
+    return IPNetwork(f"{NAME_SERVER}/{width}").cidr
 
 
 def lease_port(segment: str, address: IPAddress) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network
+from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network, beside
 from ovsdriver.domain.records.on_link import Held, HeldAddress
 from ovsdriver.domain.wires import desired
 
@@ -100,5 +100,5 @@ def never_seen(
             else {"ipv6/conf/disable_ipv6": "1"}
         ),
         gateways=tuple(each for each in gateways if each is not None),
-        on_link=tuple(each for address in endpoint.addresses for each in network.beside(address)),
+        on_link=beside(network, endpoint),
     )

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import TypeVar
 
 from netaddr import EUI, IPAddress, IPNetwork
@@ -22,8 +21,10 @@ from ovsdriver.domain.records.model import (
     Network,
     NetworkId,
     PortMapping,
+    beside,
 )
 from ovsdriver.domain.records.requests import Joined, NewEndpoint
+from ovsdriver.domain.records.segments import name_server_route
 from ovsdriver.errors import (
     ConflictError,
     DriverError,
@@ -156,7 +157,12 @@ class Endpoints:
             fresh = earlier.sandbox is None
             if fresh:
                 undo.push_async_callback(self._undone, self._state.put_endpoint, earlier)
-            endpoint = replace(earlier, sandbox=sandbox, unpublished=unpublished)
+            endpoint = replace(
+                earlier,
+                sandbox=sandbox,
+                unpublished=unpublished,
+                name_server=self._name_server(network, earlier, sandbox),
+            )
             attachment = self._plugs.attachment(network, endpoint)
             if fresh:
                 port = attachment.port.name
@@ -185,7 +191,7 @@ class Endpoints:
             name=endpoint.interface,
             gateway4=gateway4,
             gateway6=gateway6,
-            on_link=tuple(chain.from_iterable(map(network.beside, endpoint.addresses))),
+            on_link=beside(network, endpoint),
             disable_gateway_service=not by_docker,
         )
 
@@ -305,6 +311,15 @@ class Endpoints:
 
     async def _alive(self, endpoint: Endpoint) -> bool:
         return endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox)
+
+    def _name_server(self, network: Network, endpoint: Endpoint, sandbox: str) -> IPNetwork | None:
+        """Return the route to the name server that an endpoint is told; again the same."""
+        if not network.segment.has_names or all(each.version == 6 for each in endpoint.addresses):
+            return None
+        if endpoint.name_server is not None and endpoint.sandbox == sandbox:
+            return endpoint.name_server
+        others = (each for each in self._state.endpoints_in(sandbox) if each.id != endpoint.id)
+        return name_server_route([each.name_server for each in others if each.name_server])
 
     async def _leases(self, network: Network, addresses: Sequence[IPNetwork]) -> tuple[int, ...]:
         serials = []

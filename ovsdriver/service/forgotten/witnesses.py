@@ -77,6 +77,11 @@ class Witness:
         """Whether the daemon that runs now listed ``endpoint`` when it was last read."""
         return self._view is not None and endpoint in self._view.endpoints
 
+    def container(self, endpoint: EndpointId) -> str:
+        """Return the name of the container that had ``endpoint`` then; empty if none had."""
+        listed = None if self._seen is None else self._seen.view.endpoints.get(endpoint)
+        return "" if listed is None else listed.container
+
     def seen(self) -> DaemonSeen | None:
         """Return what the daemon that runs now said last, while it is read anew as well."""
         return self._seen

@@ -30,6 +30,7 @@ class Overlay:
     datapath: Datapath = Datapath.SYSTEM
     uplink: None = None
     outside: bool = False
+    has_names: bool = False
     vlans: frozenset[VlanTag] = frozenset()
 
     @property
