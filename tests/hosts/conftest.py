@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from ovsdriver.domain.records.segments import NAME_SERVER
 from tests.e2e.conftest import pytest_runtest_makereport
 from tests.e2e.snapshot import Snapshot
 from tests.e2e.stage import Stage
@@ -18,7 +19,7 @@ __all__ = ["pytest_runtest_makereport"]
 
 @pytest.fixture(scope="session")
 def shared_fleet() -> Iterator[Fleet]:
-    with Fleet(secure=True) as made:
+    with Fleet(secure=True, docker_settings={"dns": [str(NAME_SERVER)]}) as made:
         at_once(Host.warm_docker_up, made.hosts)
         yield made
 
