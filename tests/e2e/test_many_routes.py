@@ -8,6 +8,8 @@ from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
 from tests.e2e.stage import Stage
 from tests.e2e.traffic import Place
 
+pytestmark = [pytest.mark.docker, pytest.mark.long]
+
 MANY = 75_000
 
 

@@ -18,7 +18,7 @@ from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.traffic import ECHO, Place
 from tests.e2e.world import until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 SERVE = f"exec chroot /host {sys.executable} {ECHO} serve 80"
 DOCKERS_OWN = {"driver": "bridge", "ipam": "default"}

@@ -17,7 +17,7 @@ from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.traffic import WEB_PORT, Place
 from tests.e2e.world import Program, until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 MIRROR = (sys.executable, str(Path(__file__).parent / "mirror.py"))
 SERVICE, OURS, DOCKERS = 8077, 8080, 8090
