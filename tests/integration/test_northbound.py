@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,13 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
-from ovsdriver.adapters.ovn import OvnNorthbound
-from ovsdriver.adapters.ovsdb import Servers
+from ovsdriver.adapters.ovn import OvnNorthbound, rows
+from ovsdriver.adapters.ovsdb import Address, ConnectionLostError, Operation, Servers
+from ovsdriver.adapters.ovsdb.connection import Connection
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import SegmentPool, SharedLease, SharedName, SharedPort
-from tests.integration.ovn import Cluster, northbound, running_northbound
+from tests.integration.ovn import DATABASE, Cluster, northbound, run, running_northbound
 from tests.integration.ovs import eventually
 from tests.integration.relay import relayed
 
@@ -200,6 +202,63 @@ async def test_a_value_that_does_not_fit_is_refused_with_its_reason(
             await hasty.hold("red", SUBNET, pool)
 
         assert hasty.segment("red") is None
+
+
+GROWTH_LIMIT_KB = 60_000
+"""Of the 120 MB that ovsnet may have in such a fleet."""
+
+GROWN = """
+import asyncio, sys
+from ovsdriver.adapters.ovn import OvnNorthbound, rows
+from ovsdriver.adapters.ovsdb import Address, ConnectionLostError, Operation, Servers
+from ovsdriver.adapters.ovsdb.connection import Connection
+
+def resident():
+    return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0])
+
+async def main():
+    host = OvnNorthbound(Servers.parse(sys.argv[1:], clustered=True))
+    before = resident()
+    running = asyncio.create_task(host.run())
+    await host.connected(60)
+    print(resident() - before, sum(len(host.leases(each)) for each in host.segments()))
+    running.cancel()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_ten_thousand_containers_of_a_fleet_cost_a_host_little_memory(
+    database: Cluster,
+) -> None:
+    connection = await Connection.open(
+        Address.parse(database.addresses[0]), on_notification=lambda *_: None, probe_s=60
+    )
+    serving = asyncio.create_task(connection.serve())
+    for number in range(10):
+        results = await connection.request("transact", [DATABASE, *a_thousand(f"n{number}")])
+        assert not [each for each in results if each and "error" in each]
+    connection.close()
+    with suppress(ConnectionLostError):
+        await serving
+    await connection.closed()
+
+    grown, leases = run(sys.executable, "-c", GROWN, *database.addresses).split()
+
+    assert int(leases) == 10_000
+    assert int(grown) < GROWTH_LIMIT_KB
+
+
+def a_thousand(segment: str) -> Iterator[Operation]:
+    """Give what makes a segment with as many containers, each with a name."""
+    yield from rows.new_segment(segment, SUBNET, POOL)
+    for place in range(1000):
+        address, endpoint = SUBNET[10 + place], EndpointId(f"{segment:>060}{place:04}")
+        lease = replace(LEASE, segment=segment, address=address, serial=2**62 + place, name="web")
+        yield from rows.new_lease(lease)
+        name = replace(NAME, segment=segment, endpoint=endpoint, addresses=(address,))
+        yield from rows.put_name(name, None)
 
 
 @dataclass
