@@ -20,7 +20,8 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from ovsdriver.adapters.ovn import OvnNorthbound
-from ovsdriver.adapters.ovsdb import Certificates, Servers
+from ovsdriver.adapters.ovsdb import Servers
+from tests.hosts.certificates import Identity
 from tests.integration.ovs import frozen
 
 SCHEMA = "/usr/share/ovn/ovn-nb.ovsschema"
@@ -32,7 +33,7 @@ _ELECTION_MS = "500"
 class Member:
     """One ovsdb-server."""
 
-    def __init__(self, folder: Path, name: str, tls: Certificates | None) -> None:
+    def __init__(self, folder: Path, name: str, tls: Identity | None) -> None:
         self.database = folder / f"{name}.db"
         self.raft = f"unix:{folder}/{name}.raft"
         self.address = f"unix:{folder}/{name}.sock"
@@ -41,7 +42,7 @@ class Member:
         if tls is not None:
             port = _free_port()
             self.address, self._remote = f"ssl:127.0.0.1:{port}", f"pssl:{port}:127.0.0.1"
-            self._identity = identity(tls)
+            self._identity = tls.flags()
         self._folder = folder
         self._control = f"{folder}/{name}.ctl"
         self._log = folder / f"{name}.log"
@@ -105,9 +106,9 @@ class Member:
 class Cluster:
     """The servers of one database."""
 
-    def __init__(self, folder: Path, count: int, tls: Certificates | None) -> None:
+    def __init__(self, folder: Path, count: int, tls: Identity | None) -> None:
         self.members = [Member(folder, f"s{number}", tls) for number in range(1, count + 1)]
-        self._as = [] if tls is None else identity(tls)
+        self._as = () if tls is None else tls.flags()
 
     @property
     def addresses(self) -> list[str]:
@@ -143,7 +144,7 @@ class Cluster:
 
 
 @contextmanager
-def northbound(*, members: int = 1, tls: Certificates | None = None) -> Iterator[Cluster]:
+def northbound(*, members: int = 1, tls: Identity | None = None) -> Iterator[Cluster]:
     """Run the database for the time of the ``with`` block, with ``tls`` on ``ssl:`` addresses."""
     with ExitStack() as stack:
         # short: the paths of unix sockets end at 107 bytes
@@ -170,40 +171,6 @@ async def running_northbound(
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
-
-
-def identity(files: Certificates) -> Sequence[str]:
-    """Return the flags by which OVN's programs are told their certificates."""
-    return (
-        f"--private-key={files.private_key}",
-        f"--certificate={files.certificate}",
-        f"--ca-cert={files.ca}",
-    )
-
-
-class Authority:
-    """Signs certificates; its files and theirs are in one folder."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self.ca = folder / f"{name}.pem"
-        self._key = folder / f"{name}.key"
-        self._openssl("req", "-x509", *self._new(name, self._key, self.ca))
-
-    def issue(self, name: str) -> Certificates:
-        """Return the files of who is called ``name``."""
-        key, certificate = self._folder / f"{name}.key", self._folder / f"{name}.pem"
-        signer = ("-CA", str(self.ca), "-CAkey", str(self._key))
-        self._openssl("req", "-x509", *self._new(name, key, certificate), *signer)
-        return Certificates(private_key=key, certificate=certificate, ca=self.ca)
-
-    @staticmethod
-    def _new(name: str, key: Path, certificate: Path) -> Sequence[str]:
-        made = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        return (*made, "-keyout", str(key), "-out", str(certificate), "-subj", f"/CN={name}")
-
-    def _openssl(self, *words: str) -> None:
-        run("openssl", *words)
 
 
 def run(*command: str) -> str:

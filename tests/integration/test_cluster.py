@@ -4,19 +4,22 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 
 from ovsdriver.adapters.ovsdb import Certificates, Operation, OvsdbClient, Replica, Servers
-from tests.integration.ovn import DATABASE, Authority, Cluster, Member, northbound
+from tests.hosts.certificates import Authority, Identity
+from tests.integration.ovn import DATABASE, Cluster, Member, northbound
 from tests.integration.ovs import eventually
 
 pytestmark = [pytest.mark.ovs, pytest.mark.ovn]
 
 WATCHED = {"Logical_Switch": ("name",)}
 PATIENCE_S = 30.0
+ADDRESS = "127.0.0.1"
 
 
 @pytest.fixture
@@ -185,7 +188,7 @@ async def test_what_was_asked_while_leaders_died_is_there_once(cluster: Cluster)
     assert switches(cluster) == names
 
 
-async def test_a_database_alone_leads_itself(tmp_path: Path) -> None:
+async def test_a_database_alone_leads_itself() -> None:
     with northbound() as alone:
         async with client_of(alone.addresses) as client:
             await added(client, "ls")
@@ -193,10 +196,17 @@ async def test_a_database_alone_leads_itself(tmp_path: Path) -> None:
         assert switches(alone) == ["ls"]
 
 
+def files(identity: Identity) -> Certificates:
+    """Return what the client is told of an identity."""
+    return Certificates(
+        private_key=identity.key, certificate=identity.certificate, ca=identity.authority
+    )
+
+
 async def test_servers_over_tls(tmp_path: Path) -> None:
-    authority = Authority(tmp_path, "ca")
-    mine = authority.issue("host1")
-    with northbound(members=3, tls=authority.issue("central")) as cluster:
+    authority = Authority(tmp_path)
+    mine = files(authority.issue("host1", ADDRESS))
+    with northbound(members=3, tls=authority.issue("central", ADDRESS)) as cluster:
         async with client_of(cluster.addresses, tls=mine) as client:
             await added(client, "before")
             cluster.leader().kill()
@@ -204,14 +214,12 @@ async def test_servers_over_tls(tmp_path: Path) -> None:
 
 
 async def test_a_certificate_of_another_ca_is_refused_by_either_side(tmp_path: Path) -> None:
-    authority, other = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
-    foreign = other.issue("host2")
-    known = Certificates(
-        private_key=foreign.private_key, certificate=foreign.certificate, ca=authority.ca
-    )
-    with northbound(tls=authority.issue("central")) as cluster:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    foreign = files(other.issue("host2", ADDRESS))
+    known = replace(foreign, ca=files(authority.issue("host1", ADDRESS)).ca)
+    with northbound(tls=authority.issue("central", ADDRESS)) as cluster:
         async with client_of(cluster.addresses, tls=foreign) as client:
-            sentence = f"its certificate is not of the CA in {other.ca}"
+            sentence = f"its certificate is not of the CA in {foreign.ca}"
             await eventually(lambda: sentence in client.last_error, "we refuse the server")
         async with client_of(cluster.addresses, tls=known) as client:
             sentence = f"it refuses {foreign.certificate}"
@@ -221,10 +229,10 @@ async def test_a_certificate_of_another_ca_is_refused_by_either_side(tmp_path: P
 
 
 async def test_certificates_that_come_later_are_taken(tmp_path: Path) -> None:
-    authority = Authority(tmp_path, "ca")
-    mine = authority.issue("host1")
+    authority = Authority(tmp_path)
+    mine = files(authority.issue("host1", ADDRESS))
     hidden = mine.certificate.rename(tmp_path / "hidden")
-    with northbound(tls=authority.issue("central")) as cluster:
+    with northbound(tls=authority.issue("central", ADDRESS)) as cluster:
         async with client_of(cluster.addresses, tls=mine) as client:
             sentence = f"{mine.certificate} cannot be read"
             await eventually(lambda: sentence in client.last_error, "it is said")
@@ -235,7 +243,7 @@ async def test_certificates_that_come_later_are_taken(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_speaks_no_tls_is_left(tmp_path: Path) -> None:
-    mine = Authority(tmp_path, "ca").issue("host1")
+    mine = files(Authority(tmp_path).issue("host1", ADDRESS))
 
     async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello, hello")
