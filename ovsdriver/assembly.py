@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from ipam.leasing import Leasing
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
@@ -12,8 +11,6 @@ from ovsdriver.admin.desk_networks import AdminServices
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults
-from ovsdriver.errors import UnavailableError
-from ovsdriver.ports import SwitchView
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
 from ovsdriver.service.aspects.firewall import FirewallRules
@@ -52,6 +49,7 @@ from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from ovsdriver.service.repair.wires import Wires
 from ovsdriver.service.segments.addresses import Addresses
 from ovsdriver.service.segments.debts import Debts
+from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.holdings import SegmentHoldings
 from ovsdriver.service.segments.names import SegmentNames
 from ovsdriver.service.segments.pools import SegmentPools
@@ -341,7 +339,7 @@ def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Se
     northbound = world.northbound
     if northbound is None:
         return None
-    host = partial(_fleet_name, world.switch)
+    host = FleetName(switch=world.switch, notes=store.notes)
     debts = Debts(notes=store.notes, northbound=northbound)
     state, switch = store.state, world.switch
     pools = SegmentPools(
@@ -369,17 +367,6 @@ def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Se
             called,
         ),
     )
-
-
-def _fleet_name(switch: SwitchView) -> str:
-    """Return this host's name in the fleet; UnavailableError if it is not known."""
-    name = switch.status().system_id
-    if not name:
-        raise UnavailableError(
-            "this host's name in the fleet is not known; set it before ovn-controller starts: "
-            "ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME"
-        )
-    return name
 
 
 def _defaults(settings: Settings) -> Defaults:

@@ -36,6 +36,7 @@ from ovsdriver.domain.records.segments import OvnSegment, segment_of
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import HostNotes, Northbound, SegmentPool, SharedLease, SharedSegment
 from ovsdriver.service.segments.debts import Debts, FreedLease, LeftPool
+from ovsdriver.service.segments.fleet_name import FleetName
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,9 @@ class SegmentPools:
         notes: HostNotes,
         debts: Debts,
         surroundings: Surroundings,
-        host: Callable[[], str],
+        host: FleetName,
         clock: Callable[[], float],
     ) -> None:
-        """``host``: this one's name in the fleet; UnavailableError while it is not known."""
         self._surroundings = surroundings
         self._northbound = northbound
         self._notes = notes
@@ -187,7 +187,7 @@ class SegmentPools:
         return await self._tasks.to_its_end(self._remove(pool))
 
     async def _add(self, segment: str, pool: Pool) -> None:
-        key = SegmentPool(id=pool.id, host=self._host())
+        key = SegmentPool(id=pool.id, host=await self._host.keep())
         await self._notes.put_note(f"{_NOTE}{pool.id}", codec.encode(pool))
         try:
             stands = await self._northbound.hold(segment, pool.subnet, key)
@@ -195,16 +195,22 @@ class SegmentPools:
         except BaseException:
             # It may have been written all the same.
             await self._debts.note(LeftPool(segment=segment, pool=key))
-            await self._notes.forget_note(f"{_NOTE}{pool.id}")
+            await self._forget(pool.id)
             raise
         self._pools[pool.id] = pool
 
     async def _remove(self, pool: PoolId) -> bool:
         left = LeftPool(segment=_segment(pool), pool=SegmentPool(id=pool, host=self._host()))
         await self._debts.note(left)
+        return await self._forget(pool)
+
+    async def _forget(self, pool: PoolId) -> bool:
         await self._notes.forget_note(f"{_NOTE}{pool}")
         self._gateways.pop(pool, None)
-        return self._pools.pop(pool, None) is not None
+        removed = self._pools.pop(pool, None) is not None
+        if not self._pools:
+            await self._host.let_go()
+        return removed
 
     # Addresses
 

@@ -212,7 +212,7 @@ class Machine:
             "notes": {
                 k: v
                 for k, v in host.state.notes().items()
-                if not k.startswith(("tso:", "segment-pool:"))
+                if not k.startswith(("tso:", "segment-pool:", "fleet-name"))
             },
             "shared": _shared(host),
             "pools": {str(each.subnet) for each in host.ipam.pools()},

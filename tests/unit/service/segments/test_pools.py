@@ -13,9 +13,11 @@ from ovsdriver.domain.records.segments import space_of
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.segments.addresses import Addresses
 from ovsdriver.service.segments.debts import Debts
+from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.pools import SegmentPools
 from tests.fakes.firewall import MemoryNotes
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
+from tests.fakes.switch import FakeSwitch
 
 SUBNET = IPNetwork("10.50.0.0/24")
 BLUE = space_of("blue")
@@ -39,6 +41,8 @@ class Member:
         self.central = central
         self.notes = MemoryNotes()
         self.around = Around()
+        self.switch = FakeSwitch()
+        self.switch.system_id = name
         self.start()
 
     def start(self) -> None:
@@ -49,7 +53,7 @@ class Member:
             notes=self.notes,
             debts=self.debts,
             surroundings=self.around,
-            host=lambda: self.name,
+            host=FleetName(switch=self.switch, notes=self.notes),
             clock=lambda: 1000.0,
         )
 
@@ -293,3 +297,23 @@ async def test_names_of_spaces_and_pools_say_which_ipam_has_them(one: Member, tw
     assert await both.release_address(pool.id, lease.address, serial=lease.serial)
     assert await both.release_pool(pool.id)
     assert not both.pools()
+
+
+async def test_a_host_that_is_called_otherwise_than_before_is_told_so(one: Member) -> None:
+    pool = await one.pool()
+    one.switch.system_id = "host9"
+    with pytest.raises(UnavailableError, match=r"this host is host1 in its fleet.*says host9"):
+        await one.address(pool)
+    one.switch.available = False
+    assert (await one.address(pool)).pool == pool.id
+    await one.pools.release_pool(pool.id)
+    one.switch.available = True
+    await one.pool()
+    assert {each.host for each in one.central.segments["blue"].pools} >= {"host9"}
+
+
+async def test_a_host_without_a_name_is_told_how_to_get_one(one: Member) -> None:
+    one.switch.system_id = ""
+    with pytest.raises(UnavailableError, match="external_ids:system-id=NAME"):
+        await one.pool()
+    assert not one.central.segments
