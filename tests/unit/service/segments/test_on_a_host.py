@@ -1,0 +1,166 @@
+"""A host of a fleet, with all of its services: what Docker asks, what is set, what is lost."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from ipam import AddressRequest, PoolRequest
+from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
+from ovsdriver.domain.records.segments import space_of
+from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
+from ovsdriver.words import options as typed
+from ovsdriver.words.changes import OtherOptions
+from tests.builders import BLUE, FIRST, RED
+from tests.fakes.northbound import FakeCentral, FakeNorthbound
+from tests.fakes.switch import foreign_bridge
+from tests.unit.service.conftest import Host
+
+SUBNET = IPNetwork("10.50.0.0/24")
+ADDRESS = IPAddress("10.50.0.2")
+
+
+@pytest.fixture
+async def member(tmp_path: Path) -> AsyncIterator[Host]:
+    host = await Host.start(tmp_path, central=FakeCentral())
+    host.switch.system_id, host.switch.integration = "host1", "br-int"
+    host.switch.put_bridge(foreign_bridge("br-int"))
+    host.links.add_tap("br-int", tso=False)
+    yield host
+    await host.stop()
+
+
+def northbound(host: Host) -> FakeNorthbound:
+    assert isinstance(host.world.northbound, FakeNorthbound)
+    return host.world.northbound
+
+
+def _folder(beside: Path) -> Path:
+    other = beside / "other"
+    other.mkdir()
+    return other
+
+
+async def network(host: Host, network_id: str = RED, **said: str) -> None:
+    pool = await host.ipam.request_pool(PoolRequest(space=space_of("blue"), subnet=SUBNET))
+    options = {"ovs.segment": "blue"} | said
+    await host.networks.create(
+        NewNetwork(
+            id=NetworkId(network_id),
+            subnets=(OfferedSubnet(space="ovsnet", cidr=pool.subnet),),
+            options=typed.network(options, internal=False),
+        )
+    )
+
+
+async def container(host: Host, **said: str) -> None:
+    found = host.state.network(NetworkId(RED))
+    assert found is not None
+    assert found.subnets[0].pool is not None
+    lease = await host.ipam.request_address(AddressRequest(pool=found.subnets[0].pool))
+    await host.endpoints.create(
+        NewEndpoint(
+            network=found.id,
+            id=EndpointId(FIRST),
+            addresses=(IPNetwork(f"{lease.address}/24"),),
+            options=typed.endpoint(said),
+        )
+    )
+    joined = await host.endpoints.join(found.id, EndpointId(FIRST), "/netns/one")
+    assert joined.gateway4 is None
+    host.links.move(joined.source, "/netns/one")
+
+
+async def test_a_containers_port_stands_for_its_lease(member: Host) -> None:
+    await network(member)
+    await container(member)
+    (port,) = member.switch.bridges()["br-int"].ports
+    assert port.external_ids["iface-id"] == "blue/10.50.0.2"
+    lease = northbound(member).lease("blue", ADDRESS)
+    assert lease is not None
+    assert lease.port is not None
+    assert (lease.port.guard, lease.port.endpoint, lease.host) == (True, FIRST, "host1")
+
+
+async def test_an_option_that_is_set_is_in_force_at_once(member: Host) -> None:
+    await network(member)
+    await container(member)
+    wish = OtherOptions(typed={"ovs.guard": "false"})
+    await member.changes.endpoint(EndpointId(FIRST), wish)
+    lease = northbound(member).lease("blue", ADDRESS)
+    assert lease is not None
+    assert lease.port is not None
+    assert not lease.port.guard
+
+
+async def test_what_holds_on_all_hosts_is_not_set_on_one(member: Host) -> None:
+    await network(member)
+    with pytest.raises(UnsupportedError, match="hold on all its hosts"):
+        await member.changes.network(NetworkId(RED), OtherOptions(typed={"ovs.mtu": "1400"}))
+    with pytest.raises(Exception, match="on a segment"):
+        await member.changes.network(NetworkId(RED), OtherOptions(typed={"ovs.vlan": "30"}))
+
+
+async def test_a_host_has_one_network_on_a_segment(member: Host) -> None:
+    await network(member)
+    with pytest.raises(ConflictError, match="is on it already"):
+        await network(member, BLUE)
+
+
+async def test_a_port_that_ovn_does_not_take_is_taken_back(member: Host) -> None:
+    await network(member)
+    member.switch.unbound = {"ovh111111111111", *(f"ovh{FIRST[:12]}",)}
+    with pytest.raises(UnavailableError, match="OVN has not taken port"):
+        await container(member)
+    assert not member.switch.bridges()["br-int"].ports
+
+
+async def test_rows_that_were_lost_are_made_again(member: Host) -> None:
+    await network(member)
+    await container(member)
+    before = northbound(member).lease("blue", ADDRESS)
+    await northbound(member).forget_host("host1")
+    assert not northbound(member).segments()
+    await member.reconciler.reconcile()
+    after = northbound(member).lease("blue", ADDRESS)
+    assert before is not None
+    assert after is not None
+    assert (after.serial, after.port, after.host) == (before.serial, before.port, "host1")
+    assert northbound(member).segments()["blue"].described
+    assert not (await member.reconciler.look()).found
+
+
+async def test_an_address_that_was_given_away_is_told_and_left(member: Host) -> None:
+    await network(member)
+    await container(member)
+    await northbound(member).forget_host("host1")
+    other = await Host.start(_folder(member.path), central=northbound(member).central)
+    try:
+        other.switch.system_id, other.switch.integration = "host2", "br-int"
+        pool = await other.ipam.request_pool(PoolRequest(space=space_of("blue"), subnet=SUBNET))
+        await other.ipam.request_address(AddressRequest(pool=pool.id, address=ADDRESS))
+    finally:
+        await other.stop()
+    report = await member.reconciler.reconcile()
+    assert any("was given to host host2" in each for each in report.beyond)
+    lease = northbound(member).lease("blue", ADDRESS)
+    assert lease is not None
+    assert lease.host == "host2"
+
+
+async def test_a_restart_without_the_database_removes_nothing(member: Host) -> None:
+    await network(member)
+    await container(member)
+    northbound(member).available = False
+    again = await member.restart()
+    try:
+        northbound(again).central = FakeCentral()  # nothing is known of it
+        northbound(again).available = False
+        await again.reconciler.reconcile()
+        assert again.state.network(NetworkId(RED)) is not None
+        assert again.state.endpoint(EndpointId(FIRST)) is not None
+        assert again.switch.bridges()["br-int"].ports
+    finally:
+        await again.stop()
