@@ -26,6 +26,8 @@ _DEFAULTS = ("", 0, False, ["set", []], ["map", []])
 
 _SHOWN = 30
 """Lines of a difference that are shown of each part: a lost link alone has 150 settings."""
+_WIDTH = 400
+"""Characters of such a line that are shown: a bridge of OVN's names 255 tables of flows."""
 
 
 def take(bed: Bed) -> Snapshot:
@@ -69,7 +71,7 @@ def difference(before: Snapshot, after: Snapshot) -> str:
         diff = [
             *difflib.unified_diff(lines, after[name], f"{name} before", "after", n=0, lineterm="")
         ]
-        parts += diff[:_SHOWN]
+        parts += (line[:_WIDTH] for line in diff[:_SHOWN])
         if len(diff) > _SHOWN:
             parts.append(f"… and {len(diff) - _SHOWN} more lines")
     return "\n".join(parts)

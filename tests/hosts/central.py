@@ -68,7 +68,7 @@ class Central:
         self._address = address
         self._identity = identity
         self._scheme = "ssl" if identity else "tcp"
-        self.centre = Centre((address,), secure=identity is not None)
+        self._centre = Centre((address,), secure=identity is not None)
         self.servers: Mapping[Database, Program] = {
             each: Program(host, f"ovn-{each.short}", *self._server(each)) for each in DATABASES
         }
@@ -101,6 +101,11 @@ class Central:
         for daemon in self.daemons.values():
             daemon.start()
 
+    def look_to(self, centre: Centre) -> None:
+        """Have northd know all servers, for which it is started anew."""
+        self._centre = centre
+        self.daemons["ovn-northd"].restart()
+
     def leads(self, database: Database) -> bool:
         """Whether the server of this host leads the cluster."""
         ask = ("ovs-appctl", "--timeout=5", "-t", database.control)
@@ -121,8 +126,8 @@ class Central:
         self._host.run("rm", "-f", NORTHD_CONTROL)
         self.northd.command = (
             "ovn-northd",
-            f"--ovnnb-db={self.centre.remote(NORTH)}",
-            f"--ovnsb-db={self.centre.remote(SOUTH)}",
+            f"--ovnnb-db={self._centre.remote(NORTH)}",
+            f"--ovnsb-db={self._centre.remote(SOUTH)}",
             *("-vconsole:info", "-vsyslog:off", f"--unixctl={NORTHD_CONTROL}"),
             *(self._identity.flags() if self._identity else ()),
         )

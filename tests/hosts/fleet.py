@@ -120,8 +120,6 @@ class Fleet:
             host.central.join(others[0])
         else:
             host.central.found()
-        host.central.centre = self.centre
-        host.central.daemons["ovn-northd"].start()
         if told:
             self.tell_all()
             at_once(Host.restart_plugin, self.hosts)

@@ -121,7 +121,7 @@ class Host(Bed):
         )
 
     def look_to(self, centre: Centre) -> None:
-        """Tell OVN and our process of the fleet's servers; a program that runs is not restarted."""
+        """Tell OVN and our process of the fleet's servers; ours is not restarted for it."""
         ids = {
             "ovn-remote": f'"{centre.remote(SOUTH)}"',
             "ovn-encap-type": "geneve",
@@ -133,7 +133,7 @@ class Host(Bed):
         named = (f"external-ids:{key}={value}" for key, value in ids.items())
         self.ovs_vsctl("--no-wait", "set", "Open_vSwitch", ".", *named)
         if self.central is not None:
-            self.central.centre = centre
+            self.central.look_to(centre)
         self.settings.write_text(self._northbound(centre) + self._settings)
 
     def _northbound(self, centre: Centre) -> str:
