@@ -175,8 +175,9 @@ class Northbound(Protocol):
         """Hold an address; without a MAC by a row that no packet meets.
 
         Answers who holds it then: that request, or another one that was first. Nobody else can
-        have it meanwhile. UnavailableError also if there is no such segment; what was written or
-        not is then settled by the next call with the same ``serial``.
+        have it meanwhile. UnavailableError also if there is no such segment, or its host has not
+        that pool of it; what was written or not is settled by the next call with the same
+        ``serial``.
         """
         ...
 

@@ -247,6 +247,22 @@ async def test_a_held_address_is_answered_with_its_holder(fleet: Fleet) -> None:
     assert await fleet.a.take(LEASE) == LEASE
 
 
+async def test_without_its_pool_a_host_takes_nothing(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.b.hold("blue", SUBNET, POOL_B)
+    await pools_are(fleet.a, "blue", POOL_A, POOL_B)
+
+    taken, gone = await asyncio.gather(
+        fleet.a.take(LEASE), fleet.b.forget_host("a"), return_exceptions=True
+    )
+
+    assert taken == LEASE or isinstance(taken, UnavailableError)
+    assert not isinstance(gone, BaseException)
+    with pytest.raises(UnavailableError, match="this host has no pool of it"):
+        await fleet.a.take(replace(LEASE, address=SUBNET[9], serial=9))
+    await seen(lambda: not fleet.a.leases("blue") and not fleet.b.leases("blue"))
+
+
 async def test_one_address_in_two_segments_is_two(fleet: Fleet) -> None:
     red = replace(LEASE, segment="red", pool=PoolId("segment:red/4/x"), serial=8)
     await fleet.a.hold("blue", SUBNET, POOL_A)

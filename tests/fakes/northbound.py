@@ -136,7 +136,9 @@ class FakeNorthbound:
         await self._answer("take", lease.segment, lease.address)
         held = self.lease(lease.segment, lease.address)
         if held is None:
-            self._needed(lease.segment)
+            pools = self._needed(lease.segment).pools
+            if lease.pool and SegmentPool(id=lease.pool, host=lease.host) not in pools:
+                raise UnavailableError(f"segment {lease.segment}: this host has no pool of it")
             held = replace(lease, port=None)
             self.central.leases.setdefault(lease.segment, {})[lease.address] = held
             self.central.changed(lease.segment)

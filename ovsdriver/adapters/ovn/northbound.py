@@ -131,7 +131,7 @@ class OvnNorthbound:
 
     async def let_go(self, segment: str, pool: SegmentPool) -> bool:
         plan = plans.let_go(segment, pool.id, self._ports)
-        return await self._commit(plan, plans.sweep(segment), subject=segment)
+        return await self._commit(plan, plans.sweep(segment, self._ports), subject=segment)
 
     async def take(self, lease: SharedLease) -> SharedLease:
         subject = f"{lease.segment}/{lease.address}"
@@ -162,7 +162,7 @@ class OvnNorthbound:
         segments, leases = self._view.of_host(host) if host else ((), ())
         for segment in sorted(segments):
             plan = plans.forget_host(segment, host, self._ports)
-            await self._commit(plan, plans.sweep(segment), subject=segment)
+            await self._commit(plan, plans.sweep(segment, self._ports), subject=segment)
         return leases
 
     def _ports(self, segment: str) -> Iterable[Row]:

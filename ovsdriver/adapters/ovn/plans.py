@@ -51,21 +51,30 @@ def let_go(segment: str, pool: PoolId, ports: Ports) -> Plan:
         row = _switch(replica, segment)
         if row is None or rows.pool_key(pool) not in row["external_ids"]:
             return []
-        leases = [port for port in ports(segment) if rows.is_of_pool(port, pool)]
+        leases = [port for port in ports(segment) if rows.pool_of(port) == pool]
         return _without(replica, segment, row, {rows.pool_key(pool)}, leases)
 
     return plan
 
 
-def sweep(segment: str) -> Plan:
-    """A segment goes that has no pool.
+def sweep(segment: str, ports: Ports) -> Plan:
+    """What nobody has goes: leases whose pool is gone, names of hosts without one, a bare segment.
 
-    Of two hosts that let go at once each sees the other's pool, and leaves the segment to it.
+    Of two hosts that let go at once each sees the other's pool, and leaves the segment to it. And
+    a lease that was taken just before its pool went was not yet in the copy of who took that away.
     """
 
     def plan(replica: Replica) -> Sequence[Operation]:
         row = _switch(replica, segment)
-        return [] if row is None else _end(replica, segment, row, set())
+        if row is None:
+            return []
+        if end := _end(replica, segment, row, set()):
+            return end
+        pools = rows.pools_of(row)
+        known, hosts = {"", *(each.id for each in pools)}, {each.host for each in pools}
+        leases = [port for port in ports(segment) if rows.pool_of(port) not in known]
+        names = [name for name in _names(replica, segment) if rows.host_of(name) not in hosts]
+        return _without(replica, segment, row, set(), leases, names)
 
     return plan
 
@@ -76,7 +85,12 @@ def take(lease: SharedLease) -> Plan:
     def plan(replica: Replica) -> Sequence[Operation]:
         if replica.named(rows.PORT, lease_port(lease.segment, lease.address)) is not None:
             return []
-        _needed(replica, lease.segment)
+        row = _needed(replica, lease.segment)
+        if lease.pool and row["external_ids"].get(rows.pool_key(lease.pool)) != lease.host:
+            raise UnavailableError(
+                f"segment {lease.segment}: this host has no pool of it any more, as after "
+                "`ovsnet host forget`; try again in a minute"
+            )
         return rows.new_lease(lease)
 
     return plan

@@ -169,9 +169,9 @@ def host_of(row: Row) -> str:
     return str(row["external_ids"].get(_HOST, ""))
 
 
-def is_of_pool(port: Row, pool: PoolId) -> bool:
-    """Whether a lease was asked for by that pool."""
-    return bool(port["external_ids"].get(_POOL) == pool)
+def pool_of(port: Row) -> str:
+    """Return the pool that a lease was asked for by; empty: it is every host's, or none of ours."""
+    return str(port["external_ids"].get(_POOL, ""))
 
 
 def is_address(text: str) -> bool:
@@ -252,12 +252,17 @@ def new_lease(lease: SharedLease) -> list[Operation]:
         # bound there and nowhere else: who goes on with an address that was given away is fenced
         row["options"] = to_map({"requested-chassis": lease.host})
     symbol = f"lease{lease.serial}"
+    where = [*at(switch_uuid(lease.segment))]
+    if lease.pool:
+        # not on a segment that its host has left, and be it by what a server passes on too late
+        pool = to_map({pool_key(lease.pool): lease.host})
+        where.append(["external_ids", "includes", pool])
     return [
         {"op": "insert", "table": PORT, "uuid-name": symbol, "row": row},
         {
             "op": "mutate",
             "table": SWITCH,
-            "where": at(switch_uuid(lease.segment)),
+            "where": where,
             "mutations": [["ports", "insert", ["named-uuid", symbol]]],
         },
     ]
