@@ -114,6 +114,10 @@ class Northbound(Protocol):
         """Wait until the copy is complete, at most ``timeout_s``; UnavailableError after it."""
         ...
 
+    async def catch_up(self) -> None:
+        """Wait until the copy shows all that the leading server has when this is called."""
+        ...
+
     def on_change(self, callback: Callable[[Collection[str] | None], None]) -> None:
         """Call ``callback`` on the loop with the names of segments that are different.
 

@@ -157,6 +157,13 @@ async def test_the_first_pool_makes_a_segment_that_all_hosts_see(fleet: Fleet) -
     assert fleet.b.segment("red") is None
 
 
+async def test_what_another_host_wrote_is_there_after_catching_up(fleet: Fleet) -> None:
+    for number in range(20):
+        await fleet.b.hold(f"blue{number}", SUBNET, POOL_B)
+        await fleet.a.catch_up()
+        assert f"blue{number}" in fleet.a.segments()
+
+
 async def test_a_later_pool_gets_the_subnet_that_is_there(fleet: Fleet) -> None:
     await fleet.a.hold("blue", SUBNET, POOL_A)
 

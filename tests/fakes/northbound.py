@@ -45,6 +45,8 @@ class FakeNorthbound:
         """Every changing call, as ``take blue 10.50.0.5``, in order."""
         self.lost_answers = 0
         """How many of the next changes are made, and not answered in time."""
+        self.lags = False
+        """Whether the copy shows no segment until it catches up."""
         self._available = True
         self._callbacks: list[Callable[[Collection[str] | None], None]] = []
 
@@ -73,6 +75,10 @@ class FakeNorthbound:
     async def connected(self, timeout_s: float) -> None:
         await self._answer()
 
+    async def catch_up(self) -> None:
+        await self._answer()
+        self.lags = False
+
     def on_change(self, callback: Callable[[Collection[str] | None], None]) -> None:
         self._callbacks.append(callback)
 
@@ -80,7 +86,7 @@ class FakeNorthbound:
         return self.central.segments
 
     def segment(self, name: str) -> SharedSegment | None:
-        return self.central.segments.get(name)
+        return None if self.lags else self.central.segments.get(name)
 
     def leases(self, segment: str) -> Mapping[IPAddress, SharedLease]:
         return self.central.leases.get(segment, {})

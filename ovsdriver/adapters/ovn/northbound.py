@@ -97,6 +97,10 @@ class OvnNorthbound:
         except TimeoutError as error:
             raise self._silent() from error
 
+    async def catch_up(self) -> None:
+        # a server tells a client what is new before it answers that client
+        await self._commit(plans.nothing, subject="")
+
     def on_change(self, callback: Callable[[Collection[str] | None], None]) -> None:
         self._callbacks.append(callback)
 

@@ -155,6 +155,10 @@ class SegmentPools:
         await self._northbound.connected(_WAIT_S)
         segment = _segment(request.space)
         has = _subnet_of(self._northbound.segment(segment), request.family)
+        if has is None or request.subnet not in (None, has):
+            # another host may have made it, or made it anew, a moment ago
+            await self._northbound.catch_up()
+            has = _subnet_of(self._northbound.segment(segment), request.family)
         if request.subnet is not None:
             checks.subnet(request, request.subnet)
             if has is not None and has != request.subnet:

@@ -104,6 +104,14 @@ async def test_the_first_host_says_the_subnet_and_others_inherit_it(
     assert len(first.id) <= 64
 
 
+async def test_a_segment_that_another_host_made_a_moment_ago_is_found(
+    one: Member, two: Member
+) -> None:
+    await one.pool()
+    two.northbound.lags = True
+    assert (await two.pool(None)).subnet == SUBNET
+
+
 async def test_a_segment_that_nobody_has_needs_a_subnet(one: Member) -> None:
     with pytest.raises(IpamError, match="no IPv4 subnet yet; name it with --subnet"):
         await one.pool(None)
