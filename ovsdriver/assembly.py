@@ -49,6 +49,7 @@ from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from ovsdriver.service.repair.wires import Wires
 from ovsdriver.service.segments.addresses import Addresses
 from ovsdriver.service.segments.debts import Debts
+from ovsdriver.service.segments.fleet import FleetHosts
 from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.holdings import SegmentHoldings
 from ovsdriver.service.segments.names import SegmentNames
@@ -300,6 +301,7 @@ async def assemble(
                 previewer=previewer,
                 changes=changes,
                 kept=kept_options,
+                hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(
                 networks=networks,
@@ -332,12 +334,13 @@ class _Segments:
 
     pools: SegmentPools
     debts: Debts
+    hosts: FleetHosts
     aspects: tuple[Aspect, ...]
 
 
 def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Segments | None:
-    northbound = world.northbound
-    if northbound is None:
+    northbound, southbound = world.northbound, world.southbound
+    if northbound is None or southbound is None:
         return None
     host = FleetName(switch=world.switch, notes=store.notes)
     debts = Debts(notes=store.notes, northbound=northbound)
@@ -361,6 +364,7 @@ def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Se
     return _Segments(
         pools=pools,
         debts=debts,
+        hosts=FleetHosts(northbound=northbound, southbound=southbound, debts=debts, host=host),
         aspects=(
             SegmentHoldings(state=state, northbound=northbound, pools=pools, host=host),
             SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),

@@ -438,7 +438,16 @@ def _read(
         given.update(_from_flags(flags or {}))
     except ConfigurationError as error:
         raise CommandLineError(str(error)) from error
-    return Settings(**given), faults
+    settings = Settings(**given)
+    twice = sorted(set(settings.spaces) & set(settings.segments))
+    if twice:
+        faults.append(
+            ConfigurationError(
+                f"segments: {twice[0]} is among `spaces`, too, and ovsipam-{twice[0]} can be one "
+                "driver only; leave it out of one list"
+            )
+        )
+    return settings, faults
 
 
 def _from_file(

@@ -264,6 +264,9 @@ async def _listen(
     }
     for space in settings.spaces:
         tables[f"ovsipam-{space}"] = methods.ipam_only(backend, methods.named_spaces(space))
+    for segment in settings.segments:
+        spaces = methods.segment_spaces(segment)
+        tables[f"ovsipam-{segment}"] = methods.ipam_only(backend, spaces)
     faults: list[DriverError] = []
     kept = True
     for name, calls in tables.items():

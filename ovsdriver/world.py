@@ -37,12 +37,13 @@ from ovsdriver.ports import (
     Sandboxes,
     SandboxMemory,
     Shapes,
+    Southbound,
     State,
     Switch,
 )
 
 if TYPE_CHECKING:
-    from ovsdriver.adapters.ovn.northbound import OvnNorthbound
+    from ovsdriver.adapters.ovn import OvnNorthbound, OvnSouthbound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,8 @@ class World:
     """Whether the kernel has Open vSwitch's."""
     northbound: Northbound | None = None
     """What the hosts of a fleet have in common; None: this one is in no fleet."""
+    southbound: Southbound | None = None
+    """The hosts of the fleet, where there is one."""
     store: Callable[[], AbstractAsyncContextManager[Store]]
     """Opens it; the errors are sentences: see ``Database.open``."""
     firewall: Callable[[HostNotes | None], AbstractAsyncContextManager[Firewall]]
@@ -94,7 +97,9 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         stack.push_async_callback(kernel.close)
         host_ports = KernelHostPorts()
         stack.push_async_callback(host_ports.close)
-        northbound = _northbound(settings)
+        northbound = southbound = None
+        if settings.ovn_northbound:
+            northbound, southbound = _fleet(settings, lambda: switch.status().southbound)
         yield World(
             switch=switch,
             flows=OvsFlows(_management_folder(settings.ovsdb), owner=owner, timeout_s=timeout_s),
@@ -109,16 +114,18 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
             store=partial(open_store, settings.state_dir / storefile.NAME),
             firewall=partial(open_firewall, settings),
             northbound=northbound,
+            southbound=southbound,
             watch=switch.run if northbound is None else partial(_both, switch.run, northbound.run),
         )
 
 
-def _northbound(settings: Settings) -> "OvnNorthbound | None":
-    """Return the fleet's database; ConfigurationError if there is no reaching it as configured."""
-    if not settings.ovn_northbound:
-        return None
+def _fleet(settings: Settings, remote: Callable[[], str]) -> "tuple[OvnNorthbound, OvnSouthbound]":
+    """Return the fleet's databases; ConfigurationError if there is no reaching them as configured.
+
+    ``remote`` says where the southbound one is.
+    """
     # Only who is in a fleet pays for reading it.
-    from ovsdriver.adapters.ovn.northbound import OvnNorthbound
+    from ovsdriver.adapters.ovn import OvnNorthbound, OvnSouthbound
 
     files = (settings.ovn_private_key, settings.ovn_certificate, settings.ovn_ca)
     key, certificate, authority = files
@@ -127,9 +134,8 @@ def _northbound(settings: Settings) -> "OvnNorthbound | None":
         if key and certificate and authority
         else None
     )
-    return OvnNorthbound(
-        Servers.parse(settings.ovn_northbound, clustered=True, certificates=certificates)
-    )
+    servers = Servers.parse(settings.ovn_northbound, clustered=True, certificates=certificates)
+    return OvnNorthbound(servers), OvnSouthbound(remote, certificates=certificates)
 
 
 async def _both(*watches: Callable[[], Coroutine[None, None, None]]) -> None:

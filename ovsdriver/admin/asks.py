@@ -16,6 +16,7 @@ from ipam.model import Reservation
 from ovsdriver.admin.views import (
     Changed,
     Changes,
+    Forgotten,
     LeasePage,
     Made,
     PlanReport,
@@ -25,11 +26,14 @@ from ovsdriver.admin.views import (
     RepairReport,
     Report,
     Reserved,
+    SegmentReport,
+    SegmentUse,
     Status,
 )
 from ovsdriver.codec import Written
 from ovsdriver.docker.ipam import global_twin
 from ovsdriver.service.forgotten.purge import Purged
+from ovsdriver.service.segments.fleet import Fleet
 from ovsdriver.words import values
 
 T = TypeVar("T", covariant=True)
@@ -70,6 +74,7 @@ Subnet = Annotated[IPNetwork, Written(values.subnet)]
 Space = Annotated[str, Written(_space)]
 AnySpace = Annotated[str, Written(lambda text: _space(text) if text else "")]
 Container = Annotated[str, Written(_container)]
+Segment = Annotated[str, Written(values.segment)]
 
 
 class Ask(Generic[T]):
@@ -249,6 +254,35 @@ class ApplyReservations(Ask[Changes]):
     """Addresses may be put aside for other names than they are."""
     dry_run: bool = False
     """Only say what would be changed, or refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListSegments(Ask[tuple[SegmentUse, ...]]):
+    """Segments over several hosts, all that there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowSegment(Ask[SegmentReport]):
+    """One segment, and who has its addresses."""
+
+    name: Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListHosts(Ask[Fleet]):
+    """Hosts of the fleet; each is asked for a sign of life."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetHost(Ask[Forgotten]):
+    """Give the addresses of a host back that died."""
+
+    SECONDS: ClassVar[float] = CHANGE_S
+
+    host: str
+    """Its name in the fleet."""
+    force: bool = False
+    """Also if it answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ovsdriver.admin.asks import Answers, Ask
 from ovsdriver.admin.desk_ipam import IpamDesk
 from ovsdriver.admin.desk_networks import AdminServices, NetworkDesk, docker
 from ovsdriver.admin.desk_reservations import ReservationDesk
+from ovsdriver.admin.desk_segments import SegmentDesk
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, Firewall, SwitchView
@@ -68,6 +69,7 @@ class Desk:
         self._faults: list[str] = []
         self._services: AdminServices | None = None
         self._networks: NetworkDesk | None = None
+        self._segments: SegmentDesk | None = None
         self._answers: Answers = {
             asks.ShowStatus: self.status,
             asks.Purge: self.purge,
@@ -83,13 +85,20 @@ class Desk:
         self._networks = NetworkDesk(
             services, owner=self._owner, switch=self._switch, engine=self._engine, clock=self._clock
         )
+        self._segments = segments = SegmentDesk(
+            state=services.state, ipam=services.ipam, engine=self._engine, hosts=services.hosts
+        )
         addresses = IpamDesk(
-            state=services.state, ipam=services.ipam, engine=self._engine, clock=self._clock
+            state=services.state,
+            ipam=services.ipam,
+            engine=self._engine,
+            segments=segments,
+            clock=self._clock,
         )
         reservations = ReservationDesk(
             addresses=addresses, ipam=services.own_ipam, clock=self._clock
         )
-        for desk in (self._networks, addresses, reservations):
+        for desk in (self._networks, segments, addresses, reservations):
             self._answers = {**self._answers, **desk.answers()}
 
     def answers(self) -> Answers:
@@ -139,6 +148,7 @@ class Desk:
             docker=reports.docker(view),
             counts=reports.counts(scene) if scene else None,
             uplinks=reports.uplinks(scene) if scene else (),
+            fleet=None if self._segments is None else self._segments.status(),
             repairs=repairs,
             warnings=(*self._faults, *(reports.warnings(scene) if scene else ()), *findings),
         )

@@ -12,7 +12,9 @@ from ovsdriver.admin import asks, views
 from ovsdriver.admin import ipam_report as reports
 from ovsdriver.admin.asks import Answers
 from ovsdriver.admin.desk_networks import docker
+from ovsdriver.admin.desk_segments import SegmentDesk
 from ovsdriver.domain.records.model import Endpoint, Network, NetworkId
+from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import ConflictError, InvalidRequestError, UnknownObjectError
 from ovsdriver.ports import Engine, EngineSubnet, EngineView, State
 from ovsdriver.service.forgotten.pool_claims import Claims
@@ -27,11 +29,19 @@ class IpamDesk:
     """Answers page by page: a pool may have a million leases."""
 
     def __init__(
-        self, *, state: State, ipam: Leasing, engine: Engine, clock: Callable[[], float] = time.time
+        self,
+        *,
+        state: State,
+        ipam: Leasing,
+        engine: Engine,
+        segments: SegmentDesk | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """``segments`` tells who has addresses of pools that several hosts have in common."""
         self._state = state
         self._ipam = ipam
         self._engine = engine
+        self._segments = segments
         self._clock = clock
         self._seen: tuple[float, EngineView | None] | None = None
 
@@ -72,6 +82,8 @@ class IpamDesk:
         if ask.after is not None and ask.after.version != known.subnet.version:
             raise InvalidRequestError(f"after: {ask.after} is not of the family of {known.subnet}")
         view = await self._view()
+        if self._segments is not None and segment_of(pool) is not None:
+            return _page(self._segments.holders(known, view), ask)
         found = await self._ipam.leases(pool, after=ask.after, limit=ask.limit)
         bound = state.network_of_pool(pool)
         owners = _owners(state, bound)
@@ -135,6 +147,8 @@ class IpamDesk:
             for each in there
             if (lease := await ipam.lease(each.id, address)) is not None
         ]
+        if not held:
+            await self._refuse_elsewhere(address, there)
         lease = reports.only(held, address, [str(each.subnet) for each in there])
         view = await self._view(fresh=True)
         bound = state.network_of_pool(lease.pool)
@@ -156,6 +170,16 @@ class IpamDesk:
         )
         return views.Released(lease=lease, holder=who)
 
+    async def _refuse_elsewhere(self, address: IPAddress, pools: Sequence[Pool]) -> None:
+        """Refuse to release what another host has; ConflictError."""
+        if self._segments is None:
+            return
+        view = await self._view()
+        for pool in pools:
+            for use in self._segments.holders(pool, view):
+                if use.lease.address == address:
+                    raise ConflictError(reports.elsewhere(use))
+
     async def release_pool(self, ask: asks.ReleasePool) -> views.ReleasedPool:
         """Release a pool that no network has any more, or any with ``force``.
 
@@ -175,6 +199,8 @@ class IpamDesk:
                 f"ovsnet knows no pool {pool[:80]!r}; `ovsnet ipam pools` lists them"
             )
         known, held = use.pool, use.usage.held
+        if segment_of(pool) is not None:
+            held = len(await ipam.leases(known.id))  # those of other hosts stay theirs
         refusal = reports.pool_refusal(
             use,
             state.network_of_pool(known.id),
@@ -227,6 +253,15 @@ class IpamDesk:
         view = await docker(self._engine)
         self._seen = (now, view)
         return view
+
+
+def _page(uses: Sequence[views.LeaseUse], ask: asks.ListLeases) -> views.LeasePage:
+    """Return a page of leases that are in memory anyway."""
+    after = ask.after
+    rest = [each for each in uses if after is None or each.lease.address > after]
+    found = rest[: ask.limit]
+    more = len(rest) > len(found)
+    return views.LeasePage(leases=tuple(found), next=found[-1].lease.address if more else None)
 
 
 def _owners(state: State, network: Network | None) -> Mapping[int, Endpoint]:

@@ -27,6 +27,7 @@ from ovsdriver.service.networks.networks import Networks
 from ovsdriver.service.networks.previewer import Previewer, WantedNetwork
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
+from ovsdriver.service.segments.fleet import FleetHosts
 from ovsdriver.words import options
 from ovsdriver.words.changes import OtherOptions
 
@@ -51,6 +52,8 @@ class AdminServices:
     changes: Changes
     previewer: Previewer
     kept: KeptOptions
+    hosts: FleetHosts | None = None
+    """Of the fleet; None: this host is in none."""
 
 
 async def docker(engine: Engine) -> EngineView | None:

@@ -75,7 +75,7 @@ class ReservationDesk:
                 "address: missing; say which one, or a name for the next free"
             )
         pools = await self._addresses.chosen(pool=ask.pool, network=ask.network)
-        fitting = [each for each in pools if ask.space in ("", each.pool.space)]
+        fitting = reports.reservable([e for e in pools if ask.space in ("", e.pool.space)])
         pool = reports.pool_to_choose_from(fitting, network=ask.network)
         earlier = {(each.space, each.address) for each in self._ipam.reservations()}
         made = await self._ipam.reserve_any(pool.pool.id, name=ask.name, note=ask.note)
@@ -172,7 +172,7 @@ class ReservationDesk:
         if space and not pool and not network:
             return space
         pools = await self._addresses.chosen(pool=pool, network=network)
-        having = reports.PoolIndex(pools).having(address)
+        having = reports.reservable(reports.PoolIndex(pools).having(address))
         spaces = {each.pool.space for each in having if space in ("", each.pool.space)}
         if spaces:
             return reports.only_space(address, spaces, what="an address of pools")

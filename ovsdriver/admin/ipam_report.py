@@ -212,6 +212,15 @@ def holder(use: LeaseUse) -> str:
     return f"nobody that is known here{on}"
 
 
+def elsewhere(use: LeaseUse) -> str:
+    """Return why an address of a segment that another host has is not released here."""
+    lease = use.lease
+    return (
+        f"{lease.address} is held by {holder(use)}; remove the container there, or give all "
+        f"addresses of a host that died back with `ovsnet host forget {lease.host}`"
+    )
+
+
 def refusal(
     use: LeaseUse,
     network: Network | None,

@@ -35,6 +35,7 @@ from ovsdriver.domain.records.model import (
     NetworkId,
     PortMapping,
 )
+from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
 from ovsdriver.domain.wires.observed import ObservedPort
@@ -135,11 +136,13 @@ def docker(view: EngineView | None) -> DockerReport:
 
 def counts(scene: Scene) -> Counts:
     """Return how many of each there are."""
+    # Of segments all hosts have them; those are not records of this one.
+    pools = [each.id for each in scene.pools if segment_of(each.space) is None]
     return Counts(
         networks=len(scene.state.networks()),
         endpoints=len(scene.state.endpoints()),
-        pools=len(scene.pools),
-        leases=sum(scene.leases.values()),
+        pools=len(pools),
+        leases=sum(scene.leases.get(each, 0) for each in pools),
     )
 
 

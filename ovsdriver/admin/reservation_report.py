@@ -12,7 +12,8 @@ from netaddr import IPAddress
 from ipam.model import Reservation
 from ovsdriver.admin.ipam_report import holder
 from ovsdriver.admin.views import ChangedReservation, Changes, LeaseUse, PoolUse, Reserved
-from ovsdriver.errors import ConflictError, UnknownObjectError
+from ovsdriver.domain.records.segments import segment_of
+from ovsdriver.errors import ConflictError, UnknownObjectError, UnsupportedError
 
 Key = tuple[str, IPAddress]
 """Space and address."""
@@ -146,6 +147,21 @@ def reserved(
         holder="" if lease is None else holder(lease),
         held_since=None if lease is None else lease.lease.created,
     )
+
+
+def reservable(pools: Sequence[PoolUse]) -> Sequence[PoolUse]:
+    """Return the pools of this host alone.
+
+    Raises:
+        UnsupportedError: there are others only, of segments.
+    """
+    alone = [each for each in pools if segment_of(each.pool.space) is None]
+    if pools and not alone:
+        raise UnsupportedError(
+            f"{pools[0].pool.subnet} is of segment {segment_of(pools[0].pool.space)}, and its "
+            "addresses are not kept for containers; start the container with --ip ADDRESS"
+        )
+    return alone
 
 
 def only_space(address: IPAddress, spaces: Iterable[str], *, what: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
-from ipam.model import Lease, Pool, PoolId, Reservation, Usage
+from ipam.model import Lease, LeaseKind, Pool, PoolId, Reservation, Usage
 from ovsdriver.domain.plan.preview import HostLink, Row
 from ovsdriver.domain.records.model import Endpoint, HostPort, Network, PortMapping
 from ovsdriver.domain.records.port_options import PortOptions
@@ -147,6 +147,34 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FleetReport:
+    """What this host has in common with others, and whether it can be asked."""
+
+    host: str
+    """This one's name; empty if Open vSwitch does not say it."""
+    northbound: tuple[str, ...]
+    """Servers of the northbound database."""
+    connected: bool
+    """To the one that leads."""
+    server: str
+    """The one that answers, or answered last."""
+    since: float
+    """From when on it is so; seconds since the epoch."""
+    why: str
+    """Why there is no connection; empty if there is one."""
+    southbound: tuple[str, ...]
+    """Servers of the southbound database, as OVN has been told them."""
+    waiting: tuple[str, ...]
+    """What is to be released as soon as the database answers, a phrase each."""
+    segments: int
+    """Of the whole fleet."""
+    networks: int
+    """On segments, on this host."""
+    pools: int
+    """Of segments, on this host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The process as a whole, in a few lines."""
 
@@ -164,6 +192,8 @@ class Status:
     """None: the store could not be read."""
     uplinks: tuple[str, ...] = ()
     """A phrase for each: its NICs, its bridge, what it carries."""
+    fleet: FleetReport | None = None
+    """None: this host is in no fleet."""
     repairs: RepairReport = RepairReport()
     warnings: tuple[str, ...] = ()
 
@@ -327,3 +357,59 @@ class Changes:
     """How many were there already."""
     dry_run: bool
     """Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentUse:
+    """A segment over several hosts, and how full it is."""
+
+    name: str
+    subnets: tuple[IPNetwork, ...]
+    """IPv4 first."""
+    options: Mapping[str, str]
+    """That hold on all hosts, as they are typed: ``ovs.mtu``."""
+    hosts: tuple[str, ...]
+    """Those with a network on it."""
+    network: str | None
+    """Id of this host's network on it; None: there is none."""
+    network_name: str
+    """Docker's; empty if it is not known."""
+    held: int
+    """Addresses of all hosts."""
+    capacity: int
+    """Usable addresses of all its subnets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentLease:
+    """An address of a segment that is held."""
+
+    address: IPAddress
+    kind: LeaseKind
+    host: str
+    """Whose container has it; empty: every host's, as a gateway's is."""
+    container: str
+    """Its name; empty if it is not known."""
+    endpoint: str | None
+    """Id of the container's endpoint, once it has one."""
+    created: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentReport:
+    """A segment, and who has its addresses."""
+
+    segment: SegmentUse
+    leases: tuple[SegmentLease, ...]
+    """By address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """A host whose addresses were given back."""
+
+    name: str
+    leases: tuple[SegmentLease, ...]
+    registered: bool | None
+    """OVN still has it: that only a central host may change. None: it could not be asked."""

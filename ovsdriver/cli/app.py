@@ -20,6 +20,8 @@ _MODULES = {
     "trace": "look.trace",
     "capture": "look.capture",
     "ipam": "addresses.ipam",
+    "segment": "fleet.segment",
+    "host": "fleet.host",
     "options": "networks.options",
     "firewalld": "look.firewalld",
     "purge": "networks.purge",
@@ -69,6 +71,8 @@ def command() -> None:
       ovsnet trace web db tcp/5432         why two containers do or do not talk
       ovsnet capture web -w web.pcap       the packets of a container or a network
       ovsnet ipam leases                   who holds which address, and since when
+      ovsnet segment ls                    networks over several hosts, and who is on them
+      ovsnet host ls                       the hosts that have them in common
       ovsnet options                       what can be typed after -o and --ipam-opt
 
     Each command explains itself: `ovsnet network --help`. Settings come from

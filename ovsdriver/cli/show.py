@@ -1,6 +1,7 @@
 """Tables and times for people, JSON for programs."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -16,6 +17,9 @@ from ovsdriver.words import options
 from ovsdriver.words.values import printable
 
 ID_DIGITS = 12
+
+_COUNTED = 10**9
+"""Larger numbers of addresses are not counted out."""
 
 _UNLIMITED = 10_000
 """Columns of a pipe, and of tables everywhere: nothing is cut, a terminal wraps by itself."""
@@ -137,6 +141,11 @@ def duration(seconds: float) -> str:
 def plural(count: int, word: str, words: str = "") -> str:
     """Return ``1 endpoint``, ``2 endpoints``; ``words`` where an ``s`` does not do."""
     return f"{count} {word if count == 1 else words or f'{word}s'}"
+
+
+def amount(addresses: int) -> str:
+    """Return a number of addresses; the power of two that a large one, of IPv6, nearly is."""
+    return str(addresses) if addresses < _COUNTED else f"2^{math.log2(addresses):.0f}"
 
 
 def _print(what: Table | Text, *, whole: bool = False) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from ipam import AddressRequest, Lease, LeaseKind, Pool, PoolId, PoolRequest
-from ovsdriver.domain.records.segments import space_of
+from ovsdriver.domain.records.segments import segment_of, space_of
 from ovsdriver.words import options, values
 from ovsdriver.words.fields import Fields
 
@@ -49,7 +49,11 @@ def spaces_reply(spaces: Spaces) -> Mapping[str, object]:
 def pool_request(body: Fields, spaces: Spaces) -> tuple[PoolRequest, tuple[str, ...]]:
     """Read RequestPool; also returns the options that are other people's."""
     said = body.inner("Options")
-    wanted = options.pool({key: said.text(key) for key, value in said.items() if value is not None})
+    asked = body.text("AddressSpace")
+    wanted = options.pool(
+        {key: said.text(key) for key, value in said.items() if value is not None},
+        segment=segment_of(asked or spaces.local),
+    )
     subnet = body.subnet("Pool")
     window = body.subnet("SubPool")
     if window is not None and subnet is None:
@@ -65,7 +69,7 @@ def pool_request(body: Fields, spaces: Spaces) -> tuple[PoolRequest, tuple[str, 
     return (
         PoolRequest(
             space=(
-                _space(body.text("AddressSpace"), wanted.space, spaces)
+                _space(asked, wanted.space, spaces)
                 if wanted.segment is None
                 else space_of(wanted.segment)
             ),

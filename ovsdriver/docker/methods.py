@@ -17,6 +17,7 @@ from ipam import (
 from ovsdriver.docker import ipam, network
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.domain.records.requests import NewNetwork
+from ovsdriver.domain.records.segments import space_of
 from ovsdriver.errors import UnavailableError
 from ovsdriver.http.server import Call, Reply
 from ovsdriver.logs import event
@@ -178,6 +179,11 @@ def ipam_calls(backend: Backend, spaces: ipam.Spaces = DEFAULT_SPACES) -> Mappin
 def named_spaces(name: str) -> ipam.Spaces:
     """Return the spaces of the driver ``ovsipam-NAME``."""
     return ipam.Spaces(local=name, shared=ipam.global_twin(name))
+
+
+def segment_spaces(segment: str) -> ipam.Spaces:
+    """Return the spaces of the driver ``ovsipam-SEGMENT``: one, which all hosts have in common."""
+    return ipam.Spaces(local=space_of(segment), shared=space_of(segment))
 
 
 def both_kinds(backend: Backend) -> Mapping[str, Call]:

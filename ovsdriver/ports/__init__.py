@@ -25,6 +25,7 @@ from ovsdriver.ports.northbound import (
     SharedPort,
     SharedSegment,
 )
+from ovsdriver.ports.southbound import Chassis, Southbound, SouthboundView
 from ovsdriver.ports.store import HostNotes, SandboxMemory, State
 from ovsdriver.ports.switch import (
     Bindings,
@@ -41,6 +42,7 @@ from ovsdriver.ports.switch import (
 __all__ = [
     "Bindings",
     "Bridges",
+    "Chassis",
     "Copies",
     "Engine",
     "EngineEndpoint",
@@ -65,6 +67,8 @@ __all__ = [
     "SharedName",
     "SharedPort",
     "SharedSegment",
+    "Southbound",
+    "SouthboundView",
     "State",
     "Switch",
     "SwitchStatus",

@@ -17,7 +17,9 @@ class NorthboundStatus:
     connected: bool
     """To a server that leads: what is read is true, and what is written is kept."""
     server: str = ""
-    """``ssl:10.77.0.1:6641``, of the server that answers, or answered last."""
+    """``ssl:10.77.0.1:6641``, of the server that answers, or answered last: it leads."""
+    servers: tuple[str, ...] = ()
+    """All that are configured."""
     since: float = 0.0
     """From when on it is so; seconds since the epoch."""
     why: str = ""
@@ -209,4 +211,8 @@ class Northbound(Protocol):
 
         A segment that nobody else has goes with them.
         """
+        ...
+
+    async def call(self) -> None:
+        """Have every host's controller say that it lives, which the southbound database shows."""
         ...

@@ -26,6 +26,8 @@ class SwitchStatus:
     """Of the Open_vSwitch row, such as ``userspace-tso-enable``; vswitchd reads it at its start."""
     system_id: str = ""
     """This host's name in a fleet (``external_ids:system-id``)."""
+    southbound: str = ""
+    """Where OVN's southbound database is (``external_ids:ovn-remote``): servers between commas."""
     integration: str = ""
     """Name of the bridge that OVN's controller makes and rules here; empty: it has none to make."""
 

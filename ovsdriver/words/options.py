@@ -1051,9 +1051,14 @@ def endpoint(typed: Mapping[str, str]) -> EndpointOptions:
     )
 
 
-def pool(typed: Mapping[str, str]) -> PoolOptions:
-    """Read ``docker network create --ipam-opt``; errors as ``network``."""
+def pool(typed: Mapping[str, str], *, segment: str | None = None) -> PoolOptions:
+    """Read ``docker network create --ipam-opt``; errors as ``network``.
+
+    ``segment`` is the one whose driver was named, and is meant if no other one is typed.
+    """
     settled, ignored = _settle(Scope.IPAM, typed)
+    if segment is not None:
+        settled.setdefault("segment", segment)
     unfit = _off_segment(Scope.IPAM, typed)
     if "segment" in settled and unfit:
         raise InvalidOptionError(unfit)

@@ -28,6 +28,8 @@ class FakeCentral:
     leases: dict[str, Leases] = field(default_factory=dict)
     names: dict[EndpointId, SharedName] = field(default_factory=dict)
     hosts: list["FakeNorthbound"] = field(default_factory=list)
+    called: int = 0
+    """How often the hosts were asked for a sign of life."""
 
     def changed(self, segment: str) -> None:
         """Tell all hosts."""
@@ -69,6 +71,7 @@ class FakeNorthbound:
         return NorthboundStatus(
             connected=self._available,
             server="ssl:192.0.2.1:6641",
+            servers=("ssl:192.0.2.1:6641", "ssl:192.0.2.2:6641"),
             why="" if self._available else "Connection refused",
         )
 
@@ -207,6 +210,11 @@ class FakeNorthbound:
             self._take_back(there, lambda each: each.host == host, lambda each: each.host == host)
         self._lose()
         return gone
+
+    async def call(self) -> None:
+        await self._answer("call")
+        self.central.called += 1
+        self._lose()
 
     async def _answer(self, *what: object) -> None:
         await asyncio.sleep(0)

@@ -86,6 +86,7 @@ class OvnNorthbound:
         return NorthboundStatus(
             connected=connected,
             server=self._server,
+            servers=tuple(each.text for each in self._servers.addresses),
             since=self._since,
             why="" if connected else self._client.last_error,
         )
@@ -168,6 +169,9 @@ class OvnNorthbound:
             plan = plans.forget_host(segment, host, self._ports)
             await self._commit(plan, plans.sweep(segment, self._ports), subject=segment)
         return leases
+
+    async def call(self) -> None:
+        await self._commit(plans.call(), subject="call")
 
     def _ports(self, segment: str) -> Iterable[Row]:
         return self._view.ports(segment)

@@ -172,6 +172,12 @@ def forget_host(segment: str, host: str, ports: Ports) -> Plan:
     return plan
 
 
+def call() -> Plan:
+    """The number is raised that northd and the hosts' controllers pass on (ovn-nb(5), nb_cfg)."""
+    raised = {"op": "mutate", "table": "NB_Global", "where": [], "mutations": [["nb_cfg", "+=", 1]]}
+    return lambda _: [raised]
+
+
 def _without(
     replica: Replica,
     segment: str,

@@ -1,6 +1,5 @@
 """``ovsnet ipam pools | leases | release``."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import click
@@ -24,8 +23,6 @@ PAGE = 1000
 """Leases asked for at once."""
 
 _BAR = 10
-_COUNTED = 10**9
-"""Larger numbers of addresses, all of IPv6, are shown as powers of two."""
 
 
 @click.group(name="ipam", epilog=EXIT_CODES)
@@ -68,9 +65,9 @@ def pools(settings: Settings, which: str, as_json: bool) -> None:
                 each.pool.space,
                 str(each.pool.window or "-"),
                 _network(each),
-                f"{each.usage.held}/{_count(each.usage.capacity)}",
+                f"{each.usage.held}/{show.amount(each.usage.capacity)}",
                 _used(each.usage),
-                _count(each.usage.free),
+                show.amount(each.usage.free),
                 *(shown(each) or "-" for _, shown in further),
                 "automatic" if each.pool.automatic else "typed",
                 each.pool.id,
@@ -264,11 +261,6 @@ def _who(use: LeaseUse) -> str:
     endpoint = f"endpoint {show.short(use.endpoint)}" if use.endpoint else "-"
     on = f" on {use.lease.host}" if use.lease.host else ""
     return values.printable((use.container or use.lease.name or endpoint) + on)
-
-
-def _count(addresses: int) -> str:
-    # the power of two that it is nearly, a few addresses being held
-    return str(addresses) if addresses < _COUNTED else f"2^{math.log2(addresses):.0f}"
 
 
 def _used(usage: Usage) -> Text:

@@ -55,7 +55,8 @@ def nftables(library: str = LIBRARY) -> Finding:
 async def sockets(settings: Settings) -> list[Finding]:
     """Say whether our process listens where Docker will look for it."""
     admin = await _listens(settings.run_dir / "admin.sock")
-    names = ("ovsnet", "ovsipam", *(f"ovsipam-{space}" for space in settings.spaces))
+    named = (f"ovsipam-{each}" for each in (*settings.spaces, *settings.segments))
+    names = ("ovsnet", "ovsipam", *named)
     plugins = {
         path: await _listens(path)
         for path in (settings.plugin_dir / f"{name}.sock" for name in names)

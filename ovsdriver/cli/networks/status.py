@@ -12,6 +12,7 @@ from ovsdriver.admin import asks
 from ovsdriver.admin.views import (
     Counts,
     DockerReport,
+    FleetReport,
     MendedReport,
     RepairReport,
     Status,
@@ -60,7 +61,8 @@ def command(ctx: click.Context, settings: Settings, fault: str, as_json: bool) -
 
 
 def _well(status: Status) -> bool:
-    return not status.degraded and status.open_vswitch.connected
+    cut_off = status.fleet is not None and not status.fleet.connected
+    return not status.degraded and status.open_vswitch.connected and not cut_off
 
 
 def _print(status: Status) -> None:
@@ -76,10 +78,13 @@ def _print(status: Status) -> None:
             ("Docker", _docker(status.docker)),
             ("Records", _counts(status.counts)),
             *(("Uplink", each) for each in status.uplinks),
+            *_fleet(status.fleet),
             ("Last look", _look(status.repairs)),
         ]
     )
     repairs = status.repairs
+    if status.fleet is not None:
+        show.listed("Released when OVN's database answers:", status.fleet.waiting, style="yellow")
     show.listed("Mended lately:", _lately(repairs.lately), style="green")
     show.listed("Could not be mended:", repairs.failed, style="red")
     show.listed("For you to mend:", repairs.beyond, style="yellow")
@@ -114,6 +119,29 @@ def _counts(counts: Counts | None) -> Text:
             )
         )
     )
+
+
+def _fleet(fleet: FleetReport | None) -> Iterable[tuple[str, str | Text]]:
+    if fleet is None:
+        return
+    if not fleet.host:
+        yield "Fleet", Text("this host has no name in it; `ovsnet check` says why", style="red")
+    else:
+        segments = show.plural(fleet.segments, "segment")
+        networks = show.plural(fleet.networks, "network")
+        pools = show.plural(fleet.pools, "pool")
+        yield "Fleet", f"host {fleet.host} of {segments}, with {networks} and {pools} on them"
+    since = show.duration(time.time() - fleet.since)
+    if fleet.connected:
+        others = ", ".join(each for each in fleet.northbound if each != fleet.server)
+        beside = f"; others: {others}" if others else ""
+        yield "Northbound", f"{fleet.server} leads, connected for {since}{beside}"
+    else:
+        yield "Northbound", Text(f"not connected for {since}: {fleet.why}", style="red")
+    if fleet.southbound:
+        yield "Southbound", ", ".join(fleet.southbound)
+    else:
+        yield "Southbound", Text("not said; `ovsnet check` says what to do", style="yellow")
 
 
 def _lately(repairs: Sequence[MendedReport]) -> Iterable[str]:

@@ -20,6 +20,7 @@ from ovsdriver.cli.doctor.verdict import print_findings
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal, refusals
 from ovsdriver.config import Settings
+from ovsdriver.domain.records.segments import segment_of
 
 LOOKS = 5
 """At what changes while it is looked at, before a difference is believed."""
@@ -124,7 +125,11 @@ def _compare(store: Path, settings: Settings) -> Finding | None:
         try:
             before = _held(store)
             pools = ask(settings, asks.ListPools())
-            memory: dict[str, int] = {each.pool.id: each.usage.held for each in pools}
+            memory: dict[str, int] = {
+                each.pool.id: each.usage.held
+                for each in pools
+                if segment_of(each.pool.id) is None  # those are in OVN's database
+            }
         except NotRunning:
             return None
         except Refusal as error:

@@ -21,7 +21,8 @@ _SAID_ONCE = frozenset({"port.mtu", "port.guard"})
 def segment_meant(new: NewNetwork, pools: Sequence[KnownPool]) -> str | None:
     """Return the segment that a network is on; None: it ends on this host.
 
-    Who says it to the IPAM alone is understood, if no other pool can be meant.
+    Who says it to the IPAM alone is understood: by an IPAM driver that is a segment's, or if no
+    other pool can be meant.
 
     Raises:
         InvalidOptionError: it is said, and the addresses are not the segment's.
@@ -32,6 +33,9 @@ def segment_meant(new: NewNetwork, pools: Sequence[KnownPool]) -> str | None:
     ]
     wanted = new.options.segment
     if wanted is None:
+        named = {segment_of(each.space) for each in new.subnets}
+        if len(named) == 1 and named != {None}:
+            return named.pop()
         meant = fitting[0] if fitting else set()
         same = len(meant) == 1 and all(each == meant for each in fitting)
         return next(iter(meant)) if same else None

@@ -13,14 +13,16 @@ from netaddr import IPAddress
 
 from ipam.model import DEFAULT_SPACE, Pool
 from ovsdriver.domain.records.model import Network
+from ovsdriver.domain.records.segments import space_of
 from ovsdriver.ports import EngineSubnet, EngineView
 
 _PREFIX = "ovsipam-"
-"""A space's own driver name begins with this."""
+"""The name of a space's own driver begins with this, and so does a segment's."""
 
 _OF_DEFAULT_SPACE = frozenset({"ovsnet", "ovsipam"})
 
 _SPACE_OPTION = "ipam.space"
+_SEGMENT_OPTION = "ipam.segment"
 
 
 class Claims:
@@ -52,7 +54,7 @@ class Claims:
         return tuple(
             each
             for each in self._by_cidr.get(pool.subnet, ())
-            if not each.local or space(each) in (None, pool.space)
+            if not each.local or _may_be_of(each, pool.space)
         )
 
     def certain(self, pool: Pool) -> EngineSubnet | None:
@@ -69,14 +71,17 @@ def listed_addresses(view: EngineView) -> frozenset[IPAddress]:
     return frozenset(address for each in view.endpoints.values() for address in each.addresses)
 
 
-def space(subnet: EngineSubnet) -> str | None:
-    """Return the address space that a network's addresses are of; None if it cannot be told."""
-    for key, value in subnet.options.items():
-        if key.lower() == _SPACE_OPTION:  # keys are matched without case, as the parser does
-            return value
+def _may_be_of(subnet: EngineSubnet, space: str) -> bool:
+    """Whether a network's addresses can be of an address space."""
+    for key, value in subnet.options.items():  # matched without case, as the parser does
+        if key.lower() == _SPACE_OPTION:
+            return space == value
+        if key.lower() == _SEGMENT_OPTION:
+            return space == space_of(value)
     if subnet.ipam.startswith(_PREFIX):
-        return subnet.ipam.removeprefix(_PREFIX)
-    return DEFAULT_SPACE if _known(subnet.ipam) else None
+        name = subnet.ipam.removeprefix(_PREFIX)
+        return space in (name, space_of(name))
+    return space == DEFAULT_SPACE or not _known(subnet.ipam)
 
 
 def _known(driver: str) -> bool:

@@ -120,6 +120,7 @@ class OvsSwitch:
             datapath_types=tuple(sorted(root.get("datapath_types", ()))),
             other_config=dict(root["other_config"]),
             system_id=root["external_ids"].get("system-id", ""),
+            southbound=root["external_ids"].get("ovn-remote", ""),
             integration=integration_bridge(replica),
         )
 

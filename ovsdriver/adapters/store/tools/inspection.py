@@ -19,6 +19,7 @@ from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.lease_rows import POOLS, RESERVATIONS, Key, pool_of, reservation_of
 from ovsdriver.codec import UnreadableError
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.domain.records.segments import segment_of
 
 T = TypeVar("T")
 
@@ -329,8 +330,8 @@ def _bindings(store: _Store) -> Iterator[Fault]:
 def _subnets(store: _Store, name: str, network: Network) -> Iterator[Fault]:
     by_hand = _BY_HAND.format(name[:12])
     for subnet in network.subnets:
-        if subnet.pool is None:
-            continue
+        if subnet.pool is None or segment_of(subnet.pool) is not None:
+            continue  # another IPAM's, or OVN's database has it
         if subnet.pool not in store.pools:
             text = f"its pool {subnet.pool} is not there: its addresses may be given to another"
             yield _network_fault(name, text, by_hand)

@@ -1,0 +1,1 @@
+"""Commands about what several hosts have in common."""
