@@ -4,12 +4,11 @@ Its copy on every host is ovn-controller's. Ours would be a second one of megaby
 person asks now and then.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ovsdriver.adapters.ovsdb import Address, Certificates, OvsdbError, Servers
-from ovsdriver.adapters.ovsdb.connection import Connection
+from ovsdriver.adapters.ovsdb import Certificates, OvsdbError, Servers
+from ovsdriver.adapters.ovsdb.question import transact
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.southbound import Chassis, SouthboundView
 
@@ -79,7 +78,13 @@ class OvnSouthbound:
         reasons = []
         for address in servers.addresses:
             try:
-                answers = await self._ask(address, operations)
+                answers = await transact(
+                    address,
+                    _DATABASE,
+                    operations,
+                    certificates=self._certificates,
+                    timeout_s=self._timeout_s,
+                )
             except TimeoutError:
                 reasons.append(f"{address.text}: no answer within {self._timeout_s:g} s")
                 continue
@@ -91,23 +96,6 @@ class OvnSouthbound:
                 return answers
             reasons.append(f"{address.text}: {errors[0]}")
         raise UnavailableError(f"OVN's southbound database does not answer: {'; '.join(reasons)}")
-
-    async def _ask(self, address: Address, operations: Sequence[Mapping[str, Any]]) -> list[Any]:
-        async with asyncio.timeout(self._timeout_s):
-            connection = await Connection.open(
-                address,
-                on_notification=lambda *_: None,
-                probe_s=self._timeout_s,
-                certificates=self._certificates,
-            )
-            serving = asyncio.create_task(connection.serve())
-            try:
-                answers: list[Any] = await connection.request("transact", [_DATABASE, *operations])
-            finally:
-                connection.close()
-                await asyncio.gather(serving, return_exceptions=True)
-                await connection.closed()
-        return answers
 
 
 def _select(table: str, *columns: str) -> Mapping[str, Any]:

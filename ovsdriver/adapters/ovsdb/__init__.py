@@ -2,7 +2,7 @@
 
 Knows no bridges and no switches: tables, rows, plans. The files, from the wire up: ``framing``,
 ``address``, ``connection``, ``cluster``, ``schema``, ``writing``, ``replica``, ``commit``,
-``client``.
+``client``; ``question`` is for who asks once.
 """
 
 from ovsdriver.adapters.ovsdb.address import Address, Certificates, Servers

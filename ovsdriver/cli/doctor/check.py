@@ -76,6 +76,11 @@ async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
         host.state(settings.state_dir),
         nftables,
     ]
+    if settings.ovn_northbound:
+        # Only who is in a fleet pays for reading it.
+        from ovsdriver.cli.doctor import fleet
+
+        findings += fleet.judge(await fleet.look(settings))
     if nftables.level is Level.OK:
         findings += await forwarding.examine(programs.findings(settings))
     return findings

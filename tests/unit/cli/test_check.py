@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from ovsdriver.cli.doctor import Finding, Level, docker, forwarding, host, openvswitch
+from ovsdriver.cli.doctor import Finding, Level, docker, fleet, forwarding, host, openvswitch
 from ovsdriver.cli.doctor.openvswitch import Kernel, SeenSwitch
 from ovsdriver.cli.doctor.rpc import RpcError, ask
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import Chassis
 from tests.fakes.engine import FakeEngine
+from tests.hosts.certificates import Authority
 from tests.unit.cli.conftest import Shell
 
 WELL = SeenSwitch(
@@ -469,3 +471,131 @@ def test_findings_are_json_on_request(shell: Shell, elsewhere: tuple[str, ...]):
 def test_foreign_chains_are_part_of_the_check(shell: Shell, elsewhere: tuple[str, ...]):
     shell.findings = ("chain FORWARD of ip filter drops",)
     assert "chain FORWARD of ip filter drops" in shell("check", *elsewhere).stdout
+
+
+# The fleet
+
+WELL_IN_FLEET = fleet.SeenFleet(
+    ids={"system-id": "host1", "ovn-remote": "ssl:192.0.2.1:6642", "ovn-encap-ip": "192.0.2.1"},
+    controller="25.03.0",
+    connected="connected",
+    servers=(
+        fleet.SeenServer(address="ssl:192.0.2.1:6641", leads=True),
+        fleet.SeenServer(address="ssl:192.0.2.2:6641"),
+        fleet.SeenServer(address="ssl:192.0.2.3:6641"),
+    ),
+    named="host1",
+    chassis=(Chassis(name="host1", address="192.0.2.1"),),
+    mtus={"192.0.2.1": 1500},
+)
+
+
+def test_a_host_that_is_well_in_its_fleet_is_ok():
+    assert levels(fleet.judge(WELL_IN_FLEET)) == [
+        ("name in the fleet", "ok"),
+        ("ovn-controller", "ok"),
+        ("northbound database", "ok"),
+        ("certificate", "ok"),
+        ("underlay", "ok"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "subject", "level", "words"),
+    [
+        pytest.param(
+            {"ids": {"ovn-remote": "x", "ovn-encap-ip": "y"}},
+            "name in the fleet",
+            "fail",
+            "external_ids:system-id=NAME",
+            id="no-name",
+        ),
+        pytest.param(
+            {"chassis": (Chassis(name="old", address="192.0.2.1"),)},
+            "name in the fleet",
+            "fail",
+            "external_ids:system-id=old",
+            id="another-name",
+        ),
+        pytest.param(
+            {"ids": {"system-id": "host1", "ovn-encap-ip": "192.0.2.1"}},
+            "Open vSwitch for OVN",
+            "fail",
+            "external_ids:ovn-remote=ssl:",
+            id="no-remote",
+        ),
+        pytest.param({"controller": None}, "ovn-controller", "fail", "systemctl", id="not-running"),
+        pytest.param({"controller": "21.12.0"}, "ovn-controller", "fail", "upgrade", id="too-old"),
+        pytest.param(
+            {"connected": "not connected"}, "ovn-controller", "warn", "ovn-remote", id="cut-off"
+        ),
+        pytest.param(
+            {"servers": (fleet.SeenServer(address="tcp:a:1", fault="refused"),)},
+            "northbound database",
+            "fail",
+            "ovn-central",
+            id="nobody-leads",
+        ),
+        pytest.param(
+            {"servers": WELL_IN_FLEET.servers[:2]},
+            "northbound database",
+            "warn",
+            "third",
+            id="two-centrals",
+        ),
+        pytest.param({"chassis": None}, "southbound database", "warn", "ovn-remote", id="no-south"),
+        pytest.param(
+            {"certificate": "/c ends within 14 days"}, "certificate", "fail", "anew", id="ends"
+        ),
+        pytest.param({"named": "host7"}, "certificate", "warn", "host1", id="of-another"),
+        pytest.param({"mtus": {"192.0.2.1": 1450}}, "underlay", "warn", "ovs.mtu=1392", id="mtu"),
+        pytest.param({"mtus": {"192.0.2.9": 1500}}, "underlay", "fail", "encap-ip", id="no-link"),
+    ],
+)
+def test_what_a_host_of_a_fleet_lacks_is_said_with_what_to_type(
+    change: dict[str, object], subject: str, level: str, words: str
+):
+    found = fleet.judge(replace(WELL_IN_FLEET, **change))
+    fitting = [e for e in found if e.subject == subject and e.level.value == level]
+    assert any(words in each.remedy for each in fitting), found
+
+
+def test_a_host_that_is_in_no_fleet_is_not_asked_about_one(shell: Shell):
+    subjects = {each["subject"] for each in json.loads(shell("check", "--json").stdout)}
+    assert subjects.isdisjoint({"name in the fleet", "ovn-controller", "northbound database"})
+
+
+async def test_servers_that_do_not_answer_are_told_with_the_reason(tmp_path: Path):
+    settings = Settings(
+        ovsdb=f"unix:{tmp_path}/none", ovn_northbound=("tcp:127.0.0.1:1", "ssl:127.0.0.1:1")
+    )
+    seen = await fleet.look(settings)
+    assert [bool(each.fault) for each in seen.servers] == [True, True]
+    assert "certificate" in seen.servers[1].fault
+    assert "fail" in {each.level.value for each in fleet.judge(seen)}
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Settings:
+    made = Authority(tmp_path / "fleet").issue("host1", "192.0.2.1")
+    return Settings(
+        ovn_private_key=made.key, ovn_certificate=made.certificate, ovn_ca=made.authority
+    )
+
+
+async def test_a_certificate_of_the_fleet_is_ok(identity: Settings):
+    seen = await fleet.look(identity)
+    assert (seen.certificate, seen.named) == ("", "host1")
+
+
+async def test_a_certificate_of_another_authority_is_told(identity: Settings, tmp_path: Path):
+    other = Authority(tmp_path / "others").issue("host1", "192.0.2.1")
+    seen = await fleet.look(replace(identity, ovn_ca=other.authority))
+    assert "is not of the CA" in seen.certificate
+
+
+async def test_a_certificate_that_ends_soon_is_told(
+    identity: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fleet, "DAYS", 31)
+    assert "ends within 31 days" in (await fleet.look(identity)).certificate
