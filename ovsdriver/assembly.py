@@ -364,7 +364,13 @@ def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Se
     return _Segments(
         pools=pools,
         debts=debts,
-        hosts=FleetHosts(northbound=northbound, southbound=southbound, debts=debts, host=host),
+        hosts=FleetHosts(
+            northbound=northbound,
+            southbound=southbound,
+            debts=debts,
+            host=host,
+            clock=world.clock,
+        ),
         aspects=(
             SegmentHoldings(state=state, northbound=northbound, pools=pools, host=host),
             SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),

@@ -396,3 +396,10 @@ def test_nothing_is_wrong_with_a_right_configuration(tmp_path: Path):
 def test_a_wrong_flag_is_not_salvaged():
     with pytest.raises(CommandLineError, match="--run-dir"):
         config.salvage(environ={}, flags={"run_dir": "lab"})
+
+
+def test_an_ipam_driver_is_a_spaces_or_a_segments():
+    said = refusal(environ={"OVSNET_SPACES": "blue red", "OVSNET_SEGMENTS": "red green"})
+    assert "red is among `spaces`" in said
+    loaded = config.load(environ={"OVSNET_SPACES": "blue", "OVSNET_SEGMENTS": "red"})
+    assert (loaded.spaces, loaded.segments) == (("blue",), ("red",))

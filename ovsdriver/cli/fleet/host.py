@@ -98,7 +98,12 @@ def forget(settings: Settings, name: str, yes: bool, force: bool, as_json: bool)
 def _state(host: FleetHost) -> Text:
     if host.answers is None:
         return Text("not known", style="yellow")
-    return Text("answers") if host.answers else Text("silent", style="red")
+    if not host.answers:
+        return Text("silent", style="red")
+    if host.ahead_s:
+        off = f"{show.duration(abs(host.ahead_s))} {'ahead' if host.ahead_s > 0 else 'behind'}"
+        return Text(f"answers, clock {off}", style="yellow")
+    return Text("answers")
 
 
 def _seen(host: FleetHost) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
 from ovsdriver.ports import Chassis, Northbound, SharedLease, Southbound, SouthboundView
@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 ANSWER_S = 3.0
 """How long hosts are waited for that were asked for a sign of life; those that live need 0.1 s."""
 _AGAIN_S = 0.1
+_ALIKE_S = 1.0
+"""Clocks that differ less are not told: a sign of life has some way to go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class FleetHost:
     segments: tuple[str, ...]
     """On which it has networks."""
     leases: int
+    ahead_s: float = 0.0
+    """Seconds that its clock is ahead of this host's, if that can be told; negative: behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +66,14 @@ class FleetHosts:
         southbound: Southbound,
         debts: Debts,
         host: Callable[[], str],
+        clock: Callable[[], float],
         answer_s: float = ANSWER_S,
     ) -> None:
-        """``host``: this one's name in the fleet; UnavailableError while it is not known."""
+        """``host``: this one's name in the fleet; UnavailableError while it is not known.
+
+        ``clock`` gives seconds since the epoch.
+        """
+        self._clock = clock
         self.northbound = northbound
         self.southbound = southbound
         self.debts = debts
@@ -90,6 +99,7 @@ class FleetHosts:
     async def look(self) -> Fleet:
         """Return all hosts that either database has, with who of them answers now."""
         why = []
+        began = self._clock()
         chassis: dict[str, Chassis] = {}
         answers: dict[str, bool] = {}
         try:
@@ -107,10 +117,16 @@ class FleetHosts:
         except DriverError as error:
             why.append(str(error))
         pools, leases = self._of_hosts()
+        hosts = [
+            self._host(name, chassis.get(name), answers.get(name), pools, leases)
+            for name in sorted({*chassis, *pools, *leases})
+        ]
         return Fleet(
             hosts=tuple(
-                self._host(name, chassis.get(name), answers.get(name), pools, leases)
-                for name in sorted({*chassis, *pools, *leases})
+                replace(each, ahead_s=_ahead(chassis[each.name].at, began, self._clock()))
+                if each.answers
+                else each
+                for each in hosts
             ),
             why="; ".join(why),
         )
@@ -194,3 +210,10 @@ class FleetHosts:
             segments=tuple(sorted(pools.get(name, ()))),
             leases=len(held),
         )
+
+
+def _ahead(at: float, began: float, ended: float) -> float:
+    """Return how far a clock is ahead that showed ``at`` between two moments of this host's."""
+    if at > ended + _ALIKE_S:
+        return at - ended
+    return min(0.0, at - began) if at < began - _ALIKE_S else 0.0

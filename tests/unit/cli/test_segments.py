@@ -88,6 +88,7 @@ class Case:
             southbound=self.southbound,
             debts=self.debts,
             host=lambda: "host1",
+            clock=lambda: self.southbound.now,
             answer_s=0.1,
         )
         segments = SegmentDesk(

@@ -191,3 +191,29 @@ def test_a_release_needs_pool_and_address():
     )
     assert "Address: missing" in refusal(ipam.release, Fields({"PoolID": "p1", "Address": ""}))
     assert "PoolID: missing" in refusal(ipam.release, Fields({"Address": "10.0.0.5"}))
+
+
+# Segments
+
+BLUE = ipam.Spaces(local="segment:blue", shared="segment:blue")
+
+
+@pytest.mark.parametrize("asked", ["segment:blue", ""])
+def test_the_driver_of_a_segment_needs_no_options(asked: str):
+    read, _ = ipam.pool_request(Fields({"AddressSpace": asked}), BLUE)
+    assert read.space == "segment:blue"
+
+
+def test_a_segment_that_is_typed_beats_the_drivers():
+    options = {"ipam.segment": "red"}
+    read, _ = ipam.pool_request(Fields({"AddressSpace": "segment:blue", "Options": options}), BLUE)
+    assert read.space == "segment:red"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("ipam.space", "team1"), ("ipam.quarantine", "1h"), ("ipam.limit", "5")],
+)
+def test_what_a_segment_does_not_have_its_driver_refuses(key: str, text: str):
+    members = {"AddressSpace": "segment:blue", "Options": {key: text}}
+    assert "on a segment" in refusal(ipam.pool_request, Fields(members), BLUE)

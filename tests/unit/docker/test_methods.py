@@ -94,6 +94,7 @@ async def test_capabilities(served: Plugin):
         ("ovsnet", "ovsnet", "ovsnet-global"),
         ("ovsipam", "ovsnet", "ovsnet-global"),
         ("ovsipam-blue", "blue", "blue-global"),
+        ("ovsipam-red", "segment:red", "segment:red"),
     ],
 )
 async def test_the_socket_decides_the_default_address_space(

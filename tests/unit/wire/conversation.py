@@ -326,6 +326,7 @@ async def plugin(
     await made.listen("ovsnet", methods.both_kinds(backend))
     await made.listen("ovsipam", methods.ipam_only(backend))
     await made.listen("ovsipam-blue", methods.ipam_only(backend, methods.named_spaces("blue")))
+    await made.listen("ovsipam-red", methods.ipam_only(backend, methods.segment_spaces("red")))
     try:
         yield made
     finally:

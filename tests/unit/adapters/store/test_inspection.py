@@ -286,6 +286,16 @@ def test_addresses_of_another_ipam_are_not_looked_at(store: Path):
     assert told(store) == []
 
 
+def test_addresses_of_segments_are_not_looked_at(store: Path):
+    pool = "segment:blue/4/0123456789ab"
+    said = subnet(pool=pool, space="segment:blue", gateway=None)
+    record(store, "network", subnets=said)
+    record(store, "endpoint", leases=[(1 << 62) + 7])
+    with changed(store) as connection:
+        connection.execute("UPDATE network_pool SET pool = ?", (pool,))
+    assert told(store) == []
+
+
 def test_of_a_million_faults_a_few_are_told(store: Path):
     with changed(store) as connection:
         connection.executemany(

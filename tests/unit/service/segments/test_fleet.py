@@ -19,6 +19,7 @@ class Case:
     """Three hosts; ``host1`` is where people ask, ``host3`` has two containers."""
 
     def __init__(self) -> None:
+        self.now = 5000.0
         self.central = FakeCentral()
         self.northbound = FakeNorthbound(self.central)
         self.southbound = FakeSouthbound(self.central)
@@ -29,6 +30,7 @@ class Case:
             southbound=self.southbound,
             debts=self.debts,
             host=lambda: "host1",
+            clock=lambda: self.now,
             answer_s=0.2,
         )
 
@@ -79,6 +81,12 @@ async def test_a_host_that_never_answered_was_last_seen_when_it_got_an_address(c
     case.southbound.dead = {"host3"}
     *_, third = (await case.hosts.look()).hosts
     assert third.seen == 1002.0
+
+
+@pytest.mark.parametrize(("now", "ahead"), [(5000.5, 0.0), (4970.0, 30.0), (5035.0, -35.0)])
+async def test_a_clock_that_is_off_is_told(case: Case, now: float, ahead: float):
+    case.now = now
+    assert {each.ahead_s for each in (await case.hosts.look()).hosts} == {ahead}
 
 
 async def test_an_address_that_this_host_is_releasing_is_not_counted(case: Case):
