@@ -334,13 +334,13 @@ class _Segments:
 
     pools: SegmentPools
     debts: Debts
-    hosts: FleetHosts
+    hosts: FleetHosts | None
     aspects: tuple[Aspect, ...]
 
 
 def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Segments | None:
     northbound, southbound = world.northbound, world.southbound
-    if northbound is None or southbound is None:
+    if northbound is None:
         return None
     host = FleetName(switch=world.switch, notes=store.notes)
     debts = Debts(notes=store.notes, northbound=northbound)
@@ -361,16 +361,21 @@ def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Se
         host=host,
     )
     witness.on_read(called.read)
-    return _Segments(
-        pools=pools,
-        debts=debts,
-        hosts=FleetHosts(
+    hosts = (
+        FleetHosts(
             northbound=northbound,
             southbound=southbound,
             debts=debts,
             host=host,
             clock=world.clock,
-        ),
+        )
+        if southbound is not None
+        else None
+    )
+    return _Segments(
+        pools=pools,
+        debts=debts,
+        hosts=hosts,
         aspects=(
             SegmentHoldings(state=state, northbound=northbound, pools=pools, host=host),
             SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),

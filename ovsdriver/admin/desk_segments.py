@@ -89,9 +89,15 @@ class SegmentDesk:
         hosts = self._hosts
         if hosts is None:
             return None
+        name = nameless = ""
+        try:
+            name = hosts.host()
+        except UnavailableError as error:
+            nameless = str(error)
         return reports.fleet(
             hosts.northbound.status(),
-            host=hosts.here,
+            host=name,
+            nameless=nameless,
             southbound=hosts.southbound.servers(),
             waiting=hosts.debts.waiting(),
             segments=len(hosts.northbound.segments()),

@@ -137,12 +137,11 @@ def docker(view: EngineView | None) -> DockerReport:
 def counts(scene: Scene) -> Counts:
     """Return how many of each there are."""
     # Of segments all hosts have them; those are not records of this one.
-    pools = [each.id for each in scene.pools if segment_of(each.space) is None]
     return Counts(
         networks=len(scene.state.networks()),
         endpoints=len(scene.state.endpoints()),
-        pools=len(pools),
-        leases=sum(scene.leases.get(each, 0) for each in pools),
+        pools=sum(segment_of(each.id) is None for each in scene.pools),
+        leases=sum(held for pool, held in scene.leases.items() if segment_of(pool) is None),
     )
 
 

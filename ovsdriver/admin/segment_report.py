@@ -117,6 +117,7 @@ def fleet(
     status: NorthboundStatus,
     *,
     host: str,
+    nameless: str,
     southbound: tuple[str, ...],
     waiting: Iterable[Debt],
     segments: int,
@@ -126,6 +127,7 @@ def fleet(
     """Return what ``status`` says of the fleet; the last three are counted."""
     return FleetReport(
         host=host,
+        nameless=nameless,
         northbound=status.servers,
         connected=status.connected,
         server=status.server,

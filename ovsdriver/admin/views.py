@@ -151,7 +151,9 @@ class FleetReport:
     """What this host has in common with others, and whether it can be asked."""
 
     host: str
-    """This one's name; empty if Open vSwitch does not say it."""
+    """This one's name; empty: see ``nameless``."""
+    nameless: str
+    """Why it has none."""
     northbound: tuple[str, ...]
     """Servers of the northbound database."""
     connected: bool

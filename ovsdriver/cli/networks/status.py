@@ -125,7 +125,7 @@ def _fleet(fleet: FleetReport | None) -> Iterable[tuple[str, str | Text]]:
     if fleet is None:
         return
     if not fleet.host:
-        yield "Fleet", Text("this host has no name in it; `ovsnet check` says why", style="red")
+        yield "Fleet", Text(fleet.nameless, style="red")
     else:
         segments = show.plural(fleet.segments, "segment")
         networks = show.plural(fleet.networks, "network")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
@@ -79,14 +80,6 @@ class FleetHosts:
         self.debts = debts
         self.host = host
         self._answer_s = answer_s
-
-    @property
-    def here(self) -> str:
-        """This host's name; empty while it is not known."""
-        try:
-            return self.host()
-        except UnavailableError:
-            return ""
 
     def held(self, segment: str) -> Sequence[SharedLease]:
         """Return who holds addresses of a segment, by address, but what this host is releasing."""
@@ -197,13 +190,16 @@ class FleetHosts:
         pools: dict[str, set[str]],
         leases: dict[str, list[SharedLease]],
     ) -> FleetHost:
+        here = ""
+        with suppress(UnavailableError):
+            here = self.host()
         held = leases.get(name, [])
         signs = [each.created for each in held]
         if chassis is not None:
             signs.append(chassis.at)
         return FleetHost(
             name=name,
-            here=name == self.here,
+            here=name == here,
             address=chassis.address if chassis is not None else "",
             answers=answers,
             seen=max(signs, default=0.0) or None,

@@ -24,11 +24,13 @@ from ovsdriver.ports import SegmentPool, SharedLease, SharedName, SharedPort
 from ovsdriver.service.segments.addresses import Addresses
 from ovsdriver.service.segments.debts import Debts, FreedLease
 from ovsdriver.service.segments.fleet import FleetHosts
+from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.pools import SegmentPools
 from tests.builders import FIRST, RED, a_network, an_endpoint
 from tests.fakes.engine import FakeEngine
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.southbound import FakeSouthbound
+from tests.fakes.switch import FakeSwitch
 from tests.unit.cli.conftest import WELL, Desk, Process, Shell
 
 SUBNET = IPNetwork("10.50.0.0/24")
@@ -48,6 +50,8 @@ class Case:
         self.path = path
         self.desk = Desk()
         self.engine = FakeEngine()
+        self.switch = FakeSwitch()
+        self.switch.system_id = "host1"
         self.central = FakeCentral()
         self.southbound = FakeSouthbound(self.central)
         self.southbound.register("host1", "host2")
@@ -67,12 +71,13 @@ class Case:
         self.database = await Database.open(self.path)
         state = await SqliteState.load(self.database)
         self.debts = Debts(notes=state, northbound=northbound)
+        host = FleetName(switch=self.switch, notes=state)
         self.pools = SegmentPools(
             northbound=northbound,
             notes=state,
             debts=self.debts,
             surroundings=NoHost(),
-            host=lambda: "host1",
+            host=host,
             clock=lambda: 1_700_000_000.0,
         )
         self.ipam = await Ipam.load(
@@ -87,7 +92,7 @@ class Case:
             northbound=northbound,
             southbound=self.southbound,
             debts=self.debts,
-            host=lambda: "host1",
+            host=host,
             clock=lambda: self.southbound.now,
             answer_s=0.1,
         )
@@ -402,6 +407,12 @@ def test_status_names_the_databases_and_what_waits(shell: Shell, fleet: Case):
     assert "Connection refused" in result.stdout
     assert "address 10.50.0.2 of segment blue" in result.stdout
     assert json.loads(shell("status", "--json").stdout)["fleet"]["connected"] is False
+
+
+def test_status_says_that_a_host_got_another_name(shell: Shell, fleet: Case):
+    fleet.desk.also({asks.ShowStatus: fleet.status})
+    fleet.switch.system_id = "host7"
+    assert "system-id=host1" in shell("status").stdout
 
 
 def test_status_of_a_host_that_is_in_no_fleet_says_nothing_of_one(shell: Shell, desk: Desk):
