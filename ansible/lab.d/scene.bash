@@ -34,14 +34,20 @@ build_scene() {
 make_image() { # from the host's static busybox, so that no registry is needed
     docker image inspect "$image" >/dev/null 2>&1 && return
     local tree
+    tree=$(image_tree)
+    tar --create --directory "$tree" . | docker import - "$image" >/dev/null
+    rm -rf "$tree"
+}
+
+image_tree() { # prints the folder that it makes
+    local tree
     tree=$(mktemp --directory "$state/image.XXXXXX")
     mkdir -p "$tree"/{bin,www,tmp,etc,root}
     cp "$(command -v busybox)" "$tree/bin/busybox"
     "$tree/bin/busybox" --list | while read -r applet; do
         [ "$applet" = busybox ] || ln -s busybox "$tree/bin/$applet"
     done
-    tar --create --directory "$tree" . | docker import - "$image" >/dev/null
-    rm -rf "$tree"
+    echo "$tree"
 }
 
 address() { # CONTAINER
