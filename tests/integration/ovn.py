@@ -9,6 +9,7 @@ sockets or loopback. They die with the process that started them.
 """
 
 import asyncio
+import itertools
 import os
 import shutil
 import socket
@@ -22,12 +23,14 @@ from pathlib import Path
 from ovsdriver.adapters.ovn import OvnNorthbound
 from ovsdriver.adapters.ovsdb import Servers
 from tests.hosts.certificates import Identity
-from tests.integration.ovs import frozen
+from tests.integration.ovs import frozen, remove_leftovers
 
 SCHEMA = "/usr/share/ovn/ovn-nb.ovsschema"
 DATABASE = "OVN_Northbound"
+_PREFIX = "nbt-"
 _START_S = 30.0
 _ELECTION_MS = "500"
+_counter = itertools.count()
 
 
 class Member:
@@ -146,9 +149,10 @@ class Cluster:
 @contextmanager
 def northbound(*, members: int = 1, tls: Identity | None = None) -> Iterator[Cluster]:
     """Run the database for the time of the ``with`` block, with ``tls`` on ``ssl:`` addresses."""
+    remove_leftovers(_PREFIX)
     with ExitStack() as stack:
         # short: the paths of unix sockets end at 107 bytes
-        folder = Path(tempfile.mkdtemp(prefix=f"nbt-{os.getpid()}-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{next(_counter)}-"))
         stack.callback(shutil.rmtree, folder)
         cluster = Cluster(folder, members, tls)
         stack.callback(cluster.close)

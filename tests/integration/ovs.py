@@ -200,7 +200,7 @@ def private_ovs(
     ``vswitchd=False`` starts the database alone; ``remotes`` are further listeners of
     ovsdb-server, such as ``ptcp:6640:127.0.0.1`` (in the private namespace, loopback is up).
     """
-    _remove_leftovers(prefix)
+    remove_leftovers(prefix)
     namespace = f"{prefix}{os.getpid()}-{next(_counter)}"
     folder = Path(tempfile.mkdtemp(prefix=f"{namespace}-"))
     ovs = PrivateOvs(namespace, folder)
@@ -245,7 +245,7 @@ def _end(program: subprocess.Popen[bytes] | None, sig: signal.Signals) -> None:
         program.wait(_START_S)
 
 
-def _remove_leftovers(prefix: str) -> None:
+def remove_leftovers(prefix: str) -> None:
     """Delete what killed test runs have left: the names hold the run's process id."""
     for path in Path("/run/netns").glob(f"{prefix}[0-9]*-[0-9]*"):
         if _is_abandoned(path, prefix):
