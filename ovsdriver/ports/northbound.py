@@ -8,6 +8,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
+from ovsdriver.domain.records.shaping import Metered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,8 @@ class SharedPort:
     host: str
     guard: bool = True
     """It may send from that MAC and those addresses only (``port_security``)."""
+    sent: Metered | None = None
+    """What it may send; None: any rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

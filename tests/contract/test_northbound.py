@@ -11,6 +11,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
 from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.domain.records.shaping import Metered
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Northbound
 from ovsdriver.ports.northbound import (
@@ -311,7 +312,15 @@ async def test_a_port_is_shown_with_its_lease(fleet: Fleet) -> None:
     await fleet.a.hold("blue", SUBNET, POOL_A)
     await fleet.a.take(LEASE)
 
-    for port in (PORT, replace(PORT, guard=False), replace(PORT, mac=EUI("02:00:00:00:00:01"))):
+    for port in (
+        PORT,
+        replace(PORT, guard=False),
+        replace(PORT, mac=EUI("02:00:00:00:00:01")),
+        replace(PORT, sent=Metered(rate=2000, burst=200)),
+        replace(PORT, sent=Metered(rate=4000, burst=200)),
+        PORT,
+        replace(PORT, sent=Metered(rate=4000, burst=200)),
+    ):
         await fleet.a.set_port(port)
         await fleet.a.set_port(port)
 

@@ -7,7 +7,7 @@ import pytest
 from ovsdriver.words import options
 from ovsdriver.words.options import Scope
 from tests.e2e.stage import Stage
-from tests.e2e.world import CommandError
+from tests.e2e.world import CommandError, until
 from tests.hosts.fleet import Fleet
 from tests.hosts.test_segments import SUBNET, everywhere, on_segment
 
@@ -61,6 +61,28 @@ def test_a_container_sends_with_its_own_address_only_unless_guard_is_off(
         liar.world.ip("address", "add", f"{prefix}.77/24", "dev", "eth0", netns=liar.netns)
         said = ("ping", "-c", "3", "-W", "1", "-I", f"{prefix}.77", address)
         assert (liar.world.attempt(*said, netns=liar.netns).code == 0) is passes
+
+
+def test_a_rate_is_held_by_ovn_and_by_the_host(fleet: Fleet, stages: list[Stage]) -> None:
+    everywhere(stages[:1], "blue", subnet=SUBNET)
+    stages[0].container("slow", "name=blue,driver-opt=ovs.rate=1mbit+2mbit")
+    (rule,) = fleet.nbctl("qos-list", "blue").splitlines()
+    assert "from-lport" in rule
+    assert 'inport == "blue/10.50.0.2"' in rule
+    assert "rate=2000" in rule
+    until(lambda: "rate=2000" in _meters(fleet), "OVN has made the meter")
+    stages[0].bed.ovsnet("set", "slow", "ovs.rate=1mbit+4mbit")
+    assert "rate=4000" in fleet.nbctl("qos-list", "blue")
+    until(lambda: "rate=4000" in _meters(fleet), "OVN has changed the meter")
+    stages[0].bed.ovsnet("set", "slow", "ovs.rate=")
+    assert "rate=2000" in fleet.nbctl("qos-list", "blue")
+    stages[0].bed.docker("rm", "--force", "slow")
+    until(lambda: not fleet.nbctl("qos-list", "blue"), "the rule goes with its container")
+
+
+def _meters(fleet: Fleet) -> str:
+    said = ("ovs-ofctl", "-OOpenFlow15", "dump-meters", "br-int")
+    return fleet.host(1).attempt(*said).out
 
 
 def test_macs_and_names_of_interfaces_are_as_typed(stages: list[Stage]) -> None:

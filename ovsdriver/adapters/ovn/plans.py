@@ -109,7 +109,7 @@ def release(segment: str, address: IPAddress, serial: int) -> Plan:
         row = _switch(replica, segment)
         if port is None or row is None or rows.serial_of(port) != serial:
             return []
-        return [mutate(row, rows.SWITCH, delete("ports", [port]))]
+        return [mutate(row, rows.SWITCH, delete("ports", [port]), *rows.rates_of([port]))]
 
     return plan
 
@@ -193,7 +193,7 @@ def _without(
     if pools:
         mutations.append(["external_ids", "delete", ["set", sorted(pools)]])
     if leases:
-        mutations.append(delete("ports", leases))
+        mutations += [delete("ports", leases), *rows.rates_of(leases)]
     changes = [mutate(row, rows.SWITCH, *mutations)] if mutations else []
     return [*changes, *(_deletion(rows.NAME, each) for each in names)]
 

@@ -20,6 +20,7 @@ from ovsdriver.adapters.ovsdb.writing import to_map
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.records.segments import lease_port
+from ovsdriver.domain.records.shaping import Metered
 from ovsdriver.ports.northbound import (
     SegmentPool,
     SharedLease,
@@ -28,7 +29,7 @@ from ovsdriver.ports.northbound import (
     SharedSegment,
 )
 
-SWITCH, PORT, NAME = "Logical_Switch", "Logical_Switch_Port", "DNS"
+SWITCH, PORT, NAME, RATE = "Logical_Switch", "Logical_Switch_Port", "DNS", "QoS"
 
 WATCHED: Mapping[str, Sequence[str]] = {
     SWITCH: ("name", "external_ids"),
@@ -53,6 +54,8 @@ _CALLED = "ovsnet:name"
 _CREATED = "ovsnet:since"
 _ENDPOINT = "ovsnet:endpoint"
 _UNGUARDED = "ovsnet:unguarded"
+_SENT = "ovsnet:rate"
+"""What its container may send: kbit/s, a slash, kbit at once. A row of QoS does it."""
 _NAMES = "ovsnet:names"
 _ADDRESSES = "ovsnet:addresses"
 
@@ -214,6 +217,7 @@ def read_lease(row: Row) -> SharedLease:
             endpoint=EndpointId(endpoint),
             host=host,
             guard=_UNGUARDED not in ids,
+            sent=_read_rate(ids.get(_SENT, "")),
         )
         if mac is not None and endpoint is not None
         else None,
@@ -273,15 +277,67 @@ def changed_port(row: Row, port: SharedPort) -> list[Operation]:
     if read_lease(row).port == port:
         return []
     columns = _packets(port.mac, port.addresses, guard=port.guard)
-    pairs = {_ENDPOINT: port.endpoint} | ({} if port.guard else {_UNGUARDED: "yes"})
+    pairs: dict[str, str] = {_ENDPOINT: port.endpoint}
+    if not port.guard:
+        pairs[_UNGUARDED] = "yes"
+    if port.sent is not None:
+        pairs[_SENT] = f"{port.sent.rate}/{port.sent.burst}"
     mutations = [
-        ["external_ids", "delete", ["set", [_ENDPOINT, _UNGUARDED]]],
+        ["external_ids", "delete", ["set", [_ENDPOINT, _SENT, _UNGUARDED]]],
         ["external_ids", "insert", to_map(pairs)],
     ]
     return [
         {"op": "update", "table": PORT, "where": at(row["_uuid"]), "row": columns},
         {"op": "mutate", "table": PORT, "where": at(row["_uuid"]), "mutations": mutations},
+        *_changed_rate(row, port),
     ]
+
+
+def rates_of(ports: Sequence[Row]) -> Sequence[Sequence[Any]]:
+    """Return the mutation of a switch that ends the rates of leases; none if they have none."""
+    ends = [
+        ["uuid", _rate_uuid(EndpointId(each["external_ids"][_ENDPOINT]))]
+        for each in ports
+        if {_SENT, _ENDPOINT} <= each["external_ids"].keys()
+    ]
+    return [["qos_rules", "delete", ["set", ends]]] if ends else []
+
+
+def _changed_rate(row: Row, port: SharedPort) -> list[Operation]:
+    """Return what has OVN hold a container to its rate, or not any more."""
+    here = at(switch_uuid(port.segment))
+    mutations = list(rates_of([row]))
+    operations: list[Operation] = []
+    if port.sent is not None:
+        bandwidth = [["rate", port.sent.rate], ["burst", port.sent.burst]]
+        columns = {
+            "priority": _RATE_PRIORITY,
+            "direction": "from-lport",
+            "match": f'inport == "{lease_port(port.segment, port.addresses[0])}"',
+            "bandwidth": ["map", bandwidth],
+            "external_ids": to_map({_ENDPOINT: port.endpoint, _HOST: port.host}),
+        }
+        uuid = _rate_uuid(port.endpoint)
+        if mutations == [["qos_rules", "delete", ["set", [["uuid", uuid]]]]]:
+            return [{"op": "update", "table": RATE, "where": at(uuid), "row": columns}]
+        operations.append({"op": "insert", "table": RATE, "uuid": uuid, "row": columns})
+        mutations.append(["qos_rules", "insert", ["uuid", uuid]])
+    if mutations:
+        operations.append({"op": "mutate", "table": SWITCH, "where": here, "mutations": mutations})
+    return operations
+
+
+def _rate_uuid(endpoint: EndpointId) -> str:
+    return str(uuid5(_SPACE, f"rate/{endpoint}"))
+
+
+def _read_rate(text: str) -> Metered | None:
+    rate, slash, burst = text.partition("/")
+    whole = slash and rate.isdecimal() and burst.isdecimal()
+    return Metered(rate=int(rate), burst=int(burst)) if whole else None
+
+
+_RATE_PRIORITY = 1000
 
 
 def _packets(mac: EUI, addresses: Sequence[IPAddress], *, guard: bool) -> dict[str, Any]:

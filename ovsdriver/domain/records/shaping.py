@@ -40,6 +40,16 @@ class LinkShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metered:
+    """What a meter lets pass."""
+
+    rate: int
+    """kbit/s."""
+    burst: int
+    """kbit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shaping:
     """What holds for one container, its own or its network's."""
 
@@ -83,20 +93,21 @@ class Shaping:
         return LinkShape(delay_us=self.delay_us, jitter_us=self.jitter_us, loss_ppm=self.loss_ppm)
 
     @property
+    def sent(self) -> "Metered | None":
+        """Return what holds what it sends to its rate; None: nothing does."""
+        if self.rate is None or not self.rate.away:
+            return None
+        rate, burst = self.rate.away, self._burst(self.rate.away)
+        return Metered(rate=max(rate // 1000, 1), burst=max(burst * 8 // 1000, 1))
+
+    @property
     def metered(self) -> PortFlows:
         """Return the flows and meters that hold what it sends to its rates."""
         flows: set[Flow] = set()
         meters: set[Meter] = set()
-        if self.rate is not None and self.rate.away:
-            rate, burst = self.rate.away, self._burst(self.rate.away)
+        if (sent := self.sent) is not None:
             flows.add(Flow(stage=Stage.RATE, rank=0, metered=True))
-            meters.add(
-                Meter(
-                    stage=Stage.RATE,
-                    rate=max(rate // 1000, 1),
-                    burst=max(burst * 8 // 1000, 1),
-                )
-            )
+            meters.add(Meter(stage=Stage.RATE, rate=sent.rate, burst=sent.burst))
         if self.broadcast is not None:
             to_many = Match(to_group=True)
             flows.add(Flow(stage=Stage.BROADCAST, rank=0, metered=True, match=to_many))

@@ -150,6 +150,7 @@ class SegmentPorts(Aspect):
             endpoint=endpoint.id,
             host=self._host(),
             guard=bool(desired.port_options(network, endpoint).guard),
+            sent=desired.shaping(network, endpoint).sent,
         )
 
     async def _tell(self, port: SharedPort) -> None:
@@ -172,4 +173,5 @@ def _differs(port: SharedPort, network: Network) -> bool:
     first = port.addresses[0]
     subnet = next(each.cidr for each in network.subnets if first in each.cidr)
     usual = names.mac_for(IPNetwork(f"{first}/{subnet.prefixlen}"), network.segment)
-    return len(port.addresses) > 1 or first.version == 6 or not port.guard or port.mac != usual
+    plain = port.guard and port.sent is None and port.mac == usual
+    return not plain or len(port.addresses) > 1 or first.version == 6
