@@ -7,9 +7,9 @@ import pytest
 
 from tests.e2e.stage import Container, Stage
 from tests.e2e.world import until
-from tests.hosts import resolve
+from tests.hosts import resolve, segments
 from tests.hosts.fleet import Fleet
-from tests.hosts.test_segments import SUBNET, everywhere
+from tests.hosts.segments import SUBNET
 
 pytestmark = [pytest.mark.docker, pytest.mark.ovn]
 
@@ -47,7 +47,7 @@ def misses(place: Container, name: str, address: str) -> None:
 def test_containers_are_found_by_name_and_alias_from_every_host(
     fleet: Fleet, stages: list[Stage]
 ) -> None:
-    networks = everywhere(stages, "blue", subnet=SUBNET)
+    networks = segments.made(stages, "blue", subnet=SUBNET)
     containers = [
         stage.container(f"Web{n}", network, "--network-alias", f"alias{n}", *WITH_GLIBC)
         for n, (stage, network) in enumerate(zip(stages, networks, strict=True), 1)
@@ -67,8 +67,8 @@ def test_containers_are_found_by_name_and_alias_from_every_host(
 
 
 def test_a_container_on_two_segments_asks_on_both(fleet: Fleet, stages: list[Stage]) -> None:
-    blue = everywhere(stages[:2], "blue", subnet=SUBNET)
-    red = everywhere(stages[:2], "red", subnet="10.51.0.0/24")
+    blue = segments.made(stages[:2], "blue", subnet=SUBNET)
+    red = segments.made(stages[:2], "red", subnet="10.51.0.0/24")
     both = stages[0].container("both", blue[0])
     stages[0].bed.docker("network", "connect", "red", "both")
     one, other = (
