@@ -95,6 +95,7 @@ async def assemble(
         store = await stack.enter_async_context(world.store())
         state, notes = store.state, store.notes
         witness = Witness(engine)
+        prober = SegmentProber(owner=owner, state=state, links=links)
         ipam = await Ipam.load(
             store.leases,
             defaults=settings.pools,
@@ -102,13 +103,13 @@ async def assemble(
             limits=settings.limits,
             surroundings=Surroundings(world.surroundings, state=state),
             clock=world.clock,
-            prober=SegmentProber(owner=owner, state=state, links=links),
+            prober=prober,
             naming=ContainerNames(state=state, witness=witness),
             keeps_first=True,
         )
         stack.push_async_callback(ipam.close)
         locks = Locks()
-        segments = _segments(world, store, locks, witness)
+        segments = _segments(world, store, locks, witness, prober)
         addresses: Leasing = ipam
         if segments is not None:
             stack.push_async_callback(segments.pools.close)
@@ -338,7 +339,9 @@ class _Segments:
     aspects: tuple[Aspect, ...]
 
 
-def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Segments | None:
+def _segments(
+    world: World, store: Store, locks: Locks, witness: Witness, prober: SegmentProber
+) -> _Segments | None:
     northbound, southbound = world.northbound, world.southbound
     if northbound is None:
         return None
@@ -350,6 +353,7 @@ def _segments(world: World, store: Store, locks: Locks, witness: Witness) -> _Se
         notes=store.notes,
         debts=debts,
         surroundings=world.surroundings,
+        prober=prober,
         host=host,
         clock=world.clock,
     )

@@ -226,7 +226,6 @@ TABLE: Sequence[Option] = (
         name="ovs.bridge",
         scope=Scope.NETWORK,
         field="bridge",
-        on_segment=_BY_OVN,
         parse=values.link_name,
         example="-o ovs.bridge=br-lab -o ovs.vlan=20",
         default="the configured bridge, `br-ovsnet`",
@@ -250,7 +249,8 @@ TABLE: Sequence[Option] = (
         name="ovs.vlan",
         scope=Scope.NETWORK,
         field="port.vlan",
-        on_segment=_BY_PORTS,
+        on_segment="OVN tells segments apart by ports; leave it out, or name a NIC on the VLAN "
+        "with ovs.uplink",
         parse=values.vlan,
         text=values.vlan_text,
         example="-o ovs.vlan=30",
@@ -262,6 +262,7 @@ TABLE: Sequence[Option] = (
             example="driver-opt=ovs.vlan=30",
             help="VLAN of this container's untagged frames, 1 to 4094, or `none`. If it differs "
             "from the network's, the container reaches neither the network nor its gateway.",
+            on_segment=_BY_PORTS,
         ),
     ),
     Option(
@@ -710,7 +711,6 @@ TABLE: Sequence[Option] = (
         name="ovs.uplink",
         scope=Scope.NETWORK,
         field="uplink",
-        on_segment=_NO_WIRE,
         parse=values.nics,
         text="+".join,
         example="-o ovs.uplink=eth1 -o ovs.vlan=30",
@@ -725,7 +725,6 @@ TABLE: Sequence[Option] = (
         name="ovs.bridge.add_ports",
         scope=Scope.NETWORK,
         field="uplink",
-        on_segment=_NO_WIRE,
         parse=_added_port,
         example="-o ovs.bridge.add_ports=eth1 -o ovs.vlan=30",
         default="see `ovs.uplink`",
@@ -934,12 +933,11 @@ TABLE: Sequence[Option] = (
         name="ipam.probe",
         scope=Scope.IPAM,
         field="probe",
-        on_segment="OVN answers for every address of a segment; leave it out",
         parse=values.flag,
         example="--ipam-opt ipam.probe=true",
         default="`false`",
         help="`true`: before a container gets an address, ask the segment by ARP or ND, at most 1 "
-        "s, and pass over addresses in use. On ovsnet's networks only.",
+        "s, and pass over addresses in use. Networks of ovsnet, not OVN's segments.",
         fixed="the pool was made with it; make the network again",
     ),
 )

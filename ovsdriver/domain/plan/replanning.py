@@ -74,9 +74,9 @@ def network(
         options=_pinned(current, options, touched),
     )
     standing = current.segment
+    segment_planning.refuse_change(current, touched.fields)
     if isinstance(standing, OvnSegment):
         segment_planning.refuse_unfit(options)
-        segment_planning.refuse_change(current, touched.fields)
         typed = segment_planning.as_planned(wanted.options, internal=wanted.internal)
         wanted = replace(wanted, options=typed)
         segment: Segment = standing

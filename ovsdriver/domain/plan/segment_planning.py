@@ -4,18 +4,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
+from netaddr import IPAddress
+
 from ovsdriver.domain.plan.inputs import KnownPool
 from ovsdriver.domain.records.model import Mode, Network, NetworkId
-from ovsdriver.domain.records.port_options import ETHERNET_MTU, PortOptions
+from ovsdriver.domain.records.port_options import ETHERNET_MTU, PortOptions, VlanTag
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions, NewNetwork
-from ovsdriver.domain.records.segments import ENCAPSULATION, OvnSegment, segment_of, space_of
+from ovsdriver.domain.records.segments import ENCAPSULATION, segment_of, space_of
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
 MTU = ETHERNET_MTU - ENCAPSULATION
 """Bytes that a segment carries over an underlay of Ethernet's 1500."""
 
-_SAID_ONCE = frozenset({"port.mtu", "port.guard"})
-"""Options that hold on all hosts: the first network of a segment says them."""
+_SAID_ONCE = {True: frozenset({"port.mtu", "port.guard"}), False: frozenset({"port.vlan"})}
+"""Options that hold on all hosts, by whether a segment is OVN's: its first network says them."""
 
 
 def segment_meant(new: NewNetwork, pools: Sequence[KnownPool]) -> str | None:
@@ -47,15 +49,40 @@ def segment_meant(new: NewNetwork, pools: Sequence[KnownPool]) -> str | None:
     return wanted
 
 
-def settled(new: NewNetwork, segment: str) -> NewNetwork:
+def on_wire(options: NetworkOptions) -> bool:
+    """Whether a network over several hosts is on a bridge of its host's, and not on OVN's."""
+    return bool(options.uplink or options.bridge)
+
+
+def settled(
+    new: NewNetwork,
+    segment: str,
+    said: Mapping[str, str] | None,
+    pools: Sequence[KnownPool],
+) -> NewNetwork:
     """Return a new network on ``segment`` as ``planning.plan`` takes it.
+
+    Args:
+        new: as it is typed.
+        segment: its name.
+        said: by the segment's first network; None: this is it.
+        pools: that wait for a network.
 
     Raises:
         InvalidOptionError: it asks for what a segment does not have.
+        ConflictError: the first network has said something else.
     """
-    refuse_unfit(new.options)
-    options = as_planned(new.options, internal=new.internal)
-    return replace(new, options=replace(options, segment=segment, space=space_of(segment)))
+    wire = on_wire(new.options)
+    if not wire:
+        refuse_unfit(new.options)
+    if said is not None:
+        new = _inherited(new, segment, said, pools)
+    options = replace(
+        new.options if wire else as_planned(new.options, internal=new.internal),
+        segment=segment,
+        space=new.options.space or space_of(segment),
+    )
+    return replace(new, options=options)
 
 
 def as_planned(options: NetworkOptions, *, internal: bool) -> NetworkOptions:
@@ -68,20 +95,30 @@ def as_planned(options: NetworkOptions, *, internal: bool) -> NetworkOptions:
 
 
 def common(network: Network) -> Mapping[str, str]:
-    """Return what a segment's first network says for those of all hosts."""
-    return {"mtu": str(network.mtu), "guard": "true" if network.port.guard else "false"}
+    """Return what a segment's first network says for those of all hosts, by options' names."""
+    if network.segment.tag is None:
+        return {"mtu": str(network.mtu), "guard": "true" if network.port.guard else "false"}
+    gateways = [str(each.gateway) for each in network.subnets if each.gateway is not None]
+    said = {"gateway": " ".join(gateways)} if gateways else {}
+    return {"vlan": _tag_text(network.segment.tag), **said}
 
 
-def inherited(new: NewNetwork, segment: str, said: Mapping[str, str]) -> NewNetwork:
-    """Return a further network with what the segment's first one has said.
-
-    Raises:
-        ConflictError: it says something else.
-    """
+def _inherited(
+    new: NewNetwork, segment: str, said: Mapping[str, str], pools: Sequence[KnownPool]
+) -> NewNetwork:
+    """Return a further network with what the segment's first one has said."""
+    if ("vlan" in said) is not on_wire(new.options):
+        raise ConflictError(
+            f"segment {segment} is VLAN {said['vlan']} of a wire on all hosts; name this host's "
+            "NIC with -o ovs.uplink=NIC, or a bridge with -o ovs.bridge=NAME"
+            if "vlan" in said
+            else f"segment {segment} is OVN's on all hosts; leave ovs.uplink and ovs.bridge out"
+        )
     port = new.options.port
     own = {
         "mtu": None if port.mtu is None else str(port.mtu),
         "guard": None if port.guard is None else "true" if port.guard else "false",
+        "vlan": None if port.vlan is None else _tag_text(port.vlan),
     }
     for name, text in own.items():
         if text is not None and text != said.get(name, text):
@@ -92,8 +129,63 @@ def inherited(new: NewNetwork, segment: str, said: Mapping[str, str]) -> NewNetw
     settled = PortOptions(
         mtu=int(said["mtu"]) if "mtu" in said else None,
         guard=said["guard"] == "true" if "guard" in said else None,
+        vlan=_tag(said["vlan"]) if "vlan" in said else None,
     )
-    return replace(new, options=replace(new.options, port=settled | port))
+    gateways = _gateways(new, segment, said, pools)
+    return replace(new, options=replace(new.options, port=settled | port, gateways=gateways))
+
+
+def _gateways(
+    new: NewNetwork, segment: str, said: Mapping[str, str], pools: Sequence[KnownPool]
+) -> tuple[IPAddress, ...]:
+    """Return the routers of a further network, of each family that which was said first."""
+    subnets = [each.cidr.cidr for each in new.subnets]
+    typed = {each.version: each for each in new.options.gateways}
+    for pool in pools:
+        if pool.gateway_typed and pool.gateway is not None and pool.subnet in subnets:
+            typed.setdefault(pool.gateway.version, pool.gateway)
+    first = {each.version: each for each in map(IPAddress, said.get("gateway", "").split())}
+    for family, gateway in typed.items():
+        if gateway != first.get(family, gateway):
+            raise ConflictError(
+                f"gateway {gateway}: segment {segment} has {first[family]} on all hosts; "
+                "leave it out"
+            )
+    found = {**typed, **first}
+    families = {each.version for each in subnets}
+    return tuple(each for family, each in sorted(found.items()) if family in families)
+
+
+def _tag_text(tag: VlanTag) -> str:
+    return str(tag or "none")
+
+
+def _tag(text: str) -> VlanTag:
+    return VlanTag(0 if text == "none" else int(text))
+
+
+def refuse_unfit_plan(plan: Network, segment: str) -> None:
+    """Refuse a network over several hosts that would not be one.
+
+    Raises:
+        InvalidOptionError: every host would hold its gateway, nobody leads it to other hosts, or
+            addresses are to be asked for where OVN answers for all.
+    """
+    held = next((each for each in plan.modes if each.has_gateway), None)
+    if held is not None:
+        raise InvalidOptionError(
+            f"ovs.mode={held} on segment {segment}: every host would hold its gateway; use "
+            "-o ovs.mode=flat, and --gateway for a router on the wire"
+        )
+    if not plan.segment.outside:
+        raise InvalidOptionError(
+            f"segment {segment}: bridge {plan.segment.bridge} leads to no wire; name this host's "
+            "NIC with -o ovs.uplink=NIC"
+        )
+    if plan.probe and plan.segment.tag is None:
+        raise InvalidOptionError(
+            f"ipam.probe=true: OVN answers for every address of segment {segment}; leave it out"
+        )
 
 
 def refuse_unfit(options: NetworkOptions | EndpointOptions) -> None:
@@ -104,23 +196,18 @@ def refuse_unfit(options: NetworkOptions | EndpointOptions) -> None:
 
 def refuse_change(network: Network, fields: Collection[str]) -> None:
     """Refuse to change for one host what a segment has on all of them; UnsupportedError."""
-    if isinstance(network.segment, OvnSegment) and _SAID_ONCE & set(fields):
+    segment = network.over_hosts
+    if segment is not None and _SAID_ONCE[network.segment.tag is None] & set(fields):
+        what = "ovs.mtu and ovs.guard hold" if network.segment.tag is None else "ovs.vlan holds"
         raise UnsupportedError(
-            f"{network.segment.name}: ovs.mtu and ovs.guard hold on all its hosts; "
-            "make another segment with others"
+            f"segment {segment}: {what} on all its hosts; make another segment with others"
         )
 
 
 def refuse_second(new: NetworkId, segment: str, networks: Iterable[Network]) -> None:
     """Refuse a further network of this host on a segment; ConflictError."""
     for each in networks:
-        there = each.segment
-        if (
-            isinstance(there, OvnSegment)
-            and there.segment == segment
-            and each.id != new
-            and not each.ended
-        ):
+        if each.over_hosts == segment and each.id != new and not each.ended:
             raise ConflictError(
                 f"segment {segment}: network {each.id[:12]} of this host is on it already; connect "
                 "the containers to that one"

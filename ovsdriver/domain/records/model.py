@@ -22,7 +22,7 @@ from ovsdriver.domain.records.port_options import (
     PortKind,
     PortOptions,
 )
-from ovsdriver.domain.records.segments import OvnSegment, VlanSegment
+from ovsdriver.domain.records.segments import OvnSegment, VlanSegment, segment_of
 
 NetworkId = NewType("NetworkId", str)
 """Docker's: 64 hex digits, or 25 of ``[0-9a-z]`` for swarm networks. Opaque."""
@@ -246,6 +246,11 @@ class Network:
     """CreateNetwork got to its end; without it, what there is of the network is removed."""
     ended: bool = False
     """DeleteNetwork came; its plumbing is being removed."""
+
+    @property
+    def over_hosts(self) -> str | None:
+        """The name of its segment over several hosts, whose addresses it has; None: it has none."""
+        return next((name for each in self.subnets if (name := segment_of(each.space))), None)
 
     @property
     def mtu(self) -> int:

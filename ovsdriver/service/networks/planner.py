@@ -87,7 +87,10 @@ class Planner:
         known = self._waiting_pools(new) if pools is None else pools
         segment_name = segment_planning.segment_meant(new, known)
         if segment_name is not None:
-            return await self._plan_on_segment(new, segment_name, known)
+            return await self._plan_over_hosts(new, segment_name, known)
+        return await self._plan_on_vlan(new, known)
+
+    async def _plan_on_vlan(self, new: NewNetwork, pools: Sequence[KnownPool]) -> Network:
         name = self._bridge_name(new.options)
         observed = self._switch.bridges().get(name)
         shared = uplinks.uplinked(name, self._state.networks())
@@ -99,7 +102,7 @@ class Planner:
         links = await self._links.links() if needs_links else {}
         around = replace(
             await self._around(observed, links, nics),
-            pools=known,
+            pools=pools,
             routes=self._lasting(await self._links.routes(subnets)) if subnets else (),
             ordinary_link=name in links and links[name].kind not in _SWITCH_KINDS,
         )
@@ -109,13 +112,29 @@ class Planner:
         self._tell(plan)
         return plan
 
-    async def _plan_on_segment(
+    async def _plan_over_hosts(
         self, new: NewNetwork, name: str, pools: Sequence[KnownPool]
     ) -> Network:
         """Plan what spans hosts; what the first network on a segment says, holds for all."""
         if self._northbound is None:
             segment_planning.refuse_without_fleet(name)
         segment_planning.refuse_second(new.id, name, self._state.networks())
+        shared = self._northbound.segment(name)
+        said = shared.options if shared is not None and shared.described else None
+        wanted = segment_planning.settled(new, name, said, pools)
+        if segment_planning.on_wire(wanted.options):
+            plan = await self._plan_on_vlan(wanted, pools)
+        else:
+            plan = await self._plan_by_ovn(wanted, name, pools)
+        segment_planning.refuse_unfit_plan(plan, name)
+        if not new.options.dry_run:
+            options = segment_planning.common(plan)
+            stands = await self._northbound.describe(name, options)
+            if stands.options not in (said, options):  # another host was first
+                return await self._plan_over_hosts(new, name, pools)
+        return plan
+
+    async def _plan_by_ovn(self, new: NewNetwork, name: str, pools: Sequence[KnownPool]) -> Network:
         bridge = self._switch.bridge(self._switch.status().integration)
         if bridge is None:
             raise UnavailableError(
@@ -123,19 +142,9 @@ class Planner:
                 "Try: systemctl status ovn-controller"
             )
         segment = OvnSegment(segment=name, bridge=bridge.name, datapath=bridge.datapath)
-        asked = new
-        shared = self._northbound.segment(name)
-        if shared is not None and shared.described:
-            new = segment_planning.inherited(new, name, shared.options)
         around = replace(await self._around(None, {}, ()), pools=pools)
-        new = segment_planning.settled(new, name)
         plan = planning.plan(new, segment, around, self._defaults)
         await self._check(plan)
-        if not new.options.dry_run:
-            said = segment_planning.common(plan)
-            stands = await self._northbound.describe(name, said)
-            if stands.options != said:  # another host was first
-                return await self._plan_on_segment(asked, name, pools)
         return plan
 
     def _lasting(self, routes: Sequence[Route]) -> Sequence[HostRoute]:

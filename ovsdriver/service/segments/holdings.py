@@ -9,7 +9,7 @@ from functools import partial
 
 from ipam import Pool
 from ovsdriver.domain.plan import segment_planning
-from ovsdriver.domain.records.segments import OvnSegment, segment_of
+from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import ConflictError
 from ovsdriver.ports import Northbound, SegmentPool, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
@@ -64,9 +64,9 @@ class SegmentHoldings(Aspect):
 
     async def _mend(self, pool: Pool) -> bool:
         network = self._state.network_of_pool(pool.id)
-        if network is None or not self._lost(pool) or not isinstance(network.segment, OvnSegment):
+        name = segment_of(pool.space)
+        if network is None or name is None or not self._lost(pool):
             return False
-        name = network.segment.segment
         key = SegmentPool(id=pool.id, host=self._host())
         stands = await self._northbound.hold(name, pool.subnet, key)
         if pool.subnet not in stands.subnets:

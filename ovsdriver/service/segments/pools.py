@@ -8,8 +8,9 @@ to the next.
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 from netaddr import EUI, IPAddress, IPNetwork
 
@@ -28,6 +29,7 @@ from ipam import (
     refusals,
 )
 from ipam.errors import AddressError
+from ipam.probing import Prober
 from ipam.service import Surroundings
 from ipam.tasks import Tasks
 from ovsdriver import codec
@@ -43,6 +45,9 @@ log = logging.getLogger(__name__)
 _NOTE = "segment-pool:"
 """Key of the note of a pool of this host's, before its id."""
 
+_PROBES = ((0.3, 1), (0.6, 16))
+"""How long the wire is asked, and for how many addresses, first and if that one is in use."""
+
 _WAIT_S = 1.5
 """How long a call waits for the northbound database; it then says so."""
 
@@ -57,10 +62,12 @@ class SegmentPools:
         notes: HostNotes,
         debts: Debts,
         surroundings: Surroundings,
+        prober: Prober,
         host: FleetName,
         clock: Callable[[], float],
     ) -> None:
         self._surroundings = surroundings
+        self._prober = prober
         self._northbound = northbound
         self._notes = notes
         self._debts = debts
@@ -145,6 +152,7 @@ class SegmentPools:
             automatic=request.subnet is None,
             excluded=checks.excluded(subnet, request.excluded),
             created=self._clock(),
+            probe=request.probe,
         )
         await self._tasks.to_its_end(
             self._add(segment, pool), undo=partial(self.release_pool, pool.id)
@@ -225,7 +233,10 @@ class SegmentPools:
             return self._gateway(pool, request.address)
         segment = _segment(pool.id)
         await self._northbound.connected(_WAIT_S)
-        for address in self._candidates(segment, pool, request.address):
+        if request.kind is LeaseKind.AUX and request.address is not None:
+            return await self._keep(pool, request.address)
+        candidates = self._candidates(segment, pool, request.address)
+        async for address in self._unclaimed(pool, candidates, request.address):
             lease = SharedLease(
                 segment=segment,
                 address=address,
@@ -297,6 +308,9 @@ class SegmentPools:
                 raise refusals.outside(wanted, pool)
             if wanted in kept:
                 raise refusals.unusable(wanted, pool)
+            holder = self._northbound.lease(segment, wanted)
+            if holder is not None:
+                raise _taken(holder)
             yield wanted
             return
         among = pool.window or pool.subnet
@@ -310,6 +324,50 @@ class SegmentPools:
                 and not any(address in each for each in pool.excluded)
             ):
                 yield address
+
+    async def _unclaimed(
+        self, pool: Pool, candidates: Iterator[IPAddress], wanted: IPAddress | None
+    ) -> AsyncIterator[IPAddress]:
+        """Pass over addresses for which somebody on the wire answers, if the pool wants that."""
+        if not pool.probe:
+            for each in candidates:
+                yield each
+            return
+        claimed: dict[IPAddress, str] = {}
+        for within_s, most in _PROBES:
+            asked = list(islice(candidates, most))
+            claimed |= await self._prober.claimed(pool.id, asked, within_s=within_s)
+            for each in asked:
+                if each not in claimed:
+                    yield each
+                elif wanted is not None:
+                    raise refusals.in_use(each, pool, claimed[each])
+                else:
+                    facts = {"pool": pool.id, "address": each, "mac": claimed[each]}
+                    log.warning("ipam.address-in-use", extra=facts)
+        if claimed:
+            raise refusals.all_in_use(pool, claimed)
+
+    async def _keep(self, pool: Pool, address: IPAddress) -> Lease:
+        """Keep an address from all hosts' containers as long as the segment is there.
+
+        It is a router's on the wire, and every host may say so.
+        """
+        lease = Lease(pool=pool.id, address=address, kind=LeaseKind.AUX, wanted=True)
+        if address not in _unusable(pool):
+            kept = SharedLease(
+                segment=_segment(pool.id),
+                address=address,
+                kind=LeaseKind.GATEWAY,
+                host="",
+                serial=secrets.randbits(63),
+                wanted=True,
+                created=self._clock(),
+            )
+            stands = await self._northbound.take(kept)
+            if stands.host:
+                raise _taken(stands)
+        return lease
 
     def _gateway(self, pool: Pool, wanted: IPAddress | None) -> Lease:
         """Answer Docker, which wants one on every network; nobody holds it on a segment."""

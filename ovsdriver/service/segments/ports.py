@@ -58,7 +58,7 @@ class SegmentPorts(Aspect):
         port = self._wanted(network, endpoint)
         if port is None:
             return
-        if _differs(port, network):
+        if isinstance(network.segment, OvnSegment) and _differs(port, network):
             await self._northbound.set_port(port)
         else:
             self._tasks.in_background(self._tell(port))
@@ -81,8 +81,8 @@ class SegmentPorts(Aspect):
         for endpoint in self._state.endpoints():
             network = self._standing(endpoint)
             port = self._wanted(network, endpoint) if network is not None else None
-            if port is not None:
-                found += self._compared(endpoint, port)
+            if network is not None and port is not None:
+                found += self._compared(network, endpoint, port)
         return found
 
     def _standing(self, endpoint: Endpoint) -> Network | None:
@@ -91,11 +91,13 @@ class SegmentPorts(Aspect):
         gone = endpoint.ended or endpoint.sandbox is None or network is None or network.ended
         return None if gone else network
 
-    def _compared(self, endpoint: Endpoint, port: SharedPort) -> Sequence[Finding]:
+    def _compared(
+        self, network: Network, endpoint: Endpoint, port: SharedPort
+    ) -> Sequence[Finding]:
         for address, serial in zip(endpoint.addresses, endpoint.leases, strict=False):
             row = self._northbound.lease(port.segment, address.ip)
             if row is not None and row.serial != serial:
-                return [Finding(what=_given_away(endpoint, row))]
+                return [Finding(what=_given_away(network, endpoint, row))]
         if not self._amiss(endpoint, port):
             return []
         return [
@@ -140,11 +142,11 @@ class SegmentPorts(Aspect):
         )
 
     def _wanted(self, network: Network, endpoint: Endpoint) -> SharedPort | None:
-        segment = network.segment
-        if not isinstance(segment, OvnSegment) or not endpoint.addresses:
+        segment = network.over_hosts
+        if segment is None or not endpoint.addresses:
             return None
         return SharedPort(
-            segment=segment.segment,
+            segment=segment,
             addresses=tuple(each.ip for each in endpoint.addresses),
             mac=endpoint.mac,
             endpoint=endpoint.id,
@@ -161,10 +163,12 @@ class SegmentPorts(Aspect):
             log.info("segment.port-untold", extra={"why": str(error)})
 
 
-def _given_away(endpoint: Endpoint, row: SharedLease) -> str:
+def _given_away(network: Network, endpoint: Endpoint, row: SharedLease) -> str:
+    fenced = isinstance(network.segment, OvnSegment)
+    now = "OVN lets nothing of it pass" if fenced else "both containers have it"
     return (
         f"endpoint {endpoint.id[:12]}: its address {row.address} was given to host {row.host}, and "
-        "OVN lets nothing of it pass; start the container again"
+        f"{now}; start the container again"
     )
 
 

@@ -1,14 +1,14 @@
 """Addresses of segments, over a northbound database in memory that several hosts have in common."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam import AddressRequest, IpamError, Lease, LeaseKind, Occupied, Pool, PoolRequest
+from ipam import AddressRequest, IpamError, Lease, LeaseKind, Occupied, Pool, PoolId, PoolRequest
 from ovsdriver.domain.records.segments import space_of
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.segments.addresses import Addresses
@@ -33,6 +33,18 @@ class Around:
         return self.taken
 
 
+@dataclass
+class Wire:
+    """Who answers on it."""
+
+    there: dict[IPAddress, str] = field(default_factory=dict)
+
+    async def claimed(
+        self, pool: PoolId, addresses: Sequence[IPAddress], *, within_s: float
+    ) -> Mapping[IPAddress, str]:
+        return {each: self.there[each] for each in addresses if each in self.there}
+
+
 class Member:
     """A host of a fleet; a restart keeps its notes."""
 
@@ -43,6 +55,7 @@ class Member:
         self.around = Around()
         self.switch = FakeSwitch()
         self.switch.system_id = name
+        self.prober = Wire()
         self.start()
 
     def start(self) -> None:
@@ -53,6 +66,7 @@ class Member:
             notes=self.notes,
             debts=self.debts,
             surroundings=self.around,
+            prober=self.prober,
             host=FleetName(switch=self.switch, notes=self.notes),
             clock=lambda: 1000.0,
         )
@@ -325,3 +339,40 @@ async def test_a_host_without_a_name_is_told_how_to_get_one(one: Member) -> None
     with pytest.raises(UnavailableError, match="external_ids:system-id=NAME"):
         await one.pool()
     assert not one.central.segments
+
+
+async def test_an_address_that_a_machine_on_the_wire_has_is_not_given(one: Member) -> None:
+    pool = await one.pool(probe=True)
+    one.prober.there = {SUBNET[2]: "02:00:00:00:00:02", SUBNET[3]: "02:00:00:00:00:03"}
+    assert str((await one.address(pool)).address) == "10.50.0.4"
+    with pytest.raises(IpamError, match=r"10\.50\.0\.2 of .* in use .* by 02:00:00:00:00:02"):
+        await one.address(pool, "10.50.0.2")
+    one.prober.there = {each: "02:00:00:00:00:99" for each in SUBNET}
+    with pytest.raises(IpamError, match="the next 17 free addresses"):
+        await one.address(pool)
+
+
+async def test_a_router_on_the_wire_keeps_its_address_from_all_hosts(
+    one: Member, two: Member
+) -> None:
+    router = IPAddress("10.50.0.9")
+    for host in (one, one, two):
+        pool = await host.pool()
+        wanted = AddressRequest(pool=pool.id, address=router, kind=LeaseKind.AUX)
+        assert (await host.pools.request_address(wanted)).address == router
+    with pytest.raises(IpamError, match=r"10\.50\.0\.9 of segment blue is held"):
+        await two.address(pool, str(router))
+    for host in (one, two):
+        for each in host.pools.pools():
+            await host.pools.release_pool(each.id)
+        await host.settled()
+    assert not one.central.segments
+
+
+async def test_a_router_is_not_where_a_container_is(one: Member, two: Member) -> None:
+    await one.address(await one.pool(), "10.50.0.9")
+    wanted = AddressRequest(
+        pool=(await two.pool()).id, address=IPAddress("10.50.0.9"), kind=LeaseKind.AUX
+    )
+    with pytest.raises(IpamError, match="is held on host host1"):
+        await two.pools.request_address(wanted)
