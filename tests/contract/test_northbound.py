@@ -76,6 +76,8 @@ class Fleet(Protocol):
 
     def answer_again(self) -> None: ...
 
+    def called(self) -> int: ...
+
 
 class FakeFleet:
     def __init__(self) -> None:
@@ -88,6 +90,9 @@ class FakeFleet:
     def answer_again(self) -> None:
         self.a.available = self.b.available = True
 
+    def called(self) -> int:
+        return self.a.central.called
+
 
 class OvnFleet:
     def __init__(self, database: Cluster, a: Northbound, b: Northbound) -> None:
@@ -99,6 +104,9 @@ class OvnFleet:
 
     def answer_again(self) -> None:
         self.database.members[0].start()
+
+    def called(self) -> int:
+        return int(self.database.nbctl("get", "NB_Global", ".", "nb_cfg"))
 
 
 @pytest.fixture(scope="module")
@@ -475,6 +483,13 @@ async def test_changes_are_told_by_segment(fleet: Fleet) -> None:
         await change()
         await seen(lambda: told)
         assert {name for each in told for name in each or ()} == {"blue"}
+
+
+async def test_hosts_can_be_called_by_each_of_them(fleet: Fleet) -> None:
+    before = fleet.called()
+    await fleet.a.call()
+    await fleet.b.call()
+    assert fleet.called() == before + 2
 
 
 @pytest.mark.parametrize("fleet", [FAKE, HASTY], indirect=True)

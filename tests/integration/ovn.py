@@ -1,4 +1,4 @@
-"""A private northbound database of OVN: one server or a cluster, and nothing else of OVN.
+"""A private database of OVN: one server or a cluster, and nothing else of OVN.
 
 The servers speak to each other over unix sockets in their folder, and to clients over unix
 sockets or loopback. They die with the process that started them.
@@ -17,7 +17,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from pathlib import Path
 
 from ovsdriver.adapters.ovn import OvnNorthbound
@@ -25,8 +31,12 @@ from ovsdriver.adapters.ovsdb import Servers
 from tests.hosts.certificates import Identity
 from tests.integration.ovs import frozen, remove_leftovers
 
-SCHEMA = "/usr/share/ovn/ovn-nb.ovsschema"
-DATABASE = "OVN_Northbound"
+NORTHBOUND = "OVN_Northbound"
+SOUTHBOUND = "OVN_Southbound"
+_SCHEMAS = {
+    NORTHBOUND: "/usr/share/ovn/ovn-nb.ovsschema",
+    SOUTHBOUND: "/usr/share/ovn/ovn-sb.ovsschema",
+}
 _PREFIX = "nbt-"
 _START_S = 30.0
 _ELECTION_MS = "500"
@@ -36,7 +46,8 @@ _counter = itertools.count()
 class Member:
     """One ovsdb-server."""
 
-    def __init__(self, folder: Path, name: str, tls: Identity | None) -> None:
+    def __init__(self, folder: Path, name: str, tls: Identity | None, of: str) -> None:
+        self._of = of
         self.database = folder / f"{name}.db"
         self.raft = f"unix:{folder}/{name}.raft"
         self.address = f"unix:{folder}/{name}.sock"
@@ -98,19 +109,20 @@ class Member:
     @property
     def leads(self) -> bool:
         """Whether it takes itself for the leader."""
-        return "Role: leader" in self.ask("cluster/status", DATABASE)
+        return "Role: leader" in self.ask("cluster/status", self._of)
 
     @property
     def belongs(self) -> bool:
         """Whether it has become a member of the cluster."""
-        return "Status: cluster member" in self.ask("cluster/status", DATABASE)
+        return "Status: cluster member" in self.ask("cluster/status", self._of)
 
 
 class Cluster:
     """The servers of one database."""
 
-    def __init__(self, folder: Path, count: int, tls: Identity | None) -> None:
-        self.members = [Member(folder, f"s{number}", tls) for number in range(1, count + 1)]
+    def __init__(self, folder: Path, count: int, tls: Identity | None, of: str) -> None:
+        self.members = [Member(folder, f"s{number}", tls, of) for number in range(1, count + 1)]
+        self._of = of
         self._as = () if tls is None else tls.flags()
 
     @property
@@ -122,11 +134,18 @@ class Cluster:
         """Make the database and start all servers."""
         first, *others = self.members
         election = f"--election-timer={_ELECTION_MS}"
-        run("ovsdb-tool", election, "create-cluster", str(first.database), SCHEMA, first.raft)
+        run(
+            "ovsdb-tool",
+            election,
+            "create-cluster",
+            str(first.database),
+            _SCHEMAS[self._of],
+            first.raft,
+        )
         first.start()
         _until(lambda: first.leads, "there is a leader")
         for member in others:
-            places = (str(member.database), DATABASE, member.raft, first.raft)
+            places = (str(member.database), self._of, member.raft, first.raft)
             run("ovsdb-tool", "join-cluster", *places)
             member.start()
             _until(lambda: member.belongs, "the server has joined")  # noqa: B023 - called here
@@ -141,20 +160,34 @@ class Cluster:
         servers = f"--db={','.join(self.addresses)}"
         return run("ovn-nbctl", servers, "--timeout=20", *self._as, *args)
 
+    def sbctl(self, *args: str) -> str:
+        """Run ovn-sbctl, on whichever server leads."""
+        servers = f"--db={','.join(self.addresses)}"
+        return run("ovn-sbctl", servers, "--timeout=20", *self._as, *args)
+
     def close(self) -> None:
         for member in self.members:
             member.kill()
 
 
-@contextmanager
-def northbound(*, members: int = 1, tls: Identity | None = None) -> Iterator[Cluster]:
+def northbound(*, members: int = 1, tls: Identity | None = None) -> AbstractContextManager[Cluster]:
     """Run the database for the time of the ``with`` block, with ``tls`` on ``ssl:`` addresses."""
+    return _running(NORTHBOUND, members, tls)
+
+
+def southbound(*, tls: Identity | None = None) -> AbstractContextManager[Cluster]:
+    """Run the southbound one in the same way."""
+    return _running(SOUTHBOUND, 1, tls)
+
+
+@contextmanager
+def _running(of: str, members: int, tls: Identity | None) -> Iterator[Cluster]:
     remove_leftovers(_PREFIX)
     with ExitStack() as stack:
         # short: the paths of unix sockets end at 107 bytes
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{next(_counter)}-"))
         stack.callback(shutil.rmtree, folder)
-        cluster = Cluster(folder, members, tls)
+        cluster = Cluster(folder, members, tls, of)
         stack.callback(cluster.close)
         cluster.create()
         yield cluster

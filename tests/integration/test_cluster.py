@@ -12,7 +12,7 @@ import pytest
 
 from ovsdriver.adapters.ovsdb import Certificates, Operation, OvsdbClient, Replica, Servers
 from tests.hosts.certificates import Authority, Identity
-from tests.integration.ovn import DATABASE, Cluster, Member, northbound
+from tests.integration.ovn import NORTHBOUND, Cluster, Member, northbound
 from tests.integration.ovs import eventually
 
 pytestmark = [pytest.mark.ovs, pytest.mark.ovn]
@@ -33,7 +33,9 @@ async def client_of(
     addresses: Sequence[str], *, tls: Certificates | None = None
 ) -> AsyncIterator[OvsdbClient]:
     servers = Servers.parse(addresses, clustered=True, certificates=tls)
-    client = OvsdbClient(servers, WATCHED, on_change=lambda _: None, database=DATABASE, probe_s=0.5)
+    client = OvsdbClient(
+        servers, WATCHED, on_change=lambda _: None, database=NORTHBOUND, probe_s=0.5
+    )
     running = asyncio.create_task(client.run())
     try:
         yield client

@@ -21,7 +21,7 @@ from ovsdriver.adapters.ovsdb.connection import Connection
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import SegmentPool, SharedLease, SharedName, SharedPort
-from tests.integration.ovn import DATABASE, Cluster, northbound, run, running_northbound
+from tests.integration.ovn import NORTHBOUND, Cluster, northbound, run, running_northbound
 from tests.integration.ovs import eventually
 from tests.integration.relay import relayed
 
@@ -237,7 +237,7 @@ async def test_ten_thousand_containers_of_a_fleet_cost_a_host_little_memory(
     )
     serving = asyncio.create_task(connection.serve())
     for number in range(10):
-        results = await connection.request("transact", [DATABASE, *a_thousand(f"n{number}")])
+        results = await connection.request("transact", [NORTHBOUND, *a_thousand(f"n{number}")])
         assert not [each for each in results if each and "error" in each]
     connection.close()
     with suppress(ConnectionLostError):
