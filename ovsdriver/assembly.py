@@ -36,6 +36,7 @@ from ovsdriver.service.change.network import NetworkChange
 from ovsdriver.service.forgotten.abandoned_pools import AbandonedPools
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.container_names import ContainerNames
+from ovsdriver.service.forgotten.left_segments import LeftSegments
 from ovsdriver.service.forgotten.purge import Purge
 from ovsdriver.service.forgotten.witnesses import Origins, Witness
 from ovsdriver.service.locks import Locks
@@ -234,6 +235,7 @@ async def assemble(
             links=links,
             networks=networks,
             endpoints=endpoints,
+            left_segments=segments.left if segments is not None else None,
         )
         origins = Origins(engine=engine, witness=witness, state=state, networks=networks)
         abandoned_pools = AbandonedPools(
@@ -335,6 +337,7 @@ class _Segments:
 
     pools: SegmentPools
     debts: Debts
+    left: LeftSegments
     hosts: FleetHosts | None
     aspects: tuple[Aspect, ...]
 
@@ -379,6 +382,7 @@ def _segments(
     return _Segments(
         pools=pools,
         debts=debts,
+        left=LeftSegments(northbound=northbound, pools=pools, debts=debts, host=host),
         hosts=hosts,
         aspects=(
             SegmentHoldings(state=state, northbound=northbound, pools=pools, host=host),

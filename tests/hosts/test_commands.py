@@ -105,6 +105,29 @@ def test_status_names_the_databases_and_says_when_they_are_away(
     until(lambda: shown(host, "status")["fleet"]["waiting"] == [], "what waited is released")
 
 
+def test_check_knows_a_hosts_place_in_its_fleet(fleet: Fleet) -> None:
+    host = fleet.host(2)
+    subjects = ("name in the fleet", "ovn-controller", "northbound database", "certificate")
+    assert {each: checked(host)[each] for each in (*subjects, "underlay")} == {
+        each: {"ok"} for each in (*subjects, "underlay")
+    }
+    host.controller.stop()
+    try:
+        assert checked(host)["ovn-controller"] == {"fail"}
+    finally:
+        host.start_controller()
+    fleet.sync()
+
+
+def checked(host: Host) -> dict[str, set[str]]:
+    """Return how bad ``ovsnet check`` finds what it looks at, by subject."""
+    words = ("check", "--config", str(host.settings), f"--state-dir={host.state_dir}", "--json")
+    found: dict[str, set[str]] = {}
+    for each in json.loads(host.try_ovsnet(*words).out):
+        found.setdefault(each["subject"], set()).add(each["level"])
+    return found
+
+
 def test_a_dead_host_is_forgotten_and_its_address_given_anew(
     fleet: Fleet, stages: list[Stage]
 ) -> None:

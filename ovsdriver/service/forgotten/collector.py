@@ -5,7 +5,8 @@ must not list the endpoint in two readings a minute apart. While Docker does not
 is collected. An address that any endpoint in Docker has is never collected, whatever its network.
 
 Here are endpoints and addresses of our own networks; ``lost_networks.py`` has these networks
-themselves, and ``foreign_pools.py`` the pools that other drivers use.
+themselves, ``foreign_pools.py`` the pools that other drivers use, and ``left_segments.py`` those of
+segments that this host had before it was installed anew.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from ovsdriver.ports import EngineView, Links, State
 from ovsdriver.service.attach.endpoints import Endpoints
 from ovsdriver.service.forgotten.doubts import Doubts
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools, leases_of
+from ovsdriver.service.forgotten.left_segments import LeftSegments
 from ovsdriver.service.forgotten.lost_networks import LostNetworks
 from ovsdriver.service.forgotten.pool_claims import Claims, listed_addresses
 from ovsdriver.service.forgotten.witnesses import Witness
@@ -53,6 +55,7 @@ class Collector:
         interval_s: float = INTERVAL_S,
         foreign_pools: ForeignPools | None = None,
         lost_networks: LostNetworks | None = None,
+        left_segments: LeftSegments | None = None,
     ) -> None:
         """Build it.
 
@@ -66,6 +69,7 @@ class Collector:
             interval_s: between two readings.
             foreign_pools: None: one with its own patience.
             lost_networks: None: one with its own patience.
+            left_segments: None: this host is in no fleet.
         """
         self._witness = witness
         self._state = state
@@ -76,6 +80,7 @@ class Collector:
         self._interval_s = interval_s
         self._foreign_pools = foreign_pools or ForeignPools(state=state, ipam=ipam, links=links)
         self._lost_networks = lost_networks or LostNetworks(state=state, networks=networks)
+        self._left_segments = left_segments
         self._lost_endpoints: Doubts[EndpointId] = Doubts(readings=READINGS)
         self._lost_leases: Doubts[Lease] = Doubts(readings=READINGS)
 
@@ -100,6 +105,7 @@ class Collector:
                 for each in networks
                 if each and not each.ended and not self._state.endpoints(each.id)
             ),
+            *(self._left_segments.doubted() if self._left_segments is not None else ()),
         )
 
     async def run(self) -> None:
@@ -140,7 +146,10 @@ class Collector:
                     },
                 )
         await self._lost_networks.collect(view)
-        await self._foreign_pools.collect(view, Claims(view, self._state.networks()), listed)
+        claims = Claims(view, self._state.networks())
+        await self._foreign_pools.collect(view, claims, listed)
+        if self._left_segments is not None:
+            await self._left_segments.collect(view, claims)
 
     async def _forgotten(self, view: EngineView) -> AsyncIterator[Endpoint]:
         for endpoint in self._state.endpoints():
