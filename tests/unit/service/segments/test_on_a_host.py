@@ -109,6 +109,15 @@ async def test_a_host_has_one_network_on_a_segment(member: Host) -> None:
         await network(member, BLUE)
 
 
+async def test_what_another_host_was_first_to_say_is_planned_with_once(member: Host) -> None:
+    northbound(member).rival = {"mtu": "1400", "guard": "false", "of-a-later-version": "yes"}
+    await network(member)
+    found = member.state.network(NetworkId(RED))
+    assert found is not None
+    assert (found.mtu, found.port.guard) == (1400, False)
+    assert northbound(member).calls.count("describe blue") == 1
+
+
 async def test_a_port_that_ovn_does_not_take_is_taken_back(member: Host) -> None:
     await network(member)
     member.switch.unbound = {"ovh111111111111", *(f"ovh{FIRST[:12]}",)}
