@@ -37,8 +37,8 @@ class EndedPairs:
             return
         self._gone.add(endpoint)
 
-    def over(self, endpoint: EndpointId) -> bool:
-        """Whether its pair was deleted; it is forgotten with that."""
+    def forget(self, endpoint: EndpointId) -> bool:
+        """Forget an endpoint; whether its pair was deleted."""
         if endpoint in self._gone:
             self._gone.remove(endpoint)
             return True

@@ -172,7 +172,7 @@ class Endpoints:
             # round a sandbox without one, which gets it.
             recording = asyncio.ensure_future(self._state.put_endpoint(endpoint))
             try:
-                self._ended_pairs.over(endpoint_id)
+                self._ended_pairs.forget(endpoint_id)
                 await self._plugs.plug(endpoint_id, attachment, fresh=fresh)
             finally:
                 await recording
@@ -359,7 +359,7 @@ class Endpoints:
         for each in self._aspects:
             await each.unplugging(endpoint, marking)
         await self._plugs.unplug(endpoint, marking)
-        if not self._ended_pairs.over(endpoint.id):
+        if not self._ended_pairs.forget(endpoint.id):
             await self._links.remove_link(names.port(endpoint))
         for each in self._aspects:
             await each.forget(endpoint)
