@@ -212,7 +212,8 @@ class Northbound(Protocol):
     async def forget_host(self, host: str) -> Sequence[SharedLease]:
         """Take back all pools, leases and names of a host; return its leases.
 
-        A segment that nobody else has goes with them.
+        A segment that nobody else has goes with them. UnavailableError also before it is known
+        what the host has.
         """
         ...
 

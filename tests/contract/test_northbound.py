@@ -10,6 +10,8 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
+from ovsdriver.adapters.ovn import OvnNorthbound
+from ovsdriver.adapters.ovsdb import Servers
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.records.shaping import Metered
 from ovsdriver.errors import UnavailableError
@@ -78,6 +80,10 @@ class Fleet(Protocol):
 
     def called(self) -> int: ...
 
+    def unanswered(self) -> Northbound:
+        """Return a host's that no server has ever answered."""
+        ...
+
 
 class FakeFleet:
     def __init__(self) -> None:
@@ -93,6 +99,11 @@ class FakeFleet:
     def called(self) -> int:
         return self.a.central.called
 
+    def unanswered(self) -> Northbound:
+        host = FakeNorthbound()
+        host.available = False
+        return host
+
 
 class OvnFleet:
     def __init__(self, database: Cluster, a: Northbound, b: Northbound) -> None:
@@ -107,6 +118,10 @@ class OvnFleet:
 
     def called(self) -> int:
         return int(self.database.nbctl("get", "NB_Global", ".", "nb_cfg"))
+
+    def unanswered(self) -> Northbound:
+        nobody = Servers.parse(["unix:/nobody.sock"], clustered=True)
+        return OvnNorthbound(nobody, timeout_s=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -460,6 +475,23 @@ async def test_what_is_every_hosts_goes_with_none(fleet: Fleet) -> None:
     assert list(await fleet.a.forget_host("")) == []
 
     assert fleet.a.lease("blue", GATEWAY.address) == GATEWAY
+
+
+async def test_a_host_is_not_forgotten_before_it_is_known_what_it_has(fleet: Fleet) -> None:
+    host = fleet.unanswered()
+
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await host.forget_host("a")
+
+
+async def test_a_container_with_ipv6_alone_has_a_port(fleet: Fleet) -> None:
+    port = replace(PORT, addresses=(ADDRESS6,))
+    await fleet.a.hold("blue", SUBNET6, POOL_A6)
+    await fleet.a.take(LEASE6)
+
+    await fleet.a.set_port(port)
+
+    assert fleet.a.lease("blue", ADDRESS6) == replace(LEASE6, mac=MAC, port=port)
 
 
 async def test_changes_are_told_by_segment(fleet: Fleet) -> None:

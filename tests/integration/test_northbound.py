@@ -86,9 +86,27 @@ async def test_a_containers_row_is_what_ovn_wants(database: Cluster, host: OvnNo
 
     await host.set_port(replace(PORT, guard=False))
 
-    assert column(database, *row, "addresses") == "0a:58:0a:32:00:05 10.50.0.5 fd50::5"
+    packets = "0a:58:0a:32:00:05 10.50.0.5 fd50::5"
+    assert column(database, *row, "addresses") == ["set", [packets, "unknown"]]
     assert column(database, *row, "port_security") == ["set", []]
     assert column(database, *row, "options") == ["map", [["requested-chassis", "a"]]]
+
+    await host.set_port(PORT)
+
+    assert column(database, *row, "addresses") == packets
+    assert column(database, *row, "port_security") == packets
+
+
+async def test_the_row_of_a_container_with_ipv6_alone_lets_its_packets_pass(
+    database: Cluster, host: OvnNorthbound
+) -> None:
+    row = ("Logical_Switch_Port", "blue/fd50::5")
+    await host.take(LEASE6)
+
+    await host.set_port(replace(PORT, addresses=(LEASE6.address,)))
+
+    assert column(database, *row, "addresses") == "0a:58:0a:32:00:05 fd50::5"
+    assert column(database, *row, "enabled") == ["set", []]
 
 
 async def test_an_ipv6_address_beside_an_ipv4_one_is_a_row_that_no_packet_meets(

@@ -164,6 +164,7 @@ class OvnNorthbound:
         return await self._commit(plans.forget_name(endpoint), subject=endpoint)
 
     async def forget_host(self, host: str) -> Sequence[SharedLease]:
+        await self.connected(self._timeout_s)
         segments, leases = self._view.of_host(host) if host else ((), ())
         for segment in sorted(segments):
             plan = plans.forget_host(segment, host, self._ports)

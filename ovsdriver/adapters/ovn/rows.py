@@ -276,7 +276,8 @@ def changed_port(row: Row, port: SharedPort) -> list[Operation]:
     """Return what makes the row of a container's first address its port."""
     if read_lease(row).port == port:
         return []
-    columns = _packets(port.mac, port.addresses, guard=port.guard)
+    # an IPv6 address was a name only until now: it may be the container's first
+    columns = _packets(port.mac, port.addresses, guard=port.guard) | {"enabled": ["set", []]}
     pairs: dict[str, str] = {_ENDPOINT: port.endpoint}
     if not port.guard:
         pairs[_UNGUARDED] = "yes"
@@ -342,7 +343,10 @@ _RATE_PRIORITY = 1000
 
 def _packets(mac: EUI, addresses: Sequence[IPAddress], *, guard: bool) -> dict[str, Any]:
     text = " ".join([mac_text(mac), *map(str, addresses)])
-    return {"addresses": text, "port_security": text if guard else ["set", []]}
+    if guard:
+        return {"addresses": text, "port_security": text}
+    # frames to whom OVN does not know come there: others may be behind the container
+    return {"addresses": ["set", [text, "unknown"]], "port_security": ["set", []]}
 
 
 def there_is(segment: str) -> Operation:

@@ -36,12 +36,20 @@ class Address:
             return cls(text, path=rest)
         if kind in ("tcp", "ssl") and rest:
             host, port = _host_and_port(rest)
-            if host and port.isdecimal() and 0 < int(port) < 65536:
+            if _is_host(host) and port.isdecimal() and 0 < int(port) < 65536:
                 return cls(text, host=host, port=int(port), encrypted=kind == "ssl")
         raise ConfigurationError(
             f"{text!r} is not an address of an OVSDB server: write unix:PATH, tcp:HOST:PORT or "
             "ssl:[IPV6]:PORT, such as unix:/run/openvswitch/db.sock"
         )
+
+
+def _is_host(text: str) -> bool:
+    """Whether it can be asked for: asyncio passes it on by this codec."""
+    try:
+        return bool(text.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _host_and_port(rest: str) -> tuple[str, str]:

@@ -71,7 +71,7 @@ class Connection:
                     )
         except TimeoutError as error:
             raise ConnectionLostError(f"no connection within {probe_s:g} s") from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # of a host's name that no resolver is asked
             raise _lost(error, tls) from error
         return cls(*streams, on_notification=on_notification, probe_s=probe_s, certificates=tls)
 

@@ -338,6 +338,8 @@ def test_addresses_are_read_as_open_vswitch_writes_them(text: str, address: Addr
         "tcp:fd00::1:6640",
         "ssl:",
         "pssl:host:6640",
+        "ssl:central..lan:6641",
+        f"tcp:{64 * 'a'}:6640",
     ],
 )
 def test_what_is_no_address_is_refused_with_examples(text: str) -> None:
