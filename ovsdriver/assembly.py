@@ -56,6 +56,7 @@ from ovsdriver.service.segments.holdings import SegmentHoldings
 from ovsdriver.service.segments.names import SegmentNames
 from ovsdriver.service.segments.pools import SegmentPools
 from ovsdriver.service.segments.ports import SegmentPorts
+from ovsdriver.service.segments.servers import SegmentServers
 from ovsdriver.world import Store, World
 
 
@@ -110,7 +111,16 @@ async def assemble(
         )
         stack.push_async_callback(ipam.close)
         locks = Locks()
-        segments = _segments(world, store, locks, witness, prober)
+        offload = Offload(state=state, notes=notes, switch=switch, links=links, locks=locks)
+        segments = _segments(
+            world,
+            store,
+            owner=owner,
+            locks=locks,
+            witness=witness,
+            prober=prober,
+            offload=offload,
+        )
         addresses: Leasing = ipam
         if segments is not None:
             stack.push_async_callback(segments.pools.close)
@@ -126,7 +136,6 @@ async def assemble(
         uplinks = Uplinks(
             owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
         )
-        offload = Offload(state=state, notes=notes, switch=switch, links=links, locks=locks)
         shaper = Shaper(state=state, notes=notes, shapes=world.shapes)
         mirrors = Mirrors(
             owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
@@ -343,10 +352,18 @@ class _Segments:
 
 
 def _segments(
-    world: World, store: Store, locks: Locks, witness: Witness, prober: SegmentProber
+    world: World,
+    store: Store,
+    *,
+    owner: str,
+    locks: Locks,
+    witness: Witness,
+    prober: SegmentProber,
+    offload: Offload,
 ) -> _Segments | None:
     northbound, southbound = world.northbound, world.southbound
-    if northbound is None:
+    servers = world.name_servers
+    if northbound is None or servers is None:
         return None
     host = FleetName(switch=world.switch, notes=store.notes)
     debts = Debts(notes=store.notes, northbound=northbound)
@@ -388,6 +405,15 @@ def _segments(
             SegmentHoldings(state=state, northbound=northbound, pools=pools, host=host),
             SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),
             called,
+            SegmentServers(
+                owner=owner,
+                state=state,
+                northbound=northbound,
+                switch=switch,
+                links=world.links,
+                servers=servers,
+                tso_of=offload.tso_of,
+            ),
         ),
     )
 

@@ -32,6 +32,7 @@ from ovsdriver.ports import (
     HostNotes,
     HostPorts,
     Links,
+    NameServers,
     Nics,
     Northbound,
     Sandboxes,
@@ -75,6 +76,8 @@ class World:
     """What the hosts of a fleet have in common; None: this one is in no fleet."""
     southbound: Southbound | None = None
     """The hosts of the fleet, where there is one."""
+    name_servers: NameServers | None = None
+    """What this host is to its containers on segments; None likewise."""
     store: Callable[[], AbstractAsyncContextManager[Store]]
     """Opens it; the errors are sentences: see ``Database.open``."""
     firewall: Callable[[HostNotes | None], AbstractAsyncContextManager[Firewall]]
@@ -97,9 +100,14 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         stack.push_async_callback(kernel.close)
         host_ports = KernelHostPorts()
         stack.push_async_callback(host_ports.close)
-        northbound = southbound = None
+        northbound = southbound = name_servers = None
         if settings.ovn_northbound:
             northbound, southbound = _fleet(settings, lambda: switch.status().southbound)
+            # as for the databases: only who is in a fleet pays
+            from ovsdriver.adapters.names import SegmentNameServers
+
+            name_servers = SegmentNameServers(links=kernel.links, sandboxes=kernel.sandboxes)
+            stack.push_async_callback(name_servers.close)
         yield World(
             switch=switch,
             flows=OvsFlows(_management_folder(settings.ovsdb), owner=owner, timeout_s=timeout_s),
@@ -115,6 +123,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
             firewall=partial(open_firewall, settings),
             northbound=northbound,
             southbound=southbound,
+            name_servers=name_servers,
             watch=switch.run if northbound is None else partial(_both, switch.run, northbound.run),
         )
 

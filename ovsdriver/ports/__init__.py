@@ -16,6 +16,7 @@ from ovsdriver.ports.kernel import (
     SeenLink,
     Shapes,
 )
+from ovsdriver.ports.name_servers import Directory, NameServers
 from ovsdriver.ports.northbound import (
     Northbound,
     NorthboundStatus,
@@ -44,6 +45,7 @@ __all__ = [
     "Bridges",
     "Chassis",
     "Copies",
+    "Directory",
     "Engine",
     "EngineEndpoint",
     "EngineSubnet",
@@ -53,6 +55,7 @@ __all__ = [
     "HostNotes",
     "HostPorts",
     "Links",
+    "NameServers",
     "Nics",
     "Northbound",
     "NorthboundStatus",

@@ -50,7 +50,8 @@ def stages(fleet: Fleet) -> Iterator[list[Stage]]:
     """Docker's networks and containers of each host, removed afterwards."""
     stages = [Stage(host) for host in fleet.hosts]
     yield stages
-    at_once(lambda host: stages[host.number - 1].clear(), fleet.hosts)
+    for stage in stages:
+        stage.clear()
 
 
 @pytest.fixture

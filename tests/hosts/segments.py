@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.e2e import image
 from tests.e2e.stage import Container, Network, Stage
 
-SUBNET = "10.50.0.0/24"
+SUBNET4 = "10.50.0.0/24"
 SUBNET6 = "fd00:50::/64"
 
 
@@ -19,7 +19,7 @@ def made(
     stages: Sequence[Stage],
     segment: str,
     *options: str,
-    subnet: str = SUBNET,
+    subnet4: str = SUBNET4,
     subnet6: str = "",
     by_all: bool = False,
 ) -> list[Network]:
@@ -31,7 +31,7 @@ def made(
     said = (*on(segment), *families, *options)
     sixth = ("--subnet", subnet6) if subnet6 else ()
     return [
-        stage.network(segment, *said, *sixth, subnet=subnet)
+        stage.network(segment, *said, *sixth, subnet=subnet4)
         if stage is stages[0] or by_all
         else stage.network(segment, *said)
         for stage in stages

@@ -10,7 +10,7 @@ from tests.e2e.traffic import Place
 from tests.e2e.world import until
 from tests.hosts import segments
 from tests.hosts.fleet import Fleet
-from tests.hosts.segments import SUBNET, SUBNET6
+from tests.hosts.segments import SUBNET4, SUBNET6
 
 pytestmark = [pytest.mark.docker, pytest.mark.ovn]
 
@@ -27,7 +27,7 @@ def test_who_joins_inherits_the_subnets_and_all_reach_each_other(
 ) -> None:
     networks = segments.made(stages, "blue", subnet6=SUBNET6)
     for network in networks:
-        assert network.subnet() == SUBNET
+        assert network.subnet() == SUBNET4
         assert network.subnet(6) == SUBNET6
         assert network.gateway() == "10.50.0.1"
     containers = segments.peopled(stages, networks)
@@ -51,14 +51,14 @@ def test_a_segment_goes_with_the_network_of_its_last_host(
 def test_another_subnet_than_the_segments_is_refused_with_both(
     fleet: Fleet, stages: list[Stage]
 ) -> None:
-    stages[0].network("blue", *segments.on("blue"), subnet=SUBNET)
+    stages[0].network("blue", *segments.on("blue"), subnet=SUBNET4)
     two = stages[1].bed
     said = two.docker_refuses(*CREATE, *segments.on("blue"), "--subnet", "10.51.0.0/24", "blue")
     assert "10.51.0.0/24" in said
-    assert SUBNET in said
+    assert SUBNET4 in said
     assert "blue" in said
-    same = stages[1].network("blue", *segments.on("blue"), subnet=SUBNET)
-    assert same.subnet() == SUBNET
+    same = stages[1].network("blue", *segments.on("blue"), subnet=SUBNET4)
+    assert same.subnet() == SUBNET4
 
 
 def test_a_segment_that_nobody_made_needs_a_subnet(fleet: Fleet, stages: list[Stage]) -> None:

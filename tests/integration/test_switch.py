@@ -223,6 +223,34 @@ async def test_a_device_made_again_is_plugged_in_again(
     assert ovs_switch.transactions == before
 
 
+async def test_a_new_device_of_a_name_server_is_plugged_in_by_a_new_row(
+    ovs: PrivateOvs, ovs_switch: OvsSwitch
+) -> None:
+    def interface() -> dict[str, object]:
+        columns = ("_uuid", "name", "ofport", "ofport_request")
+        [row] = [row for row in ovs.rows("Interface", *columns) if row["name"] == "vt1"]
+        return row
+
+    server = replace(plugged("vt1"), external_ids=names.server_ids("ovsnet", "blue"))
+    await ovs_switch.ensure_bridge(BRIDGE)
+    await ovs_switch.ensure_port(internal("it1"))
+    ovs.ip("link", "set", "it1", "up")
+    ovs.add_veth("vt1", "vp1")
+    await ovs_switch.ensure_port(server)
+    before = interface()
+    await ovs_switch.ensure_port(server)
+    assert interface() == before
+    ovs.ip("link", "del", "vt1")
+    ovs.add_veth("vt1", "vp1")
+    await ovs_switch.ensure_port(server)
+
+    assert ovs.reached("vp1", "it1") == {"it1"}
+    after = interface()
+    assert after["_uuid"] != before["_uuid"]
+    assert after["ofport"] != before["ofport"]
+    assert after["ofport_request"] == ["set", []]
+
+
 async def test_an_internal_port_whose_device_was_deleted_gets_it_back(
     ovs: PrivateOvs, ovs_switch: OvsSwitch
 ) -> None:

@@ -11,7 +11,6 @@ Addresses of the host are those of the thread's network namespace, which is the 
 
 import asyncio
 import errno
-import fcntl
 import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from netaddr import IPAddress
 
+from ovsdriver.adapters.descriptors import out_of_the_way
 from ovsdriver.adapters.host_ports.relay import Relay, Target, TcpRelay, UdpRelay
 from ovsdriver.adapters.kernel.codec.socket_diag import waiting
 from ovsdriver.domain.records.model import HostPort, Transport
@@ -40,7 +40,6 @@ _BREATH = 64
 """Ports that are tried before the loop gets its turn."""
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _BACKLOG = 128
-_FIRST_FILE = 1024
 _DATAGRAM_BUFFER = 1 << 20
 _UNKNOWN = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
 
@@ -258,7 +257,7 @@ def _open(protocol: Transport, address: IPAddress) -> socket.socket | None:
             f"cannot open a socket to reserve a host port: {error.strerror}; raise ovsnet's limit "
             "of open files, or publish fewer ports"
         ) from error
-    made = _out_of_the_way(made)
+    made = out_of_the_way(made)
     made.setblocking(False)
     if address.version == 6:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -266,19 +265,6 @@ def _open(protocol: Transport, address: IPAddress) -> socket.socket | None:
         # Should packets arrive (someone flushed the rules), few of them wait here in vain.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
     return made
-
-
-def _out_of_the_way(made: socket.socket) -> socket.socket:
-    """Give a socket a number that others do not need: libnftables waits with select(2).
-
-    That knows the first 1,024 files alone, and ends the process that shows it another one.
-    """
-    try:
-        number = fcntl.fcntl(made.fileno(), fcntl.F_DUPFD_CLOEXEC, _FIRST_FILE)
-    except OSError:
-        return made  # so many may not be open here
-    made.close()
-    return socket.socket(fileno=number)
 
 
 def _bind(wanted: HostPort) -> _Held | None:
@@ -351,7 +337,7 @@ def _on_loopback(holder: socket.socket, port: HostPort) -> socket.socket:
     closed; nobody can bind beside one that listens.
     """
     if not port.everywhere:
-        made = _out_of_the_way(holder.dup())
+        made = out_of_the_way(holder.dup())
         if port.protocol is Transport.TCP:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.listen(_BACKLOG)

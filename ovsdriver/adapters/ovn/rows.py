@@ -19,7 +19,12 @@ from ovsdriver.adapters.ovsdb import Operation, Row
 from ovsdriver.adapters.ovsdb.writing import to_map
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.records.names import mac_text
-from ovsdriver.domain.records.segments import lease_port
+from ovsdriver.domain.records.segments import (
+    NAME_SERVER,
+    NAME_SERVER_MAC,
+    lease_port,
+    server_port,
+)
 from ovsdriver.domain.records.shaping import Metered
 from ovsdriver.ports.northbound import (
     SegmentPool,
@@ -59,9 +64,7 @@ _SENT = "ovsnet:rate"
 _NAMES = "ovsnet:names"
 _ADDRESSES = "ovsnet:addresses"
 
-SERVER_PORT = "dns"
-"""After the segment's name: the port of the name server that each host is to its containers."""
-_SERVER_ADDRESS = "0a:58:a9:fe:35:35 169.254.53.53"
+_SERVER_ADDRESS = f"{mac_text(NAME_SERVER_MAC)} {NAME_SERVER}"
 
 
 @lru_cache(1024)
@@ -128,7 +131,7 @@ def new_segment(name: str, subnet: IPNetwork, pool: SegmentPool) -> list[Operati
             "table": PORT,
             "uuid": server,
             "row": {
-                "name": f"{name}/{SERVER_PORT}",
+                "name": server_port(name),
                 "type": "localport",
                 "addresses": _SERVER_ADDRESS,
             },

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId, Segment
-from ovsdriver.domain.records.segments import OvnSegment, lease_port
+from ovsdriver.domain.records.segments import OvnSegment, lease_port, server_port
 
 OWNER_KEY = "ovsnet-owner"
 """In ``external_ids`` of every row of ours; its value is the instance's name."""
@@ -22,10 +22,12 @@ ADDRESS_KEY = "ovsnet-address"
 CLIENT_KEY = "iface-id"
 PURPOSE_KEY = "ovsnet-purpose"
 """``probe`` on a port that addresses are asked from: nobody would know it from its name; and
-``uplink`` on one that joins NICs to a bridge; and :data:`MIRROR`."""
+``uplink`` on one that joins NICs to a bridge; :data:`MIRROR` and :data:`NAME_SERVER`."""
 
 MIRROR = "mirror"
 """Purpose of a port that mirrors lead to."""
+NAME_SERVER = "names"
+"""Purpose of a port that a segment's name server is behind."""
 
 _ID_DIGITS = 12
 GATEWAY_PREFIX = "ovg"
@@ -104,6 +106,16 @@ def mirror_tunnel(bridge: str, kind: str, remote: IPAddress) -> str:
     return f"ovx{hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS]}"
 
 
+def server_link(segment: str) -> str:
+    """Return the name of the bridge's end of a name server's link, and of its port."""
+    return f"ovd{hashlib.sha256(segment.encode()).hexdigest()[:_ID_DIGITS]}"
+
+
+def server_inner_link(segment: str) -> str:
+    """Return the name of the name server's own end, until it is in its namespace."""
+    return f"ove{hashlib.sha256(segment.encode()).hexdigest()[:_ID_DIGITS]}"
+
+
 def mac_text(mac: EUI) -> str:
     """Return ``02:…`` with colons. Not by netaddr's formats: every comparison writes every MAC."""
     return str(mac.packed.hex(":"))
@@ -160,9 +172,14 @@ def bridge_alias(owner: str, bridge: str) -> str:
     return f"{owner} bridge {bridge}"
 
 
+def segment_alias(owner: str, segment: str) -> str:
+    """Return the mark of the link of a segment's name server: ``ovsnet segment <name>``."""
+    return f"{owner} segment {segment}"
+
+
 def owned_alias(owner: str, text: str) -> bool:
-    """Whether an ``ifalias`` is a mark of ours, on a device of an endpoint or a network."""
-    return text.startswith((f"{owner} endpoint ", f"{owner} network "))
+    """Whether an ``ifalias`` is a mark of ours, on a device of an endpoint, network or segment."""
+    return text.startswith(tuple(f"{owner} {what} " for what in ("endpoint", "network", "segment")))
 
 
 def bridge_ids(owner: str) -> Mapping[str, str]:
@@ -196,6 +213,11 @@ def mirror_ids(
 def mirror_output_ids(owner: str) -> Mapping[str, str]:
     """Return the ``external_ids`` of a port that mirrors lead to, but for containers'."""
     return {OWNER_KEY: owner, PURPOSE_KEY: MIRROR}
+
+
+def server_ids(owner: str, segment: str) -> Mapping[str, str]:
+    """Return the ``external_ids`` of the Port and Interface of a segment's name server."""
+    return {OWNER_KEY: owner, PURPOSE_KEY: NAME_SERVER, CLIENT_KEY: server_port(segment)}
 
 
 def endpoint_ids(owner: str, endpoint: Endpoint, segment: Segment) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from netaddr import EUI, IPAddress, IPNetwork
+from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
 
@@ -17,6 +17,9 @@ SPACE_PREFIX = "segment:"
 
 NAME_SERVER = IPAddress("169.254.53.53")
 """Where containers of segments ask for names: of their own host, whatever segment they are on."""
+
+NAME_SERVER_MAC = EUI("0a:58:a9:fe:35:35", dialect=mac_unix_expanded)
+"""The same on every host, as the address is."""
 
 ENCAPSULATION = 58
 """Bytes that Geneve with OVN's option takes of the underlay's MTU."""
@@ -214,6 +217,11 @@ def name_server_route(taken: Collection[IPNetwork]) -> IPNetwork:
     widths = {each.prefixlen for each in taken}
     width = next(each for each in range(32, 0, -1) if each not in widths)
     return IPNetwork(f"{NAME_SERVER}/{width}").cidr
+
+
+def server_port(segment: str) -> str:
+    """Return the name of the logical port that each host's name server has, ``blue/dns``."""
+    return f"{segment}/dns"
 
 
 def lease_port(segment: str, address: IPAddress) -> str:

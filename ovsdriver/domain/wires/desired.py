@@ -19,7 +19,7 @@ from ovsdriver.domain.records.model import (
     on_bridge,
 )
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
-from ovsdriver.domain.records.segments import Datapath, OvnSegment, Uplink
+from ovsdriver.domain.records.segments import NAME_SERVER_MAC, Datapath, OvnSegment, Uplink
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
@@ -28,6 +28,7 @@ from ovsdriver.domain.wires.plumbing import (
     Attachment,
     Bridge,
     Gateway,
+    NameServer,
     Port,
     Probe,
     Tap,
@@ -147,6 +148,40 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
             tree=None if internal else bool(network.features.rstp),
             external_ids=names.endpoint_ids(owner, endpoint, network.segment),
         ),
+    )
+
+
+def name_server(network: Network, *, owner: str, tso_of: str = "") -> NameServer | None:
+    """Return the name server of a network's segment; None where there is none, or no IPv4.
+
+    Args:
+        network: the one network of this host on that segment.
+        owner: our mark.
+        tso_of: as of :func:`attachment`.
+    """
+    segment = network.segment
+    clients = tuple(each.cidr for each in network.subnets if each.family == 4)
+    if not isinstance(segment, OvnSegment) or not clients:
+        return None
+    name = segment.segment
+    return NameServer(
+        segment=name,
+        link=Veth(
+            host=names.server_link(name),
+            container=names.server_inner_link(name),
+            mac=NAME_SERVER_MAC,
+            mtu=network.mtu,
+            tso_of=tso_of,
+            alias=names.segment_alias(owner, name),
+        ),
+        port=Port(
+            name=names.server_link(name),
+            bridge=segment.bridge,
+            tag=NO_TAG,
+            tree=False,
+            external_ids=names.server_ids(owner, name),
+        ),
+        clients=clients,
     )
 
 

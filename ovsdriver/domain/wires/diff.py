@@ -131,7 +131,8 @@ def compare(
         for port in ports.values()
         if port.external_ids.get(names.OWNER_KEY) == owner
         and port.name not in expected
-        and port.external_ids.get(names.PURPOSE_KEY) != names.MIRROR  # settled with the mirrors
+        # settled by those who make them
+        and port.external_ids.get(names.PURPOSE_KEY) not in (names.MIRROR, names.NAME_SERVER)
     )
     return Difference(repairs=(*finishing, *making), beyond=tuple(beyond))
 

@@ -161,3 +161,18 @@ class Probe:
     network: NetworkId
     port: Port
     mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameServer:
+    """Where containers of a segment ask this host for names: a namespace behind a port.
+
+    Its end of the link has :data:`~ovsdriver.domain.records.segments.NAME_SERVER` and nothing
+    else, so nobody but the containers of that segment on this host can send it anything.
+    """
+
+    segment: str
+    link: Veth
+    port: Port
+    clients: tuple[IPNetwork, ...]
+    """The segment's IPv4 subnets, on the link."""

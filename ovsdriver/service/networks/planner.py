@@ -121,29 +121,17 @@ class Planner:
         segment_planning.refuse_second(new.id, name, self._state.networks())
         shared = self._northbound.segment(name)
         said = shared.options if shared is not None and shared.described else None
-        plan = await self._plan_as_said(new, name, said, pools)
-        if new.options.dry_run:
-            return plan
-        options = segment_planning.common(plan)
-        stands = await self._northbound.describe(name, options)
-        if stands.options in (said, options):
-            return plan
-        # Another host was first. What it said is planned with once: it may be more than is known.
-        return await self._plan_as_said(new, name, stands.options, pools)
-
-    async def _plan_as_said(
-        self,
-        new: NewNetwork,
-        name: str,
-        said: Mapping[str, str] | None,
-        pools: Sequence[KnownPool],
-    ) -> Network:
         wanted = segment_planning.settled(new, name, said, pools)
         if segment_planning.on_wire(wanted.options):
             plan = await self._plan_on_vlan(wanted, pools)
         else:
             plan = await self._plan_by_ovn(wanted, name, pools)
         segment_planning.refuse_unfit_plan(plan, name)
+        if not new.options.dry_run:
+            options = segment_planning.common(plan)
+            stands = await self._northbound.describe(name, options)
+            if stands.options not in (said, options):  # another host was first
+                return await self._plan_over_hosts(new, name, pools)
         return plan
 
     async def _plan_by_ovn(self, new: NewNetwork, name: str, pools: Sequence[KnownPool]) -> Network:

@@ -52,6 +52,8 @@ class SegmentNames(Aspect):
         self._host = host
         self._pauses_s = pauses_s
         self._tasks = Tasks()
+        self._told: dict[EndpointId, tuple[str, ...]] = {}
+        """Names that came with an address, until Docker's API says them with all aliases."""
         self._learned: dict[EndpointId, tuple[str, ...]] = {}
         self._asking: set[EndpointId] = set()
         self._due: set[EndpointId] = set()
@@ -72,7 +74,7 @@ class SegmentNames(Aspect):
             return
         lease = self._northbound.lease(segment.segment, endpoint.addresses[0].ip)
         if lease is not None and lease.name:
-            self._learned.setdefault(endpoint.id, _names([lease.name]))
+            self._told[endpoint.id] = _names([lease.name])
             self._settle_soon([endpoint.id])
         self._ask(endpoint)
 
@@ -83,6 +85,7 @@ class SegmentNames(Aspect):
     async def forget(self, endpoint: Endpoint) -> None:
         """Take back what was not taken back at Leave."""
         self._learned.pop(endpoint.id, None)
+        self._told.pop(endpoint.id, None)
         self._denied = {each for each in self._denied if each[0] != endpoint.id}
         self._settle_soon([endpoint.id])
 
@@ -140,6 +143,7 @@ class SegmentNames(Aspect):
                 found = await self._engine.called(endpoint.network, [endpoint.id])
                 if endpoint.id in found and self._standing(endpoint.id) is not None:
                     self._learned[endpoint.id] = _names(found[endpoint.id])
+                    self._told.pop(endpoint.id, None)
                     self._settle_soon([endpoint.id])
                     return
         except DriverError as error:
@@ -165,7 +169,7 @@ class SegmentNames(Aspect):
         ]
         for endpoint in self._here():
             segment = self._segment(endpoint.id) or ""
-            for name in self._learned.get(endpoint.id, ()):
+            for name in self._names_of(endpoint.id) or ():
                 holder = self._holder(segment, name, endpoint.id)
                 if holder is not None:
                     found.append(Finding(what=_denied(segment, name, holder)))
@@ -187,10 +191,10 @@ class SegmentNames(Aspect):
         there, endpoint = self._northbound.name(endpoint_id), self._standing(endpoint_id)
         if endpoint is None:
             return None if there is None or there.host == self._host() else there
-        learned, segment = self._learned.get(endpoint_id), self._segment(endpoint_id)
-        if learned is None or segment is None:
+        wanted, segment = self._names_of(endpoint_id), self._segment(endpoint_id)
+        if wanted is None or segment is None:
             return there
-        free = tuple(each for each in learned if self._holder(segment, each, endpoint_id) is None)
+        free = tuple(each for each in wanted if self._holder(segment, each, endpoint_id) is None)
         if not free:
             return None
         return SharedName(
@@ -200,6 +204,10 @@ class SegmentNames(Aspect):
             names=free,
             addresses=tuple(each.ip for each in endpoint.addresses),
         )
+
+    def _names_of(self, endpoint_id: EndpointId) -> tuple[str, ...] | None:
+        """Return what a container is to be called; None while nobody has said it."""
+        return self._learned.get(endpoint_id, self._told.get(endpoint_id))
 
     def _holder(self, segment: str, name: str, endpoint: EndpointId) -> SharedName | None:
         """Return who else has a name; of two who took it at once, both see the same one."""
@@ -217,7 +225,7 @@ class SegmentNames(Aspect):
         segment = self._segment(endpoint)
         if segment is None or self._standing(endpoint) is None:
             return
-        for name in self._learned.get(endpoint, ()):
+        for name in self._names_of(endpoint) or ():
             holder = self._holder(segment, name, endpoint)
             if holder is None:
                 self._denied.discard((endpoint, name))

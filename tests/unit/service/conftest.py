@@ -45,6 +45,7 @@ from tests.fakes.firewall import FakeFirewall
 from tests.fakes.flows import FakeFlows
 from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks
+from tests.fakes.name_servers import FakeNameServers
 from tests.fakes.nics import FakeNics
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.shapes import FakeShapes
@@ -144,6 +145,8 @@ class Host:
         # Sockets end with their process.
         ports = FakeHostPorts()
         ports.others = earlier.ports.others if earlier else ports.others
+        if earlier and isinstance(earlier.world.name_servers, FakeNameServers):
+            earlier.world.name_servers.end()
         world = World(
             switch=switch,
             flows=flows,
@@ -156,6 +159,7 @@ class Host:
             engine=engine,
             kernel_datapath=lambda: False,
             northbound=None if central is None else FakeNorthbound(central),
+            name_servers=None if central is None else FakeNameServers(links),
             store=partial(open_store, path / "state.db"),
             firewall=lambda _: nullcontext(firewall),
             watch=_nothing,

@@ -33,6 +33,7 @@ from tests.fakes.firewall import FakeFirewall
 from tests.fakes.flows import FakeFlows
 from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks, FakeSandbox
+from tests.fakes.name_servers import FakeNameServers
 from tests.fakes.nics import FakeNics
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.shapes import FakeShapes
@@ -53,6 +54,7 @@ FULFILLED: Sequence[tuple[type, tuple[type, ...]]] = (
     (FakeFirewall, (ports.Firewall,)),
     (FakeHostPorts, (ports.HostPorts,)),
     (FakeNorthbound, (ports.Northbound,)),
+    (FakeNameServers, (ports.NameServers,)),
 )
 
 

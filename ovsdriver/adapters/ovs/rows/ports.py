@@ -117,11 +117,29 @@ class Plugging(ABC, Generic[_P]):
             raise self._taken("a port that ovsnet did not make")
         self._refuse_used(replica, row)
         holder = replica.holder("Bridge", "ports", row["_uuid"]) if row else None
+        number = None
         if row is not None and holder is bridge and self._fits(interfaces_of(replica, row)):
-            return self._corrections(replica, row)
+            number = self._replacing(replica, row)
+            if number is None:
+                return self._corrections(replica, row)
         self.made = True
         removal = [mutate(holder, "Bridge", delete("ports", [row]))] if holder and row else []
-        return [*removal, *self._clients_before(replica, bridge), *self._insertion(bridge)]
+        made = self._insertion(bridge, number)
+        return [*removal, *self._clients_before(replica, bridge), *made]
+
+    def _replacing(self, replica: Replica, row: Row) -> int | None:
+        """Return the OpenFlow port number to request of a new row; None: the old one will do.
+
+        A name server is behind a logical port that every host has (``localport``). That the number
+        of such a row has changed, OVN's controller does not notice (25.03); and vswitchd does not
+        notice that a row is new if its name and its number are not.
+        """
+        if self._ids.get(names.PURPOSE_KEY) != names.NAME_SERVER:
+            return None
+        for interface in interfaces_of(replica, row):
+            if _is_dead(interface, self._devices.get(interface["name"])):
+                return _unused_number(replica)
+        return None
 
     def _clients_before(self, replica: Replica, bridge: Row) -> list[Operation]:
         """Return what removes other ports of ours with the same client (``iface-id``).
@@ -176,9 +194,12 @@ class Plugging(ABC, Generic[_P]):
         device = self._devices.get(name)
         return self._ids if device is None else {**self._ids, DEVICE_KEY: str(device)}
 
-    def _insertion(self, bridge: Row) -> list[Operation]:
+    def _insertion(self, bridge: Row, number: int | None) -> list[Operation]:
+        request = {} if number is None else {"ofport_request": number}
         interfaces = [
-            wanted.insertion(f"interface{self._serial}x{n}")
+            replace(wanted, columns=wanted.columns | request).insertion(
+                f"interface{self._serial}x{n}"
+            )
             for n, wanted in enumerate(self._interface_rows().values())
         ]
         references = [["named-uuid", each["uuid-name"]] for each in interfaces]
@@ -334,9 +355,15 @@ def reopening(
     ofport, request = interface["ofport"], interface["ofport_request"]
     if request not in (None, ofport) and number in (None, request, ofport):
         return int(request)  # on its way, from a call that was cut short
-    if ofport is not None and ofport > 0 and _is_stale(interface, device):
+    if _is_dead(interface, device):
         return _unused_number(replica)
     return number
+
+
+def _is_dead(interface: Row, device: int | None) -> bool:
+    """Whether vswitchd holds a device that is there no more, or is another one by now."""
+    ofport = interface["ofport"]
+    return ofport is not None and ofport > 0 and _is_stale(interface, device)
 
 
 def _is_stale(interface: Row, device: int | None) -> bool:

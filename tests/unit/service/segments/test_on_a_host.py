@@ -7,6 +7,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import AddressRequest, PoolRequest
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
 from ovsdriver.domain.records.segments import space_of
@@ -76,7 +77,8 @@ async def container(host: Host, **said: str) -> None:
 async def test_a_containers_port_stands_for_its_lease(member: Host) -> None:
     await network(member)
     await container(member)
-    (port,) = member.switch.bridges()["br-int"].ports
+    port = member.switch.port(names.host_link(EndpointId(FIRST)))
+    assert port is not None
     assert port.external_ids["iface-id"] == "blue/10.50.0.2"
     lease = northbound(member).lease("blue", ADDRESS)
     assert lease is not None
@@ -103,28 +105,10 @@ async def test_what_holds_on_all_hosts_is_not_set_on_one(member: Host) -> None:
         await member.changes.network(NetworkId(RED), OtherOptions(typed={"ovs.vlan": "30"}))
 
 
-async def test_what_was_inherited_stays_when_something_else_is_set(member: Host) -> None:
-    northbound(member).rival = {"mtu": "1400", "guard": "false"}
-    await network(member)
-    await member.changes.network(NetworkId(RED), OtherOptions(typed={"ovs.delay": "20ms"}))
-    found = member.state.network(NetworkId(RED))
-    assert found is not None
-    assert (found.mtu, found.port.guard) == (1400, False)
-
-
 async def test_a_host_has_one_network_on_a_segment(member: Host) -> None:
     await network(member)
     with pytest.raises(ConflictError, match="is on it already"):
         await network(member, BLUE)
-
-
-async def test_what_another_host_was_first_to_say_is_planned_with_once(member: Host) -> None:
-    northbound(member).rival = {"mtu": "1400", "guard": "false", "of-a-later-version": "yes"}
-    await network(member)
-    found = member.state.network(NetworkId(RED))
-    assert found is not None
-    assert (found.mtu, found.port.guard) == (1400, False)
-    assert northbound(member).calls.count("describe blue") == 1
 
 
 async def test_a_port_that_ovn_does_not_take_is_taken_back(member: Host) -> None:
@@ -132,7 +116,7 @@ async def test_a_port_that_ovn_does_not_take_is_taken_back(member: Host) -> None
     member.switch.unbound = {"ovh111111111111", *(f"ovh{FIRST[:12]}",)}
     with pytest.raises(UnavailableError, match="OVN has not taken port"):
         await container(member)
-    assert not member.switch.bridges()["br-int"].ports
+    assert member.switch.port(names.host_link(EndpointId(FIRST))) is None
 
 
 async def test_rows_that_were_lost_are_made_again(member: Host) -> None:
