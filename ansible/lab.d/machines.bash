@@ -4,7 +4,7 @@
 
 machines=$state/machines # a folder for each; NAME/pid names the machine's first process
 switch=${switch:-lab-switch} # a network namespace: the wire between them
-underlay=198.51.100      # RFC 5737; these addresses are in the machines only
+underlay=198.51.100          # RFC 5737; these addresses are in the machines only
 
 machine_pid() { cat "$machines/$1/pid" 2>/dev/null; } # NAME
 machine_runs() { # NAME: a number alone could be anybody's by now
@@ -88,6 +88,7 @@ ansible_ssh_args=
 ansible_pipelining=true
 ansible_python_interpreter=/usr/bin/python3
 ovn_authority_dir=$state/authority
+ovn_docker_dns=["169.254.53.53"]
 ovsnet_wheel=$(echo "$machines"/shared/wheels/ovsnet-*.whl)
 ovsnet_pip_arguments=["--no-index", "--find-links=/run/shared/wheels"]
 VARIABLES
