@@ -38,6 +38,10 @@ class Leasing(Protocol):
         """Whether the address of a lease is still held by that lease."""
         ...
 
+    def readable(self, pool: PoolId) -> bool:
+        """Whether it is known now what is held of a pool; not if that is kept elsewhere, away."""
+        ...
+
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         """Return who holds an address by this pool."""
         ...

@@ -196,6 +196,10 @@ class Ipam:
             return False
         return self._recent.get((lease.pool, offset), lease).serial == lease.serial
 
+    def readable(self, pool: PoolId) -> bool:  # noqa: ARG002 - all is kept here
+        """Whether it is known now what is held of a pool: it always is."""
+        return True
+
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         """Return who holds an address; None if nobody does. No wait for a recent lease."""
         ledger = self._pools.get(pool)

@@ -160,10 +160,12 @@ class ForeignPools:
 
 
 async def attached(ipam: Leasing, pool: PoolId) -> bool:
-    """Whether an endpoint may have an address of a pool.
+    """Whether an endpoint may have an address of a pool; it may while that is not known.
 
     Beside its gateway a pool holds few addresses that are not endpoints': one page tells.
     """
+    if not ipam.readable(pool):
+        return True
     page = await ipam.leases(pool, limit=_PAGE)
     return len(page) == _PAGE or any(each.kind is LeaseKind.ENDPOINT for each in page)
 

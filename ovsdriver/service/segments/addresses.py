@@ -37,6 +37,9 @@ class Addresses:
     def holds(self, lease: Lease) -> bool:
         return self._of(lease.pool).holds(lease)
 
+    def readable(self, pool: PoolId) -> bool:
+        return self._of(pool).readable(pool)
+
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         return await self._of(pool).lease(pool, address)
 

@@ -121,6 +121,9 @@ class SegmentPools:
         found = self._northbound.lease(_segment(lease.pool), lease.address)
         return found is not None and found.serial == lease.serial
 
+    def readable(self, pool: PoolId) -> bool:  # noqa: ARG002 - one database has them all
+        return self._northbound.status().connected
+
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         found = self._northbound.lease(_segment(pool), address)
         return _lease(found) if found is not None and self._ours(found, pool) else None

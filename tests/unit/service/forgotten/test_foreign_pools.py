@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Route
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet
+from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.unit.service.conftest import Host
 from tests.unit.service.forgotten.watch import Minutes
 
@@ -335,6 +337,28 @@ async def test_a_pool_that_a_bridge_of_this_host_is_in_is_left_to_people(
     host.links.add_route(Route(destination=IPNetwork(SUBNET), link="br-1234"))
     await watch.look(30)
     assert watch.there(pool)
+
+
+async def test_a_pool_of_a_segment_is_kept_while_it_is_not_known_who_holds_its_addresses(
+    tmp_path: Path,
+) -> None:
+    host = await Host.start(tmp_path, central=FakeCentral())
+    try:
+        host.switch.system_id = "host1"
+        watch = Watch(host)
+        pool = await watch.pool(space="segment:blue")
+        await watch.address(pool)
+        assert isinstance(host.world.northbound, FakeNorthbound)
+        known, host.world.northbound.central = host.world.northbound.central, FakeCentral()
+        host.world.northbound.available = False
+        await watch.look(30)
+        assert watch.there(pool)
+        host.world.northbound.central = known
+        host.world.northbound.available = True
+        await watch.look(30)
+        assert await watch.held(pool) == ["10.77.1.2"]
+    finally:
+        await host.stop()
 
 
 async def test_a_route_that_covers_more_than_the_pool_keeps_nothing(

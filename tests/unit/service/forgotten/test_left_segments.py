@@ -26,6 +26,11 @@ class NoHost:
         return ()
 
 
+class NoWire:
+    async def claimed(self, *_: object, **__: object) -> dict[IPAddress, str]:
+        return {}
+
+
 class Case:
     """``host1`` anew, in a fleet that knows a pool and a lease of it."""
 
@@ -43,6 +48,7 @@ class Case:
             notes=notes,
             debts=self.debts,
             surroundings=NoHost(),
+            prober=NoWire(),
             host=host,
             clock=lambda: 1.0,
         )
