@@ -402,7 +402,9 @@ def _segments(
         left=LeftSegments(northbound=northbound, pools=pools, debts=debts, host=host),
         hosts=hosts,
         aspects=(
-            SegmentHoldings(state=state, northbound=northbound, pools=pools, host=host),
+            SegmentHoldings(
+                state=state, northbound=northbound, pools=pools, debts=debts, host=host
+            ),
             SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),
             called,
             SegmentServers(

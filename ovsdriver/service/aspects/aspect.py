@@ -110,6 +110,10 @@ class Aspect:
         There may be none: then by our mark alone.
         """
 
+    async def clear_unread(self) -> None:
+        """Do as :meth:`clear` does while the records cannot be read: there may be some."""
+        await self.clear()
+
     async def find(self) -> Sequence[Finding]:
         """Compare the host with the records, and change nothing."""
         return ()

@@ -86,13 +86,13 @@ class Purge:
         backwards = tuple(reversed(self._aspects))
         for each in backwards:
             if not each.before_ports and (there or not each.needs_switch):
-                await tally.tried(each.clear())
+                await tally.tried(each.clear_unread() if unread else each.clear())
         if there:
             await tally.tried(self._empty_switch(tally))
         await tally.tried(self._remove_links(tally))
         for each in backwards:
             if each.before_ports and (there or not each.needs_switch):
-                await tally.tried(each.clear())
+                await tally.tried(each.clear_unread() if unread else each.clear())
         if not tally.failed:
             await tally.tried(self._forget(tally))
         purged = Purged(

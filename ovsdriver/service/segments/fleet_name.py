@@ -33,10 +33,15 @@ class FleetName:
             )
         return name
 
+    @property
+    def kept(self) -> bool:
+        """Whether the host has had anything under it, and may have it yet."""
+        return _NOTE in self._notes.notes()
+
     async def keep(self) -> str:
         """Return it, and hold on to it; errors as above."""
         name = self()
-        if _NOTE not in self._notes.notes():
+        if not self.kept:
             await self._notes.put_note(_NOTE, name)
         return name
 

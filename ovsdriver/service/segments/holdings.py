@@ -13,6 +13,8 @@ from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import ConflictError
 from ovsdriver.ports import Northbound, SegmentPool, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
+from ovsdriver.service.segments.debts import Debts
+from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.pools import SegmentPools
 
 
@@ -28,11 +30,13 @@ class SegmentHoldings(Aspect):
         state: State,
         northbound: Northbound,
         pools: SegmentPools,
-        host: Callable[[], str],
+        debts: Debts,
+        host: FleetName,
     ) -> None:
         self._state = state
         self._northbound = northbound
         self._pools = pools
+        self._debts = debts
         self._host = host
 
     def on_loss(self, callback: Callable[[], None]) -> None:
@@ -40,9 +44,13 @@ class SegmentHoldings(Aspect):
         self._northbound.on_change(lambda segments: callback() if segments is None else None)
 
     async def clear(self) -> None:
-        """Take back all that this host has of segments."""
-        if self._pools.pools():
-            await self._northbound.forget_host(self._host())
+        """Take back all that this host has of segments, or may have: a debt is no note after it."""
+        if self._pools.pools() or self._debts.waiting() or self._host.kept:
+            await self.clear_unread()
+
+    async def clear_unread(self) -> None:
+        """Take back what the northbound database has under this host's name."""
+        await self._northbound.forget_host(self._host())
 
     async def find(self) -> Sequence[Finding]:
         """Compare this host's pools of networks that stand with those in the database."""

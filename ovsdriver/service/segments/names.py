@@ -63,6 +63,8 @@ class SegmentNames(Aspect):
         """Names of others that were told."""
         self._news = asyncio.Event()
         self._settling = asyncio.Lock()
+        self._clearing = False
+        """All rows go, and records are next: from :meth:`clear` to a Join, or the next look."""
         northbound.on_change(self._changed)
 
     # What happens
@@ -72,6 +74,7 @@ class SegmentNames(Aspect):
         segment = network.segment
         if not isinstance(segment, OvnSegment) or not endpoint.addresses:
             return
+        self._clearing = False
         lease = self._northbound.lease(segment.segment, endpoint.addresses[0].ip)
         if lease is not None and lease.name:
             self._told[endpoint.id] = _names([lease.name])
@@ -88,6 +91,11 @@ class SegmentNames(Aspect):
         self._told.pop(endpoint.id, None)
         self._denied = {each for each in self._denied if each[0] != endpoint.id}
         self._settle_soon([endpoint.id])
+
+    async def clear(self) -> None:
+        """Say nothing more: the rows are taken back with all else that this host has."""
+        async with self._settling:
+            self._clearing = True
 
     def read(self) -> None:
         """Hear that Docker was read: a container may be called otherwise, or not be known yet."""
@@ -155,6 +163,7 @@ class SegmentNames(Aspect):
 
     async def find(self) -> Sequence[Finding]:
         """Compare this host's rows with its containers, and say which names are others'."""
+        self._clearing = False
         if not self._northbound.status().connected:
             return []
         self.read()
@@ -177,6 +186,8 @@ class SegmentNames(Aspect):
 
     async def _settle(self, endpoint: EndpointId) -> bool:
         async with self._settling:
+            if self._clearing:
+                return False
             wanted, there = self._wanted(endpoint), self._northbound.name(endpoint)
             self._tell_denied(endpoint)
             if wanted == there:

@@ -217,3 +217,25 @@ async def test_a_name_that_came_with_the_address_is_said_while_docker_is_silent(
     one.engine.end()
     await one.run(FIRST, "web", "10.50.0.5")
     await until(lambda: two.called("web"), "web is known")
+
+
+async def test_while_a_host_is_cleared_of_all_its_names_none_is_said_anew(
+    members: list[Member],
+) -> None:
+    one, two = members
+    pool = SegmentPool(id=PoolId("segment:blue/4/bbbb"), host="host2")
+    await two.northbound.hold("blue", IPNetwork(SUBNET), pool)
+    await one.run(FIRST, "web", "10.50.0.5")
+    await until(lambda: two.called("web"), "web is known")
+
+    await one.names.clear()
+    await one.northbound.forget_host("host1")
+    calls = one.northbound.calls
+    calls.clear()
+    await two.run(SECOND, "db", "10.50.0.6")
+    await until(lambda: one.called("db"), "db is known")
+
+    assert not two.called("web")
+    assert calls == []
+    assert [await each.mend() for each in await one.names.find() if each.mend] == [True]
+    assert two.called("web")

@@ -166,3 +166,37 @@ async def test_a_restart_without_the_database_removes_nothing(member: Host) -> N
         assert again.switch.bridges()["br-int"].ports
     finally:
         await again.stop()
+
+
+async def test_a_purge_takes_back_what_a_removed_network_still_owes(member: Host) -> None:
+    await network(member)
+    northbound(member).available = False
+    await member.networks.delete(NetworkId(RED))
+    assert not member.ipam.pools()
+
+    assert (await member.purge.run(switch_wait_s=1.0)).failed
+    northbound(member).available = True
+    assert northbound(member).segments()
+    assert not (await member.purge.run(switch_wait_s=1.0)).failed
+
+    assert not northbound(member).segments()
+
+
+async def test_a_purge_without_records_takes_back_what_is_under_the_hosts_name(
+    member: Host,
+) -> None:
+    await network(member)
+    await container(member)
+    northbound(member).available = False
+    purged = await member.purge_unread("gone")
+    assert any("northbound database does not answer" in each for each in purged.failed)
+    northbound(member).available = True
+
+    assert not (await member.purge_unread("gone")).failed
+
+    assert not northbound(member).segments()
+
+
+async def test_a_purge_needs_no_fleet_where_nothing_is_of_one(member: Host) -> None:
+    northbound(member).available = False
+    assert not (await member.purge.run(switch_wait_s=1.0)).failed
