@@ -127,7 +127,10 @@ async def assemble(
             addresses = Addresses(local=ipam, segments=segments.pools)
         firewall = await stack.enter_async_context(world.firewall(notes))
         rules = FirewallRules(
-            state=state, firewall=firewall, outside_bridges=settings.outside_bridges
+            state=state,
+            firewall=firewall,
+            outside_bridges=settings.outside_bridges,
+            in_fleet=segments is not None,
         )
         publisher = Publisher(
             state=state, rules=rules, ports=world.host_ports, links=links, locks=locks

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from netaddr import IPNetwork
@@ -84,6 +84,7 @@ async def test_ensuring_the_same_plan_again_changes_nothing(world: World) -> Non
         pytest.param(plan(1), id="one-network-less"),
         pytest.param(plan(1, 2, 3), id="one-network-more"),
         pytest.param(plan(1, 2, masquerade=False), id="no-masquerade"),
+        pytest.param(replace(plan(1, 2), refuses_names=True), id="no-names"),
     ],
 )
 async def test_ensuring_another_plan_changes_something_once(

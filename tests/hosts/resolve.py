@@ -1,8 +1,10 @@
 """Asks a server for a name once, and says what it answered: run inside of a namespace.
 
-Prints the response code and the addresses, ``NOERROR 10.50.0.5``; ``TIMEOUT`` if nothing came.
+Prints the response code and the addresses, ``NOERROR 10.50.0.5``; ``TIMEOUT`` if nothing came, and
+``UNREACHABLE`` if somebody said that nobody is there.
 """
 
+import socket
 import sys
 
 import dns.exception
@@ -13,11 +15,19 @@ import dns.rcode
 
 def main(server: str, name: str, kind: str, transport: str) -> None:
     query = dns.message.make_query(name, kind)
-    ask = dns.query.tcp if transport == "tcp" else dns.query.udp
     try:
-        answer = ask(query, server, timeout=5)
-    except (dns.exception.Timeout, OSError):
+        if transport == "tcp":
+            answer = dns.query.tcp(query, server, timeout=5)
+        else:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                sock.connect((server, 53))  # or the kernel keeps refusals to itself
+                answer = dns.query.udp(query, server, timeout=5, sock=sock)
+    except dns.exception.Timeout:
         print("TIMEOUT")  # noqa: T201
+        return
+    except OSError:
+        print("UNREACHABLE")  # noqa: T201
         return
     found = sorted(str(each) for rrset in answer.answer for each in rrset)
     print(dns.rcode.to_text(answer.rcode()), *found)  # noqa: T201

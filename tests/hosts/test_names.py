@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ovsdriver.domain.records.segments import NAME_SERVER
 from tests.e2e.stage import Container, Stage
 from tests.e2e.world import Program, until
 from tests.hosts import name_server, resolve
@@ -64,9 +65,15 @@ def with_musl(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return ("--volume", f"{folder}:/musl:ro")
 
 
-def ask(place: Container, name: str, kind: str = "A", transport: str = "udp") -> str:
-    """Return what the server of a container answers, Docker's own."""
-    said = (str(Path(resolve.__file__)), "127.0.0.11", name, kind, transport)
+def ask(
+    place: Container,
+    name: str,
+    kind: str = "A",
+    transport: str = "udp",
+    server: str = "127.0.0.11",
+) -> str:
+    """Return what a server answers a container, mostly Docker's own."""
+    said = (str(Path(resolve.__file__)), server, name, kind, transport)
     return place.world.run(sys.executable, *said, netns=place.netns)
 
 
@@ -217,3 +224,16 @@ def test_a_name_server_that_lost_its_link_is_mended(
     knows(web, "example.test", name_server.ADDRESS)
     host.ovs_vsctl("del-port", "br-int", port)
     knows(web, "example.test", name_server.ADDRESS)
+
+
+def test_containers_of_other_networks_are_told_that_no_name_server_is_there(
+    fleet: Fleet, stages: list[Stage]
+) -> None:
+    stage = stages[0]
+    stage.bed.docker("network", "create", "plain")
+    others = [
+        stage.container("routed", stage.network("home", subnet="10.60.0.0/24")),
+        stage.container("bridged", "plain"),
+    ]
+    for each in others:
+        assert ask(each, "example.test", server=str(NAME_SERVER)) == "UNREACHABLE"

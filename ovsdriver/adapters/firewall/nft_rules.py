@@ -22,6 +22,8 @@ container asks of another network's gateway, so that neither a service nor a por
 there is reached. ``input`` closes the rest where a network wants it (``ovs.host``), after
 translation: published ports are reached always.
 
+``nameless``, on a host of a fleet, refuses what asks for names of segments and is on none.
+
 While ports are published there are three more base chains. ``prerouting`` and ``output``
 translate the destination of what is for an address of this host; ``loopback`` drops what arrives
 with an address of 127.0.0.0/8 before that: it could otherwise reach a port that is published for
@@ -39,6 +41,7 @@ from netaddr import IPAddress
 
 from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.records.names import GATEWAY_PREFIX, PLUG_PREFIX, PROBE_PREFIX
+from ovsdriver.domain.records.segments import NAME_SERVER
 from ovsdriver.domain.traffic.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
 from ovsdriver.domain.traffic.isolation import closings, openings
 
@@ -75,7 +78,7 @@ def render(
     """Return the objects inside of the table, in the order in which they can be added.
 
     Args:
-        plan: what networks want; one without gateways gives no objects: no table is needed.
+        plan: what networks want; one that wants nothing gives no objects: no table is needed.
         table: name of the table, of family ``inet``.
         outside: Linux bridges that do not lead to other containers.
         guard: what to keep from being forwarded on our account.
@@ -84,11 +87,14 @@ def render(
     Raises:
         ValueError: a link's name is one that rules cannot carry; see ``plain``.
     """
+    build = _Builder(table)
+    if plan.refuses_names:
+        build.chain("nameless", kind="filter", hook="prerouting", prio=_RAW)
+        _nameless(build)
     if not plan.gateways:
-        return ()
+        return build.objects
     guard = guard or Guard()
     gateways = [gateway.link for gateway in plan.gateways]
-    build = _Builder(table)
     build.set(GATEWAYS, gateways)
     apart: set[str] = set()
     for family in _FAMILIES:
@@ -133,6 +139,17 @@ def _allow(build: "_Builder") -> None:
     mark = _meta("mark")
     build.rule(
         "allow", {"mangle": {"key": mark, "value": {"|": [mark, ACCEPT_MARK]}}}, {"accept": None}
+    )
+
+
+def _nameless(build: "_Builder") -> None:
+    # Before a route is looked up: where there is none the host would answer otherwise, and a
+    # resolver does not take that for an end of the matter.
+    build.rule(
+        "nameless",
+        _match(_payload("ip", "daddr"), str(NAME_SERVER)),
+        {"reject": {"type": "icmp", "expr": "port-unreachable"}},
+        comment="not on a segment",
     )
 
 

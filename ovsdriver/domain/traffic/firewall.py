@@ -80,6 +80,9 @@ class FirewallPlan:
     comes from the gateway, or the answers would not come back by it."""
     outside_bridges: tuple[str, ...] = ()
     """Linux bridges that the administrator declares to be outside, not other containers."""
+    refuses_names: bool = False
+    """Who asks the name server of segments without being on one is told at once that nobody is
+    there: Docker asks it first on all its networks, and would wait for seconds."""
 
     @property
     def links(self) -> frozenset[str]:

@@ -420,6 +420,7 @@ def firewall(
     endpoints: Iterable[Endpoint] = (),
     *,
     outside_bridges: tuple[str, ...] = (),
+    refuses_names: bool = False,
 ) -> FirewallPlan:
     """Return what the host's firewall should allow for all of ``networks``, in a stable order."""
     standing = [n for n in networks if n.mode.has_gateway and not n.ended]
@@ -456,4 +457,5 @@ def firewall(
             if each.instead_of is not None
         ),
         outside_bridges=outside_bridges,
+        refuses_names=refuses_names,
     )

@@ -21,11 +21,18 @@ class FirewallRules(Aspect):
     needs_switch = False
 
     def __init__(
-        self, *, state: State, firewall: Firewall, outside_bridges: tuple[str, ...] = ()
+        self,
+        *,
+        state: State,
+        firewall: Firewall,
+        outside_bridges: tuple[str, ...] = (),
+        in_fleet: bool = False,
     ) -> None:
+        """``in_fleet``: Docker on this host may ask the name server of segments."""
         self._state = state
         self._firewall = firewall
         self._outside_bridges = outside_bridges
+        self._in_fleet = in_fleet
         self._made: FirewallPlan | None = None
 
     async def apply(self, *, renewed: str = "") -> bool:
@@ -74,6 +81,7 @@ class FirewallRules(Aspect):
             self._state.networks(),
             self._state.endpoints(),
             outside_bridges=self._outside_bridges,
+            refuses_names=self._in_fleet,
         )
 
     async def cut(self, published: Collection[Publication]) -> None:
