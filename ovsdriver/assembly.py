@@ -56,6 +56,7 @@ from ovsdriver.service.segments.holdings import SegmentHoldings
 from ovsdriver.service.segments.names import SegmentNames
 from ovsdriver.service.segments.pools import SegmentPools
 from ovsdriver.service.segments.ports import SegmentPorts
+from ovsdriver.service.segments.routers import SegmentRouters
 from ovsdriver.service.segments.servers import SegmentServers
 from ovsdriver.world import Store, World
 
@@ -408,6 +409,7 @@ def _segments(
             SegmentHoldings(
                 state=state, northbound=northbound, pools=pools, debts=debts, host=host
             ),
+            SegmentRouters(state=state, northbound=northbound, pools=pools, locks=locks),
             SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),
             called,
             SegmentServers(

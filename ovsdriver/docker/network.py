@@ -30,8 +30,8 @@ PORT_MAP = "com.docker.network.portmap"
 OTHER_GATEWAY6 = "com.docker.network.driver.private.no_proxy_6to4"
 """True where another endpoint of the container has its IPv6 gateway (engine 28 and newer)."""
 
-_ON_LINK = 1
-"""``RouteType`` of a route through the container's interface without a next hop."""
+_BY_ROUTER, _ON_LINK = 0, 1
+"""``RouteType`` of a route with a next hop, and of one through the interface without any."""
 
 _ENGINES_OWN = "com.docker."
 """Beside the user's driver options in CreateEndpoint; engines add new ones."""
@@ -279,9 +279,12 @@ def join_reply(joined: Joined) -> Mapping[str, object]:
         "GatewayIPv6": joined.gateway6,
     }
     reply |= {name: str(address) for name, address in gateways.items() if address is not None}
-    if joined.on_link:
-        reply["StaticRoutes"] = [
-            {"Destination": str(subnet), "RouteType": _ON_LINK, "NextHop": ""}
-            for subnet in joined.on_link
-        ]
-    return reply
+    routes = [
+        {"Destination": str(subnet), "RouteType": _ON_LINK, "NextHop": ""}
+        for subnet in joined.on_link
+    ]
+    routes += [
+        {"Destination": str(way.to), "RouteType": _BY_ROUTER, "NextHop": str(way.via)}
+        for way in joined.ways
+    ]
+    return reply | ({"StaticRoutes": routes} if routes else {})

@@ -91,6 +91,18 @@ class SharedPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedGateway:
+    """A segment's place on a router, which leads to the other segments that are on it."""
+
+    segment: str
+    router: str
+    """Its name, the same for all segments on it."""
+    addresses: tuple[IPNetwork, ...]
+    """The router's own on the segment with their prefix lengths: at most one of each family, IPv4
+    first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SharedName:
     """What a container is called on a segment."""
 
@@ -100,6 +112,15 @@ class SharedName:
     names: tuple[str, ...]
     """Lower case; its own and its aliases."""
     addresses: tuple[IPAddress, ...]
+
+
+def on_router(northbound: "Northbound", router: str) -> list[tuple[str, Sequence[IPNetwork]]]:
+    """Return the segments that say they are on a router, with their subnets, in their order."""
+    return [
+        (name, each.subnets)
+        for name, each in sorted(northbound.segments().items())
+        if each.options.get("router") == router
+    ]
 
 
 class Northbound(Protocol):
@@ -144,6 +165,10 @@ class Northbound(Protocol):
 
     def lease(self, segment: str, address: IPAddress) -> SharedLease | None:
         """Return who holds an address; costs the same however many there are."""
+        ...
+
+    def gateway(self, segment: str) -> SharedGateway | None:
+        """Return a segment's place on a router; None also if a part of that is lost."""
         ...
 
     def names(self) -> Sequence[SharedName]:
@@ -198,6 +223,14 @@ class Northbound(Protocol):
         """Make a container's port as described.
 
         UnavailableError also if its host does not hold its first address.
+        """
+        ...
+
+    async def put_gateway(self, gateway: SharedGateway) -> None:
+        """Put a segment on a router, which is made if there is none.
+
+        An address of a family that is not there yet is added. It goes with the segment, and the
+        router with its last one. UnavailableError also if there is no such segment.
         """
         ...
 

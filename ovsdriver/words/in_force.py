@@ -46,6 +46,8 @@ _ELSEWHERE: Mapping[str, Callable[[Network], object]] = {
     "bridge": attrgetter("segment.bridge"),
     "datapath": attrgetter("segment.datapath"),
     "port.vlan": attrgetter("segment.tag"),
+    "router": lambda network: network.segment.router and network.segment.router.name,
+    "routes": lambda network: network.segment.router.routes if network.segment.router else None,
     "space": lambda network: next((each.space for each in network.subnets), None),
     "mode4": lambda network: network.mode_of(4),
     "mode6": lambda network: network.mode_of(6),

@@ -246,6 +246,29 @@ TABLE: Sequence[Option] = (
         fixed="its ports and addresses are the segment's; make another network",
     ),
     Option(
+        name="ovs.router",
+        scope=Scope.NETWORK,
+        field="router",
+        parse=values.segment,
+        example="-o ovs.segment=blue --ipam-opt ipam.segment=blue -o ovs.router=main",
+        default="none",
+        help="Router between all segments that name it. It has the first address of each subnet, "
+        "or what `--gateway` says.",
+        fixed="containers were told the router when they were connected; make another segment",
+    ),
+    Option(
+        name="ovs.routes",
+        scope=Scope.NETWORK,
+        field="routes",
+        parse=values.subnets,
+        text=lambda found: "+".join(map(str, found)),
+        example="-o ovs.segment=blue -o ovs.router=main -o ovs.routes=10.51.0.0/16+10.52.0.0/16",
+        default="none",
+        help="Subnets that containers reach by `ovs.router`, besides segments that are on it when "
+        "they start.",
+        fixed="containers were told the router when they were connected; make another segment",
+    ),
+    Option(
         name="ovs.vlan",
         scope=Scope.NETWORK,
         field="port.vlan",

@@ -18,6 +18,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Northbound
 from ovsdriver.ports.northbound import (
     SegmentPool,
+    SharedGateway,
     SharedLease,
     SharedName,
     SharedPort,
@@ -63,6 +64,10 @@ NAME = SharedName(
     names=("web", "alias", "db"),
     addresses=(ADDRESS, ADDRESS6),
 )
+
+
+GATE4, GATE6 = IPNetwork("10.50.0.1/24"), IPNetwork("fd50::1/64")
+GATE = SharedGateway(segment="blue", router="main", addresses=(GATE4,))
 
 
 class Fleet(Protocol):
@@ -154,6 +159,7 @@ async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
     for line in database.nbctl("ls-list").splitlines():
         database.nbctl("ls-del", line.split()[0])
     database.nbctl("--all", "destroy", "DNS")
+    database.nbctl("--all", "destroy", "Logical_Router")
 
 
 async def seen(condition: Callable[[], object]) -> None:
@@ -242,12 +248,13 @@ async def test_no_options_are_options_too(fleet: Fleet) -> None:
     assert (later.described, dict(later.options)) == (True, {})
 
 
-@pytest.mark.parametrize("what", ["describe", "take", "put_name"])
+@pytest.mark.parametrize("what", ["describe", "take", "put_name", "put_gateway"])
 async def test_without_its_segment_nothing_is_written(fleet: Fleet, what: str) -> None:
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "describe": lambda: fleet.a.describe("blue", {}),
         "take": lambda: fleet.a.take(LEASE),
         "put_name": lambda: fleet.a.put_name(NAME),
+        "put_gateway": lambda: fleet.a.put_gateway(GATE),
     }
 
     with pytest.raises(UnavailableError, match="segment blue is gone"):
@@ -444,6 +451,44 @@ async def test_a_host_that_comes_while_the_last_one_goes_has_its_segment(fleet: 
         lease = replace(theirs, segment=name)
         assert await fleet.b.take(lease) == lease
         await pools_are(fleet.a, name, POOL_B)
+
+
+async def test_a_segment_is_put_on_a_router_and_stays_there_with_further_addresses(
+    fleet: Fleet,
+) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    both = replace(GATE, addresses=(GATE4, GATE6))
+    for asked, stands in ((GATE, GATE), (GATE, GATE), (both, both), (GATE, both)):
+        await fleet.a.put_gateway(asked)
+        assert fleet.a.gateway("blue") == stands
+    await seen(lambda: fleet.b.gateway("blue") == both)
+    assert fleet.b.gateway("red") is None
+    assert dict(fleet.b.leases("blue")) == {}
+    await fleet.a.let_go("blue", POOL_A)
+    assert fleet.a.gateway("blue") is None
+    await seen(lambda: fleet.b.gateway("blue") is None)
+
+
+async def test_segments_are_put_on_one_router_at_once_and_leave_it_at_once(fleet: Fleet) -> None:
+    red = SegmentPool(id=PoolId("segment:red/4/bbbb"), host="b")
+    theirs = replace(GATE, segment="red", addresses=(IPNetwork("10.51.0.1/24"),))
+    for _ in range(10):
+        await fleet.a.hold("blue", SUBNET, POOL_A)
+        await fleet.b.hold("red", SUBNET, red)
+        await asyncio.gather(fleet.a.put_gateway(GATE), fleet.b.put_gateway(theirs))
+        await seen(lambda: fleet.a.gateway("red") == theirs)
+        await seen(lambda: fleet.b.gateway("blue") == GATE)
+        await asyncio.gather(fleet.a.let_go("blue", POOL_A), fleet.b.let_go("red", red))
+        await seen(lambda: not fleet.a.gateway("red") and not fleet.b.gateway("blue"))
+        if isinstance(fleet, OvnFleet):
+            assert fleet.database.nbctl("--bare", "--columns=name", "list", "Logical_Router") == ""
+
+
+async def test_two_hosts_that_put_a_segment_on_its_router_at_once_do_it_once(fleet: Fleet) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.b.hold("blue", SUBNET, POOL_B)
+    await asyncio.gather(fleet.a.put_gateway(GATE), fleet.b.put_gateway(GATE))
+    await seen(lambda: fleet.a.gateway("blue") == fleet.b.gateway("blue") == GATE)
 
 
 async def test_a_host_is_forgotten_with_all_that_it_had(fleet: Fleet) -> None:

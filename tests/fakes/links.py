@@ -233,7 +233,9 @@ class FakeLinks:
     def _settled(self, place: FakeSandbox, wanted: SandboxLink, index: int) -> SandboxLink:
         prefix, any_number, _ = wanted.name.partition("%d")
         name = place.next_name(prefix) if any_number else wanted.name
-        return replace(wanted, name=name, index=index, gateways=(), on_link=(), restoring=False)
+        return replace(
+            wanted, name=name, index=index, gateways=(), on_link=(), ways=(), restoring=False
+        )
 
     def _inside(
         self, sandbox: str, link: Veth | Tap, noted: SandboxLink | None

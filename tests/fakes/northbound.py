@@ -11,6 +11,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import (
     NorthboundStatus,
     SegmentPool,
+    SharedGateway,
     SharedLease,
     SharedName,
     SharedPort,
@@ -27,6 +28,7 @@ class FakeCentral:
     segments: dict[str, SharedSegment] = field(default_factory=dict)
     leases: dict[str, Leases] = field(default_factory=dict)
     names: dict[EndpointId, SharedName] = field(default_factory=dict)
+    gateways: dict[str, SharedGateway] = field(default_factory=dict)
     hosts: list["FakeNorthbound"] = field(default_factory=list)
     called: int = 0
     """How often the hosts were asked for a sign of life."""
@@ -96,6 +98,9 @@ class FakeNorthbound:
 
     def lease(self, segment: str, address: IPAddress) -> SharedLease | None:
         return self.leases(segment).get(address)
+
+    def gateway(self, segment: str) -> SharedGateway | None:
+        return self.central.gateways.get(segment)
 
     def names(self) -> Sequence[SharedName]:
         return list(self.central.names.values())
@@ -174,6 +179,17 @@ class FakeNorthbound:
             )
         self.central.leases[port.segment][address] = replace(held, mac=port.mac, port=port)
         self.central.changed(port.segment)
+        self._lose()
+
+    async def put_gateway(self, gateway: SharedGateway) -> None:
+        await self._answer("put_gateway", gateway.segment, gateway.router)
+        self._needed(gateway.segment)
+        there = self.gateway(gateway.segment)
+        found = {each.version: each for each in gateway.addresses}
+        found |= {each.version: each for each in there.addresses} if there is not None else {}
+        addresses = tuple(each for _, each in sorted(found.items()))
+        self.central.gateways[gateway.segment] = replace(gateway, addresses=addresses)
+        self.central.changed(gateway.segment)
         self._lose()
 
     async def put_name(self, name: SharedName) -> None:
@@ -260,6 +276,7 @@ class FakeNorthbound:
         else:
             del central.segments[name]
             central.leases.pop(name, None)
+            central.gateways.pop(name, None)
             for endpoint, called in list(central.names.items()):
                 if called.segment == name:
                     del central.names[endpoint]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.ovn import plans, rows
-from ovsdriver.adapters.ovn.view import View
+from ovsdriver.adapters.ovn.view import WATCHED, View
 from ovsdriver.adapters.ovsdb import (
     ConnectionLostError,
     Operation,
@@ -26,6 +26,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import (
     NorthboundStatus,
     SegmentPool,
+    SharedGateway,
     SharedLease,
     SharedName,
     SharedPort,
@@ -60,7 +61,7 @@ class OvnNorthbound:
         self._timeout_s = timeout_s
         self._clock = clock
         self._client = OvsdbClient(
-            servers, rows.WATCHED, on_change=self._changed, database=_DATABASE, probe_s=_PROBE_S
+            servers, WATCHED, on_change=self._changed, database=_DATABASE, probe_s=_PROBE_S
         )
         self._view = View()
         self._callbacks: list[Callable[[Collection[str] | None], None]] = []
@@ -117,6 +118,9 @@ class OvnNorthbound:
     def lease(self, segment: str, address: IPAddress) -> SharedLease | None:
         return self._view.leases(segment).get(address)
 
+    def gateway(self, segment: str) -> SharedGateway | None:
+        return self._view.gateway(segment)
+
     def names(self) -> Sequence[SharedName]:
         return self._view.names()
 
@@ -156,6 +160,9 @@ class OvnNorthbound:
     async def set_port(self, port: SharedPort) -> None:
         subject = f"{port.segment}/{port.addresses[0]}"
         await self._commit(plans.set_port(port), subject=subject)
+
+    async def put_gateway(self, gateway: SharedGateway) -> None:
+        await self._commit(plans.put_gateway(gateway), subject=gateway.segment)
 
     async def put_name(self, name: SharedName) -> None:
         await self._commit(plans.put_name(name), subject=name.endpoint)

@@ -6,13 +6,19 @@ from typing import Any
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.adapters.ovn import rows
+from ovsdriver.adapters.ovn import router_rows, rows
 from ovsdriver.adapters.ovsdb import Operation, Plan, Replica, Row
 from ovsdriver.adapters.ovsdb.writing import delete, mutate, to_map, where
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.records.segments import lease_port
 from ovsdriver.errors import UnavailableError
-from ovsdriver.ports.northbound import SegmentPool, SharedLease, SharedName, SharedPort
+from ovsdriver.ports.northbound import (
+    SegmentPool,
+    SharedGateway,
+    SharedLease,
+    SharedName,
+    SharedPort,
+)
 
 Ports = Callable[[str], Iterable[Row]]
 """Gives the rows of a segment's addresses, as of now."""
@@ -130,6 +136,22 @@ def set_port(port: SharedPort) -> Plan:
     return plan
 
 
+def put_gateway(gateway: SharedGateway) -> Plan:
+    """A segment is put on a router."""
+
+    def plan(replica: Replica) -> Sequence[Operation]:
+        _needed(replica, gateway.segment)
+        changes = router_rows.put_gateway(
+            gateway,
+            router=replica.row(router_rows.ROUTER, router_rows.router_uuid(gateway.router)),
+            place=replica.row(router_rows.PLACE, router_rows.place_uuid(gateway.segment)),
+            port=replica.named(rows.PORT, router_rows.switch_port(gateway.segment)),
+        )
+        return [rows.there_is(gateway.segment), *changes] if changes else []
+
+    return plan
+
+
 def put_name(name: SharedName) -> Plan:
     """An endpoint is called so."""
 
@@ -213,7 +235,9 @@ def _end(replica: Replica, segment: str, row: Row, pools: set[str]) -> list[Oper
         "timeout": 0,
     }
     names = [_deletion(rows.NAME, each) for each in _names(replica, segment)]
-    return [unchanged, *names, _deletion(rows.SWITCH, row)]
+    router = replica.holder(router_rows.ROUTER, "ports", router_rows.place_uuid(segment))
+    left = router_rows.leave_router(router, segment) if router is not None else []
+    return [unchanged, *names, *left, _deletion(rows.SWITCH, row)]
 
 
 def _noting(row: Row, pairs: dict[str, str]) -> Operation:

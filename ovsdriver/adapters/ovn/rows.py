@@ -44,10 +44,11 @@ WATCHED: Mapping[str, Sequence[str]] = {
 """Each column costs memory on every host for every container of the fleet. A port's name says
 which switch it is on, so that nobody needs the switches' ``ports``."""
 
-_SPACE = UUID("9ded9d86-8485-43ad-8d52-3f7b6d3b5b30")
+SPACE = UUID("9ded9d86-8485-43ad-8d52-3f7b6d3b5b30")
 """Of uuids that follow from names."""
 
-_SEGMENT = "ovsnet:segment"
+SEGMENT = "ovsnet:segment"
+"""Key of whose a row is."""
 _OPTIONS = "ovsnet:options"
 _POOL_PREFIX = "ovsnet:pool:"
 _HOST = "ovsnet:host"
@@ -70,12 +71,12 @@ _SERVER_ADDRESS = f"{mac_text(NAME_SERVER_MAC)} {NAME_SERVER}"
 @lru_cache(1024)
 def switch_uuid(segment: str) -> str:
     """Return the uuid of a segment's row."""
-    return str(uuid5(_SPACE, f"segment/{segment}"))
+    return str(uuid5(SPACE, f"segment/{segment}"))
 
 
 def name_uuid(endpoint: EndpointId) -> str:
     """Return the uuid of the row of an endpoint's name."""
-    return str(uuid5(_SPACE, f"name/{endpoint}"))
+    return str(uuid5(SPACE, f"name/{endpoint}"))
 
 
 def at(uuid: str) -> Sequence[Any]:
@@ -86,7 +87,7 @@ def at(uuid: str) -> Sequence[Any]:
 def read_segment(row: Row) -> SharedSegment | None:
     """Return the segment that a switch is; None: it is none of ours."""
     ids: Mapping[str, str] = row["external_ids"]
-    name = ids.get(_SEGMENT, "")
+    name = ids.get(SEGMENT, "")
     if row["_uuid"] != switch_uuid(name):
         return None
     try:
@@ -114,7 +115,7 @@ def pools_of(segment: Row) -> Sequence[SegmentPool]:
 
 def new_segment(name: str, subnet: IPNetwork, pool: SegmentPool) -> list[Operation]:
     """Return the insertions of a segment, with its name server's port."""
-    server = str(uuid5(_SPACE, f"server/{name}"))
+    server = str(uuid5(SPACE, f"server/{name}"))
     return [
         {
             "op": "insert",
@@ -122,7 +123,7 @@ def new_segment(name: str, subnet: IPNetwork, pool: SegmentPool) -> list[Operati
             "uuid": switch_uuid(name),
             "row": {
                 "name": name,
-                "external_ids": to_map({_SEGMENT: name, **pool_pairs(subnet, pool)}),
+                "external_ids": to_map({SEGMENT: name, **pool_pairs(subnet, pool)}),
                 "ports": ["uuid", server],
             },
         },
@@ -332,7 +333,7 @@ def _changed_rate(row: Row, port: SharedPort) -> list[Operation]:
 
 
 def _rate_uuid(endpoint: EndpointId) -> str:
-    return str(uuid5(_SPACE, f"rate/{endpoint}"))
+    return str(uuid5(SPACE, f"rate/{endpoint}"))
 
 
 def _read_rate(text: str) -> Metered | None:
@@ -376,7 +377,7 @@ def read_name(row: Row) -> SharedName | None:
     except (AddrFormatError, ValueError):
         return None
     return SharedName(
-        segment=ids.get(_SEGMENT, ""),
+        segment=ids.get(SEGMENT, ""),
         endpoint=endpoint,
         host=ids.get(_HOST, ""),
         names=tuple(ids.get(_NAMES, "").split()),
@@ -386,13 +387,13 @@ def read_name(row: Row) -> SharedName | None:
 
 def segment_of_name(row: Row) -> str:
     """Return the segment of a row of names."""
-    return str(row["external_ids"].get(_SEGMENT, ""))
+    return str(row["external_ids"].get(SEGMENT, ""))
 
 
 def places_of_name(row: Row) -> Collection[tuple[str, str]]:
     """Return the names that a row of names says, each with its segment."""
     ids: Mapping[str, str] = row["external_ids"]
-    return {(ids.get(_SEGMENT, ""), name) for name in ids.get(_NAMES, "").split()}
+    return {(ids.get(SEGMENT, ""), name) for name in ids.get(_NAMES, "").split()}
 
 
 def put_name(name: SharedName, there: Row | None) -> list[Operation]:
@@ -405,7 +406,7 @@ def put_name(name: SharedName, there: Row | None) -> list[Operation]:
         "records": to_map(dict.fromkeys(name.names, answer)),
         "external_ids": to_map(
             {
-                _SEGMENT: name.segment,
+                SEGMENT: name.segment,
                 _HOST: name.host,
                 _ENDPOINT: name.endpoint,
                 # in their order, and so that nobody need watch the records

@@ -4,10 +4,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from netaddr import IPAddress
 
-from ovsdriver.adapters.ovn import rows
+from ovsdriver.adapters.ovn import router_rows, rows
 from ovsdriver.adapters.ovsdb import Replica, Row, RowChange
 from ovsdriver.domain.records.model import EndpointId
-from ovsdriver.ports.northbound import SharedLease, SharedName, SharedSegment
+from ovsdriver.ports.northbound import (
+    SharedGateway,
+    SharedLease,
+    SharedName,
+    SharedSegment,
+)
+
+WATCHED: Mapping[str, Sequence[str]] = {**rows.WATCHED, **router_rows.WATCHED}
 
 Leases = dict[str, Row]
 """Ports by the address in their name."""
@@ -24,8 +31,11 @@ class View:
         self._called: dict[tuple[str, str], list[Row]] = {}
         """Rows of names by segment and name; more than one only where hosts were equally fast."""
         self._leases: dict[str, Leases] = {}
+        self._places: dict[str, SharedGateway] = {}
+        """Of segments on routers: the router's end, and below the segment's, by its row's uuid."""
+        self._led: dict[str, str] = {}
         if replica is not None:
-            for table in rows.WATCHED:
+            for table in WATCHED:
                 for row in replica.rows(table):
                     self._put(table, row)
 
@@ -54,6 +64,10 @@ class View:
             if rows.host_of(row) == host
         ]
         return segments | {lease.segment for lease in leases}, leases
+
+    def gateway(self, segment: str) -> SharedGateway | None:
+        """Return a segment's place on a router that has both its ends."""
+        return self._places.get(segment) if segment in self._led else None
 
     def names(self) -> Sequence[SharedName]:
         """Return every name of ours."""
@@ -93,7 +107,14 @@ class View:
             for place in rows.places_of_name(row):
                 self._called.setdefault(place, []).append(row)
             return rows.segment_of_name(row)
+        if table in router_rows.WATCHED:
+            gateway = router_rows.read_gateway(row) if table == router_rows.PLACE else None
+            if gateway is not None:
+                self._places[gateway.segment] = gateway
+            return gateway.segment if gateway is not None else ""
         segment, address = rows.place_of(row)
+        if address == router_rows.PORT_NAME:
+            self._led[segment] = row["_uuid"]
         if rows.is_address(address):
             self._leases.setdefault(segment, {})[address] = row
         return segment
@@ -111,7 +132,12 @@ class View:
                 else:
                     del self._called[place]
             return rows.segment_of_name(row)
+        if table in router_rows.WATCHED:
+            gateway = router_rows.read_gateway(row) if table == router_rows.PLACE else None
+            return self._places.pop(gateway.segment).segment if gateway is not None else ""
         segment, address = rows.place_of(row)
+        if self._led.get(segment) == row["_uuid"]:
+            del self._led[segment]
         leases = self._leases.get(segment, {})
         # one of the same name may have come before it went
         if address in leases and leases[address]["_uuid"] == row["_uuid"]:

@@ -4,13 +4,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
+from ovsdriver.domain.plan import planning
 from ovsdriver.domain.plan.inputs import KnownPool
-from ovsdriver.domain.records.model import Mode, Network, NetworkId
+from ovsdriver.domain.records.model import Mode, Network, NetworkId, Way
 from ovsdriver.domain.records.port_options import ETHERNET_MTU, PortOptions, VlanTag
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions, NewNetwork
-from ovsdriver.domain.records.segments import ENCAPSULATION, segment_of, space_of
+from ovsdriver.domain.records.segments import (
+    ENCAPSULATION,
+    OvnSegment,
+    Router,
+    segment_of,
+    space_of,
+)
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
 MTU = ETHERNET_MTU - ENCAPSULATION
@@ -75,8 +82,20 @@ def settled(
     wire = on_wire(new.options)
     if not wire:
         refuse_unfit(new.options)
-    if said is not None:
-        new = _inherited(new, segment, said, pools)
+    new = _inherited(new, segment, said) if said is not None else new
+    if wire and new.options.router is not None:
+        raise InvalidOptionError(
+            f"ovs.router={new.options.router}: OVN's routers do not reach a VLAN of a wire; name "
+            "the router that is on it with --gateway"
+        )
+    if new.options.routes and new.options.router is None:
+        raise InvalidOptionError(
+            "ovs.routes: no router leads there; name one with -o ovs.router=NAME"
+        )
+    new = replace(
+        new,
+        options=replace(new.options, gateways=_gateways(new, segment, said or {}, pools)),
+    )
     options = replace(
         new.options if wire else as_planned(new.options, internal=new.internal),
         segment=segment,
@@ -96,16 +115,21 @@ def as_planned(options: NetworkOptions, *, internal: bool) -> NetworkOptions:
 
 def common(network: Network) -> Mapping[str, str]:
     """Return what a segment's first network says for those of all hosts, by options' names."""
-    if network.segment.tag is None:
-        return {"mtu": str(network.mtu), "guard": "true" if network.port.guard else "false"}
+    tag, router = network.segment.tag, network.segment.router
     gateways = [str(each.gateway) for each in network.subnets if each.gateway is not None]
-    said = {"gateway": " ".join(gateways)} if gateways else {}
-    return {"vlan": _tag_text(network.segment.tag), **said}
+    if tag is not None:
+        said = {"vlan": _tag_text(tag)}
+    else:
+        said = {"mtu": str(network.mtu), "guard": "true" if network.port.guard else "false"}
+    if router is not None:
+        gateways = [str(each.ip) for each in router.gateways]
+        said["router"] = router.name
+        if router.routes:
+            said["routes"] = _routes_text(router.routes)
+    return said | ({"gateway": " ".join(gateways)} if gateways else {})
 
 
-def _inherited(
-    new: NewNetwork, segment: str, said: Mapping[str, str], pools: Sequence[KnownPool]
-) -> NewNetwork:
+def _inherited(new: NewNetwork, segment: str, said: Mapping[str, str]) -> NewNetwork:
     """Return a further network with what the segment's first one has said."""
     if ("vlan" in said) is not on_wire(new.options):
         raise ConflictError(
@@ -115,36 +139,48 @@ def _inherited(
             else f"segment {segment} is OVN's on all hosts; leave ovs.uplink and ovs.bridge out"
         )
     port = new.options.port
-    own = {
-        "mtu": None if port.mtu is None else str(port.mtu),
-        "guard": None if port.guard is None else "true" if port.guard else "false",
-        "vlan": None if port.vlan is None else _tag_text(port.vlan),
-    }
+    own = (
+        {"vlan": None if port.vlan is None else _tag_text(port.vlan)}
+        if "vlan" in said
+        else {
+            "mtu": None if port.mtu is None else str(port.mtu),
+            "guard": None if port.guard is None else "true" if port.guard else "false",
+            "router": new.options.router,
+            "routes": _routes_text(new.options.routes) or None,
+        }
+    )
     for name, text in own.items():
-        if text is not None and text != said.get(name, text):
+        if text is not None and text != said.get(name):
+            has = f"ovs.{name}={said[name]}" if name in said else f"no ovs.{name}"
             raise ConflictError(
-                f"ovs.{name}={text}: segment {segment} has ovs.{name}={said[name]} on all hosts; "
-                "leave it out"
+                f"ovs.{name}={text}: segment {segment} has {has} on all hosts; leave it out"
             )
     settled = PortOptions(
         mtu=int(said["mtu"]) if "mtu" in said else None,
         guard=said["guard"] == "true" if "guard" in said else None,
         vlan=_tag(said["vlan"]) if "vlan" in said else None,
     )
-    gateways = _gateways(new, segment, said, pools)
-    return replace(new, options=replace(new.options, port=settled | port, gateways=gateways))
+    options = replace(
+        new.options,
+        port=settled | port,
+        router=said.get("router"),
+        routes=tuple(map(IPNetwork, said.get("routes", "").split())),
+    )
+    return replace(new, options=options)
 
 
 def _gateways(
     new: NewNetwork, segment: str, said: Mapping[str, str], pools: Sequence[KnownPool]
 ) -> tuple[IPAddress, ...]:
-    """Return the routers of a further network, of each family that which was said first."""
+    """Return the addresses of routers, of each family that which was said first."""
     subnets = [each.cidr.cidr for each in new.subnets]
     typed = {each.version: each for each in new.options.gateways}
     for pool in pools:
         if pool.gateway_typed and pool.gateway is not None and pool.subnet in subnets:
             typed.setdefault(pool.gateway.version, pool.gateway)
     first = {each.version: each for each in map(IPAddress, said.get("gateway", "").split())}
+    if "router" in said:  # on a family that came later, hosts agree without a word
+        first = {each.version: _lowest(each) for each in subnets} | first
     for family, gateway in typed.items():
         if gateway != first.get(family, gateway):
             raise ConflictError(
@@ -154,6 +190,76 @@ def _gateways(
     found = {**typed, **first}
     families = {each.version for each in subnets}
     return tuple(each for family, each in sorted(found.items()) if family in families)
+
+
+def router(new: NewNetwork) -> Router | None:
+    """Return the router that a network, as it is settled, is on by OVN; None: on none."""
+    name = new.options.router
+    if name is None:
+        return None
+    said = {each.version: each for each in new.options.gateways}
+    gateways = [
+        IPNetwork(f"{said.get(subnet.version, _lowest(subnet))}/{subnet.prefixlen}")
+        for subnet in (each.cidr.cidr for each in new.subnets)
+    ]
+    return Router(name=name, gateways=tuple(gateways), routes=new.options.routes)
+
+
+def of_router(
+    new: NewNetwork, pools: Sequence[KnownPool]
+) -> tuple[NewNetwork, Sequence[KnownPool]]:
+    """Return both as OVN's segments have them: a router's addresses are nobody's way out."""
+    if new.options.router is not None:
+        pools = [replace(each, gateway_typed=False) for each in pools]
+    return replace(new, options=replace(new.options, gateways=())), pools
+
+
+def ways(segment: OvnSegment, others: Iterable[tuple[str, Sequence[IPNetwork]]]) -> Sequence[Way]:
+    """Return what containers of a segment reach by its router.
+
+    Args:
+        segment: theirs.
+        others: all segments on the router with their subnets, by name.
+    """
+    if segment.router is None:
+        return ()
+    beyond = [each for name, subnets in others if name != segment.segment for each in subnets]
+    via = {each.version: each for each in segment.router.gateways}
+    return [
+        Way(to=each, via=via[each.version].ip)
+        for each in dict.fromkeys((*beyond, *segment.router.routes))
+        if each.version in via and each != via[each.version].cidr
+    ]
+
+
+def refuse_meeting(plan: Network, others: Iterable[tuple[str, Sequence[IPNetwork]]]) -> None:
+    """Refuse a subnet that another segment on the router has; ConflictError. Args as ``ways``."""
+    for name, subnets in others:
+        for theirs in subnets if name != plan.over_hosts else ():
+            for own in plan.subnets:
+                if planning.overlap(own.cidr, theirs):
+                    raise ConflictError(
+                        f"subnet {own.cidr} meets {theirs} of segment {name}, which is on the same "
+                        "router; choose another --subnet, or another ovs.router"
+                    )
+
+
+def refuse_router(options: NetworkOptions) -> None:
+    """Refuse a router on a network that is on no segment; InvalidOptionError."""
+    if options.router is not None or options.routes:
+        raise InvalidOptionError(
+            "ovs.router and ovs.routes are for segments; add -o ovs.segment=NAME --ipam-opt "
+            "ipam.segment=NAME, or leave them out"
+        )
+
+
+def _lowest(subnet: IPNetwork) -> IPAddress:
+    """Return the address that is kept for a router."""
+    return IPAddress(subnet.first + 1, subnet.version)
+
+
+def _routes_text(routes: Iterable[IPNetwork]) -> str:
+    return " ".join(map(str, routes))
 
 
 def _tag_text(tag: VlanTag) -> str:

@@ -293,6 +293,14 @@ def on_bridge(bridge: str, networks: Iterable[Network]) -> list[Network]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A route of a container's by a router on its network."""
+
+    to: IPNetwork
+    via: IPAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A container's place on a network."""
 
@@ -319,6 +327,8 @@ class Endpoint:
     """What Docker has asked for, where this endpoint does not publish all of it itself."""
     name_server: IPNetwork | None = None
     """The route to the name server of segments that it was told at Join; None: none."""
+    ways: tuple[Way, ...] = ()
+    """What it was told at Join of routers between segments."""
     interface: str = ""
     """The name in the container that the user asked for; empty: the network's prefix, numbered."""
     ofport: int | None = None

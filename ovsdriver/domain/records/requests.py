@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.records.features import NOTHING, Features
-from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, HostAccess, Mode, NetworkId
+from ovsdriver.domain.records.model import (
+    NO_OPTIONS,
+    EndpointId,
+    HostAccess,
+    Mode,
+    NetworkId,
+    Way,
+)
 from ovsdriver.domain.records.port_options import UNSAID, PortOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 
@@ -18,6 +25,10 @@ class NetworkOptions:
     bridge: str | None = None
     segment: str | None = None
     """Over several hosts: an :class:`~ovsdriver.domain.records.segments.OvnSegment`."""
+    router: str | None = None
+    """Between segments: its name."""
+    routes: tuple[IPNetwork, ...] = ()
+    """What containers are told to reach by it, besides the segments that are on it."""
     shared: bool = False
     space: str | None = None
     mode: Mode | None = None
@@ -113,6 +124,8 @@ class Joined:
     """Of the interface in the container; empty: the prefix and a number."""
     gateway4: IPAddress | None = None
     gateway6: IPAddress | None = None
+    ways: tuple[Way, ...] = ()
+    """By routers other than its gateways."""
     on_link: tuple[IPNetwork, ...] = ()
     """Subnets besides its own that are reached on the link, without a gateway."""
     disable_gateway_service: bool = False

@@ -87,6 +87,10 @@ class VlanSegment:
     """The wire that the segment is on; None: it ends on this host, or others lead it on."""
 
     @property
+    def router(self) -> None:
+        """Between it and other segments: nobody's of ours."""
+
+    @property
     def outside(self) -> bool:
         """Whether others may be on it: the bridge is somebody else's, or it is on a wire."""
         return self.adopted or self.uplink is not None
@@ -135,6 +139,18 @@ class VlanSegment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """OVN's router between segments, as one of them has it."""
+
+    name: str
+    """The same for all segments on it (``ovs.router``)."""
+    gateways: tuple[IPNetwork, ...] = ()
+    """Its addresses on the segment, with prefix lengths: one for each subnet."""
+    routes: tuple[IPNetwork, ...] = ()
+    """What containers are told to reach by it, besides segments that are on it (``ovs.routes``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OvnSegment:
     """A logical switch of OVN, which is on all hosts that have a network on it."""
 
@@ -145,6 +161,8 @@ class OvnSegment:
     bridge: str = INTEGRATION_BRIDGE
     """OVN's on this host: its controller makes it, and the flows of ports on it."""
     datapath: Datapath = Datapath.SYSTEM
+    router: Router | None = None
+    """Between it and other segments; None: there is none."""
 
     @property
     def adopted(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network, beside
+from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network, Way, beside
 from ovsdriver.domain.records.on_link import Held, HeldAddress
 from ovsdriver.domain.wires import desired
 
@@ -61,6 +61,8 @@ class SandboxLink(LinkState):
     """Of what was never seen: default routes, in case the sandbox has none."""
     on_link: tuple[IPNetwork, ...] = ()
     """Of what was never seen: subnets that are reached without a gateway."""
+    ways: tuple[Way, ...] = ()
+    """Of what was never seen: routes by routers that are no gateways."""
     restoring: bool = False
     """It is being made again. What is seen meanwhile is half of it."""
 
@@ -100,5 +102,6 @@ def never_seen(
             else {"ipv6/conf/disable_ipv6": "1"}
         ),
         gateways=tuple(each for each in gateways if each is not None),
+        ways=endpoint.ways,
         on_link=beside(network, endpoint),
     )

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ipam.errors import IpamError
-from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.model import Endpoint, Network, Way
 from ovsdriver.errors import DriverError
 
 
@@ -70,6 +70,10 @@ class Aspect:
 
     async def check_network(self, network: Network) -> None:
         """Refuse what a network asks for, likewise."""
+
+    def ways(self, network: Network) -> Sequence[Way]:  # noqa: ARG002 - it has none
+        """Return what a container is told at Join of routers that are no gateway of its network."""
+        return ()
 
     async def recorded(self, network: Network, endpoint: Endpoint) -> None:
         """Hear that an endpoint was recorded; an error takes the record back. Join comes later."""

@@ -21,6 +21,7 @@ from ovsdriver.domain.records.model import (
     Network,
     NetworkId,
     PortMapping,
+    Way,
     beside,
 )
 from ovsdriver.domain.records.requests import Joined, NewEndpoint
@@ -162,6 +163,7 @@ class Endpoints:
                 sandbox=sandbox,
                 unpublished=unpublished,
                 name_server=self._name_server(network, earlier, sandbox),
+                ways=self._ways(network, earlier, sandbox),
             )
             attachment = self._plugs.attachment(network, endpoint)
             if fresh:
@@ -192,6 +194,7 @@ class Endpoints:
             gateway4=gateway4,
             gateway6=gateway6,
             on_link=beside(network, endpoint),
+            ways=endpoint.ways,
             disable_gateway_service=not by_docker,
         )
 
@@ -320,6 +323,23 @@ class Endpoints:
             return endpoint.name_server
         others = (each for each in self._state.endpoints_in(sandbox) if each.id != endpoint.id)
         return name_server_route([each.name_server for each in others if each.name_server])
+
+    def _ways(self, network: Network, endpoint: Endpoint, sandbox: str) -> tuple[Way, ...]:
+        """Return the routes by routers that an endpoint is told; again the same.
+
+        Docker fails where the container has one to the same subnet, by another endpoint.
+        """
+        if endpoint.sandbox == sandbox:
+            return endpoint.ways
+        families = {each.version for each in endpoint.addresses}
+        there = set(beside(network, endpoint)) | {each.cidr for each in endpoint.addresses}
+        for other in self._state.endpoints_in(sandbox):
+            if other.id != endpoint.id:
+                there |= {way.to for way in other.ways} | {each.cidr for each in other.addresses}
+        found = {way.to: way for each in self._aspects for way in each.ways(network)}
+        return tuple(
+            way for way in found.values() if way.to not in there and way.to.version in families
+        )
 
     async def _leases(self, network: Network, addresses: Sequence[IPNetwork]) -> tuple[int, ...]:
         serials = []

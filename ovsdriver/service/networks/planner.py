@@ -22,6 +22,7 @@ from ovsdriver.domain.wires import uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Links, Northbound, Route, State, SwitchView
+from ovsdriver.ports.northbound import on_router
 from ovsdriver.service.aspects.aspect import Aspect
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class Planner:
         segment_name = segment_planning.segment_meant(new, known)
         if segment_name is not None:
             return await self._plan_over_hosts(new, segment_name, known)
+        segment_planning.refuse_router(new.options)
         return await self._plan_on_vlan(new, known)
 
     async def _plan_on_vlan(self, new: NewNetwork, pools: Sequence[KnownPool]) -> Network:
@@ -121,17 +123,33 @@ class Planner:
         segment_planning.refuse_second(new.id, name, self._state.networks())
         shared = self._northbound.segment(name)
         said = shared.options if shared is not None and shared.described else None
+        plan = await self._plan_as_said(new, name, said, pools)
+        if not new.options.dry_run:
+            options = segment_planning.common(plan)
+            stands = await self._northbound.describe(name, options)
+            if stands.options not in (said, options):
+                # Another host was first. What it said is planned with once: it may be more than is
+                # known.
+                plan = await self._plan_as_said(new, name, stands.options, pools)
+        if plan.segment.router is not None:
+            # now that it is written: of two segments that are made at once, one sees the other
+            beside = on_router(self._northbound, plan.segment.router.name)
+            segment_planning.refuse_meeting(plan, beside)
+        return plan
+
+    async def _plan_as_said(
+        self,
+        new: NewNetwork,
+        name: str,
+        said: Mapping[str, str] | None,
+        pools: Sequence[KnownPool],
+    ) -> Network:
         wanted = segment_planning.settled(new, name, said, pools)
         if segment_planning.on_wire(wanted.options):
             plan = await self._plan_on_vlan(wanted, pools)
         else:
             plan = await self._plan_by_ovn(wanted, name, pools)
         segment_planning.refuse_unfit_plan(plan, name)
-        if not new.options.dry_run:
-            options = segment_planning.common(plan)
-            stands = await self._northbound.describe(name, options)
-            if stands.options not in (said, options):  # another host was first
-                return await self._plan_over_hosts(new, name, pools)
         return plan
 
     async def _plan_by_ovn(self, new: NewNetwork, name: str, pools: Sequence[KnownPool]) -> Network:
@@ -141,7 +159,11 @@ class Planner:
                 f"segment {name}: OVN has made no bridge on this host; does ovn-controller run? "
                 "Try: systemctl status ovn-controller"
             )
-        segment = OvnSegment(segment=name, bridge=bridge.name, datapath=bridge.datapath)
+        router = segment_planning.router(new)
+        new, pools = segment_planning.of_router(new, pools)
+        segment = OvnSegment(
+            segment=name, bridge=bridge.name, datapath=bridge.datapath, router=router
+        )
         around = replace(await self._around(None, {}, ()), pools=pools)
         plan = planning.plan(new, segment, around, self._defaults)
         await self._check(plan)

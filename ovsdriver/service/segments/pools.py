@@ -377,6 +377,8 @@ class SegmentPools:
         address = wanted or _first(pool.subnet)
         if address not in pool.subnet:
             raise refusals.outside(address, pool)
+        if address != _first(pool.subnet) and address in _unusable(pool):
+            raise refusals.unusable(address, pool)
         lease = Lease(
             pool=pool.id, address=address, kind=LeaseKind.GATEWAY, wanted=wanted is not None
         )

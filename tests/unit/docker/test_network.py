@@ -4,7 +4,7 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.docker import network
-from ovsdriver.domain.records.model import Mode, PortMapping, Transport
+from ovsdriver.domain.records.model import Mode, PortMapping, Transport, Way
 from ovsdriver.domain.records.requests import Joined
 from ovsdriver.errors import DriverError, InvalidOptionError, InvalidRequestError
 from ovsdriver.words.fields import Fields
@@ -268,6 +268,14 @@ def test_a_join_reply_names_the_subnets_that_are_on_the_link():
     joined = Joined(source="o", prefix="e", on_link=(IPNetwork("10.2.0.0/24"),))
     assert network.join_reply(joined)["StaticRoutes"] == [
         {"Destination": "10.2.0.0/24", "RouteType": 1, "NextHop": ""}
+    ]
+
+
+def test_a_join_reply_names_what_is_behind_a_router_between_segments():
+    way = Way(to=IPNetwork("fd51::/64"), via=IPAddress("fd50::1"))
+    joined = Joined(source="o", prefix="e", ways=(way,))
+    assert network.join_reply(joined)["StaticRoutes"] == [
+        {"Destination": "fd51::/64", "RouteType": 0, "NextHop": "fd50::1"}
     ]
 
 

@@ -250,6 +250,7 @@ def _shared(host: Host) -> object:
         name: (
             replace(segment, pools=()),
             len(segment.pools),
+            northbound.gateway(name),
             {
                 address: replace(each, serial=0, pool=None, created=0.0)
                 for address, each in northbound.leases(name).items()
@@ -310,7 +311,17 @@ _SEGMENT = Scene(
     options={"ovs.segment": "blue"},
     ipam_options={"ipam.segment": "blue"},
 )
-HERE = {**SCENES, "segment": _SEGMENT}
+HERE = {
+    **SCENES,
+    "segment": _SEGMENT,
+    "segment-router": replace(
+        _SEGMENT, options={"ovs.segment": "blue", "ovs.router": "main", "ovs.routes": "10.9.0.0/16"}
+    ),
+    "segment-wire": replace(
+        _SEGMENT, options={"ovs.segment": "blue", "ovs.uplink": "nic0", "ovs.vlan": "30"}
+    ),
+}
+FLEET = HERE.keys() - SCENES.keys()
 """The northbound database of a fleet is a fake: only here."""
 
 CASES = [
@@ -326,7 +337,7 @@ CASES = [
 async def test_killed_at_any_await_of_any_call_it_leaves_all_as_it_was(
     tmp_path: Path, fate: Fate, way: str, scene: str, phase: str
 ) -> None:
-    host = await Host.start(tmp_path, central=FakeCentral() if scene == "segment" else None)
+    host = await Host.start(tmp_path, central=FakeCentral() if scene in FLEET else None)
     host.switch.system_id, host.switch.integration = "host1", "br-int"
     host.switch.put_bridge(foreign_bridge("br-int"))
     host.links.add_tap("br-int", tso=False)

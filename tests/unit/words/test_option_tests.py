@@ -26,6 +26,7 @@ _DOVESNAP = "e2e/test_words.py::test_a_network_may_be_told_in_the_words_of_doves
 _NICS = "e2e/test_words.py::test_a_nic_may_be_told_in_the_words_of_dovesnap"
 _TWO_TAGS = "e2e/test_uplinks.py::test_customers_tags_travel_inside_of_the_networks_own"
 _SEGMENT = "hosts/test_segments.py::test_a_segment_is_one_network_on_all_hosts"
+_ROUTERS = "hosts/test_routers.py::test_segments_on_one_router_reach_each_other_and_others_do_not"
 _TWICE = "e2e/test_modes.py::test_networks_with_the_same_subnet_do_not_see_each_other"
 _BURST = "e2e/test_shaping.py::test_what_may_go_at_once_is_the_networks_or_the_containers_own"
 _NETEM = (
@@ -56,6 +57,8 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, f"{PRODUCT}.bridge.name"): _DOCKER,
     (N, "ovs.bridge.name"): _DOVESNAP,
     (N, "ovs.segment"): _SEGMENT,
+    (N, "ovs.router"): _ROUTERS,
+    (N, "ovs.routes"): _ROUTERS,
     (N, "ovs.vlan"): _BRIDGES,
     (N, "ovs.bridge.vlan"): _DOVESNAP,
     (N, "ovs.vlan_mode"): _TWO_TAGS,

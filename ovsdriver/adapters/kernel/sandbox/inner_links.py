@@ -267,6 +267,7 @@ def _put_expected(here: RouteSocket, link: Link, wanted: SandboxLink) -> list[st
     refused: list[str] = []
     everything = {4: IPNetwork("0.0.0.0/0"), 6: IPNetwork("::/0")}
     routes: list[tuple[IPNetwork, IPAddress | None]] = [(each, None) for each in wanted.on_link]
+    routes += [(each.to, each.via) for each in wanted.ways]
     routes += [(everything[each.version], each) for each in wanted.gateways]
     for destination, gateway in routes:
         with _noted(refused, f"{destination} via {gateway or 'the link'}"):
