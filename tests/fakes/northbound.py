@@ -51,6 +51,8 @@ class FakeNorthbound:
         """How many of the next changes are made, and not answered in time."""
         self.lags = False
         """Whether the copy shows no segment until it catches up."""
+        self.rival: Mapping[str, str] | None = None
+        """What another host says of a segment just before this one does."""
         self._available = True
         self._callbacks: list[Callable[[Collection[str] | None], None]] = []
 
@@ -132,7 +134,8 @@ class FakeNorthbound:
         await self._answer("describe", segment)
         there = self._needed(segment)
         if not there.described:
-            there = replace(there, options=dict(options), described=True)
+            said = options if self.rival is None else self.rival
+            there = replace(there, options=dict(said), described=True)
             self._put(there)
         self._lose()
         return there

@@ -123,6 +123,8 @@ def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> Netw
     port = PortOptions(
         vlan=None if "port.vlan" in anew else segment.tag,
         mtu=None if "port.mtu" in anew else current.mtu,
+        # Another host may have said it.
+        guard=current.port.guard if isinstance(segment, OvnSegment) else None,
     )
     return replace(
         options,

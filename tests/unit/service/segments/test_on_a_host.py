@@ -105,10 +105,28 @@ async def test_what_holds_on_all_hosts_is_not_set_on_one(member: Host) -> None:
         await member.changes.network(NetworkId(RED), OtherOptions(typed={"ovs.vlan": "30"}))
 
 
+async def test_what_was_inherited_stays_when_something_else_is_set(member: Host) -> None:
+    northbound(member).rival = {"mtu": "1400", "guard": "false"}
+    await network(member)
+    await member.changes.network(NetworkId(RED), OtherOptions(typed={"ovs.delay": "20ms"}))
+    found = member.state.network(NetworkId(RED))
+    assert found is not None
+    assert (found.mtu, found.port.guard) == (1400, False)
+
+
 async def test_a_host_has_one_network_on_a_segment(member: Host) -> None:
     await network(member)
     with pytest.raises(ConflictError, match="is on it already"):
         await network(member, BLUE)
+
+
+async def test_what_another_host_was_first_to_say_is_planned_with_once(member: Host) -> None:
+    northbound(member).rival = {"mtu": "1400", "guard": "false", "of-a-later-version": "yes"}
+    await network(member)
+    found = member.state.network(NetworkId(RED))
+    assert found is not None
+    assert (found.mtu, found.port.guard) == (1400, False)
+    assert northbound(member).calls.count("describe blue") == 1
 
 
 async def test_a_port_that_ovn_does_not_take_is_taken_back(member: Host) -> None:
