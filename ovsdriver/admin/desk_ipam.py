@@ -42,6 +42,8 @@ class IpamDesk:
         self._ipam = ipam
         self._engine = engine
         self._segments = segments
+        self._page_of: tuple[PoolId, Sequence[views.LeaseUse]] | None = None
+        """The leases of the pool that was asked for last: further pages are of the same reading."""
         self._clock = clock
         self._seen: tuple[float, EngineView | None] | None = None
 
@@ -83,7 +85,9 @@ class IpamDesk:
             raise InvalidRequestError(f"after: {ask.after} is not of the family of {known.subnet}")
         view = await self._view()
         if self._segments is not None and segment_of(pool) is not None:
-            return _page(self._segments.holders(known, view), ask)
+            if ask.after is None or self._page_of is None or self._page_of[0] != pool:
+                self._page_of = (pool, await self._segments.holders(known, view))
+            return _page(self._page_of[1], ask)
         found = await self._ipam.leases(pool, after=ask.after, limit=ask.limit)
         bound = state.network_of_pool(pool)
         owners = _owners(state, bound)
@@ -176,7 +180,7 @@ class IpamDesk:
             return
         view = await self._view()
         for pool in pools:
-            for use in self._segments.holders(pool, view):
+            for use in await self._segments.holders(pool, view):
                 if use.lease.address == address:
                     raise ConflictError(reports.elsewhere(use))
 

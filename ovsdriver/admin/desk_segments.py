@@ -10,7 +10,7 @@ from ovsdriver.admin.asks import Answers
 from ovsdriver.admin.desk_networks import docker
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import UnavailableError, UnknownObjectError, UnsupportedError
-from ovsdriver.ports import Engine, EngineView, SharedLease, SharedSegment, State
+from ovsdriver.ports import Engine, EngineView, SharedSegment, State
 from ovsdriver.service.segments.fleet import Fleet, FleetHosts
 
 
@@ -44,7 +44,7 @@ class SegmentDesk:
         hosts = self._known()
         view = await docker(self._engine)
         found = sorted(hosts.northbound.segments().values(), key=lambda each: each.name)
-        return tuple(self._use(each, hosts.held(each.name), view) for each in found)
+        return tuple(self._use(each, hosts.count(each.name), view) for each in found)
 
     async def segment(self, ask: asks.ShowSegment) -> views.SegmentReport:
         """Return one segment, and who has its addresses; errors as ``segments``.
@@ -60,10 +60,10 @@ class SegmentDesk:
                 f"no host has a network on segment {ask.name}; `ovsnet segment ls` lists those "
                 "that there are"
             )
-        leases = hosts.held(ask.name)
+        leases = await hosts.held(ask.name)
         called = reports.Called.of(leases, hosts.northbound.names(), view)
         return views.SegmentReport(
-            segment=self._use(found, leases, view),
+            segment=self._use(found, len(leases), view),
             leases=tuple(reports.segment_lease(each, called) for each in leases),
         )
 
@@ -105,12 +105,12 @@ class SegmentDesk:
             pools=sum(segment_of(each.id) is not None for each in self._ipam.pools()),
         )
 
-    def holders(self, pool: Pool, view: EngineView | None) -> Sequence[views.LeaseUse]:
+    async def holders(self, pool: Pool, view: EngineView | None) -> Sequence[views.LeaseUse]:
         """Return who has addresses of a segment's pool, on all hosts, by address."""
         hosts, segment = self._hosts, segment_of(pool.id)
         if hosts is None or segment is None:
             return ()
-        leases = hosts.held(segment)
+        leases = await hosts.held(segment)
         called = reports.Called.of(leases, hosts.northbound.names(), view)
         return [
             reports.lease_use(each, called)
@@ -118,11 +118,9 @@ class SegmentDesk:
             if each.address.version == pool.family
         ]
 
-    def _use(
-        self, segment: SharedSegment, leases: Sequence[SharedLease], view: EngineView | None
-    ) -> views.SegmentUse:
+    def _use(self, segment: SharedSegment, held: int, view: EngineView | None) -> views.SegmentUse:
         here = reports.network_on(segment.name, self._state.networks())
-        return reports.segment_use(segment, leases, here, view)
+        return reports.segment_use(segment, held, here, view)
 
     def _of_fleet(self) -> FleetHosts:
         if self._hosts is None:

@@ -1,6 +1,6 @@
 """Segments over several hosts, and who has their addresses, for people and for scripts. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from netaddr import IPAddress
@@ -51,11 +51,11 @@ class Called:
 
 def segment_use(
     segment: SharedSegment,
-    leases: Sequence[SharedLease],
+    held: int,
     network: Network | None,
     view: EngineView | None,
 ) -> SegmentUse:
-    """Return how a segment stands; ``network`` is this host's on it."""
+    """Return how a segment stands; ``network`` is this host's on it, ``held`` is of all hosts."""
     return SegmentUse(
         name=segment.name,
         subnets=segment.subnets,
@@ -63,7 +63,7 @@ def segment_use(
         hosts=tuple(sorted({each.host for each in segment.pools})),
         network=None if network is None else network.id,
         network_name="" if network is None or view is None else view.networks.get(network.id, ""),
-        held=len(leases),
+        held=held,
         capacity=sum(int(each.size) - (2 if each.version == 4 else 1) for each in segment.subnets),
     )
 
