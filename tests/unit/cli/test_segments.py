@@ -30,16 +30,12 @@ from tests.builders import FIRST, RED, a_network, an_endpoint
 from tests.fakes.engine import FakeEngine
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.southbound import FakeSouthbound
+from tests.fakes.surroundings import Alone
 from tests.fakes.switch import FakeSwitch
 from tests.unit.cli.conftest import WELL, Desk, Process, Shell
 
 SUBNET = IPNetwork("10.50.0.0/24")
 THEIRS = EndpointId("e" * 64)
-
-
-class NoHost:
-    async def occupied(self, within: object):
-        return ()
 
 
 class Case:
@@ -76,12 +72,13 @@ class Case:
             northbound=northbound,
             notes=state,
             debts=self.debts,
-            surroundings=NoHost(),
+            surroundings=Alone(),
+            prober=Alone(),
             host=host,
             clock=lambda: 1_700_000_000.0,
         )
         self.ipam = await Ipam.load(
-            SqliteLeases(self.database), defaults=(), surroundings=NoHost(), clock=lambda: 1.0
+            SqliteLeases(self.database), defaults=(), surroundings=Alone(), clock=lambda: 1.0
         )
         ipam = Addresses(local=self.ipam, segments=self.pools)
         await self._theirs("blue", "10.50.0.9")

@@ -14,16 +14,12 @@ from tests.builders import RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import MemoryNotes
 from tests.fakes.northbound import FakeNorthbound
+from tests.fakes.surroundings import Alone
 from tests.fakes.switch import FakeSwitch
 
 SUBNET = IPNetwork("10.50.0.0/24")
 OLD = SegmentPool(id=PoolId("segment:blue/4/of-before"), host="host1")
 OTHERS = SegmentPool(id=PoolId("segment:blue/4/others"), host="host2")
-
-
-class NoHost:
-    async def occupied(self, within: object) -> tuple[()]:
-        return ()
 
 
 class NoWire:
@@ -47,7 +43,7 @@ class Case:
             northbound=self.northbound,
             notes=notes,
             debts=self.debts,
-            surroundings=NoHost(),
+            surroundings=Alone(),
             prober=NoWire(),
             host=host,
             clock=lambda: 1.0,
