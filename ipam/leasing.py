@@ -23,7 +23,7 @@ class Leasing(Protocol):
         ...
 
     def overlapping(self, request: PoolRequest) -> Pool | None:
-        """Return the pool that is in the way of the subnet that is asked for."""
+        """Return a pool of this host that is in the way of the one that is asked for."""
         ...
 
     def gateway(self, pool: PoolId) -> Lease | None:

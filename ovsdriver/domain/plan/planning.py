@@ -214,6 +214,11 @@ def _bound_pool(
             # With --ipam-opt ipam.space=NAME alone Docker still names our default space. A space
             # that is none of ours means another IPAM, whose subnet may be the same by chance.
             fitting = same
+    if len(fitting) > 1 and len({pool.space for pool in fitting}) == 1:
+        raise ConflictError(
+            f"two networks of this host are to have {offered.cidr.cidr} of {fitting[0].space}; "
+            "remove the other one, or try again in a few seconds if there is none"
+        )
     if len(fitting) > 1:
         raise ConflictError(
             f"several address spaces have a pool {offered.cidr.cidr} for it "

@@ -27,7 +27,6 @@ from netaddr import IPAddress
 from ipam import AddressRequest, Lease, Pool, PoolId, PoolRequest
 from ipam.errors import IpamError
 from ipam.leasing import Leasing
-from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Engine, State
 from ovsdriver.service.forgotten.foreign_pools import attached
@@ -82,8 +81,9 @@ class AbandonedPools:
 
     async def request_pool(self, request: PoolRequest) -> Pool:
         """Give a subnet, also one that was taken for a network which nobody made."""
-        if request.subnet is not None:
-            await self._clear(request)
+        began = self._clock()
+        while await self._cleared(request, began):
+            pass
         pool = await self._ipam.request_pool(request)
         self._speak(pool.id)
         return pool
@@ -144,21 +144,20 @@ class AbandonedPools:
         self._vacant &= there
         self._looked.set()
 
-    async def _clear(self, request: PoolRequest) -> None:
-        """Remove the pool that is in the way, if nobody has it."""
-        began = self._clock()
+    async def _cleared(self, request: PoolRequest, began: float) -> bool:
+        """Remove a pool that is in the way, if nobody has it; False if there is none."""
         while (pool := self._in_the_way(request)) is not None and pool.id not in self._vacant:
             # One that has just begun may not have been noticed yet.
             wait_s = self._wait_s if self._witness.answers() else _NOTICED_S
             if self._clock() - began >= wait_s:
-                return
+                return False
             self._looked.clear()
             self._news.set()
             # A pool that is bound or released meanwhile is not waited for either.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._looked.wait(), 0.1)
         if pool is None:
-            return
+            return False
         network = self._state.network_of_pool(pool.id)
         self._vacant.discard(pool.id)
         if network is not None:
@@ -173,6 +172,7 @@ class AbandonedPools:
                 "why": "it is asked for again, and the network it was taken for was never made",
             },
         )
+        return True
 
     def _in_the_way(self, request: PoolRequest) -> Pool | None:
         pool = self._ipam.overlapping(request)
@@ -180,11 +180,10 @@ class AbandonedPools:
 
     def _may_be_vacant(self, pool: Pool) -> bool:
         # Swarm's managers keep a network that this daemon may not list.
-        # A segment's subnet is in nobody's way: whoever asks for it again gets a pool of it.
         if (
             pool.id in self._kept
             or pool.space.endswith("-global")
-            or segment_of(pool.space) is not None
+            or not self._ipam.readable(pool.id)
         ):
             return False
         network = self._state.network_of_pool(pool.id)

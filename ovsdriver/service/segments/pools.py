@@ -96,8 +96,13 @@ class SegmentPools:
     def pool(self, pool: PoolId) -> Pool | None:
         return self._pools.get(pool)
 
-    def overlapping(self, request: PoolRequest) -> Pool | None:  # noqa: ARG002 - nobody is in the way
-        return None
+    def overlapping(self, request: PoolRequest) -> Pool | None:
+        same = (
+            each
+            for each in self._pools.values()
+            if (each.space, each.family) == (request.space, request.family)
+        )
+        return next(same, None)  # of two, nobody tells which a network is to have
 
     def gateway(self, pool: PoolId) -> Lease | None:
         return self._gateways.get(pool)

@@ -5,14 +5,26 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from netaddr import IPNetwork
 
-from ipam import DEFAULT_SPACE, AddressRequest, LeaseKind, OverlapError, Pool, PoolRequest
+from ipam import (
+    DEFAULT_SPACE,
+    AddressRequest,
+    LeaseKind,
+    OverlapError,
+    Pool,
+    PoolId,
+    PoolRequest,
+)
 from ovsdriver.domain.records.model import NetworkId
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import SegmentPool
 from ovsdriver.service.forgotten.abandoned_pools import QUIET_S, WAIT_S, AbandonedPools
 from tests.builders import FIRST, RED
+from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.unit.service.conftest import Host
 
 DOCKERS = NetworkId("d0" * 32)
@@ -102,6 +114,43 @@ async def test_the_subnet_of_a_network_that_was_never_made_is_given_to_who_asks_
     assert (again.subnet, case.there(first)) == (first.subnet, False)
     assert again.id != first.id
     assert [each.message for each in caplog.records] == ["pool.vacated"]
+
+
+@pytest.fixture
+async def member(tmp_path: Path) -> AsyncIterator[Case]:
+    """A host of a fleet."""
+    host = await Host.start(tmp_path, central=FakeCentral())
+    host.switch.system_id = "host1"
+    yield Case(host)
+    await host.stop()
+
+
+@pytest.mark.parametrize("subnet", [SUBNET, None])
+async def test_a_pool_of_a_segment_that_was_left_behind_is_removed_for_the_next_one(
+    member: Case, subnet: str | None
+) -> None:
+    others = SegmentPool(id=PoolId("segment:blue/4/others"), host="host2")
+    assert member.host.world.northbound is not None
+    await member.host.world.northbound.hold("blue", IPNetwork(SUBNET), others)
+    left = [await member.left_behind(space="segment:blue")]
+    left.append(await member.host.ipam.request_pool(wish(space="segment:blue")))
+    other = await member.left_behind(space="segment:red")
+    await member.abandoned_pools.look()
+    again = await member.abandoned_pools.request_pool(wish(subnet, space="segment:blue"))
+    assert set(member.host.ipam.pools()) == {again, other}
+    assert again.subnet == left[0].subnet
+
+
+async def test_a_pool_of_a_segment_stays_while_nobody_says_who_has_its_addresses(
+    member: Case,
+) -> None:
+    left = await member.left_behind(space="segment:blue")
+    assert isinstance(member.host.world.northbound, FakeNorthbound)
+    member.host.world.northbound.available = False
+    await member.abandoned_pools.look()
+    with pytest.raises(UnavailableError):
+        await member.abandoned_pools.request_pool(wish(space="segment:blue"))
+    assert member.there(left)
 
 
 async def test_a_part_of_such_a_subnet_is_given_as_well(case: Case) -> None:

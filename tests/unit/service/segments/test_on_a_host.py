@@ -129,6 +129,12 @@ async def test_what_another_host_was_first_to_say_is_planned_with_once(member: H
     assert northbound(member).calls.count("describe blue") == 1
 
 
+async def test_of_two_pools_that_wait_for_a_network_none_is_taken(member: Host) -> None:
+    await member.ipam.request_pool(PoolRequest(space=space_of("blue"), subnet=SUBNET))
+    with pytest.raises(ConflictError, match=r"two networks of this host .* of segment:blue"):
+        await network(member)
+
+
 async def test_a_port_that_ovn_does_not_take_is_taken_back(member: Host) -> None:
     await network(member)
     member.switch.unbound = {"ovh111111111111", *(f"ovh{FIRST[:12]}",)}
