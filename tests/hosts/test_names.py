@@ -237,3 +237,19 @@ def test_containers_of_other_networks_are_told_that_no_name_server_is_there(
     ]
     for each in others:
         assert ask(each, "example.test", server=str(NAME_SERVER)) == "UNREACHABLE"
+
+
+def test_the_first_container_of_a_name_keeps_it_and_the_next_one_has_it_after_it(
+    fleet: Fleet, stages: list[Stage]
+) -> None:
+    networks = made(stages, "blue")
+    one = stages[0].container("same", networks[0])
+    here = stages[2].container("here", networks[2])
+    knows(here, "same", one.address("blue"))
+    two = stages[1].container("same", networks[1], "--network-alias", "other")
+    knows(here, "other", two.address("blue"))
+    knows(here, "same", one.address("blue"))
+    said = "name same on segment blue is the container's with"
+    until(lambda: said in fleet.host(2).try_ovsnet("status").out, "host2 says so")
+    stages[0].bed.docker("rm", "--force", "same")
+    knows(here, "same", two.address("blue"))

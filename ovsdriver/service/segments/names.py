@@ -118,23 +118,37 @@ class SegmentNames(Aspect):
 
     async def run(self) -> None:
         """Say and take back what is to be, whenever the database answers; until cancelled."""
+        deferred = ""
         while True:
             await self._news.wait()
             self._news.clear()
             if not self._northbound.status().connected:
                 continue  # once it is, everything is looked at
-            due, self._due = self._due, set()
-            try:
-                if self._doubtful:
-                    due |= self._all()
-                    self._doubtful = False
-                for each in due:
-                    await self._settle(each)
-            except DriverError as error:
-                log.info("segment.names-deferred", extra={"why": str(error)})
-                self._due |= due
+            if why := await self._settle_due():
+                if why != deferred:
+                    log.info("segment.names-deferred", extra={"why": why})
                 await asyncio.sleep(_AGAIN_S)
                 self._news.set()
+            deferred = why
+
+    async def _settle_due(self) -> str:
+        """Settle what is due; return why some of it is due still, or nothing."""
+        try:
+            if self._doubtful:
+                self._due |= self._all()
+                self._doubtful = False
+        except DriverError as error:
+            return str(error)
+        why = ""
+        for each in tuple(self._due):
+            self._due.discard(each)
+            try:
+                await self._settle(each)
+            except DriverError as error:
+                # one whose segment is gone does not keep the others from it
+                self._due.add(each)
+                why = str(error)
+        return why
 
     # Docker
 

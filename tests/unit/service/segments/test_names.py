@@ -12,7 +12,8 @@ from ipam import LeaseKind, PoolId
 from ovsdriver.adapters.store import storefile
 from ovsdriver.domain.records.model import EndpointId, Mode
 from ovsdriver.domain.records.segments import OvnSegment
-from ovsdriver.ports.northbound import SegmentPool, SharedLease
+from ovsdriver.errors import UnavailableError
+from ovsdriver.ports.northbound import SegmentPool, SharedLease, SharedName
 from ovsdriver.service.segments.names import SegmentNames
 from ovsdriver.world import Store, open_store
 from tests.builders import FIRST, RED, SECOND, a_network, a_subnet, an_endpoint
@@ -167,6 +168,24 @@ async def test_of_two_that_took_a_name_at_once_one_gives_way(members: list[Membe
     await until(lambda: len(one.called("web")) == 1, "one has it")
     assert FIRST < SECOND
     assert one.called("web") == ["10.50.0.5"]
+
+
+async def test_a_name_that_cannot_be_said_does_not_keep_others_from_it(
+    members: list[Member],
+) -> None:
+    one, two = members
+    put = one.northbound.put_name
+
+    async def refused(name: SharedName) -> None:
+        if name.endpoint == FIRST:
+            raise UnavailableError("segment blue is gone")
+        await put(name)
+
+    one.northbound.put_name = refused  # type: ignore[method-assign]
+    await one.run(FIRST, "web", "10.50.0.5")
+    await one.run(SECOND, "db", "10.50.0.6")
+    await until(lambda: two.called("db"), "db is known")
+    assert not two.called("web")
 
 
 async def test_a_row_that_was_lost_is_put_again(members: list[Member]) -> None:
