@@ -8,7 +8,6 @@ from netaddr import IPAddress
 from ipam.model import Lease, PoolId
 from ovsdriver.admin.views import FleetReport, LeaseUse, SegmentLease, SegmentUse
 from ovsdriver.domain.records.model import Network
-from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.ports import (
     EngineView,
     NorthboundStatus,
@@ -59,7 +58,10 @@ def segment_use(
     return SegmentUse(
         name=segment.name,
         subnets=segment.subnets,
-        options={f"ovs.{key}": text for key, text in sorted(segment.options.items())},
+        options={
+            "--gateway" if key == "gateway" else f"ovs.{key}": text
+            for key, text in sorted(segment.options.items())
+        },
         hosts=tuple(sorted({each.host for each in segment.pools})),
         network=None if network is None else network.id,
         network_name="" if network is None or view is None else view.networks.get(network.id, ""),
@@ -69,17 +71,8 @@ def segment_use(
 
 
 def network_on(segment: str, networks: Iterable[Network]) -> Network | None:
-    """Return this host's network on a segment."""
-    return next(
-        (
-            each
-            for each in networks
-            if isinstance(each.segment, OvnSegment)
-            and each.segment.segment == segment
-            and not each.ended
-        ),
-        None,
-    )
+    """Return this host's network on a segment, by OVN's tunnels or on a VLAN of the wire."""
+    return next((each for each in networks if each.over_hosts == segment and not each.ended), None)
 
 
 def segment_lease(lease: SharedLease, called: Called) -> SegmentLease:
@@ -136,7 +129,7 @@ def fleet(
         southbound=southbound,
         waiting=tuple(map(_waits, waiting)),
         segments=segments,
-        networks=sum(isinstance(each.segment, OvnSegment) for each in networks),
+        networks=sum(each.over_hosts is not None for each in networks),
         pools=pools,
     )
 

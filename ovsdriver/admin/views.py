@@ -369,7 +369,7 @@ class SegmentUse:
     subnets: tuple[IPNetwork, ...]
     """IPv4 first."""
     options: Mapping[str, str]
-    """That hold on all hosts, as they are typed: ``ovs.mtu``."""
+    """That hold on all hosts, as they are typed: ``ovs.mtu``, ``--gateway``."""
     hosts: tuple[str, ...]
     """Those with a network on it."""
     network: str | None

@@ -93,6 +93,7 @@ def show_(settings: Settings, name: str, as_json: bool) -> None:
 @click.option("--subnet", "subnets", metavar="SUBNET", multiple=True, help="On the first host.")
 @click.option("--ipv6", is_flag=True, help="Also IPv6; a segment that has it is joined with it.")
 @click.option("--internal", is_flag=True, help="Without a way out of the segment.")
+@click.option("-o", "--opt", "options", metavar="OPTION=VALUE", multiple=True, help="More of them.")
 @_DRY_RUN
 @settings_of("run_dir", "docker")
 @JSON
@@ -103,6 +104,7 @@ def join(
     subnets: tuple[str, ...],
     ipv6: bool,
     internal: bool,
+    options: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -115,6 +117,7 @@ def join(
       ovsnet segment join blue --subnet 10.50.0.0/24
       ovsnet segment join blue
       ovsnet segment join blue --network shop --dry-run
+      ovsnet segment join lab -o ovs.uplink=eth1
     """
     wanted = typed(asks.ShowSegment, name=name).name
     there = _there(settings, wanted)
@@ -131,6 +134,8 @@ def join(
     of_segment = map(str, there.subnets if there is not None else ())
     words = ["network", "create", "--driver", "ovsnet", "--ipam-driver", "ovsipam"]
     words += ["--opt", f"ovs.segment={wanted}", "--ipam-opt", f"ipam.segment={wanted}"]
+    for each in options:
+        words += ["--opt", each]
     for each in subnets:
         words += ["--subnet", each]
     words += ["--ipv6"] if ipv6 or any(":" in each for each in (*subnets, *of_segment)) else []

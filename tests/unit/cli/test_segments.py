@@ -18,7 +18,7 @@ from ovsdriver.admin.desk_ipam import IpamDesk
 from ovsdriver.admin.desk_reservations import ReservationDesk
 from ovsdriver.admin.desk_segments import SegmentDesk
 from ovsdriver.admin.views import Status
-from ovsdriver.domain.records.model import EndpointId, Subnet
+from ovsdriver.domain.records.model import EndpointId, Segment, Subnet
 from ovsdriver.domain.records.segments import OvnSegment, space_of
 from ovsdriver.ports import SegmentPool, SharedLease, SharedName, SharedPort
 from ovsdriver.service.segments.addresses import Addresses
@@ -26,7 +26,7 @@ from ovsdriver.service.segments.debts import Debts, FreedLease
 from ovsdriver.service.segments.fleet import FleetHosts
 from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.pools import SegmentPools
-from tests.builders import FIRST, RED, a_network, an_endpoint
+from tests.builders import FIRST, RED, a_network, a_segment, an_endpoint
 from tests.fakes.engine import FakeEngine
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.southbound import FakeSouthbound
@@ -52,6 +52,7 @@ class Case:
         self.southbound = FakeSouthbound(self.central)
         self.southbound.register("host1", "host2")
         self.southbound.dead = {"host2"}
+        self.segment: Segment = OvnSegment(segment="blue")
         self.joined = True
         """This host has its network."""
         self.in_fleet = True
@@ -134,9 +135,10 @@ class Case:
     async def _ours(self, state: SqliteState) -> None:
         pool = await self.pools.request_pool(PoolRequest(space=space_of("blue")))
         lease = await self.pools.request_address(AddressRequest(pool=pool.id))
-        await self.northbound.describe("blue", {"mtu": "1442", "guard": "true"})
+        said = {"mtu": "1442", "guard": "true", "gateway": "10.50.0.1"}
+        await self.northbound.describe("blue", said)
         subnet = Subnet(cidr=SUBNET, gateway=None, space=pool.space, pool=pool.id)
-        await state.put_network(a_network(segment=OvnSegment(segment="blue"), subnets=(subnet,)))
+        await state.put_network(a_network(segment=self.segment, subnets=(subnet,)))
         address = IPNetwork(f"{lease.address}/24")
         await state.put_endpoint(an_endpoint(addresses=(address,), leases=(lease.serial,)))
         mac = self.northbound.lease("blue", lease.address).mac
@@ -200,7 +202,7 @@ def test_segments_are_listed_with_their_hosts_and_how_full_they_are(shell: Shell
 
 def test_a_segment_is_shown_with_the_containers_of_all_hosts(shell: Shell, fleet: Case):
     text = shell("segment", "show", "blue").stdout
-    assert "ovs.guard=true  ovs.mtu=1442" in text
+    assert "--gateway=10.50.0.1  ovs.guard=true  ovs.mtu=1442" in text
     rows = [line.split() for line in text.splitlines() if line.startswith("10.50.")]
     assert [(row[0], row[-2], row[-1]) for row in rows] == [
         ("10.50.0.2", "host1", "web"),
@@ -266,6 +268,21 @@ def test_a_segment_with_ipv6_is_joined_with_it(shell: Shell, fleet: Case, docker
     words = ("segment", "join", "red", "--subnet", "10.60.0.0/24", "--subnet", "fd60::/64")
     line = shell(*words, "--dry-run").stdout
     assert "--subnet 10.60.0.0/24 --subnet fd60::/64 --ipv6 red" in line
+
+
+def test_a_segment_on_a_wire_is_joined_with_this_hosts_nic(
+    shell: Shell, fleet: Case, docker: Docker
+):
+    line = shell("segment", "join", "green", "-o", "ovs.uplink=eth1", "--dry-run").stdout
+    assert "--ipam-opt ipam.segment=green --opt ovs.uplink=eth1 green" in line
+
+
+def test_a_network_on_a_wire_is_this_hosts_on_its_segment(
+    case: Case, shell: Shell, serve: Callable[[web.Application], Process]
+):
+    case.segment = a_segment()
+    with serve(case.application()):
+        assert shell.json("segment", "ls")[0]["network_name"] == "shop"
 
 
 def test_the_first_host_must_say_the_subnet(shell: Shell, fleet: Case, docker: Docker):
