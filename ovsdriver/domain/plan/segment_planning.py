@@ -178,6 +178,13 @@ def _gateways(
     for pool in pools:
         if pool.gateway_typed and pool.gateway is not None and pool.subnet in subnets:
             typed.setdefault(pool.gateway.version, pool.gateway)
+    if new.internal and new.options.router is None:
+        for gateway in typed.values():
+            raise InvalidOptionError(
+                f"gateway {gateway}: an internal network has no gateway; leave it out, or leave "
+                "--internal out"
+            )
+        return ()
     first = {each.version: each for each in map(IPAddress, said.get("gateway", "").split())}
     if "router" in said:  # on a family that came later, hosts agree without a word
         first = {each.version: _lowest(each) for each in subnets} | first

@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam import AddressRequest, PoolRequest
+from ipam import AddressRequest, LeaseKind, PoolRequest
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
 from ovsdriver.domain.records.segments import space_of
-from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
+from ovsdriver.errors import (
+    ConflictError,
+    InvalidOptionError,
+    UnavailableError,
+    UnsupportedError,
+)
 from ovsdriver.words import options as typed
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED
@@ -127,6 +132,22 @@ async def test_what_another_host_was_first_to_say_is_planned_with_once(member: H
     assert found is not None
     assert (found.mtu, found.port.guard) == (1400, False)
     assert northbound(member).calls.count("describe blue") == 1
+
+
+async def test_an_internal_network_of_a_segment_has_no_gateway(member: Host) -> None:
+    pool = await member.ipam.request_pool(PoolRequest(space=space_of("blue"), subnet=SUBNET))
+    gateway = IPAddress("10.50.0.7")
+    await member.ipam.request_address(
+        AddressRequest(pool=pool.id, kind=LeaseKind.GATEWAY, address=gateway)
+    )
+    new = NewNetwork(
+        id=NetworkId(RED),
+        subnets=(OfferedSubnet(space="ovsnet", cidr=SUBNET, gateway=gateway),),
+        internal=True,
+        options=typed.network({"ovs.segment": "blue"}, internal=True),
+    )
+    with pytest.raises(InvalidOptionError, match="internal network has no gateway"):
+        await member.networks.create(new)
 
 
 async def test_of_two_pools_that_wait_for_a_network_none_is_taken(member: Host) -> None:
