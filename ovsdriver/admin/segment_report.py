@@ -137,4 +137,4 @@ def fleet(
 def _waits(debt: Debt) -> str:
     if isinstance(debt, FreedLease):
         return f"address {debt.address} of segment {debt.segment}"
-    return f"pool {debt.pool.id} of segment {debt.segment}"
+    return f"pool {debt.pool} of segment {debt.segment}"

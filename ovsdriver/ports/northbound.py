@@ -198,7 +198,7 @@ class Northbound(Protocol):
         """
         ...
 
-    async def let_go(self, segment: str, pool: SegmentPool) -> bool:
+    async def let_go(self, segment: str, pool: PoolId) -> bool:
         """Take a pool back, with all its leases; False if it is not there.
 
         With its last pool the segment goes, and all that is on it; unless one comes meanwhile.

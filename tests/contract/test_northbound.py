@@ -398,11 +398,11 @@ async def test_a_pool_goes_with_its_leases_and_leaves_the_others(fleet: Fleet) -
     await fleet.b.take(GATEWAY)
     await seen(lambda: len(fleet.a.leases("blue")) == 3)
 
-    assert await fleet.a.let_go("blue", POOL_A)
+    assert await fleet.a.let_go("blue", POOL_A.id)
 
     assert dict(fleet.a.leases("blue")) == {theirs.address: theirs, GATEWAY.address: GATEWAY}
     assert segment_of(fleet.a, "blue").pools == (POOL_B,)
-    assert not await fleet.a.let_go("blue", POOL_A)
+    assert not await fleet.a.let_go("blue", POOL_A.id)
 
 
 async def test_with_its_last_pool_a_segment_goes_and_all_that_is_on_it(fleet: Fleet) -> None:
@@ -412,9 +412,9 @@ async def test_with_its_last_pool_a_segment_goes_and_all_that_is_on_it(fleet: Fl
         await fleet.a.take(lease)
     await fleet.a.put_name(NAME)
 
-    assert await fleet.a.let_go("blue", POOL_A)
+    assert await fleet.a.let_go("blue", POOL_A.id)
     assert ADDRESS6 in fleet.a.leases("blue")
-    assert await fleet.a.let_go("blue", POOL_A6)
+    assert await fleet.a.let_go("blue", POOL_A6.id)
 
     assert dict(fleet.a.segments()) == {}
     assert dict(fleet.a.leases("blue")) == {}
@@ -429,7 +429,9 @@ async def test_of_two_hosts_that_let_go_at_once_neither_leaves_the_segment(fleet
         await fleet.b.hold(name, SUBNET, POOL_B)
         await pools_are(fleet.a, name, POOL_A, POOL_B)
 
-        gone = await asyncio.gather(fleet.a.let_go(name, POOL_A), fleet.b.let_go(name, POOL_B))
+        gone = await asyncio.gather(
+            fleet.a.let_go(name, POOL_A.id), fleet.b.let_go(name, POOL_B.id)
+        )
 
         assert all(gone)
 
@@ -443,7 +445,7 @@ async def test_a_host_that_comes_while_the_last_one_goes_has_its_segment(fleet: 
         await pools_are(fleet.b, name, POOL_A)
 
         gone, there = await asyncio.gather(
-            fleet.a.let_go(name, POOL_A), fleet.b.hold(name, SUBNET, POOL_B)
+            fleet.a.let_go(name, POOL_A.id), fleet.b.hold(name, SUBNET, POOL_B)
         )
 
         assert gone
@@ -464,7 +466,7 @@ async def test_a_segment_is_put_on_a_router_and_stays_there_with_further_address
     await seen(lambda: fleet.b.gateway("blue") == both)
     assert fleet.b.gateway("red") is None
     assert dict(fleet.b.leases("blue")) == {}
-    await fleet.a.let_go("blue", POOL_A)
+    await fleet.a.let_go("blue", POOL_A.id)
     assert fleet.a.gateway("blue") is None
     await seen(lambda: fleet.b.gateway("blue") is None)
 
@@ -478,7 +480,7 @@ async def test_segments_are_put_on_one_router_at_once_and_leave_it_at_once(fleet
         await asyncio.gather(fleet.a.put_gateway(GATE), fleet.b.put_gateway(theirs))
         await seen(lambda: fleet.a.gateway("red") == theirs)
         await seen(lambda: fleet.b.gateway("blue") == GATE)
-        await asyncio.gather(fleet.a.let_go("blue", POOL_A), fleet.b.let_go("red", red))
+        await asyncio.gather(fleet.a.let_go("blue", POOL_A.id), fleet.b.let_go("red", red.id))
         await seen(lambda: not fleet.a.gateway("red") and not fleet.b.gateway("blue"))
         if isinstance(fleet, OvnFleet):
             assert fleet.database.nbctl("--bare", "--columns=name", "list", "Logical_Router") == ""
@@ -553,7 +555,7 @@ async def test_changes_are_told_by_segment(fleet: Fleet) -> None:
         lambda: fleet.a.put_name(NAME),
         lambda: fleet.a.forget_name(ENDPOINT),
         lambda: fleet.a.release("blue", ADDRESS, LEASE.serial),
-        lambda: fleet.a.let_go("blue", POOL_A),
+        lambda: fleet.a.let_go("blue", POOL_A.id),
     )
     for change in changes:
         told.clear()

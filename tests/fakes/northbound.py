@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from netaddr import IPAddress, IPNetwork
 
+from ipam import PoolId
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import (
@@ -140,12 +141,12 @@ class FakeNorthbound:
         self._lose()
         return there
 
-    async def let_go(self, segment: str, pool: SegmentPool) -> bool:
-        await self._answer("let_go", segment, pool.id)
+    async def let_go(self, segment: str, pool: PoolId) -> bool:
+        await self._answer("let_go", segment, pool)
         there = self.segment(segment)
-        if there is None or all(each.id != pool.id for each in there.pools):
+        if there is None or all(each.id != pool for each in there.pools):
             return False
-        self._take_back(there, lambda each: each.id == pool.id, lambda each: each.pool == pool.id)
+        self._take_back(there, lambda each: each.id == pool, lambda each: each.pool == pool)
         self._lose()
         return True
 

@@ -185,7 +185,7 @@ def lost_calls(host: OvnNorthbound) -> list[Callable[[], Coroutine[Any, Any, obj
     return [
         lambda: host.take(LEASE),
         lambda: host.release("blue", LEASE.address, LEASE.serial),
-        lambda: host.let_go("blue", POOL),
+        lambda: host.let_go("blue", POOL.id),
     ]
 
 

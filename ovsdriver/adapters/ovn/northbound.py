@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from netaddr import IPAddress, IPNetwork
 
+from ipam import PoolId
 from ovsdriver.adapters.ovn import plans, rows
 from ovsdriver.adapters.ovn.view import WATCHED, View
 from ovsdriver.adapters.ovsdb import (
@@ -138,8 +139,8 @@ class OvnNorthbound:
         await self._commit(plans.describe(segment, rows.options_pair(options)), subject=segment)
         return self._there(segment)
 
-    async def let_go(self, segment: str, pool: SegmentPool) -> bool:
-        plan = plans.let_go(segment, pool.id, self._ports)
+    async def let_go(self, segment: str, pool: PoolId) -> bool:
+        plan = plans.let_go(segment, pool, self._ports)
         return await self._commit(plan, plans.sweep(segment, self._ports), subject=segment)
 
     async def take(self, lease: SharedLease) -> SharedLease:

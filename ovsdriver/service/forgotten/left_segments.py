@@ -79,7 +79,7 @@ class LeftSegments:
             return
         found = list(self._unknown(claims))
         for each in self._left.look(found, now=self._clock(), daemon=view.id):
-            if await self._northbound.let_go(each.segment, each.pool):
+            if await self._northbound.let_go(each.segment, each.pool.id):
                 log.warning(
                     "segment-pool.collected",
                     extra={

@@ -14,7 +14,8 @@ from ipam import PoolId
 from ipam.errors import IpamError
 from ovsdriver import codec
 from ovsdriver.errors import DriverError
-from ovsdriver.ports import HostNotes, Northbound, SegmentPool
+from ovsdriver.ports import HostNotes, Northbound
+from ovsdriver.service.segments.noted import noted
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,12 @@ class LeftPool:
     """A pool that this host does not have any more."""
 
     segment: str
-    pool: SegmentPool
+    pool: PoolId
 
     @property
     def key(self) -> str:
         """Key of its note."""
-        return f"{_POOL}{self.pool.id}"
+        return f"{_POOL}{self.pool}"
 
 
 Debt = FreedLease | LeftPool
@@ -69,11 +70,7 @@ class Debts:
 
     def waiting(self) -> Sequence[Debt]:
         """Return what waits, pools last: with them go what leases they have left."""
-        notes = self._notes.notes().items()
-        return [
-            *(codec.decode(FreedLease, text) for key, text in notes if key.startswith(_LEASE)),
-            *(codec.decode(LeftPool, text) for key, text in notes if key.startswith(_POOL)),
-        ]
+        return [*noted(self._notes, _LEASE, FreedLease), *noted(self._notes, _POOL, LeftPool)]
 
     async def note(self, debt: Debt) -> None:
         """Keep it, durably, and go about it; StoreError."""
@@ -92,10 +89,21 @@ class Debts:
         serial = debt.serial
         if serial is None:
             await self._northbound.connected(_WAIT_S)
+            if debt.key not in self._notes.notes():
+                return
             found = self._northbound.lease(debt.segment, debt.address)
             serial = found.serial if found is not None and found.pool == debt.pool else None
         if serial is not None:
             await self._northbound.release(debt.segment, debt.address, serial)
+
+    async def void(self, segment: str, address: IPAddress, pool: PoolId) -> None:
+        """Forget that whatever a pool has of an address is to end: it has nothing of it.
+
+        Before the pool takes it anew, as the new lease is not meant.
+        """
+        debt = FreedLease(segment=segment, address=address, serial=None, pool=pool)
+        if debt.key in self._notes.notes():
+            await self._notes.forget_note(debt.key)
 
     def freed(self, segment: str, address: IPAddress, serial: int) -> bool:
         """Whether that lease is to be released."""
@@ -110,11 +118,20 @@ class Debts:
         """Carry out what waits whenever the database answers, until cancelled."""
         while True:
             self._news.clear()
+            if await self._all_settled():
+                await self._news.wait()
+            else:
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _all_settled(self) -> bool:
+        """Carry out what can be; what one debt meets keeps no other one waiting."""
+        settled = True
+        for debt in self.waiting():
             try:
-                for debt in self.waiting():
-                    await self.settle(debt)
+                await self.settle(debt)
             except (DriverError, IpamError) as error:
                 log.debug("segment.debt-deferred", extra={"why": str(error)})
-                await asyncio.sleep(_AGAIN_S)
-            else:
-                await self._news.wait()
+                settled = False
+                if not self._northbound.status().connected:
+                    break
+        return settled

@@ -78,7 +78,7 @@ class SegmentHoldings(Aspect):
         key = SegmentPool(id=pool.id, host=self._host())
         stands = await self._northbound.hold(name, pool.subnet, key)
         if pool.subnet not in stands.subnets:
-            await self._northbound.let_go(name, key)
+            await self._northbound.let_go(name, pool.id)
             raise ConflictError(
                 f"segment {name} was made anew with {', '.join(map(str, stands.subnets))}; remove "
                 f"network {network.id[:12]} and make it again"

@@ -6,6 +6,7 @@ once the database has taken the request; of two hosts that choose the same one, 
 to the next.
 """
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -39,6 +40,7 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import HostNotes, Northbound, SegmentPool, SharedLease, SharedSegment
 from ovsdriver.service.segments.debts import Debts, FreedLease, LeftPool
 from ovsdriver.service.segments.fleet_name import FleetName
+from ovsdriver.service.segments.noted import noted
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +76,8 @@ class SegmentPools:
         self._host = host
         self._clock = clock
         self._tasks = Tasks()
-        self._pools = {
-            pool.id: pool
-            for key, text in notes.notes().items()
-            if key.startswith(_NOTE)
-            for pool in (codec.decode(Pool, text),)
-        }
+        self._naming = asyncio.Lock()
+        self._pools = {pool.id: pool for pool in noted(notes, _NOTE, Pool)}
         self._taking: set[tuple[str, IPAddress]] = set()
         self._gateways: dict[PoolId, Lease] = {}
         """Those that were typed; they are refused when their network is made."""
@@ -207,30 +205,31 @@ class SegmentPools:
         return await self._tasks.to_its_end(self._remove(pool))
 
     async def _add(self, segment: str, pool: Pool) -> None:
-        key = SegmentPool(id=pool.id, host=await self._host.keep())
-        await self._notes.put_note(f"{_NOTE}{pool.id}", codec.encode(pool))
+        async with self._naming:
+            key = SegmentPool(id=pool.id, host=await self._host.keep())
+            await self._notes.put_note(f"{_NOTE}{pool.id}", codec.encode(pool))
         try:
             stands = await self._northbound.hold(segment, pool.subnet, key)
             _check_same(stands, pool)
         except BaseException:
             # It may have been written all the same.
-            await self._debts.note(LeftPool(segment=segment, pool=key))
+            await self._debts.note(LeftPool(segment=segment, pool=pool.id))
             await self._forget(pool.id)
             raise
         self._pools[pool.id] = pool
 
     async def _remove(self, pool: PoolId) -> bool:
-        left = LeftPool(segment=_segment(pool), pool=SegmentPool(id=pool, host=self._host()))
-        await self._debts.note(left)
+        await self._debts.note(LeftPool(segment=_segment(pool), pool=pool))
         return await self._forget(pool)
 
     async def _forget(self, pool: PoolId) -> bool:
-        await self._notes.forget_note(f"{_NOTE}{pool}")
+        async with self._naming:
+            await self._notes.forget_note(f"{_NOTE}{pool}")
+            # a pool that is being added has its note already
+            if not any(key.startswith(_NOTE) for key in self._notes.notes()):
+                await self._host.let_go()
         self._gateways.pop(pool, None)
-        removed = self._pools.pop(pool, None) is not None
-        if not self._pools:
-            await self._host.let_go()
-        return removed
+        return self._pools.pop(pool, None) is not None
 
     # Addresses
 
@@ -274,6 +273,8 @@ class SegmentPools:
         )
 
     async def _take(self, lease: SharedLease) -> SharedLease:
+        if lease.pool is not None:
+            await self._debts.void(lease.segment, lease.address, lease.pool)
         try:
             return await self._northbound.take(lease)
         except UnavailableError:

@@ -118,7 +118,7 @@ async def test_what_a_network_in_docker_may_have_stays(case: Case) -> None:
 
 async def test_what_is_about_to_be_given_back_is_no_doubt(case: Case) -> None:
     case.northbound.available = False
-    await case.debts.note(LeftPool(segment="blue", pool=OLD))
+    await case.debts.note(LeftPool(segment="blue", pool=OLD.id))
     case.northbound.available = True
     await case.look(2)
     assert case.left.doubted() == []

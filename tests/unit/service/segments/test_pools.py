@@ -376,3 +376,64 @@ async def test_a_router_is_not_where_a_container_is(one: Member, two: Member) ->
     )
     with pytest.raises(IpamError, match="is held on host host1"):
         await two.pools.request_address(wanted)
+
+
+async def test_a_release_before_anything_is_known_does_not_end_what_is_given_next(
+    one: Member,
+) -> None:
+    pool = await one.pool()
+    kept, one.central = one.central, FakeCentral()
+    one.start()
+    assert await one.pools.release_address(pool.id, SUBNET[2])
+    one.central = kept
+    one.start()
+    lease = await one.address(pool)
+    assert lease.address == SUBNET[2]
+    await one.settled()
+    assert one.pools.holds(lease)
+    assert not one.debts.waiting()
+
+
+async def test_a_release_that_fails_keeps_no_other_one_waiting(one: Member) -> None:
+    pool = await one.pool()
+    for lease in [await one.address(pool) for _ in range(3)]:
+        await one.pools.release_address(pool.id, lease.address)
+    one.northbound.lost_answers = 1
+    await one.settled()
+    assert len(one.debts.waiting()) == 1
+    assert not one.northbound.leases("blue")
+    await one.settled()
+    assert not one.debts.waiting()
+
+
+async def test_a_note_that_cannot_be_read_keeps_nobody_from_the_others(one: Member) -> None:
+    pool = await one.pool()
+    lease = await one.address(pool)
+    for key in ("segment-pool:", "segment-freed:", "segment-left:"):
+        one.notes.kept[f"{key}other"] = '{"segment": 7'
+    one.start()
+    assert one.pools.pools() == (pool,)
+    await one.pools.release_address(pool.id, lease.address)
+    await one.settled()
+    assert not one.northbound.leases("blue")
+
+
+async def test_a_pool_is_released_also_when_the_host_is_called_otherwise(one: Member) -> None:
+    pool = await one.pool()
+    one.switch.system_id = "host9"
+    assert await one.pools.release_pool(pool.id)
+    await one.settled()
+    assert not one.central.segments
+
+
+async def test_a_host_keeps_its_name_for_a_pool_that_comes_while_the_last_one_goes(
+    one: Member,
+) -> None:
+    pool = await one.pool()
+    added, removed = await asyncio.gather(
+        one.pool(IPNetwork("fd50::/64")), one.pools.release_pool(pool.id)
+    )
+    assert removed
+    one.switch.system_id = "host9"
+    with pytest.raises(UnavailableError, match="this host is host1 in its fleet"):
+        await one.address(added)

@@ -103,7 +103,7 @@ async def test_a_router_is_made_with_its_network_and_goes_with_it(
     await host.networks.delete(RED)
     segment = other.segment("red")
     assert segment is not None  # what waits is not carried out here
-    assert await other.let_go("red", segment.pools[0])
+    assert await other.let_go("red", segment.pools[0].id)
     assert other.gateway("red") is None
 
 
