@@ -83,6 +83,7 @@ def segment_lease(lease: SharedLease, called: Called) -> SegmentLease:
         host=lease.host,
         container=called.container(lease),
         endpoint=called.endpoints.get(lease.address),
+        mac=lease.mac,
         created=lease.created,
     )
 

@@ -7,7 +7,7 @@ command reads these.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam.model import Lease, LeaseKind, Pool, PoolId, Reservation, Usage
 from ovsdriver.domain.plan.preview import HostLink, Row
@@ -394,6 +394,8 @@ class SegmentLease:
     """Its name; empty if it is not known."""
     endpoint: str | None
     """Id of the container's endpoint, once it has one."""
+    mac: EUI | None
+    """Of the container's port; None on the row of an IPv6 address beside an IPv4 one."""
     created: float
     """Seconds since the epoch."""
 

@@ -109,6 +109,21 @@ def test_excluded_addresses_and_a_range_are_a_hosts_own(stages: list[Stage]) -> 
     assert stages[1].container("two", "blue").address("blue") == "10.50.0.10"
 
 
+def test_a_trace_leads_to_a_container_of_another_host(stages: list[Stage]) -> None:
+    segments.made(stages[:2], "blue")
+    web, db = stages[0].container("web", "blue"), stages[1].container("db", "blue")
+    address = db.address("blue")
+    web.reaches(address, who="db")
+    here = stages[0].bed
+    said = here.ovsnet("trace", "web", address, "tcp/80")
+    assert f"{address} is held by " in said
+    assert "on host host2" in said
+    assert "bridge br-int sends it there" in said
+    nobody = here.attempt("ovsnet", "trace", "web", "10.50.0.99")
+    assert nobody.code != 0
+    assert "nobody has 10.50.0.99 on segment blue" in nobody.out
+
+
 def test_people_look_at_a_container_of_a_segment_as_at_any(stages: list[Stage]) -> None:
     everywhere(stages[:2], "blue", subnet=SUBNET)
     web = stages[0].container("web", "blue")

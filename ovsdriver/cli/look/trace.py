@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
 from ovsdriver.admin import asks
-from ovsdriver.admin.views import EndpointReport, NetworkReport, Report
+from ovsdriver.admin.views import EndpointReport, NetworkReport, Report, SegmentLease
 from ovsdriver.cli import named, show
 from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.doctor import rpc
@@ -20,7 +20,7 @@ from ovsdriver.config import Settings
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.traffic import tracing
-from ovsdriver.domain.traffic.tracing import Bridged, End, HostPlace, Question, Step
+from ovsdriver.domain.traffic.tracing import Bridged, End, FarPlace, HostPlace, Question, Step
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -41,7 +41,8 @@ def command(settings: Settings, source: str, target: str, protocol: str, as_json
     Looks at both ports, and at addresses and routes inside of both. Asks what the network's mode
     and options allow, what the bridge would do with such a packet, and whether a program listens.
     Nothing is sent. The last line is the one that matters. A container that is on
-    several networks is named NETWORK/CONTAINER, this host by one of its addresses.
+    several networks is named NETWORK/CONTAINER, this host by one of its addresses. On a segment,
+    containers of other hosts are named by name or address.
 
     \b
     Examples:
@@ -53,11 +54,13 @@ def command(settings: Settings, source: str, target: str, protocol: str, as_json
     asked = _question(protocol)
     state = ask(settings, asks.ShowState())
     address = _address(target)
-    steps, sentence = (
-        _to_container(settings, state, (source, target), asked)
-        if address is None
-        else _to_host(state, source, address, asked)
-    )
+    far = _far(settings, state, source, target, address)
+    if far is not None:
+        steps, sentence = _to_far(settings, state, source, far, asked)
+    elif address is None:
+        steps, sentence = _to_container(settings, state, (source, target), asked)
+    else:
+        steps, sentence = _to_host(state, source, address, asked)
     reaches = steps[-1].well
     if as_json:
         show.as_json({"reaches": reaches, "verdict": sentence, "steps": steps})
@@ -90,10 +93,61 @@ def _to_container(
     )
     bridged = None
     if version is not None and tracing.together(a, b):
-        packet = _packet(found[0][1], found[1][1], version, asked)
+        place = found[1][1].endpoint
+        to = next(each.ip for each in place.addresses if each.version == version)
+        packet = _packet(found[0][1], (place.mac, to), asked)
         bridged = Bridged(actions=_bridge_says(settings, a.bridge, packet))
     steps = tracing.trace(a, b, asked, bridged)
     return steps, tracing.verdict(a, b, asked, steps)
+
+
+def _far(
+    settings: Settings, state: Report, source: str, target: str, address: IPAddress | None
+) -> SegmentLease | IPAddress | None:
+    """Return who of another host is meant, or an address that nobody has; None: nobody is.
+
+    That is an address of the source's segment, or a container's name that this host does not have.
+    """
+    network, _ = _container(source, state)
+    segment = network.network.segment
+    if not isinstance(segment, OvnSegment):
+        return None
+    if address is None:
+        if any(each.container == target for each in state.endpoints) or "/" in target:
+            return None
+        leases = ask(settings, asks.ShowSegment(name=segment.segment)).leases
+        return next((each for each in leases if each.container == target), None)
+    if not any(address in each.cidr for each in network.network.subnets):
+        return None
+    leases = ask(settings, asks.ShowSegment(name=segment.segment)).leases
+    return next((each for each in leases if each.address == address), address)
+
+
+def _to_far(
+    settings: Settings,
+    state: Report,
+    source: str,
+    far: SegmentLease | IPAddress,
+    asked: Question,
+) -> tuple[Sequence[Step], str]:
+    network, endpoint = _container(source, state)
+    address = far if isinstance(far, IPAddress) else far.address
+    a = _looked_into(
+        _end(network, endpoint),
+        endpoint,
+        other=IPNetwork(address),
+        asked=Question(protocol=asked.protocol),
+    )
+    to, bridged = FarPlace(address=address), None
+    if not isinstance(far, IPAddress):
+        fleet = ask(settings, asks.ListHosts())
+        hears = next((each.answers for each in fleet.hosts if each.name == far.host), None)
+        to = FarPlace(address=address, container=far.container, host=far.host, hears=hears)
+        if far.mac is not None:
+            packet = _packet(endpoint, (far.mac, address), asked)
+            bridged = Bridged(actions=_bridge_says(settings, a.bridge, packet))
+    steps = tracing.trace_far(a, to, asked, bridged)
+    return steps, tracing.verdict(a, to, asked, steps)
 
 
 def _to_host(
@@ -206,18 +260,18 @@ def _looked_into(
     return replace(end, inside=inside)
 
 
-def _packet(a: EndpointReport, b: EndpointReport, version: int, asked: Question) -> str:
+def _packet(a: EndpointReport, to: tuple[EUI, IPAddress], asked: Question) -> str:
     """Return the packet as ``ofproto/trace`` reads it."""
+    mac, target = to
+    version = target.version
     word = asked.protocol if version == 4 else f"{asked.protocol}6"
-    source, target = (
-        next(e.ip for e in each.endpoint.addresses if e.version == version) for each in (a, b)
-    )
+    source = next(e.ip for e in a.endpoint.addresses if e.version == version)
     names = ("nw_src", "nw_dst", "nw_ttl") if version == 4 else ("ipv6_src", "ipv6_dst", "nw_ttl")
     said = [
         f"in_port={a.ofport}",
         word,
         f"dl_src={mac_text(a.endpoint.mac)}",
-        f"dl_dst={mac_text(b.endpoint.mac)}",
+        f"dl_dst={mac_text(mac)}",
         f"{names[0]}={source}",
         f"{names[1]}={target}",
         f"{names[2]}=64",

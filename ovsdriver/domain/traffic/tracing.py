@@ -70,6 +70,26 @@ class HostPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FarPlace:
+    """An address of the segment, which another host's container may have."""
+
+    address: IPAddress
+    container: str = ""
+    """Name of who has it; empty: not known."""
+    host: str = ""
+    """Where that is; empty: nobody has the address."""
+    hears: bool | None = None
+    """That host does what OVN says; None: it could not be asked."""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return (
+            f"{self.container or self.address} on {self.host}" if self.host else str(self.address)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked."""
 
@@ -134,7 +154,12 @@ def trace_host(a: End, to: HostPlace, asked: Question) -> Sequence[Step]:
     return _up_to_the_first_fault(_steps_to_host(a, to, asked))
 
 
-def verdict(a: End, b: End | HostPlace, asked: Question, steps: Sequence[Step]) -> str:
+def trace_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> Sequence[Step]:
+    """Return what was looked at on the way from ``a`` to another host, as :func:`trace`."""
+    return _up_to_the_first_fault(_steps_to_far(a, to, asked, bridged))
+
+
+def verdict(a: End, b: End | HostPlace | FarPlace, asked: Question, steps: Sequence[Step]) -> str:
     """Return the one sentence that matters."""
     last = steps[-1]
     if not last.well:
@@ -299,6 +324,32 @@ def _steps_to_host(a: End, to: HostPlace, asked: Question) -> Iterator[Step]:
             if to.listens
             else _bad(f"nobody listens on {asked} on this host; start what should")
         )
+
+
+def _steps_to_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> Iterator[Step]:
+    yield _attached(a)
+    if not any(each.version == to.address.version for each in a.addresses):
+        yield _bad(f"{a.name} has {_families(a)} only; ask about an address of that family")
+    yield from _inside(a, to.address)
+    if not to.host:
+        yield _bad(
+            f"nobody has {to.address} on segment {a.segment}; `ovsnet segment show {a.segment}` "
+            "tells who has which"
+        )
+    yield _good(f"{to.address} is held by {to.container or 'a container'} on host {to.host}")
+    if to.hears is False:
+        yield _bad(
+            f"host {to.host} does not answer; `ovsnet host ls` tells since when. If it is dead, "
+            f"`ovsnet host forget {to.host}` gives its addresses back"
+        )
+    if bridged is not None and bridged.actions == "drop":
+        yield _bad(
+            f"bridge {a.bridge} drops it; `ovn-trace {a.segment}` on a central host tells which of "
+            "OVN's rules does"
+        )
+    if bridged is not None and bridged.actions:
+        yield _good(f"bridge {a.bridge} sends it there (datapath actions: {bridged.actions})")
+    yield _good(f"what becomes of {asked} on host {to.host} is known there: run this on it")
 
 
 def _closed(a: End, how: str, opened: HostAccess) -> Step:

@@ -8,7 +8,7 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.records.model import HostAccess
 from ovsdriver.domain.traffic import tracing
-from ovsdriver.domain.traffic.tracing import Bridged, End, HostPlace, Inside, Question
+from ovsdriver.domain.traffic.tracing import Bridged, End, FarPlace, HostPlace, Inside, Question
 
 INSIDE = Inside(
     up=True,
@@ -189,3 +189,25 @@ def test_segments_are_told_apart_though_all_are_on_one_bridge() -> None:
     red = replace(db, segment="red", network="other", network_id="b" * 64)
     assert "lab and other are not one segment" in told(web, red, bridged=None)
     assert not tracing.together(web, replace(AWAY, bridge="br-int", vlan=0))
+
+
+BLUE = replace(WEB, bridge="br-int", vlan=0, mode="gwbridge", segment="blue")
+FAR = FarPlace(address=IPAddress("10.0.0.9"), container="db", host="host3", hears=True)
+
+
+@pytest.mark.parametrize(
+    ("to", "bridged", "why"),
+    [
+        (FAR, Bridged(actions="tnl_push(5)"), "web reaches db on host3"),
+        (FAR, Bridged(actions="drop"), "bridge br-int drops it; `ovn-trace blue`"),
+        (replace(FAR, hears=False), None, "host host3 does not answer"),
+        (replace(FAR, hears=None), None, "web reaches db on host3"),
+        (FarPlace(address=IPAddress("10.0.0.9")), None, "nobody has 10.0.0.9 on segment blue"),
+        (replace(FAR, address=IPAddress("fd00::9")), None, "web has IPv4 only"),
+    ],
+)
+def test_a_container_of_another_host_is_traced_as_far_as_this_one_knows(
+    to: FarPlace, bridged: Bridged | None, why: str
+) -> None:
+    steps = tracing.trace_far(BLUE, to, PING, bridged)
+    assert why in tracing.verdict(BLUE, to, PING, steps)
