@@ -110,7 +110,7 @@ def test_excluded_addresses_and_a_range_are_a_hosts_own(stages: list[Stage]) -> 
 
 
 def test_a_trace_leads_to_a_container_of_another_host(stages: list[Stage]) -> None:
-    segments.made(stages[:2], "blue")
+    made(stages[:2], "blue")
     web, db = stages[0].container("web", "blue"), stages[1].container("db", "blue")
     address = db.address("blue")
     web.reaches(address, who="db")
