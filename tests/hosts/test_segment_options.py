@@ -8,15 +8,16 @@ from ovsdriver.words import options
 from ovsdriver.words.options import Scope
 from tests.e2e.stage import Stage
 from tests.e2e.world import CommandError, until
+from tests.hosts import segments
 from tests.hosts.fleet import Fleet
-from tests.hosts.test_segments import SUBNET, everywhere, on_segment
+from tests.hosts.segments import SUBNET4
 
 pytestmark = [pytest.mark.docker, pytest.mark.ovn]
 
 
 def refused(stage: Stage, *words: str) -> str:
     with pytest.raises(CommandError) as error:
-        stage.network("blue", *on_segment("blue"), *words, subnet=SUBNET)
+        stage.network("blue", *segments.on("blue"), *words, subnet=SUBNET4)
     return str(error.value)
 
 
@@ -29,16 +30,16 @@ def test_what_does_nothing_on_a_segment_is_refused_with_what_to_do(
     assert "ovs.vlan=30 on a segment: " in refused(stage, "-o", "ovs.vlan=30")
     assert "ipam.limit=9 on a segment: " in refused(stage, "--ipam-opt", "ipam.limit=9")
     assert not fleet.nbctl("ls-list")
-    stage.network("blue", *on_segment("blue"), subnet=SUBNET)
+    stage.network("blue", *segments.on("blue"), subnet=SUBNET4)
     with pytest.raises(CommandError, match=r"ovs\.ofport=9 on a segment: "):
         stage.container("web", "name=blue,driver-opt=ovs.ofport=9")
 
 
 def test_mtu_and_guard_are_the_segments_on_all_hosts(fleet: Fleet, stages: list[Stage]) -> None:
-    first = stages[0].network("blue", *on_segment("blue"), "-o", "ovs.mtu=1300", subnet=SUBNET)
+    first = stages[0].network("blue", *segments.on("blue"), "-o", "ovs.mtu=1300", subnet=SUBNET4)
     with pytest.raises(CommandError, match=r"ovs\.mtu=1400: segment blue has ovs\.mtu=1300"):
-        stages[1].network("blue", *on_segment("blue"), "-o", "ovs.mtu=1400")
-    stages[1].network("blue", *on_segment("blue"))
+        stages[1].network("blue", *segments.on("blue"), "-o", "ovs.mtu=1400")
+    stages[1].network("blue", *segments.on("blue"))
     one = stages[0].container("one", first)
     two = stages[1].container("two", "blue")
     for each in (one, two):
@@ -51,8 +52,8 @@ def test_mtu_and_guard_are_the_segments_on_all_hosts(fleet: Fleet, stages: list[
 def test_a_container_sends_with_its_own_address_only_unless_guard_is_off(
     fleet: Fleet, stages: list[Stage]
 ) -> None:
-    everywhere(stages[:2], "blue", subnet=SUBNET)
-    everywhere(stages[:2], "red", "-o", "ovs.guard=false", subnet="10.60.0.0/24")
+    segments.made(stages[:2], "blue")
+    segments.made(stages[:2], "red", "-o", "ovs.guard=false", subnet4="10.60.0.0/24")
     for name, prefix, passes in (("blue", "10.50.0", False), ("red", "10.60.0", True)):
         web = stages[0].container(f"web-{name}", name)
         liar = stages[1].container(f"liar-{name}", name, "--cap-add", "NET_ADMIN")
@@ -64,7 +65,7 @@ def test_a_container_sends_with_its_own_address_only_unless_guard_is_off(
 
 
 def test_a_rate_is_held_by_ovn_and_by_the_host(fleet: Fleet, stages: list[Stage]) -> None:
-    everywhere(stages[:1], "blue", subnet=SUBNET)
+    segments.made(stages[:1], "blue")
     stages[0].container("slow", "name=blue,driver-opt=ovs.rate=1mbit+2mbit")
     (rule,) = fleet.nbctl("qos-list", "blue").splitlines()
     assert "from-lport" in rule
@@ -86,7 +87,7 @@ def _meters(fleet: Fleet) -> str:
 
 
 def test_macs_and_names_of_interfaces_are_as_typed(stages: list[Stage]) -> None:
-    everywhere(stages[:2], "blue", "-o", "ovs.ifprefix=seg", subnet=SUBNET)
+    segments.made(stages[:2], "blue", "-o", "ovs.ifprefix=seg")
     web = stages[0].container("web", "name=blue,mac-address=02:00:00:00:00:77")
     own = stages[1].container("own", "name=blue,driver-opt=ovs.mac=02:00:00:00:00:78")
     assert web.link("seg0")["address"] == "02:00:00:00:00:77"
@@ -96,21 +97,25 @@ def test_macs_and_names_of_interfaces_are_as_typed(stages: list[Stage]) -> None:
 
 def test_a_dry_run_makes_nothing(fleet: Fleet, stages: list[Stage]) -> None:
     with pytest.raises(CommandError, match="segment blue"):
-        stages[0].network("blue", *on_segment("blue"), "-o", "ovs.dry_run=true", subnet=SUBNET)
+        stages[0].network("blue", *segments.on("blue"), "-o", "ovs.dry_run=true", subnet=SUBNET4)
     assert not fleet.nbctl("ls-list")
 
 
 def test_excluded_addresses_and_a_range_are_a_hosts_own(stages: list[Stage]) -> None:
-    stages[0].network("blue", *on_segment("blue"), "--ip-range", "10.50.0.64/26", subnet=SUBNET)
+    stages[0].network("blue", *segments.on("blue"), "--ip-range", "10.50.0.64/26", subnet=SUBNET4)
     stages[1].network(
-        "blue", *on_segment("blue"), "--ipam-opt", "ipam.exclude=10.50.0.2-10.50.0.9", subnet=SUBNET
+        "blue",
+        *segments.on("blue"),
+        "--ipam-opt",
+        "ipam.exclude=10.50.0.2-10.50.0.9",
+        subnet=SUBNET4,
     )
     assert stages[0].container("one", "blue").address("blue") == "10.50.0.64"
     assert stages[1].container("two", "blue").address("blue") == "10.50.0.10"
 
 
 def test_a_trace_leads_to_a_container_of_another_host(stages: list[Stage]) -> None:
-    made(stages[:2], "blue")
+    segments.made(stages[:2], "blue")
     web, db = stages[0].container("web", "blue"), stages[1].container("db", "blue")
     address = db.address("blue")
     web.reaches(address, who="db")
@@ -124,7 +129,7 @@ def test_a_trace_leads_to_a_container_of_another_host(stages: list[Stage]) -> No
 
 
 def test_people_look_at_a_container_of_a_segment_as_at_any(stages: list[Stage]) -> None:
-    everywhere(stages[:2], "blue", subnet=SUBNET)
+    segments.made(stages[:2], "blue")
     web = stages[0].container("web", "blue")
     bed = stages[0].bed
     shown = bed.ovsnet("network", "show", "blue")
