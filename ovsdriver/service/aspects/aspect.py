@@ -62,6 +62,8 @@ class Aspect:
     before_ports = False
     """It is mended before bridges and ports, also before a lost link is put back into a container,
     and cleared after them."""
+    mended_first = False
+    """It is mended before bridges and ports, which do without it; nothing else is otherwise."""
     needs_switch = True
     """Nothing can be found while Open vSwitch is away."""
 

@@ -70,11 +70,8 @@ class Reconciler:
         settle_s: float = SETTLE_S,
     ) -> None:
         self._wires = wires
-        self._parts = (
-            *(each for each in aspects if each.before_ports),
-            wires,
-            *(each for each in aspects if not each.before_ports),
-        )
+        first = [each for each in aspects if each.before_ports or each.mended_first]
+        self._parts = (*first, wires, *(each for each in aspects if each not in first))
         self._switch = switch
         self._clock = clock
         self._interval_s = interval_s

@@ -22,6 +22,7 @@ class SegmentHoldings(Aspect):
     """Mended before the ports that are on them."""
 
     name = "pools of segments"
+    mended_first = True
     needs_switch = False
 
     def __init__(

@@ -31,6 +31,7 @@ class SegmentPorts(Aspect):
     """
 
     name = "ports of segments"
+    mended_first = True  # OVN takes a port that has a row
     needs_switch = False
 
     def __init__(
@@ -64,14 +65,21 @@ class SegmentPorts(Aspect):
             self._tasks.in_background(self._tell(port))
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
-        """Wait until OVN has made the flows of a port, and has it as its record says by now."""
+        """Have OVN take a port as its record says by now."""
         if not isinstance(network.segment, OvnSegment):
             return
         port = self._wanted(network, endpoint)
         row = self._northbound.lease(port.segment, port.addresses[0]) if port is not None else None
         if port is not None and row is not None and row.port not in (None, port):
             await self._northbound.set_port(port)
-        await self._switch.bound(names.port(endpoint), BIND_WAIT_S)
+
+    async def joined(self, network: Network, endpoint: Endpoint) -> None:
+        """Wait until OVN has made the flows of a port.
+
+        A repair does not: it has others to mend, and a port without its row would hold them up.
+        """
+        if isinstance(network.segment, OvnSegment):
+            await self._switch.bound(names.port(endpoint), BIND_WAIT_S)
 
     async def find(self) -> Sequence[Finding]:
         """Compare the rows of containers that run here with their records."""

@@ -245,3 +245,21 @@ async def test_a_purge_without_records_takes_back_what_is_under_the_hosts_name(
 async def test_a_purge_needs_no_fleet_where_nothing_is_of_one(member: Host) -> None:
     northbound(member).available = False
     assert not (await member.purge.run(switch_wait_s=1.0)).failed
+
+
+async def test_ports_that_were_lost_with_their_rows_are_mended_after_them(member: Host) -> None:
+    await network(member)
+    await container(member)
+    port = names.host_link(EndpointId(FIRST))
+    await northbound(member).forget_host("host1")
+    member.switch.drop_port(port)
+    member.switch.unbound = {port}
+
+    report = await member.reconciler.reconcile()
+
+    assert not report.failed
+    pool, row, plugged, *_ = report.mended
+    assert "this host's pool" in pool
+    assert "its rows in OVN's northbound database" in row
+    assert port in plugged
+    assert member.switch.port(port) is not None
