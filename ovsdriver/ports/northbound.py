@@ -151,6 +151,13 @@ class Northbound(Protocol):
         """
         ...
 
+    def on_names(self, callback: Callable[[Collection[tuple[str, str]]], None]) -> None:
+        """Call ``callback`` on the loop with names that are said, said anew or taken back.
+
+        Each stands after its segment. What happened while there was no connection is not told.
+        """
+        ...
+
     def segments(self) -> Mapping[str, SharedSegment]:
         """Return every segment by name."""
         ...
@@ -171,8 +178,8 @@ class Northbound(Protocol):
         """Return a segment's place on a router; None also if a part of that is lost."""
         ...
 
-    def names(self) -> Sequence[SharedName]:
-        """Return every name of ours."""
+    def names(self, host: str | None = None) -> Sequence[SharedName]:
+        """Return every name of ours, or those of one host."""
         ...
 
     def name(self, endpoint: EndpointId) -> SharedName | None:

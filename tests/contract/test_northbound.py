@@ -571,6 +571,40 @@ async def test_hosts_can_be_called_by_each_of_them(fleet: Fleet) -> None:
     assert fleet.called() == before + 2
 
 
+async def test_names_that_come_or_go_are_told_with_their_segment(fleet: Fleet) -> None:
+    told: set[tuple[str, str]] = set()
+    fleet.b.on_names(told.update)
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.take(LEASE)
+    await seen(lambda: fleet.b.lease("blue", ADDRESS))
+    assert not told
+    every = {("blue", name) for name in NAME.names}
+
+    changes: Sequence[tuple[Callable[[], Awaitable[object]], set[tuple[str, str]]]] = (
+        (lambda: fleet.a.put_name(replace(NAME, names=("web",))), {("blue", "web")}),
+        (lambda: fleet.a.put_name(NAME), every),
+        (lambda: fleet.a.forget_name(ENDPOINT), every),
+        (lambda: fleet.a.put_name(NAME), every),
+        (lambda: fleet.a.let_go("blue", POOL_A), every),
+    )
+    for change, names in changes:
+        told.clear()
+        await change()
+        await seen(lambda: told)
+        assert told == names
+
+
+async def test_names_are_told_by_host(fleet: Fleet) -> None:
+    other = replace(NAME, endpoint=EndpointId("f" * 64), host="b", names=("other",))
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.put_name(NAME)
+    await fleet.a.put_name(other)
+
+    assert list(fleet.a.names("a")) == [NAME]
+    assert list(fleet.a.names("b")) == [other]
+    assert not fleet.a.names("c")
+
+
 @pytest.mark.parametrize("fleet", [FAKE, HASTY], indirect=True)
 async def test_without_an_answer_calls_are_refused_and_what_was_known_stays(fleet: Fleet) -> None:
     told: list[Collection[str] | None] = []

@@ -39,6 +39,13 @@ class FakeCentral:
         for host in self.hosts:
             host.tell([segment])
 
+    def said(self, *names: SharedName | None) -> None:
+        """Tell all hosts whose names are not what they were."""
+        places = {(each.segment, name) for each in names if each for name in each.names}
+        for host in self.hosts:
+            for callback in host.name_callbacks:
+                callback(places)
+
 
 class FakeNorthbound:
     """Fulfils ``ovsdriver.ports.Northbound``; what tests set stands on top."""
@@ -56,6 +63,7 @@ class FakeNorthbound:
         """What another host says of a segment just before this one does."""
         self._available = True
         self._callbacks: list[Callable[[Collection[str] | None], None]] = []
+        self.name_callbacks: list[Callable[[Collection[tuple[str, str]]], None]] = []
 
     @property
     def available(self) -> bool:
@@ -90,6 +98,9 @@ class FakeNorthbound:
     def on_change(self, callback: Callable[[Collection[str] | None], None]) -> None:
         self._callbacks.append(callback)
 
+    def on_names(self, callback: Callable[[Collection[tuple[str, str]]], None]) -> None:
+        self.name_callbacks.append(callback)
+
     def segments(self) -> Mapping[str, SharedSegment]:
         return self.central.segments
 
@@ -105,8 +116,8 @@ class FakeNorthbound:
     def gateway(self, segment: str) -> SharedGateway | None:
         return self.central.gateways.get(segment)
 
-    def names(self) -> Sequence[SharedName]:
-        return list(self.central.names.values())
+    def names(self, host: str | None = None) -> Sequence[SharedName]:
+        return [each for each in self.central.names.values() if host in (None, each.host)]
 
     def name(self, endpoint: EndpointId) -> SharedName | None:
         return self.central.names.get(endpoint)
@@ -199,8 +210,10 @@ class FakeNorthbound:
     async def put_name(self, name: SharedName) -> None:
         await self._answer("put_name", name.segment, *name.names)
         self._needed(name.segment)
+        before = self.central.names.get(name.endpoint)
         self.central.names[name.endpoint] = name
         self.central.changed(name.segment)
+        self.central.said(before, name)
         self._lose()
 
     async def forget_name(self, endpoint: EndpointId) -> bool:
@@ -209,6 +222,7 @@ class FakeNorthbound:
         if name is None:
             return False
         self.central.changed(name.segment)
+        self.central.said(name)
         self._lose()
         return True
 
@@ -226,6 +240,7 @@ class FakeNorthbound:
             if name.host == host:
                 del self.central.names[endpoint]
                 self.central.changed(name.segment)
+                self.central.said(name)
         for there in list(self.central.segments.values()):
             self._take_back(there, lambda each: each.host == host, lambda each: each.host == host)
         self._lose()
@@ -284,4 +299,5 @@ class FakeNorthbound:
             for endpoint, called in list(central.names.items()):
                 if called.segment == name:
                     del central.names[endpoint]
+                    central.said(called)
         central.changed(name)

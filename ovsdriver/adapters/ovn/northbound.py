@@ -66,6 +66,7 @@ class OvnNorthbound:
         )
         self._view = View()
         self._callbacks: list[Callable[[Collection[str] | None], None]] = []
+        self._name_callbacks: list[Callable[[Collection[tuple[str, str]]], None]] = []
         self._server = ""
         self._since = clock()
 
@@ -107,6 +108,9 @@ class OvnNorthbound:
     def on_change(self, callback: Callable[[Collection[str] | None], None]) -> None:
         self._callbacks.append(callback)
 
+    def on_names(self, callback: Callable[[Collection[tuple[str, str]]], None]) -> None:
+        self._name_callbacks.append(callback)
+
     def segments(self) -> Mapping[str, SharedSegment]:
         return self._view.segments
 
@@ -122,8 +126,8 @@ class OvnNorthbound:
     def gateway(self, segment: str) -> SharedGateway | None:
         return self._view.gateway(segment)
 
-    def names(self) -> Sequence[SharedName]:
-        return self._view.names()
+    def names(self, host: str | None = None) -> Sequence[SharedName]:
+        return self._view.names(host)
 
     def name(self, endpoint: EndpointId) -> SharedName | None:
         return self._view.name(endpoint)
@@ -242,6 +246,9 @@ class OvnNorthbound:
     def _changed(self, changes: Sequence[RowChange] | None) -> None:
         if changes is not None:
             self._tell(self._view.take(changes))
+            if names := rows.names_in(changes):
+                for callback in self._name_callbacks:
+                    callback(names)
             return
         replica = self._client.replica
         self._since = self._clock()

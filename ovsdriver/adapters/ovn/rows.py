@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
-from ovsdriver.adapters.ovsdb import Operation, Row
+from ovsdriver.adapters.ovsdb import Operation, Row, RowChange
 from ovsdriver.adapters.ovsdb.writing import to_map
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.records.names import mac_text
@@ -394,6 +394,18 @@ def places_of_name(row: Row) -> Collection[tuple[str, str]]:
     """Return the names that a row of names says, each with its segment."""
     ids: Mapping[str, str] = row["external_ids"]
     return {(ids.get(SEGMENT, ""), name) for name in ids.get(_NAMES, "").split()}
+
+
+def names_in(changes: Sequence[RowChange]) -> Collection[tuple[str, str]]:
+    """Return the names, each with its segment, of which changes say something."""
+    return {
+        place
+        for change in changes
+        if change.table == NAME
+        for row in (change.old, change.new)
+        if row is not None
+        for place in places_of_name(row)
+    }
 
 
 def put_name(name: SharedName, there: Row | None) -> list[Operation]:

@@ -69,9 +69,13 @@ class View:
         """Return a segment's place on a router that has both its ends."""
         return self._places.get(segment) if segment in self._led else None
 
-    def names(self) -> Sequence[SharedName]:
-        """Return every name of ours."""
-        return [name for row in self._names.values() if (name := rows.read_name(row))]
+    def names(self, host: str | None = None) -> Sequence[SharedName]:
+        """Return every name of ours, or those of one host."""
+        return [
+            name
+            for row in self._names.values()
+            if (host is None or rows.host_of(row) == host) and (name := rows.read_name(row))
+        ]
 
     def name(self, endpoint: EndpointId) -> SharedName | None:
         """Return what an endpoint is called."""

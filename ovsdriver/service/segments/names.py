@@ -66,6 +66,7 @@ class SegmentNames(Aspect):
         self._clearing = False
         """All rows go, and records are next: from :meth:`clear` to a Join, or the next look."""
         northbound.on_change(self._changed)
+        northbound.on_names(self._said)
 
     # What happens
 
@@ -105,11 +106,18 @@ class SegmentNames(Aspect):
                 self._ask(endpoint)
 
     def _changed(self, segments: Collection[str] | None) -> None:
-        if segments is not None:
-            self._settle_soon(each.id for each in self._here(segments))
-        else:
+        if segments is None:
             self._doubtful = True
             self._news.set()
+
+    def _said(self, names: Collection[tuple[str, str]]) -> None:
+        """Hear of names that somebody has now, or has not any more: who wants them looks again."""
+        texts = {name for _, name in names}
+        self._settle_soon(
+            endpoint
+            for endpoint, wanted in {**self._told, **self._learned}.items()
+            if not texts.isdisjoint(wanted) and self._standing(endpoint) is not None
+        )
 
     def _settle_soon(self, endpoints: Iterable[EndpointId]) -> None:
         self._due.update(endpoints)
@@ -265,17 +273,13 @@ class SegmentNames(Aspect):
 
     def _all(self) -> set[EndpointId]:
         """Return all endpoints that have a row of this host's, or may have one."""
-        host = self._host()
-        rows = {each.endpoint for each in self._northbound.names() if each.host == host}
+        rows = {each.endpoint for each in self._northbound.names(self._host())}
         return rows | {each.id for each in self._here()}
 
-    def _here(self, segments: Collection[str] | None = None) -> Iterable[Endpoint]:
-        """Give the containers on segments, or on some of them."""
+    def _here(self) -> Iterable[Endpoint]:
+        """Give the containers on segments."""
         for network in self._state.networks():
-            segment = network.segment
-            if isinstance(segment, OvnSegment) and (
-                segments is None or segment.segment in segments
-            ):
+            if isinstance(network.segment, OvnSegment):
                 for each in self._state.endpoints(network.id):
                     if self._standing(each.id) is not None:
                         yield each

@@ -164,7 +164,7 @@ async def test_of_two_that_took_a_name_at_once_one_gives_way(members: list[Membe
     await two.run(SECOND, "web", "10.50.0.6")
     await until(lambda: len(one.northbound.names()) == 2, "both have it")
     one.northbound.called = two.northbound.called = blind  # type: ignore[method-assign]
-    one.northbound.central.changed("blue")
+    one.northbound.central.said(*one.northbound.names())
     await until(lambda: len(one.called("web")) == 1, "one has it")
     assert FIRST < SECOND
     assert one.called("web") == ["10.50.0.5"]
@@ -238,6 +238,26 @@ async def test_a_name_that_came_with_the_address_is_said_while_docker_is_silent(
     await until(lambda: two.called("web"), "web is known")
 
 
+async def test_a_name_that_came_with_the_address_is_said_when_another_host_gives_it_up(
+    members: list[Member],
+) -> None:
+    one, two = members
+    await two.northbound.put_name(replace(a_name(SECOND), names=("web",)))
+    lease = SharedLease(
+        segment="blue",
+        address=IPAddress("10.50.0.5"),
+        kind=LeaseKind.ENDPOINT,
+        host="host1",
+        serial=7,
+        name="web",
+    )
+    await one.northbound.take(lease)
+    one.engine.end()
+    await one.run(FIRST, "web", "10.50.0.5")
+    await two.northbound.forget_name(SECOND)
+    await until(lambda: two.called("web") == ["10.50.0.5"], "host1's has it now")
+
+
 async def test_while_a_host_is_cleared_of_all_its_names_none_is_said_anew(
     members: list[Member],
 ) -> None:
@@ -258,3 +278,29 @@ async def test_while_a_host_is_cleared_of_all_its_names_none_is_said_anew(
     assert calls == []
     assert [await each.mend() for each in await one.names.find() if each.mend] == [True]
     assert two.called("web")
+
+
+async def test_what_others_do_on_a_segment_is_looked_at_only_if_it_is_about_a_name_that_is_wanted(
+    members: list[Member],
+) -> None:
+    one, two = members
+    await one.run(FIRST, "web", "10.50.0.5")
+    await until(lambda: two.called("web"), "web is known")
+    asked: list[EndpointId] = []
+    name = one.northbound.name
+
+    def asking(endpoint: EndpointId) -> SharedName | None:
+        asked.append(endpoint)
+        return name(endpoint)
+
+    one.northbound.name = asking  # type: ignore[method-assign]
+    await two.run(SECOND, "db", "10.50.0.6")
+    await until(lambda: one.called("db"), "db is known")
+    assert not asked
+    other = replace(a_name(SECOND), names=("web",))
+    await two.northbound.put_name(other)
+    await until(lambda: asked, "who wants web has looked")
+
+
+def a_name(endpoint: EndpointId) -> SharedName:
+    return SharedName(segment="blue", endpoint=endpoint, host="host2", names=("db",), addresses=())
