@@ -47,7 +47,7 @@ host_boot() { # HOST: what its init would start, in that order
     quietly "start the services of $1" in_machine "$1" "set -e
         /etc/init.d/openvswitch-supervised start
         ip address flush dev eth0
-        ip address add $underlay.$number/24 dev br-wire
+        ip address replace $underlay.$number/24 dev br-wire
         ip link set br-wire up
         /etc/init.d/ovn-supervised start
         /etc/init.d/ovsnet start

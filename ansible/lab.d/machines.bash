@@ -27,6 +27,7 @@ machine_start() { # NAME NUMBER: with the changes of before, if it ran before
     rm -f "$folder"/{pid,ns}
     setsid unshare --fork --pid --mount --uts --ipc --net --propagation private \
         bash "$here/lab.d/first-process" "$folder" "$1" "$machines" </dev/null >"$folder/log" 2>&1 &
+    disown # nobody is to be told when it is killed
     for try in $(seq 100); do
         [ ! -e "$folder/ready" ] || break
         [ "$try" -lt 100 ] || { cat "$folder/log" >&2; return 1; }
