@@ -58,10 +58,12 @@ machines_remove() {
     rm -rf "$machines"
 }
 
-# Machines reach no registry, so what pip would install is packed here once.
+# Machines reach no registry, so what pip would install is packed here, again when anything is newer.
 machines_wheels() {
-    local folder=$machines/shared/wheels
-    ls "$folder"/ovsnet-*.whl >/dev/null 2>&1 && return
+    local folder=$machines/shared/wheels wheel
+    wheel=$(echo "$folder"/ovsnet-*.whl)
+    [ ! -e "$wheel" ] || [ -n "$(find "$here"/../{ovsdriver,ipam,pyproject.toml} -newer "$wheel" -name '*[!c]' -type f -print -quit)" ] || return 0
+    rm -rf "$folder"
     mkdir -p "$folder"
     python3 -m venv "$state/packer"
     "$state/packer/bin/python" -m pip --quiet wheel --wheel-dir "$folder" "$here/.."
@@ -89,7 +91,6 @@ ansible_ssh_args=
 ansible_pipelining=true
 ansible_python_interpreter=/usr/bin/python3
 ovn_authority_dir=$state/authority
-ovn_docker_dns=["169.254.53.53"]
 ovsnet_wheel=$(echo "$machines"/shared/wheels/ovsnet-*.whl)
 ovsnet_pip_arguments=["--no-index", "--find-links=/run/shared/wheels"]
 VARIABLES
