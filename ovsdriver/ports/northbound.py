@@ -212,8 +212,10 @@ class Northbound(Protocol):
         """
         ...
 
-    async def take(self, lease: SharedLease) -> SharedLease:
+    async def take(self, lease: SharedLease, *, within_s: float | None = None) -> SharedLease:
         """Hold an address; without a MAC by a row that no packet meets.
+
+        ``within_s``: when the answer must be there, if sooner than of other calls.
 
         Answers who holds it then: that request, or another one that was first. Nobody else can
         have it meanwhile. UnavailableError also if there is no such segment, or its host has not

@@ -57,6 +57,10 @@ class FakeNorthbound:
         """Every changing call, as ``take blue 10.50.0.5``, in order."""
         self.lost_answers = 0
         """How many of the next changes are made, and not answered in time."""
+        self.connects_s = 0.0
+        """How long it takes to connect, whenever that is waited for."""
+        self.patience_s: float | None = None
+        """How long the last one who took an address would have waited."""
         self.lags = False
         """Whether the copy shows no segment until it catches up."""
         self.rival: Mapping[str, str] | None = None
@@ -89,6 +93,7 @@ class FakeNorthbound:
         )
 
     async def connected(self, timeout_s: float) -> None:
+        await asyncio.sleep(self.connects_s)
         await self._answer()
 
     async def catch_up(self) -> None:
@@ -161,7 +166,8 @@ class FakeNorthbound:
         self._lose()
         return True
 
-    async def take(self, lease: SharedLease) -> SharedLease:
+    async def take(self, lease: SharedLease, *, within_s: float | None = None) -> SharedLease:
+        self.patience_s = within_s
         await self._answer("take", lease.segment, lease.address)
         held = self.lease(lease.segment, lease.address)
         if held is None:

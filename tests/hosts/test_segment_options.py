@@ -64,6 +64,21 @@ def test_a_container_sends_with_its_own_address_only_unless_guard_is_off(
         assert (liar.world.attempt(*said, netns=liar.netns).code == 0) is passes
 
 
+def test_without_guard_a_container_hears_what_is_sent_to_macs_behind_it(
+    stages: list[Stage],
+) -> None:
+    segments.made(stages[:2], "blue")
+    segments.made(stages[:2], "red", "-o", "ovs.guard=false", subnet4="10.60.0.0/24")
+    for name, prefix, passes in (("blue", "10.50.0", False), ("red", "10.60.0", True)):
+        bridge = stages[0].container(f"bridge-{name}", name, "--cap-add", "NET_ADMIN")
+        asker = stages[1].container(f"asker-{name}", name)
+        asker.reaches(bridge.address(name), who=bridge.name)
+        behind = f"{prefix}.77"
+        bridge.world.ip("address", "add", f"{behind}/24", "dev", "eth0", netns=bridge.netns)
+        bridge.world.ip("link", "set", "eth0", "address", "02:00:00:00:00:99", netns=bridge.netns)
+        until(lambda: asker.pings(behind, count=3) is passes, f"{name}: as guard says")  # noqa: B023
+
+
 def test_a_rate_is_held_by_ovn_and_by_the_host(fleet: Fleet, stages: list[Stage]) -> None:
     segments.made(stages[:1], "blue")
     stages[0].container("slow", "name=blue,driver-opt=ovs.rate=1mbit+2mbit")

@@ -210,6 +210,14 @@ async def test_servers_that_never_answered_are_named_with_the_time() -> None:
     assert dict(host.segments()) == {}
 
 
+async def test_who_is_in_a_hurry_waits_no_longer_than_he_says() -> None:
+    host = OvnNorthbound(Servers.parse(["tcp:127.0.0.1:1"]), timeout_s=3600.0)
+
+    async with asyncio.timeout(30):
+        with pytest.raises(UnavailableError):
+            await host.take(LEASE, within_s=0.05)
+
+
 async def test_a_value_that_does_not_fit_is_refused_with_its_reason(
     database: Cluster, host: OvnNorthbound
 ) -> None:

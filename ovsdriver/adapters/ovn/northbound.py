@@ -147,9 +147,9 @@ class OvnNorthbound:
         plan = plans.let_go(segment, pool, self._ports)
         return await self._commit(plan, plans.sweep(segment, self._ports), subject=segment)
 
-    async def take(self, lease: SharedLease) -> SharedLease:
+    async def take(self, lease: SharedLease, *, within_s: float | None = None) -> SharedLease:
         subject = f"{lease.segment}/{lease.address}"
-        await self._commit(plans.take(lease), subject=subject)
+        await self._commit(plans.take(lease), subject=subject, within_s=within_s)
         held = self.lease(lease.segment, lease.address)
         if held is None:
             raise UnavailableError(
@@ -189,8 +189,10 @@ class OvnNorthbound:
     def _ports(self, segment: str) -> Iterable[Row]:
         return self._view.ports(segment)
 
-    async def _commit(self, *plans: Plan, subject: str) -> bool:
+    async def _commit(self, *plans: Plan, subject: str, within_s: float | None = None) -> bool:
         """Have plans done, one after the other; return whether the first had anything to do.
+
+        ``within_s`` is a limit beside the usual one.
 
         Raises:
             UnavailableError: there was no answer in time, or the database does not take it.
@@ -199,7 +201,7 @@ class OvnNorthbound:
         attempt = _Attempt(first)
         refusal: RefusedError | None = None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(min(within_s or self._timeout_s, self._timeout_s)):
                 steps: Sequence[Plan] = (attempt, *others)
                 for plan in steps:
                     while True:

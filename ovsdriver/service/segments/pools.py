@@ -52,6 +52,8 @@ _PROBES = ((0.3, 1), (0.6, 16))
 
 _WAIT_S = 1.5
 """How long a call waits for the northbound database; it then says so."""
+_LEAST_S = 0.3
+"""What is left of it for the answer when the connection took all of it."""
 
 
 class SegmentPools:
@@ -239,7 +241,10 @@ class SegmentPools:
         if request.kind is LeaseKind.GATEWAY:
             return self._gateway(pool, request.address)
         segment = _segment(pool.id)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _WAIT_S
         await self._northbound.connected(_WAIT_S)
+        within_s = max(until - loop.time(), _LEAST_S)
         if request.kind is LeaseKind.AUX and request.address is not None:
             return await self._keep(pool, request.address)
         candidates = self._candidates(segment, pool, request.address)
@@ -259,7 +264,7 @@ class SegmentPools:
             self._taking.add((segment, address))
             try:
                 stands = await self._tasks.to_its_end(
-                    self._take(lease), undo=partial(self._freed, lease)
+                    self._take(lease, within_s), undo=partial(self._freed, lease)
                 )
             finally:
                 self._taking.discard((segment, address))
@@ -272,11 +277,11 @@ class SegmentPools:
             "containers, or give hosts a larger --ip-range"
         )
 
-    async def _take(self, lease: SharedLease) -> SharedLease:
+    async def _take(self, lease: SharedLease, within_s: float) -> SharedLease:
         if lease.pool is not None:
             await self._debts.void(lease.segment, lease.address, lease.pool)
         try:
-            return await self._northbound.take(lease)
+            return await self._northbound.take(lease, within_s=within_s)
         except UnavailableError:
             await self._freed(lease)  # it may have been written all the same
             raise

@@ -437,3 +437,11 @@ async def test_a_host_keeps_its_name_for_a_pool_that_comes_while_the_last_one_go
     one.switch.system_id = "host9"
     with pytest.raises(UnavailableError, match="this host is host1 in its fleet"):
         await one.address(added)
+
+
+async def test_who_has_waited_for_the_connection_waits_less_for_the_answer(one: Member) -> None:
+    pool = await one.pool()
+    one.northbound.connects_s = 0.1
+    await one.address(pool)
+    assert one.northbound.patience_s is not None
+    assert 0.0 < one.northbound.patience_s <= 1.4
