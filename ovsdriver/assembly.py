@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from ipam.leasing import Leasing
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
 from ovsdriver.admin.desk_networks import AdminServices
@@ -54,6 +53,7 @@ from ovsdriver.service.segments.fleet import FleetHosts
 from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.holdings import SegmentHoldings
 from ovsdriver.service.segments.names import SegmentNames
+from ovsdriver.service.segments.outside import OutsideFleet
 from ovsdriver.service.segments.pools import SegmentPools
 from ovsdriver.service.segments.ports import SegmentPorts
 from ovsdriver.service.segments.routers import SegmentRouters
@@ -122,10 +122,9 @@ async def assemble(
             prober=prober,
             offload=offload,
         )
-        addresses: Leasing = ipam
-        if segments is not None:
-            stack.push_async_callback(segments.pools.close)
-            addresses = Addresses(local=ipam, segments=segments.pools)
+        held = segments.pools if segments is not None else OutsideFleet(notes)
+        stack.push_async_callback(held.close)
+        addresses = Addresses(local=ipam, segments=held)
         firewall = await stack.enter_async_context(world.firewall(notes))
         rules = FirewallRules(
             state=state,

@@ -44,7 +44,7 @@ from ovsdriver.service.segments.noted import noted
 
 log = logging.getLogger(__name__)
 
-_NOTE = "segment-pool:"
+POOL_NOTE = "segment-pool:"
 """Key of the note of a pool of this host's, before its id."""
 
 _PROBES = ((0.3, 1), (0.6, 16))
@@ -79,7 +79,7 @@ class SegmentPools:
         self._clock = clock
         self._tasks = Tasks()
         self._naming = asyncio.Lock()
-        self._pools = {pool.id: pool for pool in noted(notes, _NOTE, Pool)}
+        self._pools = {pool.id: pool for pool in noted(notes, POOL_NOTE, Pool)}
         self._taking: set[tuple[str, IPAddress]] = set()
         self._gateways: dict[PoolId, Lease] = {}
         """Those that were typed; they are refused when their network is made."""
@@ -209,7 +209,7 @@ class SegmentPools:
     async def _add(self, segment: str, pool: Pool) -> None:
         async with self._naming:
             key = SegmentPool(id=pool.id, host=await self._host.keep())
-            await self._notes.put_note(f"{_NOTE}{pool.id}", codec.encode(pool))
+            await self._notes.put_note(f"{POOL_NOTE}{pool.id}", codec.encode(pool))
         try:
             stands = await self._northbound.hold(segment, pool.subnet, key)
             _check_same(stands, pool)
@@ -226,9 +226,9 @@ class SegmentPools:
 
     async def _forget(self, pool: PoolId) -> bool:
         async with self._naming:
-            await self._notes.forget_note(f"{_NOTE}{pool}")
+            await self._notes.forget_note(f"{POOL_NOTE}{pool}")
             # a pool that is being added has its note already
-            if not any(key.startswith(_NOTE) for key in self._notes.notes()):
+            if not any(key.startswith(POOL_NOTE) for key in self._notes.notes()):
                 await self._host.let_go()
         self._gateways.pop(pool, None)
         return self._pools.pop(pool, None) is not None

@@ -17,6 +17,7 @@ from ovsdriver.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from ovsdriver.service.segments.debts import Debts
 from ovsdriver.words import options as typed
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED
@@ -195,6 +196,55 @@ async def test_an_address_that_was_given_away_is_told_and_left(member: Host) -> 
     lease = northbound(member).lease("blue", ADDRESS)
     assert lease is not None
     assert lease.host == "host2"
+
+
+async def test_a_host_that_is_in_no_fleet_any_more_forgets_nothing(member: Host) -> None:
+    await network(member)
+    central = northbound(member).central
+    await member.stop()
+    outside = await Host.start(member.path, member)
+    try:
+        await outside.reconciler.reconcile()
+        assert outside.state.network(NetworkId(RED)) is not None
+        with pytest.raises(UnsupportedError, match="segment blue: this host is in no fleet"):
+            await network(outside, BLUE)
+        await outside.networks.delete(NetworkId(RED))
+        assert not outside.ipam.pools()
+    finally:
+        await outside.stop()
+    again = await Host.start(member.path, outside, central=central)
+    try:
+        assert central.segments
+        debts = Debts(notes=again.state, northbound=northbound(again))
+        for debt in debts.waiting():
+            await debts.settle(debt)
+        assert not central.segments
+    finally:
+        await again.stop()
+
+
+async def test_an_address_that_is_released_outside_the_fleet_is_noted(member: Host) -> None:
+    await network(member)
+    await container(member)
+    central = northbound(member).central
+    await member.stop()
+    outside = await Host.start(member.path, member)
+    try:
+        await outside.endpoints.leave(NetworkId(RED), EndpointId(FIRST))
+        await outside.endpoints.delete(NetworkId(RED), EndpointId(FIRST))
+        (pool,) = outside.ipam.pools()
+        assert await outside.ipam.release_address(pool.id, ADDRESS)
+    finally:
+        await outside.stop()
+    again = await Host.start(member.path, outside, central=central)
+    try:
+        assert central.leases["blue"]
+        debts = Debts(notes=again.state, northbound=northbound(again))
+        for debt in debts.waiting():
+            await debts.settle(debt)
+        assert not central.leases["blue"]
+    finally:
+        await again.stop()
 
 
 async def test_a_restart_without_the_database_removes_nothing(member: Host) -> None:
