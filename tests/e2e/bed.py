@@ -295,10 +295,14 @@ class Bed(World):
         """
         path = f"/networks/{args[-1]}" if args[0] == "network" else f"/containers/{args[-1]}/json"
         try:
-            return _Engine(self.outer_path(_SOCKET)).get(path)
+            return self.ask_docker(path)
         except OSError:
             (found,) = json.loads(self.docker(*args))
             return found
+
+    def ask_docker(self, path: str) -> Any:
+        """Return what Docker's API has at a path; OSError if it has or says nothing."""
+        return _Engine(self.outer_path(_SOCKET)).get(path)
 
     def ovsnet(self, *args: str) -> str:
         """Run our own command line and return what it prints."""

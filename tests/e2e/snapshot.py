@@ -30,11 +30,14 @@ _WIDTH = 400
 """Characters of such a line that are shown: a bridge of OVN's names 255 tables of flows."""
 
 
-def take(bed: Bed) -> Snapshot:
-    """Return the state of the switch, the links, the leases, the firewall and the rest."""
+def take(bed: Bed, *, foreign: str = "") -> Snapshot:
+    """Return the state of the switch, the links, the leases, the firewall and the rest.
+
+    ``foreign`` is a bridge whose flows are none of ours.
+    """
     return {
         "switch": sorted(_switch(bed)),
-        "flows": sorted(_flows(bed)),
+        "flows": sorted(_flows(bed, foreign)),
         "links": sorted(_links(bed)),
         "queues": sorted(_queues(bed)),
         "routes": sorted(_routes(bed)),
@@ -118,8 +121,8 @@ def _named(value: Any, names: Mapping[str, str]) -> Any:
     return value
 
 
-def _flows(bed: Bed) -> Iterator[str]:
-    for bridge in bed.ovs_vsctl("list-br").split():
+def _flows(bed: Bed, foreign: str) -> Iterator[str]:
+    for bridge in set(bed.ovs_vsctl("list-br").split()) - {foreign}:
         for what in (("--no-stats", "dump-flows"), ("dump-groups",), ("dump-meters",)):
             said = bed.attempt("ovs-ofctl", "--timeout=20", "-O", "OpenFlow13", *what, bridge)
             if said.code:  # vswitchd has it not yet, or not any more
@@ -209,8 +212,10 @@ def _records(bed: Bed) -> Iterator[str]:
 
 
 def _docker(bed: Bed) -> Iterator[str]:
-    yield from bed.docker("ps", "--all", "--format", "container {{.Names}}").splitlines()
-    yield from bed.docker("network", "ls", "--format", "network {{.Name}}").splitlines()
+    for container in bed.ask_docker("/containers/json?all=true"):
+        yield f"container {container['Names'][0]}"
+    for network in bed.ask_docker("/networks"):
+        yield f"network {network['Name']}"
 
 
 def _json(bed: Bed, *command: str) -> list[dict[str, Any]]:

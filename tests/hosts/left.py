@@ -1,5 +1,6 @@
 """All that a test could leave behind on a fleet: on its hosts, and in OVN's databases."""
 
+from ovsdriver.domain.records.segments import INTEGRATION_BRIDGE
 from tests.e2e import snapshot
 from tests.e2e.snapshot import Snapshot
 from tests.e2e.world import until
@@ -47,16 +48,11 @@ def wait_for(fleet: Fleet, before: Snapshot, what: str) -> None:
 
 
 def _of_host(host: Host) -> Snapshot:
-    taken = snapshot.take(host)
-    kept = {
-        part: [line for line in lines if not _is_of_ovn(line)]
-        for part, lines in taken.items()
-        if part in ("switch", "flows")
-    }
-    return {**taken, **kept}
+    taken = snapshot.take(host, foreign=INTEGRATION_BRIDGE)
+    return {**taken, "switch": [line for line in taken["switch"] if not _is_of_ovn(line)]}
 
 
 def _is_of_ovn(line: str) -> bool:
     """Whether it speaks of what ovn-controller and vswitchd keep to themselves; ports are not."""
-    bridge = line.startswith("Bridge") and '"name": "br-int"' in line
-    return bridge or line.startswith(("br-int ", "Datapath"))
+    bridge = line.startswith("Bridge") and f'"name": "{INTEGRATION_BRIDGE}"' in line
+    return bridge or line.startswith("Datapath")
