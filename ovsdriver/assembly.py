@@ -56,6 +56,7 @@ from ovsdriver.service.segments.names import SegmentNames
 from ovsdriver.service.segments.outside import OutsideFleet
 from ovsdriver.service.segments.pools import SegmentPools
 from ovsdriver.service.segments.ports import SegmentPorts
+from ovsdriver.service.segments.residents import Residents
 from ovsdriver.service.segments.routers import SegmentRouters
 from ovsdriver.service.segments.servers import SegmentServers
 from ovsdriver.world import Store, World
@@ -379,6 +380,7 @@ def _segments(
         prober=prober,
         host=host,
         clock=world.clock,
+        resident=Residents(state=state, links=world.links),
     )
     called = SegmentNames(
         state=state,

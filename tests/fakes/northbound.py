@@ -307,3 +307,8 @@ class FakeNorthbound:
                     del central.names[endpoint]
                     central.said(called)
         central.changed(name)
+
+
+async def nobody_lives_there(_pool: object, _address: object) -> bool:
+    """Say that no container runs on an address, as on a host without any."""
+    return False

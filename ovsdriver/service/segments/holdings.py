@@ -4,10 +4,10 @@ They are lost there when somebody forgets a host that is only away, and with the
 goes. The host that comes back makes them again: its networks stand, and its containers run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
-from ipam import Pool
+from ipam import Pool, PoolId
 from ovsdriver.domain.plan import segment_planning
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import ConflictError
@@ -41,8 +41,26 @@ class SegmentHoldings(Aspect):
         self._host = host
 
     def on_loss(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` after each connection: what happened before it is not known."""
-        self._northbound.on_change(lambda segments: callback() if segments is None else None)
+        """Call ``callback`` after each connection, and once for each pool that is lost during it.
+
+        What happened before a connection is not known.
+        """
+        told: set[PoolId] = set()
+
+        def changed(segments: Collection[str] | None) -> None:
+            here = [
+                pool
+                for pool in self._standing()
+                if segments is None or segment_of(pool.space) in segments
+            ]
+            lost = {pool.id for pool in here if self._lost(pool)}
+            news = lost - told
+            told.difference_update(pool.id for pool in here)
+            told.update(lost)
+            if segments is None or news:
+                callback()
+
+        self._northbound.on_change(changed)
 
     async def clear(self) -> None:
         """Take back all that this host has of segments, or may have: a debt is no note after it."""
@@ -63,9 +81,15 @@ class SegmentHoldings(Aspect):
                 "OVN's northbound database",
                 mend=partial(self._mend, pool),
             )
-            for pool in self._pools.pools()
-            if self._state.network_of_pool(pool.id) is not None and self._lost(pool)
+            for pool in self._standing()
+            if self._lost(pool)
         ]
+
+    def _standing(self) -> Iterator[Pool]:
+        """Give the pools of networks that stand."""
+        for pool in self._pools.pools():
+            if self._state.network_of_pool(pool.id) is not None:
+                yield pool
 
     def _lost(self, pool: Pool) -> bool:
         segment = self._northbound.segment(segment_of(pool.space) or "")

@@ -9,7 +9,7 @@ to the next.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
@@ -69,7 +69,10 @@ class SegmentPools:
         prober: Prober,
         host: FleetName,
         clock: Callable[[], float],
+        resident: Callable[[PoolId, IPAddress], Awaitable[bool]],
     ) -> None:
+        """``resident``: whether a container of this host runs on an address, lease or not."""
+        self._resident = resident
         self._surroundings = surroundings
         self._prober = prober
         self._northbound = northbound
@@ -263,6 +266,10 @@ class SegmentPools:
             )
             self._taking.add((segment, address))
             try:
+                if await self._resident(pool.id, address):
+                    if request.address is not None:
+                        raise _inhabited(segment, address)
+                    continue
                 stands = await self._tasks.to_its_end(
                     self._take(lease, within_s), undo=partial(self._freed, lease)
                 )
@@ -329,15 +336,21 @@ class SegmentPools:
             return
         among = pool.window or pool.subnet
         held = self._northbound.leases(segment)
-        for number in range(among.first, among.last + 1):
+        excluded = [(int(each.first), int(each.last)) for each in pool.excluded]
+        number, last = among.first, among.last
+        while number <= last:
+            behind = max((end for first, end in excluded if first <= number <= end), default=None)
+            if behind is not None:  # there may be more of them than anybody could count
+                number = behind + 1
+                continue
             address = IPAddress(number, pool.family)
             if (
                 address not in held
                 and address not in kept
                 and (segment, address) not in self._taking
-                and not any(address in each for each in pool.excluded)
             ):
                 yield address
+            number += 1
 
     async def _unclaimed(
         self, pool: Pool, candidates: Iterator[IPAddress], wanted: IPAddress | None
@@ -471,6 +484,13 @@ def _check_same(segment: SharedSegment, pool: Pool) -> None:
 def _differs(segment: str, has: IPNetwork, wanted: IPNetwork) -> OverlapError:
     return OverlapError(
         f"subnet {wanted}: segment {segment} has {has} on all its hosts; leave --subnet out"
+    )
+
+
+def _inhabited(segment: str, address: IPAddress) -> AddressError:
+    return AddressError(
+        f"address {address} of segment {segment}: a container of this host runs on it; stop that "
+        "one, or choose another --ip"
     )
 
 

@@ -28,7 +28,7 @@ from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.pools import SegmentPools
 from tests.builders import FIRST, RED, a_network, a_segment, an_endpoint
 from tests.fakes.engine import FakeEngine
-from tests.fakes.northbound import FakeCentral, FakeNorthbound
+from tests.fakes.northbound import FakeCentral, FakeNorthbound, nobody_lives_there
 from tests.fakes.southbound import FakeSouthbound
 from tests.fakes.surroundings import Alone
 from tests.fakes.switch import FakeSwitch
@@ -77,6 +77,7 @@ class Case:
             prober=Alone(),
             host=host,
             clock=lambda: 1_700_000_000.0,
+            resident=nobody_lives_there,
         )
         self.ipam = await Ipam.load(
             SqliteLeases(self.database), defaults=(), surroundings=Alone(), clock=lambda: 1.0

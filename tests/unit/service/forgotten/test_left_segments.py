@@ -13,7 +13,7 @@ from ovsdriver.service.segments.pools import SegmentPools
 from tests.builders import RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import MemoryNotes
-from tests.fakes.northbound import FakeNorthbound
+from tests.fakes.northbound import FakeNorthbound, nobody_lives_there
 from tests.fakes.surroundings import Alone
 from tests.fakes.switch import FakeSwitch
 
@@ -47,6 +47,7 @@ class Case:
             prober=NoWire(),
             host=host,
             clock=lambda: 1.0,
+            resident=nobody_lives_there,
         )
         self.left = LeftSegments(
             northbound=self.northbound,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ipam import AddressRequest, LeaseKind, PoolRequest
+from ipam import AddressRequest, IpamError, LeaseKind, PoolRequest
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
@@ -17,6 +17,7 @@ from ovsdriver.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from ovsdriver.ports import SegmentPool
 from ovsdriver.service.segments.debts import Debts
 from ovsdriver.words import options as typed
 from ovsdriver.words.changes import OtherOptions
@@ -313,3 +314,22 @@ async def test_ports_that_were_lost_with_their_rows_are_mended_after_them(member
     assert "its rows in OVN's northbound database" in row
     assert port in plugged
     assert member.switch.port(port) is not None
+
+
+async def test_an_address_on_which_a_container_runs_is_not_given_though_its_row_is_lost(
+    member: Host,
+) -> None:
+    await network(member)
+    await container(member)
+    (pool,) = member.ipam.pools()
+    member.reconciler._wanted = False
+    await northbound(member).forget_host("host1")
+    assert member.reconciler._wanted
+    await northbound(member).hold("blue", SUBNET, SegmentPool(id=pool.id, host="host1"))
+    with pytest.raises(IpamError, match="a container of this host runs on it"):
+        await member.ipam.request_address(AddressRequest(pool=pool.id, address=ADDRESS))
+    lease = await member.ipam.request_address(AddressRequest(pool=pool.id))
+    assert str(lease.address) == "10.50.0.3"
+    member.links.end_sandbox("/netns/one")
+    lease = await member.ipam.request_address(AddressRequest(pool=pool.id))
+    assert lease.address == ADDRESS

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork, IPRange
 
 from ipam import AddressRequest, IpamError, Lease, LeaseKind, Occupied, Pool, PoolId, PoolRequest
 from ovsdriver.domain.records.segments import space_of
@@ -16,7 +16,7 @@ from ovsdriver.service.segments.debts import Debts
 from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.pools import SegmentPools
 from tests.fakes.firewall import MemoryNotes
-from tests.fakes.northbound import FakeCentral, FakeNorthbound
+from tests.fakes.northbound import FakeCentral, FakeNorthbound, nobody_lives_there
 from tests.fakes.switch import FakeSwitch
 
 SUBNET = IPNetwork("10.50.0.0/24")
@@ -69,6 +69,7 @@ class Member:
             prober=self.prober,
             host=FleetName(switch=self.switch, notes=self.notes),
             clock=lambda: 1000.0,
+            resident=nobody_lives_there,
         )
 
     async def pool(self, subnet: IPNetwork | None = SUBNET, **more: object) -> Pool:
@@ -445,3 +446,13 @@ async def test_who_has_waited_for_the_connection_waits_less_for_the_answer(one: 
     await one.address(pool)
     assert one.northbound.patience_s is not None
     assert 0.0 < one.northbound.patience_s <= 1.4
+
+
+async def test_what_is_excluded_is_passed_over_however_much_it_is(one: Member) -> None:
+    wide = IPNetwork("fd50::/64")
+    excluded = (
+        IPRange("fd50::", "fd50::ffff:ffff:ffff"),
+        IPRange("fd50::1:0:0:0", "fd50::1:0:0:9"),
+    )
+    pool = await one.pool(wide, excluded=excluded)
+    assert str((await one.address(pool)).address) == "fd50::1:0:0:a"
