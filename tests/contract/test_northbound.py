@@ -585,7 +585,7 @@ async def test_names_that_come_or_go_are_told_with_their_segment(fleet: Fleet) -
         (lambda: fleet.a.put_name(NAME), every),
         (lambda: fleet.a.forget_name(ENDPOINT), every),
         (lambda: fleet.a.put_name(NAME), every),
-        (lambda: fleet.a.let_go("blue", POOL_A), every),
+        (lambda: fleet.a.let_go("blue", POOL_A.id), every),
     )
     for change, names in changes:
         told.clear()
