@@ -102,6 +102,9 @@ class SegmentHoldings(Aspect):
             return False
         key = SegmentPool(id=pool.id, host=self._host())
         stands = await self._northbound.hold(name, pool.subnet, key)
+        if self._pools.pool(pool.id) is None:  # released meanwhile
+            await self._northbound.let_go(name, pool.id)
+            return False
         if pool.subnet not in stands.subnets:
             await self._northbound.let_go(name, pool.id)
             raise ConflictError(

@@ -224,8 +224,16 @@ class SegmentPools:
         self._pools[pool.id] = pool
 
     async def _remove(self, pool: PoolId) -> bool:
-        await self._debts.note(LeftPool(segment=_segment(pool), pool=pool))
-        return await self._forget(pool)
+        # Before the note is acted upon: who finds the pool lost must not make it again.
+        left = self._pools.pop(pool, None)
+        try:
+            await self._debts.note(LeftPool(segment=_segment(pool), pool=pool))
+        except BaseException:
+            if left is not None:
+                self._pools[pool] = left
+            raise
+        await self._forget(pool)
+        return left is not None
 
     async def _forget(self, pool: PoolId) -> bool:
         async with self._naming:

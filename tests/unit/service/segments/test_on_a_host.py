@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from netaddr import IPAddress, IPNetwork
@@ -333,3 +334,22 @@ async def test_an_address_on_which_a_container_runs_is_not_given_though_its_row_
     member.links.end_sandbox("/netns/one")
     lease = await member.ipam.request_address(AddressRequest(pool=pool.id))
     assert lease.address == ADDRESS
+
+
+async def test_a_pool_that_is_released_while_it_is_looked_for_is_not_held_again(
+    member: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await network(member)
+    (pool,) = member.ipam.pools()
+    central = northbound(member)
+    await central.forget_host("host1")
+    held = central.hold
+
+    async def slow(*arguments: Any) -> Any:
+        stands = await held(*arguments)
+        await member.ipam.release_pool(pool.id)
+        return stands
+
+    monkeypatch.setattr(central, "hold", slow)
+    await member.reconciler.reconcile()
+    assert not central.segments()
