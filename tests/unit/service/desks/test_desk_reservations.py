@@ -72,7 +72,7 @@ def test_only_the_pruned_spaces_lose_what_is_not_listed(
 
 def desks(host: Host) -> tuple[IpamDesk, ReservationDesk]:
     addresses = IpamDesk(state=host.state, ipam=host.ipam, engine=host.engine)
-    return addresses, ReservationDesk(addresses=addresses, ipam=host.ipam)
+    return addresses, ReservationDesk(addresses=addresses, ipam=host.admin.own_ipam)
 
 
 async def test_an_address_is_found_in_its_pool_and_nowhere_between(host: Host):
