@@ -35,7 +35,7 @@ from ovsdriver.domain.records.model import (
     NetworkId,
     PortMapping,
 )
-from ovsdriver.domain.records.segments import segment_of
+from ovsdriver.domain.records.segments import OvnSegment, segment_of
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
 from ovsdriver.domain.wires.observed import ObservedPort
@@ -205,7 +205,11 @@ def warnings(scene: Scene) -> tuple[str, ...]:
             f"network {', '.join(tunnelled)}: Open vSwitch looks at one VLAN tag of a frame by "
             "now, so tunnels do not work: ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2"
         )
-    adopted = {each.segment.bridge for each in networks if each.segment.adopted}
+    adopted = {
+        each.segment.bridge
+        for each in networks
+        if each.segment.adopted and not isinstance(each.segment, OvnSegment)
+    }
     for bridge in map(scene.switch.bridge, sorted(adopted)):
         if bridge is not None and (bridge.controllers or bridge.fail_mode == "secure"):
             why = "has a controller" if bridge.controllers else "has fail_mode=secure"
@@ -267,20 +271,22 @@ def _uplink_warnings(scene: Scene) -> Iterator[str]:
 
 def _equal_macs(scene: Scene) -> Iterator[str]:
     """Tell of MACs that two containers of one VLAN have: frames for either go to either."""
-    found: dict[tuple[str, int, str], list[EndpointId]] = {}
+    found: dict[tuple[str, str], list[EndpointId]] = {}
     for network in scene.state.networks():
+        segment = network.segment
         for each in scene.state.endpoints(network.id):
             own = desired.own_vlan(network, each)
             if each.sandbox is not None and not each.ended and own is not None:
-                place = (network.segment.bridge, own, names.mac_text(each.mac))
+                ovn = isinstance(segment, OvnSegment)
+                where = f"VLAN {own or 'none'} of bridge {segment.bridge}"
+                place = (segment.name if ovn else where, names.mac_text(each.mac))
                 found.setdefault(place, []).append(each.id)
-    for (bridge, vlan, mac), several in found.items():
+    for (where, mac), several in found.items():
         if len(several) > 1:
             who = [container_name(each, scene.view) or each[:12] for each in several]
             yield (
-                f"containers {', '.join(sorted(who))} have the same MAC address {mac} in VLAN "
-                f"{vlan or 'none'} of bridge {bridge}, so neither is reached reliably; start one "
-                "with another --mac-address"
+                f"containers {', '.join(sorted(who))} have the same MAC address {mac} in {where}, "
+                "so neither is reached reliably; start one with another --mac-address"
             )
 
 

@@ -251,6 +251,11 @@ class Endpoints:
             return
         async with self._locks.held(endpoint.id):
             current = self._state.endpoint(endpoint.id)
+            if not self._ipam.readable(pool):
+                # Docker is not held up for who holds it; who is dead stands on nothing.
+                if current is not None and not current.ended and not await self._alive(current):
+                    await self._end(current, f"Docker released {address}, and it still stood")
+                return
             lease = await self._ipam.lease(pool, address)
             # An endpoint of an earlier lease of the same address is not what is released.
             if current is None or lease is None or lease.serial not in current.leases:

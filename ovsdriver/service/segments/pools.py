@@ -134,6 +134,10 @@ class SegmentPools:
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
         found = self._northbound.lease(_segment(pool), address)
+        if found is None and not self.readable(pool):
+            # Just started, it is not known yet; and "nobody holds it" would be no answer.
+            await self._northbound.connected(_WAIT_S)
+            found = self._northbound.lease(_segment(pool), address)
         return _lease(found) if found is not None and self._ours(found, pool) else None
 
     async def leases(

@@ -27,7 +27,7 @@ from ovsdriver.domain.records.model import (
     Transport,
 )
 from ovsdriver.domain.records.port_options import PortKind, VlanMode, VlanTag
-from ovsdriver.domain.records.segments import Datapath, VlanSegment
+from ovsdriver.domain.records.segments import Datapath, OvnSegment, VlanSegment
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
@@ -378,3 +378,19 @@ async def test_published_ports_are_shown_with_what_is_reserved(scene: Scene, sta
     assert (shown.endpoint.published, shown.reserved) == ((published,), ())
     (shown,) = report.report(replace(scene, held=frozenset({published.at}))).endpoints
     assert shown.reserved == (published.at,)
+
+
+async def test_what_is_right_on_segments_is_no_warning(state: SqliteState) -> None:
+    switch = FakeSwitch(OWNER)
+    switch.put_bridge(
+        ObservedBridge(name="br-int", datapath=Datapath.NETDEV, owned=False, fail_mode="secure")
+    )
+    for number, word in enumerate(("blue", "red")):
+        network = replace(ADOPTED, id=NetworkId(f"{number}" * 64), segment=OvnSegment(segment=word))
+        await state.put_network(network)
+        endpoint = replace(
+            ENDPOINT, id=EndpointId(f"{number + 5}" * 64), network=network.id, leases=()
+        )
+        await state.put_endpoint(endpoint)
+    scene = Scene(owner=OWNER, state=state, switch=switch, view=VIEW)
+    assert not [each for each in report.warnings(scene) if "MAC" in each or "br-int" in each]

@@ -353,3 +353,35 @@ async def test_a_pool_that_is_released_while_it_is_looked_for_is_not_held_again(
     monkeypatch.setattr(central, "hold", slow)
     await member.reconciler.reconcile()
     assert not central.segments()
+
+
+async def test_a_dead_container_ends_with_its_address_while_the_database_is_away(
+    member: Host,
+) -> None:
+    await network(member)
+    await container(member)
+    found = member.state.network(NetworkId(RED))
+    assert found is not None
+    assert found.subnets[0].pool is not None
+    northbound(member).available = False
+    await member.endpoints.release(found.subnets[0].pool, ADDRESS)
+    assert member.state.endpoint(EndpointId(FIRST)) is not None
+    member.links.end_sandbox("/netns/one")
+    await member.endpoints.release(found.subnets[0].pool, ADDRESS)
+    assert member.state.endpoint(EndpointId(FIRST)) is None
+
+
+async def test_an_address_is_waited_for_while_nothing_is_known_of_the_fleet(
+    member: Host,
+) -> None:
+    await network(member)
+    (pool,) = member.ipam.pools()
+    lease = await member.ipam.request_address(AddressRequest(pool=pool.id))
+    central = northbound(member).central
+    northbound(member).central = FakeCentral()
+    northbound(member).available = False
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await member.ipam.lease(pool.id, lease.address)
+    northbound(member).central = central
+    northbound(member).available = True
+    assert await member.ipam.lease(pool.id, lease.address) == lease
