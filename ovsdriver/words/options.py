@@ -262,7 +262,8 @@ TABLE: Sequence[Option] = (
         field="routes",
         parse=values.subnets,
         text=lambda found: "+".join(map(str, found)),
-        example="-o ovs.segment=blue -o ovs.router=main -o ovs.routes=10.51.0.0/16+10.52.0.0/16",
+        example="-o ovs.segment=blue --ipam-opt ipam.segment=blue -o ovs.router=main "
+        "-o ovs.routes=10.51.0.0/16+10.52.0.0/16",
         default="none",
         help="Subnets that containers reach by `ovs.router`, besides segments that are on it when "
         "they start.",

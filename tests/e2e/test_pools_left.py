@@ -32,7 +32,7 @@ def test_a_subnet_that_engine_28_left_with_a_refused_one_is_given_to_the_next_tr
     assert "overlaps 10.78.2.0/24" in wire.request_pool("10.78.2.0/24")["Err"]
     network = stage.network("again", subnet="10.78.1.0/24")
     assert stage.container("ann", network).pings(network.gateway())
-    assert left not in [each["id"] for each in pools(bed)]
+    assert left not in [each["pool"]["id"] for each in pools(bed)]
     text = bed.docker_refuses(*CREATE, "--subnet", "10.78.1.0/24", "third")
     assert "overlaps 10.78.1.0/24" in text
     wire.release_pool(left)
@@ -83,5 +83,5 @@ def test_an_automatic_subnet_is_not_that_of_a_network_that_is_being_removed(
     """Docker releases a network's pools before the network itself."""
     going = stage.network("going")
     (pool,) = pools(bed)
-    wire.release_pool(pool["id"])
+    wire.release_pool(pool["pool"]["id"])
     assert stage.network("coming").subnet() != going.subnet()

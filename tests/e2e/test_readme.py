@@ -16,8 +16,12 @@ from tests.e2e.world import Result
 
 pytestmark = pytest.mark.docker
 
-ELSEWHERE = ("ansible/lab", "tests/run", "systemctl", "ovsnet ipam release")
-"""What changes the machine itself, and what needs an address that Docker has forgotten."""
+ELSEWHERE = (
+    *("ansible/lab", "tests/run", "systemctl", "ovsnet ipam release"),
+    *("ovsnet segment", "ovsnet host"),
+)
+"""What changes the machine itself, what needs an address that Docker has forgotten, and what needs
+other hosts."""
 ANSWERED = {"ovsnet purge": " --yes", "ovsnet capture web -w web.pcap": " --seconds 1"}
 """What a person would answer, or end."""
 
