@@ -13,7 +13,7 @@ from tests.e2e.test_more_modes import OUTSIDE, WAN, dual, knowing_the_way, serve
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 BOTH = {"ip6tables": True, "experimental": True}

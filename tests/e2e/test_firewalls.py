@@ -15,7 +15,7 @@ from tests.e2e.test_published import hears, server
 from tests.e2e.traffic import Place
 from tests.e2e.world import Program
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 MIRROR = Path(__file__).parent / "mirror.py"
 

@@ -11,7 +11,7 @@ from tests.e2e.bed import Bed
 from tests.e2e.stage import Container, Stage
 from tests.e2e.world import Program, until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tests.e2e.stage import Network, Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import Program, until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 PROBE = ("--ipam-opt", "ipam.probe=true")
 SIX = ("--ipv6", "--subnet", "fd00:30::/64", "--gateway", "fd00:30::1")

@@ -15,7 +15,7 @@ from tests.e2e.test_switch_features import options
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 CREATE = ("network", "create", "-d", "ovsnet", "--ipam-driver", "ovsipam")
 TREE = options(mode="isolated", rstp="containers")

@@ -13,7 +13,7 @@ from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.test_shaping import mac
 from tests.e2e.world import Program, until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 LLDP = bytes.fromhex("0180c200000e")
 GROUP, GROUP_MAC = "239.1.2.3", bytes.fromhex("01005e010203")

@@ -14,7 +14,7 @@ from tests.e2e.stage import Network, Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 LAN30, LAN31, PLAIN = "10.30.0.30", "10.30.0.31", "10.30.0.100"
 

@@ -19,7 +19,7 @@ from tests.faults.replayed import Conversation
 from tests.faults.sandboxes import Sandboxes
 from tests.unit.wire.conversation import WIRE
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 NAMED = ("run-lifecycle", "daemon-restart-graceful", "host-reboot", "daemon-live-restore-graceful")
 """Containers are started again in them."""
