@@ -15,6 +15,7 @@ from ovsdriver.domain.records.segments import (
     ENCAPSULATION,
     OvnSegment,
     Router,
+    router_address,
     segment_of,
     space_of,
 )
@@ -187,7 +188,7 @@ def _gateways(
         return ()
     first = {each.version: each for each in map(IPAddress, said.get("gateway", "").split())}
     if "router" in said:  # on a family that came later, hosts agree without a word
-        first = {each.version: _lowest(each) for each in subnets} | first
+        first = {each.version: router_address(each) for each in subnets} | first
     for family, gateway in typed.items():
         if gateway != first.get(family, gateway):
             raise ConflictError(
@@ -206,7 +207,7 @@ def router(new: NewNetwork) -> Router | None:
         return None
     said = {each.version: each for each in new.options.gateways}
     gateways = [
-        IPNetwork(f"{said.get(subnet.version, _lowest(subnet))}/{subnet.prefixlen}")
+        IPNetwork(f"{said.get(subnet.version, router_address(subnet))}/{subnet.prefixlen}")
         for subnet in (each.cidr.cidr for each in new.subnets)
     ]
     return Router(name=name, gateways=tuple(gateways), routes=new.options.routes)
@@ -258,11 +259,6 @@ def refuse_router(options: NetworkOptions) -> None:
             "ovs.router and ovs.routes are for segments; add -o ovs.segment=NAME --ipam-opt "
             "ipam.segment=NAME, or leave them out"
         )
-
-
-def _lowest(subnet: IPNetwork) -> IPAddress:
-    """Return the address that is kept for a router."""
-    return IPAddress(subnet.first + 1, subnet.version)
 
 
 def _routes_text(routes: Iterable[IPNetwork]) -> str:

@@ -242,6 +242,11 @@ def server_port(segment: str) -> str:
     return f"{segment}/dns"
 
 
+def router_address(subnet: IPNetwork) -> IPAddress:
+    """Return the address of a segment that Docker takes for a gateway's, kept for a router."""
+    return IPAddress(subnet.first + 1, subnet.version)
+
+
 def lease_port(segment: str, address: IPAddress) -> str:
     """Return the name of the logical port that a lease is, ``blue/10.50.0.5``."""
     return f"{segment}/{address}"

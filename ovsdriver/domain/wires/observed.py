@@ -61,8 +61,6 @@ class ObservedPort:
     interfaces: tuple[str, ...] = ()
     """More than one: it is a bond."""
     cvlans: tuple[int, ...] = ()
-    bound: bool = False
-    """OVN's controller has made its flows."""
     bond_mode: str = ""
     lacp: str = ""
 

@@ -24,7 +24,8 @@ _LEASE = "segment-freed:"
 _POOL = "segment-left:"
 """Key of the note of a pool that is to be taken back, before its id."""
 _AGAIN_S = 1.0
-_WAIT_S = 1.5
+WAIT_S = 1.5
+"""How long a call waits for the northbound database; it then says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Debts:
     async def _release(self, debt: FreedLease) -> None:
         serial = debt.serial
         if serial is None:
-            await self._northbound.connected(_WAIT_S)
+            await self._northbound.connected(WAIT_S)
             if debt.key not in self._notes.notes():
                 return
             found = self._northbound.lease(debt.segment, debt.address)

@@ -34,11 +34,12 @@ from ipam.probing import Prober
 from ipam.service import Surroundings
 from ipam.tasks import Tasks
 from ovsdriver import codec
+from ovsdriver.domain.plan.planning import overlap
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.segments import OvnSegment, segment_of
+from ovsdriver.domain.records.segments import OvnSegment, router_address, segment_of
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import HostNotes, Northbound, SegmentPool, SharedLease, SharedSegment
-from ovsdriver.service.segments.debts import Debts, FreedLease, LeftPool
+from ovsdriver.service.segments.debts import WAIT_S, Debts, FreedLease, LeftPool
 from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.noted import noted
 
@@ -50,10 +51,8 @@ POOL_NOTE = "segment-pool:"
 _PROBES = ((0.3, 1), (0.6, 16))
 """How long the wire is asked, and for how many addresses, first and if that one is in use."""
 
-_WAIT_S = 1.5
-"""How long a call waits for the northbound database; it then says so."""
 _LEAST_S = 0.3
-"""What is left of it for the answer when the connection took all of it."""
+"""What is left of ``WAIT_S`` for the answer when the connection took all of it."""
 
 
 class SegmentPools:
@@ -112,11 +111,8 @@ class SegmentPools:
 
     def usage(self, pool: PoolId) -> Usage:
         known = self._require(pool)
-        held = [
-            each.address
-            for each in self._northbound.leases(_segment(pool)).values()
-            if each.address.version == known.family
-        ]
+        leases = self._northbound.leases(_segment(pool))
+        held = [each for each in leases if each.version == known.family]
         dynamic = known.window or known.subnet
         room = int(dynamic.size) - sum(1 for _ in _unusable(known) if _ in dynamic)
         taken = sum(1 for each in held if each in dynamic)
@@ -136,7 +132,7 @@ class SegmentPools:
         found = self._northbound.lease(_segment(pool), address)
         if found is None and not self.readable(pool):
             # Just started, it is not known yet; and "nobody holds it" would be no answer.
-            await self._northbound.connected(_WAIT_S)
+            await self._northbound.connected(WAIT_S)
             found = self._northbound.lease(_segment(pool), address)
         return _lease(found) if found is not None and self._ours(found, pool) else None
 
@@ -175,7 +171,7 @@ class SegmentPools:
         return pool
 
     async def would_give(self, request: PoolRequest) -> IPNetwork:
-        await self._northbound.connected(_WAIT_S)
+        await self._northbound.connected(WAIT_S)
         segment = _segment(request.space)
         has = _subnet_of(self._northbound.segment(segment), request.family)
         if has is None or request.subnet not in (None, has):
@@ -202,7 +198,7 @@ class SegmentPools:
         takes as it is.
         """
         for each in await self._surroundings.occupied([subnet]):
-            if each.network.prefixlen and _meet(each.network, subnet):
+            if each.network.prefixlen and overlap(each.network, subnet):
                 raise OverlapError(
                     f"subnet {subnet} of segment {segment} meets {each.network} ({each.why}) of "
                     f"this host; to have it all the same, add --subnet {subnet}"
@@ -257,8 +253,8 @@ class SegmentPools:
             return self._gateway(pool, request.address)
         segment = _segment(pool.id)
         loop = asyncio.get_running_loop()
-        until = loop.time() + _WAIT_S
-        await self._northbound.connected(_WAIT_S)
+        until = loop.time() + WAIT_S
+        await self._northbound.connected(WAIT_S)
         within_s = max(until - loop.time(), _LEAST_S)
         if request.kind is LeaseKind.AUX and request.address is not None:
             return await self._keep(pool, request.address)
@@ -410,10 +406,10 @@ class SegmentPools:
 
     def _gateway(self, pool: Pool, wanted: IPAddress | None) -> Lease:
         """Answer Docker, which wants one on every network; nobody holds it on a segment."""
-        address = wanted or _first(pool.subnet)
+        address = wanted or router_address(pool.subnet)
         if address not in pool.subnet:
             raise refusals.outside(address, pool)
-        if address != _first(pool.subnet) and address in _unusable(pool):
+        if address != router_address(pool.subnet) and address in _unusable(pool):
             raise refusals.unusable(address, pool)
         lease = Lease(
             pool=pool.id, address=address, kind=LeaseKind.GATEWAY, wanted=wanted is not None
@@ -438,16 +434,11 @@ def _subnet_of(segment: SharedSegment | None, family: int) -> IPNetwork | None:
     return next((each for each in subnets if each.version == family), None)
 
 
-def _first(subnet: IPNetwork) -> IPAddress:
-    """Return the address that Docker takes for a gateway's, and that a router would have."""
-    return IPAddress(subnet.first + 1, subnet.version)
-
-
 def _unusable(pool: Pool) -> Iterator[IPAddress]:
     """Give the addresses of a subnet that no container gets."""
     subnet = pool.subnet
     yield IPAddress(subnet.first, subnet.version)
-    yield _first(subnet)
+    yield router_address(subnet)
     if subnet.version == 4:
         yield IPAddress(subnet.last, 4)
 
@@ -472,10 +463,6 @@ def _lease(shared: SharedLease) -> Lease:
         created=shared.created,
         host=shared.host,
     )
-
-
-def _meet(one: IPNetwork, other: IPNetwork) -> bool:
-    return bool(one.first <= other.last and other.first <= one.last)
 
 
 def _check_room(subnet: IPNetwork) -> None:

@@ -9,7 +9,6 @@ from ovsdriver.adapters.ovs.rows.rows import (
     datapath_of,
     integration_bridge,
     interfaces_of,
-    is_bound,
     is_ours,
     tree_of,
 )
@@ -127,7 +126,6 @@ class ReplicaView:
             external_ids=MappingProxyType(row["external_ids"]),
             internal=details.get("type") == "internal",
             interfaces=tuple(sorted(each["name"] for each in interfaces)),
-            bound=is_bound(details) if details else False,
             bond_mode=row["bond_mode"] or "",
             lacp=row["lacp"] or "",
         )
