@@ -161,6 +161,7 @@ async def test_one_that_was_made_before_its_pool_and_is_no_address_there_means_n
     assert await given(ipam, second, name="web") == "10.40.0.1"
 
 
+@pytest.mark.slow
 async def test_a_space_has_a_bounded_number_of_them(ipam):
     first = int(IPAddress("10.60.0.1"))
     many = [kept(str(IPAddress(first + n))) for n in range(MOST + 1)]

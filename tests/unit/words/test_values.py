@@ -175,6 +175,7 @@ def test_the_nearest_name_is_found():
     assert values.nearest("zzz", known) == ""
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_a_quoted_text_is_one_printable_line(text):
     quoted = values.quote(text)

@@ -167,6 +167,7 @@ async def test_the_servers_echo_is_answered(client: OvsdbClient, server: Scripte
     await eventually(lambda: answer in server.received)
 
 
+@pytest.mark.slow
 async def test_a_quiet_server_that_answers_probes_is_kept(
     client: OvsdbClient, server: ScriptedServer
 ) -> None:
@@ -175,6 +176,7 @@ async def test_a_quiet_server_that_answers_probes_is_kept(
     assert client.connections == 1
 
 
+@pytest.mark.slow
 async def test_a_silent_server_is_given_up_and_tried_again(
     client: OvsdbClient, server: ScriptedServer, changes: list[Sequence[RowChange] | None]
 ) -> None:
@@ -188,6 +190,7 @@ async def test_a_silent_server_is_given_up_and_tried_again(
     assert "hangs" in client.last_error
 
 
+@pytest.mark.slow
 async def test_a_server_that_never_tells_its_schema_is_tried_again(
     client: OvsdbClient, server: ScriptedServer
 ) -> None:

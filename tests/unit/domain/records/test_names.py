@@ -10,6 +10,7 @@ from tests.builders import FIRST, RED, a_segment, an_endpoint
 IDS = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
+@pytest.mark.slow
 @given(IDS)
 def test_link_names_fit_the_kernel_and_keep_twelve_digits_of_the_id(docker_id: str) -> None:
     made = {
