@@ -78,6 +78,8 @@ class Settings:
     ovn_ca: Path | None = None
     segments: tuple[str, ...] = ()
     """Each NAME is also served as IPAM driver ``ovsipam-NAME``, for networks on that segment."""
+    view_group: str = ""
+    """Its members may look, on view.sock; none: root alone."""
     deadline_s: float = 10.0
     """For each call of Docker's."""
     log_level: str = "info"
@@ -113,6 +115,7 @@ class Setting:
 
 
 _INSTANCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _RANGE = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _TCP = re.compile(r"tcp:(\[[0-9A-Fa-f:]+\]|[^:\s\[\]]+):([0-9]{1,5})")
@@ -230,6 +233,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _group(text: str) -> str:
+    if not _GROUP.fullmatch(text):
+        raise ValueError(f"{quote(text)} cannot name a group of this host")
+    return text
+
+
 def _level(text: str) -> str:
     return values.word(text, {level: level for level in LEVELS})
 
@@ -241,7 +250,12 @@ SETTINGS: Sequence[Setting] = (
         shape="DIR",
         help="Where Docker looks for the sockets of plugins.",
     ),
-    Setting(name="run_dir", parse=_absolute, shape="DIR", help="The admin socket's directory."),
+    Setting(
+        name="run_dir",
+        parse=_absolute,
+        shape="DIR",
+        help="Directory of the admin and the view socket.",
+    ),
     Setting(name="state_dir", parse=_absolute, shape="DIR", help="The database's directory."),
     Setting(
         name="ovsdb",
@@ -364,6 +378,12 @@ SETTINGS: Sequence[Setting] = (
         many=True,
         shape="NAME",
         help="Segments over several hosts; each NAME is also an IPAM driver, ovsipam-NAME.",
+    ),
+    Setting(
+        name="view_group",
+        parse=_group,
+        shape="NAME",
+        help="Group whose members may look, by view.sock in the run directory; default: root only.",
     ),
     Setting(
         name="deadline_s",

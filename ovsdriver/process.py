@@ -108,6 +108,7 @@ async def _serve(settings: Settings, fault: str) -> int:
         server = PluginServer(metrics=metrics, deadline_s=settings.deadline_s)
         kept = await _listen(settings, server, backend, desk, stack)
         await _listen_admin(settings, desk, stack)
+        await _listen_view(settings, desk, stack)
         event(log, "process.listening", version=__version__, pid=os.getpid())
         # Ended before what they work on is closed.
         tasks = await stack.enter_async_context(Tasks())
@@ -298,8 +299,35 @@ async def _listen_admin(settings: Settings, desk: Desk, stack: AsyncExitStack) -
     except (ConfigurationError, UnavailableError) as error:
         _go_without(desk, error)
         return
+    await _answer_people(listening, api.application(desk), stack)
+
+
+async def _listen_view(settings: Settings, desk: Desk, stack: AsyncExitStack) -> None:
+    """Answer who may only look: root, and the group that the settings name if there is one.
+
+    Raises:
+        ConflictError: another process answers there.
+    """
+    group = None
+    if settings.view_group:
+        try:
+            # Groups may be known to another host only.
+            group = await asyncio.to_thread(sockets.admit, settings.run_dir, settings.view_group)
+        except ConfigurationError as error:
+            _go_without(desk, error)
+    try:
+        listening = sockets.listen(settings.run_dir / "view.sock", group=group)
+    except (ConfigurationError, UnavailableError) as error:
+        _go_without(desk, error)
+        return
+    await _answer_people(listening, api.view(desk), stack)
+
+
+async def _answer_people(
+    listening: sockets.ListeningSocket, app: web.Application, stack: AsyncExitStack
+) -> None:
     stack.callback(listening.remove)
-    runner = api.runner(api.application(desk))
+    runner = api.runner(app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listening.sock).start()

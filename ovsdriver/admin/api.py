@@ -1,8 +1,9 @@
-"""The admin socket: what the command line, health checks and Prometheus ask for.
+"""The admin socket, for who may change things, and the view socket, for who may only look.
 
-Beside the plugin sockets and not on them: Docker never speaks to it, so here names of Docker's
-may be looked up, and 404 means what it says. ``POST /ask/list-pools`` has the request as its body
-and gets the answer, or ``{"error": "…"}`` with another status than 200.
+Beside the plugin sockets and not on them: Docker never speaks to them, so here names of Docker's
+may be looked up, and 404 means what it says. On the admin socket ``POST /ask/list-pools`` has the
+request as its body; on the view socket ``GET /ask/list-pools?ask={"of":"lab"}`` has the same JSON
+in its query. Either gets the answer, or ``{"error": "…"}`` with another status than 200.
 """
 
 import asyncio
@@ -26,6 +27,9 @@ _http = logging.getLogger(f"{__name__}.http")
 _SHOWN = 100
 """Characters of why a request cannot be read."""
 
+QUESTION = "ask"
+"""What of the query has the request, on the view socket."""
+
 BODY_BYTES = 8 << 20
 """A full space's reservations, each with a long name and a long note."""
 
@@ -37,6 +41,16 @@ def application(desk: Desk) -> web.Application:
     app.router.add_get("/healthz", pages.health)
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_post("/ask/{word}", pages.ask)
+    return app
+
+
+def view(desk: Desk) -> web.Application:
+    """Return the application of the view socket, where nothing can be changed."""
+    pages = _Pages(desk)
+    app = web.Application(middlewares=[_only_get, _errors])
+    app.router.add_get("/healthz", pages.health, allow_head=False)
+    app.router.add_get("/metrics", pages.metrics, allow_head=False)
+    app.router.add_get("/ask/{word}", pages.look, allow_head=False)
     return app
 
 
@@ -71,16 +85,33 @@ class _Pages:
         return web.Response(body=self._desk.metrics(), headers={"Content-Type": CONTENT_TYPE})
 
     async def ask(self, request: web.Request) -> web.Response:
-        kind = asks.BY_WORD.get(request.match_info["word"])
-        if kind is None:
-            raise web.HTTPNotFound
+        kind = _kind(request)
         async with asyncio.timeout(kind.SECONDS):
-            body = await _body(request)
-            # Thousands of reservations take long to read, and of endpoints to write down; the loop
-            # has other callers.
-            asked = await asyncio.to_thread(_request, kind, body)
-            answer = await self._desk.answer(asked)
+            return await self._answer(kind, await _body(request))
+
+    async def look(self, request: web.Request) -> web.Response:
+        kind = _kind(request)
+        if not kind.LOOKS:
+            text = (
+                f"{asks.word(kind)} may change something; ask for it on the admin socket, as root"
+            )
+            return _failure(403, text)
+        async with asyncio.timeout(kind.SECONDS):
+            return await self._answer(kind, request.query.get(QUESTION, "").encode())
+
+    async def _answer(self, kind: type[asks.Ask[object]], said: bytes) -> web.Response:
+        # Thousands of reservations take long to read, and of endpoints to write down; the loop
+        # has other callers.
+        asked = await asyncio.to_thread(_request, kind, said)
+        answer = await self._desk.answer(asked)
         return web.json_response(text=await asyncio.to_thread(codec.encode, answer))
+
+
+def _kind(request: web.Request) -> type[asks.Ask[object]]:
+    kind = asks.BY_WORD.get(request.match_info["word"])
+    if kind is None:
+        raise web.HTTPNotFound
+    return kind
 
 
 def _request(kind: type[asks.Ask[object]], body: bytes) -> asks.Ask[object]:
@@ -104,6 +135,17 @@ async def _body(request: web.Request) -> bytes:
                 "several files"
             )
     return b"".join(parts)
+
+
+@web.middleware
+async def _only_get(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    if request.method == "GET":
+        return await handler(request)
+    refused = _failure(405, f"{request.method}: only GET is answered here, for it changes nothing")
+    refused.headers["Allow"] = "GET"
+    return refused
 
 
 @web.middleware

@@ -84,16 +84,22 @@ class Ask(Generic[T]):
 
     SECONDS: ClassVar[float] = READ_S
     """The answer is given up after so long."""
+    LOOKS: ClassVar[bool] = False
+    """Whoever may look may ask it: it changes nothing, here or anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowStatus(Ask[Status]):
     """The process as a whole; answered while degraded, too."""
 
+    LOOKS: ClassVar[bool] = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowState(Ask[Report]):
     """Everything there is."""
+
+    LOOKS: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,8 @@ class SetOptions(Ask[Changed]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanNetwork(Ask[PlanReport]):
     """What a network would make, from what a person would type to ``docker network create``."""
+
+    LOOKS: ClassVar[bool] = True
 
     options: Mapping[str, str]
     subnets: tuple[Subnet, ...] = ()
@@ -152,6 +160,8 @@ class Purge(Ask[Purged]):
 class ListPools(Ask[tuple[PoolUse, ...]]):
     """Pools and how full they are."""
 
+    LOOKS: ClassVar[bool] = True
+
     of: str = ""
     """A pool's id or subnet, or a network; empty: all."""
 
@@ -159,6 +169,8 @@ class ListPools(Ask[tuple[PoolUse, ...]]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListLeases(Ask[LeasePage]):
     """A page of a pool's leases, by address."""
+
+    LOOKS: ClassVar[bool] = True
 
     pool: str
     """Its id."""
@@ -203,6 +215,8 @@ class Where:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListReservations(Where, Ask[tuple[Reserved, ...]]):
     """Reserved addresses there."""
+
+    LOOKS: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,10 +274,14 @@ class ApplyReservations(Ask[Changes]):
 class ListSegments(Ask[tuple[SegmentUse, ...]]):
     """Segments over several hosts, all that there are."""
 
+    LOOKS: ClassVar[bool] = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowSegment(Ask[SegmentReport]):
     """One segment, and who has its addresses."""
+
+    LOOKS: ClassVar[bool] = True
 
     name: Segment
 

@@ -8,6 +8,7 @@ kernel queues dockerd's calls, instead of dockerd waiting 15 s for each.
 import contextlib
 import errno
 import fcntl
+import grp
 import os
 import socket
 import stat
@@ -21,8 +22,11 @@ from ovsdriver.errors import ConfigurationError, ConflictError, UnavailableError
 from ovsdriver.http.server import BACKLOG
 
 SOCKET_MODE = 0o600
+GROUP_SOCKET_MODE = 0o660
 PLUGIN_DIR_MODE = 0o755
 RUN_DIR_MODE = 0o700
+GROUP_RUN_DIR_MODE = 0o710
+"""A group may go in, to the one socket that is its own; what else is there stays hidden."""
 
 PATH_BYTES = 107
 """``sun_path`` is 108 with the closing NUL (unix(7))."""
@@ -85,10 +89,42 @@ def prepare(directory: Path, mode: int) -> None:
         ) from error
 
 
-def listen(path: Path, passed: Mapping[Path, socket.socket] | None = None) -> ListeningSocket:
+def admit(directory: Path, group: str) -> int:
+    """Let the members of ``group`` reach a socket in ``directory``; returns the group's number.
+
+    Raises:
+        ConfigurationError: there is no such group, or it cannot be given the directory.
+    """
+    try:
+        number = grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise ConfigurationError(
+            f"view_group: there is no group {group}, so only root may look; type `groupadd "
+            f"--system {group}` and restart ovsnet"
+        ) from error
+    try:
+        # What is so already is left: under systemd the unit says it, and may not be allowed to.
+        if directory.stat().st_gid != number:
+            os.chown(directory, -1, number)
+        if not stat.S_IMODE(directory.stat().st_mode) & stat.S_IXGRP:
+            directory.chmod(GROUP_RUN_DIR_MODE)
+    except OSError as error:
+        raise ConfigurationError(
+            f"view_group: {directory} cannot be given to group {group}: {error.strerror}, so only "
+            "root may look; put Group= into the unit of ovsnet"
+        ) from error
+    return number
+
+
+def listen(
+    path: Path,
+    passed: Mapping[Path, socket.socket] | None = None,
+    *,
+    group: int | None = None,
+) -> ListeningSocket:
     """Return a socket that listens on ``path``: the one that systemd passed, else a new one.
 
-    A file that nobody listens on any more is replaced.
+    A file that nobody listens on any more is replaced. ``group`` may speak to it, too.
 
     Raises:
         ConflictError: another process answers there.
@@ -105,7 +141,7 @@ def listen(path: Path, passed: Mapping[Path, socket.socket] | None = None) -> Li
     try:
         with _sole(path.parent):
             _clear(path)
-            sock = _bound(path)
+            sock = _bound(path, group)
             return ListeningSocket(path, sock, adopted=False, inode=_inode(path))
     except OSError as error:
         raise ConfigurationError(
@@ -182,13 +218,17 @@ def _clear(path: Path) -> None:
     )
 
 
-def _bound(path: Path) -> socket.socket:
+def _bound(path: Path, group: int | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The file takes the socket's mode (net/unix/af_unix.c), so at no moment is it wider.
         os.fchmod(sock.fileno(), SOCKET_MODE)
         sock.bind(os.fspath(path))
         path.chmod(SOCKET_MODE)
+        if group is not None:
+            if path.lstat().st_gid != group:
+                os.chown(path, -1, group, follow_symlinks=False)
+            path.chmod(GROUP_SOCKET_MODE)
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except BaseException:

@@ -1,10 +1,14 @@
 """The process itself, in a namespace of its own, when what it needs is broken."""
 
 import fcntl
+import grp
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +139,52 @@ def test_one_socket_that_cannot_be_made_keeps_nobody_from_the_others(process: Pr
     _, status = process.admin("show-status")
     (warning,) = [each for each in status["warnings"] if "ovsipam-blue.sock" in each]
     assert "is not a socket" in warning
+
+
+LOOK = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect(sys.argv[1])
+    sock.sendall(b"GET /ask/show-status HTTP/1.0\\r\\n\\r\\n")
+    print(sock.recv(100).decode().split("\\r")[0])
+"""
+
+
+def looked(path: Path, **who: int | list[int]) -> str:
+    """Return how a process of another user is answered on a socket."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", LOOK, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **who,
+    )
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+def test_a_member_of_the_group_may_look_and_nobody_else(process: Process):
+    nobody, group = 65534, grp.getgrnam("nogroup").gr_gid
+    process.home.chmod(0o711)
+    process.config.write_text('view_group = "nogroup"\n')
+    process.start()
+    member = {"user": nobody, "group": 65533, "extra_groups": [group]}
+    stranger = {"user": nobody, "group": 65533, "extra_groups": []}
+    view, admin = process.run_dir / "view.sock", process.run_dir / "admin.sock"
+    assert looked(view, **member) == "HTTP/1.0 200 OK"
+    for path, who in ((admin, member), (view, stranger), (admin, stranger)):
+        assert "Permission denied" in looked(path, **who)
+    assert process.stop() == 0
+    assert not view.exists()
+
+
+def test_without_its_group_the_view_socket_is_roots_and_the_process_says_so(process: Process):
+    process.config.write_text('view_group = "no-such"\n')
+    process.start()
+    _, status = process.admin("show-status")
+    assert "there is no group no-such" in " ".join(status["warnings"])
+    assert looked(process.run_dir / "view.sock") == "HTTP/1.0 200 OK"
+    assert process.run_dir.stat().st_mode & 0o777 == 0o700
+    assert (process.run_dir / "view.sock").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.ovs

@@ -34,6 +34,7 @@ def units(tmp_path: Path) -> Path:
         "ovsnet_python": "python3",
         "ovsnet_run_dir": "/run/ovsnet",
         "ovsnet_state_dir": "/var/lib/ovsnet",
+        "ovsnet_view_group": "",
         "_ovsnet_config": "/etc/ovsnet/ovsnet.toml",
         "_ovsnet_refusal": str(TEMPLATES.parent / "files/refuse.py"),
         "_ovsnet_sockets": ["/run/docker/plugins/ovsnet.sock", "/run/docker/plugins/ovsipam.sock"],

@@ -24,6 +24,7 @@ mtu = 1400
 spaces = ["blue", "red"]
 exclude = ["10.128.7.0/24", "fd6f:7673:1::/48"]
 outside_bridges = ["br0"]
+view_group = "lookers"
 deadline_s = 5.5
 log_level = "debug"
 
@@ -72,6 +73,7 @@ PARSED = Settings(
         SpaceLimit(space="ovsnet", addresses=10000),
     ),
     outside_bridges=("br0",),
+    view_group="lookers",
     deadline_s=5.5,
     log_level="debug",
 )
@@ -146,6 +148,7 @@ def test_variables_may_say_everything():
                 "OVSNET_EXCLUDE": "10.128.7.0/24 fd6f:7673:1::/48",
                 "OVSNET_LIMITS": LIMITS,
                 "OVSNET_OUTSIDE_BRIDGES": "br0",
+                "OVSNET_VIEW_GROUP": "lookers",
                 "OVSNET_DEADLINE_S": "5.5",
                 "OVSNET_LOG_LEVEL": "Debug",
             }
@@ -175,6 +178,7 @@ def test_flags_may_say_everything():
                 "exclude": "10.128.7.0/24,fd6f:7673:1::/48",
                 "limits": LIMITS,
                 "outside_bridges": ["br0"],
+                "view_group": "lookers",
                 "deadline_s": 5.5,
                 "log_level": "debug",
             },
@@ -320,6 +324,7 @@ def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path)
         ("bridges = ['br0:5-9']", ": bridges[0]: not a {name=NAME,vlans=[FIRST,LAST]}"),
         ("mtu = 2020-01-01", ": mtu: not a BYTES"),
         ("outside_bridges = ['a b']", ": outside_bridges[0]: "),
+        ("view_group = 'a b'", ': view_group: "a b" cannot name a group of this host'),
         ("deadline_s = 0", ': deadline_s: "0" is not a number of seconds: 1 to 300'),
         ("deadline_s = 301", ": deadline_s: "),
         ("deadline_s = inf", ": deadline_s: "),

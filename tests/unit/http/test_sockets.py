@@ -1,4 +1,5 @@
 import fcntl
+import grp
 import os
 import socket
 import stat
@@ -75,6 +76,31 @@ def test_the_mode_does_not_hang_on_the_umask(tmp_path: Path, made):
     finally:
         os.umask(before)
     assert stat.S_IMODE(listening.path.lstat().st_mode) == 0o600
+
+
+def test_a_group_may_speak_to_a_socket_of_its_own(tmp_path: Path, made, umask_077: None):
+    made.append(sockets.listen(tmp_path / "a.sock", group=os.getgid()))
+    found = made[-1].path.lstat()
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
+
+
+def test_a_group_is_let_into_the_directory_and_no_further(tmp_path: Path):
+    sockets.prepare(tmp_path / "run", sockets.RUN_DIR_MODE)
+    own = grp.getgrgid(os.getgid())
+    assert sockets.admit(tmp_path / "run", own.gr_name) == own.gr_gid
+    found = (tmp_path / "run").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o710, own.gr_gid)
+
+
+def test_a_directory_that_a_group_may_enter_already_is_left_as_it_is(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    sockets.admit(tmp_path, grp.getgrgid(tmp_path.stat().st_gid).gr_name)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_a_group_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"there is no group no-such.*groupadd --system"):
+        sockets.admit(tmp_path, "no-such")
 
 
 def test_a_socket_that_nobody_listens_on_is_replaced(tmp_path: Path, made):
