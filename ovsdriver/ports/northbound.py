@@ -7,6 +7,7 @@ from typing import Protocol
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
+from ipam.choice.bitmap import Bitmap
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.records.shaping import Metered
 
@@ -158,6 +159,13 @@ class Northbound(Protocol):
         """
         ...
 
+    def on_end(self, callback: Callable[[Collection[SharedLease]], None]) -> None:
+        """Call ``callback`` on the loop with leases that ended, whoever ended them.
+
+        What happened while there was no connection is not told.
+        """
+        ...
+
     def segments(self) -> Mapping[str, SharedSegment]:
         """Return every segment by name."""
         ...
@@ -168,6 +176,17 @@ class Northbound(Protocol):
 
     def leases(self, segment: str) -> Mapping[IPAddress, SharedLease]:
         """Return who holds which address of a segment."""
+        ...
+
+    def leases_of(self, pool: PoolId) -> Mapping[IPAddress, SharedLease]:
+        """Return what one pool has; costs nothing for what others have."""
+        ...
+
+    def held(self, segment: str, family: int) -> Bitmap:
+        """Return the numbers of a segment's addresses that are held; it is for reading.
+
+        True until the next ``await``; costs the same however many there are.
+        """
         ...
 
     def lease(self, segment: str, address: IPAddress) -> SharedLease | None:

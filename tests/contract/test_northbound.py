@@ -274,6 +274,11 @@ async def test_a_lease_is_kept_as_it_was_taken(fleet: Fleet) -> None:
     assert ADDRESS in fleet.b.leases("blue")
     assert IPAddress("10.50.0.6") not in fleet.b.leases("blue")
     assert dict(fleet.b.leases("red")) == {}
+    assert list(fleet.b.held("blue", 4)) == [int(GATEWAY.address), int(ADDRESS)]
+    assert list(fleet.b.held("blue", 6)) == [int(ADDRESS6)]
+    assert list(fleet.b.held("red", 4)) == []
+    assert dict(fleet.b.leases_of(POOL_A.id)) == {ADDRESS: LEASE}
+    assert dict(fleet.b.leases_of(POOL_B.id)) == {}
 
 
 async def test_a_held_address_is_answered_with_its_holder(fleet: Fleet) -> None:
@@ -401,6 +406,8 @@ async def test_a_pool_goes_with_its_leases_and_leaves_the_others(fleet: Fleet) -
     assert await fleet.a.let_go("blue", POOL_A.id)
 
     assert dict(fleet.a.leases("blue")) == {theirs.address: theirs, GATEWAY.address: GATEWAY}
+    assert list(fleet.a.held("blue", 4)) == [int(GATEWAY.address), int(theirs.address)]
+    assert dict(fleet.a.leases_of(POOL_A.id)) == {}
     assert segment_of(fleet.a, "blue").pools == (POOL_B,)
     assert not await fleet.a.let_go("blue", POOL_A.id)
 
@@ -418,6 +425,8 @@ async def test_with_its_last_pool_a_segment_goes_and_all_that_is_on_it(fleet: Fl
 
     assert dict(fleet.a.segments()) == {}
     assert dict(fleet.a.leases("blue")) == {}
+    assert not fleet.a.held("blue", 4)
+    assert not fleet.a.held("blue", 6)
     assert list(fleet.a.names()) == []
     await seen(lambda: not fleet.b.segments() and not fleet.b.leases("blue"))
 
@@ -562,6 +571,23 @@ async def test_changes_are_told_by_segment(fleet: Fleet) -> None:
         await change()
         await seen(lambda: told)
         assert {name for each in told for name in each or ()} == {"blue"}
+
+
+async def test_leases_that_end_are_told_whoever_ends_them(fleet: Fleet) -> None:
+    ended: list[SharedLease] = []
+    fleet.b.on_end(ended.extend)
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.take(LEASE)
+    await fleet.a.set_port(PORT)
+    await fleet.a.release("blue", ADDRESS, LEASE.serial)
+    await seen(lambda: ended)
+    assert ended == [replace(LEASE, port=PORT)]
+
+    again = replace(LEASE, serial=9)
+    await fleet.a.take(again)
+    await fleet.a.let_go("blue", POOL_A.id)
+    await seen(lambda: len(ended) > 1)
+    assert ended[1:] == [again]
 
 
 async def test_hosts_can_be_called_by_each_of_them(fleet: Fleet) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
+from ipam.choice.bitmap import Bitmap, pack
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import (
@@ -39,6 +40,12 @@ class FakeCentral:
         for host in self.hosts:
             host.tell([segment])
 
+    def ended(self, *leases: SharedLease) -> None:
+        """Tell all hosts."""
+        for host in self.hosts:
+            for callback in host.end_callbacks if leases else ():
+                callback(leases)
+
     def said(self, *names: SharedName | None) -> None:
         """Tell all hosts whose names are not what they were."""
         places = {(each.segment, name) for each in names if each for name in each.names}
@@ -68,6 +75,7 @@ class FakeNorthbound:
         self._available = True
         self._callbacks: list[Callable[[Collection[str] | None], None]] = []
         self.name_callbacks: list[Callable[[Collection[tuple[str, str]]], None]] = []
+        self.end_callbacks: list[Callable[[Collection[SharedLease]], None]] = []
 
     @property
     def available(self) -> bool:
@@ -106,6 +114,9 @@ class FakeNorthbound:
     def on_names(self, callback: Callable[[Collection[tuple[str, str]]], None]) -> None:
         self.name_callbacks.append(callback)
 
+    def on_end(self, callback: Callable[[Collection[SharedLease]], None]) -> None:
+        self.end_callbacks.append(callback)
+
     def segments(self) -> Mapping[str, SharedSegment]:
         return self.central.segments
 
@@ -115,8 +126,17 @@ class FakeNorthbound:
     def leases(self, segment: str) -> Mapping[IPAddress, SharedLease]:
         return self.central.leases.get(segment, {})
 
+    def leases_of(self, pool: PoolId) -> Mapping[IPAddress, SharedLease]:
+        leases = (each for some in self.central.leases.values() for each in some.values())
+        return {each.address: each for each in leases if each.pool == pool}
+
+    def held(self, segment: str, family: int) -> Bitmap:
+        leases = self.central.leases.get(segment, {})
+        there = (each for each in leases if each.version == family)
+        return Bitmap(pack(sorted(map(int, there))))
+
     def lease(self, segment: str, address: IPAddress) -> SharedLease | None:
-        return self.leases(segment).get(address)
+        return self.central.leases.get(segment, {}).get(address)
 
     def gateway(self, segment: str) -> SharedGateway | None:
         return self.central.gateways.get(segment)
@@ -187,6 +207,7 @@ class FakeNorthbound:
             return False
         del self.central.leases[segment][address]
         self.central.changed(segment)
+        self.central.ended(held)
         self._lose()
         return True
 
@@ -291,12 +312,11 @@ class FakeNorthbound:
         lease_goes: Callable[[SharedLease], bool],
     ) -> None:
         central, name = self.central, segment.name
+        before = central.leases.get(name, {})
         pools = tuple(each for each in segment.pools if not pool_goes(each))
         if pools:
-            leases = central.leases.get(name, {})
-            for address, lease in list(leases.items()):
-                if lease_goes(lease):
-                    del leases[address]
+            stay = {at: each for at, each in before.items() if not lease_goes(each)}
+            central.leases[name] = stay
             central.segments[name] = replace(segment, pools=pools)
         else:
             del central.segments[name]
@@ -307,6 +327,7 @@ class FakeNorthbound:
                     del central.names[endpoint]
                     central.said(called)
         central.changed(name)
+        central.ended(*(each for at, each in before.items() if at not in self.leases(name)))
 
 
 async def nobody_lives_there(_pool: object, _address: object) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
+from ipam.choice.bitmap import Bitmap
 from ovsdriver.adapters.ovn import plans, rows
 from ovsdriver.adapters.ovn.view import WATCHED, View
 from ovsdriver.adapters.ovsdb import (
@@ -67,6 +68,7 @@ class OvnNorthbound:
         self._view = View()
         self._callbacks: list[Callable[[Collection[str] | None], None]] = []
         self._name_callbacks: list[Callable[[Collection[tuple[str, str]]], None]] = []
+        self._end_callbacks: list[Callable[[Collection[SharedLease]], None]] = []
         self._server = ""
         self._since = clock()
 
@@ -111,6 +113,9 @@ class OvnNorthbound:
     def on_names(self, callback: Callable[[Collection[tuple[str, str]]], None]) -> None:
         self._name_callbacks.append(callback)
 
+    def on_end(self, callback: Callable[[Collection[SharedLease]], None]) -> None:
+        self._end_callbacks.append(callback)
+
     def segments(self) -> Mapping[str, SharedSegment]:
         return self._view.segments
 
@@ -122,6 +127,12 @@ class OvnNorthbound:
 
     def lease(self, segment: str, address: IPAddress) -> SharedLease | None:
         return self._view.leases(segment).get(address)
+
+    def leases_of(self, pool: PoolId) -> Mapping[IPAddress, SharedLease]:
+        return self._view.leases_of(pool)
+
+    def held(self, segment: str, family: int) -> Bitmap:
+        return self._view.held(segment, family)
 
     def gateway(self, segment: str) -> SharedGateway | None:
         return self._view.gateway(segment)
@@ -251,6 +262,9 @@ class OvnNorthbound:
             if names := rows.names_in(changes):
                 for callback in self._name_callbacks:
                     callback(names)
+            if ended := rows.leases_that_end(changes):
+                for tell in self._end_callbacks:
+                    tell(ended)
             return
         replica = self._client.replica
         self._since = self._clock()

@@ -181,13 +181,15 @@ def pool_of(port: Row) -> str:
     return str(port["external_ids"].get(_POOL, ""))
 
 
-def is_address(text: str) -> bool:
-    """Whether it is an address, written as one only can be."""
-    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+def number_of(text: str) -> tuple[int, int] | None:
+    """Return an address' family and number; None unless it is written as one only can be."""
+    version, family = (6, socket.AF_INET6) if ":" in text else (4, socket.AF_INET)
     try:
-        return socket.inet_ntop(family, socket.inet_pton(family, text)) == text
+        packed = socket.inet_pton(family, text)
     except OSError:
-        return False
+        return None
+    same = socket.inet_ntop(family, packed) == text
+    return (version, int.from_bytes(packed)) if same else None
 
 
 def read_lease(row: Row) -> SharedLease:
@@ -226,6 +228,18 @@ def read_lease(row: Row) -> SharedLease:
         if mac is not None and endpoint is not None
         else None,
     )
+
+
+def leases_that_end(changes: Sequence[RowChange]) -> Collection[SharedLease]:
+    """Return the leases whose rows changes take away."""
+    return [
+        read_lease(change.old)
+        for change in changes
+        if change.table == PORT
+        and change.new is None
+        and change.old is not None
+        and number_of(place_of(change.old)[1])
+    ]
 
 
 def _first_address(row: Row) -> tuple[EUI, *tuple[str, ...]] | None:

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from netaddr import IPAddress
 
+from ipam import PoolId
+from ipam.choice.bitmap import Bitmap
 from ovsdriver.adapters.ovn import router_rows, rows
 from ovsdriver.adapters.ovsdb import Replica, Row, RowChange
 from ovsdriver.domain.records.model import EndpointId
@@ -21,7 +23,10 @@ Leases = dict[str, Row]
 
 
 class View:
-    """Segments, leases and names; a lease is read only when somebody asks for it."""
+    """Segments, leases and names; a lease is read only when somebody asks for it.
+
+    A change costs the same however much there is.
+    """
 
     def __init__(self, replica: Replica | None = None) -> None:
         """Take what the copy has, none if there is no copy; costs O(rows)."""
@@ -31,6 +36,9 @@ class View:
         self._called: dict[tuple[str, str], list[Row]] = {}
         """Rows of names by segment and name; more than one only where hosts were equally fast."""
         self._leases: dict[str, Leases] = {}
+        self._of_pools: dict[str, Leases] = {}
+        self._held: dict[tuple[str, int], Bitmap] = {}
+        """Numbers of the addresses that are held, by segment and family."""
         self._places: dict[str, SharedGateway] = {}
         """Of segments on routers: the router's end, and below the segment's, by its row's uuid."""
         self._led: dict[str, str] = {}
@@ -42,6 +50,14 @@ class View:
     def leases(self, segment: str) -> "LeaseMapping":
         """Return a segment's leases."""
         return LeaseMapping(self._leases.get(segment, {}))
+
+    def leases_of(self, pool: PoolId) -> "LeaseMapping":
+        """Return a pool's leases."""
+        return LeaseMapping(self._of_pools.get(pool, {}))
+
+    def held(self, segment: str, family: int) -> Bitmap:
+        """Return the numbers of a segment's addresses that are held."""
+        return self._held.get((segment, family)) or Bitmap()
 
     def ports(self, segment: str) -> Iterable[Row]:
         """Return the rows of a segment's addresses."""
@@ -119,8 +135,11 @@ class View:
         segment, address = rows.place_of(row)
         if address == router_rows.PORT_NAME:
             self._led[segment] = row["_uuid"]
-        if rows.is_address(address):
+        if number := rows.number_of(address):
             self._leases.setdefault(segment, {})[address] = row
+            self._held.setdefault((segment, number[0]), Bitmap()).add(number[1])
+            if pool := rows.pool_of(row):
+                self._of_pools.setdefault(pool, {})[address] = row
         return segment
 
     def _drop(self, table: str, row: Row) -> str:
@@ -142,11 +161,26 @@ class View:
         segment, address = rows.place_of(row)
         if self._led.get(segment) == row["_uuid"]:
             del self._led[segment]
-        leases = self._leases.get(segment, {})
+        number = rows.number_of(address)
         # one of the same name may have come before it went
-        if address in leases and leases[address]["_uuid"] == row["_uuid"]:
-            del leases[address]
+        if number and _take_out(self._leases, segment, address, row):
+            held = self._held[segment, number[0]]
+            held.discard(number[1])
+            if not held:
+                del self._held[segment, number[0]]
+        _take_out(self._of_pools, rows.pool_of(row), address, row)
         return segment
+
+
+def _take_out(leases: dict[str, Leases], of: str, address: str, row: Row) -> bool:
+    """Take a row out of those of a segment or a pool; False if another one is there."""
+    there = leases.get(of, {})
+    if address not in there or there[address]["_uuid"] != row["_uuid"]:
+        return False
+    del there[address]
+    if not there:
+        del leases[of]
+    return True
 
 
 class LeaseMapping(Mapping[IPAddress, SharedLease]):

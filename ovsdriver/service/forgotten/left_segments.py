@@ -104,11 +104,10 @@ class LeftSegments:
                     for each in segment.subnets
                 )
                 if not any(map(claims.possible, standing)):
-                    yield _Left(segment.name, pool, self._serials(segment.name, pool.id))
+                    yield _Left(segment.name, pool, self._serials(pool.id))
 
     def _known(self, pool: PoolId) -> bool:
         return self._pools.pool(pool) is not None or self._debts.left(pool)
 
-    def _serials(self, segment: str, pool: PoolId) -> frozenset[int]:
-        leases = self._northbound.leases(segment).values()
-        return frozenset(each.serial for each in leases if each.pool == pool)
+    def _serials(self, pool: PoolId) -> frozenset[int]:
+        return frozenset(each.serial for each in self._northbound.leases_of(pool).values())

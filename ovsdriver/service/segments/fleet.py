@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from netaddr import IPAddress
+
 from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
 from ovsdriver.ports import Chassis, Northbound, SharedLease, Southbound, SouthboundView
 from ovsdriver.service.segments.debts import Debts, FreedLease
@@ -86,9 +88,15 @@ class FleetHosts:
     async def held(self, segment: str) -> Sequence[SharedLease]:
         """Return who holds addresses of a segment, by address, but what this host is releasing."""
         found = []
-        for number, address in enumerate(sorted(self.northbound.leases(segment))):
-            if number % _AT_ONCE == 0:
+        numbers = [
+            (family, number)
+            for family in (4, 6)
+            for number in self.northbound.held(segment, family)
+        ]
+        for count, (family, number) in enumerate(numbers):
+            if count % _AT_ONCE == 0:
                 await asyncio.sleep(0)
+            address = IPAddress(number, family)
             lease = self.northbound.lease(segment, address)
             if lease is not None and not self.debts.freed(segment, address, lease.serial):
                 found.append(lease)
@@ -106,7 +114,8 @@ class FleetHosts:
             each is not None and self.debts.freed(segment, each.address, each.serial)
             for each in leases
         )
-        return len(self.northbound.leases(segment)) - sum(gone)
+        held = sum(len(self.northbound.held(segment, family)) for family in (4, 6))
+        return held - sum(gone)
 
     async def look(self) -> Fleet:
         """Return all hosts that either database has, with who of them answers now."""

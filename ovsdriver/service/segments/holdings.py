@@ -93,7 +93,7 @@ class SegmentHoldings(Aspect):
 
     def _lost(self, pool: Pool) -> bool:
         segment = self._northbound.segment(segment_of(pool.space) or "")
-        return segment is None or pool.id not in {each.id for each in segment.pools}
+        return segment is None or all(each.id != pool.id for each in segment.pools)
 
     async def _mend(self, pool: Pool) -> bool:
         network = self._state.network_of_pool(pool.id)

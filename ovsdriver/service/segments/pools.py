@@ -39,6 +39,8 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.segments import OvnSegment, router_address, segment_of
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import HostNotes, Northbound, SegmentPool, SharedLease, SharedSegment
+from ovsdriver.service.segments import choice
+from ovsdriver.service.segments.choice import Candidates
 from ovsdriver.service.segments.debts import WAIT_S, Debts, FreedLease, LeftPool
 from ovsdriver.service.segments.fleet_name import FleetName
 from ovsdriver.service.segments.noted import noted
@@ -111,15 +113,12 @@ class SegmentPools:
 
     def usage(self, pool: PoolId) -> Usage:
         known = self._require(pool)
-        leases = self._northbound.leases(_segment(pool))
-        held = [each for each in leases if each.version == known.family]
-        dynamic = known.window or known.subnet
-        room = int(dynamic.size) - sum(1 for _ in _unusable(known) if _ in dynamic)
-        taken = sum(1 for each in held if each in dynamic)
-        edges = 2 if known.family == 4 else 1
-        return Usage(
-            held=len(held), capacity=int(known.subnet.size) - edges, free=max(0, room - taken)
+        held = self._northbound.held(_segment(pool), known.family)
+        free = sum(
+            last - first + 1 - held.count(first, last) for first, last in choice.dynamic(known)
         )
+        edges = 2 if known.family == 4 else 1
+        return Usage(held=len(held), capacity=int(known.subnet.size) - edges, free=free)
 
     def holds(self, lease: Lease) -> bool:
         found = self._northbound.lease(_segment(lease.pool), lease.address)
@@ -139,12 +138,10 @@ class SegmentPools:
     async def leases(
         self, pool: PoolId, *, after: IPAddress | None = None, limit: int | None = None
     ) -> Sequence[Lease]:
-        found = [
-            _lease(each)
-            for each in self._northbound.leases(_segment(pool)).values()
-            if self._ours(each, pool) and (after is None or each.address > after)
-        ]
-        return sorted(found, key=lambda each: each.address)[:limit]
+        there = self._northbound.leases_of(pool)
+        beyond = sorted(each for each in there if after is None or each > after)
+        held = (there[each] for each in beyond)
+        return [_lease(each) for each in islice((h for h in held if self._ours(h, pool)), limit)]
 
     # Pools
 
@@ -258,7 +255,12 @@ class SegmentPools:
         within_s = max(until - loop.time(), _LEAST_S)
         if request.kind is LeaseKind.AUX and request.address is not None:
             return await self._keep(pool, request.address)
-        candidates = self._candidates(segment, pool, request.address)
+        chosen = Candidates(pool, partial(self._northbound.held, segment, pool.family))
+        candidates: Iterator[IPAddress]
+        candidates = (each for each in chosen if (segment, each) not in self._taking)
+        if request.address is not None:
+            self._check_wanted(segment, pool, request.address)
+            candidates = iter([request.address])
         async for address in self._unclaimed(pool, candidates, request.address):
             lease = SharedLease(
                 segment=segment,
@@ -287,6 +289,7 @@ class SegmentPools:
                 return _lease(lease)
             if request.address is not None:
                 raise _taken(stands)
+            chosen.begin_elsewhere(lease.host)
         raise ExhaustedError(
             f"segment {segment}: no address of {pool.window or pool.subnet} is free; remove "
             "containers, or give hosts a larger --ip-range"
@@ -327,38 +330,14 @@ class SegmentPools:
             lease.segment, lease.address, lease.serial
         )
 
-    def _candidates(
-        self, segment: str, pool: Pool, wanted: IPAddress | None
-    ) -> Iterator[IPAddress]:
-        """Give addresses to try: the one that is wanted, or the free ones in ascending order."""
-        kept = set(_unusable(pool))
-        if wanted is not None:
-            if wanted not in pool.subnet:
-                raise refusals.outside(wanted, pool)
-            if wanted in kept:
-                raise refusals.unusable(wanted, pool)
-            holder = self._northbound.lease(segment, wanted)
-            if holder is not None:
-                raise _taken(holder)
-            yield wanted
-            return
-        among = pool.window or pool.subnet
-        held = self._northbound.leases(segment)
-        excluded = [(int(each.first), int(each.last)) for each in pool.excluded]
-        number, last = among.first, among.last
-        while number <= last:
-            behind = max((end for first, end in excluded if first <= number <= end), default=None)
-            if behind is not None:  # there may be more of them than anybody could count
-                number = behind + 1
-                continue
-            address = IPAddress(number, pool.family)
-            if (
-                address not in held
-                and address not in kept
-                and (segment, address) not in self._taking
-            ):
-                yield address
-            number += 1
+    def _check_wanted(self, segment: str, pool: Pool, wanted: IPAddress) -> None:
+        if wanted not in pool.subnet:
+            raise refusals.outside(wanted, pool)
+        if wanted in choice.unusable(pool):
+            raise refusals.unusable(wanted, pool)
+        holder = self._northbound.lease(segment, wanted)
+        if holder is not None:
+            raise _taken(holder)
 
     async def _unclaimed(
         self, pool: Pool, candidates: Iterator[IPAddress], wanted: IPAddress | None
@@ -389,7 +368,7 @@ class SegmentPools:
         It is a router's on the wire, and every host may say so.
         """
         lease = Lease(pool=pool.id, address=address, kind=LeaseKind.AUX, wanted=True)
-        if address not in _unusable(pool):
+        if address not in choice.unusable(pool):
             kept = SharedLease(
                 segment=_segment(pool.id),
                 address=address,
@@ -409,7 +388,7 @@ class SegmentPools:
         address = wanted or router_address(pool.subnet)
         if address not in pool.subnet:
             raise refusals.outside(address, pool)
-        if address != router_address(pool.subnet) and address in _unusable(pool):
+        if address != router_address(pool.subnet) and address in choice.unusable(pool):
             raise refusals.unusable(address, pool)
         lease = Lease(
             pool=pool.id, address=address, kind=LeaseKind.GATEWAY, wanted=wanted is not None
@@ -432,15 +411,6 @@ def _segment(space: str) -> str:
 def _subnet_of(segment: SharedSegment | None, family: int) -> IPNetwork | None:
     subnets = segment.subnets if segment is not None else ()
     return next((each for each in subnets if each.version == family), None)
-
-
-def _unusable(pool: Pool) -> Iterator[IPAddress]:
-    """Give the addresses of a subnet that no container gets."""
-    subnet = pool.subnet
-    yield IPAddress(subnet.first, subnet.version)
-    yield router_address(subnet)
-    if subnet.version == 4:
-        yield IPAddress(subnet.last, 4)
 
 
 def _mac(segment: str, pool: Pool, address: IPAddress) -> EUI | None:

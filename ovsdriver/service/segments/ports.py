@@ -50,6 +50,23 @@ class SegmentPorts(Aspect):
         self._host = host
         self._tasks = Tasks()
 
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the row of a container that runs here is lost."""
+        self._northbound.on_end(
+            lambda leases: callback() if any(map(self._in_use, leases)) else None
+        )
+
+    def _in_use(self, lease: SharedLease) -> bool:
+        network = self._state.network_of_pool(lease.pool) if lease.pool is not None else None
+        if network is None:
+            return False
+        endpoint = self._state.endpoint_at(network.id, lease.address)
+        return (
+            endpoint is not None
+            and lease.serial in endpoint.leases
+            and self._standing(endpoint) is not None
+        )
+
     async def recorded(self, network: Network, endpoint: Endpoint) -> None:
         """Say what a container's port is like.
 

@@ -20,6 +20,7 @@ from ovsdriver.errors import (
 )
 from ovsdriver.ports import SegmentPool
 from ovsdriver.service.segments.debts import Debts
+from ovsdriver.service.segments.ports import SegmentPorts
 from ovsdriver.words import options as typed
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED
@@ -180,6 +181,44 @@ async def test_rows_that_were_lost_are_made_again(member: Host) -> None:
     assert (after.serial, after.port, after.host) == (before.serial, before.port, "host1")
     assert northbound(member).segments()["blue"].described
     assert not (await member.reconciler.look()).found
+
+
+def losses(host: Host) -> list[None]:
+    """Return what grows whenever a repair is asked for."""
+    asked: list[None] = []
+    SegmentPorts(
+        state=host.state,
+        northbound=northbound(host),
+        switch=host.switch,
+        locks=host.locks,
+        host=lambda: "host1",
+    ).on_loss(lambda: asked.append(None))
+    return asked
+
+
+async def test_a_row_that_is_lost_alone_is_looked_for_at_once(member: Host) -> None:
+    await network(member)
+    await container(member)
+    asked = losses(member)
+    row = northbound(member).lease("blue", ADDRESS)
+    assert row is not None
+    await northbound(member).release("blue", ADDRESS, row.serial)
+    assert asked
+    await member.reconciler.reconcile()
+    again = northbound(member).lease("blue", ADDRESS)
+    assert again is not None
+    assert (again.serial, again.port) == (row.serial, row.port)
+
+
+async def test_a_row_that_goes_with_its_container_is_not_looked_for(member: Host) -> None:
+    await network(member)
+    await container(member)
+    asked = losses(member)
+    row = northbound(member).lease("blue", ADDRESS)
+    assert row is not None
+    await member.endpoints.leave(NetworkId(RED), EndpointId(FIRST))
+    await northbound(member).release("blue", ADDRESS, row.serial)
+    assert not asked
 
 
 async def test_an_address_that_was_given_away_is_told_and_left(member: Host) -> None:

@@ -11,6 +11,7 @@ from netaddr import IPAddress, IPNetwork, IPRange
 from ipam import AddressRequest, IpamError, Lease, LeaseKind, Occupied, Pool, PoolId, PoolRequest
 from ovsdriver.domain.records.segments import space_of
 from ovsdriver.errors import UnavailableError
+from ovsdriver.ports import SharedLease
 from ovsdriver.service.segments.addresses import Addresses
 from ovsdriver.service.segments.debts import Debts
 from ovsdriver.service.segments.fleet_name import FleetName
@@ -161,7 +162,46 @@ async def test_no_address_is_given_twice_over_hosts(one: Member, two: Member) ->
     addresses = [each.address for each in given]
     assert len(set(addresses)) == 40
     assert min(addresses) == IPAddress("10.50.0.2")
-    assert max(addresses) == IPAddress("10.50.0.41")
+
+
+async def test_who_was_second_goes_on_from_a_place_of_its_own(central: FakeCentral) -> None:
+    members = [Member(central, f"host{number}") for number in range(8)]
+    pools = [await each.pool() for each in members]
+    together = [one.address(pool) for one, pool in zip(members, pools, strict=True)]
+    given = [each.address for each in await asyncio.gather(*together)]
+    assert len(set(given)) == 8
+    assert IPAddress("10.50.0.2") in given
+    tries = sum(call.startswith("take") for each in members for call in each.northbound.calls)
+    assert tries < 8 + 7 + 4, "they meet again and again"
+
+
+async def test_a_full_range_is_tried_to_its_end_from_every_place(one: Member, two: Member) -> None:
+    small = IPNetwork("10.50.0.0/28")
+    pools = await one.pool(small), await two.pool(None)
+    members = (one, two) * 6
+    given = await asyncio.gather(
+        *(member.address(pools[member is two]) for member in members), one.address(pools[0])
+    )
+    assert sorted(each.address for each in given) == list(small)[2:15]
+    with pytest.raises(IpamError, match="is free"):
+        await two.address(pools[1])
+
+
+async def test_no_lease_of_other_hosts_is_looked_at_for_one_more(
+    one: Member, two: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, theirs = await one.pool(), await two.pool(None)
+    for _ in range(3):
+        await two.address(theirs)
+
+    def walked(segment: str) -> Mapping[IPAddress, SharedLease]:
+        raise AssertionError(f"all leases of {segment} are walked over")
+
+    monkeypatch.setattr(one.northbound, "leases", walked)
+    given = await one.address(pool)
+    assert one.pools.usage(pool.id).held == 4
+    assert await one.pools.leases(pool.id) == [given]
+    assert await one.pools.leases(pool.id, after=given.address) == []
 
 
 async def test_a_lease_says_on_which_host_it_is(one: Member) -> None:
