@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast, get_args, g
 from netaddr import IPAddress, IPNetwork
 
 from ipam.model import Reservation
+from ovsdriver.admin.graph.views import Graph
 from ovsdriver.admin.views import (
     Changed,
     Changes,
@@ -100,6 +101,11 @@ class ShowState(Ask[Report]):
     """Everything there is."""
 
     LOOKS: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowGraph(Ask[Graph]):
+    """What is connected to what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from ipam.service import Ipam
 from ovsdriver.admin import asks, by_name, views
 from ovsdriver.admin import report as reports
 from ovsdriver.admin.asks import Answers
+from ovsdriver.admin.graph.report import graph
+from ovsdriver.admin.graph.views import Graph
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.errors import (
     ConflictError,
@@ -86,6 +88,7 @@ class NetworkDesk:
         """Return what is answered here."""
         return {
             asks.ShowState: self.state,
+            asks.ShowGraph: self.graph,
             asks.SetOptions: self.change,
             asks.PlanNetwork: self.plan,
             asks.RemoveNetwork: self.remove,
@@ -113,6 +116,17 @@ class NetworkDesk:
     async def state(self, _ask: asks.ShowState) -> views.Report:
         """Return everything there is."""
         return reports.report(self.scene(await docker(self._engine)))
+
+    async def graph(self, _ask: asks.ShowGraph) -> Graph:
+        """Return what is connected to what."""
+        hosts = self._services.hosts
+        segments = {} if hosts is None else hosts.northbound.segments()
+        here = self._switch.status().system_id
+        peers = {
+            name: sorted({pool.host for pool in each.pools} - {here})
+            for name, each in sorted(segments.items())
+        }
+        return graph(self.scene(await docker(self._engine)), peers=peers)
 
     async def change(self, ask: asks.SetOptions) -> views.Changed:
         """Change options of the network or the container that is meant.

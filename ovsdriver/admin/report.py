@@ -349,7 +349,7 @@ def _uplink(scene: Scene, network: Network) -> UplinkReport | None:
     return UplinkReport(
         port="" if port is None else port.name,
         vlans=_vlans(port),
-        fault=_fault(port) if known and not network.ended else "",
+        fault=port_fault(port) if known and not network.ended else "",
     )
 
 
@@ -379,7 +379,7 @@ def _network_state(scene: Scene, network: Network, gateway: str | None) -> str:
         return "unknown"
     if scene.switch.bridge(network.segment.bridge) is None:
         return "broken"
-    if gateway is not None and _fault(scene.switch.port(gateway)):
+    if gateway is not None and port_fault(scene.switch.port(gateway)):
         return "broken"
     return "ready"
 
@@ -432,7 +432,7 @@ def _endpoint(
     elif not scene.switch.status().connected:
         state = "unknown"
     else:
-        fault = scene.lost.get(endpoint.id) or _fault(port, elsewhere=endpoint.internal)
+        fault = scene.lost.get(endpoint.id) or port_fault(port, elsewhere=endpoint.internal)
         state = "broken" if fault else "attached"
     unpublished = _unpublished(scene, endpoint)
     return EndpointReport(
@@ -472,7 +472,7 @@ def _name_not_given(scene: Scene, endpoint: Endpoint) -> str:
     return interface_names.not_given(wanted, view.version)
 
 
-def _fault(port: ObservedPort | None, *, elsewhere: bool = False) -> str:
+def port_fault(port: ObservedPort | None, *, elsewhere: bool = False) -> str:
     """Return what is wrong with a port that should work.
 
     Of a device that is ``elsewhere``, in a container, vswitchd knows nothing.

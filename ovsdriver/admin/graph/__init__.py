@@ -1,0 +1,1 @@
+"""What is connected to what: collected (``report``), placed (``layout``), drawn and written."""
