@@ -32,6 +32,14 @@ from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
 from ovsdriver.service.change.endpoint import EndpointChange
 from ovsdriver.service.change.network import NetworkChange
+from ovsdriver.service.fleet.addresses import Addresses
+from ovsdriver.service.fleet.debts import Debts
+from ovsdriver.service.fleet.fleet_name import FleetName
+from ovsdriver.service.fleet.holdings import SegmentHoldings
+from ovsdriver.service.fleet.hosts import FleetHosts
+from ovsdriver.service.fleet.outside import OutsideFleet
+from ovsdriver.service.fleet.pools import SegmentPools
+from ovsdriver.service.fleet.residents import Residents
 from ovsdriver.service.forgotten.abandoned_pools import AbandonedPools
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.container_names import ContainerNames
@@ -47,16 +55,8 @@ from ovsdriver.service.repair import reconciler as repair
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 from ovsdriver.service.repair.wires import Wires
-from ovsdriver.service.segments.addresses import Addresses
-from ovsdriver.service.segments.debts import Debts
-from ovsdriver.service.segments.fleet import FleetHosts
-from ovsdriver.service.segments.fleet_name import FleetName
-from ovsdriver.service.segments.holdings import SegmentHoldings
 from ovsdriver.service.segments.names import SegmentNames
-from ovsdriver.service.segments.outside import OutsideFleet
-from ovsdriver.service.segments.pools import SegmentPools
 from ovsdriver.service.segments.ports import SegmentPorts
-from ovsdriver.service.segments.residents import Residents
 from ovsdriver.service.segments.routers import SegmentRouters
 from ovsdriver.service.segments.servers import SegmentServers
 from ovsdriver.world import Store, World

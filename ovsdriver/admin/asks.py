@@ -33,8 +33,8 @@ from ovsdriver.admin.views import (
 )
 from ovsdriver.codec import Written
 from ovsdriver.docker.ipam import global_twin
+from ovsdriver.service.fleet.hosts import Fleet
 from ovsdriver.service.forgotten.purge import Purged
-from ovsdriver.service.segments.fleet import Fleet
 from ovsdriver.words import values
 
 T = TypeVar("T", covariant=True)

@@ -23,13 +23,13 @@ from ovsdriver.ports import Engine, EngineView, Firewall, State, SwitchView
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
+from ovsdriver.service.fleet.hosts import FleetHosts
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.purge import Purge
 from ovsdriver.service.networks.networks import Networks
 from ovsdriver.service.networks.previewer import Previewer, WantedNetwork
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
-from ovsdriver.service.segments.fleet import FleetHosts
 from ovsdriver.words import options
 from ovsdriver.words.changes import OtherOptions
 

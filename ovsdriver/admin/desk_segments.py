@@ -11,7 +11,7 @@ from ovsdriver.admin.desk_networks import docker
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import UnavailableError, UnknownObjectError, UnsupportedError
 from ovsdriver.ports import Engine, EngineView, SharedSegment, State
-from ovsdriver.service.segments.fleet import Fleet, FleetHosts
+from ovsdriver.service.fleet.hosts import Fleet, FleetHosts
 
 
 class SegmentDesk:

@@ -15,7 +15,7 @@ from ovsdriver.ports import (
     SharedName,
     SharedSegment,
 )
-from ovsdriver.service.segments.debts import Debt, FreedLease
+from ovsdriver.service.fleet.debts import Debt, FreedLease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.fleet.segment import print_leases
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
-from ovsdriver.service.segments.fleet import FleetHost
+from ovsdriver.service.fleet.hosts import FleetHost
 
 
 @click.group(name="host", epilog=EXIT_CODES)

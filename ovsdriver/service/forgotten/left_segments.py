@@ -15,6 +15,8 @@ from ipam import Pool, PoolId
 from ovsdriver.domain.records.segments import space_of
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import EngineView, Northbound, SegmentPool
+from ovsdriver.service.fleet.debts import Debts
+from ovsdriver.service.fleet.pools import SegmentPools
 from ovsdriver.service.forgotten.doubts import Doubts
 from ovsdriver.service.forgotten.foreign_pools import (
     POOL_PATIENCE_S,
@@ -22,8 +24,6 @@ from ovsdriver.service.forgotten.foreign_pools import (
     READINGS_APART_S,
 )
 from ovsdriver.service.forgotten.pool_claims import Claims
-from ovsdriver.service.segments.debts import Debts
-from ovsdriver.service.segments.pools import SegmentPools
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Networks over several hosts: their addresses and ports in OVN's northbound database.
+"""Networks over several hosts: what OVN is told of their ports and routers, and their names.
 
-It knows that database as a port, and what all aspects know. Begin with ``pools.py``.
+Begin with ``ports.py``. Their addresses are in ``service/fleet/``.
 """

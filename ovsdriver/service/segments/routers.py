@@ -10,8 +10,8 @@ from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.ports import Northbound, SharedGateway, State
 from ovsdriver.ports.northbound import on_router
 from ovsdriver.service.aspects.aspect import Aspect, Finding
+from ovsdriver.service.fleet.pools import SegmentPools
 from ovsdriver.service.locks import Locks
-from ovsdriver.service.segments.pools import SegmentPools
 
 
 class SegmentRouters(Aspect):

@@ -21,11 +21,11 @@ from ovsdriver.admin.views import Status
 from ovsdriver.domain.records.model import EndpointId, Segment, Subnet
 from ovsdriver.domain.records.segments import OvnSegment, space_of
 from ovsdriver.ports import SegmentPool, SharedLease, SharedName, SharedPort
-from ovsdriver.service.segments.addresses import Addresses
-from ovsdriver.service.segments.debts import Debts, FreedLease
-from ovsdriver.service.segments.fleet import FleetHosts
-from ovsdriver.service.segments.fleet_name import FleetName
-from ovsdriver.service.segments.pools import SegmentPools
+from ovsdriver.service.fleet.addresses import Addresses
+from ovsdriver.service.fleet.debts import Debts, FreedLease
+from ovsdriver.service.fleet.fleet_name import FleetName
+from ovsdriver.service.fleet.hosts import FleetHosts
+from ovsdriver.service.fleet.pools import SegmentPools
 from tests.builders import FIRST, RED, a_network, a_segment, an_endpoint
 from tests.fakes.engine import FakeEngine
 from tests.fakes.northbound import FakeCentral, FakeNorthbound, nobody_lives_there

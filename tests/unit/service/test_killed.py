@@ -25,9 +25,9 @@ from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.docker import methods
 from ovsdriver.http.server import PluginServer
 from ovsdriver.metrics import Metrics
+from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools
 from ovsdriver.service.forgotten.lost_networks import LostNetworks
-from ovsdriver.service.segments.debts import Debts
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.flows import FakeFlows

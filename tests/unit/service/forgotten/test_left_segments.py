@@ -5,11 +5,11 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId, PoolRequest
 from ovsdriver.ports import SegmentPool, SharedLease
+from ovsdriver.service.fleet.debts import Debts, LeftPool
+from ovsdriver.service.fleet.fleet_name import FleetName
+from ovsdriver.service.fleet.pools import SegmentPools
 from ovsdriver.service.forgotten.left_segments import LeftSegments
 from ovsdriver.service.forgotten.pool_claims import Claims
-from ovsdriver.service.segments.debts import Debts, LeftPool
-from ovsdriver.service.segments.fleet_name import FleetName
-from ovsdriver.service.segments.pools import SegmentPools
 from tests.builders import RED
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import MemoryNotes

@@ -19,7 +19,7 @@ from ovsdriver.errors import (
     UnsupportedError,
 )
 from ovsdriver.ports import SegmentPool
-from ovsdriver.service.segments.debts import Debts
+from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.segments.ports import SegmentPorts
 from ovsdriver.words import options as typed
 from ovsdriver.words.changes import OtherOptions

@@ -10,7 +10,7 @@ from netaddr import IPAddress
 
 from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
 from ovsdriver.ports import Chassis, Northbound, SharedLease, Southbound, SouthboundView
-from ovsdriver.service.segments.debts import Debts, FreedLease
+from ovsdriver.service.fleet.debts import Debts, FreedLease
 
 log = logging.getLogger(__name__)
 

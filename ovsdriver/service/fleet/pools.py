@@ -32,23 +32,24 @@ from ipam import (
 from ipam.errors import AddressError
 from ipam.probing import Prober
 from ipam.service import Surroundings
-from ipam.tasks import Tasks
 from ovsdriver import codec
 from ovsdriver.domain.plan.planning import overlap
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.segments import OvnSegment, router_address, segment_of
+from ovsdriver.domain.records.segments import OvnSegment, router_address
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import HostNotes, Northbound, SegmentPool, SharedLease, SharedSegment
-from ovsdriver.service.segments import choice
-from ovsdriver.service.segments.choice import Candidates
-from ovsdriver.service.segments.debts import WAIT_S, Debts, FreedLease, LeftPool
-from ovsdriver.service.segments.fleet_name import FleetName
-from ovsdriver.service.segments.noted import noted
+from ovsdriver.service.fleet import choice
+from ovsdriver.service.fleet.choice import Candidates
+from ovsdriver.service.fleet.debts import WAIT_S, Debts, FreedLease, LeftPool
+from ovsdriver.service.fleet.fleet_name import FleetName
+from ovsdriver.service.fleet.host_pools import (
+    HostPools,
+    any_noted,
+    note_of,
+    segment_named,
+)
 
 log = logging.getLogger(__name__)
-
-POOL_NOTE = "segment-pool:"
-"""Key of the note of a pool of this host's, before its id."""
 
 _PROBES = ((0.3, 1), (0.6, 16))
 """How long the wire is asked, and for how many addresses, first and if that one is in use."""
@@ -57,7 +58,7 @@ _LEAST_S = 0.3
 """What is left of ``WAIT_S`` for the answer when the connection took all of it."""
 
 
-class SegmentPools:
+class SegmentPools(HostPools):
     """Fulfils :class:`ipam.leasing.Leasing` for spaces and pools that are a segment's."""
 
     def __init__(
@@ -73,32 +74,20 @@ class SegmentPools:
         resident: Callable[[PoolId, IPAddress], Awaitable[bool]],
     ) -> None:
         """``resident``: whether a container of this host runs on an address, lease or not."""
+        super().__init__(notes)
         self._resident = resident
         self._surroundings = surroundings
         self._prober = prober
         self._northbound = northbound
-        self._notes = notes
         self._debts = debts
         self._host = host
         self._clock = clock
-        self._tasks = Tasks()
         self._naming = asyncio.Lock()
-        self._pools = {pool.id: pool for pool in noted(notes, POOL_NOTE, Pool)}
         self._taking: set[tuple[str, IPAddress]] = set()
         self._gateways: dict[PoolId, Lease] = {}
         """Those that were typed; they are refused when their network is made."""
 
-    async def close(self) -> None:
-        """Wait for what goes on in the background. Before the store is closed."""
-        await self._tasks.ended()
-
     # Reading
-
-    def pools(self) -> Sequence[Pool]:
-        return tuple(self._pools.values())
-
-    def pool(self, pool: PoolId) -> Pool | None:
-        return self._pools.get(pool)
 
     def overlapping(self, request: PoolRequest) -> Pool | None:
         same = (
@@ -113,7 +102,7 @@ class SegmentPools:
 
     def usage(self, pool: PoolId) -> Usage:
         known = self._require(pool)
-        held = self._northbound.held(_segment(pool), known.family)
+        held = self._northbound.held(segment_named(pool), known.family)
         free = sum(
             last - first + 1 - held.count(first, last) for first, last in choice.dynamic(known)
         )
@@ -121,18 +110,18 @@ class SegmentPools:
         return Usage(held=len(held), capacity=int(known.subnet.size) - edges, free=free)
 
     def holds(self, lease: Lease) -> bool:
-        found = self._northbound.lease(_segment(lease.pool), lease.address)
+        found = self._northbound.lease(segment_named(lease.pool), lease.address)
         return found is not None and found.serial == lease.serial
 
     def readable(self, pool: PoolId) -> bool:  # noqa: ARG002 - one database has them all
         return self._northbound.status().connected
 
     async def lease(self, pool: PoolId, address: IPAddress) -> Lease | None:
-        found = self._northbound.lease(_segment(pool), address)
+        found = self._northbound.lease(segment_named(pool), address)
         if found is None and not self.readable(pool):
             # Just started, it is not known yet; and "nobody holds it" would be no answer.
             await self._northbound.connected(WAIT_S)
-            found = self._northbound.lease(_segment(pool), address)
+            found = self._northbound.lease(segment_named(pool), address)
         return _lease(found) if found is not None and self._ours(found, pool) else None
 
     async def leases(
@@ -146,7 +135,7 @@ class SegmentPools:
     # Pools
 
     async def request_pool(self, request: PoolRequest) -> Pool:
-        segment = _segment(request.space)
+        segment = segment_named(request.space)
         subnet = await self.would_give(request)
         if request.subnet is None:
             await self._check_apart(segment, subnet)
@@ -169,7 +158,7 @@ class SegmentPools:
 
     async def would_give(self, request: PoolRequest) -> IPNetwork:
         await self._northbound.connected(WAIT_S)
-        segment = _segment(request.space)
+        segment = segment_named(request.space)
         has = _subnet_of(self._northbound.segment(segment), request.family)
         if has is None or request.subnet not in (None, has):
             # another host may have made it, or made it anew, a moment ago
@@ -201,15 +190,10 @@ class SegmentPools:
                     f"this host; to have it all the same, add --subnet {subnet}"
                 )
 
-    async def release_pool(self, pool: PoolId) -> bool:
-        if pool not in self._pools:
-            return False
-        return await self._tasks.to_its_end(self._remove(pool))
-
     async def _add(self, segment: str, pool: Pool) -> None:
         async with self._naming:
             key = SegmentPool(id=pool.id, host=await self._host.keep())
-            await self._notes.put_note(f"{POOL_NOTE}{pool.id}", codec.encode(pool))
+            await self._notes.put_note(note_of(pool.id), codec.encode(pool))
         try:
             stands = await self._northbound.hold(segment, pool.subnet, key)
             _check_same(stands, pool)
@@ -224,7 +208,7 @@ class SegmentPools:
         # Before the note is acted upon: who finds the pool lost must not make it again.
         left = self._pools.pop(pool, None)
         try:
-            await self._debts.note(LeftPool(segment=_segment(pool), pool=pool))
+            await self._debts.note(LeftPool(segment=segment_named(pool), pool=pool))
         except BaseException:
             if left is not None:
                 self._pools[pool] = left
@@ -234,9 +218,9 @@ class SegmentPools:
 
     async def _forget(self, pool: PoolId) -> bool:
         async with self._naming:
-            await self._notes.forget_note(f"{POOL_NOTE}{pool}")
+            await self._notes.forget_note(note_of(pool))
             # a pool that is being added has its note already
-            if not any(key.startswith(POOL_NOTE) for key in self._notes.notes()):
+            if not any_noted(self._notes):
                 await self._host.let_go()
         self._gateways.pop(pool, None)
         return self._pools.pop(pool, None) is not None
@@ -248,7 +232,7 @@ class SegmentPools:
         checks.holder_name(request.name)
         if request.kind is LeaseKind.GATEWAY:
             return self._gateway(pool, request.address)
-        segment = _segment(pool.id)
+        segment = segment_named(pool.id)
         loop = asyncio.get_running_loop()
         until = loop.time() + WAIT_S
         await self._northbound.connected(WAIT_S)
@@ -312,7 +296,7 @@ class SegmentPools:
     async def release_address(
         self, pool: PoolId, address: IPAddress, *, serial: int | None = None
     ) -> bool:
-        segment = _segment(pool)
+        segment = segment_named(pool)
         found = self._northbound.lease(segment, address)
         if found is None and not self._northbound.segments():
             # Nothing is known of the database since the start, and Docker is not held up for it.
@@ -370,7 +354,7 @@ class SegmentPools:
         lease = Lease(pool=pool.id, address=address, kind=LeaseKind.AUX, wanted=True)
         if address not in choice.unusable(pool):
             kept = SharedLease(
-                segment=_segment(pool.id),
+                segment=segment_named(pool.id),
                 address=address,
                 kind=LeaseKind.GATEWAY,
                 host="",
@@ -396,16 +380,6 @@ class SegmentPools:
         if lease.wanted:
             self._gateways[pool.id] = lease
         return lease
-
-    def _require(self, pool: PoolId) -> Pool:
-        known = self._pools.get(pool)
-        if known is None:
-            raise refusals.unknown_pool(pool)
-        return known
-
-
-def _segment(space: str) -> str:
-    return segment_of(space) or ""
 
 
 def _subnet_of(segment: SharedSegment | None, family: int) -> IPNetwork | None:

@@ -15,7 +15,7 @@ from ipam.errors import IpamError
 from ovsdriver import codec
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import HostNotes, Northbound
-from ovsdriver.service.segments.noted import noted
+from ovsdriver.service.fleet.noted import noted
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import ConflictError
 from ovsdriver.ports import Northbound, SegmentPool, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
-from ovsdriver.service.segments.debts import Debts
-from ovsdriver.service.segments.fleet_name import FleetName
-from ovsdriver.service.segments.pools import SegmentPools
+from ovsdriver.service.fleet.debts import Debts
+from ovsdriver.service.fleet.fleet_name import FleetName
+from ovsdriver.service.fleet.pools import SegmentPools
 
 
 class SegmentHoldings(Aspect):

@@ -6,8 +6,8 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import LeaseKind, PoolId
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 from ovsdriver.ports import SegmentPool, SharedLease
-from ovsdriver.service.segments.debts import Debts, FreedLease
-from ovsdriver.service.segments.fleet import FleetHosts
+from ovsdriver.service.fleet.debts import Debts, FreedLease
+from ovsdriver.service.fleet.hosts import FleetHosts
 from tests.fakes.firewall import MemoryNotes
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.southbound import FakeSouthbound

@@ -12,10 +12,10 @@ from ipam import AddressRequest, IpamError, Lease, LeaseKind, Occupied, Pool, Po
 from ovsdriver.domain.records.segments import space_of
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import SharedLease
-from ovsdriver.service.segments.addresses import Addresses
-from ovsdriver.service.segments.debts import Debts
-from ovsdriver.service.segments.fleet_name import FleetName
-from ovsdriver.service.segments.pools import SegmentPools
+from ovsdriver.service.fleet.addresses import Addresses
+from ovsdriver.service.fleet.debts import Debts
+from ovsdriver.service.fleet.fleet_name import FleetName
+from ovsdriver.service.fleet.pools import SegmentPools
 from tests.fakes.firewall import MemoryNotes
 from tests.fakes.northbound import FakeCentral, FakeNorthbound, nobody_lives_there
 from tests.fakes.switch import FakeSwitch
