@@ -54,7 +54,7 @@ def test_a_trace_says_what_the_traffic_says(bed: Bed, stage: Stage) -> None:
     assert "bob does not have its address" in verdict(bed, "ann", "bob", code=1)
     told = json.loads(bed.try_ovsnet("trace", "lab/ann", "lab/bob", "--json").out)
     assert not told["reaches"]
-    assert not told["steps"][-1]["well"]
+    assert told["hops"][-1]["verdict"] == "stop"
     assert "cat is not" not in told["verdict"]
 
 

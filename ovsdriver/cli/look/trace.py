@@ -19,10 +19,13 @@ from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.records.segments import OvnSegment
-from ovsdriver.domain.traffic import tracing
-from ovsdriver.domain.traffic.tracing import Bridged, End, FarPlace, HostPlace, Question, Step
+from ovsdriver.domain.tracing import containers as tracing
+from ovsdriver.domain.tracing import hops as told
+from ovsdriver.domain.tracing.containers import Bridged, End, FarPlace, HostPlace
+from ovsdriver.domain.tracing.hops import Hop, Question, Verdict
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_SIGNS = {Verdict.PASS: "✔", Verdict.STOP: "✘", Verdict.UNSURE: "?"}
 
 
 @click.command(
@@ -61,15 +64,15 @@ def command(settings: Settings, source: str, target: str, protocol: str, as_json
         steps, sentence = _to_container(settings, state, (source, target), asked)
     else:
         steps, sentence = _to_host(state, source, address, asked)
-    reaches = steps[-1].well
+    reaches = told.reaches(steps)
     if as_json:
-        show.as_json({"reaches": reaches, "verdict": sentence, "steps": steps})
+        show.as_json({"reaches": reaches, "verdict": sentence, "hops": steps})
     else:
         for each in steps:
-            show.line(f"{'✔' if each.well else '✘'} {each.text}")
+            show.line(f"{_SIGNS[each.verdict]} {each.sentence}")
         show.line()
         show.line(sentence)
-    if not reaches:
+    if reaches is False:
         raise click.exceptions.Exit(int(Exit.REFUSED))
 
 
@@ -78,7 +81,7 @@ def _to_container(
     state: Report,
     names: tuple[str, str],
     asked: Question,
-) -> tuple[Sequence[Step], str]:
+) -> tuple[Sequence[Hop], str]:
     found = [_container(each, state) for each in names]
     plain = [_end(network, endpoint) for network, endpoint in found]
     version = tracing.family(*plain)
@@ -129,7 +132,7 @@ def _to_far(
     source: str,
     far: SegmentLease | IPAddress,
     asked: Question,
-) -> tuple[Sequence[Step], str]:
+) -> tuple[Sequence[Hop], str]:
     network, endpoint = _container(source, state)
     address = far if isinstance(far, IPAddress) else far.address
     a = _looked_into(
@@ -152,7 +155,7 @@ def _to_far(
 
 def _to_host(
     state: Report, source: str, address: IPAddress, asked: Question
-) -> tuple[Sequence[Step], str]:
+) -> tuple[Sequence[Hop], str]:
     if not sandbox_view.is_local(address):
         raise Refusal(f"{address} is no address of this host; name one, or a container")
     network, endpoint = _container(source, state)

@@ -14,7 +14,8 @@ from ovsdriver.admin.views import Report
 from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.look import trace
 from ovsdriver.domain.records.model import HostAccess, Publication, Transport
-from ovsdriver.domain.traffic.tracing import Inside, Question
+from ovsdriver.domain.tracing.containers import Inside
+from ovsdriver.domain.tracing.hops import Question
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 
@@ -205,10 +206,13 @@ def test_a_program_gets_all_of_it(told, host: Host):
     code, text = told("web", "db", "udp/53", "--json")
     told_json = json.loads(text)
     assert (code, told_json["reaches"]) == (1, False)
-    assert told_json["steps"][0]["well"] is True
-    assert told_json["steps"][-1] == {
-        "well": False,
-        "text": "nobody listens on udp/53 in db; start what should",
+    assert told_json["hops"][0]["verdict"] == "pass"
+    assert told_json["hops"][-1] == {
+        "name": "db",
+        "kind": "container",
+        "verdict": "stop",
+        "sentence": "nobody listens on udp/53 in db; start what should",
+        "by": "",
     }
     assert told_json["verdict"].startswith("web does not reach db (udp/53): ")
 

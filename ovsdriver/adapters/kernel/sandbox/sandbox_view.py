@@ -11,7 +11,8 @@ from ovsdriver.adapters.kernel.codec.link_messages import all_links
 from ovsdriver.adapters.kernel.codec.route_messages import unicast_routes
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from ovsdriver.adapters.kernel.sandbox import entering
-from ovsdriver.domain.traffic.tracing import Inside, Question
+from ovsdriver.domain.tracing.containers import Inside
+from ovsdriver.domain.tracing.hops import Question
 
 _MAIN = 254
 _LISTENING = "0A"

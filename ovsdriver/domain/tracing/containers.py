@@ -1,0 +1,416 @@
+"""Why containers do or do not reach each other or this host, from what is known of it. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from netaddr import IPAddress, IPNetwork
+
+from ovsdriver.domain.records.model import HostAccess
+from ovsdriver.domain.tracing.hops import (
+    THIS_HOST,
+    Hop,
+    Kind,
+    Place,
+    Question,
+    bad,
+    good,
+    sentence,
+    unsure,
+    up_to_the_first_stop,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What a container has of its network, looked at from inside."""
+
+    up: bool
+    addresses: tuple[IPNetwork, ...]
+    way: IPNetwork | None
+    """The route that it takes to the other; None: it has none."""
+    through_this: bool
+    """That route leaves by this interface."""
+    listens: bool | None = None
+    """Somebody listens on the port that was asked about; None: not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """A container on a network."""
+
+    name: str
+    network: str
+    """Name of its network."""
+    network_id: str
+    state: str
+    """As ``ovsnet endpoint ls`` has it; ``attached`` is well."""
+    fault: str
+    addresses: tuple[IPNetwork, ...]
+    bridge: str
+    vlan: int | None
+    mode: str
+    isolate: bool
+    icc: bool
+    protected: bool
+    sink: bool
+    inside: Inside | None
+    """None: its namespace could not be entered."""
+    host: HostAccess | None = None
+    """What it may reach of this host; None: its network has no gateway here."""
+    segment: str = ""
+    """Name of the segment that its network is; empty: it ends on this host."""
+    home_vlan: int | None = None
+    """VLAN of its network, where that of its own is another one."""
+
+    @property
+    def place(self) -> Place:
+        """Return where it is."""
+        return Place(name=self.name, kind=Kind.CONTAINER)
+
+    @property
+    def plug(self) -> Place:
+        """Return what it is plugged into."""
+        if self.segment:
+            return Place(name=self.segment, kind=Kind.SEGMENT)
+        return Place(name=self.bridge, kind=Kind.BRIDGE)
+
+    @property
+    def full_name(self) -> str:
+        """Return what to type for it there: ``lab/web``."""
+        return f"{self.network}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlace:
+    """An address of this host."""
+
+    address: IPAddress
+    network: str = ""
+    """Name of the network whose gateway it is; empty: of none."""
+    leads_to: str = ""
+    """Name of the container that the port is published for; empty: none."""
+    listens: bool | None = None
+    """Somebody listens on the port that was asked about; None: not asked."""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return f"{self.address} of this host"
+
+    @property
+    def place(self) -> Place:
+        """Return where that is."""
+        return THIS_HOST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarPlace:
+    """An address of the segment, which another host's container may have."""
+
+    address: IPAddress
+    container: str = ""
+    """Name of who has it; empty: not known."""
+    host: str = ""
+    """Where that is; empty: nobody has the address."""
+    hears: bool | None = None
+    """That host does what OVN says; None: it could not be asked."""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return (
+            f"{self.container or self.address} on {self.host}" if self.host else str(self.address)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridged:
+    """What Open vSwitch says that it does with such a packet (``ofproto/trace``)."""
+
+    actions: str
+    """``drop``, or where it goes; empty: it could not be asked."""
+
+
+def family(a: End, b: End) -> int | None:
+    """Return the family that both have addresses of, IPv4 before IPv6."""
+    for version in (4, 6):
+        if all(any(e.version == version for e in end.addresses) for end in (a, b)):
+            return version
+    return None
+
+
+def address(end: End, version: int) -> IPNetwork:
+    """Return its address of a family that it has."""
+    return next(each for each in end.addresses if each.version == version)
+
+
+def together(a: End, b: End) -> bool:
+    """Whether both are in one VLAN of one bridge, or on one segment."""
+    if a.segment or b.segment:
+        return a.segment == b.segment
+    return (a.bridge, a.vlan) == (b.bridge, b.vlan) and a.vlan is not None
+
+
+def trace(a: End, b: End, asked: Question, bridged: Bridged | None) -> Sequence[Hop]:
+    """Return what was looked at on the way from ``a`` to ``b``, up to the first that stops it.
+
+    Args:
+        a: who sends.
+        b: who is to get it.
+        asked: the protocol, and the port.
+        bridged: what the bridge does; None: not asked, as both are not in one VLAN.
+    """
+    return up_to_the_first_stop(_between(a, b, asked, bridged))
+
+
+def trace_host(a: End, to: HostPlace, asked: Question) -> Sequence[Hop]:
+    """Return what was looked at on the way from ``a`` to this host, as :func:`trace`."""
+    return up_to_the_first_stop(_to_host(a, to, asked))
+
+
+def trace_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> Sequence[Hop]:
+    """Return what was looked at on the way from ``a`` to another host, as :func:`trace`."""
+    return up_to_the_first_stop(_to_far(a, to, asked, bridged))
+
+
+def verdict(a: End, b: End | HostPlace | FarPlace, asked: Question, hops: Sequence[Hop]) -> str:
+    """Return the one sentence that matters."""
+    return sentence(a.name, b.name, asked, hops)
+
+
+def _between(a: End, b: End, asked: Question, bridged: Bridged | None) -> Iterator[Hop]:
+    yield from map(attached, (a, b))
+    version = family(a, b)
+    if version is None:
+        yield bad(
+            a.place,
+            f"{a.name} has {_families(a)} and {b.name} {_families(b)}; give both networks a subnet "
+            "of one family",
+        )
+        return
+    yield good(a.place, f"{a.name} has {address(a, version)}, {b.name} {address(b, version)}")
+    for end, other in ((a, b), (b, a)):
+        yield from inside(end, address(other, version).ip)
+    yield from (_in_one_vlan(a, b, bridged) if together(a, b) else _apart(a, b))
+    yield from listening(b, asked)
+
+
+def listening(end: End, asked: Question) -> Iterator[Hop]:
+    """Tell whether somebody listens in a container, if that was asked."""
+    if end.inside is None or end.inside.listens is None:
+        return
+    yield (
+        good(end.place, f"a program listens on {asked} in {end.name}")
+        if end.inside.listens
+        else bad(end.place, f"nobody listens on {asked} in {end.name}; start what should")
+    )
+
+
+def attached(end: End) -> Hop:
+    """Tell whether a container is plugged in, and gets what is sent to it."""
+    if end.state != "attached":
+        why = end.fault or f"its endpoint is {end.state}"
+        return bad(end.place, f"{end.name} is not plugged in: {why}; `ovsnet status` tells more")
+    if end.sink:
+        return bad(
+            end.place,
+            f"{end.name} gets mirrored packets on {end.network} and nothing else (ovs.sink); use "
+            "another network of it",
+            by=f"ovs.sink of {end.full_name}",
+        )
+    where = f"segment {end.segment}" if end.segment else f"VLAN {end.vlan or 'none'}"
+    return good(end.place, f"{end.name} is plugged into {end.bridge}, {where}, for {end.network}")
+
+
+def inside(end: End, target: IPAddress) -> Iterator[Hop]:
+    """Tell what a container has of its address, and of a route to ``target``."""
+    found = end.inside
+    if found is None:
+        yield good(
+            end.place, f"what {end.name} has inside is not known: run this as root on its host"
+        )
+        return
+    own = address(end, target.version)
+    if not found.up:
+        yield bad(
+            end.place, f"the interface of {end.name} on {end.network} is down; set it up inside"
+        )
+    if own not in found.addresses:
+        yield bad(
+            end.place,
+            f"{end.name} does not have its address {own} inside any more; restart the container",
+        )
+    if found.way is None:
+        yield bad(
+            end.place,
+            f"{end.name} has no route to {target}; give its network a gateway, or add a route",
+            by=f"the routes of {end.name}",
+        )
+        return
+    yield good(
+        end.place,
+        f"{end.name} has a route to {target}: {found.way}"
+        f"{'' if found.through_this else ', by another of its networks'}",
+    )
+
+
+def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
+    if not (a.icc and b.icc):
+        yield bad(
+            a.plug,
+            f"ovs.icc=false keeps the containers apart; `ovsnet set {a.network} ovs.icc=true` lets "
+            "them talk",
+            by=f"ovs.icc=false of {a.network if not a.icc else b.network}",
+        )
+    if a.protected and b.protected:
+        yield bad(
+            a.plug,
+            f"both have ovs.protected=true; `ovsnet set {a.full_name} ovs.protected=false` lets "
+            "them talk",
+            by=f"ovs.protected of {a.full_name} and {b.full_name}",
+        )
+    yield good(
+        a.plug, f"both are on segment {a.segment}" if a.segment else "both are in one VLAN there"
+    )
+    if bridged is not None and bridged.actions == "drop":
+        yield bad(
+            a.plug,
+            f"bridge {a.bridge} drops it; `ovs-appctl ofproto/trace {a.bridge} …` and `ovs-ofctl "
+            f"dump-flows {a.bridge}` show which flow does",
+            by=f"a flow of {a.bridge}",
+        )
+    if bridged is not None and bridged.actions:
+        yield good(a.plug, f"bridge {a.bridge} forwards it (datapath actions: {bridged.actions})")
+
+
+def _apart(a: End, b: End) -> Iterator[Hop]:
+    if a.segment or b.segment:
+        yield bad(
+            a.plug,
+            f"{a.network} and {b.network} are not one segment; put both on one (docker network "
+            f"connect {b.network} {a.name})",
+        )
+        return
+    if a.network_id == b.network_id:
+        yield bad(
+            a.plug,
+            f"both are on {a.network}, but {a.name} is in VLAN {a.vlan or 'none'} and {b.name} in "
+            f"VLAN {b.vlan or 'none'}; `ovsnet set {a.full_name} ovs.vlan=` takes the network's",
+            by=f"ovs.vlan of {a.full_name if a.home_vlan is not None else b.full_name}",
+        )
+        return
+    modes = {a.mode, b.mode}
+    if modes == {"routed"} and not a.isolate and not b.isolate:
+        yield good(
+            THIS_HOST,
+            f"{a.network} and {b.network} are routed, and this host forwards between them",
+        )
+        return
+    if modes <= {"flat", "gwbridge"}:
+        yield unsure(
+            Place(name="outside", kind=Kind.OUTSIDE),
+            f"{a.network} and {b.network} meet beyond this host, at a router that ovsnet knows "
+            "nothing of",
+        )
+        return
+    why = "one is isolated (ovs.isolate)" if modes == {"routed"} else f"modes {a.mode}, {b.mode}"
+    yield bad(
+        THIS_HOST,
+        f"networks {a.network} and {b.network} are kept apart on this host ({why}); put both on "
+        f"one (docker network connect {b.network} {a.name}), or publish a port of {b.name}",
+        by=f"ovs.mode of {a.network} and {b.network}",
+    )
+
+
+def _to_host(a: End, to: HostPlace, asked: Question) -> Iterator[Hop]:
+    yield attached(a)
+    if not any(each.version == to.address.version for each in a.addresses):
+        yield bad(a.place, f"{a.name} has {_families(a)} only; ask about an address of that family")
+    yield from inside(a, to.address)
+    if a.host is None:
+        yield bad(
+            a.plug,
+            f"{a.network} has ovs.mode={a.mode} and no gateway on this host; connect {a.name} to a "
+            "network that has one",
+            by=f"ovs.mode={a.mode} of {a.network}",
+        )
+    if a.home_vlan is not None:
+        yield bad(
+            a.plug,
+            f"{a.name} is in VLAN {a.vlan or 'none'} and the gateway of {a.network} in "
+            f"{a.home_vlan or 'none'}; `ovsnet set {a.full_name} ovs.vlan=` takes it there",
+            by=f"ovs.vlan of {a.full_name}",
+        )
+    own = to.network == a.network
+    if to.network and not own:
+        yield bad(
+            THIS_HOST,
+            f"it is the gateway of {to.network}, which only containers of {to.network} reach; use "
+            f"the gateway of {a.network}",
+            by=f"the gateway of {to.network}",
+        )
+    if to.leads_to:
+        yield good(
+            THIS_HOST,
+            f"{asked} is published there for {to.leads_to}",
+            by=f"published port {asked} of {to.leads_to}",
+        )
+        return
+    if a.host is HostAccess.NONE and not (own and asked.port is None):
+        yield _closed(a, "keeps the host's services from its containers", HostAccess.GATEWAY)
+    if a.host is HostAccess.GATEWAY and not own:
+        yield _closed(a, "leaves them their own gateway alone", HostAccess.ALL)
+    yield good(
+        THIS_HOST,
+        f"ovs.host={a.host} of {a.network} lets it reach {to.name}",
+        by=f"ovs.host={a.host} of {a.network}",
+    )
+    if to.listens is not None:
+        yield (
+            good(THIS_HOST, f"a program listens on {asked} on this host")
+            if to.listens
+            else bad(THIS_HOST, f"nobody listens on {asked} on this host; start what should")
+        )
+
+
+def _to_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> Iterator[Hop]:
+    yield attached(a)
+    if not any(each.version == to.address.version for each in a.addresses):
+        yield bad(a.place, f"{a.name} has {_families(a)} only; ask about an address of that family")
+    yield from inside(a, to.address)
+    if not to.host:
+        yield bad(
+            a.plug,
+            f"nobody has {to.address} on segment {a.segment}; `ovsnet segment show {a.segment}` "
+            "tells who has which",
+        )
+    yield good(a.plug, f"{to.address} is held by {to.container or 'a container'} on host {to.host}")
+    far = Place(name=f"host {to.host}", kind=Kind.HOST)
+    if to.hears is False:
+        yield bad(
+            far,
+            f"host {to.host} does not answer; `ovsnet host ls` tells since when. If it is dead, "
+            f"`ovsnet host forget {to.host}` gives its addresses back",
+        )
+    if bridged is not None and bridged.actions == "drop":
+        yield bad(
+            a.plug,
+            f"bridge {a.bridge} drops it; `ovn-trace {a.segment}` on a central host tells which of "
+            "OVN's rules does",
+            by=f"a flow of {a.bridge}",
+        )
+    if bridged is not None and bridged.actions:
+        yield good(
+            a.plug, f"bridge {a.bridge} sends it there (datapath actions: {bridged.actions})"
+        )
+    yield unsure(far, f"what becomes of {asked} on host {to.host} is known there: run this on it")
+
+
+def _closed(a: End, how: str, opened: HostAccess) -> Hop:
+    by = f"ovs.host={a.host} of {a.network}"
+    return bad(THIS_HOST, f"{by} {how}; `ovsnet set {a.network} ovs.host={opened}` opens", by=by)
+
+
+def _families(end: End) -> str:
+    found = sorted({f"IPv{each.version}" for each in end.addresses})
+    return " and ".join(found) or "no address"
