@@ -32,6 +32,7 @@ from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
 from ovsdriver.service.change.endpoint import EndpointChange
 from ovsdriver.service.change.network import NetworkChange
+from ovsdriver.service.events.called import Called
 from ovsdriver.service.fleet.addresses import Addresses
 from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.fleet.fleet_name import FleetName
@@ -239,7 +240,12 @@ async def assemble(
             settle_s=pause_s,
         )
         reconciler = Reconciler(
-            wires=wires, aspects=aspects, switch=switch, clock=world.clock, settle_s=pause_s
+            wires=wires,
+            aspects=aspects,
+            switch=switch,
+            journal=store.events,
+            clock=world.clock,
+            settle_s=pause_s,
         )
         collector = Collector(
             witness=witness,
@@ -301,6 +307,7 @@ async def assemble(
         for aspect in aspects:
             aspect.on_loss(reconciler.poke)
         firewall.on_gateway(reconciler.doubt)
+        Called(state=state, events=store.events, witness=witness)
         watch.on_missing(reconciler.poke)
         yield Product(
             admin=AdminServices(
@@ -334,6 +341,7 @@ async def assemble(
                 collector.run,
                 origins.run,
                 abandoned_pools.run,
+                store.events.run,
                 *((segments.debts.run,) if segments is not None else ()),
             ),
             plugs=plugs,

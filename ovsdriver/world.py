@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ipam import PoolId
 from ipam.service import Surroundings
 from ipam.store import LeaseStore
 from ovsdriver.adapters.engine import DockerEngine
@@ -22,6 +23,7 @@ from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.adapters.ovsdb import Certificates, Servers
 from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.events import SqliteEvents
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.config import Settings
@@ -40,6 +42,7 @@ from ovsdriver.ports import (
     Shapes,
     Southbound,
     State,
+    StoredEvents,
     Switch,
 )
 
@@ -55,6 +58,7 @@ class Store:
     notes: HostNotes
     memory: SandboxMemory
     leases: LeaseStore
+    events: StoredEvents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +162,15 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
     """Open the store's file; errors as of ``Database.open``."""
     database = await Database.open(path)
     try:
-        state = await SqliteState.load(database)
-        yield Store(state=state, notes=state, memory=state, leases=SqliteLeases(database))
+        events = await SqliteEvents.load(database)
+        state = await SqliteState.load(database, events)
+
+        def network_of(pool: PoolId) -> str:
+            network = state.network_of_pool(pool)
+            return "" if network is None else network.id
+
+        leases = SqliteLeases(database, events, network_of=network_of)
+        yield Store(state=state, notes=state, memory=state, leases=leases, events=events)
     finally:
         await database.close()
 

@@ -15,8 +15,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ipam.errors import IpamError
 from ovsdriver import codec
-from ovsdriver.admin import asks
+from ovsdriver.admin import asks, peers
 from ovsdriver.admin.desk import Desk
+from ovsdriver.causes import because
 from ovsdriver.errors import DriverError, InvalidRequestError, UnknownObjectError
 from ovsdriver.logs import event
 from ovsdriver.metrics import CONTENT_TYPE
@@ -87,7 +88,9 @@ class _Pages:
     async def ask(self, request: web.Request) -> web.Response:
         kind = _kind(request)
         async with asyncio.timeout(kind.SECONDS):
-            return await self._answer(kind, await _body(request))
+            by = await asyncio.to_thread(peers.user, request)
+            with because("user", **({"by": by} if by else {})):
+                return await self._answer(kind, await _body(request))
 
     async def look(self, request: web.Request) -> web.Response:
         kind = _kind(request)

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from ipam import IpamError
+from ovsdriver.causes import CAUSE, DOCKER
 from ovsdriver.errors import DriverError, InvalidRequestError
 from ovsdriver.http.connection import CONTENT_TYPE, Answer, PlainConnection
 from ovsdriver.http.fallback import AnyHttp
@@ -232,6 +233,7 @@ class PluginServer:
         )
         context = copy_context()
         context.run(REQUEST.set, f"{next(self._numbers):x}")
+        context.run(CAUSE.set, DOCKER)
         task = _started(self._work(calls, name, body, exchange), context)
         if not task.done():
             self._open[task] = exchange

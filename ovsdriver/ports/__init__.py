@@ -6,6 +6,7 @@ Every call here is repeatable, bounded in time, and raises
 """
 
 from ovsdriver.ports.docker import Engine, EngineEndpoint, EngineSubnet, EngineView
+from ovsdriver.ports.events import Events, Journal, Readers, StoredEvents
 from ovsdriver.ports.kernel import (
     Firewall,
     HostPorts,
@@ -51,16 +52,19 @@ __all__ = [
     "EngineEndpoint",
     "EngineSubnet",
     "EngineView",
+    "Events",
     "Firewall",
     "Flows",
     "HostNotes",
     "HostPorts",
+    "Journal",
     "Links",
     "NameServers",
     "Nics",
     "Northbound",
     "NorthboundStatus",
     "Ports",
+    "Readers",
     "Route",
     "SandboxMemory",
     "Sandboxes",
@@ -75,6 +79,7 @@ __all__ = [
     "Southbound",
     "SouthboundView",
     "State",
+    "StoredEvents",
     "Switch",
     "SwitchStatus",
     "SwitchView",

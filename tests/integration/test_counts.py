@@ -54,6 +54,7 @@ class Counts:
     database: Database
     messages: Counter[str]
     before: Counter[str]
+    told_last: int = 0
 
     def _now(self) -> Counter[str]:
         return Counter(
@@ -64,6 +65,14 @@ class Counts:
             messages=self.messages["messages"],
             processes=len(_started),
         )
+
+    async def told(self) -> list[str]:
+        """Return what is kept of what happened since the last look, from the file."""
+        question = "SELECT id, type || '.' || action FROM event WHERE id > ? ORDER BY id"
+        last = self.told_last
+        rows = await self.database.read(lambda c: c.execute(question, (last,)).fetchall())
+        self.told_last = rows[-1][0] if rows else last
+        return [text for _, text in rows]
 
     def since(self) -> Counter[str]:
         now = self._now()
@@ -194,14 +203,18 @@ async def test_one_container_costs_a_commit_for_each_answer_that_promises_someth
 ) -> None:
     await process.stop(*await process.start())  # a network notes its first one
     process.counts.since()
+    await process.counts.told()
 
     started = await process.start()
     cost = process.counts.since()
     assert cost["commits"] == 3
+    # these commits have what is told of it
+    assert await process.counts.told() == ["lease.given", "endpoint.attached"]
     assert cost["transactions"] == 1
     assert cost["changes"] == 4
     await process.stop(*started)
     cost = process.counts.since()
     assert cost["commits"] == 3  # what is forgotten goes with the last one
+    assert await process.counts.told() == ["endpoint.detached", "lease.released"]
     assert cost["transactions"] == 1
     assert cost["processes"] == 0

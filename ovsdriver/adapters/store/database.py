@@ -149,17 +149,25 @@ class Database:
             return
         self._queue(_Write(alike, given, told, as_error))
 
-    def write_later(self, unit: Unit[Any]) -> None:
+    def write_later(self, unit: Unit[T], then: Callable[[T], object] | None = None) -> None:
         """Queue ``unit``, for which nobody waits, for the next commit; there is one soon.
 
-        In the order of what is queued, and before the file is closed. What fails is logged.
+        In the order of what is queued, and before the file is closed. What fails is logged;
+        ``then`` is called as that of :meth:`write`.
+        """
+        self.write_along(unit, then)
+        if not self._closed and self._idle.is_set() and self._later is None:
+            self._later = self._loop.call_later(LATER_S, self._start)
+
+    def write_along(self, unit: Unit[T], then: Callable[[T], object] | None = None) -> None:
+        """Queue ``unit`` as :meth:`write_later` does, but no commit is made for it.
+
+        It is written when anything else is, and before the file is closed.
         """
         if self._closed:
-            _unwritten(None, _closed(self._path))
+            _unwritten(None, None, _closed(self._path))
             return
-        self._waiting.append(_Write(_alone, unit, _unwritten, same))
-        if self._idle.is_set() and self._later is None:
-            self._later = self._loop.call_later(LATER_S, self._start)
+        self._waiting.append(_Write(_alone, unit, partial(_unwritten, then), same))
 
     async def read(self, unit: Unit[T]) -> T:
         """Run ``unit``, which only reads, on the writer thread between two commits.
@@ -328,9 +336,11 @@ def _settle(
     settle(future, result)
 
 
-def _unwritten(_: object, error: BaseException | None) -> None:
+def _unwritten(then: Callable[[T], object] | None, result: T, error: BaseException | None) -> None:
     if error is not None:
         log.warning("store.not-written", extra={"why": str(error)})
+    elif then is not None:
+        then(result)
 
 
 def _closed(path: Path) -> UnavailableError:

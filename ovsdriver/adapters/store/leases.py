@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from netaddr import IPAddress
 from ipam import (
     Contents,
     Lease,
+    LeaseKind,
     Memory,
     Pool,
     PoolId,
@@ -22,6 +23,7 @@ from ipam import (
 )
 from ipam.choice.bitmap import fill, pack
 from ovsdriver.adapters.store.database import Database, Unit
+from ovsdriver.adapters.store.events import Row, SqliteEvents, keep
 from ovsdriver.adapters.store.lease_rows import (
     ADD_POOL,
     POOLS,
@@ -34,6 +36,7 @@ from ovsdriver.adapters.store.lease_rows import (
     pool_of,
     reservation_of,
 )
+from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.errors import UnavailableError
 
 T = TypeVar("T")
@@ -122,9 +125,21 @@ _UNRESERVE = "DELETE FROM ipam_reservation WHERE space = ? AND address = ?"
 class SqliteLeases:
     """Pools and leases in the store's file; nobody else writes to its tables."""
 
-    def __init__(self, database: Database) -> None:
-        """Use the tables of ``database``; :meth:`load` comes before all else."""
+    def __init__(
+        self,
+        database: Database,
+        events: SqliteEvents | None = None,
+        *,
+        network_of: Callable[[PoolId], str] = lambda _: "",
+    ) -> None:
+        """Use the tables of ``database``; :meth:`load` comes before all else.
+
+        ``events`` takes which addresses containers get and lose, with the commits that say so, and
+        ``network_of`` says whose a pool is.
+        """
         self._database = database
+        self._events = events
+        self._network_of = network_of
         self._keys: dict[PoolId, Key] = {}
 
     async def load(self) -> Contents:
@@ -165,7 +180,35 @@ class SqliteLeases:
             lease.name,
             lease.created,
         )
-        self._database.write_alike(_add_leases, row, told, as_error=_store_error)
+        event = self._event("given", lease)
+        self._database.write_alike(
+            _add_leases,
+            (row, event),
+            told if event is None else partial(self._given, event, told),
+            as_error=_store_error,
+        )
+
+    def _event(self, action: str, lease: Lease) -> Row | None:
+        if self._events is None or lease.kind is not LeaseKind.ENDPOINT:
+            return None
+        return self._events.row(
+            Happening(
+                EventType.LEASE,
+                action,
+                network=self._network_of(lease.pool),
+                container=lease.name,
+                attributes={"address": str(lease.address), "pool": lease.pool},
+            )
+        )
+
+    def _given(self, event: Row, told: Told, result: Any, error: BaseException | None) -> None:
+        if result:
+            self._show((event,))
+        told(result, error)
+
+    def _show(self, told: Sequence[Row]) -> None:
+        if self._events is not None:
+            self._events.show(told)
 
     async def remove_lease(
         self,
@@ -180,13 +223,20 @@ class SqliteLeases:
             return None
         place = (*key.place(address), serial, serial)
 
-        def unit(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
+        # It has its number before it is known whether that was a container's.
+        event = self._event("released", Lease(pool, address, LeaseKind.ENDPOINT))
+
+        def unit(connection: sqlite3.Connection) -> tuple[tuple[Any, ...] | None, Sequence[Row]]:
             if since is not None:
                 connection.execute(_LEAVE_MEMORY, (since, *place))
             row: tuple[Any, ...] | None = connection.execute(_REMOVE_LEASE, place).fetchone()
-            return row
+            told = [] if row is None or event is None else _released(event, row[3], row[5])
+            keep(connection, told)
+            return row, told
 
-        row = await self._write(unit)
+        row, _ = await self._database.write(
+            unit, lambda done: self._show(done[1]), as_error=_store_error
+        )
         return None if row is None else lease_of(pool, key, row)
 
     async def remember(
@@ -271,9 +321,15 @@ def _store_error(error: BaseException) -> BaseException:
     return translated
 
 
-def _add_leases(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[bool]:
-    """Put in rows, and return which ones; the others' addresses have a holder."""
+def _add_leases(
+    connection: sqlite3.Connection, given: Sequence[tuple[tuple[Any, ...], Row | None]]
+) -> list[bool]:
+    """Put in rows, and return which ones; the others' addresses have a holder.
+
+    With each goes what is told of it.
+    """
     added: list[bool] = []
+    rows = [row for row, _ in given]
     while len(added) < len(rows):
         left = len(rows) - len(added)
         number = min(_ROWS_AT_ONCE, 1 << (left.bit_length() - 1))
@@ -284,7 +340,16 @@ def _add_leases(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]])
         else:  # seldom: another user of the store
             there = (connection.execute(_THERE, (serial,)).fetchone() for serial, *_ in some)
             added += [row is not None for row in there]
+    keep(
+        connection,
+        [event for (_, event), done in zip(given, added, strict=True) if done and event],
+    )
     return added
+
+
+def _released(event: Row, kind: str, name: str) -> Sequence[Row]:
+    """Return what is told of a lease that is gone."""
+    return [(*event[:6], name, *event[7:])] if kind == LeaseKind.ENDPOINT.value else []
 
 
 @cache

@@ -18,8 +18,11 @@ from netaddr import IPAddress
 from ipam import PoolId
 from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.database import Database
+from ovsdriver.adapters.store.events import Row, SqliteEvents, keep
 from ovsdriver.adapters.store.record_indexes import Records
 from ovsdriver.codec import UnreadableError
+from ovsdriver.domain.events import turns
+from ovsdriver.domain.events.event import Happening
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
@@ -33,21 +36,27 @@ _READ_AT_ONCE = 100
 class SqliteState:
     """The ports ``State``, ``SandboxMemory`` and ``HostNotes``."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: SqliteEvents | None) -> None:
         """Use :meth:`load`."""
         self._database = database
+        self._events = events
         self._records = Records()
         self._notes: dict[str, str] = {}
 
     @classmethod
-    async def load(cls, database: Database) -> "SqliteState":
+    async def load(cls, database: Database, events: SqliteEvents | None = None) -> "SqliteState":
         """Read everything into memory.
+
+        Args:
+            database: the store's file.
+            events: takes what changed records say, with the commit that changes them; None: nobody
+                is told.
 
         Raises:
             UnavailableError: the file cannot be read, or a row in it has no meaning for us. Then
                 nothing can be given out safely: that row may hold a VLAN.
         """
-        state = cls(database)
+        state = cls(database, events)
         networks, endpoints, sandbox_links, notes = await database.read(_everything)
         for key, text in networks:
             state._records.put_network(_decoded(Network, "network", key, text))
@@ -89,27 +98,41 @@ class SqliteState:
 
     async def put_networks(self, networks: Sequence[Network]) -> None:
         rows = [(network, records.encode(network)) for network in networks]
+        told = self._told([turns.of_network(self.network(each.id), each) for each in networks])
 
         def unit(connection: sqlite3.Connection) -> None:
             for network, record in rows:
                 _write_segment(connection, network, record)
                 _write_pools(connection, network)
+            keep(connection, told)
 
         def remember(_: None) -> None:
             for network, _record in rows:
                 self._records.put_network(network)
+            self._show(told)
 
         await self._database.write(unit, remember)
 
     async def forget_network(self, network: NetworkId) -> bool:
+        known = self.network(network)
+        told = self._told(
+            turns.of_forgotten_network(known, self.endpoints(network)) if known is not None else ()
+        )
+
         def unit(connection: sqlite3.Connection) -> bool:
+            keep(connection, told)
             # Its pools and endpoints go by ON DELETE CASCADE.
             return connection.execute("DELETE FROM network WHERE id = ?", (network,)).rowcount > 0
 
-        return await self._database.write(unit, lambda _: self._records.forget_network(network))
+        def forget(_: bool) -> None:
+            self._records.forget_network(network)
+            self._show(told)
+
+        return await self._database.write(unit, forget)
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:
         row = (endpoint.id, endpoint.network, records.encode(endpoint))
+        told = self._told((turns.of_endpoint(self.endpoint(endpoint.id), endpoint),))
 
         def unit(connection: sqlite3.Connection) -> None:
             try:
@@ -124,8 +147,13 @@ class SqliteState:
                     f"ovsnet does not know network {endpoint.network[:12]} (any more), so it gets "
                     "no endpoint; `ovsnet network ls` lists its networks"
                 ) from error
+            keep(connection, told)
 
-        await self._database.write(unit, lambda _: self._records.put_endpoint(endpoint))
+        def remember(_: None) -> None:
+            self._records.put_endpoint(endpoint)
+            self._show(told)
+
+        await self._database.write(unit, remember)
 
     async def forget_endpoint(self, endpoint: EndpointId) -> bool:
         return await self._database.write(
@@ -175,6 +203,15 @@ class SqliteState:
             return connection.execute("DELETE FROM note WHERE key = ?", (key,)).rowcount > 0
 
         return await self._database.write(unit, lambda _: self._notes.pop(key, None))
+
+    def _told(self, happenings: Sequence[Happening | None]) -> Sequence[Row]:
+        if self._events is None:
+            return ()
+        return [self._events.row(each) for each in happenings if each is not None]
+
+    def _show(self, told: Sequence[Row]) -> None:
+        if self._events is not None and told:
+            self._events.show(told)
 
 
 def _delete_endpoint(endpoint: EndpointId, connection: sqlite3.Connection) -> bool:

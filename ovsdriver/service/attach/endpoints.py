@@ -12,6 +12,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ipam.leasing import Leasing
+from ovsdriver.causes import because
 from ovsdriver.domain.plan import port_planning
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import (
@@ -315,7 +316,8 @@ class Endpoints:
             "endpoint.ended",
             extra={"endpoint": endpoint.id, "network": endpoint.network, "why": why},
         )
-        await self._remove(replace(endpoint, releasing=True))
+        with because(why=why):
+            await self._remove(replace(endpoint, releasing=True))
 
     async def _alive(self, endpoint: Endpoint) -> bool:
         return endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox)

@@ -5,6 +5,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+TAKEN_BACK = "it was refused half-way, so what was changed is as before"
+"""Why a record changes once more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change(Generic[T]):

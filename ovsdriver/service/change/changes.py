@@ -5,11 +5,11 @@ written first; then the same operations as the handlers' make switch, links and 
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from ovsdriver.causes import because
 from ovsdriver.domain.plan import replanning
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import DriverError, UnknownObjectError
@@ -18,8 +18,6 @@ from ovsdriver.service.attach.replugs import Replugs
 from ovsdriver.service.change.endpoint import EndpointChange
 from ovsdriver.service.change.network import NetworkChange
 from ovsdriver.words.changes import OtherOptions
-
-log = logging.getLogger(__name__)
 
 _AT_ONCE = 64
 """Endpoints of a network that are brought up to date together; they share transactions."""
@@ -72,38 +70,36 @@ class Changes:
             DriverError: it was refused, and nothing is changed; see ``NetworkChange.change``.
         """
         async with self._one:
-            change = await self._networks.change(network_id, wish)
+            with because(**_typed(wish)):
+                change = await self._networks.change(network_id, wish)
             before, after = change.before, change.after
             standing = self._state.endpoints(network_id)
             about = replanning.affected(before, after, standing, owner=self._owner)
             pending = [change.pending] if change.pending else []
             if after != before:
                 pending += await self._follow(standing)
-        done = Done(
+        return Done(
             old=wish.network_values(before),
             new=wish.network_values(after),
             endpoints=tuple(each.id for each in about),
             pending=tuple(pending),
         )
-        _log("network.changed", done, network=network_id)
-        return done
 
     async def endpoint(self, endpoint_id: EndpointId, wish: OtherOptions) -> Done:
         """Change options of one endpoint; errors as of :meth:`network`."""
         async with self._one:
-            change = await self._endpoints.change(endpoint_id, wish)
+            with because(**_typed(wish)):
+                change = await self._endpoints.change(endpoint_id, wish)
             network = self._state.network(change.after.network)
             if network is None:
                 raise UnknownObjectError("its network was removed meanwhile")
         plugged = change.after.sandbox is not None and change.after != change.before
-        done = Done(
+        return Done(
             old=wish.endpoint_values(network, change.before),
             new=wish.endpoint_values(network, change.after),
             endpoints=(endpoint_id,) if plugged else (),
             pending=(change.pending,) if change.pending else (),
         )
-        _log("endpoint.changed", done, endpoint=endpoint_id, network=network.id)
-        return done
 
     async def _follow(self, endpoints: Sequence[Endpoint]) -> list[str]:
         """Bring the ports of a network's containers up to date; return what could not be."""
@@ -122,13 +118,6 @@ class Changes:
         return pending
 
 
-def _log(event: str, done: Done, **ids: str) -> None:
-    log.info(
-        event,
-        extra={
-            **ids,
-            "options": " ".join(f"{name}={value}" for name, value in done.new.items()),
-            "before": " ".join(f"{name}={value}" for name, value in done.old.items()),
-            "pending": len(done.pending),
-        },
-    )
+def _typed(wish: OtherOptions) -> Mapping[str, str]:
+    """Return what is told of a wish with the changes that come of it."""
+    return {"options": " ".join(f"{key}={value}" for key, value in wish.typed.items())}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
+from ovsdriver.causes import because
 from ovsdriver.domain.plan import replanning
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.errors import (
@@ -18,7 +19,7 @@ from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.attach.lookup import standing_network, two_tags
 from ovsdriver.service.attach.plugs import Plugs
 from ovsdriver.service.attach.surprises import tell_vlans
-from ovsdriver.service.change.change import Change
+from ovsdriver.service.change.change import TAKEN_BACK, Change
 from ovsdriver.service.locks import Locks
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S
 from ovsdriver.words.changes import OtherOptions
@@ -75,7 +76,8 @@ class EndpointChange:
             try:
                 await self._follow(network, after)
             except (ConflictError, InvalidOptionError, UnsupportedError):
-                await self._state.put_endpoint(before)
+                with because(why=TAKEN_BACK):
+                    await self._state.put_endpoint(before)
                 with suppress(DriverError):  # the reconciler goes on from the record
                     await self._follow(network, before)
                 raise

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+from ovsdriver.causes import because
 from ovsdriver.domain.plan import replanning
 from ovsdriver.domain.records.model import Network, NetworkId, on_bridge
 from ovsdriver.domain.records.segments import VlanSegment
@@ -20,7 +21,7 @@ from ovsdriver.errors import (
 from ovsdriver.ports import Ports, State
 from ovsdriver.service.aspects.host_ends import HostEnds
 from ovsdriver.service.aspects.uplinks import Uplinks
-from ovsdriver.service.change.change import Change
+from ovsdriver.service.change.change import TAKEN_BACK, Change
 from ovsdriver.service.locks import PLANNING, Locks
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S, Networks
 from ovsdriver.service.networks.planner import Planner
@@ -79,7 +80,8 @@ class NetworkChange:
                 replanning.refuse_unfit(before, after, self._state.endpoints(network_id))
                 await self._bring(after)
             except (ConflictError, InvalidOptionError, UnsupportedError):
-                await self._state.put_networks(self._with_wire(before))
+                with because(why=TAKEN_BACK):
+                    await self._state.put_networks(self._with_wire(before))
                 await self._bring_back(before)
                 raise
             except UnavailableError as error:

@@ -19,6 +19,7 @@ from netaddr import IPAddress
 from ipam import Lease, LeaseKind
 from ipam.errors import IpamError
 from ipam.leasing import Leasing
+from ovsdriver.causes import because
 from ovsdriver.domain.records.model import Endpoint, EndpointId
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import EngineView, Links, State
@@ -112,7 +113,8 @@ class Collector:
         """Look every ``interval_s``, until cancelled."""
         while True:
             try:
-                await self.collect()
+                with because("cleanup"):
+                    await self.collect()
             except (DriverError, IpamError) as error:
                 log.debug("collector.no-look", extra={"why": str(error)})
             await asyncio.sleep(self._interval_s)

@@ -89,14 +89,6 @@ class Networks:
             undo.pop_all()
         for callback in self._on_made:
             callback()
-        log.info(
-            "network.created",
-            extra={
-                "network": network.id,
-                **network.segment.shown,
-                "mode": network.mode.value,
-            },
-        )
 
     async def delete(self, network_id: NetworkId) -> bool:
         """Remove a network with all of its endpoints and pools; False if it is not known.
@@ -112,7 +104,6 @@ class Networks:
                 if subnet.pool is not None:
                     await self._ipam.release_pool(subnet.pool)
             await self._remove(network)
-        log.info("network.deleted", extra={"network": network_id})
         return True
 
     async def repair(self, network: Network) -> None:

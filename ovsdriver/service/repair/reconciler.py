@@ -13,9 +13,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from ovsdriver.causes import because
+from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
-from ovsdriver.ports import SwitchView
+from ovsdriver.ports import Journal, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect, Seen
 from ovsdriver.service.repair.wires import Wires
 
@@ -65,6 +67,7 @@ class Reconciler:
         wires: Wires,
         aspects: Sequence[Aspect],
         switch: SwitchView,
+        journal: Journal,
         clock: Callable[[], float] = time.time,
         interval_s: float = INTERVAL_S,
         settle_s: float = SETTLE_S,
@@ -73,6 +76,7 @@ class Reconciler:
         first = [each for each in aspects if each.before_ports or each.mended_first]
         self._parts = (*first, wires, *(each for each in aspects if each not in first))
         self._switch = switch
+        self._journal = journal
         self._clock = clock
         self._interval_s = interval_s
         self._settle_s = settle_s
@@ -165,7 +169,8 @@ class Reconciler:
     async def reconcile(self) -> Repairs:
         """Look at everything once and mend what can be mended."""
         async with self._looking:
-            self._report(await self._walk(mend=True))
+            with because("repair"):
+                self._report(await self._walk(mend=True))
         return self._last
 
     async def look(self) -> Repairs:
@@ -201,9 +206,10 @@ class Reconciler:
 
     def _report(self, repairs: Repairs) -> None:
         for text in repairs.mended:
-            log.info("reconcile.mended", extra={"what": text})
+            self._journal.tell(Happening(EventType.REPAIR, "mended", attributes={"what": text}))
             self._lately.appendleft(Mended(at=repairs.at, what=text))
         for text in (*repairs.failed, *repairs.beyond):
             if text not in (*self._last.failed, *self._last.beyond):
-                log.warning("reconcile.left", extra={"what": text})
+                left = Happening(EventType.REPAIR, "left", attributes={"what": text})
+                self._journal.tell(left, level=logging.WARNING)
         self._last = repairs
