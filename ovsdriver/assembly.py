@@ -10,6 +10,7 @@ from ovsdriver.admin.desk_networks import AdminServices
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults
+from ovsdriver.ports import Journal
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
 from ovsdriver.service.aspects.firewall import FirewallRules
@@ -73,6 +74,8 @@ class Product:
     """For Docker."""
     background: tuple[Callable[[], Coroutine[None, None, None]], ...]
     """What runs until the end of the process."""
+    journal: Journal
+    """Takes what there is to tell of the process itself."""
     plugs: Plugs
     replugs: Replugs
     locks: Locks
@@ -307,7 +310,7 @@ async def assemble(
         for aspect in aspects:
             aspect.on_loss(reconciler.poke)
         firewall.on_gateway(reconciler.doubt)
-        Called(state=state, events=store.events, witness=witness)
+        called = Called(state=state, events=store.events, engine=engine, witness=witness)
         watch.on_missing(reconciler.poke)
         yield Product(
             admin=AdminServices(
@@ -324,6 +327,8 @@ async def assemble(
                 previewer=previewer,
                 changes=changes,
                 kept=kept_options,
+                events=store.events,
+                called=called,
                 hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(
@@ -344,6 +349,7 @@ async def assemble(
                 store.events.run,
                 *((segments.debts.run,) if segments is not None else ()),
             ),
+            journal=store.events,
             plugs=plugs,
             replugs=replugs,
             locks=locks,

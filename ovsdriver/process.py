@@ -24,11 +24,13 @@ from ovsdriver.admin.desk import Desk
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
+from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.errors import ConfigurationError, ConflictError, DriverError, UnavailableError
 from ovsdriver.http import sockets
 from ovsdriver.http.server import Call, PluginServer
 from ovsdriver.logs import event
 from ovsdriver.metrics import Metrics
+from ovsdriver.ports import Journal
 from ovsdriver.service.forgotten.purge import Purged
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S
 from ovsdriver.world import World, open_firewall, open_store, open_world
@@ -120,7 +122,7 @@ async def _serve(settings: Settings, fault: str) -> int:
         if not fault:
             tasks.start(store.open(desk, tasks), lasting=False)
         ended = await tasks.until(stopping)
-        event(log, "process.stopping", why="a part failed" if ended else "asked to")
+        store.stopping("a part failed" if ended else "asked to")
         await supervisor.stopping()
         await server.drain(settings.deadline_s if kept else DRAIN_S)
         return 1 if ended else 0
@@ -164,6 +166,7 @@ class _Store:
         self._unread = ""
         self._product = AsyncExitStack()
         self._tried = asyncio.Event()
+        self._journal: Journal | None = None
 
     async def __aenter__(self) -> "_Store":
         """Take the state directory: two processes on one store would give addresses twice.
@@ -234,11 +237,23 @@ class _Store:
                 tasks.start(run())
             desk.ready(product.admin)
             self._backend.ready(product.services)
+            self._journal = product.journal
             # What was loaded stays: with thousands of endpoints a collection of garbage that looks
             # at all of it holds up the loop.
             gc.freeze()
-        event(log, "process.ready", took_ms=(time.monotonic() - self._began) * 1000)
+        took_ms = f"{(time.monotonic() - self._began) * 1000:.0f}"
+        self._tell("ready", version=__version__, pid=str(os.getpid()), took_ms=took_ms)
         return True
+
+    def stopping(self, why: str) -> None:
+        """Tell that the process ends."""
+        self._tell("stopping", why=why)
+
+    def _tell(self, action: str, **attributes: str) -> None:
+        if self._journal is not None:
+            self._journal.tell(Happening(EventType.PROCESS, action, attributes=attributes))
+        else:
+            event(log, f"process.{action}", level=logging.INFO, fault=None, **attributes)
 
     def _degrade(self, why: str) -> None:
         self._backend.degrade(f"ovsnet cannot work: {why}")

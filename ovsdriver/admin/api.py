@@ -17,6 +17,7 @@ from ipam.errors import IpamError
 from ovsdriver import codec
 from ovsdriver.admin import asks, peers
 from ovsdriver.admin.desk import Desk
+from ovsdriver.admin.events.stream import Streams
 from ovsdriver.causes import because
 from ovsdriver.errors import DriverError, InvalidRequestError, UnknownObjectError
 from ovsdriver.logs import event
@@ -42,6 +43,7 @@ def application(desk: Desk) -> web.Application:
     app.router.add_get("/healthz", pages.health)
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_post("/ask/{word}", pages.ask)
+    _add_streams(app, desk)
     return app
 
 
@@ -52,7 +54,14 @@ def view(desk: Desk) -> web.Application:
     app.router.add_get("/healthz", pages.health, allow_head=False)
     app.router.add_get("/metrics", pages.metrics, allow_head=False)
     app.router.add_get("/ask/{word}", pages.look, allow_head=False)
+    _add_streams(app, desk)
     return app
+
+
+def _add_streams(app: web.Application, desk: Desk) -> None:
+    streams = Streams(desk)
+    app.on_shutdown.append(streams.end)
+    app.router.add_get("/events", streams.follow, allow_head=False)
 
 
 def runner(app: web.Application) -> web.AppRunner:

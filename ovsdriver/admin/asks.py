@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast, get_args, g
 from netaddr import IPAddress, IPNetwork
 
 from ipam.model import Reservation
+from ovsdriver.admin.events.views import EventPage
 from ovsdriver.admin.graph.views import Graph
 from ovsdriver.admin.views import (
     Changed,
@@ -33,6 +34,8 @@ from ovsdriver.admin.views import (
 )
 from ovsdriver.codec import Written
 from ovsdriver.docker.ipam import global_twin
+from ovsdriver.domain.events.event import EventType
+from ovsdriver.domain.events.query import Query
 from ovsdriver.service.fleet.hosts import Fleet
 from ovsdriver.service.forgotten.purge import Purged
 from ovsdriver.words import values
@@ -70,12 +73,23 @@ def _container(text: str) -> str:
     return text
 
 
+def _event_kind(text: str) -> str:
+    kind = text.partition(".")[0]
+    if kind not in tuple(EventType):
+        raise ValueError(
+            f"{values.quote(text)} is no type of events: {', '.join(EventType)}; or one of their "
+            "actions, as link.down"
+        )
+    return text
+
+
 Address = Annotated[IPAddress, Written(values.address)]
 Subnet = Annotated[IPNetwork, Written(values.subnet)]
 Space = Annotated[str, Written(_space)]
 AnySpace = Annotated[str, Written(lambda text: _space(text) if text else "")]
 Container = Annotated[str, Written(_container)]
 Segment = Annotated[str, Written(values.segment)]
+EventKind = Annotated[str, Written(_event_kind)]
 
 
 class Ask(Generic[T]):
@@ -307,6 +321,32 @@ class ForgetHost(Ask[Forgotten]):
     """Its name in the fleet."""
     force: bool = False
     """Also if it answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListEvents(Ask[EventPage]):
+    """A page of what happened, the oldest first."""
+
+    LOOKS: ClassVar[bool] = True
+
+    after: int = 0
+    """Id of the last one that was seen; 0: none."""
+    since: float | None = None
+    """Seconds since the epoch; None: from the oldest that is kept."""
+    types: tuple[EventKind, ...] = ()
+    network: str = ""
+    """Docker's name, or the begin of its id."""
+    container: str = ""
+    """Docker's name, or the begin of the endpoint's id."""
+    initial_state: bool = False
+    """First tell of every network and every attached endpoint that it is ``present``."""
+    limit: int = PAGE
+    """1 to ``PAGE_MOST``."""
+
+    @property
+    def query(self) -> Query:
+        """Return which events are meant."""
+        return Query(types=frozenset(self.types), network=self.network, container=self.container)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

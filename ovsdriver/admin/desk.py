@@ -15,6 +15,7 @@ from ovsdriver.admin.desk_ipam import IpamDesk
 from ovsdriver.admin.desk_networks import AdminServices, NetworkDesk, docker
 from ovsdriver.admin.desk_reservations import ReservationDesk
 from ovsdriver.admin.desk_segments import SegmentDesk
+from ovsdriver.admin.events.desk import EventDesk
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, Firewall, SwitchView
@@ -70,6 +71,8 @@ class Desk:
         self._services: AdminServices | None = None
         self._networks: NetworkDesk | None = None
         self._segments: SegmentDesk | None = None
+        self.events: EventDesk | None = None
+        """None: the store is not open."""
         self._answers: Answers = {
             asks.ShowStatus: self.status,
             asks.Purge: self.purge,
@@ -98,7 +101,13 @@ class Desk:
         reservations = ReservationDesk(
             addresses=addresses, ipam=services.own_ipam, clock=self._clock
         )
-        for desk in (self._networks, segments, addresses, reservations):
+        self.events = EventDesk(
+            events=services.events,
+            state=services.state,
+            called=services.called,
+            clock=self._clock,
+        )
+        for desk in (self._networks, segments, addresses, reservations, self.events):
             self._answers = {**self._answers, **desk.answers()}
 
     def answers(self) -> Answers:

@@ -19,10 +19,11 @@ from ovsdriver.errors import (
     UnknownObjectError,
 )
 from ovsdriver.logs import event
-from ovsdriver.ports import Engine, EngineView, Firewall, State, SwitchView
+from ovsdriver.ports import Engine, EngineView, Events, Firewall, State, SwitchView
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
+from ovsdriver.service.events.called import Called
 from ovsdriver.service.fleet.hosts import FleetHosts
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.purge import Purge
@@ -54,6 +55,8 @@ class AdminServices:
     changes: Changes
     previewer: Previewer
     kept: KeptOptions
+    events: Events
+    called: Called
     hosts: FleetHosts | None = None
     """Of the fleet; None: this host is in none."""
 

@@ -15,6 +15,7 @@ _MODULES = {
     "network": "networks.network",
     "endpoint": "networks.endpoint",
     "ports": "networks.ports",
+    "events": "networks.events",
     "graph": "networks.graph",
     "set": "networks.change",
     "plan": "networks.plan",
@@ -68,6 +69,7 @@ def command() -> None:
       ovsnet endpoint ls                   containers with address, MAC and port
       ovsnet ports                         published ports, and what they lead to
       ovsnet graph --format svg            a picture of what is connected to what
+      ovsnet events -f                     what happens, and what did
       ovsnet set lab ovs.icc=false         change options while containers are connected
       ovsnet plan -o ovs.vlan=30           what a network would make
       ovsnet trace web db tcp/5432         why two containers do or do not talk

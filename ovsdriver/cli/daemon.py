@@ -1,15 +1,17 @@
 """The running process, asked over its admin socket."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 
 from ovsdriver import codec
 from ovsdriver.admin import asks
 from ovsdriver.admin.asks import Ask
+from ovsdriver.admin.events.views import EventReport
 from ovsdriver.cli.outcome import Exit, Refusal
 from ovsdriver.config import Settings
 
@@ -18,6 +20,10 @@ A = TypeVar("A", bound=Ask[object])
 
 PATIENCE = 4 / 3
 """Times as long as the process gives itself, so that its own sentence arrives."""
+
+
+QUIET_S = 60.0
+"""A stream says something four times as often; one that does not is dead."""
 
 
 class NotRunning(Refusal):
@@ -47,6 +53,73 @@ def ask(settings: Settings, question: Ask[T]) -> T:
         raise Refusal(
             f"{path} gave an answer that cannot be read ({error}); is that ovsnet?"
         ) from error
+
+
+class Heard(NamedTuple):
+    """What a stream of events says."""
+
+    last: int
+    """Id of the last event that it has passed."""
+    event: EventReport | None
+    """None: there was none for us."""
+    missed: bool = False
+    """Some before were not kept."""
+
+
+def follow(settings: Settings, wanted: asks.ListEvents, after: int | None) -> Iterator[Heard]:
+    """Give the events that come after ``after``, or from now on, until the connection ends.
+
+    Raises:
+        Refusal: with the process's sentence.
+        NotRunning: nobody listens.
+    """
+    path = settings.run_dir / "admin.sock"
+    with asyncio.Runner() as runner:
+        stream = _stream(path, wanted, after)
+        try:
+            while True:
+                yield runner.run(anext(stream))
+        except StopAsyncIteration:
+            return
+        except aiohttp.ClientConnectorError as error:
+            raise _unreachable(path, error.os_error) from error
+        except (aiohttp.ClientError, OSError):
+            return
+        finally:
+            runner.run(stream.aclose())
+
+
+async def _stream(
+    path: Path, wanted: asks.ListEvents, after: int | None
+) -> AsyncGenerator[Heard, None]:
+    query = {"network": wanted.network, "container": wanted.container}
+    headers = {} if after is None else {"Last-Event-ID": str(after)}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=QUIET_S)
+    async with (
+        aiohttp.ClientSession(
+            "http://ovsnet", connector=aiohttp.UnixConnector(str(path)), timeout=timeout
+        ) as session,
+        session.get(
+            "/events", params={**query, "types": ",".join(wanted.types)}, headers=headers
+        ) as response,
+    ):
+        if response.status != 200:
+            body = await response.read()
+            raise Refusal(codec.decode(asks.Refused, body).error or f"status {response.status}")
+        block: dict[str, str] = {}
+        async for line in response.content:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name:
+                block[name] = value
+                continue
+            last = int(block.get("id", after or 0))
+            after = last
+            if block.get("event") == "missed":
+                yield Heard(last, None, missed=True)
+            else:
+                data = block.get("data")
+                yield Heard(last, codec.decode(EventReport, data) if data else None)
+            block = {}
 
 
 def typed(kind: type[A], **said: object) -> A:

@@ -38,6 +38,10 @@ class Events(Protocol):
         """Return the next events after the one with id ``last``; UnavailableError."""
         ...
 
+    def of_now(self, happening: Happening) -> Event:
+        """Return an event, with id 0, of what is there and did not happen."""
+        ...
+
     def on_event(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` on the loop whenever there are more, until what returns is called."""
         ...

@@ -156,6 +156,9 @@ class SqliteEvents:
             found = await self._database.read(lambda c: c.execute(_AFTER, (last, limit)).fetchall())
         return [self._event(row) for row in found if row[0] <= self._shown]
 
+    def of_now(self, happening: Happening) -> Event:
+        return self._event((0, self._clock(), *happening[:5], "", _encode(happening.attributes)))
+
     def on_event(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)

@@ -8,9 +8,7 @@ from typing import NamedTuple
 
 from ovsdriver.domain.records.model import NO_OPTIONS
 
-Attribute = str | int
-
-NOTHING: Mapping[str, Attribute] = MappingProxyType({})
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class EventType(StrEnum):
@@ -38,8 +36,8 @@ class EventType(StrEnum):
     """``answered``, ``lost``."""
     HOST = "host"
     """``forgotten``: of the fleet."""
-    OVSNET = "ovsnet"
-    """``started``, ``stopping``."""
+    PROCESS = "process"
+    """``ready``, ``stopping``: ovsnet itself."""
 
 
 class Happening(NamedTuple):
@@ -53,7 +51,7 @@ class Happening(NamedTuple):
     """Its id, likewise."""
     container: str = ""
     """Its name, where that is known by then."""
-    attributes: Mapping[str, Attribute] = NOTHING
+    attributes: Mapping[str, str] = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,4 +74,4 @@ class Event:
     network_id: str = ""
     cause: str = ""
     """As ``causes.Cause.name``."""
-    attributes: Mapping[str, Attribute] = field(default_factory=lambda: NO_OPTIONS)
+    attributes: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ovsdriver.domain.events.event import Attribute, EventType, Happening
+from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.names import mac_text
 
@@ -61,11 +61,11 @@ def _detached(endpoint: Endpoint) -> Happening:
     return Happening(EventType.ENDPOINT, "detached", network=endpoint.network, endpoint=endpoint.id)
 
 
-def _about_network(network: Network) -> Mapping[str, Attribute]:
+def _about_network(network: Network) -> Mapping[str, str]:
     shown = {key: value for key, value in network.segment.shown.items() if value is not None}
     subnets = " ".join(str(each.cidr.cidr) for each in network.subnets)
     return {
-        **{key: value if isinstance(value, int) else str(value) for key, value in shown.items()},
+        **{key: str(value) for key, value in shown.items()},
         "mode": network.mode.value,
         **({"subnets": subnets} if subnets else {}),
     }

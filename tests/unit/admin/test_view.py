@@ -75,6 +75,7 @@ def test_what_changes_something_is_known():
     """A new request is one of these until somebody says otherwise."""
     assert {"purge", "reconcile", "set-options", "release", "remove-network"} <= CHANGING
     assert {asks.word(kind) for kind in asks.BY_WORD.values() if kind.LOOKS} == {
+        "list-events",
         "list-leases",
         "list-pools",
         "list-reservations",

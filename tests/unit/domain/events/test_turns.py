@@ -38,7 +38,7 @@ def test_a_network_is_created_with_what_people_know_it_by():
     assert happening is not None
     assert happening.attributes == {
         "bridge": "br-ovsnet",
-        "vlan": 10,
+        "vlan": "10",
         "mode": "nat",
         "subnets": "10.0.0.0/24",
     }

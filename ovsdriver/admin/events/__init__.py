@@ -1,0 +1,1 @@
+"""What happened, for who asks once (``desk.py``) and who follows it (``stream.py``)."""
