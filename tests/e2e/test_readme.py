@@ -1,9 +1,7 @@
 """The documents' commands, pasted in their order on a host with the bridge and NIC of them."""
 
 import re
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,6 @@ from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
 from tests.e2e.far import Far, beyond
 from tests.e2e.stage import Container, Stage
 from tests.e2e.traffic import Place
-from tests.e2e.world import Result
 
 pytestmark = pytest.mark.docker
 
@@ -39,30 +36,6 @@ def surroundings(bed: Bed) -> Iterator[Far]:
         bed.ovs_vsctl("remove", "Open_vSwitch", ".", "other_config", "vlan-limit")
 
 
-class Shell:
-    """A shell in a folder, on the host."""
-
-    def __init__(self, bed: Bed) -> None:
-        self._bed = bed
-        self.folder = bed.home / "pasted"
-        self.said: dict[str, Result] = {}
-
-    def paste(self, block: str) -> None:
-        """Type all commands of a block, none of which may fail."""
-        known = {
-            "PATH": f"{Path(sys.executable).parent}:{self._bed.environment()['PATH']}",
-            "OVSNET_STATE_DIR": str(self._bed.state_dir),
-        }
-        env = [f"{name}={value}" for name, value in known.items()]
-        for command in re.sub(r"\\\n\s*", "", block).splitlines():
-            typed = command.partition("  #")[0].strip() if "  #" in command else command.strip()
-            if not typed or typed.startswith(ELSEWHERE):
-                continue
-            there = f"cd {self.folder} && {typed}{ANSWERED.get(typed, '')}"
-            self.said[typed] = self._bed.attempt("env", *env, "sh", "-c", there)
-            assert not self.said[typed].code, f"{typed}\n{self.said[typed]}"
-
-
 def test_the_commands_of_the_documents_work_when_they_are_pasted_in_their_order(
     bed: Bed, surroundings: Far, stage: Stage, outside: Place
 ) -> None:
@@ -70,8 +43,7 @@ def test_the_commands_of_the_documents_work_when_they_are_pasted_in_their_order(
         "office": surroundings.host("office", "192.168.20.1/24", tag=20),
         "lan30": surroundings.host("lan30", "192.168.30.1/24", tag=30),
     }
-    shell = Shell(bed)
-    shell.folder.mkdir()
+    shell = documents.Shell(bed, elsewhere=ELSEWHERE, answered=ANSWERED)
     (shell.folder / "reservations").write_text("172.24.0.8 db # of a document\n")
     checks: dict[str, Callable[[], None]] = {
         "--ipam-driver ovsipam lab": lambda: first_network(bed, shell),
@@ -109,7 +81,7 @@ def lacks_vlans(bed: Bed) -> bool:
     return lacking
 
 
-def first_network(bed: Bed, shell: Shell) -> None:
+def first_network(bed: Bed, shell: documents.Shell) -> None:
     web = Container(bed, "web")
     asked = "docker run --rm --network lab busybox wget -qO- http://web"
     assert shell.said[asked].out == who(web)
@@ -123,7 +95,7 @@ def on_a_wire(bed: Bed, router: Place, name: str, network: str) -> None:
     container.reaches(way["gateway"], who=router.name)
 
 
-def published(bed: Bed, shell: Shell, outside: Place) -> None:
+def published(bed: Bed, shell: documents.Shell, outside: Place) -> None:
     shop = Container(bed, "shop")
     assert shell.said["curl http://127.0.0.1:8080"].out == who(shop)
     outside.reaches(WAN4, who=who(shop), port=8080)

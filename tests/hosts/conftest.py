@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,14 @@ from tests.hosts.fleet import Fleet, at_once
 from tests.hosts.host import Host
 
 __all__ = ["pytest_runtest_makereport"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as long what is not of the core, before tests are chosen by their markers."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("core"):
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,7 @@ def checked(host: Host) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.core
 def test_a_dead_host_is_forgotten_and_its_address_given_anew(
     fleet: Fleet, stages: list[Stage]
 ) -> None:

@@ -67,6 +67,7 @@ def starts(host: Host, name: str) -> None:
     until(started, lambda: f"{name} starts: {last[0]}", timeout_s=60)
 
 
+@pytest.mark.core
 def test_a_host_that_is_cut_off_goes_on_and_says_what_it_cannot(scene: Scene) -> None:
     fleet, (one, two, three) = scene.fleet, scene.containers
     host = fleet.host(3)

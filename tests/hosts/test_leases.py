@@ -51,6 +51,7 @@ def held(host: Host) -> set[str]:
     return set(re.findall(r"^blue/([\d.]+)$", host.run(*ask, "list", "Logical_Switch_Port"), re.M))
 
 
+@pytest.mark.core
 def test_no_address_is_lost_or_given_twice_when_the_leader_dies(fleet: Fleet) -> None:
     first = Client(fleet.host(1), "10.60.0.0/21")
     clients = [first, *(Client(host) for host in fleet.hosts[1:])]

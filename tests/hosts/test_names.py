@@ -95,6 +95,7 @@ def misses(place: Container, name: str, address: str) -> None:
     until(lambda: address not in ask(place, name), gone, timeout_s=30)
 
 
+@pytest.mark.core
 def test_containers_are_found_by_name_and_alias_from_every_host(
     fleet: Fleet, stages: list[Stage]
 ) -> None:

@@ -33,6 +33,7 @@ def routers(fleet: Fleet) -> str:
     return fleet.nbctl("lr-list").strip()
 
 
+@pytest.mark.core
 def test_segments_on_one_router_reach_each_other_and_others_do_not(
     fleet: Fleet, stages: list[Stage]
 ) -> None:

@@ -21,6 +21,7 @@ def refused(stage: Stage, *words: str) -> str:
     return str(error.value)
 
 
+@pytest.mark.core
 def test_what_does_nothing_on_a_segment_is_refused_with_what_to_do(
     fleet: Fleet, stages: list[Stage]
 ) -> None:

@@ -4,12 +4,13 @@ from functools import partial
 
 import pytest
 
+from tests.e2e import documents, labs
 from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4
-from tests.e2e.stage import Stage
+from tests.e2e.stage import Container, Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 from tests.hosts import segments
-from tests.hosts.fleet import Fleet
+from tests.hosts.fleet import Fleet, at_once
 from tests.hosts.segments import SUBNET4, SUBNET6
 
 pytestmark = [pytest.mark.docker, pytest.mark.ovn]
@@ -22,6 +23,7 @@ def switches(fleet: Fleet) -> list[str]:
     return fleet.nbctl("--bare", "--columns=name", "list", "Logical_Switch").split()
 
 
+@pytest.mark.core
 def test_who_joins_inherits_the_subnets_and_all_reach_each_other(
     fleet: Fleet, stages: list[Stage]
 ) -> None:
@@ -67,6 +69,7 @@ def test_a_segment_that_nobody_made_needs_a_subnet(fleet: Fleet, stages: list[St
     assert switches(fleet) == []
 
 
+@pytest.mark.core
 def test_two_segments_with_one_subnet_do_not_reach_each_other(
     fleet: Fleet, stages: list[Stage]
 ) -> None:
@@ -100,6 +103,7 @@ def test_a_container_reaches_the_outside_and_is_reached_by_published_ports(
         assert said() == container.name
 
 
+@pytest.mark.core
 def test_an_internal_segment_has_no_outside(fleet: Fleet, stages: list[Stage]) -> None:
     networks = segments.made(stages[:2], "blue", "--internal")
     one, two = segments.peopled(stages[:2], networks)
@@ -146,3 +150,16 @@ def test_a_forged_address_is_dropped(fleet: Fleet, stages: list[Stage]) -> None:
     forged = ("ping", "-n", "-q", "-c", "3", "-W", "1", "-I", "10.50.0.200", to)
     assert host.attempt(*forged, netns=one.netns).code == 1
     assert one.pings(to)
+
+
+def test_the_documents_commands_for_several_hosts_work_when_they_are_pasted(
+    fleet: Fleet, stages: list[Stage]
+) -> None:
+    at_once(labs.import_images, fleet.hosts)
+    first, others = documents.hosts_commands()
+    one, *rest = (documents.Shell(host) for host in fleet.hosts)
+    one.paste(first)
+    db = Container(fleet.host(1), "db").inspect()["Config"]["Hostname"]
+    for shell in rest:
+        shell.paste(others)
+        assert list(shell.said.values())[-1].out == db

@@ -24,6 +24,7 @@ def outsider(fleet: Fleet, stages: list[Stage]) -> Iterator[Place]:
     fleet.underlay.remove("old")
 
 
+@pytest.mark.core
 def test_hosts_and_a_machine_outside_share_the_vlan_and_no_address(
     fleet: Fleet, stages: list[Stage], outsider: Place
 ) -> None:
