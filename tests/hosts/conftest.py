@@ -1,6 +1,7 @@
 """A fleet for all tests that leave it as it was, which is checked after each of them."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -59,8 +60,8 @@ def stages(fleet: Fleet) -> Iterator[list[Stage]]:
     """Docker's networks and containers of each host, removed afterwards."""
     stages = [Stage(host) for host in fleet.hosts]
     yield stages
-    for stage in stages:
-        stage.clear()
+    with ThreadPoolExecutor(len(stages)) as pool:
+        list(pool.map(Stage.clear, stages))
 
 
 @pytest.fixture

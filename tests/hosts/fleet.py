@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Self, TypeVar
 
-from tests.e2e.world import until
+from tests.e2e.world import CommandError, Result, until
 from tests.hosts.central import NORTH, SOUTH, Central, Centre, Database
 from tests.hosts.certificates import Authority
 from tests.hosts.host import Host
@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 _SOON = "1500"
 """Milliseconds after which a server that is silent is probed: a dead host is noticed sooner."""
+
+_NO_LEADER = "database connection failed"
+"""What a client says that found no leader."""
 
 
 def at_once(do: Callable[[Host], T], hosts: Iterable[Host]) -> list[T]:
@@ -161,7 +164,18 @@ class Fleet:
         host = next(each for each in self.hosts if each.central and each.on)
         flags = host.identity.flags() if host.identity else ()
         server = f"--db={self.centre.remote(database)}"
-        return host.run(program, server, "--timeout=30", *flags, *words)
+        said = (program, server, "--timeout=30", *flags, *words)
+        last: list[Result] = []
+
+        def answered() -> bool:
+            last[:] = [host.attempt(*said)]
+            return _NO_LEADER not in last[0].err
+
+        # it asks each server once, and none leads while they elect
+        until(answered, lambda: last[0].err)
+        if last[0].code:
+            raise CommandError(said, last[0])
+        return last[0].out
 
     def sync(self) -> None:
         """Wait until all hosts have done what the northbound database says."""

@@ -75,6 +75,6 @@ def test_no_address_is_lost_or_given_twice_when_the_leader_dies(fleet: Fleet) ->
             ),
         )
     finally:
-        for client in clients:
-            client.give_back()
+        with ThreadPoolExecutor(len(clients)) as pool:
+            list(pool.map(Client.give_back, clients))
     until(lambda: not held(fleet.host(1)), "all are released")
