@@ -35,7 +35,7 @@ from ovsdriver.domain.records.model import (
     NetworkId,
     PortMapping,
 )
-from ovsdriver.domain.records.segments import OvnSegment, segment_of
+from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
 from ovsdriver.domain.wires.observed import ObservedPort
@@ -206,9 +206,7 @@ def warnings(scene: Scene) -> tuple[str, ...]:
             "now, so tunnels do not work: ovs-vsctl set Open_vSwitch . other_config:vlan-limit=2"
         )
     adopted = {
-        each.segment.bridge
-        for each in networks
-        if each.segment.adopted and not isinstance(each.segment, OvnSegment)
+        each.segment.bridge for each in networks if each.segment.adopted and not each.segment.by_ovn
     }
     for bridge in map(scene.switch.bridge, sorted(adopted)):
         if bridge is not None and (bridge.controllers or bridge.fail_mode == "secure"):
@@ -277,9 +275,8 @@ def _equal_macs(scene: Scene) -> Iterator[str]:
         for each in scene.state.endpoints(network.id):
             own = desired.own_vlan(network, each)
             if each.sandbox is not None and not each.ended and own is not None:
-                ovn = isinstance(segment, OvnSegment)
                 where = f"VLAN {own or 'none'} of bridge {segment.bridge}"
-                place = (segment.name if ovn else where, names.mac_text(each.mac))
+                place = (segment.name if segment.by_ovn else where, names.mac_text(each.mac))
                 found.setdefault(place, []).append(each.id)
     for (where, mac), several in found.items():
         if len(several) > 1:

@@ -89,6 +89,8 @@ class SharedPort:
     """It may send from that MAC and those addresses only (``port_security``)."""
     sent: Metered | None = None
     """What it may send; None: any rate."""
+    apart: bool = False
+    """It reaches no other port of the segment of which that is so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

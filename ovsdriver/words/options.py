@@ -414,12 +414,11 @@ TABLE: Sequence[Option] = (
         name="ovs.icc",
         scope=Scope.NETWORK,
         field="icc",
-        on_segment="not done there yet; leave it out",
         parse=values.flag,
         example="-o ovs.icc=false",
         default="`true`",
         help="`false`: containers of the network do not reach each other, only the gateway and "
-        "what is beyond it.",
+        "what is beyond it. On a segment it holds on all its hosts.",
         aliases=("com.docker.network.bridge.enable_icc",),
     ),
     Option(
@@ -480,7 +479,7 @@ TABLE: Sequence[Option] = (
         name="ovs.broadcast",
         scope=Scope.NETWORK,
         field="port.broadcast",
-        on_segment=_BY_OVN,
+        on_segment="OVN limits bytes, not packets; hold the container to a rate with ovs.rate",
         parse=rates.broadcast,
         text=rates.broadcast_text,
         example="-o ovs.broadcast=100",
@@ -533,7 +532,6 @@ TABLE: Sequence[Option] = (
         name="ovs.mirror",
         scope=Scope.NETWORK,
         field="port.mirror",
-        on_segment=_BY_OVN,
         parse=mirror_target.parse,
         text=mirror_target.text,
         example="-o ovs.mirror=sink:ids",
@@ -660,7 +658,6 @@ TABLE: Sequence[Option] = (
         name="ovs.sink",
         scope=Scope.NETWORK,
         field="port.sink",
-        on_segment=_BY_OVN,
         parse=values.label,
         example="--internal -o ovs.sink=ids",
         default="none",
@@ -878,12 +875,11 @@ TABLE: Sequence[Option] = (
         name="ovs.protected",
         scope=Scope.ENDPOINT,
         field="protected",
-        on_segment="not done there yet; leave it out",
         parse=values.flag,
         example="driver-opt=ovs.protected=true",
         default="`false`",
-        help="`true`: this container reaches no other container of the bridge that has "
-        "`ovs.protected=true`. It reaches the gateway and all others.",
+        help="`true`: this container reaches no other container of the bridge, or of the segment, "
+        "that has `ovs.protected=true`. It reaches the gateway and all others.",
     ),
     Option(
         name="ipam.space",

@@ -160,6 +160,8 @@ async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
         database.nbctl("ls-del", line.split()[0])
     database.nbctl("--all", "destroy", "DNS")
     database.nbctl("--all", "destroy", "Logical_Router")
+    database.nbctl("--all", "destroy", "Port_Group")
+    database.nbctl("--all", "destroy", "Address_Set")
 
 
 async def seen(condition: Callable[[], object]) -> None:
@@ -354,13 +356,44 @@ async def test_a_port_is_shown_with_its_lease(fleet: Fleet) -> None:
         replace(PORT, sent=Metered(rate=2000, burst=200)),
         replace(PORT, sent=Metered(rate=4000, burst=200)),
         PORT,
-        replace(PORT, sent=Metered(rate=4000, burst=200)),
+        replace(PORT, sent=Metered(rate=4000, burst=200), apart=True),
+        replace(PORT, guard=False, apart=True),
+        PORT,
+        replace(PORT, apart=True),
     ):
         await fleet.a.set_port(port)
         await fleet.a.set_port(port)
 
         assert fleet.a.lease("blue", ADDRESS) == replace(LEASE, mac=port.mac, port=port)
     await seen(lambda: fleet.b.lease("blue", ADDRESS) == fleet.a.lease("blue", ADDRESS))
+
+
+async def test_ports_that_are_kept_apart_are_so_on_all_hosts_until_their_leases_end(
+    fleet: Fleet,
+) -> None:
+    await fleet.a.hold("blue", SUBNET, POOL_A)
+    await fleet.a.hold("blue", SUBNET, POOL_B)
+    theirs_mac = EUI("0a:58:0a:32:00:06")
+    theirs = replace(LEASE, address=IPAddress("10.50.0.6"), host="b", pool=POOL_B.id, serial=5)
+    theirs = replace(theirs, mac=theirs_mac)
+    await fleet.a.take(LEASE)
+    await fleet.b.take(theirs)
+    port = replace(PORT, addresses=(ADDRESS,), apart=True)
+    other = replace(
+        port, addresses=(theirs.address,), endpoint=EndpointId("f" * 64), host="b", mac=theirs_mac
+    )
+    await asyncio.gather(fleet.a.set_port(port), fleet.b.set_port(other))
+
+    def apart(host: Northbound) -> list[bool]:
+        leases = host.leases("blue").values()
+        return [each.port.apart for each in leases if each.port is not None]
+
+    for host in (fleet.a, fleet.b):
+        await seen(lambda host=host: apart(host) == [True, True])  # type: ignore[misc]
+    await fleet.a.release("blue", ADDRESS, LEASE.serial)
+    await fleet.a.take(replace(LEASE, serial=6))
+    await fleet.a.set_port(replace(port, apart=False))
+    await seen(lambda: sorted(apart(fleet.b)) == [False, True])
 
 
 async def test_a_port_of_an_address_that_is_not_held_is_refused(fleet: Fleet) -> None:

@@ -1,6 +1,7 @@
 """Mirrors on every ``Switch``: the fake in memory, and Open vSwitch through its database."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -21,7 +22,7 @@ OUTPUT = Port(
 )
 IDS = {names.OWNER_KEY: OWNER, names.NETWORK_KEY: "a" * 64}
 OF_NETWORK = Mirror(name="ovm-n1", bridge="brt", output="vth2", vlan=VlanTag(30), external_ids=IDS)
-OF_PORT = Mirror(name="ovm-e1", bridge="brt", output="vth2", port="vth1", external_ids=IDS)
+OF_PORT = Mirror(name="ovm-e1", bridge="brt", output="vth2", ports=("vth1",), external_ids=IDS)
 
 
 @pytest.fixture
@@ -83,6 +84,24 @@ async def test_a_mirror_whose_port_went_and_came_is_put_right(prepared: World) -
         await asyncio.sleep(0.02)
         (whole,) = await seen(prepared, 1)
     assert whole.sources == ("vth1",)
+
+
+async def test_of_several_ports_those_that_are_there_are_mirrored(prepared: World) -> None:
+    both = replace(OF_PORT, ports=("vth1", "vth3"))
+    await prepared.switch.ensure_mirrors("brt", [both])
+    (one,) = await seen(prepared, 1)
+    assert (one.sources, one.destinations) == (("vth1",), ("vth1",))
+    prepared.add_device("vth3")
+    await prepared.switch.ensure_port(replace(PLAYER, name="vth3"))
+    await prepared.switch.ensure_mirrors("brt", [both])
+
+    def sources() -> tuple[str, ...]:
+        bridge = prepared.switch.bridge("brt")
+        return bridge.mirrors[0].sources if bridge is not None and bridge.mirrors else ()
+
+    await eventually(lambda: sources() == ("vth1", "vth3"), "both are mirrored")
+    with pytest.raises(UnavailableError, match="vth8"):
+        await prepared.switch.ensure_mirrors("brt", [replace(OF_PORT, ports=("vth8", "vth9"))])
 
 
 async def test_a_port_or_a_bridge_that_is_not_there_is_said(prepared: World) -> None:

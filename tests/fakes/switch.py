@@ -102,12 +102,12 @@ class FakeSwitch:
         )
 
     def _observed(self, mirror: Mirror) -> ObservedMirror:
-        ports = (mirror.port,) if mirror.port in self._ports and mirror.port else ()
+        ports = tuple(sorted(each for each in mirror.ports if each in self._ports))
         return ObservedMirror(
             name=mirror.name,
             output=mirror.output if mirror.output in self._ports else "",
             vlans=() if mirror.vlan is None else (mirror.vlan,),
-            everything=mirror.port is None,
+            everything=not mirror.ports,
             sources=ports,
             destinations=ports,
             external_ids={**mirror.external_ids, names.OWNER_KEY: self._owner},
@@ -218,9 +218,10 @@ class FakeSwitch:
                 return False
             raise UnavailableError(f"no bridge {bridge}")
         for each in mirrors:
-            for port in (each.output, *([each.port] if each.port else [])):
-                if port not in self._ports:
-                    raise UnavailableError(f"no port {port}")
+            if each.output not in self._ports:
+                raise UnavailableError(f"no port {each.output}")
+            if each.ports and self._ports.keys().isdisjoint(each.ports):
+                raise UnavailableError(f"no port {each.ports}")
             if each.output in self.mirrored_by_others:
                 raise ConflictError(f"a mirror of others leads to {each.output}")
         before = self._mirrors.get(bridge, ())
@@ -304,7 +305,7 @@ def foreign_bridge(name: str, datapath: Datapath = Datapath.NETDEV) -> ObservedB
 
 
 def _mirror_text(mirror: Mirror) -> str:
-    return f"{mirror.name} {mirror.output} {mirror.vlan} {mirror.port}"
+    return f"{mirror.name} {mirror.output} {mirror.vlan} {mirror.ports}"
 
 
 def _plugged(port: Port) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.adapters.ovn import router_rows, rows
+from ovsdriver.adapters.ovn import apart_rows, router_rows, rows
+from ovsdriver.adapters.ovn.apart_rows import Apart
 from ovsdriver.adapters.ovsdb import Operation, Plan, Replica, Row
 from ovsdriver.adapters.ovsdb.writing import delete, mutate, to_map, where
 from ovsdriver.domain.records.model import EndpointId
@@ -102,7 +103,9 @@ def take(lease: SharedLease) -> Plan:
                 f"segment {lease.segment}: this host has no pool of it any more, as after "
                 "`ovsnet host forget`; try again in a minute"
             )
-        return rows.new_lease(lease)
+        # somebody may have removed the row of who had that MAC before
+        stale = Apart.of(replica, lease.segment).without([lease.mac])
+        return [*rows.new_lease(lease), *stale]
 
     return plan
 
@@ -115,7 +118,8 @@ def release(segment: str, address: IPAddress, serial: int) -> Plan:
         row = _switch(replica, segment)
         if port is None or row is None or rows.serial_of(port) != serial:
             return []
-        return [mutate(row, rows.SWITCH, delete("ports", [port]), *rows.rates_of([port]))]
+        ended = mutate(row, rows.SWITCH, delete("ports", [port]), *rows.rates_of([port]))
+        return [ended, *Apart.of(replica, segment).without([rows.mac_of(port)])]
 
     return plan
 
@@ -131,7 +135,8 @@ def set_port(port: SharedPort) -> Plan:
                 f"address {address} of segment {port.segment} is not this host's any more; "
                 "start the container again"
             )
-        return rows.changed_port(row, port)
+        there = Apart.of(replica, port.segment)
+        return [*rows.changed_port(row, port), *there.put(row, port.mac, apart=port.apart)]
 
     return plan
 
@@ -217,6 +222,7 @@ def _without(
     if leases:
         mutations += [delete("ports", leases), *rows.rates_of(leases)]
     changes = [mutate(row, rows.SWITCH, *mutations)] if mutations else []
+    changes += Apart.of(replica, segment).without(map(rows.mac_of, leases))
     return [*changes, *(_deletion(rows.NAME, each) for each in names)]
 
 
@@ -237,7 +243,7 @@ def _end(replica: Replica, segment: str, row: Row, pools: set[str]) -> list[Oper
     names = [_deletion(rows.NAME, each) for each in _names(replica, segment)]
     router = replica.holder(router_rows.ROUTER, "ports", router_rows.place_uuid(segment))
     left = router_rows.leave_router(router, segment) if router is not None else []
-    return [unchanged, *names, *left, _deletion(rows.SWITCH, row)]
+    return [unchanged, *names, *left, *apart_rows.deletions(segment), _deletion(rows.SWITCH, row)]
 
 
 def _noting(row: Row, pairs: dict[str, str]) -> Operation:

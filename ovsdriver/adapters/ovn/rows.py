@@ -192,10 +192,11 @@ def number_of(text: str) -> tuple[int, int] | None:
     return (version, int.from_bytes(packed)) if same else None
 
 
-def read_lease(row: Row) -> SharedLease:
+def read_lease(row: Row, *, apart: bool = False) -> SharedLease:
     """Return the lease that a port is whose name says an address.
 
-    One that somebody else made under such a name keeps the address from everybody.
+    One that somebody else made under such a name keeps the address from everybody. ``apart``:
+    other rows say that it is kept apart.
     """
     segment, text = place_of(row)
     address, ids = IPAddress(text), row["external_ids"]
@@ -224,6 +225,7 @@ def read_lease(row: Row) -> SharedLease:
             host=host,
             guard=_UNGUARDED not in ids,
             sent=_read_rate(ids.get(_SENT, "")),
+            apart=apart,
         )
         if mac is not None and endpoint is not None
         else None,
@@ -240,6 +242,12 @@ def leases_that_end(changes: Sequence[RowChange]) -> Collection[SharedLease]:
         and change.old is not None
         and number_of(place_of(change.old)[1])
     ]
+
+
+def mac_of(port: Row) -> EUI | None:
+    """Return the MAC of a lease's port; None for an IPv6 address beside an IPv4 one."""
+    mac, *_ = _first_address(port) or (None,)
+    return mac
 
 
 def _first_address(row: Row) -> tuple[EUI, *tuple[str, ...]] | None:
@@ -291,8 +299,11 @@ def new_lease(lease: SharedLease) -> list[Operation]:
 
 
 def changed_port(row: Row, port: SharedPort) -> list[Operation]:
-    """Return what makes the row of a container's first address its port."""
-    if read_lease(row).port == port:
+    """Return what makes the row of a container's first address its port.
+
+    But for what it is kept apart from, which is other rows'.
+    """
+    if read_lease(row, apart=port.apart).port == port:
         return []
     # an IPv6 address was a name only until now: it may be the container's first
     columns = _packets(port.mac, port.addresses, guard=port.guard) | {"enabled": ["set", []]}

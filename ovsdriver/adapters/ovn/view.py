@@ -6,9 +6,11 @@ from netaddr import IPAddress
 
 from ipam import PoolId
 from ipam.choice.bitmap import Bitmap
-from ovsdriver.adapters.ovn import router_rows, rows
+from ovsdriver.adapters.ovn import apart_rows, router_rows, rows
+from ovsdriver.adapters.ovn.apart_rows import Apart
 from ovsdriver.adapters.ovsdb import Replica, Row, RowChange
 from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.ports.northbound import (
     SharedGateway,
     SharedLease,
@@ -16,7 +18,11 @@ from ovsdriver.ports.northbound import (
     SharedSegment,
 )
 
-WATCHED: Mapping[str, Sequence[str]] = {**rows.WATCHED, **router_rows.WATCHED}
+WATCHED: Mapping[str, Sequence[str]] = {
+    **rows.WATCHED,
+    **router_rows.WATCHED,
+    **apart_rows.WATCHED,
+}
 
 Leases = dict[str, Row]
 """Ports by the address in their name."""
@@ -43,17 +49,18 @@ class View:
         """Of segments on routers: the router's end, and below the segment's, by its row's uuid."""
         self._led: dict[str, str] = {}
         if replica is not None:
-            for table in WATCHED:
+            for table in WATCHED.keys() - apart_rows.WATCHED.keys():
                 for row in replica.rows(table):
                     self._put(table, row)
 
     def leases(self, segment: str) -> "LeaseMapping":
         """Return a segment's leases."""
-        return LeaseMapping(self._leases.get(segment, {}))
+        return LeaseMapping(self._leases.get(segment, {}), Apart.of(self.replica, segment))
 
     def leases_of(self, pool: PoolId) -> "LeaseMapping":
         """Return a pool's leases."""
-        return LeaseMapping(self._of_pools.get(pool, {}))
+        apart = Apart.of(self.replica, segment_of(pool) or "")
+        return LeaseMapping(self._of_pools.get(pool, {}), apart)
 
     def held(self, segment: str, family: int) -> Bitmap:
         """Return the numbers of a segment's addresses that are held."""
@@ -107,6 +114,10 @@ class View:
         """Take changes of rows; return the names of segments that are different."""
         different: set[str] = set()
         for change in changes:
+            if change.table in apart_rows.WATCHED:  # read in the copy itself
+                both = [each for each in (change.old, change.new) if each is not None]
+                different.update(map(apart_rows.segment_of, both))
+                continue
             if change.old is not None:
                 different.add(self._drop(change.table, change.old))
             if change.new is not None:
@@ -186,11 +197,14 @@ def _take_out(leases: dict[str, Leases], of: str, address: str, row: Row) -> boo
 class LeaseMapping(Mapping[IPAddress, SharedLease]):
     """Leases by address."""
 
-    def __init__(self, ports: Leases) -> None:
+    def __init__(self, ports: Leases, apart: Apart) -> None:
+        """``apart``: what tells of ports that they are kept apart."""
         self._ports = ports
+        self._apart = apart
 
     def __getitem__(self, address: IPAddress) -> SharedLease:
-        return rows.read_lease(self._ports[str(address)])
+        row = self._ports[str(address)]
+        return rows.read_lease(row, apart=self._apart.has(row))
 
     def __contains__(self, address: object) -> bool:
         return str(address) in self._ports

@@ -116,7 +116,7 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         shared=options.shared,
         masquerade=options.masquerade is not False,
         isolate=bool(options.isolate),
-        icc=options.icc,
+        icc=options.icc is not False,
         host=options.host or HostAccess.ALL,
         bindings=options.bindings,
         probe=probe,

@@ -14,7 +14,6 @@ from ovsdriver.domain.records import shaping, vlans
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
 from ovsdriver.domain.records.port_options import PortOptions, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions
-from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired, mirroring
 from ovsdriver.domain.wires.interface_names import INTERFACE_OPTION
@@ -31,7 +30,7 @@ def with_options(
     Raises:
         InvalidOptionError, UnsupportedError: see :func:`check`.
     """
-    if isinstance(network.segment, OvnSegment):
+    if network.segment.by_ovn:
         segment_planning.refuse_unfit(options)
     made = replace(
         endpoint,
@@ -74,6 +73,11 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         spanning.refuse_port(internal=endpoint.internal)
         if port.guard:
             spanning.refuse_guard()
+    if network.segment.by_ovn and desired.protected(network, endpoint) and not port.guard:
+        raise InvalidOptionError(
+            "ovs.guard=false: OVN keeps containers apart by the MACs that ovs.guard holds them to; "
+            "leave it out, or leave ovs.protected out"
+        )
     if port.guard:
         guarding.refuse_unpinnable(endpoint, trunk=mode.has_trunks)
     if endpoint.internal:

@@ -114,6 +114,8 @@ def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> Netw
     bonded = segment.uplink if segment.uplink is not None and segment.uplink.bond else None
     in_force: dict[str, Any] = {
         "bridge": segment.bridge,
+        # of a segment's first network, another host may have said it
+        "icc": current.icc if segment.by_ovn else None,
         "mode": current.mode,
         "mode6": current.mode6,
         "datapath": segment.datapath,
@@ -123,8 +125,7 @@ def _pinned(current: Network, options: NetworkOptions, touched: Touched) -> Netw
     port = PortOptions(
         vlan=None if "port.vlan" in anew else segment.tag,
         mtu=None if "port.mtu" in anew else current.mtu,
-        # Another host may have said it.
-        guard=current.port.guard if isinstance(segment, OvnSegment) else None,
+        guard=current.port.guard if segment.by_ovn else None,
     )
     return replace(
         options,

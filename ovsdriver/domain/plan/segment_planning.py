@@ -24,7 +24,7 @@ from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 MTU = ETHERNET_MTU - ENCAPSULATION
 """Bytes that a segment carries over an underlay of Ethernet's 1500."""
 
-_SAID_ONCE = {True: frozenset({"port.mtu", "port.guard"}), False: frozenset({"port.vlan"})}
+_SAID_ONCE = {True: frozenset({"port.mtu", "port.guard", "icc"}), False: frozenset({"port.vlan"})}
 """Options that hold on all hosts, by whether a segment is OVN's: its first network says them."""
 
 
@@ -121,7 +121,9 @@ def common(network: Network) -> Mapping[str, str]:
     if tag is not None:
         said = {"vlan": _tag_text(tag)}
     else:
-        said = {"mtu": str(network.mtu), "guard": "true" if network.port.guard else "false"}
+        said = {"mtu": str(network.mtu), "guard": _flag_text(bool(network.port.guard))}
+        if not network.icc:
+            said["icc"] = "false"
     if router is not None:
         gateways = [str(each.ip) for each in router.gateways]
         said["router"] = router.name
@@ -145,11 +147,13 @@ def _inherited(new: NewNetwork, segment: str, said: Mapping[str, str]) -> NewNet
         if "vlan" in said
         else {
             "mtu": None if port.mtu is None else str(port.mtu),
-            "guard": None if port.guard is None else "true" if port.guard else "false",
+            "guard": None if port.guard is None else _flag_text(port.guard),
+            "icc": None if new.options.icc is None else _flag_text(new.options.icc),
             "router": new.options.router,
             "routes": _routes_text(new.options.routes) or None,
         }
     )
+    said = said if "vlan" in said else {"icc": "true", **said}
     for name, text in own.items():
         if text is not None and text != said.get(name):
             has = f"ovs.{name}={said[name]}" if name in said else f"no ovs.{name}"
@@ -164,6 +168,7 @@ def _inherited(new: NewNetwork, segment: str, said: Mapping[str, str]) -> NewNet
     options = replace(
         new.options,
         port=settled | port,
+        icc=said["icc"] == "true" if "icc" in said else new.options.icc,
         router=said.get("router"),
         routes=tuple(map(IPNetwork, said.get("routes", "").split())),
     )
@@ -261,6 +266,10 @@ def refuse_router(options: NetworkOptions) -> None:
         )
 
 
+def _flag_text(value: bool) -> str:
+    return "true" if value else "false"
+
+
 def _routes_text(routes: Iterable[IPNetwork]) -> str:
     return " ".join(map(str, routes))
 
@@ -291,6 +300,11 @@ def refuse_unfit_plan(plan: Network, segment: str) -> None:
             f"segment {segment}: bridge {plan.segment.bridge} leads to no wire; name this host's "
             "NIC with -o ovs.uplink=NIC"
         )
+    if plan.segment.by_ovn and not plan.icc and not plan.port.guard:
+        raise InvalidOptionError(
+            f"ovs.icc=false on segment {segment}: OVN tells its containers by the MACs that "
+            "ovs.guard holds them to; leave ovs.guard=false out"
+        )
     if plan.probe and plan.segment.tag is None:
         raise InvalidOptionError(
             f"ipam.probe=true: OVN answers for every address of segment {segment}; leave it out"
@@ -307,7 +321,11 @@ def refuse_change(network: Network, fields: Collection[str]) -> None:
     """Refuse to change for one host what a segment has on all of them; UnsupportedError."""
     segment = network.over_hosts
     if segment is not None and _SAID_ONCE[network.segment.tag is None] & set(fields):
-        what = "ovs.mtu and ovs.guard hold" if network.segment.tag is None else "ovs.vlan holds"
+        what = (
+            "ovs.mtu, ovs.guard and ovs.icc hold"
+            if network.segment.tag is None
+            else "ovs.vlan holds"
+        )
         raise UnsupportedError(
             f"segment {segment}: {what} on all its hosts; make another segment with others"
         )

@@ -37,7 +37,7 @@ class NetworkOptions:
     mode6: Mode | None = None
     """Of IPv6, where that is another."""
     isolate: bool | None = None
-    icc: bool = True
+    icc: bool | None = None
     host: HostAccess | None = None
     gateways: tuple[IPAddress, ...] = ()
     """``ovs.gateway``: at most one of each family."""

@@ -96,6 +96,11 @@ class VlanSegment:
         return self.adopted or self.uplink is not None
 
     @property
+    def by_ovn(self) -> bool:
+        """Whether OVN lays the flows of its bridge: no tag, guard or meter of ours acts there."""
+        return False
+
+    @property
     def has_names(self) -> bool:
         """Whether its containers find others by names beyond Docker's own list of this host."""
         return False
@@ -181,6 +186,11 @@ class OvnSegment:
     @property
     def tag(self) -> None:
         """The VLAN on the bridge: OVN tells segments apart by ports."""
+
+    @property
+    def by_ovn(self) -> bool:
+        """Whether OVN lays the flows of its bridge: no tag, guard or meter of ours acts there."""
+        return True
 
     @property
     def has_names(self) -> bool:

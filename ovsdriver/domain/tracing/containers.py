@@ -255,6 +255,8 @@ def inside(end: End, target: IPAddress) -> Iterator[Hop]:
 
 
 def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
+    if a.segment and not a.icc:
+        yield _kept_apart(a)
     if not (a.icc and b.icc):
         yield bad(
             a.plug,
@@ -281,6 +283,15 @@ def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
         )
     if bridged is not None and bridged.actions:
         yield good(a.plug, f"bridge {a.bridge} forwards it (datapath actions: {bridged.actions})")
+
+
+def _kept_apart(a: End) -> Hop:
+    return bad(
+        a.plug,
+        f"ovs.icc=false keeps all containers of segment {a.segment} apart, on all hosts; connect "
+        "both to another segment",
+        by=f"ovs.icc=false of {a.network}",
+    )
 
 
 def _apart(a: End, b: End) -> Iterator[Hop]:
@@ -385,6 +396,8 @@ def _to_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> I
             "tells who has which",
         )
     yield good(a.plug, f"{to.address} is held by {to.container or 'a container'} on host {to.host}")
+    if not a.icc:
+        yield _kept_apart(a)
     far = Place(name=f"host {to.host}", kind=Kind.HOST)
     if to.hears is False:
         yield bad(

@@ -144,7 +144,7 @@ def attachment(network: Network, endpoint: Endpoint, *, owner: str, tso_of: str 
             # or vswitchd makes it the smallest of the bridge's, before it is in its container
             mtu=mtu(network, endpoint) if internal else None,
             ofport=endpoint.ofport,
-            protected=protected(network, endpoint),
+            protected=protected(network, endpoint) and not network.segment.by_ovn,  # OVN does it
             tree=None if internal else bool(network.features.rstp),
             external_ids=names.endpoint_ids(owner, endpoint, network.segment),
         ),
@@ -263,7 +263,7 @@ def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
 
     On a segment flows are OVN's, and so is what guards its ports.
     """
-    if isinstance(network.segment, OvnSegment):
+    if network.segment.by_ovn:
         return PortFlows()
     port = port_options(network, endpoint)
     metered = Shaping.of(port).metered

@@ -1,7 +1,7 @@
 """Mirrors: copies of what containers send and get, led somewhere to be looked at. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network, NetworkId, on_bridge
@@ -23,8 +23,8 @@ class Mirror:
     """Name of the port that gets the copies; Open vSwitch keeps it for them alone."""
     vlan: VlanTag | None = None
     """Everything in this VLAN is copied, 0: what has none; or else what of the next."""
-    port: str | None = None
-    """What this port sends and gets is copied."""
+    ports: tuple[str, ...] = ()
+    """What these send and get is copied, of those that are there."""
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
 
 
@@ -68,7 +68,7 @@ def mirroring(
             output = port.name
         elif looks is not None:
             output = names.port(looks)
-            if apart and desired.protected(homes[looks.network], looks):
+            if apart and _kept_apart(homes[looks.network], looks):
                 # Open vSwitch leads nothing from one protected port to another, copies neither
                 in_vain.append(
                     f"{what} is mirrored to {target.sink}, and ovs.icc=false or ovs.protected "
@@ -85,18 +85,19 @@ def mirroring(
         )
 
     for network in homes.values():
-        if network.port.mirror is not None:
+        of = _traffic(network, plugged)
+        if network.port.mirror is not None and of:
             add(
                 network.port.mirror,
                 names.network_mirror(network.id),
                 names.mirror_ids(owner, network.id),
                 f"network {network.id[:12]}",
                 apart=any(
-                    desired.protected(network, each)
+                    _kept_apart(network, each)
                     for each in plugged
                     if each.network == network.id and each not in sinks.values()
                 ),
-                vlan=network.segment.tag,
+                **of,
             )
     for endpoint in plugged:
         if endpoint.port.mirror is not None:
@@ -105,13 +106,17 @@ def mirroring(
                 names.endpoint_mirror(endpoint.id),
                 names.mirror_ids(owner, endpoint.network, endpoint.id),
                 f"endpoint {endpoint.id[:12]}",
-                apart=desired.protected(homes[endpoint.network], endpoint),
-                port=names.port(endpoint),
+                apart=_kept_apart(homes[endpoint.network], endpoint),
+                ports=(names.port(endpoint),),
             )
     # What a container that looks gets is no traffic to be looked at.
     used = {each.output for each in mirrors}
     return Mirroring(
-        mirrors=tuple(each for each in mirrors if each.port not in used),
+        mirrors=tuple(
+            replace(each, ports=tuple(port for port in each.ports if port not in used))
+            for each in mirrors
+            if not each.ports or not used.issuperset(each.ports)
+        ),
         outputs=tuple(outputs.values()),
         in_vain=tuple(in_vain),
     )
@@ -145,6 +150,20 @@ def _receivers(
     for word, each in sorted(looking, key=lambda item: desired.by_address(item[1])):
         found.setdefault(word, each)
     return found
+
+
+def _traffic(network: Network, plugged: Iterable[Endpoint]) -> Mapping[str, object]:
+    """Return what of a bridge is a network's, as :class:`Mirror` has it; nothing: nobody's."""
+    if not network.segment.by_ovn:
+        return {"vlan": network.segment.tag}
+    # OVN tells segments apart by their ports alone
+    ports = sorted(names.port(each) for each in plugged if each.network == network.id)
+    return {"ports": tuple(ports)} if ports else {}
+
+
+def _kept_apart(network: Network, endpoint: Endpoint) -> bool:
+    """Whether the bridge itself keeps an endpoint's port apart from others."""
+    return desired.protected(network, endpoint) and not network.segment.by_ovn
 
 
 def sink(network: Network, endpoint: Endpoint) -> str | None:

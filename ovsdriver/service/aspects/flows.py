@@ -15,7 +15,6 @@ from ovsdriver.domain.plan import tunnels
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
-from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired
@@ -260,7 +259,7 @@ class FlowRules(Aspect):
     def _switched(self) -> Sequence[Network]:
         """Return the networks on bridges whose flows are ours to lay; segments' are OVN's."""
         networks = self._state.networks()
-        return [each for each in networks if not isinstance(each.segment, OvnSegment)]
+        return [each for each in networks if not each.segment.by_ovn]
 
     def _of_bridge(self, bridge: str) -> PortFlows:
         if self._controlled(bridge):

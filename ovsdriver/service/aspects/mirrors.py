@@ -68,7 +68,11 @@ class Mirrors(Aspect):
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Settle the mirrors of an endpoint's bridge if it has, or had, a part in them."""
         if endpoint.id not in self._concerned:
-            if not (endpoint.port.mirror or mirroring.sink(network, endpoint)):
+            if not (
+                endpoint.port.mirror
+                or mirroring.sink(network, endpoint)
+                or (network.port.mirror and network.segment.by_ovn)  # by each of its ports
+            ):
                 return
             self._concerned.add(endpoint.id)
         await self.settle(network.segment.bridge)
@@ -136,7 +140,7 @@ class Mirrors(Aspect):
             return False
         there = {(each.name, each.output, each.sources) for each in observed.mirrors}
         return self._outputs(bridge) != {each.name for each in wanted.outputs} or there != {
-            (m.name, m.output, (m.port,) if m.port else ()) for m in wanted.mirrors
+            (m.name, m.output, tuple(filter(self._switch.port, m.ports))) for m in wanted.mirrors
         }
 
     async def clear(self) -> None:

@@ -186,7 +186,7 @@ class Planner:
         """Return what is to be said of a network on somebody else's bridge, a sentence each."""
         segment = network.segment
         observed = self._switch.bridges().get(segment.bridge)
-        if observed is None or not segment.adopted or isinstance(segment, OvnSegment):
+        if observed is None or not segment.adopted or segment.by_ovn:
             return ()
         found = []
         if observed.controllers or observed.fail_mode == "secure":

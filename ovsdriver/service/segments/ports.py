@@ -2,15 +2,15 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress
 
 from ipam import LeaseKind
 from ipam.tasks import Tasks
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
-from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Bindings, Northbound, SharedLease, SharedPort, State
@@ -76,14 +76,14 @@ class SegmentPorts(Aspect):
         port = self._wanted(network, endpoint)
         if port is None:
             return
-        if isinstance(network.segment, OvnSegment) and _differs(port, network):
+        if network.segment.by_ovn and not self._leased(port):
             await self._northbound.set_port(port)
         else:
             self._tasks.in_background(self._tell(port))
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Have OVN take a port as its record says by now."""
-        if not isinstance(network.segment, OvnSegment):
+        if not network.segment.by_ovn:
             return
         port = self._wanted(network, endpoint)
         row = self._northbound.lease(port.segment, port.addresses[0]) if port is not None else None
@@ -95,7 +95,7 @@ class SegmentPorts(Aspect):
 
         A repair does not: it has others to mend, and a port without its row would hold them up.
         """
-        if isinstance(network.segment, OvnSegment):
+        if network.segment.by_ovn:
             await self._switch.bound(names.port(endpoint), BIND_WAIT_S)
 
     async def find(self) -> Sequence[Finding]:
@@ -170,15 +170,28 @@ class SegmentPorts(Aspect):
         segment = network.over_hosts
         if segment is None or not endpoint.addresses:
             return None
-        return SharedPort(
+        port = SharedPort(
             segment=segment,
             addresses=tuple(each.ip for each in endpoint.addresses),
             mac=endpoint.mac,
             endpoint=endpoint.id,
             host=self._host(),
+        )
+        if not network.segment.by_ovn:  # no packet meets the row
+            return port
+        return replace(
+            port,
             guard=bool(desired.port_options(network, endpoint).guard),
             sent=desired.shaping(network, endpoint).sent,
+            apart=desired.protected(network, endpoint),
         )
+
+    def _leased(self, port: SharedPort) -> bool:
+        """Whether its lease alone has made a port like that."""
+        lease = self._northbound.lease(port.segment, port.addresses[0])
+        if lease is None or lease.mac != port.mac or len(port.addresses) > 1:
+            return False
+        return port.guard and port.sent is None and not port.apart
 
     async def _tell(self, port: SharedPort) -> None:
         try:
@@ -189,18 +202,8 @@ class SegmentPorts(Aspect):
 
 
 def _given_away(network: Network, endpoint: Endpoint, row: SharedLease) -> str:
-    fenced = isinstance(network.segment, OvnSegment)
-    now = "OVN lets nothing of it pass" if fenced else "both containers have it"
+    now = "OVN lets nothing of it pass" if network.segment.by_ovn else "both containers have it"
     return (
         f"endpoint {endpoint.id[:12]}: its address {row.address} was given to host {row.host}, and "
         f"{now}; start the container again"
     )
-
-
-def _differs(port: SharedPort, network: Network) -> bool:
-    """Whether a port is to be otherwise than its lease alone has made it."""
-    first = port.addresses[0]
-    subnet = next(each.cidr for each in network.subnets if first in each.cidr)
-    usual = names.mac_for(IPNetwork(f"{first}/{subnet.prefixlen}"), network.segment)
-    plain = port.guard and port.sent is None and port.mac == usual
-    return not plain or len(port.addresses) > 1 or first.version == 6

@@ -62,10 +62,15 @@ class EnsureMirrors:
                     )
 
     def _row(self, replica: Replica, mirror: Mirror) -> Wanted:
-        selected = Refs(() if mirror.port is None else (_port(replica, mirror.port),))
+        rows = [replica.named("Port", each) for each in mirror.ports]
+        selected = Refs(row["_uuid"] for row in rows if row is not None)
+        if mirror.ports and not selected:
+            raise UnavailableError(
+                f"Open vSwitch has no port {mirror.ports[0]} for a mirror; try again"
+            )
         columns = {
             "name": mirror.name,
-            "select_all": mirror.port is None,
+            "select_all": not mirror.ports,
             "select_vlan": set() if mirror.vlan is None else {int(mirror.vlan)},
             "select_src_port": selected,
             "select_dst_port": selected,

@@ -1,16 +1,15 @@
 """A host of a fleet, with all of its services: what Docker asks, what is set, what is lost."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress
 
 from ipam import AddressRequest, IpamError, LeaseKind, PoolRequest
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
-from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
+from ovsdriver.domain.records.requests import NewNetwork, OfferedSubnet
 from ovsdriver.domain.records.segments import space_of
 from ovsdriver.errors import (
     ConflictError,
@@ -24,63 +23,17 @@ from ovsdriver.service.segments.ports import SegmentPorts
 from ovsdriver.words import options as typed
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED
-from tests.fakes.northbound import FakeCentral, FakeNorthbound
-from tests.fakes.switch import foreign_bridge
+from tests.fakes.northbound import FakeCentral
 from tests.unit.service.conftest import Host
+from tests.unit.service.segments.on_blue import SUBNET, container, network, northbound
 
-SUBNET = IPNetwork("10.50.0.0/24")
 ADDRESS = IPAddress("10.50.0.2")
-
-
-@pytest.fixture
-async def member(tmp_path: Path) -> AsyncIterator[Host]:
-    host = await Host.start(tmp_path, central=FakeCentral())
-    host.switch.system_id, host.switch.integration = "host1", "br-int"
-    host.switch.put_bridge(foreign_bridge("br-int"))
-    host.links.add_tap("br-int", tso=False)
-    yield host
-    await host.stop()
-
-
-def northbound(host: Host) -> FakeNorthbound:
-    assert isinstance(host.world.northbound, FakeNorthbound)
-    return host.world.northbound
 
 
 def _folder(beside: Path) -> Path:
     other = beside / "other"
     other.mkdir()
     return other
-
-
-async def network(host: Host, network_id: str = RED, **said: str) -> None:
-    pool = await host.ipam.request_pool(PoolRequest(space=space_of("blue"), subnet=SUBNET))
-    options = {"ovs.segment": "blue"} | said
-    await host.networks.create(
-        NewNetwork(
-            id=NetworkId(network_id),
-            subnets=(OfferedSubnet(space="ovsnet", cidr=pool.subnet),),
-            options=typed.network(options, internal=False),
-        )
-    )
-
-
-async def container(host: Host, **said: str) -> None:
-    found = host.state.network(NetworkId(RED))
-    assert found is not None
-    assert found.subnets[0].pool is not None
-    lease = await host.ipam.request_address(AddressRequest(pool=found.subnets[0].pool))
-    await host.endpoints.create(
-        NewEndpoint(
-            network=found.id,
-            id=EndpointId(FIRST),
-            addresses=(IPNetwork(f"{lease.address}/24"),),
-            options=typed.endpoint(said),
-        )
-    )
-    joined = await host.endpoints.join(found.id, EndpointId(FIRST), "/netns/one")
-    assert joined.gateway4 is None
-    host.links.move(joined.source, "/netns/one")
 
 
 async def test_a_containers_port_stands_for_its_lease(member: Host) -> None:

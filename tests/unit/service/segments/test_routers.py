@@ -1,8 +1,5 @@
 """Routers between segments: who makes and mends them, and what containers are told."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from netaddr import IPAddress, IPNetwork
 
@@ -14,30 +11,18 @@ from ovsdriver.errors import ConflictError
 from ovsdriver.ports import SegmentPool, SharedGateway
 from ovsdriver.words import options
 from tests.builders import BLUE, FIRST, RED, SECOND
-from tests.fakes.northbound import FakeCentral, FakeNorthbound
-from tests.fakes.switch import foreign_bridge
+from tests.fakes.northbound import FakeNorthbound
 from tests.unit.service.conftest import Host
+from tests.unit.service.segments.on_blue import northbound
 
 SUBNETS = {"red": IPNetwork("10.50.0.0/24"), "blue": IPNetwork("10.51.0.0/24")}
 VIA_RED = IPAddress("10.50.0.1")
 
 
 @pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    started = await Host.start(tmp_path, central=FakeCentral())
-    started.switch.system_id, started.switch.integration = "host1", "br-int"
-    started.switch.put_bridge(foreign_bridge("br-int"))
-    started.links.add_tap("br-int", tso=False)
-    yield started
-    await started.stop()
-
-
-@pytest.fixture
-def other(host: Host) -> FakeNorthbound:
+def other(member: Host) -> FakeNorthbound:
     """Another host of the fleet."""
-    northbound = host.world.northbound
-    assert isinstance(northbound, FakeNorthbound)
-    return FakeNorthbound(northbound.central)
+    return FakeNorthbound(northbound(member).central)
 
 
 async def create(
@@ -64,73 +49,73 @@ async def joined_ways(
 
 
 async def test_a_container_is_told_of_the_segments_on_the_router_when_it_starts(
-    host: Host, other: FakeNorthbound
+    member: Host, other: FakeNorthbound
 ) -> None:
-    await create(host, "red", RED, routes="10.60.0.0/16")
+    await create(member, "red", RED, routes="10.60.0.0/16")
     typed = Way(to=IPNetwork("10.60.0.0/16"), via=VIA_RED)
-    assert await joined_ways(host, FIRST, RED) == (typed,)
+    assert await joined_ways(member, FIRST, RED) == (typed,)
     pool = SegmentPool(id=PoolId("segment:blue/4/aaaa"), host="host2")
     await other.hold("blue", SUBNETS["blue"], pool)
     await other.describe("blue", {"router": "main"})
     found = Way(to=SUBNETS["blue"], via=VIA_RED)
-    assert await joined_ways(host, SECOND, RED, "/netns/2") == (found, typed)
-    again = await host.endpoints.join(RED, FIRST, "/netns/1")
+    assert await joined_ways(member, SECOND, RED, "/netns/2") == (found, typed)
+    again = await member.endpoints.join(RED, FIRST, "/netns/1")
     assert again.ways == (typed,)
-    record = host.state.endpoint(SECOND)
+    record = member.state.endpoint(SECOND)
     assert record is not None
     assert record.ways == (found, typed)
 
 
 async def test_what_another_endpoint_of_the_container_reaches_is_not_told_again(
-    host: Host,
+    member: Host,
 ) -> None:
-    await create(host, "red", RED)
-    assert await joined_ways(host, FIRST, RED) == ()
-    await create(host, "blue", BLUE)
-    assert await joined_ways(host, SECOND, BLUE) == ()
-    assert await joined_ways(host, "3" * 64, BLUE, "/netns/2") == (
+    await create(member, "red", RED)
+    assert await joined_ways(member, FIRST, RED) == ()
+    await create(member, "blue", BLUE)
+    assert await joined_ways(member, SECOND, BLUE) == ()
+    assert await joined_ways(member, "3" * 64, BLUE, "/netns/2") == (
         Way(to=SUBNETS["red"], via=IPAddress("10.51.0.1")),
     )
 
 
 async def test_a_router_is_made_with_its_network_and_goes_with_it(
-    host: Host, other: FakeNorthbound
+    member: Host, other: FakeNorthbound
 ) -> None:
-    await create(host, "red", RED)
+    await create(member, "red", RED)
     assert other.gateway("red") == SharedGateway(
         segment="red", router="main", addresses=(IPNetwork("10.50.0.1/24"),)
     )
-    await host.networks.delete(RED)
+    await member.networks.delete(RED)
     segment = other.segment("red")
     assert segment is not None  # what waits is not carried out here
     assert await other.let_go("red", segment.pools[0].id)
     assert other.gateway("red") is None
 
 
-async def test_a_router_that_was_lost_is_made_again(host: Host, other: FakeNorthbound) -> None:
-    await create(host, "red", RED)
-    assert not (await host.reconciler.reconcile()).mended
+async def test_a_router_that_was_lost_is_made_again(member: Host, other: FakeNorthbound) -> None:
+    await create(member, "red", RED)
+    assert not (await member.reconciler.reconcile()).mended
     before = other.central.gateways.pop("red")
-    (told,) = (await host.reconciler.reconcile()).mended
+    (told,) = (await member.reconciler.reconcile()).mended
     assert "segment red: its place on router main" in told
     assert other.gateway("red") == before
 
 
-async def test_a_router_s_address_that_was_typed_is_no_container_s(host: Host) -> None:
+async def test_a_router_s_address_that_was_typed_is_no_container_s(member: Host) -> None:
     space = space_of("red")
-    pool = await host.ipam.request_pool(PoolRequest(space=space, subnet=SUBNETS["red"], family=4))
+    pool = await member.ipam.request_pool(PoolRequest(space=space, subnet=SUBNETS["red"], family=4))
     gateway = IPAddress("10.50.0.9")
-    await host.ipam.request_address(
+    await member.ipam.request_address(
         AddressRequest(pool=pool.id, address=gateway, kind=LeaseKind.GATEWAY)
     )
     typed = options.network({"ovs.segment": "red", "ovs.router": "main"}, internal=False)
     subnet = OfferedSubnet(space=space, cidr=SUBNETS["red"], gateway=gateway)
-    await host.networks.create(NewNetwork(id=RED, subnets=(subnet,), options=typed))
+    await member.networks.create(NewNetwork(id=RED, subnets=(subnet,), options=typed))
     with pytest.raises(IpamError, match=r"10\.50\.0\.9 of segment red is held"):
-        await host.ipam.request_address(AddressRequest(pool=pool.id, address=gateway))
+        await member.ipam.request_address(AddressRequest(pool=pool.id, address=gateway))
 
 
-async def test_a_subnet_that_is_on_the_router_already_is_refused(host: Host) -> None:
-    await create(host, "red", RED)
+async def test_a_subnet_that_is_on_the_router_already_is_refused(member: Host) -> None:
+    await create(member, "red", RED)
     with pytest.raises(ConflictError, match=r"meets 10\.50\.0\.0/24 of segment red"):
-        await create(host, "blue", BLUE, subnet=IPNetwork("10.50.0.0/16"))
+        await create(member, "blue", BLUE, subnet=IPNetwork("10.50.0.0/16"))
