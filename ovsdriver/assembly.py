@@ -33,6 +33,7 @@ from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.changes import Changes
 from ovsdriver.service.change.endpoint import EndpointChange
 from ovsdriver.service.change.network import NetworkChange
+from ovsdriver.service.change.timed import TimedChanges
 from ovsdriver.service.events.called import Called
 from ovsdriver.service.fleet.addresses import Addresses
 from ovsdriver.service.fleet.debts import Debts
@@ -263,7 +264,7 @@ async def assemble(
         abandoned_pools = AbandonedPools(
             engine=engine, witness=witness, state=state, ipam=addresses, networks=networks
         )
-        changes = Changes(
+        lasting = Changes(
             owner=owner,
             state=state,
             networks=NetworkChange(
@@ -281,6 +282,7 @@ async def assemble(
             ),
             replugs=replugs,
         )
+        changes = TimedChanges(state=state, notes=notes, changes=lasting, clock=world.clock)
         kept_options = KeptOptions(
             state=state,
             notes=notes,
@@ -340,6 +342,7 @@ async def assemble(
             background=(
                 *(each.run for each in aspects),
                 kept_options.run,
+                changes.run,
                 reconciler.run,
                 watch.run,
                 witness.run,

@@ -36,6 +36,7 @@ from ovsdriver.codec import Written
 from ovsdriver.docker.ipam import global_twin
 from ovsdriver.domain.events.event import EventType
 from ovsdriver.domain.events.query import Query
+from ovsdriver.domain.records.timed import Spell
 from ovsdriver.service.fleet.hosts import Fleet
 from ovsdriver.service.forgotten.purge import Purged
 from ovsdriver.words import values
@@ -132,6 +133,8 @@ class SetOptions(Ask[Changed]):
     """A network or a container, see :func:`ovsdriver.admin.by_name.target`."""
     options: Mapping[str, str]
     """As typed; an empty value is "as if it were never said"."""
+    spell: Spell | None = None
+    """None: for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

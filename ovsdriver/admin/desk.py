@@ -18,7 +18,7 @@ from ovsdriver.admin.desk_segments import SegmentDesk
 from ovsdriver.admin.events.desk import EventDesk
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.metrics import Metrics
-from ovsdriver.ports import Engine, Firewall, SwitchView
+from ovsdriver.ports import Engine, EngineView, Firewall, SwitchView
 from ovsdriver.service.forgotten.purge import Purged
 from ovsdriver.service.networks.networks import SWITCH_WAIT_S
 
@@ -157,10 +157,16 @@ class Desk:
             docker=reports.docker(view),
             counts=reports.counts(scene) if scene else None,
             uplinks=reports.uplinks(scene) if scene else (),
+            timed=self._timed(view, now),
             fleet=None if self._segments is None else self._segments.status(),
             repairs=repairs,
             warnings=(*self._faults, *(reports.warnings(scene) if scene else ()), *findings),
         )
+
+    def _timed(self, view: EngineView | None, now: float) -> tuple[views.TimedChange, ...]:
+        if self._services is None:
+            return ()
+        return reports.timed(self._services.changes.running(), view, now=now)
 
     async def purge(self, _ask: asks.Purge) -> Purged:
         """Remove everything with our mark, while nobody makes anything.

@@ -22,7 +22,7 @@ from ovsdriver.logs import event
 from ovsdriver.ports import Engine, EngineView, Events, Firewall, State, SwitchView
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.change.changed_options import KeptOptions
-from ovsdriver.service.change.changes import Changes
+from ovsdriver.service.change.timed import TimedChanges
 from ovsdriver.service.events.called import Called
 from ovsdriver.service.fleet.hosts import FleetHosts
 from ovsdriver.service.forgotten.collector import Collector
@@ -52,7 +52,7 @@ class AdminServices:
     collector: Collector
     firewall: Firewall
     publisher: Publisher
-    changes: Changes
+    changes: TimedChanges
     previewer: Previewer
     kept: KeptOptions
     events: Events
@@ -147,11 +147,11 @@ class NetworkDesk:
         view = await docker(self._engine)
         found = self._found(ask.target, view)
         if found.endpoint is not None:
-            done = await changes.endpoint(found.endpoint, wish)
+            done = await changes.endpoint(found.endpoint, wish, ask.spell)
             listed = view.endpoints.get(found.endpoint) if view is not None else None
             await kept.note(found.endpoint, listed.container_id if listed is not None else "")
         else:
-            done = await changes.network(found.network, wish)
+            done = await changes.network(found.network, wish, ask.spell)
         return reports.changed(found, done, view)
 
     async def plan(self, ask: asks.PlanNetwork) -> views.PlanReport:

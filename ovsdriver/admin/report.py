@@ -22,6 +22,7 @@ from ovsdriver.admin.views import (
     PlanReport,
     Report,
     SwitchReport,
+    TimedChange,
     UplinkReport,
 )
 from ovsdriver.domain.plan import port_planning, tunnels
@@ -36,13 +37,16 @@ from ovsdriver.domain.records.model import (
     PortMapping,
 )
 from ovsdriver.domain.records.segments import segment_of
+from ovsdriver.domain.records.timed import Timed
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring
 from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.ports import EngineView, State, SwitchView
 from ovsdriver.service.change.changes import Done
+from ovsdriver.service.change.timed import Whose
 from ovsdriver.service.forgotten.pool_claims import Claims
 from ovsdriver.words import in_force
+from ovsdriver.words.options import Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +146,29 @@ def counts(scene: Scene) -> Counts:
         endpoints=len(scene.state.endpoints()),
         pools=sum(segment_of(each.id) is None for each in scene.pools),
         leases=sum(held for pool, held in scene.leases.items() if segment_of(pool) is None),
+    )
+
+
+def timed(
+    running: Mapping[Whose, Sequence[Timed]], view: EngineView | None, *, now: float
+) -> tuple[TimedChange, ...]:
+    """Return what is for a while."""
+    return tuple(
+        TimedChange(
+            kind=whose.scope.value,
+            id=whose.id,
+            name=(
+                network_name(NetworkId(whose.id), view)
+                if whose.scope is Scope.NETWORK
+                else container_name(EndpointId(whose.id), view)
+            ),
+            options=each.options,
+            holds=each.holds(now),
+            turns=each.turn(now),
+        )
+        for whose, changes in running.items()
+        for each in changes
+        if not each.over(now)
     )
 
 

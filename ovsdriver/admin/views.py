@@ -177,6 +177,23 @@ class FleetReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimedChange:
+    """Options of a network or an endpoint that are other ones for a while."""
+
+    kind: str
+    """``network`` or ``endpoint``."""
+    id: str
+    name: str
+    """As of :class:`Changed`."""
+    options: Mapping[str, str]
+    """As typed; empty: the default."""
+    holds: bool
+    """False: it is taken back now, and comes again."""
+    turns: float
+    """When that changes, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The process as a whole, in a few lines."""
 
@@ -194,6 +211,8 @@ class Status:
     """None: the store could not be read."""
     uplinks: tuple[str, ...] = ()
     """A phrase for each: its NICs, its bridge, what it carries."""
+    timed: tuple[TimedChange, ...] = ()
+    """Changes that are taken back by themselves."""
     fleet: FleetReport | None = None
     """None: this host is in no fleet."""
     repairs: RepairReport = RepairReport()

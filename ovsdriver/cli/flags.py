@@ -12,10 +12,30 @@ from ovsdriver import config
 from ovsdriver.cli.outcome import Exit, Refusal
 from ovsdriver.config import Setting, Settings
 from ovsdriver.errors import CommandLineError, ConfigurationError
+from ovsdriver.words import values
 
 Command = Callable[..., Any]
 
 EVERY = tuple(row.name for row in config.SETTINGS)
+
+
+class _Time(click.ParamType[float]):
+    """``30s``, ``5m``, as options have it; in seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return values.duration_s(value, 30 * 86400, "a time of at most 30 days")
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+TIME = _Time()
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, with whole ids.")
 

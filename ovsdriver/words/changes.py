@@ -15,6 +15,8 @@ from ovsdriver.words import in_force, options
 from ovsdriver.words.options import Option, Scope
 from ovsdriver.words.values import quote
 
+__all__ = ["OtherOptions", "Scope"]
+
 _OTHER = {Scope.NETWORK: Scope.ENDPOINT, Scope.ENDPOINT: Scope.NETWORK}
 _TARGET = {Scope.NETWORK: "NETWORK", Scope.ENDPOINT: "NETWORK/CONTAINER"}
 
@@ -47,6 +49,19 @@ class OtherOptions:
     def endpoint_values(self, network: Network, endpoint: Endpoint) -> Mapping[str, str | None]:
         """Return what is in force of the options that change, by name."""
         return self._chosen(Scope.ENDPOINT, in_force.of_endpoint(network, endpoint))
+
+    def named(self, scope: Scope) -> Mapping[str, str]:
+        """Return what is typed by the rows' own names; errors as of :meth:`of_network`."""
+        return {_row(scope, key).name: text for key, text in self.typed.items()}
+
+    def onto(self, scope: Scope, before: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what is typed of all options then; errors as of :meth:`of_network`."""
+        return self._merged(scope, before)[0]
+
+    def before(self, scope: Scope, typed: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what ``typed`` says of the same rows, by their names; empty: nothing."""
+        said = {options.row(scope, k).name: v for k, v in typed.items() if options.known(scope, k)}
+        return {name: said.get(name, "") for name in self.named(scope)}
 
     def _chosen(self, scope: Scope, values: Mapping[str, str | None]) -> Mapping[str, str | None]:
         return {name: values[name] for name in (options.row(scope, key).name for key in self.typed)}

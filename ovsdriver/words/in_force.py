@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.port_options import Cable
 from ovsdriver.domain.wires import desired
 from ovsdriver.words import options
 from ovsdriver.words.options import Option, Scope
@@ -25,7 +26,8 @@ def of_network(network: Network) -> Mapping[str, str | None]:
 
 def of_endpoint(network: Network, endpoint: Endpoint) -> Mapping[str, str | None]:
     """Return the values of an endpoint on ``network``, its own or those that it follows."""
-    settled = replace(endpoint, port=desired.port_options(network, endpoint))
+    port = replace(desired.port_options(network, endpoint), cable=desired.cable(network, endpoint))
+    settled = replace(endpoint, port=port)
     return {
         row.name: _text(row, attrgetter(row.field)(settled)) for row in options.rows(Scope.ENDPOINT)
     }
@@ -45,6 +47,7 @@ _OTHER_WORDS = frozenset({"ovs.bridge.userspace", "ovs.bridge.add_ports"})
 _ELSEWHERE: Mapping[str, Callable[[Network], object]] = {
     "bridge": attrgetter("segment.bridge"),
     "datapath": attrgetter("segment.datapath"),
+    "port.cable": lambda network: network.port.cable or Cable.UP,
     "port.vlan": attrgetter("segment.tag"),
     "router": lambda network: network.segment.router and network.segment.router.name,
     "routes": lambda network: network.segment.router.routes if network.segment.router else None,

@@ -39,7 +39,7 @@ from netaddr import IPAddress, IPRange
 from ovsdriver.domain.records import vlans
 from ovsdriver.domain.records.features import Features
 from ovsdriver.domain.records.model import HostAccess, Mode
-from ovsdriver.domain.records.port_options import PortKind, PortOptions, VlanMode
+from ovsdriver.domain.records.port_options import Cable, PortKind, PortOptions, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
@@ -526,6 +526,19 @@ TABLE: Sequence[Option] = (
         help="Share of packets that is lost in each direction, `1%`.",
         endpoint=OfEndpoint(
             example="driver-opt=ovs.loss=1%",
+        ),
+    ),
+    Option(
+        name="ovs.link",
+        scope=Scope.NETWORK,
+        field="port.cable",
+        parse=_one_of(Cable),
+        example="-o ovs.link=down",
+        default="`up`",
+        help="`down`: the cable between a container and its switch is pulled; both ends see no "
+        "carrier. `ovsnet set … --for 30s` plugs it in again by itself.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.link=down",
         ),
     ),
     Option(

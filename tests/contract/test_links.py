@@ -206,6 +206,13 @@ async def world(kernel: bool, tmp_path: Path) -> AsyncIterator[World]:
         await made.close()
 
 
+async def test_the_switchs_end_of_a_pair_is_set_down_and_up(world: World) -> None:
+    down = replace(VETH, up=False)
+    for wanted in (down, down, VETH, VETH, down):
+        await world.links.ensure_veth(wanted)
+        assert (await world.links.links())[VETH.host].up == wanted.up
+
+
 async def test_a_new_pair_is_as_described(world: World) -> None:
     await world.links.ensure_veth(VETH)
 

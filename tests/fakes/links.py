@@ -274,7 +274,7 @@ class FakeLinks:
                 asyncio.get_running_loop().call_soon(born)
         elif host.alias != veth.alias:
             raise ConflictError(f"link {veth.host} exists; ovsnet did not make it")
-        self._links[veth.host] = replace(host, up=True, mtu=veth.mtu, alias=veth.alias)
+        self._links[veth.host] = replace(host, up=veth.up, mtu=veth.mtu, alias=veth.alias)
         container = self._links.get(veth.container)
         if container is not None:
             self._links[veth.container] = replace(container, mtu=veth.mtu, mac=veth.mac)

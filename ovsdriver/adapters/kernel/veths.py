@@ -42,7 +42,6 @@ from ovsdriver.errors import ConflictError, UnavailableError
 NEWBORN = 0x6F76_7E0B
 """``IFLA_GROUP`` of a host end whose alias is not set yet."""
 
-_HOST_FLAGS = IFF_UP | IFF_NOARP
 _DELETED = ("veth", "tun")
 _TRIES = 3
 
@@ -76,7 +75,7 @@ class VethPairs:
                 mtu=veth.mtu,
                 peer_mac=veth.mac.packed,
                 group=NEWBORN,
-                flags=_HOST_FLAGS,
+                flags=_host_flags(veth),
             )
             if made:
                 born()
@@ -156,7 +155,8 @@ class VethPairs:
         if host.ipv6:
             self._silence_ipv6(host.name)
         change = LinkChange(
-            set_flags=_HOST_FLAGS & ~host.flags,
+            set_flags=_host_flags(veth) & ~host.flags,
+            clear_flags=0 if veth.up else host.flags & IFF_UP,
             alias=differing(veth.alias, host.alias),
             group=0 if host.group == NEWBORN else None,
             rp_filter=None if host.rp_filter else 1,
@@ -172,6 +172,10 @@ class VethPairs:
         # without IPv6 in the kernel, and with an MTU below 1280, there is nothing to silence
         with suppress(FileNotFoundError):
             self._sysctls.write(f"net/ipv6/conf/{link}/disable_ipv6", 1)
+
+
+def _host_flags(veth: Veth) -> int:
+    return IFF_NOARP | (IFF_UP if veth.up else 0)
 
 
 def mark_dying(routes: RouteSocket, name: str, *, owner: str) -> bool | None:

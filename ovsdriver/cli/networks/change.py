@@ -6,9 +6,10 @@ from ovsdriver.admin import asks
 from ovsdriver.admin.views import Changed
 from ovsdriver.cli import show
 from ovsdriver.cli.daemon import ask
-from ovsdriver.cli.flags import JSON, settings_of
+from ovsdriver.cli.flags import JSON, TIME, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
+from ovsdriver.domain.records.timed import Spell
 
 
 @click.command(
@@ -16,9 +17,22 @@ from ovsdriver.config import Settings
 )
 @click.argument("target", metavar="NETWORK|CONTAINER")
 @click.argument("options", metavar="OPTION=VALUE...", nargs=-1, required=True)
+@click.option(
+    "--for", "for_s", type=TIME, metavar="TIME", help="Take it back after that time: 30s, 5m."
+)
+@click.option(
+    "--every", "every_s", type=TIME, metavar="TIME", help="With --for: do it again and again."
+)
 @settings_of("run_dir")
 @JSON
-def command(settings: Settings, target: str, options: tuple[str, ...], as_json: bool) -> None:
+def command(
+    settings: Settings,
+    target: str,
+    options: tuple[str, ...],
+    for_s: float | None,
+    every_s: float | None,
+    as_json: bool,
+) -> None:
     """Change options while containers are connected; changes are kept over every restart.
 
     The target is a network, a container that is on one network, NETWORK/CONTAINER, or the begin of
@@ -26,15 +40,21 @@ def command(settings: Settings, target: str, options: tuple[str, ...], as_json: 
     goes back to the default; containers without a value of their own follow their network.
     `ovsnet options` tells which can be changed, and what to do about the others.
 
+    `--for` takes a change back by itself, also if ovsnet was restarted meanwhile; the next command
+    about the same option ends that. A container's ends with the container.
+
     \b
     Examples:
       ovsnet set lab ovs.icc=false
       ovsnet set lab ovs.vlan=40
       ovsnet set lab/router ovs.trunks=10,20-30 ovs.vlan_mode=native-tagged
       ovsnet set router ovs.trunks=
+      ovsnet set web ovs.link=down --for 30s
+      ovsnet set web ovs.link=down --every 10s --for 2s
       ovsnet set lab ovs.icc=true --json
     """
-    changed = ask(settings, asks.SetOptions(target=target, options=options_of(options)))
+    wish = asks.SetOptions(target=target, options=options_of(options), spell=_spell(for_s, every_s))
+    changed = ask(settings, wish)
     if as_json:
         show.as_json(changed)
     else:
@@ -44,6 +64,18 @@ def command(settings: Settings, target: str, options: tuple[str, ...], as_json: 
             "recorded, but not all of it is in force yet; it is tried again, see `ovsnet status`: "
             + "; ".join(changed.pending)
         )
+
+
+def _spell(for_s: float | None, every_s: float | None) -> Spell | None:
+    if for_s is None:
+        if every_s is not None:
+            raise click.UsageError("--every says how often; say how long each time with --for")
+        return None
+    if not for_s:
+        raise click.UsageError("--for 0 would change nothing; say how long, as in --for 30s")
+    if every_s is not None and every_s <= for_s:
+        raise click.UsageError("--every must be longer than --for, or nothing is ever taken back")
+    return Spell(for_s=for_s, every_s=every_s)
 
 
 def options_of(options: tuple[str, ...]) -> dict[str, str]:

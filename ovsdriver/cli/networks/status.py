@@ -17,6 +17,7 @@ from ovsdriver.admin.views import (
     RepairReport,
     Status,
     SwitchReport,
+    TimedChange,
 )
 from ovsdriver.cli import show
 from ovsdriver.cli.daemon import NotRunning, ask
@@ -78,6 +79,7 @@ def _print(status: Status) -> None:
             ("Docker", _docker(status.docker)),
             ("Records", _counts(status.counts)),
             *(("Uplink", each) for each in status.uplinks),
+            *(("For a while", _timed(each)) for each in status.timed),
             *_fleet(status.fleet),
             ("Last look", _look(status.repairs)),
         ]
@@ -90,6 +92,13 @@ def _print(status: Status) -> None:
     show.listed("For you to mend:", repairs.beyond, style="yellow")
     show.listed("Removed if Docker goes on not listing it:", repairs.doubted, style="yellow")
     show.listed("Warnings:", status.warnings, style="yellow")
+
+
+def _timed(change: TimedChange) -> str:
+    options = " ".join(f"{name}={text}" for name, text in sorted(change.options.items()))
+    left = show.duration(max(change.turns - time.time(), 0))
+    when = f"for {left} more" if change.holds else f"again in {left}"
+    return f"{change.name or show.short(change.id)}: {options} {when}"
 
 
 def _switch(switch: SwitchReport) -> Text:

@@ -36,9 +36,12 @@ def place(key: str) -> tuple[NetworkId, str]:
     return NetworkId(network), container
 
 
-def of(endpoint: Endpoint) -> Kept | None:
-    """Return what is to be kept of an endpoint; None if it is as Docker asked for it."""
-    asked, now = endpoint.asked, endpoint.options
+def of(endpoint: Endpoint, now: Mapping[str, str]) -> Kept | None:
+    """Return what is to be kept of an endpoint; None if it is as Docker asked for it.
+
+    ``now`` are its options, as typed, but for what is for a while.
+    """
+    asked = endpoint.asked
     if asked is None:
         return None
     names = sorted(asked.keys() | now.keys())

@@ -69,6 +69,14 @@ class MirrorTarget:
     """The host that gets them in GRE or ERSPAN packets."""
 
 
+class Cable(StrEnum):
+    """The cable between a container and its switch (``ovs.link``)."""
+
+    UP = "up"
+    DOWN = "down"
+    """Both ends see no carrier."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """Limits in bit/s; None: none."""
@@ -115,6 +123,8 @@ class PortOptions(Said):
     jitter_us: int | None = None
     loss_ppm: int | None = None
     """Packets lost of a million, each way."""
+    cable: Cable | None = None
+    """None: up."""
 
     @property
     def tunnels(self) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
-from ovsdriver.domain.records.port_options import PortOptions, Rate
+from ovsdriver.domain.records.port_options import Cable, PortOptions, Rate
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 
 _BURST_S = 0.05
@@ -60,6 +60,7 @@ class Shaping:
     delay_us: int = 0
     jitter_us: int = 0
     loss_ppm: int = 0
+    unplugged: bool = False
 
     @classmethod
     def of(cls, port: PortOptions) -> "Shaping":
@@ -71,6 +72,7 @@ class Shaping:
             delay_us=port.delay_us or 0,
             jitter_us=port.jitter_us or 0,
             loss_ppm=port.loss_ppm or 0,
+            unplugged=port.cable is Cable.DOWN,
         )
 
     @property
@@ -152,8 +154,8 @@ def check(shaping: Shaping, *, mtu: int, internal: bool) -> None:
             "ovs.jitter is more than ovs.delay, which it shortens and lengthens; set an ovs.delay "
             "of at least as much"
         )
-    if internal and (shaping.towards or shaping.away):
+    if internal and (shaping.towards or shaping.away or shaping.unplugged):
         raise UnsupportedError(
-            "ovs.rate, ovs.delay, ovs.jitter and ovs.loss need a veth pair, and ovs.port=internal "
-            "has none; leave them out, or use ovs.port=veth"
+            "ovs.rate, ovs.delay, ovs.jitter, ovs.loss and ovs.link=down need a veth pair, and "
+            "ovs.port=internal has none; leave them out, or use ovs.port=veth"
         )

@@ -18,7 +18,7 @@ from ovsdriver.domain.records.model import (
     Transport,
     on_bridge,
 )
-from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
+from ovsdriver.domain.records.port_options import Cable, PortOptions, VlanMode, VlanTag
 from ovsdriver.domain.records.segments import NAME_SERVER_MAC, Datapath, OvnSegment, Uplink
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, tagging
@@ -198,6 +198,7 @@ def _veth(network: Network, endpoint: Endpoint, owner: str, tso_of: str) -> Veth
         mtu=mtu(network, endpoint),
         tso_of=tso_of,
         alias=names.alias(owner, endpoint.id),
+        up=cable(network, endpoint) is Cable.UP,
     )
 
 
@@ -303,6 +304,11 @@ def tag_flows(
         for vlan in each.segment.vlans
     }
     return found | tagging.trunk(tunnels)
+
+
+def cable(network: Network, endpoint: Endpoint) -> Cable:
+    """Return whether the cable of ``endpoint`` is plugged in."""
+    return port_options(network, endpoint).cable or Cable.UP
 
 
 def shaping(network: Network, endpoint: Endpoint) -> Shaping:

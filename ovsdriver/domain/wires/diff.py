@@ -345,8 +345,10 @@ def _endpoint_repair(
 
 def _plug_lacks(wanted: Attachment, links: Mapping[str, ObservedLink]) -> str:
     """Return what the bridge's end of a veth pair lacks."""
-    link = links.get(wanted.port.name) if isinstance(wanted.link, Veth) else None
-    return f"its link {link.name} is down" if link is not None and not link.up else ""
+    link = links.get(wanted.port.name)
+    if link is None or not isinstance(wanted.link, Veth) or link.up == wanted.link.up:
+        return ""
+    return f"its link {link.name} is {'up, and ovs.link=down' if link.up else 'down'}"
 
 
 def _port_lacks(wanted: Port, ports: Mapping[str, ObservedPort]) -> str:

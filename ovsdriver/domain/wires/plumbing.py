@@ -108,6 +108,8 @@ class Veth:
     end is off. Empty: it is on."""
     alias: str
     """Our mark, in the host end's ``ifalias``."""
+    up: bool = True
+    """Down, the host's end takes the carrier away from both ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

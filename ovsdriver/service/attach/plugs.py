@@ -114,8 +114,10 @@ class Plugs:
         attachment = self.attachment(network, endpoint)
         port = attachment.port
         if isinstance(attachment.link, Veth):
-            if endpoint.sandbox is not None:
-                await self._links.ensure_mtu(attachment.link, endpoint.sandbox)
+            if endpoint.sandbox is not None and await self._links.ensure_mtu(
+                attachment.link, endpoint.sandbox
+            ):
+                await self._links.ensure_veth(attachment.link)  # the switch's end
             await self._offload.settle(network, endpoint)
         elif self._switch.port(port.name) is None:
             return  # vswitchd would make a device in the host's namespace, of no use to anyone

@@ -77,8 +77,6 @@ class Replugs:
                     plug=plug,
                 )
             await self._plugs.replug(network, current)
-            if isinstance(attachment.link, Veth):  # its host's end, after the MTU of both
-                await self._links.ensure_veth(attachment.link)
         self._plugs.changed(current.sandbox)
 
     async def note(self, endpoint_id: EndpointId) -> bool | None:

@@ -13,7 +13,7 @@ from ovsdriver.domain.records import changed_options
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Engine, EngineView, HostNotes, State
-from ovsdriver.service.change.changes import Changes
+from ovsdriver.service.change.timed import TimedChanges
 from ovsdriver.words.changes import OtherOptions
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class KeptOptions:
         state: State,
         notes: HostNotes,
         engine: Engine,
-        changes: Changes,
+        changes: TimedChanges,
         settle_s: float = SETTLE_S,
     ) -> None:
         """Build it.
@@ -165,7 +165,7 @@ class KeptOptions:
         noted = notes.get(changed_options.key(endpoint.network, container)) if container else None
         if endpoint.asked is None:
             return noted is not None if container else endpoint.network in networks
-        wanted = changed_options.of(endpoint)
+        wanted = changed_options.of(endpoint, self._changes.lasting(endpoint))
         return (
             container is None
             or (None if noted is None else changed_options.decode(noted)) != wanted
@@ -188,7 +188,7 @@ class KeptOptions:
         if endpoint.asked is None and noted is not None and noted.asked == endpoint.options:
             await self._change(endpoint, noted)
             return
-        wanted = changed_options.of(endpoint)
+        wanted = changed_options.of(endpoint, self._changes.lasting(endpoint))
         if wanted is not None:
             await self._notes.put_note(key, codec.encode(wanted))
         elif text is not None:

@@ -28,7 +28,7 @@ from ovsdriver.service.attach.plugs import Plugs
 from ovsdriver.service.attach.publications import Publications
 from ovsdriver.service.attach.replugs import Replugs
 from ovsdriver.service.change.changed_options import KeptOptions
-from ovsdriver.service.change.changes import Changes
+from ovsdriver.service.change.timed import TimedChanges
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.purge import Purge, Purged
 from ovsdriver.service.forgotten.witnesses import Witness
@@ -92,6 +92,16 @@ async def _nothing() -> None:
 
 
 @dataclass
+class Clock:
+    """Unix time, in seconds, as a test sets it."""
+
+    now: float = 1.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
 class Host:
     """One process's parts on one host; ``restart`` is a new process on the same host."""
 
@@ -120,10 +130,11 @@ class Host:
     collector: Collector
     purge: Purge
     previewer: Previewer
-    changes: Changes
+    changes: TimedChanges
     kept: KeptOptions
     locks: Locks
     world: World
+    clock: Clock
     stopped: AsyncExitStack
 
     @classmethod
@@ -145,6 +156,7 @@ class Host:
         # Sockets end with their process.
         ports = FakeHostPorts()
         ports.others = earlier.ports.others if earlier else ports.others
+        clock = earlier.clock if earlier else Clock()
         if earlier and isinstance(earlier.world.name_servers, FakeNameServers):
             earlier.world.name_servers.end()
         world = World(
@@ -163,7 +175,7 @@ class Host:
             store=partial(open_store, path / "state.db"),
             firewall=lambda _: nullcontext(firewall),
             watch=_nothing,
-            clock=lambda: 1.0,
+            clock=clock,
         )
         settings = Settings(
             pools=(
@@ -205,6 +217,7 @@ class Host:
             kept=admin.kept,
             locks=made.locks,
             world=world,
+            clock=clock,
             stopped=stopped,
         )
 

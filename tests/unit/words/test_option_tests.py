@@ -30,6 +30,7 @@ _SEGMENT = "hosts/segments.py::made"
 _ROUTERS = "hosts/test_routers.py::test_segments_on_one_router_reach_each_other_and_others_do_not"
 _TWICE = "e2e/test_modes.py::test_networks_with_the_same_subnet_do_not_see_each_other"
 _BURST = "e2e/test_shaping.py::test_what_may_go_at_once_is_the_networks_or_the_containers_own"
+_CABLE = "e2e/test_cables.py::test_a_pulled_cable_takes_the_carrier_from_both_ends_and_stays_so"
 _NETEM = (
     "e2e/test_shaping.py::"
     "test_a_delay_and_a_loss_are_each_way_or_refused_where_the_kernel_has_no_netem"
@@ -94,6 +95,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.delay"): _NETEM,
     (N, "ovs.jitter"): _NETEM,
     (N, "ovs.loss"): _NETEM,
+    (N, "ovs.link"): _CABLE,
     (N, "ovs.mirror"): _MIRROR,
     (N, "ovs.dry_run"): "e2e/test_plan.py::test_a_plan_names_what_is_then_made_and_makes_nothing",
     (N, "ovs.sink"): "e2e/test_more_labs.py::test_an_ids_sees_what_a_network_carries",
@@ -158,6 +160,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (E, "ovs.delay"): _NETEM,
     (E, "ovs.jitter"): _NETEM,
     (E, "ovs.loss"): _NETEM,
+    (E, "ovs.link"): _CABLE,
     (E, "ovs.mirror"): _MIRROR,
     (E, "ovs.sink"): _MIRROR,
     (E, "ovs.ofport"): (

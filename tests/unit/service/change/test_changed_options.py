@@ -221,7 +221,7 @@ def test_a_note_without_a_meaning_is_no_note() -> None:
     for text in ("", "[]", "{}", '{"asked": 5, "changes": {}}'):
         assert changed_options.decode(text) is None
     endpoint = an_endpoint(asked={"ovs.vlan": "5"}, options={"ovs.mtu": "1400"})
-    made = changed_options.of(endpoint)
+    made = changed_options.of(endpoint, endpoint.options)
     assert made is not None
     assert changed_options.decode(codec.encode(made)) == made
     assert made.changes == {"ovs.vlan": "", "ovs.mtu": "1400"}

@@ -1,0 +1,75 @@
+"""Cables that are pulled, for good or for a while."""
+
+import json
+from signal import SIGKILL
+
+import pytest
+
+from tests.e2e.bed import Bed
+from tests.e2e.stage import Container, Stage
+from tests.e2e.world import until
+
+pytestmark = pytest.mark.docker
+
+
+def carrier(bed: Bed, container: Container) -> bool:
+    flags: list[str] = json.loads(
+        bed.run("ip", "-json", "link", "show", "eth0", netns=container.netns)
+    )[0]["flags"]
+    return "NO-CARRIER" not in flags
+
+
+def switch_sees(bed: Bed, container: Container) -> str:
+    (endpoint,) = json.loads(bed.ovsnet("endpoint", "ls", "--json", container.name))
+    return bed.run("ovs-vsctl", "get", "Interface", endpoint["port"], "link_state").strip()
+
+
+def test_a_pulled_cable_takes_the_carrier_from_both_ends_and_stays_so(
+    bed: Bed, stage: Stage
+) -> None:
+    network = stage.network("lab", subnet="10.77.2.0/24")
+    web, peer = stage.container("web", network), stage.container("peer", network)
+    address = web.endpoint(network)["IPAddress"]
+    peer.reaches(address, "web")
+    bed.ovsnet("set", "web", "ovs.link=down")
+    until(lambda: not carrier(bed, web), "the container sees no carrier")
+    until(lambda: switch_sees(bed, web) == "down", "the switch sees the link down")
+    assert not peer.pings(address, count=1)
+    assert bed.ovsnet("reconcile", "--dry-run").startswith("Nothing")
+
+    bed.restart_plugin(SIGKILL)
+    bed.ovsnet("reconcile")
+    assert not carrier(bed, web)
+    bed.run("docker", "restart", "-t", "0", "web")
+    until(lambda: not carrier(bed, web), "its next start has no carrier either")
+    bed.ovsnet("set", "web", "ovs.link=")
+    peer.reaches(address, "web")
+
+    bed.ovsnet("set", "lab", "ovs.link=down")
+    until(lambda: not carrier(bed, web) and not carrier(bed, peer), "all are cut off")
+    bed.ovsnet("set", "peer", "ovs.link=up")
+    bed.ovsnet("set", "lab", "ovs.link=up")
+    peer.reaches(address, "web")
+    born = stage.container("born", "name=lab,driver-opt=ovs.link=down")
+    assert not carrier(bed, born)
+
+
+def test_what_is_for_a_while_is_taken_back_also_by_the_next_process(bed: Bed, stage: Stage) -> None:
+    network = stage.network("lab", subnet="10.77.2.0/24")
+    web, peer = stage.container("web", network), stage.container("peer", network)
+    address = web.endpoint(network)["IPAddress"]
+    bed.ovsnet("set", "web", "ovs.link=down", "--for", "8s")
+    assert not carrier(bed, web)
+    assert "ovs.link=down for" in bed.ovsnet("status")
+    bed.restart_plugin(SIGKILL)
+    assert not carrier(bed, web)
+    until(lambda: carrier(bed, web), "the cable is plugged in again")
+    peer.reaches(address, "web")
+    assert "For a while" not in bed.ovsnet("status")
+
+    bed.ovsnet("set", "web", "ovs.link=down", "--every", "3s", "--for", "1s")
+    for _ in range(2):
+        until(lambda: not carrier(bed, web), "it goes")
+        until(lambda: carrier(bed, web), "and comes")
+    bed.ovsnet("set", "web", "ovs.link=")
+    peer.reaches(address, "web")
