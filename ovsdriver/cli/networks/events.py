@@ -75,7 +75,7 @@ def command(
     with -f alone: from now on. Following goes on where it was when ovsnet was restarted.
 
     Types: network, endpoint, lease, link and uplink (carrier), port (of others), conflict (an
-    address that somebody has), repair, switch, docker, host, process. A cause is docker, user,
+    address is in use), repair, switch, docker, host, process. A cause is docker, user,
     repair, cleanup or ovsnet.
 
     \b

@@ -31,8 +31,8 @@ _WRITTEN: Mapping[str, Callable[[Graph], str]] = {"mermaid": mermaid, "svg": svg
 def command(settings: Settings, form: str, as_json: bool) -> None:
     """Draw what is connected to what: outside, NICs, bridges, networks, containers.
 
-    What is broken is red. Ports that others put on our bridges are grey. Mermaid is what GitHub and
-    GitLab draw in Markdown, dot is Graphviz' language.
+    What is broken is red. Ports of other programs on bridges of ovsnet are grey. Mermaid is what
+    GitHub and GitLab draw in Markdown, dot is Graphviz' language.
 
     \b
     Examples:
