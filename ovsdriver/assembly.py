@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
 from ovsdriver.admin.desk_networks import AdminServices
+from ovsdriver.admin.measures.reading import Counters
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults
+from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Journal
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
@@ -86,7 +88,11 @@ class Product:
 
 @asynccontextmanager
 async def assemble(
-    world: World, settings: Settings, *, settle_s: float | None = None
+    world: World,
+    settings: Settings,
+    *,
+    settle_s: float | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Product]:
     """Open the store and build what works on it. Published ports are held when this answers.
 
@@ -94,6 +100,7 @@ async def assemble(
         world: as it is; not closed with the product.
         settings: of the process.
         settle_s: for how long a burst of changes is let pass before a look; None: as ever.
+        metrics: counts repairs.
 
     Raises:
         StoreError, ConflictError, UnavailableError: see ``World.store``.
@@ -250,6 +257,7 @@ async def assemble(
             journal=store.events,
             clock=world.clock,
             settle_s=pause_s,
+            metrics=metrics,
         )
         collector = Collector(
             witness=witness,
@@ -331,6 +339,8 @@ async def assemble(
                 kept=kept_options,
                 events=store.events,
                 called=called,
+                witness=witness,
+                counters=Counters(owner=owner, state=state, links=links, sandboxes=world.sandboxes),
                 hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(

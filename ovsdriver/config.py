@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netaddr import IPNetwork
+from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from ipam import DEFAULT_SPACE, DefaultPool, SpaceLimit
 from ovsdriver.domain.records.segments import Datapath
@@ -80,6 +80,10 @@ class Settings:
     """Each NAME is also served as IPAM driver ``ovsipam-NAME``, for networks on that segment."""
     view_group: str = ""
     """Its members may look, on view.sock; none: root alone."""
+    metrics: str = "containers"
+    """Of which Prometheus is told the traffic: ``containers``, or ``networks`` as a whole."""
+    metrics_listen: tuple[str, int] | None = None
+    """Where ``/metrics`` and nothing else is answered over TCP; None: nowhere."""
     deadline_s: float = 10.0
     """For each call of Docker's."""
     log_level: str = "info"
@@ -115,6 +119,7 @@ class Setting:
 
 
 _INSTANCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[0-9.]+):([0-9]{1,5})")
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _RANGE = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
@@ -237,6 +242,22 @@ def _group(text: str) -> str:
     if not _GROUP.fullmatch(text):
         raise ValueError(f"{quote(text)} cannot name a group of this host")
     return text
+
+
+def _metrics(text: str) -> str:
+    return values.word(text, {each: each for each in ("containers", "networks")})
+
+
+def _listening(text: str) -> tuple[str, int]:
+    found = _ENDPOINT.fullmatch(text)
+    try:
+        if found and 1 <= int(found[2]) <= 65535:
+            return str(IPAddress(found[1].strip("[]"))), int(found[2])
+    except AddrFormatError:
+        pass
+    raise ValueError(
+        f"{quote(text)} is not an address and a port of this host; write it like 127.0.0.1:9821"
+    )
 
 
 def _level(text: str) -> str:
@@ -384,6 +405,18 @@ SETTINGS: Sequence[Setting] = (
         parse=_group,
         shape="NAME",
         help="Group whose members may look, by view.sock in the run directory; default: root only.",
+    ),
+    Setting(
+        name="metrics",
+        parse=_metrics,
+        shape="WHAT",
+        help="Of what Prometheus is told the traffic: containers or networks.",
+    ),
+    Setting(
+        name="metrics_listen",
+        parse=_listening,
+        shape="ADDRESS:PORT",
+        help="Answers /metrics, and nothing else, over TCP; default: nowhere.",
     ),
     Setting(
         name="deadline_s",

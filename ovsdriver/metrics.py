@@ -1,11 +1,12 @@
-"""What is counted, as plain objects in a registry of their own.
+"""What is counted while the process works, as plain objects in a registry of their own.
 
-Labels are the method and the outcome, never an id: a label value is a time series for good.
+Labels are few words that are known beforehand. What there is of networks and containers is no
+counter here: ``admin/measures/`` tells it when it is asked, so that its series end with them.
 """
 
 import functools
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -38,6 +39,32 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.transactions = Histogram(
+            "ovsnet_ovsdb_transaction_seconds",
+            "Time from a transaction's sending to the answer of Open vSwitch's database.",
+            registry=self.registry,
+            buckets=BUCKETS_S,
+        )
+        self.commits = Histogram(
+            "ovsnet_store_commit_seconds",
+            "Time of a commit of the records, until it is on the disk.",
+            registry=self.registry,
+            buckets=BUCKETS_S,
+        )
+        self._repairs = Counter(
+            "ovsnet_repairs",
+            "What was not as recorded and was put right, by what it was of.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self._failures = Counter(
+            "ovsnet_repair_failures",
+            "What could not be put right, counted at each look.",
+            ["kind"],
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
+
         # Finding a child by its labels costs three times as much as counting on it.
         self._counted = functools.cache(self.calls.labels)
         self._timed = functools.cache(self.seconds.labels)
@@ -46,6 +73,11 @@ class Metrics:
         """Count one answered call; ``method`` is one we have, or ``unknown``."""
         self._counted(method, outcome).inc()
         self._timed(method).observe(seconds)
+
+    def repaired(self, kind: str, *, mended: int, failed: int) -> None:
+        """Count what a look at one kind of thing has come to; zeros, too, so that it is there."""
+        self._repairs.labels(kind).inc(mended)
+        self._failures.labels(kind).inc(failed)
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, to be sent as ``CONTENT_TYPE``."""

@@ -96,13 +96,14 @@ async def _serve(settings: Settings, fault: str) -> int:
         metrics = Metrics()
         # Less than the deadline, so that a call which waits for our start is told so.
         backend = methods.Backend(wait_s=settings.deadline_s * 0.8)
-        world = await stack.enter_async_context(open_world(settings))
-        store = await stack.enter_async_context(_Store(settings, world, backend, fault))
+        world = await stack.enter_async_context(open_world(settings, metrics))
+        store = await stack.enter_async_context(_Store(settings, world, backend, fault, metrics))
         desk = Desk(
             owner=settings.instance,
             switch=world.switch,
             engine=world.engine,
             metrics=metrics,
+            by_container=settings.metrics == "containers",
             degraded=lambda: backend.degraded,
             closed=backend.closed,
             purge_unread=store.purge,
@@ -154,12 +155,18 @@ class _Store:
     """The store and all that stands on it: tried until it opens, then kept to the end."""
 
     def __init__(
-        self, settings: Settings, world: World, backend: methods.Backend, fault: str
+        self,
+        settings: Settings,
+        world: World,
+        backend: methods.Backend,
+        fault: str,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._world = world
         self._backend = backend
         self._fault = fault
+        self._metrics = metrics
         self._began = time.monotonic()
         self._lock: StateLock | None = None
         self._trying = asyncio.Lock()
@@ -225,7 +232,7 @@ class _Store:
                 if self._lock is None:
                     self._lock = StateLock.take(self._settings.state_dir)
                 product = await self._product.enter_async_context(
-                    assemble(self._world, self._settings)
+                    assemble(self._world, self._settings, metrics=self._metrics)
                 )
             except (DriverError, IpamError) as error:
                 if str(error) != self._unread:  # said once, not at every try

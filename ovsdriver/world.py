@@ -27,6 +27,7 @@ from ovsdriver.adapters.store.events import SqliteEvents
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.config import Settings
+from ovsdriver.metrics import Metrics
 from ovsdriver.ports import (
     Engine,
     Firewall,
@@ -93,12 +94,15 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(settings: Settings) -> AsyncIterator[World]:
-    """Give this host's; nothing in it is waited for yet."""
+async def open_world(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[World]:
+    """Give this host's; nothing in it is waited for yet. ``metrics`` counts how long it takes."""
+    counted = metrics or Metrics()
     # What one call of Docker's asks for has half of that call's time.
     timeout_s = settings.deadline_s / 2
     owner = settings.instance
-    switch = OvsSwitch(settings.ovsdb, owner=owner, timeout_s=timeout_s)
+    switch = OvsSwitch(
+        settings.ovsdb, owner=owner, timeout_s=timeout_s, timed=counted.transactions.observe
+    )
     async with AsyncExitStack() as stack:
         kernel = Kernel(owner=owner, timeout_s=timeout_s)
         stack.push_async_callback(kernel.close)
@@ -123,7 +127,9 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
             surroundings=HostSurroundings(kernel.links),
             engine=DockerEngine(settings.docker),
             kernel_datapath=kernel_has_openvswitch,
-            store=partial(open_store, settings.state_dir / storefile.NAME),
+            store=partial(
+                open_store, settings.state_dir / storefile.NAME, timed=counted.commits.observe
+            ),
             firewall=partial(open_firewall, settings),
             northbound=northbound,
             southbound=southbound,
@@ -158,9 +164,11 @@ async def _both(*watches: Callable[[], Coroutine[None, None, None]]) -> None:
 
 
 @asynccontextmanager
-async def open_store(path: Path) -> AsyncIterator[Store]:
-    """Open the store's file; errors as of ``Database.open``."""
-    database = await Database.open(path)
+async def open_store(
+    path: Path, *, timed: Callable[[float], object] = lambda _: None
+) -> AsyncIterator[Store]:
+    """Open the store's file; ``timed`` and errors as of ``Database.open``."""
+    database = await Database.open(path, timed=timed)
     try:
         events = await SqliteEvents.load(database)
         state = await SqliteState.load(database, events)

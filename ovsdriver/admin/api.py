@@ -92,7 +92,8 @@ class _Pages:
         return web.Response(text=f"{degraded or 'ok'}\n", status=503 if degraded else 200)
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._desk.metrics(), headers={"Content-Type": CONTENT_TYPE})
+        body = await self._desk.metrics()
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def ask(self, request: web.Request) -> web.Response:
         kind = _kind(request)

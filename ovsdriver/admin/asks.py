@@ -15,6 +15,7 @@ from netaddr import IPAddress, IPNetwork
 from ipam.model import Reservation
 from ovsdriver.admin.events.views import EventPage
 from ovsdriver.admin.graph.views import Graph
+from ovsdriver.admin.measures.views import TrafficReport
 from ovsdriver.admin.views import (
     Changed,
     Changes,
@@ -121,6 +122,15 @@ class ShowState(Ask[Report]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowGraph(Ask[Graph]):
     """What is connected to what."""
+
+    LOOKS: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowTraffic(Ask[TrafficReport]):
+    """What passed containers, gateways and uplinks; names as Docker said them last."""
+
+    LOOKS: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ from ovsdriver.admin.desk_networks import AdminServices, NetworkDesk, docker
 from ovsdriver.admin.desk_reservations import ReservationDesk
 from ovsdriver.admin.desk_segments import SegmentDesk
 from ovsdriver.admin.events.desk import EventDesk
+from ovsdriver.admin.measures import exposition
+from ovsdriver.admin.measures.desk import TrafficDesk
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, EngineView, Firewall, SwitchView
@@ -41,6 +43,7 @@ class Desk:
         switch: SwitchView,
         engine: Engine,
         metrics: Metrics,
+        by_container: bool = True,
         degraded: Callable[[], str],
         closed: Callable[[str], AbstractAsyncContextManager[None]],
         purge_unread: Callable[[], Awaitable[Purged]],
@@ -53,6 +56,7 @@ class Desk:
             switch: Open vSwitch.
             engine: Docker.
             metrics: of the process.
+            by_container: traffic is told to Prometheus for each, else for each network.
             degraded: says why only a part of the work is done; empty if all is well.
             closed: refuses Docker's calls with a sentence, from when no call is being served.
             purge_unread: removes what is marked while there are no records.
@@ -62,6 +66,7 @@ class Desk:
         self._switch = switch
         self._engine = engine
         self._metrics = metrics
+        self._by_container = by_container
         self.degraded = degraded
         self._closed = closed
         self._purge_unread = purge_unread
@@ -73,6 +78,7 @@ class Desk:
         self._segments: SegmentDesk | None = None
         self.events: EventDesk | None = None
         """None: the store is not open."""
+        self._traffic: TrafficDesk | None = None
         self._answers: Answers = {
             asks.ShowStatus: self.status,
             asks.Purge: self.purge,
@@ -107,7 +113,17 @@ class Desk:
             called=services.called,
             clock=self._clock,
         )
-        for desk in (self._networks, segments, addresses, reservations, self.events):
+        self._traffic = TrafficDesk(
+            owner=self._owner,
+            state=services.state,
+            switch=self._switch,
+            ipam=services.ipam,
+            counters=services.counters,
+            witness=services.witness,
+            reconciler=services.reconciler,
+            by_container=self._by_container,
+        )
+        for desk in (self._networks, segments, addresses, reservations, self.events, self._traffic):
             self._answers = {**self._answers, **desk.answers()}
 
     def answers(self) -> Answers:
@@ -126,9 +142,16 @@ class Desk:
             raise UnavailableError(self.degraded() or "ovsnet is still starting; try again")
         return cast(T, await method(ask))
 
-    def metrics(self) -> bytes:
-        """Return Prometheus' text format."""
-        return self._metrics.render()
+    async def metrics(self) -> bytes:
+        """Return everything in Prometheus' text format: while degraded, what there is."""
+        services = self._services
+        stands = exposition.process(
+            degraded=bool(self.degraded()),
+            open_vswitch=self._switch.status().connected,
+            docker=None if services is None else services.witness.answers(),
+        )
+        passed = "" if self._traffic is None else await self._traffic.metrics()
+        return self._metrics.render() + (stands + passed).encode()
 
     async def status(self, _ask: asks.ShowStatus) -> views.Status:
         """Return the process as a whole."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from ipam.leasing import Leasing
@@ -11,6 +12,7 @@ from ovsdriver.admin import report as reports
 from ovsdriver.admin.asks import Answers
 from ovsdriver.admin.graph.report import graph
 from ovsdriver.admin.graph.views import Graph
+from ovsdriver.admin.measures.reading import Counters
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.errors import (
     ConflictError,
@@ -27,6 +29,7 @@ from ovsdriver.service.events.called import Called
 from ovsdriver.service.fleet.hosts import FleetHosts
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.purge import Purge
+from ovsdriver.service.forgotten.witnesses import Witness
 from ovsdriver.service.networks.networks import Networks
 from ovsdriver.service.networks.previewer import Previewer, WantedNetwork
 from ovsdriver.service.repair.reconciler import Reconciler
@@ -57,6 +60,8 @@ class AdminServices:
     kept: KeptOptions
     events: Events
     called: Called
+    witness: Witness
+    counters: Counters
     hosts: FleetHosts | None = None
     """Of the fleet; None: this host is in none."""
 
@@ -129,7 +134,12 @@ class NetworkDesk:
             name: sorted({pool.host for pool in each.pools} - {here})
             for name, each in sorted(segments.items())
         }
-        return graph(self.scene(await docker(self._engine)), peers=peers)
+        view = await docker(self._engine)
+        with suppress(UnavailableError):  # the rest is worth seeing without it
+            measured = await self._services.counters.read()
+            traffic = {link: each.traffic for link, each in measured.items()}
+            return graph(self.scene(view), peers=peers, traffic=traffic)
+        return graph(self.scene(view), peers=peers)
 
     async def change(self, ask: asks.SetOptions) -> views.Changed:
         """Change options of the network or the container that is meant.

@@ -448,16 +448,9 @@ def _endpoint(
 ) -> EndpointReport:
     name = names.port(endpoint)
     port = scene.switch.port(name)
-    fault = ""
-    if endpoint.ended:
-        state = "ending"
-    elif endpoint.sandbox is None:
-        state = "created"
-    elif not scene.switch.status().connected:
-        state = "unknown"
-    else:
-        fault = scene.lost.get(endpoint.id) or port_fault(port, elsewhere=endpoint.internal)
-        state = "broken" if fault else "attached"
+    state, fault = endpoint_state(
+        endpoint, port, connected=scene.switch.status().connected, lost=scene.lost
+    )
     unpublished = _unpublished(scene, endpoint)
     return EndpointReport(
         endpoint=endpoint,
@@ -485,6 +478,24 @@ def _endpoint(
         unpublished=unpublished,
         unpublished_why=_why_unpublished(endpoint, network) if unpublished else "",
     )
+
+
+def endpoint_state(
+    endpoint: Endpoint,
+    port: ObservedPort | None,
+    *,
+    connected: bool,
+    lost: Mapping[EndpointId, str],
+) -> tuple[str, str]:
+    """Return the ``state`` and the ``fault`` of an :class:`EndpointReport`."""
+    if endpoint.ended:
+        return "ending", ""
+    if endpoint.sandbox is None:
+        return "created", ""
+    if not connected:
+        return "unknown", ""
+    fault = lost.get(endpoint.id) or port_fault(port, elsewhere=endpoint.internal)
+    return ("broken" if fault else "attached"), fault
 
 
 def _name_not_given(scene: Scene, endpoint: Endpoint) -> str:

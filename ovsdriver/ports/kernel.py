@@ -11,7 +11,7 @@ from ovsdriver.domain.records.on_link import Held
 from ovsdriver.domain.records.shaping import LinkShape
 from ovsdriver.domain.records.uplink_notes import NicState
 from ovsdriver.domain.traffic.firewall import FirewallPlan
-from ovsdriver.domain.wires.observed import LinkTies, ObservedLink, RouteKind
+from ovsdriver.domain.wires.observed import LinkTies, Measured, ObservedLink, RouteKind
 from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 
@@ -73,6 +73,10 @@ class Links(Protocol):
 
     async def links(self) -> Mapping[str, ObservedLink]:
         """Return every link of the host's namespace by name."""
+        ...
+
+    async def measured(self) -> Mapping[str, Measured]:
+        """Return what passed every link of the host's namespace, by name, as its device counts."""
         ...
 
     async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
@@ -195,6 +199,14 @@ class Sandboxes(Protocol):
         What is left of an earlier one is deleted. Returns what the kernel did not take, in words.
         Another interface has the name: ConflictError. There is no device to put there, or the
         sandbox is dead: UnavailableError.
+        """
+        ...
+
+    async def measured(self, marked: Mapping[str, str]) -> Mapping[str, Measured]:
+        """Return what passed links in sandboxes, by their marks, as their devices count.
+
+        ``marked`` has the path of its sandbox for the mark (alias) of each. One that is not there,
+        or whose sandbox is dead, is left out.
         """
         ...
 

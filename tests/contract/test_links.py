@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.wires import desired
-from ovsdriver.domain.wires.observed import RouteKind
+from ovsdriver.domain.wires.observed import RouteKind, Traffic
 from ovsdriver.domain.wires.plumbing import Gateway, Probe
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Route
@@ -29,6 +30,8 @@ from tests.integration.taps import held_tap
 
 NETWORK = a_network(subnets=(a_subnet(), a_subnet("fd00:1::/64", "fd00:1::1")), mtu=1400)
 ABSENT = "ovh000000000000"
+FRAME = b"\xff" * 6 + b"\x0a\x0f" * 3 + b"\x08\x00" + bytes(50)
+"""Of a kind that every host has a handler for, or it would count as dropped."""
 ANYWHERE = [IPNetwork("0.0.0.0/0"), IPNetwork("::/0")]
 
 
@@ -63,6 +66,8 @@ class World(Protocol):
     def tx_offload_inside(self, sandbox: str, mac: EUI) -> bool: ...
     def mtu_inside(self, sandbox: str, mac: EUI) -> int: ...
     def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None: ...
+    def set_up(self, link: str) -> None: ...
+    def send(self, link: str, frames: int) -> None: ...
 
 
 class FakeWorld:
@@ -114,6 +119,13 @@ class FakeWorld:
 
     def neighbour_behind(self, host: str, address: IPNetwork, mac: EUI) -> None:
         self.fake.answering[(host, address.ip)] = mac
+
+    def set_up(self, link: str) -> None:
+        self.fake.set_link(link, up=True)
+
+    def send(self, link: str, frames: int) -> None:
+        sent = Traffic(sent_packets=frames, sent_bytes=frames * len(FRAME))
+        self.fake.passed = {link: sent, VETH.host: sent.turned}
 
 
 class KernelWorld:
@@ -181,6 +193,17 @@ class KernelWorld:
         nodad = ("nodad",) if address.version == 6 else ()
         inside.run("ip", "addr", "add", str(address), "dev", VETH.container, *nodad)
 
+    def set_up(self, link: str) -> None:
+        # Nothing but what the test sends is to be counted.
+        Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6").write_text("1")
+        run("ip", "link", "set", link, "up")
+
+    def send(self, link: str, frames: int) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+            sock.bind((link, 0))
+            for _ in range(frames):
+                sock.send(FRAME)
+
 
 def _tx_checksumming(features: str) -> bool:
     return "\ntx-checksumming: on" in features
@@ -221,6 +244,35 @@ async def test_a_new_pair_is_as_described(world: World) -> None:
     assert (host.kind, host.up, host.mtu, host.alias) == ("veth", True, 1400, VETH.alias)
     assert (container.kind, container.mtu, container.mac) == ("veth", 1400, VETH.mac)
     assert (host.peer_index, container.peer_index) == (container.index, host.index)
+
+
+async def test_what_one_end_sends_the_other_has_received(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    for link in (VETH.host, VETH.container):
+        world.set_up(link)
+    before = await world.links.measured()
+
+    world.send(VETH.container, 5)
+
+    after = await world.links.measured()
+    sent, received = after[VETH.container].traffic, after[VETH.host].traffic
+    earlier = before[VETH.host].traffic
+    assert received.received_packets - earlier.received_packets == 5
+    assert received.received_bytes - earlier.received_bytes == 5 * len(FRAME)
+    assert sent.turned == received
+    assert received.received_dropped == received.sent_dropped == 0
+
+
+async def test_nothing_passes_a_pair_whose_other_end_is_down(world: World) -> None:
+    await world.links.ensure_veth(VETH)
+    assert not (await world.links.measured())[VETH.host].up
+
+    world.set_up(VETH.container)
+
+    found = await world.links.measured()
+    assert found[VETH.host].up
+    assert found[VETH.container].up
+    assert ABSENT not in found
 
 
 async def test_who_waits_for_a_new_pair_hears_of_both_ends(world: World) -> None:

@@ -292,3 +292,18 @@ async def test_what_was_never_seen_gets_the_first_free_name(world: World, taken:
         assert (found.mac, found.mtu, found.up) == (VETH.mac, 1400, True)
         assert [str(each.address) for each in found.held.addresses] == ["10.1.0.2/24"]
         assert (found.gateways, found.on_link, found.restoring) == ((), (), False)
+
+
+async def test_what_a_tap_in_a_sandbox_has_counted_is_told_by_its_mark(world: World) -> None:
+    sandbox = await tap_inside(world)
+    there = await world.sandboxes.measured({TAP.alias: sandbox})
+    assert there[TAP.alias].up
+    assert there[TAP.alias].traffic.received_packets == 0
+    world.let_go(TAP.name)
+    assert not (await world.sandboxes.measured({TAP.alias: sandbox}))[TAP.alias].up
+
+
+async def test_what_is_in_no_sandbox_has_counted_nothing(world: World) -> None:
+    sandbox = await tap_inside(world)
+    dead = {"nobody's mark": sandbox, TAP.alias: world.leftover(), "another": "/no/such/file"}
+    assert await world.sandboxes.measured(dead) == {}

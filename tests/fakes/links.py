@@ -10,7 +10,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.plan.planning import overlap
 from ovsdriver.domain.records import names
-from ovsdriver.domain.wires.observed import LinkTies, ObservedLink, RouteKind
+from ovsdriver.domain.wires.observed import LinkTies, Measured, ObservedLink, RouteKind, Traffic
 from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError
@@ -85,6 +85,8 @@ class FakeLinks:
         self._moved: dict[int, tuple[str, EUI]] = {}
         self._tso: dict[str, bool | None] = {}
         self._routes: list[Route] = []
+        self.passed: dict[str, Traffic] = {}
+        """What links have counted, by their name in the host's namespace."""
         self.tied: dict[str, LinkTies] = {}
         """What refers to links by other means."""
         self._indexes = 1
@@ -315,6 +317,31 @@ class FakeLinks:
     async def links(self) -> Mapping[str, ObservedLink]:
         await self._answer()
         return dict(self._links)
+
+    async def measured(self, marked: Mapping[str, str] | None = None) -> Mapping[str, Measured]:
+        """Answer for both ports: of the host, or of sandboxes."""
+        await self._answer()
+        if marked is None:
+            return {
+                name: Measured(traffic=self.passed.get(name, Traffic()), up=self._passes(each))
+                for name, each in self._links.items()
+            }
+        return {
+            each.alias: Measured(traffic=self.passed.get(each.port, Traffic()), up=each.carrier)
+            for alias, sandbox in marked.items()
+            for each in self._living(sandbox)
+            if each.alias == alias
+        }
+
+    def _living(self, sandbox: str) -> Sequence[FakeInside]:
+        place = self.sandboxes.get(sandbox)
+        return tuple(place.links.values()) if place is not None and place.alive else ()
+
+    def _passes(self, link: ObservedLink) -> bool:
+        if link.kind == "tun":
+            return link.up and link.carrier
+        peer = next((e for e in self._links.values() if e.index == link.peer_index), None)
+        return link.up and (peer.up if peer is not None else link.peer_index in self._moved)
 
     async def routes(self, near: Sequence[IPNetwork]) -> Sequence[Route]:
         await self._answer()

@@ -25,6 +25,8 @@ spaces = ["blue", "red"]
 exclude = ["10.128.7.0/24", "fd6f:7673:1::/48"]
 outside_bridges = ["br0"]
 view_group = "lookers"
+metrics = "networks"
+metrics_listen = "127.0.0.1:9821"
 deadline_s = 5.5
 log_level = "debug"
 
@@ -74,6 +76,8 @@ PARSED = Settings(
     ),
     outside_bridges=("br0",),
     view_group="lookers",
+    metrics="networks",
+    metrics_listen=("127.0.0.1", 9821),
     deadline_s=5.5,
     log_level="debug",
 )
@@ -149,6 +153,8 @@ def test_variables_may_say_everything():
                 "OVSNET_LIMITS": LIMITS,
                 "OVSNET_OUTSIDE_BRIDGES": "br0",
                 "OVSNET_VIEW_GROUP": "lookers",
+                "OVSNET_METRICS": "networks",
+                "OVSNET_METRICS_LISTEN": "127.0.0.1:9821",
                 "OVSNET_DEADLINE_S": "5.5",
                 "OVSNET_LOG_LEVEL": "Debug",
             }
@@ -179,6 +185,8 @@ def test_flags_may_say_everything():
                 "limits": LIMITS,
                 "outside_bridges": ["br0"],
                 "view_group": "lookers",
+                "metrics": "networks",
+                "metrics_listen": "127.0.0.1:9821",
                 "deadline_s": 5.5,
                 "log_level": "debug",
             },
@@ -324,6 +332,10 @@ def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path)
         ("bridges = ['br0:5-9']", ": bridges[0]: not a {name=NAME,vlans=[FIRST,LAST]}"),
         ("mtu = 2020-01-01", ": mtu: not a BYTES"),
         ("outside_bridges = ['a b']", ": outside_bridges[0]: "),
+        ("metrics = 'ports'", ': metrics: "ports" is none of `containers`, `networks`'),
+        ("metrics_listen = '9821'", ': metrics_listen: "9821" is not an address and a port'),
+        ("metrics_listen = '127.0.0.1:0'", ': metrics_listen: "127.0.0.1:0" is not an address'),
+        ("metrics_listen = '1.2.3:80'", ': metrics_listen: "1.2.3:80" is not an address'),
         ("view_group = 'a b'", ': view_group: "a b" cannot name a group of this host'),
         ("deadline_s = 0", ': deadline_s: "0" is not a number of seconds: 1 to 300'),
         ("deadline_s = 301", ": deadline_s: "),

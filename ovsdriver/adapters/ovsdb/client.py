@@ -75,6 +75,7 @@ class OvsdbClient:
         on_change: Watcher,
         database: str = "Open_vSwitch",
         probe_s: float = 5.0,
+        timed: Callable[[float], object] = lambda _: None,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -86,6 +87,7 @@ class OvsdbClient:
             database: its name in ovsdb-server.
             probe_s: seconds of silence after which the server is probed, and after as many
                 again given up; also the limit for making a connection.
+            timed: told the seconds that each answered transaction took.
         """
         self._servers = Servers.parse([servers]) if isinstance(servers, str) else servers
         self._turns = Turns(self._servers.addresses)
@@ -99,7 +101,7 @@ class OvsdbClient:
         self._kept: tuple[Replica, str] | None = None
         self._session: _Session | None = None
         self._ready = asyncio.Event()
-        self._commits = GroupCommit(self._live_session)
+        self._commits = GroupCommit(self._live_session, timed)
         self.last_error = self._turns.why
         """Why there is no connection, for messages; of several servers each with its own."""
         self.connections = 0

@@ -8,6 +8,7 @@ had to be sent again without a refused neighbour.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -61,8 +62,13 @@ class _Unit:
 class GroupCommit:
     """The queue of plans, and the one task that empties it."""
 
-    def __init__(self, session: Callable[[], Awaitable[Session]]) -> None:
+    def __init__(
+        self,
+        session: Callable[[], Awaitable[Session]],
+        timed: Callable[[float], object] = lambda _: None,
+    ) -> None:
         self._session = session
+        self._timed = timed
         self._queue: deque[_Unit] = deque()
         self._wanted = asyncio.Event()
         self.transactions = 0
@@ -110,8 +116,10 @@ class GroupCommit:
             if not group:
                 continue
             self.transactions += 1
+            began = time.monotonic()
             try:
                 results = await session.transact([op for unit in group for op in unit.operations])
+                self._timed(time.monotonic() - began)
             except ConnectionLostError:
                 self._queue.extendleft(
                     reversed([unit for each in (group, *groups) for unit in each])

@@ -10,6 +10,7 @@ Everything here that is not the writer thread's belongs to the event loop, so th
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
@@ -65,9 +66,12 @@ class _Write(NamedTuple):
 class Database:
     """The store's file. Made by :meth:`open`, used on the loop that opened it."""
 
-    def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
+    def __init__(
+        self, path: Path, *, busy_timeout_s: float, timed: Callable[[float], object]
+    ) -> None:
         """Use :meth:`open`."""
         self._path = path
+        self._timed = timed
         self._busy_timeout_s = busy_timeout_s
         self._loop = asyncio.get_running_loop()
         self._writer = Worker("store")
@@ -83,14 +87,22 @@ class Database:
         """Commits since the start: what tests count instead of milliseconds."""
 
     @classmethod
-    async def open(cls, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> "Database":
+    async def open(
+        cls,
+        path: Path,
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        timed: Callable[[float], object] = lambda _: None,
+    ) -> "Database":
         """Open ``path`` or make it, and bring its tables up to date.
+
+        ``timed`` is told the seconds of each commit, on the writer thread.
 
         Raises:
             UnavailableError: it is corrupt, cut, locked, not writable, or of a newer ovsnet. The
                 file is left as it is.
         """
-        database = cls(path, busy_timeout_s=busy_timeout_s)
+        database = cls(path, busy_timeout_s=busy_timeout_s, timed=timed)
         try:
             await database._call(database._connect)
         except BaseException:
@@ -264,7 +276,9 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
             outcomes = self._run_all(connection, batch)
+            began = time.monotonic()
             connection.execute("COMMIT")
+            self._timed(time.monotonic() - began)
         except Exception as error:  # noqa: BLE001 - it belongs to the waiting coroutines
             if connection.in_transaction:
                 connection.rollback()

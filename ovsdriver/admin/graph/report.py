@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
-from ovsdriver.admin.graph.views import Condition, Edge, Graph, Kind, Node, Tier, Traffic
+from ovsdriver.admin.graph.views import Condition, Edge, Graph, Kind, Node, Tier
 from ovsdriver.admin.report import Scene, port_fault, report
 from ovsdriver.admin.views import EndpointReport, NetworkReport
 from ovsdriver.domain.records import names, vlans
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.segments import OvnSegment
-from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
+from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort, Traffic
 
 WORLD = "outside"
 HOST = "host"

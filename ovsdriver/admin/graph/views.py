@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ovsdriver.domain.wires.observed import Traffic
+
 
 class Tier(StrEnum):
     """How far from a container a node is; pictures have them side by side in this order."""
@@ -58,18 +60,6 @@ class Condition(StrEnum):
     """Open vSwitch does not answer."""
     FOREIGN = "foreign"
     """Not ours, so it is shown and not judged."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
-    """What passed since the link was made; away from the container is sent."""
-
-    received_bytes: int = 0
-    received_packets: int = 0
-    received_dropped: int = 0
-    sent_bytes: int = 0
-    sent_packets: int = 0
-    sent_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from netaddr import EUI, IPNetwork
 
@@ -36,6 +37,41 @@ class LinkTies:
 
 
 NO_TIES = LinkTies()
+
+
+class Traffic(NamedTuple):
+    """What passed since the link was made.
+
+    Of an endpoint and a gateway as containers see it: away from the container is sent. Of a NIC as
+    the host does.
+    """
+
+    received_bytes: int = 0
+    received_packets: int = 0
+    received_dropped: int = 0
+    sent_bytes: int = 0
+    sent_packets: int = 0
+    sent_dropped: int = 0
+
+    @property
+    def turned(self) -> "Traffic":
+        """What the other end of a pair says of the same."""
+        return Traffic(
+            received_bytes=self.sent_bytes,
+            received_packets=self.sent_packets,
+            received_dropped=self.sent_dropped,
+            sent_bytes=self.received_bytes,
+            sent_packets=self.received_packets,
+            sent_dropped=self.received_dropped,
+        )
+
+
+class Measured(NamedTuple):
+    """A link's counters, and whether anything can pass it."""
+
+    traffic: Traffic
+    up: bool
+    """It is set up, and something that is up is at its other end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

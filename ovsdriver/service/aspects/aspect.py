@@ -58,7 +58,7 @@ class Aspect:
     """
 
     name = ""
-    """In words, before what could not be looked at."""
+    """In words, before what could not be looked at, and what its repairs are counted as."""
     before_ports = False
     """It is mended before bridges and ports, also before a lost link is put back into a container,
     and cleared after them."""

@@ -42,6 +42,7 @@ class FlowRules(Aspect):
     bridge there are none about tags.
     """
 
+    name = "flows"
     before_ports = True  # a restart of vswitchd forgets them
 
     def __init__(self, *, state: State, switch: SwitchView, flows: Flows, locks: Locks) -> None:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 class Mirrors(Aspect):
     """Networks and containers of a bridge share its mirrors' ports: the records of all decide."""
 
+    name = "mirrors"
+
     def __init__(
         self,
         *,

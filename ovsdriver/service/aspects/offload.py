@@ -22,6 +22,8 @@ _NOTE = "tso:"
 class Offload(Aspect):
     """Asks at each repair; nothing tells how vswitchd was started."""
 
+    name = "checksum offload"
+
     def __init__(
         self,
         *,

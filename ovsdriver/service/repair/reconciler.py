@@ -17,6 +17,7 @@ from ovsdriver.causes import because
 from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import DriverError, UnavailableError
+from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Journal, SwitchView
 from ovsdriver.service.aspects.aspect import Aspect, Seen
 from ovsdriver.service.repair.wires import Wires
@@ -71,8 +72,10 @@ class Reconciler:
         clock: Callable[[], float] = time.time,
         interval_s: float = INTERVAL_S,
         settle_s: float = SETTLE_S,
+        metrics: Metrics | None = None,
     ) -> None:
         self._wires = wires
+        self._metrics = metrics or Metrics()
         first = [each for each in aspects if each.before_ports or each.mended_first]
         self._parts = (*first, wires, *(each for each in aspects if each not in first))
         self._switch = switch
@@ -193,6 +196,10 @@ class Reconciler:
             if each.needs_switch and away:
                 continue
             seen.append(await each.look(mend=mend))
+            if mend and each.name:
+                self._metrics.repaired(
+                    each.name, mended=len(seen[-1].mended), failed=len(seen[-1].failed)
+                )
         mended = tuple(text for each in seen for text in each.mended)
         failed = tuple(text for each in seen for text in each.failed)
         found = tuple(text for each in seen for text in each.found)

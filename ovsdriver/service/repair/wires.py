@@ -21,6 +21,8 @@ from ovsdriver.service.repair.sandbox_watch import SandboxWatch
 class Wires(Aspect):
     """What every network and endpoint has; repaired by the operations that the handlers call."""
 
+    name = "bridges and ports"
+
     def __init__(
         self,
         *,

@@ -81,9 +81,11 @@ def test_what_changes_something_is_known():
         "list-reservations",
         "list-segments",
         "plan-network",
+        "show-graph",
         "show-segment",
         "show-state",
         "show-status",
+        "show-traffic",
     }
 
 

@@ -74,7 +74,7 @@ class Desk:
         self.purges += 1
         return self.purged
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         return Metrics().render()
 
 

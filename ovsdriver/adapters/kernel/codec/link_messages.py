@@ -6,12 +6,14 @@ Numbers are those of linux/if_link.h and linux/rtnetlink.h.
 import errno
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from netaddr import EUI, mac_unix_expanded
 
 from ovsdriver.adapters.kernel.codec.rtnetlink import (
+    ATTRIBUTE,
     RouteSocket,
     attribute,
     attributes,
@@ -23,8 +25,11 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import (
     text,
     u32,
 )
+from ovsdriver.domain.wires.observed import Measured, Traffic
 
 IFF_UP = 0x1
+_IFF_LOWER_UP = 0x10000
+"""Something is at the other end, and up."""
 IFF_NOARP = 0x80
 IFF_PROMISC = 0x100
 
@@ -32,6 +37,7 @@ RTM_NEWLINK = 16
 RTM_DELLINK = 17
 _RTM_GETLINK = 18
 _RTM_SETLINK = 19
+_RTM_GETSTATS = 94
 
 _IFLA_ADDRESS = 1
 _IFLA_IFNAME = 3
@@ -40,6 +46,7 @@ _IFLA_LINK = 5
 _IFLA_MASTER = 10
 _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
+_IFLA_STATS64 = 23
 _IFLA_AF_SPEC = 26
 _IFLA_GROUP = 27
 _IFLA_NET_NS_FD = 28
@@ -55,9 +62,16 @@ _IPV4_DEVCONF_RP_FILTER = 8
 _IFLA_INET6_CONF = 2
 _DEVCONF_DISABLE_IPV6 = 26
 _RTEXT_FILTER_SKIP_STATS = 8
-"""Statistics are half of a link's message and we read none."""
+"""Statistics are half of a link's message, and mostly nobody wants them."""
+
+_STATS = struct.Struct("=4Q16x2Q")
+"""Of struct rtnl_link_stats64 packets, bytes and, past errors, dropped; of each received first."""
 
 _IFINFO = struct.Struct("=BxHiII")
+_IFSTATS = struct.Struct("=B3xII")
+"""struct if_stats_msg: family, index, which statistics."""
+_STATS_LINK_64 = 1
+_PASSES = IFF_UP | _IFF_LOWER_UP
 _MAC_BYTES = 6
 
 T = TypeVar("T")
@@ -155,6 +169,43 @@ def link_messages(routes: RouteSocket, *, most: int | None = None) -> list[bytes
     """Return the bodies of the messages about every link, or about the first ones."""
     asked = _ifinfo() + u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
     return routes.dump(_RTM_GETLINK, asked, most=most)
+
+
+def link_counts(routes: RouteSocket) -> Mapping[str, Measured]:
+    """Return what every link of the namespace has counted, by name.
+
+    By two questions: of a thousand links, names without statistics and statistics without all else
+    take 14 ms of a processor, and both together 22 (measured with 6.18).
+    """
+    counted = {}
+    for message in routes.dump(_RTM_GETSTATS, _IFSTATS.pack(0, 0, _STATS_LINK_64)):
+        counted[_IFSTATS.unpack_from(message)[1]] = message
+    found = {}
+    for message in link_messages(routes):
+        index, name = index_and_name(message)
+        values = counted.get(index)
+        if values is not None:  # else it has come just now
+            flags = _IFINFO.unpack_from(message)[3]
+            traffic = _traffic(values, _IFSTATS.size + ATTRIBUTE.size)
+            found[name] = Measured(traffic, flags & _PASSES == _PASSES)
+    return found
+
+
+def marked_count(routes: RouteSocket, alias: str, *, most: int) -> Measured | None:
+    """Return what the link with a mark has counted; looks at so many of the namespace's."""
+    for message in routes.dump(_RTM_GETLINK, _ifinfo(), most=most):
+        values = attributes(message, _IFINFO.size)
+        if read_text(values.get(_IFLA_IFALIAS, b"")) == alias and _IFLA_STATS64 in values:
+            flags = _IFINFO.unpack_from(message)[3]
+            return Measured(_traffic(values[_IFLA_STATS64]), flags & _PASSES == _PASSES)
+    return None
+
+
+def _traffic(values: bytes, offset: int = 0) -> Traffic:
+    received, sent, received_bytes, sent_bytes, received_dropped, sent_dropped = _STATS.unpack_from(
+        values, offset
+    )
+    return Traffic(received_bytes, received, received_dropped, sent_bytes, sent, sent_dropped)
 
 
 def index_and_name(message: bytes) -> tuple[int, str]:

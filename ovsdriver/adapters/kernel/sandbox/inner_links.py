@@ -64,7 +64,7 @@ _FOLLOWS = frozenset({"ipv6/conf/mtu"})
 _LONGEST = 256
 """Bytes of a setting."""
 
-_MOST = 1000
+MOST = 1000
 """Links, and neighbours, addresses and routes of one, that are kept: a container may make any
 number of them, and all is held in our memory and written to disk."""
 
@@ -156,7 +156,7 @@ def _left_over(here: RouteSocket, link: Veth | Tap, noted: SandboxLink | None) -
 
 
 def _marked(here: RouteSocket, tap: Tap) -> list[Link]:
-    return [each for each in all_links(here, most=_MOST) if each.alias == tap.alias]
+    return [each for each in all_links(here, most=MOST) if each.alias == tap.alias]
 
 
 def _moved(
@@ -276,7 +276,7 @@ def _put_expected(here: RouteSocket, link: Link, wanted: SandboxLink) -> list[st
 
 
 def _described(here: RouteSocket, sandbox: str, link: Link) -> SandboxLink:
-    links = all_links(here, most=_MOST)
+    links = all_links(here, most=MOST)
     return SandboxLink(
         sandbox=sandbox,
         uppers=tuple(_uppers(here, links, link)),
@@ -316,9 +316,9 @@ def _state(here: RouteSocket, links: Sequence[Link], link: Link) -> dict[str, An
         "mtu": link.mtu,
         "up": link.up,
         "master": next(masters, ""),
-        "held": host_places.steady(host_places.held(here, link, most=_MOST), link),
+        "held": host_places.steady(host_places.held(here, link, most=MOST), link),
         "neighbours": tuple(
-            each.hex() for each in neighbour_messages.lasting(here, link.index, most=_MOST)
+            each.hex() for each in neighbour_messages.lasting(here, link.index, most=MOST)
         ),
         "settings": dict(_settings(link.name)),
     }

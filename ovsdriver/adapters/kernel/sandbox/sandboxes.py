@@ -1,9 +1,14 @@
 """The port :class:`~ovsdriver.ports.Sandboxes` on the kernel's netlink."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
+from ovsdriver.adapters.kernel.codec.link_messages import marked_count
 from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.sandbox import entering, inner_links
+from ovsdriver.adapters.kernel.sandbox.inner_links import MOST
+from ovsdriver.domain.wires.observed import Measured
 from ovsdriver.domain.wires.plumbing import Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import UnavailableError
@@ -26,6 +31,18 @@ class KernelSandboxes:
             return None if found is None else SeenLink(link=found[0], attached=found[1])
 
         return await self._netlink.ask_apart(f"reading a link in sandbox {sandbox}", work)
+
+    async def measured(self, marked: Mapping[str, str]) -> Mapping[str, Measured]:
+        def work() -> Mapping[str, Measured]:
+            found = {}
+            for alias, sandbox in marked.items():
+                with suppress(OSError):  # it ended just now, or nobody may enter it
+                    count = entering.inside(sandbox, partial(marked_count, alias=alias, most=MOST))
+                    if count is not None:
+                        found[alias] = count
+            return found
+
+        return await self._netlink.ask_apart("reading counters in sandboxes", work)
 
     async def restore(self, sandbox: str, link: Veth | Tap, wanted: SandboxLink) -> Sequence[str]:
         def work() -> Sequence[str]:

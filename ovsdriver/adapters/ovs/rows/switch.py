@@ -67,6 +67,7 @@ class OvsSwitch:
         timeout_s: float = 5.0,
         probe_s: float = 5.0,
         device_index: Callable[[str], int | None] = device_index,
+        timed: Callable[[float], object] = lambda _: None,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -77,12 +78,15 @@ class OvsSwitch:
             probe_s: silence of the server after which it is probed, and then given up.
             device_index: index of a device in vswitchd's network namespace; only tests, whose
                 vswitchd lives in another namespace than they, need another one.
+            timed: told the seconds that each answered transaction took.
         """
         self._owner = owner
         self._address = address
         self._timeout_s = timeout_s
         self._device_index = device_index
-        self._client = OvsdbClient(address, WATCHED, on_change=self._changed, probe_s=probe_s)
+        self._client = OvsdbClient(
+            address, WATCHED, on_change=self._changed, probe_s=probe_s, timed=timed
+        )
         self._serial = itertools.count()
         self._view: ReplicaView | None = None
         self._news = News(owner)

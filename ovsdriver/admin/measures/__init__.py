@@ -1,0 +1,1 @@
+"""What passes, and how it stands: for Prometheus, and for ``ovsnet top``."""
