@@ -52,7 +52,8 @@ def pool_request(body: Fields, spaces: Spaces) -> tuple[PoolRequest, tuple[str, 
     asked = body.text("AddressSpace")
     wanted = options.pool(
         {key: said.text(key) for key, value in said.items() if value is not None},
-        segment=segment_of(asked or spaces.local),
+        # by the driver's name: a space may be what was said in its place while it did not run
+        segment=segment_of(spaces.local) or segment_of(asked),
     )
     subnet = body.subnet("Pool")
     window = body.subnet("SubPool")

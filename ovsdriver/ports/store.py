@@ -50,7 +50,10 @@ class State(Protocol):
         ...
 
     async def forget_network(self, network: NetworkId) -> bool:
-        """Forget a network and its endpoints; False if it was not known."""
+        """Forget a network, its endpoints, and what was noted of options changed on it.
+
+        False if it was not known.
+        """
         ...
 
     async def put_endpoint(self, endpoint: Endpoint) -> None:

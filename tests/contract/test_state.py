@@ -15,6 +15,7 @@ from ipam import PoolId
 from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.domain.records import changed_options
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId, Subnet
 from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
 from ovsdriver.domain.records.port_options import PortKind, PortOptions, Rate, VlanMode, VlanTag
@@ -254,6 +255,19 @@ async def test_forgetting_what_is_not_known_says_so_and_succeeds(state: SqliteSt
     assert not await state.forget_network(BLUE)
     assert not await state.forget_endpoint(WEB)
     assert not await state.forget_note("a")
+
+
+async def test_with_a_network_goes_what_was_noted_of_options_changed_on_it(
+    state: SqliteState, store: Store
+):
+    await state.put_network(network())
+    await state.put_network(network(RED, tag=20))
+    theirs = changed_options.key(RED, "c1")
+    for key in (changed_options.key(BLUE, "c1"), changed_options.key(BLUE, "c2"), theirs, "a"):
+        await state.put_note(key, "x")
+    await state.forget_network(BLUE)
+    for each in (state, await store.restart()):
+        assert set(each.notes()) == {theirs, "a"}
 
 
 async def test_forgetting_a_network_forgets_its_endpoints_and_frees_its_pool_and_segment(

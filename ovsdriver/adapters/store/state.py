@@ -23,6 +23,7 @@ from ovsdriver.adapters.store.record_indexes import Records
 from ovsdriver.codec import UnreadableError
 from ovsdriver.domain.events import turns
 from ovsdriver.domain.events.event import Happening
+from ovsdriver.domain.records import changed_options
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
@@ -114,6 +115,7 @@ class SqliteState:
         await self._database.write(unit, remember)
 
     async def forget_network(self, network: NetworkId) -> bool:
+        changed = changed_options.of_network(network)
         known = self.network(network)
         told = self._told(
             turns.of_forgotten_network(known, self.endpoints(network)) if known is not None else ()
@@ -121,10 +123,15 @@ class SqliteState:
 
         def unit(connection: sqlite3.Connection) -> bool:
             keep(connection, told)
+            connection.execute(
+                "DELETE FROM note WHERE substr(key, 1, ?) = ?", (len(changed), changed)
+            )
             # Its pools and endpoints go by ON DELETE CASCADE.
             return connection.execute("DELETE FROM network WHERE id = ?", (network,)).rowcount > 0
 
         def forget(_: bool) -> None:
+            for key in [each for each in self._notes if each.startswith(changed)]:
+                del self._notes[key]
             self._records.forget_network(network)
             self._show(told)
 

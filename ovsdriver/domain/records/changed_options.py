@@ -30,6 +30,11 @@ def key(network: NetworkId, container: str) -> str:
     return f"{PREFIX}{network}:{container}"
 
 
+def of_network(network: NetworkId) -> str:
+    """Return what the keys of all notes of a network begin with."""
+    return key(network, "")
+
+
 def place(key: str) -> tuple[NetworkId, str]:
     """Return network and container of a key."""
     network, _, container = key.removeprefix(PREFIX).partition(":")

@@ -13,7 +13,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import PoolId
 from ipam.leasing import Leasing
 from ovsdriver.causes import because
-from ovsdriver.domain.plan import port_planning
+from ovsdriver.domain.plan import planning, port_planning
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import (
     Endpoint,
@@ -144,10 +144,12 @@ class Endpoints:
         Raises:
             UnknownObjectError: there is no such endpoint.
             UnavailableError: Open vSwitch, the kernel or the store did not answer.
+            ConflictError: Docker would fail, as the container has a route to that network.
         """
         async with self._locks.held(endpoint_id), AsyncExitStack() as undo:
             network = standing_network(self._state, network_id)
             earlier = standing_endpoint(self._state, network_id, endpoint_id)
+            self._refuse_two_ways(earlier, sandbox)
             gateways = {each.version: network.gateway_of(each) for each in earlier.addresses}
             gateway4, gateway6 = gateways.get(4), gateways.get(6)
             # Docker asks us to publish where we tell a gateway, and publishes itself where it
@@ -347,6 +349,16 @@ class Endpoints:
         return tuple(
             way for way in found.values() if way.to not in there and way.to.version in families
         )
+
+    def _refuse_two_ways(self, endpoint: Endpoint, sandbox: str) -> None:
+        for other in self._state.endpoints_in(sandbox):
+            for way in other.ways if other.id != endpoint.id else ():
+                if any(planning.overlap(way.to, each) for each in endpoint.addresses):
+                    raise ConflictError(
+                        f"the container reaches {way.to} by router {way.via} already, and Docker "
+                        "does not take a second way; leave this network out, or disconnect the "
+                        "other segment first"
+                    )
 
     async def _leases(self, network: Network, addresses: Sequence[IPNetwork]) -> tuple[int, ...]:
         serials = []

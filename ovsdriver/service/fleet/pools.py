@@ -243,7 +243,7 @@ class SegmentPools(HostPools):
         candidates: Iterator[IPAddress]
         candidates = (each for each in chosen if (segment, each) not in self._taking)
         if request.address is not None:
-            self._check_wanted(segment, pool, request.address)
+            await self._check_wanted(segment, pool, request.address)
             candidates = iter([request.address])
         async for address in self._unclaimed(pool, candidates, request.address):
             lease = SharedLease(
@@ -314,14 +314,18 @@ class SegmentPools(HostPools):
             lease.segment, lease.address, lease.serial
         )
 
-    def _check_wanted(self, segment: str, pool: Pool, wanted: IPAddress) -> None:
+    async def _check_wanted(self, segment: str, pool: Pool, wanted: IPAddress) -> None:
         if wanted not in pool.subnet:
             raise refusals.outside(wanted, pool)
         if wanted in choice.unusable(pool):
             raise refusals.unusable(wanted, pool)
         holder = self._northbound.lease(segment, wanted)
-        if holder is not None:
+        if holder is None:
+            return
+        debt = FreedLease(segment=segment, address=wanted, serial=holder.serial)
+        if not self._debts.freed(segment, wanted, holder.serial):
             raise _taken(holder)
+        await self._debts.settle(debt)  # this host has released it, and OVN is about to hear
 
     async def _unclaimed(
         self, pool: Pool, candidates: Iterator[IPAddress], wanted: IPAddress | None
@@ -439,7 +443,8 @@ def _inhabited(segment: str, address: IPAddress) -> AddressError:
 
 def _taken(lease: SharedLease) -> AddressError:
     name = f" by {lease.name}" if lease.name else ""
+    where = f" on host {lease.host}" if lease.host else " for a router, on all hosts"
     return AddressError(
-        f"address {lease.address} of segment {lease.segment} is held{name} on host {lease.host}; "
-        "choose another --ip"
+        f"address {lease.address} of segment {lease.segment} is held{name}{where}; choose another "
+        "--ip"
     )

@@ -200,7 +200,7 @@ class SegmentNames(Aspect):
         ]
         for endpoint in self._here():
             segment = self._segment(endpoint.id) or ""
-            for name in self._names_of(endpoint.id) or ():
+            for name in self._own_name(endpoint.id):
                 holder = self._holder(segment, name, endpoint.id)
                 if holder is not None:
                     found.append(Finding(what=_denied(segment, name, holder)))
@@ -242,6 +242,10 @@ class SegmentNames(Aspect):
         """Return what a container is to be called; None while nobody has said it."""
         return self._learned.get(endpoint_id, self._told.get(endpoint_id))
 
+    def _own_name(self, endpoint_id: EndpointId) -> Sequence[str]:
+        """Return a container's name without its aliases, which several may well have."""
+        return (self._names_of(endpoint_id) or ())[:1]
+
     def _holder(self, segment: str, name: str, endpoint: EndpointId) -> SharedName | None:
         """Return who else has a name; of two who took it at once, both see the same one."""
         own = self._northbound.name(endpoint)
@@ -258,7 +262,7 @@ class SegmentNames(Aspect):
         segment = self._segment(endpoint)
         if segment is None or self._standing(endpoint) is None:
             return
-        for name in self._names_of(endpoint) or ():
+        for name in self._own_name(endpoint):
             holder = self._holder(segment, name, endpoint)
             if holder is None:
                 self._denied.discard((endpoint, name))

@@ -1,5 +1,6 @@
 """Containers' ports on segments: a row of OVN's for each, and OVN's word that it is plugged in."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from ipam.tasks import Tasks
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.wires import desired
-from ovsdriver.errors import DriverError
+from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Bindings, Northbound, SharedLease, SharedPort, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
 from ovsdriver.service.locks import Locks
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 BIND_WAIT_S = 5.0
 """How long Join waits for OVN's controller."""
+_SETTLE_S = 0.5
+"""How long a look waits for it: a port may just have been plugged in."""
 
 
 class SegmentPorts(Aspect):
@@ -100,7 +103,7 @@ class SegmentPorts(Aspect):
 
     async def find(self) -> Sequence[Finding]:
         """Compare the rows of containers that run here with their records."""
-        found: list[Finding] = []
+        found = await self._find_unbound()
         if not self._northbound.status().connected:
             return found
         for endpoint in self._state.endpoints():
@@ -109,6 +112,32 @@ class SegmentPorts(Aspect):
             if network is not None and port is not None:
                 found += self._compared(network, endpoint, port)
         return found
+
+    async def _find_unbound(self) -> list[Finding]:
+        """Say which ports are plugged in and OVN has not made the flows of."""
+        plugged = [
+            each
+            for each in self._state.endpoints()
+            if (network := self._standing(each)) is not None
+            and network.segment.by_ovn
+            and self._switch.port(names.port(each)) is not None
+        ]
+        bound = await asyncio.gather(*(self._is_bound(each) for each in plugged))
+        return [
+            Finding(
+                what=f"endpoint {each.id[:12]}: OVN has not taken its port, so it reaches nobody; "
+                "does ovn-controller run? Try: systemctl status ovn-controller"
+            )
+            for each, well in zip(plugged, bound, strict=True)
+            if not well
+        ]
+
+    async def _is_bound(self, endpoint: Endpoint) -> bool:
+        try:
+            await self._switch.bound(names.port(endpoint), _SETTLE_S)
+        except UnavailableError:
+            return False
+        return True
 
     def _standing(self, endpoint: Endpoint) -> Network | None:
         """Return the network of a container that is plugged in."""

@@ -198,7 +198,7 @@ def test_a_release_needs_pool_and_address():
 BLUE = ipam.Spaces(local="segment:blue", shared="segment:blue")
 
 
-@pytest.mark.parametrize("asked", ["segment:blue", ""])
+@pytest.mark.parametrize("asked", ["segment:blue", "", "blue"])
 def test_the_driver_of_a_segment_needs_no_options(asked: str):
     read, _ = ipam.pool_request(Fields({"AddressSpace": asked}), BLUE)
     assert read.space == "segment:blue"

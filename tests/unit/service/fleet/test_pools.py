@@ -333,6 +333,30 @@ async def test_a_host_knows_its_pools_after_a_restart_without_the_database(one: 
     assert one.pools.pool(pool.id) == pool
 
 
+async def test_an_address_that_this_host_has_just_released_is_given_on_request(
+    one: Member, two: Member
+) -> None:
+    pool = await one.pool()
+    lease = await one.address(pool, "10.50.0.9")
+    assert await one.pools.release_address(pool.id, lease.address)
+    assert one.northbound.lease("blue", lease.address)  # OVN has not heard of it yet
+    with pytest.raises(IpamError, match="is held on host host1"):
+        await two.address(await two.pool(None), "10.50.0.9")
+    again = await one.address(pool, "10.50.0.9")
+    assert again.address == lease.address
+    assert again.serial != lease.serial
+    await one.settled()
+    assert one.pools.holds(again)
+
+
+async def test_who_is_refused_an_address_that_every_host_keeps_is_told_so(one: Member) -> None:
+    pool = await one.pool()
+    kept = AddressRequest(pool=pool.id, address=IPAddress("10.50.0.9"), kind=LeaseKind.AUX)
+    await one.pools.request_address(kept)
+    with pytest.raises(IpamError, match="is held for a router, on all hosts; choose"):
+        await one.address(pool, "10.50.0.9")
+
+
 async def test_a_gateway_is_answered_and_held_by_nobody(one: Member) -> None:
     pool = await one.pool()
     asked = AddressRequest(pool=pool.id, kind=LeaseKind.GATEWAY)

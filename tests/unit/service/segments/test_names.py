@@ -156,6 +156,21 @@ async def test_the_first_container_keeps_a_name_and_the_next_one_gets_it_after_i
     assert not await two.names.find()
 
 
+async def test_an_alias_of_several_containers_is_no_conflict(
+    members: list[Member], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = members
+    await one.run(FIRST, "lab-web-1", "10.50.0.5", "web")
+    await until(lambda: one.called("web"), "web is host1's")
+    await two.run(SECOND, "lab-web-2", "10.50.0.6", "web")
+    await until(lambda: one.called("lab-web-2"), "the other one is known")
+    assert one.called("web") == ["10.50.0.5"]
+    assert not await two.names.find()
+    assert "segment.name-taken" not in [each.message for each in caplog.records]
+    await one.end(FIRST)
+    await until(lambda: two.called("web") == ["10.50.0.6"], "host2's has it now")
+
+
 async def test_of_two_that_took_a_name_at_once_one_gives_way(members: list[Member]) -> None:
     one, two = members
     blind = one.northbound.called

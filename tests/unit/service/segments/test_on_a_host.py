@@ -121,6 +121,17 @@ async def test_a_port_that_ovn_does_not_take_is_taken_back(member: Host) -> None
     assert member.switch.port(names.host_link(EndpointId(FIRST))) is None
 
 
+async def test_a_port_that_ovn_does_not_take_any_more_is_told(member: Host) -> None:
+    await network(member)
+    await container(member)
+    assert not (await member.reconciler.reconcile()).beyond
+    member.switch.unbound = {names.host_link(EndpointId(FIRST))}
+    for available in (True, False):
+        northbound(member).available = available
+        (told,) = (await member.reconciler.reconcile()).beyond
+        assert "OVN has not taken its port" in told
+
+
 async def test_rows_that_were_lost_are_made_again(member: Host) -> None:
     await network(member)
     await container(member)

@@ -78,6 +78,18 @@ async def test_what_another_endpoint_of_the_container_reaches_is_not_told_again(
     )
 
 
+async def test_a_container_that_has_a_route_to_a_segment_is_told_why_it_is_not_connected(
+    member: Host,
+) -> None:
+    await create(member, "red", RED)
+    await create(member, "blue", BLUE)
+    assert await joined_ways(member, FIRST, RED)
+    with pytest.raises(ConflictError, match=r"reaches 10\.51\.0\.0/24 by router 10\.50\.0\.1"):
+        await joined_ways(member, SECOND, BLUE)
+    await member.endpoints.leave(RED, EndpointId(FIRST))
+    await member.endpoints.join(BLUE, EndpointId(SECOND), "/netns/1")
+
+
 async def test_a_router_is_made_with_its_network_and_goes_with_it(
     member: Host, other: FakeNorthbound
 ) -> None:
