@@ -17,7 +17,8 @@ from tests.bench.arms import OURS
 from tests.bench.measured import say
 from tests.e2e import image
 from tests.e2e.bed import PLUGIN_DIR, Bed
-from tests.e2e.stage import Container, Network, Stage
+from tests.e2e.stage import Network, Stage
+from tests.e2e.traffic import Place
 from tests.e2e.world import Program, until
 
 DIRECT = "direct"
@@ -150,7 +151,7 @@ def _traffic(stage: Stage, ours: Network, bridge: Network, *, rounds: int) -> di
         say(f"TCP between containers: round {number + 1} of {rounds}")
         for network in (ours, bridge):
             source, target = pairs[network.name]
-            rate, retransmits = _stream(stage.bed, source, target, network)
+            rate, retransmits = stream(source, target, target.address(network))
             rates[network.name].append(rate)
             repeated[network.name].append(retransmits)
     for pair in pairs.values():
@@ -164,10 +165,10 @@ def _traffic(stage: Stage, ours: Network, bridge: Network, *, rounds: int) -> di
     }
 
 
-def _stream(bed: Bed, source: Container, target: Container, network: Network) -> tuple[float, int]:
+def stream(source: Place, target: Place, address: str) -> tuple[float, int]:
     """Return the bits per second that one TCP stream brought, and how many segments it repeated."""
     server = subprocess.Popen(
-        bed.enter(
+        target.world.enter(
             *("iperf3", "--server", "--one-off", "--forceflush", "--idle-timeout", "30"),
             netns=target.netns,
         ),
@@ -179,7 +180,7 @@ def _stream(bed: Bed, source: Container, target: Container, network: Network) ->
         for line in server.stdout:
             if "listening" in line:
                 break
-        client = ("iperf3", "--client", target.address(network), "--time", str(_STREAM_S), "--json")
-        end = json.loads(bed.run(*client, netns=source.netns))["end"]
+        client = ("iperf3", "--client", address, "--time", str(_STREAM_S), "--json")
+        end = json.loads(source.world.run(*client, netns=source.netns))["end"]
         server.communicate(timeout=60)
     return end["sum_received"]["bits_per_second"], end["sum_sent"]["retransmits"]

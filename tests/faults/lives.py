@@ -180,6 +180,7 @@ def play(
     *,
     dies: bool,
     every: int,
+    shift: int = 0,
     reference: Callable[[], None],
     as_it_was: Callable[[str, str], None],
 ) -> int:
@@ -192,6 +193,7 @@ def play(
         phase: of the life.
         dies: dockerd is killed with it.
         every: of the points of a call, beginning with another one in each call.
+        shift: and with another one still.
         reference: called once, to keep how all is before.
         as_it_was: called after each kill, with the call and words for it, to assert that all is so
             again.
@@ -202,7 +204,7 @@ def play(
     reference()
     kills = 0
     for place, call in enumerate(calls):
-        for number in range(1 + place % every, MOST_POINTS, every):
+        for number in range(1 + (place + shift) % every, MOST_POINTS, every):
             prepare()
             docker.mortal = dies
             died = _with_a_kill(docker, process, do, place, (call, number))

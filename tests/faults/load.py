@@ -115,13 +115,16 @@ class User:
     def _disconnect(self) -> None:
         self._docker("network", "disconnect", self._choose.choice(self._networks), self._some())
 
+    def create_own(self) -> str:
+        """Make a network and return its name; nothing if that failed."""
+        self._number += 1
+        name = f"{self._name}-n{self._number}"
+        return name if self._docker("network", "create", *KINDS, name) else ""
+
     def _own_network(self) -> None:
         """Make a network, or remove it with all that is on it."""
         if not self._own:
-            self._number += 1
-            name = f"{self._name}-n{self._number}"
-            if self._docker("network", "create", *KINDS, name):
-                self._own = name
+            self._own = self.create_own()
             return
         if self._containers and not self._docker("rm", "--force", *self._containers):
             return
@@ -134,11 +137,18 @@ class Load:
     """Users at work inside of the ``with`` block."""
 
     def __init__(
-        self, bed: Bed, networks: Sequence[str], *, seed: int, users: int = 3, name: str = "u"
+        self,
+        bed: Bed,
+        networks: Sequence[str],
+        *,
+        seed: int,
+        users: int = 3,
+        name: str = "u",
+        kind: type[User] = User,
     ) -> None:
         choose = Random(seed)  # noqa: S311 - the same again for the same seed
         self._users = [
-            User(bed, f"{name}{number}", networks, Random(choose.random()))  # noqa: S311
+            kind(bed, f"{name}{number}", networks, Random(choose.random()))  # noqa: S311
             for number in range(users)
         ]
         self._ended = Event()

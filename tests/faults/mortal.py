@@ -39,12 +39,14 @@ from ovsdriver.adapters.kernel.host.nics import KernelNics
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
 from ovsdriver.adapters.kernel.sysctls import Sysctls
+from ovsdriver.adapters.ovn import OvnNorthbound
 from ovsdriver.adapters.ovs.openflow.switch_flows import OvsFlows
 from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.adapters.ovsdb.commit import GroupCommit
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.http.server import PluginServer
+from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.repair.reconciler import Reconciler
 from tests.faults.points import changing
 
@@ -94,6 +96,7 @@ ADAPTERS: tuple[tuple[type, type], ...] = (
     (KernelNics, ports.Nics),
     (HostFirewall, ports.Firewall),
     (KernelHostPorts, ports.HostPorts),
+    (OvnNorthbound, ports.Northbound),
 )
 """What the services await."""
 
@@ -119,7 +122,8 @@ def wrap() -> None:
     Nft.run = _transaction(Nft.run)
     GroupCommit.submit = _submitted(GroupCommit.submit)
     ThreadPoolExecutor.submit = _in_context(ThreadPoolExecutor.submit)
-    Reconciler.reconcile = _counted_looks(Reconciler.reconcile)
+    Reconciler.reconcile = _counted_as("reconcile", Reconciler.reconcile)
+    Debts.settle = _counted_as("settle", Debts.settle)
     PluginServer._answer = _counted(PluginServer._answer)
 
 
@@ -188,17 +192,17 @@ def _counted(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     return counted
 
 
-def _counted_looks(reconcile: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Count a look of the reconciler as a call of its name, the first that has something to do."""
+def _counted_as(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Count what goes on in the background as a call, the first that has something to do."""
 
-    @wraps(reconcile)
-    async def counted(self: Reconciler) -> Any:
-        call = doomed("reconcile")
+    @wraps(work)
+    async def counted(*of: Any) -> Any:
+        call = doomed(name)
         if call is None:
-            return await reconcile(self)
+            return await work(*of)
         CALL.set(call)
         try:
-            return await reconcile(self)
+            return await work(*of)
         finally:
             CALL.set(None)
             if not call.passed:

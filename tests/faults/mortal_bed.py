@@ -1,6 +1,7 @@
 """A bed whose process is killed at a chosen point of a chosen call; see ``mortal.py``."""
 
 import sys
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,21 +12,32 @@ from tests.e2e.world import Program
 from tests.faults import mortal
 
 
-class MortalBed(Bed):
-    """A bed whose process dies where it is told to; and is hasty while ``hurried`` says so."""
+class Mortality:
+    """Makes a bed's process die where it is told to, and hasty while ``hurried`` says so."""
 
-    def __init__(self, *, docker: bool) -> None:
-        super().__init__(docker=docker)
-        self._deaths = 0
+    home: Path
+    plugin: Program
+    _deaths = 0
+
+    def be_mortal(self, bed: Bed) -> None:
+        """Have the bed's process be such a one from its next start on."""
         said = ("env", f"HASTY_WHILE={self.home}/hasty", "HASTE=600", f"MORTAL={self.home}")
-        command = (sys.executable, str(Path(mortal.__file__)), *self.serve()[1:])
+        command = (sys.executable, str(Path(mortal.__file__)), *bed.serve()[1:])
         root = str(Path(__file__).parents[2])
-        self.plugin = Program(self, "plugin", *said, f"PYTHONPATH={root}", *command)
+        self.plugin = Program(bed, "plugin", *said, f"PYTHONPATH={root}", *command)
 
     @property
     def deaths(self) -> int:
         """How often it was found dead."""
         return self._deaths
+
+    @abstractmethod
+    def start_plugin(self) -> None:
+        """Start the process and wait until it answers."""
+
+    @abstractmethod
+    def wait_for_plugin(self) -> None:
+        """Wait until it answers."""
 
     def doom(self, call: str, point: int | str) -> None:
         """Have the process killed at a point of the next such call: its number, or its name."""
@@ -59,3 +71,11 @@ class MortalBed(Bed):
         assert self.plugin.wait() == 128 + 9
         self._deaths += 1
         self.start_plugin()
+
+
+class MortalBed(Bed, Mortality):
+    """A bed with it."""
+
+    def __init__(self, *, docker: bool) -> None:
+        super().__init__(docker=docker)
+        self.be_mortal(self)

@@ -141,6 +141,8 @@ class PlayedDocker:
         rooms: Rooms,
         engine: Engine,
         revive: Callable[[], None],
+        *,
+        first_id: int = 1,
     ) -> None:
         """Play it.
 
@@ -149,12 +151,13 @@ class PlayedDocker:
             rooms: where its containers live.
             engine: the version that is played.
             revive: brings a plugin back that a call has found dead.
+            first_id: another one for each host of a fleet, as ids are unique.
         """
         self._ask = ask
         self._sandboxes = rooms
         self.engine = engine
         self._revive = revive
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(first_id)
         self.networks: list[Network] = []
         self.containers: list[Container] = []
         self.before: Callable[[str], None] = lambda _: None

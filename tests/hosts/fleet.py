@@ -39,6 +39,7 @@ class Fleet:
         settings: str = "",
         docker_settings: Mapping[str, object] | None = None,
         docker: bool = True,
+        kinds: Mapping[int, type[Host]] | None = None,
     ) -> None:
         """Describe a fleet.
 
@@ -49,12 +50,13 @@ class Fleet:
             settings: more of our configuration than where the databases are.
             docker_settings: content of dockerd's, for instance ``dns``.
             docker: without, only the test itself speaks to our processes.
+            kinds: of single hosts, by number, what is not just a host.
         """
         self.underlay = Underlay()
         self._secure = secure
         authority = Authority(self.underlay.home / "certificates") if secure else None
         self.hosts = [
-            Host(
+            (kinds or {}).get(number, Host)(
                 number,
                 self.underlay,
                 identity=authority.issue(f"host{number}", underlay_address(number))

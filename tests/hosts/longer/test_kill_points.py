@@ -1,0 +1,234 @@
+"""Our process on one host of three is killed at points of every call on a segment.
+
+What dockerd does next, and the next process, leave all as it was: on all hosts and in both of
+OVN's databases. Everything is real but dockerd; see ``tests/faults/mortal.py`` for what a point is.
+Another host's container stands beside, and keeps its address.
+
+Of the points of a call each twelfth is taken, from one on that the seed chooses, and all of them
+with ``TESTS_FAULTS=all``. ``TESTS_SEED`` repeats a run.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e import snapshot
+from tests.e2e.snapshot import Snapshot
+from tests.e2e.world import until
+from tests.faults.haste import hurried
+from tests.faults.lives import DUAL, PHASES, Life, Scene, play
+from tests.faults.mortal_bed import Mortality
+from tests.faults.played import E26, Container, Network, PlayedDocker, Subnet, api
+from tests.faults.sandboxes import Sandboxes
+from tests.faults.test_kill_points import played_line
+from tests.hosts import left
+from tests.hosts.fleet import Fleet
+from tests.hosts.host import Host
+
+pytestmark = [pytest.mark.docker, pytest.mark.ovn, pytest.mark.long]
+
+ALL = os.environ.get("TESTS_FAULTS", "") == "all"
+EVERY = 1 if ALL else 12
+SEED = int(os.environ.get("TESTS_SEED", "") or secrets.randbelow(1_000_000))
+
+SEGMENT = Scene(
+    subnets=DUAL, options={"ovs.segment": "blue"}, ipam_options={"ipam.segment": "blue"}
+)
+SCENES = {
+    "overlay": SEGMENT,
+    "routed": Scene(
+        subnets=DUAL,
+        options={"ovs.segment": "blue", "ovs.router": "main", "ovs.rate": "50mbit"},
+        ipam_options=SEGMENT.ipam_options,
+    ),
+}
+PATIENCE_S = 120
+_INDEX = re.compile(r'\["ovsnet-ifindex", "\d+"\], ')
+
+
+class MortalHost(Host, Mortality):
+    """A host whose process is killed where the test says."""
+
+    def __init__(self, *of: Any, **described: Any) -> None:
+        super().__init__(*of, **described)
+        self.be_mortal(self)
+
+
+@dataclass
+class Stand:
+    """A fleet, and the dockerd that is played on the host where processes die."""
+
+    fleet: Fleet
+    host: MortalHost
+    docker: PlayedDocker
+    neighbour: Container
+
+
+@contextmanager
+def docker_on(host: Host, revive: Callable[[], None]) -> Iterator[PlayedDocker]:
+    """Play dockerd on a host."""
+    sandboxes = Sandboxes(host)
+    docker = PlayedDocker(
+        played_line(host), sandboxes, E26, revive, first_id=1 + 0x400 * host.number
+    )
+    with api(docker, host.outer_path("/run/docker.sock")):
+        yield docker
+    sandboxes.remove_all()
+
+
+@pytest.fixture(scope="module")
+def mortal_fleet() -> Iterator[Fleet]:
+    print(f"TESTS_SEED={SEED}")  # noqa: T201 - repeats a run that failed
+    with Fleet(secure=True, docker=False, kinds={2: MortalHost}) as fleet:
+        yield fleet
+
+
+@pytest.fixture(params=SCENES)
+def scene(request: pytest.FixtureRequest) -> Scene:
+    return SCENES[request.param]
+
+
+@pytest.fixture
+def stand(mortal_fleet: Fleet, scene: Scene) -> Iterator[Stand]:
+    one, host = mortal_fleet.host(1), mortal_fleet.host(2)
+    assert isinstance(host, MortalHost)
+    if not host.plugin.running:
+        host.start_plugin()
+    with ExitStack() as stack:
+        there = stack.enter_context(docker_on(one, lambda: None))
+        here = stack.enter_context(docker_on(host, host.come_back))
+        network = Network(
+            there.new_id(),
+            [Subnet(each) for each in scene.subnets],
+            scene.options,
+            scene.ipam_options,
+        )
+        there.create_network(network)
+        neighbour = Container("neighbour", network)
+        there.start(neighbour)
+        yield Stand(mortal_fleet, host, here, neighbour)
+        there.stop(neighbour)
+        there.remove_network(network)
+        until(lambda: not mortal_fleet.nbctl("ls-list"), "the segment is gone", timeout_s=60)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed_at_points_of_calls_it_leaves_the_whole_fleet_as_it_was(
+    stand: Stand, scene: Scene, phase: str
+) -> None:
+    kept: list[Snapshot] = []
+    kills = play(
+        Life(stand.docker, scene),
+        stand.docker,
+        stand.host,
+        phase,
+        dies=False,
+        every=EVERY,
+        shift=SEED,
+        reference=lambda: kept.append(settled(stand)),
+        as_it_was=lambda _, what: as_it_was(stand, kept[0], what),
+    )
+    assert kills > 0
+
+
+def test_killed_while_it_releases_what_it_owes_it_releases_it_afterwards(
+    stand: Stand, scene: Scene
+) -> None:
+    life = Life(stand.docker, scene)
+    life.created()
+    reference = settled(stand)
+    number = 1
+    while True:
+        life.started()
+        stand.host.doom("settle", number)
+        life.stop()
+        until(lambda: not stand.host.plugin.running or settles(stand, reference), "it ends")
+        if stand.host.plugin.running:
+            break
+        stand.host.come_back()
+        as_it_was(stand, reference, f"killed while it released, at point {number}")
+        number += 1
+    stand.host.doom("none", 1)
+    life.removed()
+    assert number > 1
+
+
+def test_killed_while_it_mends_lost_rows_it_mends_them_the_next_time(
+    stand: Stand, scene: Scene
+) -> None:
+    life = Life(stand.docker, scene)
+    life.started()
+    reference = settled(stand)
+    number = 1 + SEED % EVERY
+    while True:
+        stand.host.doom("reconcile", number)
+        for row in rows_of(stand, "host2"):
+            stand.fleet.nbctl("--if-exists", "lsp-del", row)
+        until(lambda: not stand.host.plugin.running or settles(stand, reference), "it mends")
+        if stand.host.plugin.running:
+            break
+        stand.host.come_back()
+        as_it_was(stand, reference, f"killed in a repair at point {number}")
+        number += EVERY
+    stand.host.doom("none", 1)
+    life.removed()
+
+
+def rows_of(stand: Stand, host: str) -> list[str]:
+    """Return the names of a host's leases."""
+    wanted = ("--bare", "--columns=name", "find", "Logical_Switch_Port")
+    return stand.fleet.nbctl(*wanted, f"external_ids:ovsnet\\:host={host}").split()
+
+
+def taken(stand: Stand) -> Snapshot:
+    """Return all that is there, but what depends on whether Docker was read meanwhile.
+
+    And the index of a name server's link, which each process makes anew.
+    """
+    return {
+        part: [
+            _INDEX.sub("", line.replace('"engine":"PLAYED"', '"engine":""'))
+            for line in lines
+            if not (part.endswith("records") and line.startswith("ipam_memory"))
+        ]
+        for part, lines in left.take(stand.fleet).items()
+    }
+
+
+def settled(stand: Stand) -> Snapshot:
+    """Return the same when nothing goes on in the background any more."""
+    last: list[Snapshot] = [{}]
+
+    def calm() -> bool:
+        before, last[0] = last[0], taken(stand)
+        return bool(before) and not snapshot.difference(before, last[0])
+
+    until(calm, "nothing changes any more", timeout_s=60)
+    return last[0]
+
+
+def settles(stand: Stand, reference: Snapshot) -> bool:
+    """Whether all is so now."""
+    return not snapshot.difference(reference, taken(stand))
+
+
+def as_it_was(stand: Stand, reference: Snapshot, what: str) -> None:
+    """Wait until all is so."""
+    last: list[str] = []
+
+    def so() -> bool:
+        last[:] = [snapshot.difference(reference, taken(stand))]
+        return not last[0]
+
+    with hurried(stand.host):
+        until(
+            so,
+            lambda: f"all is as it was, {what}, before {stand.host.points()[-1]}:\n{last[0]}",
+            timeout_s=PATIENCE_S,
+        )
