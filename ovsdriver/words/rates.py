@@ -79,7 +79,7 @@ def time_us(text: str) -> int:
     return int(microseconds)
 
 
-def loss_ppm(text: str) -> int:
+def share_ppm(text: str) -> int:
     """Read a part of all packets, ``1%`` or ``0.5``, in percent; returned as parts of a million."""
     found = _LOSS.fullmatch(text)
     percent = float(found[1]) if found else -1.0
@@ -112,6 +112,6 @@ def time_text(microseconds: int) -> str:
     return f"{microseconds / _MICROSECONDS[unit]:g}{unit}"
 
 
-def loss_text(ppm: int) -> str:
-    """Return what ``loss_ppm`` reads."""
+def share_text(ppm: int) -> str:
+    """Return what ``share_ppm`` reads."""
     return f"{ppm / 10_000:g}%"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -124,6 +125,7 @@ async def test_a_containers_own_end_is_found_by_its_mac(world: World) -> None:
 
 async def test_a_kernel_without_netem_says_so_and_one_with_it_delays(world: World) -> None:
     bad = LinkShape(delay_us=20_000, jitter_us=5_000, loss_ppm=10_000, rate=8_000_000, burst=64000)
+    bad = replace(bad, corrupt_ppm=20_000, duplicate_ppm=30_000, reorder_ppm=250_000)
     if isinstance(world, FakeWorld):
         world.fake.netem = False
     if not await world.shapes.can_impair():
@@ -131,7 +133,7 @@ async def test_a_kernel_without_netem_says_so_and_one_with_it_delays(world: Worl
             await world.shapes.on_host("v0", bad)
         assert not await world.shapes.observed()
         return
-    bad = LinkShape(**{**{f: getattr(bad, f) for f in bad.__slots__}, "queue": 100_000})
+    bad = replace(bad, queue=100_000)
     assert await world.shapes.on_host("v0", bad)
     assert world.shapes.same((await world.shapes.observed())["v0"], bad)
     assert await world.shapes.on_host("v0", MBIT)

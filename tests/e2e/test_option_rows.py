@@ -29,7 +29,10 @@ REFUSED = {
     "ovs.dry_run": "nothing was made",
     **dict.fromkeys(("ovs.segment", "ovs.router", "ovs.routes"), ALONE),
 }
-NETEM = dict.fromkeys(("ovs.delay", "ovs.jitter", "ovs.loss"), "modprobe sch_netem")
+NETEM = dict.fromkeys(
+    ("ovs.delay", "ovs.jitter", "ovs.loss", "ovs.corrupt", "ovs.duplicate", "ovs.reorder"),
+    "modprobe sch_netem",
+)
 SHOWN_AS = {"ovs.bridge.add_ports": "ovs.uplink", "ovs.bridge.userspace": "ovs.datapath"}
 """Other words for options."""
 

@@ -17,8 +17,8 @@ _LOOPBACK = 1
 """Index of the loopback in every network namespace."""
 
 _NO_KIND = {
-    "netem": "ovs.delay, ovs.jitter and ovs.loss: this host's kernel has no netem; load it "
-    "(modprobe sch_netem; on Ubuntu it is in linux-modules-extra), or leave them out",
+    "netem": "a bad link (ovs.delay and the like): this host's kernel has no netem; load it "
+    "(modprobe sch_netem; on Ubuntu: linux-modules-extra), or leave it out",
     "tbf": "ovs.rate: this host's kernel has no token bucket; load it (modprobe sch_tbf), or "
     "leave the option out",
 }

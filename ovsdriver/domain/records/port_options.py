@@ -122,7 +122,13 @@ class PortOptions(Said):
     delay_us: int | None = None
     jitter_us: int | None = None
     loss_ppm: int | None = None
-    """Packets lost of a million, each way."""
+    """Packets lost of a million, each way; likewise the following."""
+    corrupt_ppm: int | None = None
+    """With a wrong bit."""
+    duplicate_ppm: int | None = None
+    """That come twice."""
+    reorder_ppm: int | None = None
+    """That overtake those before them."""
     cable: Cable | None = None
     """None: up."""
 

@@ -1,6 +1,6 @@
 """How much a container may send and be sent, and how bad its link is made. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
 from ovsdriver.domain.records.port_options import Cable, PortOptions, Rate
@@ -27,7 +27,10 @@ class LinkShape:
     delay_us: int = 0
     jitter_us: int = 0
     loss_ppm: int = 0
-    """Packets lost of a million."""
+    """Packets lost of a million; likewise the following."""
+    corrupt_ppm: int = 0
+    duplicate_ppm: int = 0
+    reorder_ppm: int = 0
 
     def __bool__(self) -> bool:
         """Whether anything is done."""
@@ -36,7 +39,7 @@ class LinkShape:
     @property
     def impaired(self) -> bool:
         """Whether it takes netem."""
-        return bool(self.delay_us or self.jitter_us or self.loss_ppm)
+        return replace(self, rate=0, burst=0, queue=0) != LinkShape()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +60,8 @@ class Shaping:
     burst: int | None = None
     broadcast: int | None = None
     """Packets/s to more than one station."""
-    delay_us: int = 0
-    jitter_us: int = 0
-    loss_ppm: int = 0
+    away: LinkShape = LinkShape()
+    """What is done in the container to what it sends; its rate is the switch's."""
     unplugged: bool = False
 
     @classmethod
@@ -69,9 +71,14 @@ class Shaping:
             rate=port.rate,
             burst=port.burst,
             broadcast=port.broadcast or None,
-            delay_us=port.delay_us or 0,
-            jitter_us=port.jitter_us or 0,
-            loss_ppm=port.loss_ppm or 0,
+            away=LinkShape(
+                delay_us=port.delay_us or 0,
+                jitter_us=port.jitter_us or 0,
+                loss_ppm=port.loss_ppm or 0,
+                corrupt_ppm=port.corrupt_ppm or 0,
+                duplicate_ppm=port.duplicate_ppm or 0,
+                reorder_ppm=port.reorder_ppm or 0,
+            ),
             unplugged=port.cable is Cable.DOWN,
         )
 
@@ -80,19 +87,7 @@ class Shaping:
         """Return what is done to what is sent to the container."""
         rate = (self.rate.towards or 0) // 8 * 8 if self.rate is not None else 0
         burst = self._burst(rate) if rate else 0
-        return LinkShape(
-            rate=rate,
-            burst=burst,
-            queue=burst + int(rate / 8 * _QUEUE_S),
-            delay_us=self.delay_us,
-            jitter_us=self.jitter_us,
-            loss_ppm=self.loss_ppm,
-        )
-
-    @property
-    def away(self) -> LinkShape:
-        """Return what is done in the container to what it sends; its rate is the switch's."""
-        return LinkShape(delay_us=self.delay_us, jitter_us=self.jitter_us, loss_ppm=self.loss_ppm)
+        return replace(self.away, rate=rate, burst=burst, queue=burst + int(rate / 8 * _QUEUE_S))
 
     @property
     def sent(self) -> "Metered | None":
@@ -149,13 +144,18 @@ def check(shaping: Shaping, *, mtu: int, internal: bool) -> None:
             f"ovs.burst={shaping.burst}: no packet of the MTU, {mtu} bytes, would get through; "
             "choose more"
         )
-    if shaping.jitter_us > shaping.delay_us:
+    if shaping.away.reorder_ppm and not shaping.away.delay_us:
+        raise InvalidOptionError(
+            "ovs.reorder lets packets overtake those that ovs.delay holds, and there is none; add "
+            "ovs.delay=10ms"
+        )
+    if shaping.away.jitter_us > shaping.away.delay_us:
         raise InvalidOptionError(
             "ovs.jitter is more than ovs.delay, which it shortens and lengthens; set an ovs.delay "
             "of at least as much"
         )
     if internal and (shaping.towards or shaping.away or shaping.unplugged):
         raise UnsupportedError(
-            "ovs.rate, ovs.delay, ovs.jitter, ovs.loss and ovs.link=down need a veth pair, and "
-            "ovs.port=internal has none; leave them out, or use ovs.port=veth"
+            "ovs.link=down, rates, delays and losses need a veth pair, and ovs.port=internal has "
+            "none; leave them out, or use ovs.port=veth"
         )

@@ -56,8 +56,8 @@ class Shaper(Aspect):
     async def _check(self, shaping: Shaping) -> None:
         if shaping.towards.impaired and not await self._shapes.can_impair():
             raise UnsupportedError(
-                "ovs.delay, ovs.jitter and ovs.loss: this host's kernel has no netem; load it "
-                "(modprobe sch_netem; on Ubuntu it is in linux-modules-extra), or leave them out"
+                "a bad link (ovs.delay and the like): this host's kernel has no netem; load it "
+                "(modprobe sch_netem; on Ubuntu: linux-modules-extra), or leave it out"
             )
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:

@@ -31,6 +31,7 @@ class Overlay:
     uplink: None = None
     outside: bool = False
     has_names: bool = False
+    by_ovn: bool = True
     vlans: frozenset[VlanTag] = frozenset()
 
     @property

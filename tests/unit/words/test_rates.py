@@ -47,8 +47,8 @@ def test_a_time_has_a_unit(text: str, microseconds: int) -> None:
 
 @pytest.mark.parametrize(("text", "ppm"), [("1%", 10_000), ("0.5", 5_000), ("100%", 1_000_000)])
 def test_a_loss_is_in_percent(text: str, ppm: int) -> None:
-    assert rates.loss_ppm(text) == ppm
-    assert rates.loss_ppm(rates.loss_text(ppm)) == ppm
+    assert rates.share_ppm(text) == ppm
+    assert rates.share_ppm(rates.share_text(ppm)) == ppm
 
 
 def test_no_limit_of_broadcasts_can_be_said() -> None:
@@ -65,8 +65,8 @@ def test_no_limit_of_broadcasts_can_be_said() -> None:
         (rates.burst, "1gb", "256mb"),
         (rates.time_us, "20", "20ms"),
         (rates.time_us, "61s", "at most 60s"),
-        (rates.loss_ppm, "101", "0 to 100 percent"),
-        (rates.loss_ppm, "much", "1%"),
+        (rates.share_ppm, "101", "0 to 100 percent"),
+        (rates.share_ppm, "much", "1%"),
         (rates.broadcast, "0", "packets a second"),
     ],
 )

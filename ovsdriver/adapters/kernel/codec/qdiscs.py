@@ -36,7 +36,8 @@ _TBF_PARAMETERS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
 _ETHERNET = 1
 """TC_LINKLAYER_ETHERNET: the kernel counts by itself, and no table has to be sent."""
 _NETEM = struct.Struct("=IIIIII")
-_NETEM_DELAY64, _NETEM_JITTER64 = 10, 11
+_NETEM_REORDER, _NETEM_CORRUPT, _NETEM_DELAY64, _NETEM_JITTER64 = 3, 4, 10, 11
+_CHANCE = struct.Struct("=II")
 _NETEM_PACKETS = 100_000
 """Packets that may be on their way at once; those above are lost."""
 _U64 = struct.Struct("=Q")
@@ -108,7 +109,7 @@ def ensure(routes: RouteSocket, index: int, wanted: LinkShape) -> bool:
         _remove(routes, index)
         before = LinkShape()
     if wanted.impaired:
-        _add(routes, index, _NETEM_HANDLE, _ROOT, "netem", _netem(wanted))
+        _add(routes, index, _NETEM_HANDLE, _ROOT, "netem", netem(wanted))
     if wanted.rate:
         parent = _NETEM_HANDLE | 1 if wanted.impaired else _ROOT
         _add(routes, index, _TBF_HANDLE, parent, "tbf", _tbf(wanted))
@@ -145,7 +146,7 @@ def _shape(found: list[Discipline]) -> LinkShape:
         if each.handle == _TBF_HANDLE and each.kind == "tbf":
             made = replace(made, **_read_tbf(each.options))
         elif each.handle == _NETEM_HANDLE and each.kind == "netem":
-            made = replace(made, **_read_netem(each.options))
+            made = replace(made, **read_netem(each.options))
     return made
 
 
@@ -204,24 +205,44 @@ def _read_tbf(options: bytes) -> dict[str, int]:
     return {"rate": bytes_s * 8, "queue": queue, "burst": burst}
 
 
-def _netem(shape: LinkShape) -> bytes:
-    loss = min(round(shape.loss_ppm * _ALL / 1_000_000), _ALL)
+def netem(shape: LinkShape) -> bytes:
+    """Return the options of a netem that does all of ``shape`` but its rate."""
+    # Without a gap nothing overtakes; of one it is each packet's chance.
+    gap = 1 if shape.reorder_ppm else 0
     return (
-        _NETEM.pack(0, _NETEM_PACKETS, loss, 0, 0, 0)
+        _NETEM.pack(0, _NETEM_PACKETS, _share(shape.loss_ppm), gap, _share(shape.duplicate_ppm), 0)
+        + attribute(_NETEM_REORDER, _CHANCE.pack(_share(shape.reorder_ppm), 0))
+        + attribute(_NETEM_CORRUPT, _CHANCE.pack(_share(shape.corrupt_ppm), 0))
         + attribute(_NETEM_DELAY64, _U64.pack(shape.delay_us * 1000))
         + attribute(_NETEM_JITTER64, _U64.pack(shape.jitter_us * 1000))
     )
 
 
-def _read_netem(options: bytes) -> dict[str, int]:
-    _, _, loss, _, _, _ = _NETEM.unpack_from(options)
+def read_netem(options: bytes) -> dict[str, int]:
+    """Return fields of a :class:`LinkShape`, from what the kernel tells of a netem."""
+    _, _, loss, _, duplicate, _ = _NETEM.unpack_from(options)
     told = attributes(options, _NETEM.size)
     delay, jitter = (
         _U64.unpack_from(told[kind])[0] // 1000 if kind in told else 0
         for kind in (_NETEM_DELAY64, _NETEM_JITTER64)
     )
+    reorder, corrupt = (
+        _CHANCE.unpack_from(told[kind])[0] if kind in told else 0
+        for kind in (_NETEM_REORDER, _NETEM_CORRUPT)
+    )
     return {
         "delay_us": delay,
         "jitter_us": jitter,
-        "loss_ppm": round(loss * 1_000_000 / _ALL),
+        "loss_ppm": _ppm(loss),
+        "duplicate_ppm": _ppm(duplicate),
+        "reorder_ppm": _ppm(reorder),
+        "corrupt_ppm": _ppm(corrupt),
     }
+
+
+def _share(ppm: int) -> int:
+    return min(round(ppm * _ALL / 1_000_000), _ALL)
+
+
+def _ppm(share: int) -> int:
+    return round(share * 1_000_000 / _ALL)
