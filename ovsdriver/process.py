@@ -112,6 +112,7 @@ async def _serve(settings: Settings, fault: str) -> int:
         kept = await _listen(settings, server, backend, desk, stack)
         await _listen_admin(settings, desk, stack)
         await _listen_view(settings, desk, stack)
+        await _listen_metrics(settings, desk, stack)
         event(log, "process.listening", version=__version__, pid=os.getpid())
         # Ended before what they work on is closed.
         tasks = await stack.enter_async_context(Tasks())
@@ -343,6 +344,22 @@ async def _listen_view(settings: Settings, desk: Desk, stack: AsyncExitStack) ->
         _go_without(desk, error)
         return
     await _answer_people(listening, api.view(desk), stack)
+
+
+async def _listen_metrics(settings: Settings, desk: Desk, stack: AsyncExitStack) -> None:
+    """Answer Prometheus over TCP, where the settings say so; else, or if it fails, by sockets."""
+    if settings.metrics_listen is None:
+        return
+    address, port = settings.metrics_listen
+    runner = api.runner(api.metrics_alone(desk))
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, address, port).start()
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        text = f"metrics_listen: no answers on {address} port {port}: {why}; name another one"
+        _go_without(desk, ConfigurationError(text))
 
 
 async def _answer_people(

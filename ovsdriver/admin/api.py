@@ -29,9 +29,6 @@ _http = logging.getLogger(f"{__name__}.http")
 _SHOWN = 100
 """Characters of why a request cannot be read."""
 
-QUESTION = "ask"
-"""What of the query has the request, on the view socket."""
-
 BODY_BYTES = 8 << 20
 """A full space's reservations, each with a long name and a long note."""
 
@@ -62,6 +59,13 @@ def _add_streams(app: web.Application, desk: Desk) -> None:
     streams = Streams(desk)
     app.on_shutdown.append(streams.end)
     app.router.add_get("/events", streams.follow, allow_head=False)
+
+
+def metrics_alone(desk: Desk) -> web.Application:
+    """Return what is answered over TCP: metrics, which whoever reaches the port may read."""
+    app = web.Application(middlewares=[_only_get, _errors])
+    app.router.add_get("/metrics", _Pages(desk).metrics, allow_head=False)
+    return app
 
 
 def runner(app: web.Application) -> web.AppRunner:
@@ -110,7 +114,7 @@ class _Pages:
             )
             return _failure(403, text)
         async with asyncio.timeout(kind.SECONDS):
-            return await self._answer(kind, request.query.get(QUESTION, "").encode())
+            return await self._answer(kind, request.query.get(asks.IN_QUERY, "").encode())
 
     async def _answer(self, kind: type[asks.Ask[object]], said: bytes) -> web.Response:
         # Thousands of reservations take long to read, and of endpoints to write down; the loop

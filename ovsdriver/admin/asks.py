@@ -54,6 +54,9 @@ PAGE = 1000
 PAGE_MOST = 5000
 """Leases of one answer: about 1 MB of JSON, and one read between two commits."""
 
+IN_QUERY = "ask"
+"""What of a query has the request, where it is asked for by GET."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 """As Docker allows them (moby, daemon/names/names.go)."""
 

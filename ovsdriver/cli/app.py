@@ -15,8 +15,9 @@ _MODULES = {
     "network": "networks.network",
     "endpoint": "networks.endpoint",
     "ports": "networks.ports",
-    "events": "networks.events",
     "graph": "networks.graph",
+    "events": "networks.events",
+    "metrics": "look.metrics",
     "set": "networks.change",
     "plan": "networks.plan",
     "trace": "look.trace",
@@ -70,6 +71,7 @@ def command() -> None:
       ovsnet ports                         published ports, and what they lead to
       ovsnet graph --format svg            a picture of what is connected to what
       ovsnet events -f                     what happens, and what did
+      ovsnet metrics                       traffic, addresses and repairs, for Prometheus
       ovsnet set lab ovs.icc=false         change options while containers are connected
       ovsnet plan -o ovs.vlan=30           what a network would make
       ovsnet trace web db tcp/5432         why two containers do or do not talk

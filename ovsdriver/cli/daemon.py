@@ -1,7 +1,7 @@
 """The running process, asked over its admin socket."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -30,29 +30,67 @@ class NotRunning(Refusal):
     """Nobody listens on the admin socket."""
 
 
+class NotAllowed(Refusal):
+    """Whoever asks may not open the socket."""
+
+
 def ask(settings: Settings, question: Ask[T]) -> T:
     """Ask the process, and wait for its answer.
+
+    Who may not open the admin socket is answered on the view socket what changes nothing.
 
     Raises:
         Refusal: with its sentence, or one that says why there is no answer.
         NotRunning: nobody listens.
     """
-    path = settings.run_dir / "admin.sock"
     timeout_s = question.SECONDS * PATIENCE
+    word = f"/ask/{asks.word(type(question))}"
+    text = codec.encode(question)
+    # As a file, which is sent in pieces: a list of thousands has megabytes.
+    posted = _Question("POST", word, data=BytesIO(text.encode()))
+    path = settings.run_dir / "admin.sock"
     try:
-        body = asyncio.run(_request(path, question, timeout_s))
+        body = _answered(path, posted, timeout_s)
+    except NotAllowed as refused:
+        if not question.LOOKS:
+            raise
+        path = settings.run_dir / "view.sock"
+        try:
+            shown = _Question("GET", word, params={asks.IN_QUERY: text})
+            body = _answered(path, shown, timeout_s)
+        except (NotAllowed, NotRunning):
+            raise refused from None
+    try:
         return codec.decode(asks.answer(type(question)), body)
+    except codec.UnreadableError as error:
+        raise _unreadable(path, error) from error
+
+
+def metrics(settings: Settings) -> str:
+    """Return what the process tells Prometheus; errors as of :func:`ask`."""
+    path = settings.run_dir / "view.sock"
+    return _answered(path, _Question("GET", "/metrics"), asks.READ_S * PATIENCE).decode()
+
+
+class _Question(NamedTuple):
+    method: str
+    path: str
+    data: BytesIO | None = None
+    params: Mapping[str, str] | None = None
+
+
+def _answered(socket: Path, question: _Question, timeout_s: float) -> bytes:
+    try:
+        return asyncio.run(_request(socket, question, timeout_s))
     except aiohttp.ClientConnectorError as error:
-        raise _unreachable(path, error.os_error) from error
+        raise _unreachable(socket, error.os_error) from error
     except TimeoutError as error:
         raise Refusal(
-            f"ovsnet did not answer in {timeout_s:g} s on {path}; look at its log "
+            f"ovsnet did not answer in {timeout_s:g} s on {socket}; look at its log "
             "(journalctl -u ovsnet)"
         ) from error
     except (aiohttp.ClientError, OSError, codec.UnreadableError) as error:
-        raise Refusal(
-            f"{path} gave an answer that cannot be read ({error}); is that ovsnet?"
-        ) from error
+        raise _unreadable(socket, error) from error
 
 
 class Heard(NamedTuple):
@@ -130,16 +168,16 @@ def typed(kind: type[A], **said: object) -> A:
         raise Refusal(str(error)) from error
 
 
-async def _request(path: Path, question: Ask[object], timeout_s: float) -> bytes:
+async def _request(socket: Path, question: _Question, timeout_s: float) -> bytes:
     """Return the answer; Refusal with its sentence if that is one."""
-    # As a file, which is sent in pieces: a list of thousands has megabytes.
-    data = BytesIO(codec.encode(question).encode())
     async with (
         asyncio.timeout(timeout_s),
         aiohttp.ClientSession(
-            "http://ovsnet", connector=aiohttp.UnixConnector(str(path))
+            "http://ovsnet", connector=aiohttp.UnixConnector(str(socket))
         ) as session,
-        session.post(f"/ask/{asks.word(type(question))}", data=data) as response,
+        session.request(
+            question.method, question.path, data=question.data, params=question.params
+        ) as response,
     ):
         body = await response.read()
     if response.status != 200:
@@ -147,9 +185,13 @@ async def _request(path: Path, question: Ask[object], timeout_s: float) -> bytes
     return body
 
 
+def _unreadable(path: Path, why: Exception) -> Refusal:
+    return Refusal(f"{path} gave an answer that cannot be read ({why}); is that ovsnet?")
+
+
 def _unreachable(path: Path, why: OSError) -> Refusal:
     if isinstance(why, PermissionError):
-        return Refusal(f"no permission to open {path}; try it as root: sudo ovsnet …")
+        return NotAllowed(f"no permission to open {path}; try it as root: sudo ovsnet …")
     return NotRunning(
         f"ovsnet is not running (nobody listens on {path}); start it with "
         "`systemctl start ovsnet` or `ovsnet serve`, or say where it is with --run-dir",

@@ -177,6 +177,71 @@ def test_a_member_of_the_group_may_look_and_nobody_else(process: Process):
     assert not view.exists()
 
 
+def test_a_member_of_the_group_types_commands_that_change_nothing(process: Process):
+    process.home.chmod(0o711)
+    process.config.write_text('view_group = "nogroup"\n')
+    process.start()
+
+    def typed(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "ovsdriver", *words, *process.flags("run-dir")],
+            capture_output=True,
+            text=True,
+            check=False,
+            user=65534,
+            group=65533,
+            extra_groups=[grp.getgrnam("nogroup").gr_gid],
+        )
+
+    state = typed("network", "ls", "--json")
+    assert (state.returncode, json.loads(state.stdout)) == (0, []), state.stderr
+    assert "ovsnet_build_info{" in typed("metrics").stdout
+    refused = typed("reconcile")
+    assert refused.returncode == 1
+    assert "no permission to open" in refused.stderr
+
+
+def test_metrics_are_told_over_tcp_where_the_configuration_says_so(process: Process):
+    process.config.write_text('metrics_listen = "127.0.0.1:9821"\n')
+    process.start()
+    code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9821/{}').status)"
+
+    def asked(path: str) -> str:
+        done = subprocess.run(
+            ["nsenter", f"--net={process.netns}", sys.executable, "-I", "-c", code.format(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    assert asked("metrics") == "200\n"
+    assert "404" in asked("ask/show-status")
+    assert process.stop() == 0
+
+
+def test_a_port_in_use_is_a_sentence_and_stops_nobody(process: Process):
+    process.config.write_text('metrics_listen = "127.0.0.1:9821"\n')
+    code = (
+        "import socket, time; s = socket.create_server(('127.0.0.1', 9821)); print(1, flush=True)"
+    )
+    holder = subprocess.Popen(
+        ["nsenter", f"--net={process.netns}", sys.executable, "-c", f"{code}; time.sleep(600)"],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"1\n"
+        process.start()
+        assert activates(process)
+        _, status = process.admin("show-status")
+        (warning,) = [each for each in status["warnings"] if "metrics_listen" in each]
+        assert "127.0.0.1 port 9821: Address already in use" in warning
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
 def test_without_its_group_the_view_socket_is_roots_and_the_process_says_so(process: Process):
     process.config.write_text('view_group = "no-such"\n')
     process.start()
