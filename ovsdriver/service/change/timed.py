@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from ovsdriver.causes import because
 from ovsdriver.domain.records import timed
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
 from ovsdriver.domain.records.timed import Spell, Timed
@@ -143,7 +144,8 @@ class TimedChanges:
             other = {key: text for key, text in wanted.items() if is_now[key] != text}
             try:
                 if other:
-                    await self._change(whose, OtherOptions(typed=other))
+                    with because(why="by the clock, as the user said"):
+                        await self._change(whose, OtherOptions(typed=other))
                 await self._put(whose, [each for each in noted if not each.over(now)])
             except DriverError as error:
                 told = log.info if isinstance(error, UnavailableError) else log.warning
