@@ -17,7 +17,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import LeaseKind, PoolId
 from ovsdriver.adapters.ovn import OvnNorthbound, rows
 from ovsdriver.adapters.ovsdb import Address, ConnectionLostError, Operation, Servers
-from ovsdriver.adapters.ovsdb.connection import Connection
+from ovsdriver.adapters.ovsdb.wire.connection import Connection
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import SegmentPool, SharedLease, SharedName, SharedPort
@@ -237,7 +237,7 @@ GROWN = """
 import asyncio, sys
 from ovsdriver.adapters.ovn import OvnNorthbound, rows
 from ovsdriver.adapters.ovsdb import Address, ConnectionLostError, Operation, Servers
-from ovsdriver.adapters.ovsdb.connection import Connection
+from ovsdriver.adapters.ovsdb.wire.connection import Connection
 
 def resident():
     return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0])

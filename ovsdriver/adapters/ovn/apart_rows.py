@@ -17,7 +17,7 @@ from netaddr import EUI
 
 from ovsdriver.adapters.ovn.rows import SEGMENT, SPACE, at, mac_of, there_is
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
-from ovsdriver.adapters.ovsdb.writing import delete, references, to_map
+from ovsdriver.adapters.ovsdb.tables.writing import delete, references, to_map
 from ovsdriver.domain.records.names import mac_text
 
 GROUP, RULE, SENDERS = "Port_Group", "ACL", "Address_Set"

@@ -15,6 +15,7 @@ from ovsdriver.adapters.ovn.view import WATCHED, View
 from ovsdriver.adapters.ovsdb import (
     ConnectionLostError,
     Operation,
+    OvsdbAdapter,
     OvsdbClient,
     Plan,
     RefusedError,
@@ -46,7 +47,7 @@ _RACES = frozenset({"constraint violation", "duplicate uuid", "timed out", "conf
 _RACE_PAUSE_S = 0.02
 
 
-class OvnNorthbound:
+class OvnNorthbound(OvsdbAdapter):
     """Fulfils ``ovsdriver.ports.Northbound``."""
 
     def __init__(
@@ -59,32 +60,18 @@ class OvnNorthbound:
             timeout_s: limit of every call.
             clock: seconds since the epoch.
         """
-        self._servers = servers
-        self._timeout_s = timeout_s
-        self._clock = clock
-        self._client = OvsdbClient(
+        client = OvsdbClient(
             servers, WATCHED, on_change=self._changed, database=_DATABASE, probe_s=_PROBE_S
         )
+        super().__init__(client, timeout_s=timeout_s)
+        self._servers = servers
+        self._clock = clock
         self._view = View()
         self._callbacks: list[Callable[[Collection[str] | None], None]] = []
         self._name_callbacks: list[Callable[[Collection[tuple[str, str]]], None]] = []
         self._end_callbacks: list[Callable[[Collection[SharedLease]], None]] = []
         self._server = ""
         self._since = clock()
-
-    @property
-    def transactions(self) -> int:
-        """Transactions sent since the start."""
-        return self._client.transactions
-
-    @property
-    def connections(self) -> int:
-        """Connections made to a server that leads since the start."""
-        return self._client.connections
-
-    async def run(self) -> None:
-        """Keep the connection, watch and commit, until cancelled."""
-        await self._client.run()
 
     def status(self) -> NorthboundStatus:
         connected = self._client.replica is not None
@@ -95,13 +82,6 @@ class OvnNorthbound:
             since=self._since,
             why="" if connected else self._client.last_error,
         )
-
-    async def connected(self, timeout_s: float) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._client.connected()
-        except TimeoutError as error:
-            raise self._silent() from error
 
     async def catch_up(self) -> None:
         # a server tells a client what is new before it answers that client

@@ -9,7 +9,7 @@ from ipam import PoolId
 from ovsdriver.adapters.ovn import apart_rows, router_rows, rows
 from ovsdriver.adapters.ovn.apart_rows import Apart
 from ovsdriver.adapters.ovsdb import Operation, Plan, Replica, Row
-from ovsdriver.adapters.ovsdb.writing import delete, mutate, to_map, where
+from ovsdriver.adapters.ovsdb.tables.writing import delete, mutate, to_map, where
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.records.segments import lease_port
 from ovsdriver.errors import UnavailableError

@@ -11,7 +11,7 @@ from netaddr import AddrFormatError, IPNetwork
 
 from ovsdriver.adapters.ovn.rows import PORT, SEGMENT, SPACE, SWITCH, at, switch_uuid
 from ovsdriver.adapters.ovsdb import Operation, Row
-from ovsdriver.adapters.ovsdb.writing import to_map
+from ovsdriver.adapters.ovsdb.tables.writing import to_map
 from ovsdriver.domain.records.names import mac_for, mac_text
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.ports.northbound import SharedGateway

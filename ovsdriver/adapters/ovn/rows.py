@@ -16,7 +16,7 @@ from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
 from ovsdriver.adapters.ovsdb import Operation, Row, RowChange
-from ovsdriver.adapters.ovsdb.writing import to_map
+from ovsdriver.adapters.ovsdb.tables.writing import to_map
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.records.segments import (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ovsdriver.adapters.ovsdb import Certificates, OvsdbError, Servers
-from ovsdriver.adapters.ovsdb.question import transact
+from ovsdriver.adapters.ovsdb.wire.question import transact
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.southbound import Chassis, SouthboundView
 

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from ovsdriver.adapters.ovsdb.address import Address, Servers
-from ovsdriver.adapters.ovsdb.cluster import GONE, Leadership, Turns
 from ovsdriver.adapters.ovsdb.commit import GroupCommit, Plan
-from ovsdriver.adapters.ovsdb.connection import Connection
 from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, OvsdbError, RefusedError
-from ovsdriver.adapters.ovsdb.replica import Replica, RowChange
-from ovsdriver.adapters.ovsdb.schema import Operation, Schema
-from ovsdriver.adapters.ovsdb.stopped import Doorbell
+from ovsdriver.adapters.ovsdb.tables.replica import Replica, RowChange
+from ovsdriver.adapters.ovsdb.tables.schema import Operation, Schema
+from ovsdriver.adapters.ovsdb.wire.address import Address, Servers
+from ovsdriver.adapters.ovsdb.wire.cluster import GONE, Leadership, Turns
+from ovsdriver.adapters.ovsdb.wire.connection import Connection
+from ovsdriver.adapters.ovsdb.wire.stopped import Doorbell
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, RefusedError
-from ovsdriver.adapters.ovsdb.replica import Replica
-from ovsdriver.adapters.ovsdb.schema import Operation
+from ovsdriver.adapters.ovsdb.tables.replica import Replica
+from ovsdriver.adapters.ovsdb.tables.schema import Operation
 
 Plan = Callable[[Replica], Sequence[Operation]]
 """What to change, given what is there; nothing if all is as wanted.

@@ -10,7 +10,7 @@ from typing import Any
 
 from ovsdriver.adapters.ovn import OvnSouthbound
 from ovsdriver.adapters.ovsdb import Address, Certificates, OvsdbError, Servers
-from ovsdriver.adapters.ovsdb.question import transact
+from ovsdriver.adapters.ovsdb.wire.question import transact
 from ovsdriver.cli.doctor.finding import Finding, fail, ok, warn
 from ovsdriver.cli.doctor.rpc import RpcError, ask
 from ovsdriver.config import Settings

@@ -21,8 +21,8 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import LeaseKind, PoolId
 from ovsdriver.adapters.ovn import rows
 from ovsdriver.adapters.ovsdb import Address
-from ovsdriver.adapters.ovsdb.address import Certificates
-from ovsdriver.adapters.ovsdb.connection import Connection
+from ovsdriver.adapters.ovsdb.wire.address import Certificates
+from ovsdriver.adapters.ovsdb.wire.connection import Connection
 from ovsdriver.ports.northbound import SharedLease
 
 _PROBE_S = 60.0

@@ -18,9 +18,9 @@ from netaddr import EUI, IPNetwork
 from ipam import LeaseKind, PoolId
 from ovsdriver.adapters.ovn import rows
 from ovsdriver.adapters.ovsdb import Address, Operation
-from ovsdriver.adapters.ovsdb.address import Certificates
-from ovsdriver.adapters.ovsdb.question import transact
-from ovsdriver.adapters.ovsdb.writing import to_map
+from ovsdriver.adapters.ovsdb.tables.writing import to_map
+from ovsdriver.adapters.ovsdb.wire.address import Certificates
+from ovsdriver.adapters.ovsdb.wire.question import transact
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.ports.northbound import SegmentPool, SharedLease, SharedName
 

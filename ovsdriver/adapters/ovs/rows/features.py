@@ -9,7 +9,7 @@ from typing import Any
 
 from ovsdriver.adapters.ovs.rows.rows import Wanted, as_value, is_ours, turned
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
-from ovsdriver.adapters.ovsdb.writing import delete, mutate, to_map, where
+from ovsdriver.adapters.ovsdb.tables.writing import delete, mutate, to_map, where
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.features import Exporter, FailMode, Features
 

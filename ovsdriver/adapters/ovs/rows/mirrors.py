@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ovsdriver.adapters.ovs.rows.rows import Ref, Refs, Wanted, is_ours
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
-from ovsdriver.adapters.ovsdb.writing import delete, mutate
+from ovsdriver.adapters.ovsdb.tables.writing import delete, mutate
 from ovsdriver.domain.records import names
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.errors import ConflictError, UnavailableError

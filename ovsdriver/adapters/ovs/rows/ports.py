@@ -22,7 +22,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
     turn,
 )
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
-from ovsdriver.adapters.ovsdb.writing import delete, mutate
+from ovsdriver.adapters.ovsdb.tables.writing import delete, mutate
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.port_options import VlanMode
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG

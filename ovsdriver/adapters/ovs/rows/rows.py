@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
-from ovsdriver.adapters.ovsdb.writing import mutate, to_map, where
+from ovsdriver.adapters.ovsdb.tables.writing import mutate, to_map, where
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import InvalidOptionError

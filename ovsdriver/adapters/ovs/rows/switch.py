@@ -22,6 +22,7 @@ from ovsdriver.adapters.ovs.rows.uplinks import EnsureUplink, check_uplink
 from ovsdriver.adapters.ovs.rows.view import ReplicaView
 from ovsdriver.adapters.ovsdb import (
     ConnectionLostError,
+    OvsdbAdapter,
     OvsdbClient,
     Plan,
     RefusedError,
@@ -52,7 +53,7 @@ def device_index(name: str) -> int | None:
         return None
 
 
-class OvsSwitch:
+class OvsSwitch(OvsdbAdapter):
     """Fulfils :class:`ovsdriver.ports.Switch`.
 
     :meth:`run` must run on the loop for anything to happen. No call takes longer than
@@ -80,36 +81,17 @@ class OvsSwitch:
                 vswitchd lives in another namespace than they, need another one.
             timed: told the seconds that each answered transaction took.
         """
-        self._owner = owner
-        self._address = address
-        self._timeout_s = timeout_s
-        self._device_index = device_index
-        self._client = OvsdbClient(
+        client = OvsdbClient(
             address, WATCHED, on_change=self._changed, probe_s=probe_s, timed=timed
         )
+        super().__init__(client, timeout_s=timeout_s)
+        self._owner = owner
+        self._address = address
+        self._device_index = device_index
         self._serial = itertools.count()
         self._view: ReplicaView | None = None
         self._news = News(owner)
         self._removals: dict[str, asyncio.Future[bool]] = {}
-
-    @property
-    def transactions(self) -> int:
-        """Transactions sent to the database since the start."""
-        return self._client.transactions
-
-    @property
-    def commits(self) -> int:
-        """Changes committed since the start; above ``transactions`` where they were shared."""
-        return self._client.commits
-
-    @property
-    def connections(self) -> int:
-        """Connections made to the database since the start."""
-        return self._client.connections
-
-    async def run(self) -> None:
-        """Keep the connection, watch and commit, until cancelled."""
-        await self._client.run()
 
     def status(self) -> SwitchStatus:
         replica = self._client.replica
@@ -143,13 +125,6 @@ class OvsSwitch:
 
     def on_change(self, callback: Callback) -> None:
         self._news.call(callback)
-
-    async def connected(self, timeout_s: float) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._client.connected()
-        except TimeoutError as error:
-            raise self._no_database() from error
 
     async def ensure_bridge(self, bridge: Bridge) -> None:
         """Make a bridge of ours and return when vswitchd has it.
@@ -353,7 +328,7 @@ class OvsSwitch:
             removal.add_done_callback(lambda _: self._forget_removal(what, removal))
         await asyncio.wait([removal], timeout=self._timeout_s)
         if not removal.done():
-            raise UnavailableError(f"{what} is not removed yet: {self._no_database()}")
+            raise UnavailableError(f"{what} is not removed yet: {self._silent()}")
         with self._translated(what):
             return removal.result()
 
@@ -374,7 +349,7 @@ class OvsSwitch:
             async with asyncio.timeout(self._timeout_s):
                 return await self._submit(what, subject, plan)
         except TimeoutError as error:
-            raise self._no_database() from error
+            raise self._silent() from error
 
     async def _submit(self, what: str, subject: str, plan: Plan) -> bool:
         with self._translated(what):
@@ -390,7 +365,7 @@ class OvsSwitch:
                 raise UnavailableError(f"{words}; try again") from error
             raise UnsupportedError(words) from error
         except ConnectionLostError as error:
-            raise self._no_database() from error
+            raise self._silent() from error
 
     def _changed(self, changes: Sequence[RowChange] | None) -> None:
         if changes is not None:
@@ -400,7 +375,7 @@ class OvsSwitch:
         self._view = ReplicaView(replica, owner=self._owner) if replica else None
         self._news.everything(connected=replica is not None)
 
-    def _no_database(self) -> UnavailableError:
+    def _silent(self) -> UnavailableError:
         why = "" if self._client.replica else f" ({self._client.last_error})"
         return UnavailableError(
             f"Open vSwitch's database at {self._address} does not answer{why}; "
@@ -411,7 +386,7 @@ class OvsSwitch:
         replica: Replica | None = self._client.replica
         row = replica.named("Interface", interface) if replica else None
         if row is None:
-            return self._no_database()
+            return self._silent()
         if row["error"]:
             return UnavailableError(_refused_by_vswitchd(what, row))
         if row["ofport_request"] not in (None, row["ofport"]):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ovsdriver.adapters.ovsdb import Address, OvsdbClient, RowChange
-from ovsdriver.adapters.ovsdb.framing import Splitter
+from ovsdriver.adapters.ovsdb.wire.framing import Splitter
 from ovsdriver.errors import ConfigurationError
 from tests.unit.adapters.ovsdb.small_schema import SCHEMA, WATCHED
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ovsdriver.adapters.ovsdb import Address, Certificates, ConnectionLostError, Servers
-from ovsdriver.adapters.ovsdb.cluster import Leadership, Turns
+from ovsdriver.adapters.ovsdb.wire.cluster import Leadership, Turns
 from ovsdriver.errors import ConfigurationError
 
 ADDRESSES = [Address.parse(f"tcp:10.0.0.{number}:6641") for number in (1, 2, 3)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ovs.db.data import Datum
 from ovs.db.types import Type
 
-from ovsdriver.adapters.ovsdb.fitting import plainly
+from ovsdriver.adapters.ovsdb.tables.fitting import plainly
 from tests.unit.adapters.ovsdb.small_schema import SCHEMA
 
 UUID = "11111111-1111-4111-8111-111111111111"

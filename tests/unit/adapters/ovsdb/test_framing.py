@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovsdriver.adapters.ovsdb.framing import Splitter, decode, whole
+from ovsdriver.adapters.ovsdb.wire.framing import Splitter, decode, whole
 
 TEXT = st.text(st.sampled_from('{}[]"\\ü€😀\n ab:,'), max_size=8)
 VALUES = st.recursive(

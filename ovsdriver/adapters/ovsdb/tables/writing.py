@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ovsdriver.adapters.ovsdb.replica import Row
-from ovsdriver.adapters.ovsdb.schema import Operation
+from ovsdriver.adapters.ovsdb.tables.replica import Row
+from ovsdriver.adapters.ovsdb.tables.schema import Operation
 
 
 def mutate(row: Row, table: str, *mutations: Sequence[Any]) -> Operation:

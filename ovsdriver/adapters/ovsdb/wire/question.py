@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ovsdriver.adapters.ovsdb.address import Address, Certificates
-from ovsdriver.adapters.ovsdb.connection import Connection
+from ovsdriver.adapters.ovsdb.wire.address import Address, Certificates
+from ovsdriver.adapters.ovsdb.wire.connection import Connection
 
 
 async def transact(

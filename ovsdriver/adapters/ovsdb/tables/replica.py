@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ovsdriver.adapters.ovsdb.schema import Schema
+from ovsdriver.adapters.ovsdb.tables.schema import Schema
 
 Row = dict[str, Any]
 """Column values by name, and the row's own uuid as ``_uuid``.

@@ -4,9 +4,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ovsdriver.adapters.ovsdb.address import Address
-from ovsdriver.adapters.ovsdb.connection import Connection
 from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, RefusedError
+from ovsdriver.adapters.ovsdb.wire.address import Address
+from ovsdriver.adapters.ovsdb.wire.connection import Connection
 
 _FIRST_PAUSE_S = 0.1
 _LAST_PAUSE_S = 1.0

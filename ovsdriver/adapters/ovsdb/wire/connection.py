@@ -10,9 +10,9 @@ from typing import Any, NoReturn, Self
 
 from ovs.jsonrpc import Message
 
-from ovsdriver.adapters.ovsdb.address import Address, Certificates
 from ovsdriver.adapters.ovsdb.errors import ConnectionLostError, RefusedError
-from ovsdriver.adapters.ovsdb.framing import Splitter, decode, whole
+from ovsdriver.adapters.ovsdb.wire.address import Address, Certificates
+from ovsdriver.adapters.ovsdb.wire.framing import Splitter, decode, whole
 
 log = logging.getLogger(__name__)
 

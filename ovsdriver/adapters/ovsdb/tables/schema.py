@@ -16,7 +16,7 @@ from ovs.db.schema import DbSchema
 from ovs.db.types import BaseType, StringType, Type, UuidType
 
 from ovsdriver.adapters.ovsdb.errors import RefusedError
-from ovsdriver.adapters.ovsdb.fitting import Fits, plainly
+from ovsdriver.adapters.ovsdb.tables.fitting import Fits, plainly
 
 _SOME_UUID = UUID(int=0)
 
