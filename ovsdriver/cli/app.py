@@ -10,6 +10,7 @@ from ovsdriver.cli.outcome import EXIT_CODES
 _MODULES = {
     "serve": "serve",
     "check": "doctor.check",
+    "test": "doctor.trial.command",
     "status": "networks.status",
     "reconcile": "networks.reconcile",
     "network": "networks.network",
@@ -64,6 +65,7 @@ def command() -> None:
       docker run --rm --network lab busybox ip address
     \b
     Afterwards:
+      ovsnet test                          is this installation good? plays containers
       ovsnet status                        is all well?
       ovsnet reconcile --dry-run           is all as recorded? without it: mend what is not
       ovsnet network ls                    networks with bridge, VLAN and subnets

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.docker
 
 ELSEWHERE = (
     *("ansible/lab", "tests/run", "systemctl", "ovsnet ipam release"),
-    *("ovsnet segment", "ovsnet host"),
+    *("ovsnet segment", "ovsnet host", "ovsnet test"),
 )
-"""What changes the machine itself, what needs an address that Docker has forgotten, and what needs
-other hosts."""
+"""What changes the machine itself, what needs an address that Docker has forgotten, what needs
+other hosts, and what has tests of its own."""
 ANSWERED = {"ovsnet purge": " --yes", "ovsnet capture web -w web.pcap": " --seconds 1"}
 """What a person would answer, or end."""
 

@@ -146,9 +146,20 @@ def test_the_help_lists_commands_in_the_order_of_use(shell: Shell):
     words = [
         line.split()[0] for line in text.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert words[:20] == [
-        *("serve", "check", "status", "reconcile", "network", "endpoint", "ports", "graph"),
-        *("events", "metrics", "set", "plan", "trace", "capture", "ipam", "segment", "host"),
+    assert words[:21] == [
+        *("serve", "check", "test", "status", "reconcile", "network", "endpoint", "ports"),
+        *(
+            "graph",
+            "events",
+            "metrics",
+            "set",
+            "plan",
+            "trace",
+            "capture",
+            "ipam",
+            "segment",
+            "host",
+        ),
         *("options", "firewalld", "purge"),
     ]
     assert "Exit codes:" in text
