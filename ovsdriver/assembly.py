@@ -438,7 +438,14 @@ def _segments(
                 state=state, northbound=northbound, pools=pools, debts=debts, host=host
             ),
             SegmentRouters(state=state, northbound=northbound, pools=pools, locks=locks),
-            SegmentPorts(state=state, northbound=northbound, switch=switch, locks=locks, host=host),
+            SegmentPorts(
+                state=state,
+                northbound=northbound,
+                switch=switch,
+                links=world.links,
+                locks=locks,
+                host=host,
+            ),
             called,
             SegmentServers(
                 owner=owner,

@@ -14,7 +14,7 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError
-from ovsdriver.ports import Bindings, Northbound, SharedLease, SharedPort, State
+from ovsdriver.ports import Bindings, Links, Northbound, SharedLease, SharedPort, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
 from ovsdriver.service.locks import Locks
 
@@ -30,7 +30,9 @@ class SegmentPorts(Aspect):
     """Rows are made when an address is given; here they get what their container is like.
 
     A row that was lost is made again: an administrator has removed it, or has forgotten this host
-    while it was away. An address that another host has by then is that host's.
+    while it was away. An address that another host has by then is that host's. One whose container
+    has ended is not taken again: Docker gives addresses back after a power failure, and tells of no
+    endpoint's end.
     """
 
     name = "ports of segments"
@@ -43,12 +45,14 @@ class SegmentPorts(Aspect):
         state: State,
         northbound: Northbound,
         switch: Bindings,
+        links: Links,
         locks: Locks,
         host: Callable[[], str],
     ) -> None:
         self._state = state
         self._northbound = northbound
         self._switch = switch
+        self._links = links
         self._locks = locks
         self._host = host
         self._tasks = Tasks()
@@ -110,7 +114,7 @@ class SegmentPorts(Aspect):
             network = self._standing(endpoint)
             port = self._wanted(network, endpoint) if network is not None else None
             if network is not None and port is not None:
-                found += self._compared(network, endpoint, port)
+                found += await self._compared(network, endpoint, port)
         return found
 
     async def _find_unbound(self) -> list[Finding]:
@@ -129,7 +133,7 @@ class SegmentPorts(Aspect):
                 "does ovn-controller run? Try: systemctl status ovn-controller"
             )
             for each, well in zip(plugged, bound, strict=True)
-            if not well
+            if not well and await self._runs(each)
         ]
 
     async def _is_bound(self, endpoint: Endpoint) -> bool:
@@ -145,15 +149,19 @@ class SegmentPorts(Aspect):
         gone = endpoint.ended or endpoint.sandbox is None or network is None or network.ended
         return None if gone else network
 
-    def _compared(
+    async def _compared(
         self, network: Network, endpoint: Endpoint, port: SharedPort
     ) -> Sequence[Finding]:
-        for address, serial in zip(endpoint.addresses, endpoint.leases, strict=False):
-            row = self._northbound.lease(port.segment, address.ip)
-            if row is not None and row.serial != serial:
-                return [Finding(what=_given_away(network, endpoint, row))]
-        if not self._amiss(endpoint, port):
+        others = [
+            row
+            for address, serial in zip(endpoint.addresses, endpoint.leases, strict=False)
+            if (row := self._northbound.lease(port.segment, address.ip)) is not None
+            and row.serial != serial
+        ]
+        if not (others or self._amiss(endpoint, port)) or not await self._runs(endpoint):
             return []
+        if others:
+            return [Finding(what=_given_away(network, endpoint, others[0]))]
         return [
             Finding(
                 what=f"endpoint {endpoint.id[:12]}: its rows in OVN's northbound database were not "
@@ -162,6 +170,9 @@ class SegmentPorts(Aspect):
                 mend=partial(self._mend, endpoint.id),
             )
         ]
+
+    async def _runs(self, endpoint: Endpoint) -> bool:
+        return endpoint.sandbox is not None and await self._links.sandbox_alive(endpoint.sandbox)
 
     def _amiss(self, endpoint: Endpoint, port: SharedPort) -> bool:
         rows = [self._northbound.lease(port.segment, each.ip) for each in endpoint.addresses]
@@ -174,7 +185,7 @@ class SegmentPorts(Aspect):
             if endpoint is None or network is None:
                 return False
             port = self._wanted(network, endpoint)
-            if port is None or not self._amiss(endpoint, port):
+            if port is None or not self._amiss(endpoint, port) or not await self._runs(endpoint):
                 return False
             for address, serial in zip(endpoint.addresses, endpoint.leases, strict=False):
                 if self._northbound.lease(port.segment, address.ip) is None:

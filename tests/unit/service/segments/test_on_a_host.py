@@ -154,6 +154,7 @@ def losses(host: Host) -> list[None]:
         state=host.state,
         northbound=northbound(host),
         switch=host.switch,
+        links=host.links,
         locks=host.locks,
         host=lambda: "host1",
     ).on_loss(lambda: asked.append(None))
@@ -172,6 +173,22 @@ async def test_a_row_that_is_lost_alone_is_looked_for_at_once(member: Host) -> N
     again = northbound(member).lease("blue", ADDRESS)
     assert again is not None
     assert (again.serial, again.port) == (row.serial, row.port)
+
+
+async def test_an_address_that_docker_gave_back_after_a_power_failure_is_not_taken_again(
+    member: Host,
+) -> None:
+    await network(member)
+    await container(member)
+    (pool,) = member.ipam.pools()
+    member.links.end_sandbox("/netns/one")
+    await northbound(member).forget_host("host1")
+    await member.ipam.release_address(pool.id, ADDRESS)
+    await member.reconciler.reconcile()
+    assert northbound(member).lease("blue", ADDRESS) is None
+    lease = await member.ipam.request_address(AddressRequest(pool=pool.id, address=ADDRESS))
+    assert lease.address == ADDRESS
+    assert "was given to host" not in str((await member.reconciler.look()).found)
 
 
 async def test_a_row_that_goes_with_its_container_is_not_looked_for(member: Host) -> None:
