@@ -7,6 +7,25 @@ fleet_net=10.50.0 # the container on host 2 has 10.50.0.12, in both
 fleet_names() { seq --format 'lab-host-%g' "$(<"$state/hosts")"; }
 host_number() { echo "${1##*-}"; }
 on() { in_machine "$1" "${@:2}"; }
+power() { # on|off HOST
+    if [ "$1" = off ]; then
+        machine_kill "$2"
+        ok "$2 has no power"
+    else
+        machine_start "$2" "$(host_number "$2")"
+        host_boot "$2"
+        ok "$2 is up"
+    fi
+}
+fleet_has() { # HOST on|off: refuses what is not so
+    local power=off
+    if [ ! -e "$state/hosts" ] || ! fleet_names | grep -qx -e "$1"; then
+        echo "The lab has no host $1; its hosts: $([ ! -e "$state/hosts" ] || fleet_names | paste -sd' ')" >&2
+        exit 1
+    fi
+    ! machine_runs "$1" || power=on
+    [ "$power" = "$2" ] || { echo "$1 has its power $power; type: ansible/lab power $2 $1" >&2 && exit 1; }
+}
 on_docker() { # HOST DOCKER-ARGUMENT...
     on "$1" "docker $(printf '%q ' "${@:2}")"
 }
@@ -39,6 +58,14 @@ fleet_play() { # WHAT ARGUMENT...
     local what=$1
     shift
     quietly "$what" ansible-playbook -i "$state/hosts.ini" "$@"
+}
+
+fleet_runs() { # prints the first host with power
+    local host
+    for host in $(fleet_names); do
+        ! machine_runs "$host" || { echo "$host" && return; }
+    done
+    return 1
 }
 
 host_boot() { # HOST: what its init would start, in that order
@@ -76,9 +103,11 @@ fleet_up() { # COUNT
     note "packing ovsnet, then applying ansible/site.yml; the first time takes some minutes"
     quietly "pack ovsnet" machines_wheels
     machines_wire
+    fleet_runs >/dev/null || rm -rf "$machines"/lab-host-* # nothing of before this machine's restart
     for host in "${names[@]}"; do
-        machine_runs "$host" || rm -rf "$machines/$host"
+        ! machine_runs "$host" || continue
         machine_start "$host" "$(host_number "$host")"
+        [ ! -e "$machines/$host/upper/etc/init.d/ovsnet" ] || host_boot "$host"
     done
     machines_inventory "$(($1 < 3 ? 1 : 3))" "${names[@]}" >"$state/hosts.ini"
     fleet_play "put the hosts' addresses on Open vSwitch" "$here/lab.d/underlay.yml"
@@ -203,10 +232,11 @@ fleet_prove() { # HOST...
 }
 
 fleet_show() {
-    local command
+    local command host
+    host=$(fleet_runs) || { echo "None of them has power; start one: ansible/lab power on lab-host-1" && return; }
     for command in "ovsnet host ls" "ovsnet status"; do
-        printf '\n$ ansible/lab on lab-host-1 %s\n' "$command"
-        on lab-host-1 "$command" 2>&1 | sed 's/^/  /' || true
+        printf '\n$ ansible/lab on %s %s\n' "$host" "$command"
+        on "$host" "$command" 2>&1 | sed 's/^/  /' || true
     done
 }
 

@@ -20,9 +20,10 @@ from ovsdriver.service.fleet.debts import Debt, FreedLease
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Called:
-    """Whose the addresses of a segment are, by what its hosts say."""
+    """Whose the addresses of segments are, by what their hosts say."""
 
-    endpoints: Mapping[IPAddress, str]
+    endpoints: Mapping[tuple[str, IPAddress], str]
+    """By segment and address."""
     names: Mapping[str, str]
     """Of containers, by endpoint."""
 
@@ -31,21 +32,26 @@ class Called:
         cls, leases: Iterable[SharedLease], names: Iterable[SharedName], view: EngineView | None
     ) -> "Called":
         """Put together what is said; Docker, asked last, knows this host's containers best."""
-        endpoints: dict[IPAddress, str] = {}
+        endpoints: dict[tuple[str, IPAddress], str] = {}
         called: dict[str, str] = {}
         for name in names:
-            endpoints |= dict.fromkeys(name.addresses, name.endpoint)
+            endpoints |= {(name.segment, each): name.endpoint for each in name.addresses}
             called |= {name.endpoint: name.names[0]} if name.names else {}
         for lease in leases:
             if lease.port is not None:
-                endpoints |= dict.fromkeys(lease.port.addresses, lease.port.endpoint)
+                port = lease.port
+                endpoints |= {(lease.segment, each): port.endpoint for each in port.addresses}
         if view is not None:
             called |= {key: each.container for key, each in view.endpoints.items()}
         return cls(endpoints=endpoints, names=called)
 
     def container(self, lease: SharedLease) -> str:
         """Return the name of a lease's container; empty if it is not known."""
-        return self.names.get(self.endpoints.get(lease.address, ""), "") or lease.name
+        return self.names.get(self.endpoint(lease) or "", "") or lease.name
+
+    def endpoint(self, lease: SharedLease) -> str | None:
+        """Return the id of the endpoint of a lease's container, once it has one."""
+        return self.endpoints.get((lease.segment, lease.address))
 
 
 def segment_use(
@@ -78,11 +84,12 @@ def network_on(segment: str, networks: Iterable[Network]) -> Network | None:
 def segment_lease(lease: SharedLease, called: Called) -> SegmentLease:
     """Return who has an address."""
     return SegmentLease(
+        segment=lease.segment,
         address=lease.address,
         kind=lease.kind,
         host=lease.host,
         container=called.container(lease),
-        endpoint=called.endpoints.get(lease.address),
+        endpoint=called.endpoint(lease),
         mac=lease.mac,
         created=lease.created,
     )
@@ -101,7 +108,7 @@ def lease_use(lease: SharedLease, called: Called) -> LeaseUse:
             created=lease.created,
             host=lease.host,
         ),
-        endpoint=called.endpoints.get(lease.address),
+        endpoint=called.endpoint(lease),
         container=called.container(lease),
         auxiliary=False,
     )

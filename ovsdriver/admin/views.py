@@ -405,6 +405,7 @@ class SegmentUse:
 class SegmentLease:
     """An address of a segment that is held."""
 
+    segment: str
     address: IPAddress
     kind: LeaseKind
     host: str

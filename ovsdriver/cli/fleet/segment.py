@@ -84,7 +84,7 @@ def show_(settings: Settings, name: str, as_json: bool) -> None:
     )
     if found.leases:
         show.line()
-        print_leases(found.leases)
+        print_leases(found.leases, of_one=True)
 
 
 @command.command(name="join", epilog=EXIT_CODES, short_help="Make a network on a segment here.")
@@ -167,12 +167,13 @@ def leave(settings: Settings, name: str, dry_run: bool, as_json: bool) -> None:
     docker_line.run(settings, words, dry_run=dry_run, as_json=as_json)
 
 
-def print_leases(leases: Sequence[SegmentLease]) -> None:
-    """Print who has which address on which host."""
+def print_leases(leases: Sequence[SegmentLease], *, of_one: bool = False) -> None:
+    """Print who has which address on which host; ``of_one``: all are of one segment."""
     show.table(
-        ("ADDRESS", "KIND", "SINCE (UTC)", "HOST", "CONTAINER"),
+        (*(() if of_one else ("SEGMENT",)), "ADDRESS", "KIND", "SINCE (UTC)", "HOST", "CONTAINER"),
         [
             (
+                *(() if of_one else (each.segment,)),
                 str(each.address),
                 each.kind.value,
                 show.time(each.created) if each.created else "-",

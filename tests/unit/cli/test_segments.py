@@ -345,6 +345,7 @@ def test_forgetting_tells_which_addresses_went(shell: Shell, fleet: Case):
     result = shell("host", "forget", "host2", "--yes")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("forgot host2, with 1 address\n")
+    assert "blue      10.50.0.9" in result.stdout
     assert "db" in result.stdout
     assert "chassis-del" not in result.stdout
     assert "host2" not in shell("host", "ls").stdout
