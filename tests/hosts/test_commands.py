@@ -136,8 +136,9 @@ def test_a_dead_host_is_forgotten_and_its_address_given_anew(
     everybody_answers(fleet)
     assert one.try_ovsnet("host", "forget", "host3", "--yes").code == 1
     one.ovsnet("segment", "join", "blue", "--subnet", SUBNET)
-    three.ovsnet("segment", "join", "blue")
-    address = stages[2].container("web", "blue").address("blue")
+    three.ovsnet("segment", "join", "blue", "--subnet", SUBNET)
+    address = "10.50.0.9"
+    web = stages[2].container("web", "blue", "--ip", address)
     three.power_off()
     try:
         until(lambda: answers(one) == {"host1": True, "host2": True, "host3": False}, "it is dead")
@@ -145,7 +146,26 @@ def test_a_dead_host_is_forgotten_and_its_address_given_anew(
         assert address in said
         assert "chassis-del" not in said
         assert set(answers(one)) == {"host1", "host2"}
-        assert stages[0].container("db", "blue", "--ip", address).address("blue") == address
+        db = stages[0].container("db", "blue", "--ip", address)
+        assert db.address("blue") == address
     finally:
         three.boot()
     everybody_answers(fleet)
+    said = until_refused(three)
+    assert "is held" in said
+    assert "on host host1" in said
+    one.docker("rm", "--force", db.name)
+    until(lambda: three.attempt("docker", "start", web.name).code == 0, "it has its address again")
+    assert web.address("blue") == address
+
+
+def until_refused(host: Host) -> str:
+    """Return why the container does not start, as soon as the database answers."""
+    last: list[str] = []
+
+    def told() -> bool:
+        last[:] = [host.docker_refuses("start", "web")]
+        return "does not answer" not in last[0]
+
+    until(told, "the database answers")
+    return last[0]
