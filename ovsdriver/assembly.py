@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
-from ovsdriver.admin.desk_networks import AdminServices
 from ovsdriver.admin.measures.reading import Counters
+from ovsdriver.admin.networks.desk import AdminServices
 from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults

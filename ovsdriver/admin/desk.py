@@ -9,15 +9,15 @@ from typing import TypeVar, cast
 
 from ovsdriver import __version__
 from ovsdriver.admin import asks, views
-from ovsdriver.admin import report as reports
+from ovsdriver.admin.addresses.desk import IpamDesk
+from ovsdriver.admin.addresses.reservation_desk import ReservationDesk
 from ovsdriver.admin.asks import Answers, Ask
-from ovsdriver.admin.desk_ipam import IpamDesk
-from ovsdriver.admin.desk_networks import AdminServices, NetworkDesk, docker
-from ovsdriver.admin.desk_reservations import ReservationDesk
-from ovsdriver.admin.desk_segments import SegmentDesk
 from ovsdriver.admin.events.desk import EventDesk
+from ovsdriver.admin.fleet.desk import SegmentDesk
 from ovsdriver.admin.measures import exposition
 from ovsdriver.admin.measures.desk import TrafficDesk
+from ovsdriver.admin.networks import report as reports
+from ovsdriver.admin.networks.desk import AdminServices, NetworkDesk, docker
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Engine, EngineView, Firewall, SwitchView

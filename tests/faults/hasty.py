@@ -15,7 +15,9 @@ from typing import Any
 from ipam.errors import IpamError
 from ovsdriver import assembly, process
 from ovsdriver.__main__ import main
-from ovsdriver.admin import desk_ipam, ipam_report, report
+from ovsdriver.admin.addresses import desk as desk_ipam
+from ovsdriver.admin.addresses import report as ipam_report
+from ovsdriver.admin.networks import report
 from ovsdriver.errors import DriverError
 from ovsdriver.service.forgotten import collector
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools

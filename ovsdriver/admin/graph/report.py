@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from ovsdriver.admin.graph.views import Condition, Edge, Graph, Kind, Node, Tier
-from ovsdriver.admin.report import Scene, port_fault, report
+from ovsdriver.admin.networks.report import Scene, port_fault, report
 from ovsdriver.admin.views import EndpointReport, NetworkReport
 from ovsdriver.domain.records import names, vlans
 from ovsdriver.domain.records.model import Mode

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from ipam.model import Pool, Usage
 from ovsdriver import __version__
-from ovsdriver.admin import report
 from ovsdriver.admin.by_name import SHOWN_DIGITS
 from ovsdriver.admin.measures.reading import Named
 from ovsdriver.admin.measures.sums import Sums
+from ovsdriver.admin.networks import report
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.wires import desired

@@ -16,7 +16,7 @@ from ovsdriver.admin.graph.layout import HEIGHT, layout
 from ovsdriver.admin.graph.report import graph
 from ovsdriver.admin.graph.svg import svg
 from ovsdriver.admin.graph.views import Condition, Edge, Graph, Kind, Node, Tier, Traffic
-from ovsdriver.admin.report import Scene
+from ovsdriver.admin.networks.report import Scene
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId
 from ovsdriver.domain.records.segments import Datapath, OvnSegment, Router, Uplink

@@ -6,7 +6,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import Lease, LeaseKind, PoolId
-from ovsdriver.admin import ipam_report as reports
+from ovsdriver.admin.addresses import report as reports
 from ovsdriver.domain.records.model import Network
 from ovsdriver.ports import EngineSubnet, EngineView
 from tests.builders import a_network, a_subnet, an_endpoint

@@ -12,8 +12,9 @@ from ipam.model import Pool, PoolId
 from ovsdriver import codec
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.admin import report, views
-from ovsdriver.admin.report import Scene
+from ovsdriver.admin import views
+from ovsdriver.admin.networks import report
+from ovsdriver.admin.networks.report import Scene
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import (
     Endpoint,

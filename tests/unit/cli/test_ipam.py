@@ -13,7 +13,7 @@ from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.admin import api, asks
-from ovsdriver.admin.desk_ipam import IpamDesk
+from ovsdriver.admin.addresses.desk import IpamDesk
 from ovsdriver.admin.views import LeaseUse
 from ovsdriver.cli.addresses import ipam as commands
 from ovsdriver.cli.daemon import ask

@@ -10,8 +10,8 @@ from netaddr import IPNetwork, IPRange
 
 from ipam import DEFAULT_SPACE, AddressRequest, PoolRequest
 from ovsdriver import codec
-from ovsdriver.admin import reservation_report as reports
-from ovsdriver.admin.desk_reservations import ReservationDesk
+from ovsdriver.admin.addresses import reservation_report as reports
+from ovsdriver.admin.addresses.reservation_desk import ReservationDesk
 from ovsdriver.admin.views import PoolUse
 from ovsdriver.cli.addresses import ipam as commands
 from ovsdriver.cli.addresses import reservation_file

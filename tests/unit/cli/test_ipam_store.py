@@ -16,7 +16,7 @@ from ovsdriver.adapters.store.lock import StateLock
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.adapters.store.tools import snapshot
 from ovsdriver.admin import api, asks
-from ovsdriver.admin.desk_ipam import IpamDesk
+from ovsdriver.admin.addresses.desk import IpamDesk
 from ovsdriver.cli.store import ipam_check
 from ovsdriver.errors import UnavailableError
 from tests.fakes.engine import FakeEngine

@@ -6,8 +6,9 @@ import pytest
 from aiohttp import web
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.admin import api, asks, report
+from ovsdriver.admin import api, asks
 from ovsdriver.admin.asks import Answers
+from ovsdriver.admin.networks import report
 from ovsdriver.admin.views import PlanReport
 from ovsdriver.domain.plan.preview import HostLink, Preview, Row
 from ovsdriver.domain.records.model import Mode, Network, NetworkId, Subnet

@@ -14,9 +14,9 @@ from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.admin import api, asks
-from ovsdriver.admin.desk_ipam import IpamDesk
-from ovsdriver.admin.desk_reservations import ReservationDesk
-from ovsdriver.admin.desk_segments import SegmentDesk
+from ovsdriver.admin.addresses.desk import IpamDesk
+from ovsdriver.admin.addresses.reservation_desk import ReservationDesk
+from ovsdriver.admin.fleet.desk import SegmentDesk
 from ovsdriver.admin.views import Status
 from ovsdriver.domain.records.model import EndpointId, Segment, Subnet
 from ovsdriver.domain.records.segments import OvnSegment, space_of

@@ -15,7 +15,7 @@ from ipam.service import Ipam
 from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
 from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.admin.desk_networks import AdminServices
+from ovsdriver.admin.networks.desk import AdminServices
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.admin import report
+from ovsdriver.admin.networks import report
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.port_options import VlanMode, VlanTag

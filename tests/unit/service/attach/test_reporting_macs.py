@@ -6,7 +6,7 @@ import pytest
 from netaddr import EUI, IPNetwork
 
 from ipam import AddressRequest
-from ovsdriver.admin import report as reports
+from ovsdriver.admin.networks import report as reports
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.domain.records.requests import NewEndpoint
 from tests.builders import BLUE, FIRST, OWNER, RED

@@ -7,7 +7,7 @@ import pytest
 
 from ovsdriver import codec
 from ovsdriver.admin.asks import SetOptions
-from ovsdriver.admin.desk_networks import NetworkDesk
+from ovsdriver.admin.networks.desk import NetworkDesk
 from ovsdriver.domain.records import changed_options, names
 from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError

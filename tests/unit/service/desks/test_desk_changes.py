@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ovsdriver.admin.asks import SetOptions
-from ovsdriver.admin.desk_networks import NetworkDesk
+from ovsdriver.admin.networks.desk import NetworkDesk
 from ovsdriver.admin.views import AffectedContainer, Changed, ChangedOption
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnknownObjectError

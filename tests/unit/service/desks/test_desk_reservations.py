@@ -5,9 +5,9 @@ from netaddr import IPAddress, IPNetwork
 
 from ipam.model import AddressRequest, PoolRequest, Reservation
 from ovsdriver.admin import asks
-from ovsdriver.admin import reservation_report as reports
-from ovsdriver.admin.desk_ipam import IpamDesk
-from ovsdriver.admin.desk_reservations import ReservationDesk
+from ovsdriver.admin.addresses import reservation_report as reports
+from ovsdriver.admin.addresses.desk import IpamDesk
+from ovsdriver.admin.addresses.reservation_desk import ReservationDesk
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host

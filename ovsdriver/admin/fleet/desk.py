@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from ipam.leasing import Leasing
 from ipam.model import Pool
 from ovsdriver.admin import asks, views
-from ovsdriver.admin import segment_report as reports
 from ovsdriver.admin.asks import Answers
-from ovsdriver.admin.desk_networks import docker
+from ovsdriver.admin.fleet import report as reports
+from ovsdriver.admin.networks.desk import docker
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import UnavailableError, UnknownObjectError, UnsupportedError
 from ovsdriver.ports import Engine, EngineView, SharedSegment, State

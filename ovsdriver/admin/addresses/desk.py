@@ -9,10 +9,10 @@ from netaddr import IPAddress
 from ipam.leasing import Leasing
 from ipam.model import Lease, Pool, PoolId
 from ovsdriver.admin import asks, views
-from ovsdriver.admin import ipam_report as reports
+from ovsdriver.admin.addresses import report as reports
 from ovsdriver.admin.asks import Answers
-from ovsdriver.admin.desk_networks import docker
-from ovsdriver.admin.desk_segments import SegmentDesk
+from ovsdriver.admin.fleet.desk import SegmentDesk
+from ovsdriver.admin.networks.desk import docker
 from ovsdriver.domain.records.model import Endpoint, Network, NetworkId
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import ConflictError, InvalidRequestError, UnknownObjectError

@@ -12,9 +12,9 @@ from ipam.errors import IpamError
 from ipam.model import DEFAULT_SPACE, PoolId, Reservation
 from ipam.service import Ipam
 from ovsdriver.admin import asks, views
-from ovsdriver.admin import reservation_report as reports
+from ovsdriver.admin.addresses import reservation_report as reports
+from ovsdriver.admin.addresses.desk import IpamDesk
 from ovsdriver.admin.asks import Answers
-from ovsdriver.admin.desk_ipam import IpamDesk
 from ovsdriver.admin.views import PoolUse
 from ovsdriver.errors import InvalidRequestError, UnknownObjectError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from netaddr import IPAddress
 
 from ipam.model import Reservation
-from ovsdriver.admin.ipam_report import holder
+from ovsdriver.admin.addresses.report import holder
 from ovsdriver.admin.views import ChangedReservation, Changes, LeaseUse, PoolUse, Reserved
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.errors import ConflictError, UnknownObjectError, UnsupportedError

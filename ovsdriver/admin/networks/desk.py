@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from ipam.leasing import Leasing
 from ipam.service import Ipam
 from ovsdriver.admin import asks, by_name, views
-from ovsdriver.admin import report as reports
 from ovsdriver.admin.asks import Answers
 from ovsdriver.admin.graph.report import graph
 from ovsdriver.admin.graph.views import Graph
 from ovsdriver.admin.measures.reading import Counters
+from ovsdriver.admin.networks import report as reports
 from ovsdriver.domain.records.model import NetworkId
 from ovsdriver.errors import (
     ConflictError,

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ipam.model import Pool, PoolId
+from ovsdriver.admin.addresses.report import SETTLING_S
 from ovsdriver.admin.by_name import Target
-from ovsdriver.admin.ipam_report import SETTLING_S
 from ovsdriver.admin.views import (
     AffectedContainer,
     Changed,

@@ -1,0 +1,1 @@
+"""Segments over several hosts, and the hosts."""

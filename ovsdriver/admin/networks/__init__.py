@@ -1,0 +1,1 @@
+"""Networks and endpoints of this host, and what is wrong with them."""
