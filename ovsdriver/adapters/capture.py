@@ -3,6 +3,8 @@
 Nothing is set up on the switch or a link: a packet socket ends with its process, however that ends.
 """
 
+import ctypes
+import ctypes.util
 import selectors
 import socket
 import struct
@@ -18,7 +20,7 @@ from netaddr import EUI
 from ovsdriver.adapters.kernel.codec.link_messages import all_links
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from ovsdriver.adapters.kernel.sandbox import entering
-from ovsdriver.errors import UnavailableError
+from ovsdriver.errors import InvalidRequestError, UnavailableError
 
 # linux/if_packet.h, asm/socket.h
 _ALL = 0x0003
@@ -27,6 +29,7 @@ _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP, _PACKET_STATISTICS, _PACKET_AUXDATA = 1, 6, 8
 _PROMISCUOUS = 1
 _SO_TIMESTAMPNS = 35
+_SO_ATTACH_FILTER = 26
 _SO_RCVBUFFORCE = 33
 _AUXDATA = struct.Struct("=IIIHHHH")
 _VLAN_VALID = 0x10
@@ -39,6 +42,7 @@ _RECORD = struct.Struct("=IIII")
 _NANOSECONDS = 0xA1B23C4D
 """Magic of a pcap file whose times have nanoseconds."""
 _ETHERNET = 1
+_INSTRUCTION_BYTES = 8
 
 
 class Way(Enum):
@@ -76,17 +80,23 @@ class Counted:
 class Capture:
     """Listens on links from its making on."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], *, only: str = "") -> None:
         """Open a socket on each link.
 
+        Args:
+            sources: where to listen.
+            only: which frames are wanted, as tcpdump reads it (``pcap-filter(7)``); empty: all.
+
         Raises:
-            UnavailableError: a link is not there, or it takes more rights.
+            UnavailableError: a link is not there, it takes more rights, or there is no libpcap.
+            InvalidRequestError: libpcap does not understand ``only``.
         """
         self._stack = ExitStack()
         self._sockets: dict[socket.socket, Source] = {}
+        chosen = _compiled(only) if only else b""
         try:
             for source in sources:
-                self._sockets[self._stack.enter_context(_opened(source))] = source
+                self._sockets[self._stack.enter_context(_opened(source, chosen))] = source
         except BaseException:
             self._stack.close()
             raise
@@ -116,12 +126,55 @@ class Capture:
         return Counted(frames=frames, lost=sum(map(_lost, self._sockets)))
 
 
-def _opened(source: Source) -> socket.socket:
+class _Program(ctypes.Structure):
+    """``struct bpf_program`` of pcap/bpf.h."""
+
+    _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.c_void_p))
+
+
+def _compiled(only: str) -> bytes:
+    """Return the instructions that let frames through which ``only`` means, 8 bytes each."""
+    name = ctypes.util.find_library("pcap") or "libpcap.so.0.8"
+    try:
+        pcap = ctypes.CDLL(name)
+    except OSError as error:
+        raise UnavailableError(
+            "a filter needs libpcap, which is not installed: `apt install tcpdump` brings it"
+        ) from error
+    pcap.pcap_open_dead.restype = ctypes.c_void_p
+    pcap.pcap_geterr.restype = ctypes.c_char_p
+    handle = ctypes.c_void_p(pcap.pcap_open_dead(_ETHERNET, _LONGEST))
+    program = _Program()
+    try:
+        # Optimized; broadcasts of IPv4 are told without the netmask of any one network.
+        if pcap.pcap_compile(handle, ctypes.byref(program), only.encode(), 1, 0xFFFFFFFF):
+            why = pcap.pcap_geterr(handle).decode(errors="replace")
+            raise InvalidRequestError(
+                f"the filter {only!r} is not understood: {why}; write it as for tcpdump: "
+                "`port 80 and host 10.1.0.2`"
+            )
+        found = ctypes.string_at(program.instructions, program.length * _INSTRUCTION_BYTES)
+        pcap.pcap_freecode(ctypes.byref(program))
+        return found
+    finally:
+        pcap.pcap_close(handle)
+
+
+def _attach(to: socket.socket, chosen: bytes) -> None:
+    """Let through only what the instructions choose (``struct sock_fprog`` of linux/filter.h)."""
+    held = ctypes.create_string_buffer(chosen, len(chosen))
+    count = len(chosen) // _INSTRUCTION_BYTES
+    to.setsockopt(
+        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", count, ctypes.addressof(held))
+    )
+
+
+def _opened(source: Source, chosen: bytes) -> socket.socket:
     try:
         if source.sandbox is None:
-            return _listening(source.link)
+            return _listening(source.link, chosen)
         return entering.visit(
-            source.sandbox, lambda routes: _listening(_link_with(routes, source.mac))
+            source.sandbox, lambda routes: _listening(_link_with(routes, source.mac), chosen)
         )
     except OSError as error:
         where = source.link or f"a container's link in {source.sandbox}"
@@ -137,12 +190,14 @@ def _link_with(routes: RouteSocket, mac: EUI | None) -> str:
     return names[0]
 
 
-def _listening(link: str) -> socket.socket:
+def _listening(link: str, chosen: bytes) -> socket.socket:
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
         made.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
         made.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        if chosen:
+            _attach(made, chosen)
         made.bind((link, _ALL))
         index = socket.if_nametoindex(link)
         membership = struct.pack("iHH8s", index, _PROMISCUOUS, 0, b"")

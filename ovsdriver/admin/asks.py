@@ -128,6 +128,11 @@ class ShowGraph(Ask[Graph]):
 
     LOOKS: ClassVar[bool] = True
 
+    seen: int = -1
+    """The version that is known already."""
+    wait_s: float = 0.0
+    """So long, 10 s at most, the answer waits for another version than ``seen``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowTraffic(Ask[TrafficReport]):

@@ -19,6 +19,7 @@ _MODULES = {
     "graph": "networks.graph",
     "events": "networks.events",
     "metrics": "look.metrics",
+    "web": "web",
     "set": "networks.change",
     "plan": "networks.plan",
     "trace": "look.trace",
@@ -74,6 +75,7 @@ def command() -> None:
       ovsnet graph --format svg            a picture of what is connected to what
       ovsnet events -f                     what happens, and what did
       ovsnet metrics                       traffic, addresses and repairs, for Prometheus
+      ovsnet web                           all of it in the browser
       ovsnet set lab ovs.icc=false         change options while containers are connected
       ovsnet plan -o ovs.vlan=30           what a network would make
       ovsnet trace web db tcp/5432         why two containers do or do not talk

@@ -13,7 +13,7 @@ ROW = 52.0
 """From one node of a column to the next."""
 GAP = 18.0
 """Between the containers of two networks, besides."""
-COLUMN = WIDTH + 96.0
+COLUMN = WIDTH + 118.0
 """From one tier to the next; edges have their labels there."""
 BESIDE = WIDTH + 16.0
 """From one container to the one beside it, where a network has many."""

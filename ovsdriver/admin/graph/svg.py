@@ -68,12 +68,16 @@ def _edge(edge: Edge, placed: Layout) -> Iterator[str]:
 
 
 def _label(edge: Edge, placed: Layout) -> Iterator[str]:
-    if edge.label:
-        b = placed.places[edge.inner]
-        yield (
-            f'<text class="label" x="{b.x - WIDTH / 2 - 8:.0f}" y="{b.y - 5:.1f}" '
-            f'text-anchor="end">{_text(edge.label, _ROOM)}</text>'
-        )
+    if not edge.label:
+        return
+    if edge.told_outside:
+        place, side, anchor = placed.places[edge.outer], WIDTH / 2 + 8, "start"
+    else:
+        place, side, anchor = placed.places[edge.inner], -WIDTH / 2 - 8, "end"
+    yield (
+        f'<text class="label" x="{place.x + side:.0f}" y="{place.y - 5:.1f}" '
+        f'text-anchor="{anchor}">{_text(edge.label, _ROOM)}</text>'
+    )
 
 
 def _node(node: Node, placed: Layout) -> Iterator[str]:

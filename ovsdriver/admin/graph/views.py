@@ -98,6 +98,11 @@ class Edge:
     traffic: Traffic | None = None
     """Of those devices; None: not known."""
 
+    @property
+    def told_outside(self) -> bool:
+        """Whether its label is at its outer end: at a bridge many would be in one place."""
+        return self.kind in (Kind.UPLINK, Kind.GATEWAYS, Kind.TUNNEL, Kind.FOREIGN)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
@@ -105,3 +110,5 @@ class Graph:
 
     nodes: tuple[Node, ...] = ()
     edges: tuple[Edge, ...] = ()
+    version: int = 0
+    """Another one whenever Open vSwitch has changed."""

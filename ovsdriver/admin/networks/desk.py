@@ -1,19 +1,21 @@
 """What a person may ask of networks and their containers."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ipam.leasing import Leasing
 from ipam.service import Ipam
 from ovsdriver.admin import asks, by_name, views
 from ovsdriver.admin.asks import Answers
+from ovsdriver.admin.graph.news import News
 from ovsdriver.admin.graph.report import graph
 from ovsdriver.admin.graph.views import Graph
 from ovsdriver.admin.measures.reading import Counters
 from ovsdriver.admin.networks import report as reports
 from ovsdriver.domain.records.model import NetworkId
+from ovsdriver.domain.wires.observed import Measured
 from ovsdriver.errors import (
     ConflictError,
     InvalidRequestError,
@@ -91,6 +93,9 @@ class NetworkDesk:
         self._switch = switch
         self._engine = engine
         self._clock = clock
+        self._news = News()
+        self._named: EngineView | None = None
+        switch.on_change(self._news.note)
 
     def answers(self) -> Answers:
         """Return what is answered here."""
@@ -125,8 +130,10 @@ class NetworkDesk:
         """Return everything there is."""
         return reports.report(self.scene(await docker(self._engine)))
 
-    async def graph(self, _ask: asks.ShowGraph) -> Graph:
-        """Return what is connected to what."""
+    async def graph(self, ask: asks.ShowGraph) -> Graph:
+        """Return what is connected to what, at once or when that may have changed."""
+        await self._news.other_than(ask.seen, ask.wait_s)
+        version = self._news.version
         hosts = self._services.hosts
         segments = {} if hosts is None else hosts.northbound.segments()
         here = self._switch.status().system_id
@@ -134,12 +141,27 @@ class NetworkDesk:
             name: sorted({pool.host for pool in each.pools} - {here})
             for name, each in sorted(segments.items())
         }
-        view = await docker(self._engine)
+        measured: Mapping[str, Measured] = {}
         with suppress(UnavailableError):  # the rest is worth seeing without it
             measured = await self._services.counters.read()
-            traffic = {link: each.traffic for link, each in measured.items()}
-            return graph(self.scene(view), peers=peers, traffic=traffic)
-        return graph(self.scene(view), peers=peers)
+        found = graph(
+            self.scene(await self._names()),
+            peers=peers,
+            traffic={link: each.traffic for link, each in measured.items()},
+        )
+        return replace(found, version=version)
+
+    async def _names(self) -> EngineView | None:
+        """Return a reading of Docker that knows all that is there; who looks on asks often."""
+        state, known = self._services.state, self._named
+        joined = (each.id for each in state.endpoints() if each.sandbox is not None)
+        if (
+            known is None
+            or not known.networks.keys() >= {each.id for each in state.networks()}
+            or not known.endpoints.keys() >= set(joined)
+        ):
+            self._named = await docker(self._engine)
+        return self._named
 
     async def change(self, ask: asks.SetOptions) -> views.Changed:
         """Change options of the network or the container that is meant.

@@ -29,9 +29,17 @@ from ovsdriver.config import Settings
 )
 @click.option("-c", "--count", type=click.IntRange(min=1), help="End after so many packets.")
 @click.option("-s", "--seconds", type=click.FloatRange(min=0.1), help="End after so much time.")
+@click.option(
+    "-f", "--filter", "only", metavar="EXPRESSION", default="", help="Only these, as for tcpdump."
+)
 @settings_of("run_dir")
 def command(
-    settings: Settings, target: str, path: str, count: int | None, seconds: float | None
+    settings: Settings,
+    target: str,
+    path: str,
+    count: int | None,
+    seconds: float | None,
+    only: str,
 ) -> None:
     """Capture packets by name, until Ctrl-C or as long as said; nothing stays when it ends.
 
@@ -43,7 +51,8 @@ def command(
     Examples:
       ovsnet capture web -w web.pcap
       ovsnet capture lab/web -c 100 -w web.pcap
-      ovsnet capture lab -w - | tcpdump -nr - port 80
+      ovsnet capture lab -f 'port 80' -s 60 -w lab.pcap
+      ovsnet capture lab -w - | tcpdump -nr -
     """
     network, endpoint = named.target(target, state := ask(settings, asks.ShowState()))
     sources = _sources(network, endpoint, state)
@@ -51,7 +60,7 @@ def command(
         what = "start a container on it" if endpoint is None else "start the container"
         raise Refusal(f"nothing is plugged in at {target}; {what}")
     with refusals():
-        capture = Capture(sources)
+        capture = Capture(sources, only=only)
     try:
         with _file(path) as file, _until(seconds) as ended:
             click.echo(

@@ -26,16 +26,17 @@ class Listening:
     def __init__(self) -> None:
         self.sources: list[Source] = []
         self.most: int | None = None
+        self.only = ""
         self.lost = 0
         self.fault: Exception | None = None
         self.at_work: Callable[[], None] = lambda: None
         self.ended = False
         self.open = False
 
-    def __call__(self, sources: list[Source]) -> "Listening":
+    def __call__(self, sources: list[Source], *, only: str) -> "Listening":
         if self.fault is not None:
             raise self.fault
-        self.sources, self.open = list(sources), True
+        self.sources, self.open, self.only = list(sources), True, only
         return self
 
     def run(self, file: IO[bytes], *, most: int | None, until: Callable[[], bool]) -> Counted:

@@ -137,7 +137,7 @@ def test_every_command_explains_itself(shell: Shell, path: tuple[str, ...], each
     if not isinstance(each, click.Group):
         assert f"ovsnet {' '.join(path)}" in result.stdout.split("Examples:")[1]
     # what is served and what is captured has a form of its own
-    if path not in (("serve",), ("capture",)) and not isinstance(each, click.Group):
+    if path not in (("serve",), ("capture",), ("web",)) and not isinstance(each, click.Group):
         assert "--json" in result.stdout
 
 
@@ -146,21 +146,10 @@ def test_the_help_lists_commands_in_the_order_of_use(shell: Shell):
     words = [
         line.split()[0] for line in text.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert words[:21] == [
+    assert words[:22] == [
         *("serve", "check", "test", "status", "reconcile", "network", "endpoint", "ports"),
-        *(
-            "graph",
-            "events",
-            "metrics",
-            "set",
-            "plan",
-            "trace",
-            "capture",
-            "ipam",
-            "segment",
-            "host",
-        ),
-        *("options", "firewalld", "purge"),
+        *("graph", "events", "metrics", "web", "set", "plan", "trace", "capture", "ipam"),
+        *("segment", "host", "options", "firewalld", "purge"),
     ]
     assert "Exit codes:" in text
 
