@@ -1,6 +1,5 @@
 """Asking a pool's segment whether somebody has an address before it is given."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -9,8 +8,6 @@ from netaddr import IPAddress
 from ipam import refusals
 from ipam.ledger import Ledger
 from ipam.model import AddressRequest, PoolId
-
-log = logging.getLogger(__name__)
 
 _PROBES_S = (0.3, 0.6)
 """How long the segment is asked for the first address, and, if that is in use, for further ones."""
@@ -29,7 +26,7 @@ class Prober(Protocol):
 
 
 class Probing:
-    """Passes over the addresses that somebody answers for, and says so in the log."""
+    """Passes over the addresses that somebody answers for; who asks the segment says so."""
 
     def __init__(self, prober: Prober, *, clock: Callable[[], float]) -> None:
         self._prober = prober
@@ -75,8 +72,4 @@ class Probing:
             mac = answers.get(ledger.address(each))
             if mac is not None:
                 ledger.contest(each, self._clock())
-                log.warning(
-                    "ipam.address-in-use",
-                    extra={"pool": ledger.pool.id, "address": ledger.address(each), "mac": mac},
-                )
         return answers

@@ -37,6 +37,9 @@ from ovsdriver.service.change.endpoint import EndpointChange
 from ovsdriver.service.change.network import NetworkChange
 from ovsdriver.service.change.timed import TimedChanges
 from ovsdriver.service.events.called import Called
+from ovsdriver.service.events.carriers import Carriers
+from ovsdriver.service.events.connections import Connections
+from ovsdriver.service.events.foreign_ports import ForeignPorts
 from ovsdriver.service.fleet.addresses import Addresses
 from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.fleet.fleet_name import FleetName
@@ -111,7 +114,7 @@ async def assemble(
         store = await stack.enter_async_context(world.store())
         state, notes = store.state, store.notes
         witness = Witness(engine)
-        prober = SegmentProber(owner=owner, state=state, links=links)
+        prober = SegmentProber(owner=owner, state=state, links=links, journal=store.events)
         ipam = await Ipam.load(
             store.leases,
             defaults=settings.pools,
@@ -150,7 +153,13 @@ async def assemble(
         )
         flows = FlowRules(state=state, switch=switch, flows=world.flows, locks=locks)
         uplinks = Uplinks(
-            owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
+            owner=owner,
+            state=state,
+            notes=notes,
+            switch=switch,
+            links=links,
+            nics=nics,
+            journal=store.events,
         )
         shaper = Shaper(state=state, notes=notes, shapes=world.shapes)
         mirrors = Mirrors(
@@ -320,6 +329,14 @@ async def assemble(
         for aspect in aspects:
             aspect.on_loss(reconciler.poke)
         firewall.on_gateway(reconciler.doubt)
+        carriers = Carriers(
+            state=state, links=links, events=store.events, busy=endpoints.busy, settle_s=pause_s
+        )
+        firewall.on_carrier(carriers.heard)
+        foreign_ports = ForeignPorts(
+            state=state, switch=switch, journal=store.events, settle_s=pause_s
+        )
+        Connections(switch=switch, witness=witness, journal=store.events)
         called = Called(state=state, events=store.events, engine=engine, witness=witness)
         watch.on_missing(reconciler.poke)
         yield Product(
@@ -360,6 +377,8 @@ async def assemble(
                 origins.run,
                 abandoned_pools.run,
                 store.events.run,
+                carriers.run,
+                foreign_ports.run,
                 *((segments.debts.run,) if segments is not None else ()),
             ),
             journal=store.events,
@@ -423,6 +442,7 @@ def _segments(
             southbound=southbound,
             debts=debts,
             host=host,
+            journal=store.events,
             clock=world.clock,
         )
         if southbound is not None

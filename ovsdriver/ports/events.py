@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ovsdriver.domain.events.event import Event, Happening
+from ovsdriver.domain.events.event import Event, EventType, Happening
 
 
 class Journal(Protocol):
@@ -69,6 +69,10 @@ class Readers(Protocol):
 
 class StoredEvents(Journal, Events, Readers, Protocol):
     """All of it."""
+
+    def latest(self, kind: EventType) -> Mapping[str, str]:
+        """Return the last action that was told of each endpoint, of events in memory."""
+        ...
 
     async def run(self) -> None:
         """Remove what is too old or too much, a little at a time, until cancelled."""

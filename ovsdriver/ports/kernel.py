@@ -300,6 +300,13 @@ class Firewall(Protocol):
         """
         ...
 
+    def on_carrier(self, callback: Callable[[str, bool | None], None]) -> None:
+        """Call ``callback`` with every link that the kernel says something of.
+
+        And whether it has a carrier; None: it is gone. Mostly nothing is different.
+        """
+        ...
+
     async def findings(self) -> Sequence[str]:
         """Return one sentence for each foreign chain that drops what we accept.
 

@@ -59,6 +59,10 @@ class SwitchView(Protocol):
         """
         ...
 
+    def on_connection(self, callback: Callable[[bool], None]) -> None:
+        """Call ``callback`` on the loop when the database was connected (True), or was lost."""
+        ...
+
     async def connected(self, timeout_s: float) -> None:
         """Wait until the copy is complete, at most ``timeout_s``; UnavailableError after it."""
         ...

@@ -92,7 +92,7 @@ def probing_port(network: Network) -> str:
 
 def said_in_use(bed: Bed, since: int) -> list[str]:
     """Return the log's lines about addresses that are in use."""
-    return [line for line in bed.plugin.said()[since:].splitlines() if "address-in-use" in line]
+    return [line for line in bed.plugin.said()[since:].splitlines() if "conflict.answered" in line]
 
 
 def test_an_address_that_somebody_on_the_vlan_has_is_passed_over_and_logged_with_his_mac(

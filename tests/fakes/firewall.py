@@ -41,6 +41,7 @@ class FakeFirewall:
         """Gateways that were said to be new."""
         self._callbacks: list[Callable[[], None]] = []
         self._gateway_callbacks: list[Callable[[str], None]] = []
+        self.carrier_callbacks: list[Callable[[str, bool | None], None]] = []
 
     async def ensure(self, plan: FirewallPlan) -> bool:
         changed = await self.differs(plan)
@@ -70,6 +71,9 @@ class FakeFirewall:
 
     def on_gateway(self, callback: Callable[[str], None]) -> None:
         self._gateway_callbacks.append(callback)
+
+    def on_carrier(self, callback: Callable[[str, bool | None], None]) -> None:
+        self.carrier_callbacks.append(callback)
 
     async def findings(self) -> Sequence[str]:
         return list(self.dropping)

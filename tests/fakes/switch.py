@@ -36,6 +36,7 @@ class FakeSwitch:
         self._bridges: dict[str, ObservedBridge] = {}
         self._ports: dict[str, ObservedPort] = {}
         self._callbacks: list[Callable[[Collection[EndpointId] | None], None]] = []
+        self.connection_callbacks: list[Callable[[bool], None]] = []
         self.mirrored_by_others: set[str] = set()
         """Ports that mirrors of somebody else lead to."""
         self._mirrors: dict[str, tuple[Mirror, ...]] = {}
@@ -118,6 +119,9 @@ class FakeSwitch:
 
     def on_change(self, callback: Callable[[Collection[EndpointId] | None], None]) -> None:
         self._callbacks.append(callback)
+
+    def on_connection(self, callback: Callable[[bool], None]) -> None:
+        self.connection_callbacks.append(callback)
 
     async def connected(self, timeout_s: float) -> None:
         self._answer()

@@ -56,6 +56,7 @@ async def test_news_of_routes_by_a_busy_link_stay_in_the_kernel(netns: Sandbox) 
         routes=known,
         changed=changes.append,
         gateway=lambda _: None,
+        carrier=lambda *_: None,
     )
     watch.start()
     try:

@@ -25,6 +25,7 @@ from ovsdriver.domain.wires.plumbing import Probe
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.aspects.probing import SegmentProber
 from tests.builders import RED, a_network, a_segment, a_subnet
+from tests.fakes.journal import FakeJournal
 from tests.integration.netns import Sandbox, described, inside, own_namespace, run
 from tests.integration.ovs import PrivateOvs, eventually, private_ovs, running_switch
 
@@ -87,7 +88,7 @@ async def prober(tmp_path: Path, links: KernelLinks) -> AsyncIterator[SegmentPro
     database = await Database.open(tmp_path / "state.db")
     state = await SqliteState.load(database)
     await state.put_network(NETWORK)
-    yield SegmentProber(owner=OWNER, state=state, links=links)
+    yield SegmentProber(owner=OWNER, state=state, links=links, journal=FakeJournal())
     await database.close()
 
 

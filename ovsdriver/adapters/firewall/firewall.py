@@ -114,6 +114,7 @@ class HostFirewall:
         self._upkeep = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._gateway_callbacks: list[Callable[[str], None]] = []
+        self._carrier_callbacks: list[Callable[[str, bool | None], None]] = []
         self._renewed: set[str] = set()
         self._heard: asyncio.TimerHandle | None = None
         self._watch: HostWatch | None = None
@@ -203,6 +204,9 @@ class HostFirewall:
         """
         self._gateway_callbacks.append(callback)
 
+    def on_carrier(self, callback: Callable[[str, bool | None], None]) -> None:
+        self._carrier_callbacks.append(callback)
+
     async def findings(self) -> Sequence[str]:
         host, gateways, found = await self._on_thread(self._survey)
         for iptables in self._iptables:
@@ -232,6 +236,7 @@ class HostFirewall:
             routes=self._ways,
             changed=self._changed,
             gateway=self._heard_of,
+            carrier=self._heard_carrier,
         )
         watch.start()
         self._watch = watch
@@ -342,6 +347,10 @@ class HostFirewall:
             self._upkeep.set()
         if self._heard is None and change & ~HostChange.CHAINS:
             self._heard = asyncio.get_running_loop().call_later(_SETTLE_S, self._tell)
+
+    def _heard_carrier(self, link: str, running: bool | None) -> None:
+        for callback in self._carrier_callbacks:
+            callback(link, running)
 
     def _heard_of(self, gateway: str) -> None:
         for callback in self._gateway_callbacks:

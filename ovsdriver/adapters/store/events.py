@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.causes import CAUSE
-from ovsdriver.domain.events.event import Event, Happening
+from ovsdriver.domain.events.event import Event, EventType, Happening
 from ovsdriver.logs import event as log_event
 
 log = logging.getLogger(__name__)
@@ -155,6 +155,9 @@ class SqliteEvents:
         else:
             found = await self._database.read(lambda c: c.execute(_AFTER, (last, limit)).fetchall())
         return [self._event(row) for row in found if row[0] <= self._shown]
+
+    def latest(self, kind: EventType) -> Mapping[str, str]:
+        return {row[5]: row[3] for row in self._rows if row[2] == kind.value}
 
     def of_now(self, happening: Happening) -> Event:
         return self._event((0, self._clock(), *happening[:5], "", _encode(happening.attributes)))

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from netaddr import IPAddress
 
 from ipam import PoolId
+from ovsdriver.domain.events.event import EventType, Happening
+from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError
-from ovsdriver.ports import Links, State
+from ovsdriver.ports import Journal, Links, State
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +23,9 @@ class SegmentProber:
     starting.
     """
 
-    def __init__(self, *, owner: str, state: State, links: Links) -> None:
+    def __init__(self, *, owner: str, state: State, links: Links, journal: Journal) -> None:
         self._owner = owner
+        self._journal = journal
         self._state = state
         self._links = links
 
@@ -43,4 +46,16 @@ class SegmentProber:
         except DriverError as error:
             log.warning("ipam.probe-failed", extra={"pool": pool, "why": str(error)})
             return {}
-        return {address: mac_text(mac) for address, mac in found.items()}
+        macs = {address: mac_text(mac) for address, mac in found.items()}
+        for address, mac in macs.items():
+            self._tell(network, pool, address, mac)
+        return macs
+
+    def _tell(self, network: Network | None, pool: PoolId, address: IPAddress, mac: str) -> None:
+        conflict = Happening(
+            EventType.CONFLICT,
+            "answered",
+            network="" if network is None else network.id,
+            attributes={"address": str(address), "mac": mac, "pool": pool},
+        )
+        self._journal.tell(conflict, level=logging.WARNING)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from netaddr import IPAddress
 
 from ovsdriver import codec
+from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.on_link import Held
@@ -16,7 +17,7 @@ from ovsdriver.domain.records.uplink_notes import NicNote, NicState
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.plumbing import UplinkPort
 from ovsdriver.errors import DriverError, UnavailableError
-from ovsdriver.ports import HostNotes, Links, Nics, State, UplinkPorts
+from ovsdriver.ports import HostNotes, Journal, Links, Nics, State, UplinkPorts
 from ovsdriver.service.aspects.aspect import Aspect
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,10 @@ class Uplinks(Aspect):
         switch: UplinkPorts,
         links: Links,
         nics: Nics,
+        journal: Journal,
     ) -> None:
         self._owner = owner
+        self._journal = journal
         self._state = state
         self._notes = notes
         self._switch = switch
@@ -271,7 +274,8 @@ class Uplinks(Aspect):
         if note.local is not None:
             await self._nics.give_back(note.bridge, note.local)
         await self._notes.forget_note(uplink_notes.key(nic))
-        log.info("uplink.freed", extra={"nic": nic, "bridge": note.bridge})
+        attributes = {"nic": nic, "bridge": note.bridge}
+        self._journal.tell(Happening(EventType.UPLINK, "freed", attributes=attributes))
 
     async def _free_marked(self, freed: AbstractSet[str]) -> None:
         """Take marked uplinks out of their bridges where no note says how their NICs were.

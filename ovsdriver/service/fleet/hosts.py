@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from netaddr import IPAddress
 
+from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.errors import ConflictError, DriverError, UnavailableError, UnknownObjectError
-from ovsdriver.ports import Chassis, Northbound, SharedLease, Southbound, SouthboundView
+from ovsdriver.ports import Chassis, Journal, Northbound, SharedLease, Southbound, SouthboundView
 from ovsdriver.service.fleet.debts import Debts, FreedLease
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class FleetHosts:
         southbound: Southbound,
         debts: Debts,
         host: Callable[[], str],
+        journal: Journal,
         clock: Callable[[], float],
         answer_s: float = ANSWER_S,
     ) -> None:
@@ -79,6 +81,7 @@ class FleetHosts:
         ``clock`` gives seconds since the epoch.
         """
         self._clock = clock
+        self._journal = journal
         self.northbound = northbound
         self.southbound = southbound
         self.debts = debts
@@ -177,7 +180,9 @@ class FleetHosts:
                 "--force"
             )
         leases = await self.northbound.forget_host(name)
-        log.warning("host.forgotten", extra={"host": name, "leases": len(leases)})
+        attributes = {"host": name, "leases": str(len(leases))}
+        forgotten = Happening(EventType.HOST, "forgotten", attributes=attributes)
+        self._journal.tell(forgotten, level=logging.WARNING)
         registered: bool | None = None
         try:
             registered = not await self.southbound.forget(name)

@@ -7,7 +7,6 @@ to the next.
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -48,8 +47,6 @@ from ovsdriver.service.fleet.host_pools import (
     note_of,
     segment_named,
 )
-
-log = logging.getLogger(__name__)
 
 _PROBES = ((0.3, 1), (0.6, 16))
 """How long the wire is asked, and for how many addresses, first and if that one is in use."""
@@ -344,9 +341,6 @@ class SegmentPools(HostPools):
                     yield each
                 elif wanted is not None:
                     raise refusals.in_use(each, pool, claimed[each])
-                else:
-                    facts = {"pool": pool.id, "address": each, "mac": claimed[each]}
-                    log.warning("ipam.address-in-use", extra=facts)
         if claimed:
             raise refusals.all_in_use(pool, claimed)
 

@@ -49,10 +49,15 @@ class Witness:
         self._seen: DaemonSeen | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._readers: list[Callable[[], None]] = []
+        self._beginners: list[Callable[[], None]] = []
         self._view: EngineView | None = None
         self._answers = False
         self._away = False
         self._began: float | None = None
+
+    def on_answer(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when a daemon has begun to answer."""
+        self._beginners.append(callback)
 
     def on_end(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when a daemon that has answered ends."""
@@ -102,6 +107,8 @@ class Witness:
     def _answered(self) -> None:
         self._answers = True
         self._began = self._clock() if self._away else None
+        for callback in self._beginners:
+            callback()
 
     async def run(self) -> None:
         """Notice the daemon's end, until cancelled."""

@@ -28,6 +28,7 @@ from ovsdriver.service.fleet.hosts import FleetHosts
 from ovsdriver.service.fleet.pools import SegmentPools
 from tests.builders import FIRST, RED, a_network, a_segment, an_endpoint
 from tests.fakes.engine import FakeEngine
+from tests.fakes.journal import FakeJournal
 from tests.fakes.northbound import FakeCentral, FakeNorthbound, nobody_lives_there
 from tests.fakes.southbound import FakeSouthbound
 from tests.fakes.surroundings import Alone
@@ -92,6 +93,7 @@ class Case:
             southbound=self.southbound,
             debts=self.debts,
             host=host,
+            journal=FakeJournal(),
             clock=lambda: self.southbound.now,
             answer_s=0.1,
         )

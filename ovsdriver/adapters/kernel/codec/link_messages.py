@@ -182,12 +182,11 @@ def link_counts(routes: RouteSocket) -> Mapping[str, Measured]:
         counted[_IFSTATS.unpack_from(message)[1]] = message
     found = {}
     for message in link_messages(routes):
-        index, name = index_and_name(message)
+        index, name, passes = heard_of(message)
         values = counted.get(index)
         if values is not None:  # else it has come just now
-            flags = _IFINFO.unpack_from(message)[3]
             traffic = _traffic(values, _IFSTATS.size + ATTRIBUTE.size)
-            found[name] = Measured(traffic, flags & _PASSES == _PASSES)
+            found[name] = Measured(traffic, passes)
     return found
 
 
@@ -208,11 +207,14 @@ def _traffic(values: bytes, offset: int = 0) -> Traffic:
     return Traffic(received_bytes, received, received_dropped, sent_bytes, sent, sent_dropped)
 
 
-def index_and_name(message: bytes) -> tuple[int, str]:
-    """Return what a message about a link calls it, without reading the rest: there are many."""
-    index = _IFINFO.unpack_from(message)[2]
+def heard_of(message: bytes) -> tuple[int, str, bool]:
+    """Return a link's index and name, and whether it has a carrier: of a message about it.
+
+    Without reading the rest, for there are many of these.
+    """
+    _, _, index, flags, _ = _IFINFO.unpack_from(message)
     named = (v for kind, v in each_attribute(message, _IFINFO.size) if kind == _IFLA_IFNAME)
-    return index, read_text(next(named, b""))
+    return index, read_text(next(named, b"")), flags & _PASSES == _PASSES
 
 
 def link_name(index: int) -> str:

@@ -20,7 +20,7 @@ from ovsdriver.adapters.kernel.codec.address_messages import RTM_DELADDR, RTM_NE
 from ovsdriver.adapters.kernel.codec.link_messages import (
     RTM_DELLINK,
     RTM_NEWLINK,
-    index_and_name,
+    heard_of,
     link_name,
 )
 from ovsdriver.adapters.kernel.codec.route_messages import (
@@ -123,6 +123,7 @@ class HostWatch:
         routes: HostWays,
         changed: Callable[[HostChange], None],
         gateway: Callable[[str], None],
+        carrier: Callable[[str, bool | None], None],
     ) -> None:
         """Describe what to look for.
 
@@ -138,6 +139,8 @@ class HostWatch:
             changed: called on the loop.
             gateway: called on the loop with the name of each gateway of ours that came, went, or
                 got or lost an address or a setting, by whomever.
+            carrier: called on the loop with a link's name and whether it has a carrier, mostly
+                again and again; None: it is gone.
         """
         self._table = table
         self._chains = chains
@@ -147,6 +150,7 @@ class HostWatch:
         self._routes = routes
         self._changed = changed
         self._gateway = gateway
+        self._carrier = carrier
         self._batch = HostChange(0)
         self._names: dict[int, str] = {}
         self._sockets: list[socket.socket] = []
@@ -295,7 +299,8 @@ class HostWatch:
 
     def _read_link(self, kind: int, message: bytes) -> None:
         """Read what is said of a link; its name comes first, and mostly it is a container's."""
-        index, name = index_and_name(message)
+        index, name, running = heard_of(message)
+        self._carrier(name, None if kind == RTM_DELLINK else running)
         self._tell_of(index)
         if kind == RTM_DELLINK:
             self._names.pop(index, None)

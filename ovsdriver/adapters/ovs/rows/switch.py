@@ -91,6 +91,7 @@ class OvsSwitch(OvsdbAdapter):
         self._serial = itertools.count()
         self._view: ReplicaView | None = None
         self._news = News(owner)
+        self._connection_callbacks: list[Callable[[bool], None]] = []
         self._removals: dict[str, asyncio.Future[bool]] = {}
 
     def status(self) -> SwitchStatus:
@@ -122,6 +123,9 @@ class OvsSwitch(OvsdbAdapter):
 
     def port(self, name: str) -> ObservedPort | None:
         return self._view.port(name) if self._view else None
+
+    def on_connection(self, callback: Callable[[bool], None]) -> None:
+        self._connection_callbacks.append(callback)
 
     def on_change(self, callback: Callback) -> None:
         self._news.call(callback)
@@ -374,6 +378,8 @@ class OvsSwitch(OvsdbAdapter):
         replica = self._client.replica
         self._view = ReplicaView(replica, owner=self._owner) if replica else None
         self._news.everything(connected=replica is not None)
+        for callback in self._connection_callbacks:
+            callback(replica is not None)
 
     def _silent(self) -> UnavailableError:
         why = "" if self._client.replica else f" ({self._client.last_error})"

@@ -9,6 +9,7 @@ from ovsdriver.ports import SegmentPool, SharedLease
 from ovsdriver.service.fleet.debts import Debts, FreedLease
 from ovsdriver.service.fleet.hosts import FleetHosts
 from tests.fakes.firewall import MemoryNotes
+from tests.fakes.journal import FakeJournal
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.southbound import FakeSouthbound
 
@@ -30,6 +31,7 @@ class Case:
             southbound=self.southbound,
             debts=self.debts,
             host=lambda: "host1",
+            journal=FakeJournal(),
             clock=lambda: self.now,
             answer_s=0.2,
         )
