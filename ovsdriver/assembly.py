@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from socket import gethostname
 
 from ipam.model import DEFAULT_SPACE, GLOBAL_SPACE
 from ipam.service import Ipam
@@ -40,6 +41,7 @@ from ovsdriver.service.events.called import Called
 from ovsdriver.service.events.carriers import Carriers
 from ovsdriver.service.events.connections import Connections
 from ovsdriver.service.events.foreign_ports import ForeignPorts
+from ovsdriver.service.events.hooks import Hooks
 from ovsdriver.service.fleet.addresses import Addresses
 from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.fleet.fleet_name import FleetName
@@ -337,6 +339,13 @@ async def assemble(
             state=state, switch=switch, journal=store.events, settle_s=pause_s
         )
         Connections(switch=switch, witness=witness, journal=store.events)
+        hooks = Hooks(
+            settings.webhooks,
+            events=store.events,
+            receivers=world.receivers,
+            source=f"{gethostname()}/{owner}",
+            clock=world.clock,
+        )
         called = Called(state=state, events=store.events, engine=engine, witness=witness)
         watch.on_missing(reconciler.poke)
         yield Product(
@@ -358,6 +367,7 @@ async def assemble(
                 called=called,
                 witness=witness,
                 counters=Counters(owner=owner, state=state, links=links, sandboxes=world.sandboxes),
+                hooks=hooks,
                 hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(
@@ -379,6 +389,7 @@ async def assemble(
                 store.events.run,
                 carriers.run,
                 foreign_ports.run,
+                *((hooks.run,) if settings.webhooks or store.events.positions() else ()),
                 *((segments.debts.run,) if segments is not None else ()),
             ),
             journal=store.events,

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from ipam import DEFAULT_SPACE, DefaultPool, SpaceLimit
+from ovsdriver.domain.events.event import EventType
+from ovsdriver.domain.events.webhooks import Webhook
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 from ovsdriver.logs import LEVELS
@@ -78,6 +81,8 @@ class Settings:
     ovn_ca: Path | None = None
     segments: tuple[str, ...] = ()
     """Each NAME is also served as IPAM driver ``ovsipam-NAME``, for networks on that segment."""
+    webhooks: tuple[Webhook, ...] = ()
+    """Whom events are sent to."""
     view_group: str = ""
     """Its members may look, on view.sock; none: root alone."""
     metrics: str = "containers"
@@ -229,6 +234,45 @@ def _limit(limit: Mapping[str, Any]) -> SpaceLimit:
     space = str(limit["space"])
     values.space(space.removesuffix("-global"))  # swarm's own have that end
     return SpaceLimit(space=space, **most)
+
+
+def _webhook(hook: Mapping[str, Any]) -> Webhook:
+    if not {"url", "secret"} <= set(hook) <= {"url", "secret", "types"}:
+        raise ValueError(
+            "not a webhook; it has a `url`, a `secret` and perhaps `types`, and nothing else"
+        )
+    secret = str(hook["secret"])
+    if not 16 <= len(secret) <= 256 or not secret.isascii() or not secret.isprintable():
+        raise ValueError(
+            "its secret is not 16 to 256 printable ASCII characters; make one with "
+            "`openssl rand -hex 32`"
+        )
+    types = hook.get("types", [])
+    if not isinstance(types, list):
+        raise ValueError("its types are not a list; write them like ['link', 'repair']")  # noqa: TRY004
+    return Webhook(url=_url(str(hook["url"])), types=tuple(map(_event_type, types)), secret=secret)
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        place = parts.hostname if parts.port is None or parts.port > 0 else None
+    except ValueError:
+        place, parts = None, urlsplit("")
+    plain = text.isascii() and text.isprintable() and " " not in text and len(text) <= 2000
+    if parts.scheme not in ("http", "https") or not place or parts.fragment or not plain:
+        raise ValueError(
+            f"{quote(text[:100])} is not where events can be sent; write it like "
+            "https://hooks.example/ovsnet"
+        )
+    return text
+
+
+def _event_type(given: object) -> str:
+    text = str(given)
+    if text.partition(".")[0] not in tuple(EventType):
+        raise ValueError(f"{quote(text)} is no type of events: {', '.join(EventType)}")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -399,6 +443,15 @@ SETTINGS: Sequence[Setting] = (
         many=True,
         shape="NAME",
         help="Segments over several hosts; each NAME is also an IPAM driver, ovsipam-NAME.",
+    ),
+    Setting(
+        name="webhooks",
+        parse=_webhook,
+        many=True,
+        shape="{url=URL,types=[TYPE],secret=TEXT}",
+        takes=dict,
+        subject=lambda webhook: f"webhook {webhook.shown}",
+        help="Where events are sent, as CloudEvents that are signed with the secret.",
     ),
     Setting(
         name="view_group",

@@ -26,6 +26,7 @@ from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.events import SqliteEvents
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.adapters.webhooks import HttpReceivers
 from ovsdriver.config import Settings
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import (
@@ -38,6 +39,7 @@ from ovsdriver.ports import (
     NameServers,
     Nics,
     Northbound,
+    Receivers,
     Sandboxes,
     SandboxMemory,
     Shapes,
@@ -75,6 +77,8 @@ class World:
     host_ports: HostPorts
     surroundings: Surroundings
     engine: Engine
+    receivers: Receivers
+    """Of webhooks."""
     kernel_datapath: Callable[[], bool]
     """Whether the kernel has Open vSwitch's."""
     northbound: Northbound | None = None
@@ -126,6 +130,7 @@ async def open_world(settings: Settings, metrics: Metrics | None = None) -> Asyn
             host_ports=host_ports,
             surroundings=HostSurroundings(kernel.links),
             engine=DockerEngine(settings.docker),
+            receivers=HttpReceivers(),
             kernel_datapath=kernel_has_openvswitch,
             store=partial(
                 open_store, settings.state_dir / storefile.NAME, timed=counted.commits.observe

@@ -168,7 +168,10 @@ class Desk:
                 lately=tuple(lately),
                 doubted=tuple(self._services.collector.doubted()),
             )
-            findings = await _findings(self._services.firewall)
+            findings = [
+                *await _findings(self._services.firewall),
+                *self._services.hooks.warnings(),
+            ]
         return views.Status(
             version=__version__,
             pid=os.getpid(),

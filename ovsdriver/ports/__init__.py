@@ -41,6 +41,7 @@ from ovsdriver.ports.switch import (
     SwitchView,
     UplinkPorts,
 )
+from ovsdriver.ports.webhooks import Receivers
 
 __all__ = [
     "Bindings",
@@ -65,6 +66,7 @@ __all__ = [
     "NorthboundStatus",
     "Ports",
     "Readers",
+    "Receivers",
     "Route",
     "SandboxMemory",
     "Sandboxes",

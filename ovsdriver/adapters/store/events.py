@@ -70,6 +70,7 @@ class SqliteEvents:
         self._names: dict[str, tuple[str, int]] = {}
         """And the newest event by then."""
         self._positions: dict[str, int] = {}
+        self._positions_queued = False
         self._callbacks: list[Callable[[], None]] = []
         self._untidied = asyncio.Event()
         self._since_tidied = 0
@@ -202,11 +203,16 @@ class SqliteEvents:
 
     def note_position(self, reader: str, position: int) -> None:
         self._positions[reader] = position
-        self._database.write_along(
-            lambda c: c.execute(
-                "INSERT OR REPLACE INTO event_reader (reader, position) VALUES (?, ?)",
-                (reader, position),
-            )
+        if not self._positions_queued:  # one unit, however long nothing else is written
+            self._positions_queued = True
+            self._database.write_along(self._write_positions)
+
+    def _write_positions(self, connection: sqlite3.Connection) -> None:
+        # On the writer thread. What is noted from here on is for the next unit.
+        self._positions_queued = False
+        connection.executemany(
+            "INSERT OR REPLACE INTO event_reader (reader, position) VALUES (?, ?)",
+            list(self._positions.items()),
         )
 
     def forget_reader(self, reader: str) -> None:

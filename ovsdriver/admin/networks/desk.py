@@ -28,6 +28,7 @@ from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.timed import TimedChanges
 from ovsdriver.service.events.called import Called
+from ovsdriver.service.events.hooks import Hooks
 from ovsdriver.service.fleet.hosts import FleetHosts
 from ovsdriver.service.forgotten.collector import Collector
 from ovsdriver.service.forgotten.purge import Purge
@@ -64,6 +65,7 @@ class AdminServices:
     called: Called
     witness: Witness
     counters: Counters
+    hooks: Hooks
     hosts: FleetHosts | None = None
     """Of the fleet; None: this host is in none."""
 

@@ -4,18 +4,19 @@ import asyncio
 import os
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.adapters.kernel.host.datapath import default_receive_buffer, kernel_has_openvswitch
 from ovsdriver.cli import show
-from ovsdriver.cli.doctor import Finding, Level, docker, forwarding, host, openvswitch
+from ovsdriver.cli.doctor import Finding, Level, docker, forwarding, host, openvswitch, webhooks
 from ovsdriver.cli.doctor.verdict import print_findings
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.cli.programs import Programs
-from ovsdriver.config import Settings
+from ovsdriver.config import DEFAULT_PATH, PATH_VARIABLE, Settings
 from ovsdriver.errors import ConfigurationError
 
 _DOCKER_S = 5.0
@@ -76,6 +77,9 @@ async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
         host.state(settings.state_dir),
         nftables,
     ]
+    if settings.webhooks:
+        file = Path(os.environ.get(PATH_VARIABLE, DEFAULT_PATH))
+        findings += await webhooks.examine(settings.webhooks, file)
     if settings.ovn_northbound:
         # Only who is in a fleet pays for reading it.
         from ovsdriver.cli.doctor import fleet

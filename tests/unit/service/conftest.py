@@ -48,6 +48,7 @@ from tests.fakes.links import FakeLinks
 from tests.fakes.name_servers import FakeNameServers
 from tests.fakes.nics import FakeNics
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
+from tests.fakes.receivers import FakeReceivers
 from tests.fakes.shapes import FakeShapes
 from tests.fakes.switch import FakeSwitch
 
@@ -169,6 +170,7 @@ class Host:
             host_ports=ports,
             surroundings=HostSurroundings(links, resolvers=()),
             engine=engine,
+            receivers=FakeReceivers(),
             kernel_datapath=lambda: False,
             northbound=None if central is None else FakeNorthbound(central),
             name_servers=None if central is None else FakeNameServers(links),

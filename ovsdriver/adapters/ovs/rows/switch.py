@@ -378,6 +378,9 @@ class OvsSwitch(OvsdbAdapter):
         replica = self._client.replica
         self._view = ReplicaView(replica, owner=self._owner) if replica else None
         self._news.everything(connected=replica is not None)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return  # we stop, and nothing is lost
         for callback in self._connection_callbacks:
             callback(replica is not None)
 
