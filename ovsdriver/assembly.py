@@ -339,14 +339,14 @@ async def assemble(
             state=state, switch=switch, journal=store.events, settle_s=pause_s
         )
         Connections(switch=switch, witness=witness, journal=store.events)
+        called = Called(state=state, events=store.events, engine=engine, witness=witness)
         hooks = Hooks(
             settings.webhooks,
             events=store.events,
+            called=called,
             receivers=world.receivers,
             source=f"{gethostname()}/{owner}",
-            clock=world.clock,
         )
-        called = Called(state=state, events=store.events, engine=engine, witness=witness)
         watch.on_missing(reconciler.poke)
         yield Product(
             admin=AdminServices(

@@ -109,7 +109,7 @@ def follow(settings: Settings, wanted: asks.ListEvents, after: int | None) -> It
 
     Raises:
         Refusal: with the process's sentence.
-        NotRunning: nobody listens.
+        NotRunning: nobody listens, or it has only just been started.
     """
     path = settings.run_dir / "admin.sock"
     with asyncio.Runner() as runner:
@@ -142,8 +142,10 @@ async def _stream(
         ) as response,
     ):
         if response.status != 200:
-            body = await response.read()
-            raise Refusal(codec.decode(asks.Refused, body).error or f"status {response.status}")
+            sentence = codec.decode(asks.Refused, await response.read()).error
+            if response.status == 503:  # it starts, and its store is not open
+                raise NotRunning(sentence, Exit.NOT_RUNNING)
+            raise Refusal(sentence or f"status {response.status}")
         block: dict[str, str] = {}
         async for line in response.content:
             name, _, value = line.decode().rstrip("\n").partition(": ")

@@ -109,14 +109,14 @@ def test_a_port_of_somebody_else_is_told_and_so_is_an_address_that_somebody_has(
 
 
 def test_who_follows_misses_nothing_while_ovsnet_is_killed(bed: Bed, stage: Stage) -> None:
-    words = ("events", "-f", "--json", "--since", "0s", "--type", "endpoint", "--network", "lab")
+    words = ("events", "-f", "--json", "--since", "1h", "--type", "endpoint", "--network", "new")
     follower = Program(bed, "follower", str(_PROGRAM), *words)
 
     def heard() -> list[dict[str, Any]]:
         lines = [line for line in follower.said().splitlines() if line.startswith("{")]
         return [json.loads(line) for line in lines]
 
-    network = stage.network("lab")
+    network = stage.network("new")
     follower.start()
     try:
         stage.container("ann", network)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 
 from ovsdriver.admin import asks
 from ovsdriver.admin.asks import Answers
@@ -10,7 +10,6 @@ from ovsdriver.admin.events.views import EventPage, report
 from ovsdriver.domain.events import turns
 from ovsdriver.domain.events.event import Event
 from ovsdriver.domain.events.query import Query
-from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import InvalidRequestError
 from ovsdriver.ports import Events, State
 from ovsdriver.service.events.called import Called
@@ -20,9 +19,6 @@ _READ = 1000
 
 IDLE_S = 15.0
 """Who follows hears something at least so often, if only up to where nothing was for them."""
-
-NAMED_S = 2.0
-"""How long a new endpoint waits for its container's name: Docker lists it when it has started."""
 
 
 class EventDesk:
@@ -86,7 +82,7 @@ class EventDesk:
             said = self._clock()
             while True:
                 news.clear()
-                events = await self._named(last)
+                events = await self._called.after(last, limit=_READ)
                 taken = [each for each in events if query.takes(each)]
                 last = events[-1].id if events else last
                 if taken or self._clock() - said >= IDLE_S:
@@ -105,20 +101,6 @@ class EventDesk:
         if not last:
             return False
         return last > self._events.newest or last < await self._events.oldest() - 1
-
-    async def _named(self, last: int) -> Sequence[Event]:
-        """Return the next events, with names of containers that are just being started."""
-        events = await self._events.after(last, limit=_READ)
-        young = self._clock() - NAMED_S
-        nameless = [
-            EndpointId(each.endpoint)
-            for each in events
-            if each.endpoint and not each.container and each.time > young
-        ]
-        if not nameless:
-            return events
-        await self._called.ask(nameless, within_s=NAMED_S)
-        return await self._events.after(last, limit=len(events))
 
     def _present(self, query: Query) -> list[Event]:
         """Return what is there as events that say so."""

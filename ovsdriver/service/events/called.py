@@ -1,56 +1,91 @@
 """What networks and containers are called, noted for events: their readers know names, not ids."""
 
 import asyncio
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
+from ovsdriver.domain.events.event import Event
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import UnavailableError
-from ovsdriver.ports import Engine, Events, State
+from ovsdriver.ports import Engine, EngineView, Events, State
 from ovsdriver.service.forgotten.witnesses import Witness
 
+NAMED_S = 2.0
+"""Who follows events waits so long for the names in one: Docker tells a container's when it has
+started, and a network's when it was made."""
+
 _AGAIN_S = 0.1
-"""Before Docker is asked again for a container that it did not list yet."""
+"""Before Docker is asked again."""
 
 
 class Called:
-    """Notes names of ours whenever Docker was read, and asks for them when a person waits."""
+    """Notes names of ours whenever Docker was read, and asks for them when somebody waits."""
 
-    def __init__(self, *, state: State, events: Events, engine: Engine, witness: Witness) -> None:
+    def __init__(
+        self,
+        *,
+        state: State,
+        events: Events,
+        engine: Engine,
+        witness: Witness,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._state = state
         self._events = events
         self._engine = engine
         self._witness = witness
-        witness.on_read(self._note)
+        self._clock = clock
+        witness.on_read(self._read)
 
-    async def ask(self, endpoints: Collection[EndpointId], *, within_s: float) -> None:
-        """Note what the containers of endpoints are called, also of those that are being started.
+    async def after(self, last: int, *, limit: int) -> Sequence[Event]:
+        """Return the next events after one, with names that Docker only just tells.
 
-        What Docker does not tell within that time stays unknown.
+        Raises:
+            UnavailableError: the store does not answer.
         """
+        events = await self._events.after(last, limit=limit)
+        young = self._clock() - NAMED_S
+        fresh = [each for each in events if each.time > young]
+        endpoints = {EndpointId(e.endpoint) for e in fresh if e.endpoint and not e.container}
+        networks = {NetworkId(e.network_id) for e in fresh if e.network == e.network_id[:12] != ""}
+        if not endpoints and not networks:
+            return events
+        with suppress(TimeoutError, UnavailableError):
+            async with asyncio.timeout(NAMED_S):
+                await self._ask(networks, endpoints)
+        return await self._events.after(last, limit=len(events))
+
+    async def _ask(
+        self, networks: Collection[NetworkId], endpoints: Collection[EndpointId]
+    ) -> None:
+        """Ask until all of them that still stand are known."""
+        unnamed = {each for each in networks if self._state.network(each) is not None}
         wanted: dict[NetworkId, list[EndpointId]] = {}
         for each in map(self._state.endpoint, endpoints):
             if each is not None and each.sandbox is not None:
                 wanted.setdefault(each.network, []).append(each.id)
-        with suppress(TimeoutError, UnavailableError):
-            async with asyncio.timeout(within_s):
-                while wanted:
-                    for network, some in list(wanted.items()):
-                        called = await self._engine.called(network, some)
-                        names: dict[str, str] = {
-                            each: told[0] for each, told in called.items() if told
-                        }
-                        self._events.note_names(names)
-                        wanted[network] = [each for each in some if each not in names]
-                        if not wanted[network]:
-                            del wanted[network]
-                    await asyncio.sleep(_AGAIN_S)
+        while unnamed or wanted:
+            if unnamed:
+                view = await self._engine.read()
+                self._note(view)
+                unnamed -= view.networks.keys()
+            for network, some in list(wanted.items()):
+                called = await self._engine.called(network, some)
+                names: dict[str, str] = {each: told[0] for each, told in called.items() if told}
+                self._events.note_names(names)
+                wanted[network] = [each for each in some if each not in names]
+                if not wanted[network]:
+                    del wanted[network]
+            if unnamed or wanted:
+                await asyncio.sleep(_AGAIN_S)
 
-    def _note(self) -> None:
+    def _read(self) -> None:
         seen = self._witness.seen()
-        if seen is None:
-            return
-        view = seen.view
+        if seen is not None:
+            self._note(seen.view)
+
+    def _note(self, view: EngineView) -> None:
         ids = (each.id for each in self._state.networks())
         names: dict[str, str] = {each: view.networks[each] for each in ids if each in view.networks}
         for endpoint in self._state.endpoints():

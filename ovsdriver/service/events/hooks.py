@@ -6,13 +6,14 @@ receiver may get some again: it knows them by their id.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ovsdriver.domain.events.event import Event
 from ovsdriver.domain.events.webhooks import Webhook, cloud_event
 from ovsdriver.errors import UnavailableError
 from ovsdriver.logs import event as log_event
 from ovsdriver.ports import Receivers, StoredEvents
+from ovsdriver.service.events.called import Called
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,6 @@ LONGEST_PAUSE_S = 60.0
 """Between two tries."""
 
 _AT_ONCE = 100
-_NAMED_S = 3.0
-"""A new endpoint waits so long for its container's name: Docker is read about 2 s later."""
 
 
 class Hooks:
@@ -33,30 +32,27 @@ class Hooks:
         webhooks: Sequence[Webhook],
         *,
         events: StoredEvents,
+        called: Called,
         receivers: Receivers,
         source: str,
-        clock: Callable[[], float],
         pause_s: float = FIRST_PAUSE_S,
-        named_s: float = _NAMED_S,
     ) -> None:
         """Build it.
 
         Args:
             webhooks: whom to tell.
             events: what is kept.
+            called: reads it with names.
             receivers: their servers.
             source: this host's name, for those who hear of several.
-            clock: seconds since the epoch.
             pause_s: before the second try; each further one waits twice as long.
-            named_s: how long an event waits for its container's name.
         """
         self._webhooks = webhooks
         self._events = events
+        self._called = called
         self._receivers = receivers
         self._source = source
-        self._clock = clock
         self._pause_s = pause_s
-        self._named_s = named_s
         self._faults: dict[str, tuple[Webhook, str]] = {}
 
     def warnings(self) -> Sequence[str]:
@@ -110,16 +106,7 @@ class Hooks:
         oldest = await self._events.oldest()
         if oldest > position + 1 and position:
             log_event(log, "webhook.missed", level=logging.WARNING, url=webhook.shown)
-        some = await self._events.after(position, limit=_AT_ONCE)
-        young = [
-            self._named_s - (self._clock() - each.time)
-            for each in some
-            if each.endpoint and not each.container
-        ]
-        if young and max(young) > 0:
-            await asyncio.sleep(min(max(young), self._named_s))
-            some = await self._events.after(position, limit=len(some))
-        return some
+        return await self._called.after(position, limit=_AT_ONCE)
 
     async def _until_taken(self, webhook: Webhook, event: Event) -> None:
         pause_s = self._pause_s

@@ -131,7 +131,7 @@ async def test_who_follows_hears_what_comes_with_names_of_containers_that_start(
 async def test_a_container_without_a_name_holds_nobody_up_for_good(
     host: Host, events: EventDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ovsdriver.admin.events.desk.NAMED_S", 0.2)
+    monkeypatch.setattr("ovsdriver.service.events.called.NAMED_S", 0.2)
     host.engine.up = False
     await host.create_network()
     await host.run_container()

@@ -9,9 +9,13 @@ import pytest
 
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.events import SqliteEvents
+from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.events.webhooks import Webhook
+from ovsdriver.service.events.called import Called
 from ovsdriver.service.events.hooks import Hooks
+from ovsdriver.service.forgotten.witnesses import Witness
+from tests.fakes.engine import FakeEngine
 from tests.fakes.receivers import FakeReceivers
 
 ALL = Webhook(url="https://all.example/in?token=abc", secret="s" * 32)
@@ -32,6 +36,11 @@ class Bed:
     async def start(self) -> None:
         self.database = await Database.open(self.path)
         self.events = await SqliteEvents.load(self.database)
+        state = await SqliteState.load(self.database, self.events)
+        engine = FakeEngine()
+        self.called = Called(
+            state=state, events=self.events, engine=engine, witness=Witness(engine)
+        )
 
     async def tell(self, *happenings: Happening) -> None:
         for each in happenings:
@@ -49,11 +58,10 @@ class Bed:
         hooks = Hooks(
             webhooks,
             events=self.events,
+            called=self.called,
             receivers=self.receivers,
             source="host 1/ovsnet",
-            clock=lambda: 0.0,
             pause_s=0.0,
-            named_s=0.0,
         )
         running = asyncio.create_task(hooks.run())
         await self.until(lambda: set(self.events.positions()) == {each.url for each in webhooks})
