@@ -119,15 +119,15 @@ def test_who_follows_misses_nothing_while_ovsnet_is_killed(bed: Bed, stage: Stag
     network = stage.network("new")
     follower.start()
     try:
-        stage.container("ann", network)
+        ann = stage.container("ann", network).endpoint(network)["EndpointID"]
         until(lambda: len(heard()) == 1, lambda: f"ann is heard of: {follower.said()}")
         bed.restart_plugin(signal.SIGKILL)
-        stage.container("bob", network)
+        bob = stage.container("bob", network).endpoint(network)["EndpointID"]
         until(lambda: len(heard()) == 2, lambda: f"bob is heard of: {follower.said()}")
     finally:
         follower.stop(signal.SIGINT)
-    assert [(each["action"], each["container"]) for each in heard()] == [
-        ("attached", "ann"),
-        ("attached", "bob"),
+    assert [(each["action"], each["endpoint"]) for each in heard()] == [
+        ("attached", ann),
+        ("attached", bob),
     ]
     assert heard()[0]["id"] < heard()[1]["id"]

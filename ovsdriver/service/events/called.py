@@ -11,9 +11,12 @@ from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Engine, EngineView, Events, State
 from ovsdriver.service.forgotten.witnesses import Witness
 
-NAMED_S = 2.0
+NAMED_S = 5.0
 """Who follows events waits so long for the names in one: Docker tells a container's when it has
 started, and a network's when it was made."""
+
+FRESH_S = 60.0
+"""Names in older events are known, or never will be: Docker is read every minute."""
 
 _AGAIN_S = 0.1
 """Before Docker is asked again."""
@@ -45,7 +48,7 @@ class Called:
             UnavailableError: the store does not answer.
         """
         events = await self._events.after(last, limit=limit)
-        young = self._clock() - NAMED_S
+        young = self._clock() - FRESH_S
         fresh = [each for each in events if each.time > young]
         endpoints = {EndpointId(e.endpoint) for e in fresh if e.endpoint and not e.container}
         networks = {NetworkId(e.network_id) for e in fresh if e.network == e.network_id[:12] != ""}
