@@ -16,6 +16,7 @@ _MODULES = {
     "network": "networks.network",
     "endpoint": "networks.endpoint",
     "ports": "networks.ports",
+    "top": "look.top",
     "graph": "networks.graph",
     "events": "networks.events",
     "metrics": "look.metrics",
@@ -72,6 +73,7 @@ def command() -> None:
       ovsnet network ls                    networks with bridge, VLAN and subnets
       ovsnet endpoint ls                   containers with address, MAC and port
       ovsnet ports                         published ports, and what they lead to
+      ovsnet top                           what passes now, and who talks to whom
       ovsnet graph --format svg            a picture of what is connected to what
       ovsnet events -f                     what happens, and what did
       ovsnet metrics                       traffic, addresses and repairs, for Prometheus

@@ -43,12 +43,17 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
     """Print rows below their headings, without lines, as docker does."""
+    _print(tabled(columns, rows), whole=True)
+
+
+def tabled(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Return what :func:`table` prints, for who shows it otherwise."""
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for column in columns:
         made.add_column(column, no_wrap=True)
     for row in rows:
         made.add_row(*map(_cell, row))
-    _print(made, whole=True)
+    return made
 
 
 def facts(rows: Iterable[tuple[str, str | Text]]) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 5.0
@@ -53,6 +54,16 @@ async def ask(
     if reply.get("error"):
         raise RpcError(f"it said {reply['error']}")
     return reply.get("result")
+
+
+async def ask_vswitchd(ovsdb: str, method: str, params: Sequence[Any]) -> str | None:
+    """Return what the ovs-vswitchd beside a database answers; None if none does."""
+    kind, _, place = ovsdb.partition(":")
+    folder = Path(place).parent if kind == "unix" else Path("/var/run/openvswitch")
+    for control in await asyncio.to_thread(lambda: sorted(folder.glob("*vswitchd*.ctl"))):
+        with suppress(RpcError):  # of a daemon that was killed
+            return str(await ask(f"unix:{control}", method, params))
+    return None
 
 
 async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import click
 from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
@@ -288,14 +287,6 @@ def _packet(a: EndpointReport, to: tuple[EUI, IPAddress], asked: Question) -> st
 
 def _bridge_says(settings: Settings, bridge: str, packet: str) -> str:
     """Return the datapath's actions for a packet; empty if ovs-vswitchd cannot be asked."""
-    kind, _, place = settings.ovsdb.partition(":")
-    folder = Path(place).parent if kind == "unix" else Path("/var/run/openvswitch")
-    for control in sorted(folder.glob("*vswitchd*.ctl")):
-        try:
-            said = asyncio.run(rpc.ask(f"unix:{control}", "ofproto/trace", [bridge, packet]))
-        except rpc.RpcError:
-            continue
-        lines = [line for line in str(said).splitlines() if line.startswith("Datapath actions:")]
-        if lines:
-            return lines[-1].partition(":")[2].strip()
-    return ""
+    said = asyncio.run(rpc.ask_vswitchd(settings.ovsdb, "ofproto/trace", [bridge, packet])) or ""
+    lines = [line for line in said.splitlines() if line.startswith("Datapath actions:")]
+    return lines[-1].partition(":")[2].strip() if lines else ""

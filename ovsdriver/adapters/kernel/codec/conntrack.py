@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from netaddr import IPAddress
 
@@ -32,6 +33,9 @@ _DELETE = _SUBSYSTEM | 2
 _NFGEN = struct.Struct("=BBH")
 _CTA_TUPLE_ORIG = 1
 _CTA_TUPLE_REPLY = 2
+_CTA_COUNTERS = (9, 10)
+"""Of the first packet's direction, and back."""
+_CTA_COUNTERS_BYTES = 2
 _CTA_ID = 12
 _CTA_ZONE = 18
 _CTA_FILTER = 25
@@ -48,6 +52,7 @@ _BY_PROTOCOL_AND_PORT = 1 << 3 | 1 << 5
 _NESTED = 0x8000
 """NLA_F_NESTED."""
 _BE16 = struct.Struct(">H")
+_BE64 = struct.Struct(">Q")
 
 _FEW = 20_000
 """Up to so many connections are all looked at here, in some 0.1 s. Each time the kernel is asked
@@ -67,6 +72,19 @@ class Flow:
     port: int
     answering: IPAddress
     answering_port: int
+
+
+class Connection(NamedTuple):
+    """Who has asked whom, and what passed where the kernel counts that."""
+
+    protocol: int
+    source: IPAddress
+    destination: IPAddress
+    port: int
+    answering: IPAddress
+    """Who answers: the destination, or who a published port leads to."""
+    bytes: int | None
+    """Both ways; None without ``net.netfilter.nf_conntrack_acct``."""
 
 
 class Conntrack(NetlinkSocket):
@@ -100,6 +118,11 @@ class Conntrack(NetlinkSocket):
                 if any(leads(flow, each, local) for each in targets):
                     number += self._forget(message)
         return number
+
+    def connections(self, most: int) -> list[Connection]:
+        """Return connections, or the first ones; OSError if the kernel does not answer."""
+        messages = self.dump(_GET, _NFGEN.pack(socket.AF_UNSPEC, 0, 0), most=most)
+        return [found for found in map(_connection, messages) if found is not None]
 
     def _forget(self, message: bytes) -> bool:
         found = attributes(message, _NFGEN.size)
@@ -168,6 +191,25 @@ def read_flow(message: bytes) -> Flow | None:
         port=_BE16.unpack(port)[0],
         answering=read_address(answering),
         answering_port=_BE16.unpack(answering_port)[0],
+    )
+
+
+def _connection(message: bytes) -> Connection | None:
+    flow = read_flow(message)
+    if flow is None:
+        return None
+    found = attributes(message, _NFGEN.size)
+    original = _tuple(found[_CTA_TUPLE_ORIG]) or {}
+    source = original[_CTA_TUPLE_IP][_CTA_IP_SRC[flow.destination.version]]
+    counters = [attributes(found[each]) for each in _CTA_COUNTERS if each in found]
+    passed = sum(_BE64.unpack(each[_CTA_COUNTERS_BYTES])[0] for each in counters)
+    return Connection(
+        flow.protocol,
+        read_address(source),
+        flow.destination,
+        flow.port,
+        flow.answering,
+        passed if counters else None,
     )
 
 
