@@ -216,7 +216,7 @@ def _limit(text: str) -> int:
 
 _BY_OVN = "OVN owns the bridge of segments and all that switches there; leave it out"
 _BY_PORTS = "OVN tells segments apart by ports, not by VLANs; leave it out"
-_NO_WIRE = "a segment's hosts reach each other by tunnels; leave it out"
+_NO_WIRE = "its hosts reach each other by tunnels; name NICs with ovs.uplink, or leave it out"
 _NO_GATEWAY = "its containers leave through docker_gwbridge, Docker's own; leave it out"
 _NOT_SHARED = "the addresses of a segment are every host's; leave it out"
 
@@ -425,7 +425,7 @@ TABLE: Sequence[Option] = (
         name="ovs.host",
         scope=Scope.NETWORK,
         field="host",
-        on_segment=_NO_GATEWAY,
+        on_segment="its containers reach this host by docker_gwbridge; with --internal they do not",
         parse=_one_of(HostAccess),
         example="-o ovs.host=none",
         default="`all`, as with Docker's bridge",
@@ -738,7 +738,8 @@ TABLE: Sequence[Option] = (
         name="ovs.gateway",
         scope=Scope.NETWORK,
         field="gateways",
-        on_segment=_NO_GATEWAY,
+        on_segment="its containers leave through docker_gwbridge; a router between segments is "
+        "ovs.router, with --gateway for its address",
         parse=_one_of_each_family,
         example="-o ovs.mode=flat -o ovs.gateway=10.9.0.254 --subnet 10.9.0.0/24",
         default="none",
@@ -886,7 +887,7 @@ TABLE: Sequence[Option] = (
         name="com.docker.network.bridge.host_binding_ipv4",
         scope=Scope.NETWORK,
         field="bindings",
-        on_segment=_NO_GATEWAY,
+        on_segment="docker_gwbridge publishes its ports; name the host's address in each -p",
         parse=_one_of_each_family,
         example="-o com.docker.network.bridge.host_binding_ipv4=127.0.0.1",
         default="every address of the host",

@@ -60,7 +60,7 @@ class IpamDesk:
         """Return the pools that are meant, all of them if nothing is said.
 
         Raises:
-            UnknownObjectError, ConflictError: see :func:`ovsdriver.admin.ipam_report.either`.
+            UnknownObjectError, ConflictError: see :func:`ovsdriver.admin.addresses.report.either`.
         """
         pools, networks = await self._pools()
         return tuple(reports.either(pools, networks, ask.of))
@@ -107,7 +107,7 @@ class IpamDesk:
         """Return the pools that are meant, all of them if nothing is said.
 
         Raises:
-            UnknownObjectError, ConflictError: see :func:`ovsdriver.admin.ipam_report.chosen`.
+            UnknownObjectError, ConflictError: see :func:`ovsdriver.admin.addresses.report.chosen`.
         """
         uses, networks = await self._pools()
         return reports.chosen(uses, networks, pool=pool, network=network)

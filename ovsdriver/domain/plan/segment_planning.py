@@ -311,6 +311,20 @@ def refuse_unfit_plan(plan: Network, segment: str) -> None:
         )
 
 
+def warnings(network: Network) -> Sequence[str]:
+    """Return what a network over several hosts does not have and people may count on."""
+    segment = network.over_hosts
+    if segment is None or (
+        network.segment.has_names and any(each.family == 4 for each in network.subnets)
+    ):
+        return ()
+    why = "has no IPv4 subnet" if network.segment.has_names else "is a VLAN of the wire"
+    return [
+        f"segment {segment} {why}: its containers are found by name on their own host only; use "
+        "addresses between hosts"
+    ]
+
+
 def refuse_unfit(options: NetworkOptions | EndpointOptions) -> None:
     """Refuse options that do nothing on a segment; InvalidOptionError."""
     if options.off_segment:

@@ -183,12 +183,12 @@ class Planner:
         ]
 
     def warnings(self, network: Network) -> Sequence[str]:
-        """Return what is to be said of a network on somebody else's bridge, a sentence each."""
+        """Return what is to be said of a network that is not of this host alone, in sentences."""
         segment = network.segment
+        found = list(segment_planning.warnings(network))
         observed = self._switch.bridges().get(segment.bridge)
         if observed is None or not segment.adopted or segment.by_ovn:
-            return ()
-        found = []
+            return found
         if observed.controllers or observed.fail_mode == "secure":
             found.append(
                 f"bridge {segment.bridge}: flows of its controller decide what reaches the "

@@ -10,10 +10,10 @@ from netaddr import IPAddress, IPNetwork
 from ipam import PoolId
 from ovsdriver.domain.plan import segment_planning
 from ovsdriver.domain.plan.inputs import KnownPool
-from ovsdriver.domain.records.model import Mode, Network
+from ovsdriver.domain.records.model import Mode, Network, Segment
 from ovsdriver.domain.records.port_options import PortOptions, VlanTag
 from ovsdriver.domain.records.requests import NewNetwork
-from ovsdriver.domain.records.segments import space_of
+from ovsdriver.domain.records.segments import OvnSegment, space_of
 from ovsdriver.errors import DriverError
 from ovsdriver.words import options
 from tests.builders import RED, a_network, a_segment, a_subnet, new_network
@@ -92,6 +92,22 @@ def test_who_says_something_else_than_the_first_network_is_refused(
 def test_a_router_may_be_said_again() -> None:
     said = {"vlan": "30", "gateway": "10.50.0.254"}
     assert settled(ON_WIRE, said, gateway="10.50.0.254").options.gateways
+
+
+@pytest.mark.parametrize(
+    ("segment", "subnet", "why"),
+    [
+        pytest.param(a_segment("br-eth1", 30, adopted=True), SUBNET, "VLAN of the wire", id="wire"),
+        pytest.param(OvnSegment(segment="blue"), "fd00:50::/64", "no IPv4 subnet", id="IPv6"),
+        pytest.param(OvnSegment(segment="blue"), SUBNET, "", id="IPv4"),
+    ],
+)
+def test_it_is_said_where_containers_are_not_found_by_name_over_hosts(
+    segment: Segment, subnet: str, why: str
+) -> None:
+    on = replace(a_subnet(subnet), space=space_of("blue"))
+    told = segment_planning.warnings(a_plan(segment=segment, subnets=(on,)))
+    assert [why in each for each in told] == ([True] if why else [])
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,17 @@ async def test_a_port_that_ovn_does_not_take_any_more_is_told(member: Host) -> N
         assert "OVN has not taken its port" in told
 
 
+async def test_on_a_wire_ovn_is_told_of_no_rate(member: Host) -> None:
+    member.links.add_link("eth1")
+    await network(member, **{"ovs.uplink": "eth1", "ovs.vlan": "30"})
+    await container(member, **{"ovs.rate": "1mbit", "ovs.protected": "true"})
+    await member.reconciler.reconcile()
+    lease = northbound(member).lease("blue", ADDRESS)
+    assert lease is not None
+    assert lease.port is not None
+    assert (lease.port.endpoint, lease.port.sent, lease.port.apart) == (FIRST, None, False)
+
+
 async def test_rows_that_were_lost_are_made_again(member: Host) -> None:
     await network(member)
     await container(member)
