@@ -98,6 +98,16 @@ class DockerEngine:
                     if endpoint in endpoints
                 }
 
+    async def name_servers_file(self, container: str) -> str:
+        """Return the path of a container's ``/etc/resolv.conf`` on this host.
+
+        Raises:
+            UnavailableError: dockerd does not answer, or has no such container.
+        """
+        with self._translated():
+            async with asyncio.timeout(self._timeout_s), self._session() as session:
+                return str((await _get(session, f"/containers/{container}/json"))["ResolvConfPath"])
+
     async def until_gone(self, answered: Callable[[], None]) -> None:
         """Hold an idle connection to the daemon until that closes it.
 

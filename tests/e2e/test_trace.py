@@ -6,7 +6,7 @@ from signal import SIGINT, SIGKILL
 
 import pytest
 
-from tests.e2e.bed import _PROGRAM, OUTSIDE4, WAN4, Bed
+from tests.e2e.bed import _PROGRAM, WAN4, Bed
 from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.world import Program, until
 
@@ -34,7 +34,7 @@ def test_a_trace_says_what_the_traffic_says(bed: Bed, stage: Stage) -> None:
     assert "ann reaches bob (tcp/80)" in verdict(bed, "ann", "bob", "tcp/80", code=0)
     assert "nobody listens on tcp/5432" in verdict(bed, "ann", "bob", "tcp/5432", code=1)
     ann.never_reaches(address(cat, other))
-    assert "docker network connect other ann" in verdict(bed, "ann", "cat", code=1)
+    assert "docker network connect other" in verdict(bed, "ann", "cat", code=1)
 
     bed.ovsnet("set", "lab", "ovs.icc=false")
     ann.never_reaches(address(bob, lab))
@@ -76,7 +76,6 @@ def test_a_trace_to_the_host_says_what_the_traffic_says(bed: Bed, stage: Stage) 
             assert ann.pings(at) == (code == 0)
         else:
             assert bool(ann.asks(at, int(question.partition("/")[2]))) == (code == 0)
-    assert "no address of this host" in bed.try_ovsnet("trace", "ann", OUTSIDE4).err
 
 
 def test_a_capture_has_each_packet_once_and_leaves_nothing(bed: Bed, stage: Stage) -> None:

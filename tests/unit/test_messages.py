@@ -40,8 +40,8 @@ def classes(of: type[BaseException]) -> Iterator[str]:
 REFUSALS = {*classes(DriverError), *classes(IpamError)} | {
     *("ValueError", "Refusal", "UsageError", "RpcError", "UnreadableError", "refusal")
 }
-FINDINGS = {"ok", "warn", "fail"}
-HELP = {"help", "short_help", "remedy"}
+FINDINGS = {"ok", "warn", "fail", "good", "bad", "unsure"}
+HELP = {"help", "short_help", "remedy", "sentence"}
 
 TO_BE_ACTED_ON = {
     *classes(ConflictError),

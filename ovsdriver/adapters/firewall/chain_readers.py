@@ -1,13 +1,15 @@
-"""Read other people's chains: from libnftables' JSON, and from what ``iptables -S`` prints."""
+"""Read chains from libnftables' JSON."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ovsdriver.adapters.firewall.docker_user import ACCEPT, FORWARD, Listing, behind
+from ovsdriver.adapters.firewall.iptables_reader import VERDICTS as IPTABLES_VERDICTS
 from ovsdriver.adapters.firewall.nft_rules import Object
-from ovsdriver.domain.traffic.foreign_chains import Condition, ForeignChain, Rule, Subject, Verdict
+from ovsdriver.domain.traffic.chains import BaseChain, Condition, Rule, Subject, Together, Verdict
 
 _UNKNOWN = Condition(subject=Subject.OTHER)
+_NO_SETS: Mapping[str, Sequence[Any]] = {}
 
 _NFT_VERDICTS = {
     "accept": Verdict.ACCEPT,
@@ -17,17 +19,14 @@ _NFT_VERDICTS = {
     "jump": Verdict.JUMP,
     "goto": Verdict.GOTO,
     "queue": Verdict.UNKNOWN,
+    "masquerade": Verdict.MASQUERADE,
+    "snat": Verdict.MASQUERADE,
+    "redirect": Verdict.UNKNOWN,
+    "tproxy": Verdict.UNKNOWN,
 }
 _NFT_HARMLESS = frozenset({"counter", "log", "mangle", "notrack", "flow"})
 
-_IPTABLES_VERDICTS = {
-    "ACCEPT": Verdict.ACCEPT,
-    "DROP": Verdict.DROP,
-    "REJECT": Verdict.DROP,
-    "RETURN": Verdict.RETURN,
-    "NFQUEUE": Verdict.UNKNOWN,
-    "QUEUE": Verdict.UNKNOWN,
-}
+_FAMILIES = ("ip", "ip6", "inet")
 
 
 def forward_chains(chains: Iterable[Object], *, own_table: str) -> list[Object]:
@@ -36,24 +35,63 @@ def forward_chains(chains: Iterable[Object], *, own_table: str) -> list[Object]:
         chain
         for chain in chains
         if chain.get("hook") == "forward"
-        and chain["family"] in ("ip", "ip6", "inet")
+        and chain["family"] in _FAMILIES
         and (chain["family"], chain["table"]) != ("inet", own_table)
     ]
 
 
-def from_nft(chain: Object, rules: Mapping[str, Sequence[Object]]) -> ForeignChain:
-    """Return a base chain as nftables has it; ``rules`` are those of its table, by chain."""
-    return ForeignChain(
+def from_nft(
+    chain: Object,
+    rules: Mapping[str, Sequence[Object]],
+    sets: Mapping[str, Sequence[Any]] = _NO_SETS,
+) -> BaseChain:
+    """Return a base chain as nftables has it.
+
+    Args:
+        chain: itself.
+        rules: those of its table, by chain.
+        sets: elements of named sets of the table, and pairs of its named maps, as far as read.
+    """
+    return BaseChain(
         program="nft",
         family=chain["family"],
         table=chain["table"],
         name=chain["name"],
         policy=chain.get("policy", "accept"),
         chains={
-            name: [rule for each in found for rule in _nft_rules(each)]
+            name: [rule for each in found for rule in _nft_rules(each, sets)]
             for name, found in rules.items()
         },
+        hook=chain.get("hook", "forward"),
+        priority=chain["prio"] if isinstance(chain.get("prio"), int) else 0,
+        translates=chain.get("type") == "nat",
     )
+
+
+def from_ruleset(objects: Iterable[Object]) -> list[BaseChain]:
+    """Return the base chains that see IP packets, of all tables that ``objects`` are of."""
+    bases: list[Object] = []
+    rules: dict[tuple[str, str], dict[str, list[Object]]] = {}
+    sets: dict[tuple[str, str], dict[str, Sequence[Any]]] = {}
+    for each in objects:
+        ((kind, body),) = each.items()
+        if not isinstance(body, dict) or body.get("family") not in _FAMILIES:
+            continue
+        table = (body["family"], body.get("table", ""))
+        if kind == "chain":
+            rules.setdefault(table, {}).setdefault(body["name"], [])
+            bases += [body] if "hook" in body else []
+        elif kind == "rule":
+            rules.setdefault(table, {}).setdefault(body["chain"], []).append(body)
+        elif kind in ("set", "map"):
+            sets.setdefault(table, {})[body["name"]] = body.get("elem", ())
+    found = []
+    for base in bases:
+        table = (base["family"], base["table"])
+        known = sets.get(table, {})
+        below = {name: spelled_out(listed, known) for name, listed in rules[table].items()}
+        found.append(from_nft(base, below, known))
+    return found
 
 
 def named_maps(rules: Iterable[Object]) -> set[str]:
@@ -87,55 +125,20 @@ def _vmaps(rules: Iterable[Object]) -> Iterator[Object]:
     return (part["vmap"] for rule in rules for part in rule.get("expr", ()) if "vmap" in part)
 
 
-def from_iptables(program: str, listing: Listing, *, assume_ours: bool) -> ForeignChain:
-    """Return iptables' FORWARD.
-
-    Args:
-        program: ``iptables`` or ``ip6tables``.
-        listing: of the whole filter table.
-        assume_ours: read FORWARD as if our accept stood behind DOCKER-USER, as it will with the
-            first network that needs it.
-    """
-    chains: dict[str, list[Rule]] = {}
-    policy = "accept"
-    for line in listing.lines:
-        match line:
-            case ("-P", name, target):
-                chains.setdefault(name, [])
-                if name == FORWARD:
-                    policy = target.lower()
-            case ("-N", name):
-                chains.setdefault(name, [])
-            case _:
-                pass
-    for line in listing.lines:
-        if line[:1] == ("-A",):
-            chains.setdefault(line[1], []).append(_iptables_rule(line[2:], chains))
-    forward = [line[2:] for line in listing.lines if line[:2] == ("-A", FORWARD)]
-    place = behind(forward) if assume_ours else None
-    if place is not None:
-        chains[FORWARD].insert(place, _iptables_rule(ACCEPT, chains))
-    return ForeignChain(
-        program=program,
-        family="ip" if program == "iptables" else "ip6",
-        table="filter",
-        name=FORWARD,
-        policy=policy,
-        chains=chains,
-    )
-
-
-def _nft_rules(rule: Object) -> list[Rule]:
-    """Return a rule as it is; one that ends in a literal verdict map as one for each verdict."""
-    conditions: list[Condition] = []
+def _nft_rules(rule: Object, sets: Mapping[str, Sequence[Any]]) -> list[Rule]:
+    """Return a rule as it is; one that ends in a map of verdicts or places as one for each."""
+    conditions: list[Condition | Together] = []
+    said = {"comment": rule.get("comment", ""), "handle": rule.get("handle", 0)}
     for part in rule.get("expr", ()):
         ((word, body),) = part.items()
         if word == "match":
-            conditions.append(_nft_condition(body))
+            conditions += _nft_conditions(body, sets)
         elif word == "vmap":
-            return _nft_verdict_map(body, conditions)
+            return [replace(each, **said) for each in _nft_verdict_map(body, conditions, sets)]
+        elif word == "dnat":
+            return [replace(each, **said) for each in _nft_translations(body, conditions, sets)]
         elif word in _NFT_VERDICTS or _xt(word, body, "target"):
-            return [_nft_verdict(part, conditions)]
+            return [replace(each, **said) for each in _nft_verdict(part, conditions)]
         elif not (
             word in _NFT_HARMLESS or (_xt(word, body, "match") and body["name"] == "comment")
         ):
@@ -143,51 +146,107 @@ def _nft_rules(rule: Object) -> list[Rule]:
     return []
 
 
-def _nft_verdict(part: Object, conditions: Sequence[Condition]) -> Rule:
+def _nft_verdict(part: Object, conditions: Sequence[Condition | Together]) -> list[Rule]:
     ((word, body),) = part.items()
     if word == "xt":
-        verdict = _IPTABLES_VERDICTS.get(body["name"], Verdict.NONE)
+        verdict = IPTABLES_VERDICTS.get(body["name"], Verdict.NONE)
     else:
         verdict = _NFT_VERDICTS[word]
     target = body["target"] if word in ("jump", "goto") else ""
-    return Rule(conditions=tuple(conditions), verdict=verdict, target=target)
+    return [Rule(conditions=tuple(conditions), verdict=verdict, target=target)]
 
 
-def _nft_verdict_map(body: Object, conditions: Sequence[Condition]) -> list[Rule]:
+def _nft_verdict_map(
+    body: Object, conditions: Sequence[Condition | Together], sets: Mapping[str, Sequence[Any]]
+) -> list[Rule]:
     match body:
         case {"key": key, "data": {"set": list(pairs)}}:
             return [
-                _nft_verdict(
-                    verdict,
-                    [*conditions, _nft_condition({"op": "==", "left": key, "right": value})],
-                )
+                rule
                 for value, verdict in pairs
                 if not _NFT_VERDICTS.keys().isdisjoint(verdict)
+                for rule in _nft_verdict(
+                    verdict,
+                    [
+                        *conditions,
+                        *_nft_conditions({"op": "==", "left": key, "right": value}, sets),
+                    ],
+                )
             ]
         case _:
             return [Rule(conditions=tuple(conditions), verdict=Verdict.UNKNOWN)]
+
+
+def _nft_translations(
+    body: Object, conditions: Sequence[Condition | Together], sets: Mapping[str, Sequence[Any]]
+) -> list[Rule]:
+    """Return a rule for each place that a packet's destination may become."""
+    match body:
+        case {"addr": {"map": {"key": key, "data": data}}}:
+            pairs = sets.get(data[1:], ()) if isinstance(data, str) else data.get("set", ())
+        case {"addr": str(address), **rest}:
+            target = " ".join([address, *([str(rest["port"])] if "port" in rest else [])])
+            return [Rule(conditions=tuple(conditions), verdict=Verdict.TRANSLATE, target=target)]
+        case _:
+            return [Rule(conditions=tuple(conditions), verdict=Verdict.UNKNOWN)]
+    found = []
+    for value, place in pairs:
+        known = _nft_conditions({"op": "==", "left": key, "right": value}, sets)
+        parts = place["concat"] if isinstance(place, dict) and "concat" in place else [place]
+        found.append(
+            Rule(
+                conditions=(*conditions, *known),
+                verdict=Verdict.TRANSLATE,
+                target=" ".join(map(str, parts)),
+            )
+        )
+    return found
 
 
 def _xt(word: str, body: Any, kind: str) -> bool:
     return word == "xt" and isinstance(body, dict) and body.get("type") == kind and "name" in body
 
 
-def _nft_condition(match: Object) -> Condition:
-    left, op = match["left"], match["op"]
-    values = _nft_values(match["right"])
-    if not isinstance(left, dict) or op not in ("==", "!=", "in") or values is None:
-        return _UNKNOWN
+def _nft_conditions(
+    match: Object, sets: Mapping[str, Sequence[Any]]
+) -> Sequence[Condition | Together]:
+    """Return what a match asks, and what it takes for granted: ports are those of a protocol."""
+    left, op, right = match["left"], match["op"], _elements(match["right"], sets)
+    if not isinstance(left, dict) or op not in ("==", "!=", "in") or right is None:
+        return [_UNKNOWN]
+    if "concat" in left:
+        return [_nft_together(left["concat"], right, negated=op == "!=")]
+    values = tuple(map(_nft_value, right))
+    known = tuple(each for each in values if each is not None)
+    if len(known) < len(values):
+        return [_UNKNOWN]
+    return [*_granted(left), _nft_condition(left, known, negated=op == "!=")]
+
+
+def _nft_condition(left: Object, values: tuple[str, ...], *, negated: bool) -> Condition:
     mask = _marked(left)
     if mask is not None:
         if len(values) != 1 or not values[0].isdecimal():
             return _UNKNOWN
-        return Condition(subject=Subject.MARK, values=(values[0], str(mask)), negated=op == "!=")
-    subject = _NFT_SUBJECTS.get(_key(left), Subject.OTHER)
-    if _key(left) == ("ct", "status") and values == ("dnat",):
-        subject = Subject.STATE  # as iptables has it, where DNAT is a state
-    if subject is Subject.OTHER:
+        return Condition(subject=Subject.MARK, values=(values[0], str(mask)), negated=negated)
+    subject = _nft_subject(left)
+    if subject is Subject.OTHER or (_key(left) == ("ct", "status") and values != ("dnat",)):
         return _UNKNOWN
-    return Condition(subject=subject, values=values, negated=op == "!=")
+    return Condition(subject=subject, values=values, negated=negated)
+
+
+def _nft_together(
+    keys: Sequence[Object], rows: Sequence[Any], *, negated: bool
+) -> Condition | Together:
+    subjects = tuple(map(_nft_subject, keys))
+    found = []
+    for row in rows:
+        parts = row.get("concat", ()) if isinstance(row, dict) else ()
+        values = tuple(map(_nft_value, parts))
+        if len(values) != len(subjects) or None in values:
+            return _UNKNOWN
+        found.append(tuple(each for each in values if each is not None))
+    return Together(subjects=subjects, rows=tuple(found), negated=negated)
 
 
 _NFT_SUBJECTS = {
@@ -195,10 +254,57 @@ _NFT_SUBJECTS = {
     ("meta", "iif"): Subject.IN,
     ("meta", "oifname"): Subject.OUT,
     ("meta", "oif"): Subject.OUT,
+    ("meta", "iifkind"): Subject.IN_KIND,
+    ("meta", "oifkind"): Subject.OUT_KIND,
     ("meta", "nfproto"): Subject.FAMILY,
     ("meta", "l4proto"): Subject.PROTOCOL,
     ("ct", "state"): Subject.STATE,
+    ("ct", "status"): Subject.STATE,  # "dnat" alone: as iptables has it, where DNAT is a state
+    ("ct", "direction"): Subject.DIRECTION,
 }
+_NFT_FIELDS = {
+    "saddr": Subject.SOURCE,
+    "daddr": Subject.DESTINATION,
+    "dport": Subject.PORT,
+    "type": Subject.ICMP,
+}
+_FAMILY_OF = {"ip": "ipv4", "ip6": "ipv6"}
+
+
+_FIBS = {
+    ("type", "daddr"): Subject.LOCAL,
+    ("type", "daddr iif"): Subject.AT_HOME,
+    ("oif", "iif saddr"): Subject.RETURNS,
+}
+
+
+def _nft_subject(left: Any) -> Subject:
+    match left:
+        case {"payload": {"protocol": str(protocol), "field": str(field)}}:
+            typed = field != "type" or protocol in ("icmp", "icmpv6")
+            return _NFT_FIELDS.get(field, Subject.OTHER) if typed else Subject.OTHER
+        case {"ct": {"key": "ip daddr" | "ip6 daddr", "dir": "original"}}:
+            return Subject.ASKED
+        case {"fib": {"result": str(result), "flags": flags}}:
+            return _FIBS.get((result, _flags(flags)), Subject.OTHER)
+        case dict():
+            return _NFT_SUBJECTS.get(_key(left), Subject.OTHER)
+        case _:
+            return Subject.OTHER
+
+
+def _flags(flags: Any) -> str:
+    return " ".join(sorted([flags] if isinstance(flags, str) else flags))
+
+
+def _granted(left: Object) -> Sequence[Condition]:
+    match left:
+        case {"payload": {"protocol": "ip" | "ip6" as protocol}}:
+            return [Condition(subject=Subject.FAMILY, values=(_FAMILY_OF[protocol],))]
+        case {"payload": {"protocol": "tcp" | "udp" | "sctp" | "icmp" | "icmpv6" as protocol}}:
+            return [Condition(subject=Subject.PROTOCOL, values=(protocol,))]
+        case _:
+            return []
 
 
 def _key(left: Object) -> tuple[str, str]:
@@ -217,61 +323,25 @@ def _marked(left: Object) -> int | None:
             return None
 
 
-def _nft_values(right: Any) -> tuple[str, ...] | None:
-    """Return the literal values on the right of a match; None if it is not made of such."""
+def _elements(right: Any, sets: Mapping[str, Sequence[Any]]) -> Sequence[Any] | None:
+    """Return what stands on the right of a match, one by one; None if it is not known."""
+    if isinstance(right, str) and right.startswith("@"):
+        return sets.get(right[1:])
     if isinstance(right, dict) and set(right) == {"set"}:
         right = right["set"]
-    if isinstance(right, str | int):
-        right = [right]
-    if not isinstance(right, list) or not all(isinstance(each, str | int) for each in right):
-        return None
-    values = tuple(map(str, right))
-    return None if any(value.startswith("@") for value in values) else values
+    return right if isinstance(right, list) else [right]
 
 
-def _iptables_rule(words: Sequence[str], chains: Mapping[str, object]) -> Rule:
-    conditions: list[Condition] = []
-    negated = False
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word == "!":
-            negated = True
-            continue
-        if word in ("-j", "-g"):
-            # what follows are the target's own options
-            return _iptables_target(word, rest[0] if rest else "", conditions, chains)
-        value = rest.pop(0) if rest and not rest[0].startswith("-") and rest[0] != "!" else ""
-        if word not in ("-m", "--comment"):
-            conditions.append(_iptables_condition(word, value, negated=negated))
-        negated = False
-    return Rule(conditions=tuple(conditions))
-
-
-def _iptables_target(
-    word: str, target: str, conditions: Sequence[Condition], chains: Mapping[str, object]
-) -> Rule:
-    if target in chains:
-        verdict = Verdict.JUMP if word == "-j" else Verdict.GOTO
-        return Rule(conditions=tuple(conditions), verdict=verdict, target=target)
-    verdict = _IPTABLES_VERDICTS.get(target, Verdict.NONE)
-    return Rule(conditions=tuple(conditions), verdict=verdict)
-
-
-def _iptables_condition(option: str, value: str, *, negated: bool) -> Condition:
-    match option:
-        case "-i" | "-o":
-            subject = Subject.IN if option == "-i" else Subject.OUT
-            pattern = f"{value[:-1]}*" if value.endswith("+") else value
-            return Condition(subject=subject, values=(pattern,), negated=negated)
-        case "--ctstate" | "--state":
-            states = tuple(value.lower().split(","))
-            return Condition(subject=Subject.STATE, values=states, negated=negated)
-        case "-p":
-            return Condition(subject=Subject.PROTOCOL, values=(value,), negated=negated)
-        case "--mark":
-            number, _, mask = value.partition("/")
-            values = (str(int(number, 0)), str(int(mask or "0xffffffff", 0)))
-            return Condition(subject=Subject.MARK, values=values, negated=negated)
+def _nft_value(element: Any) -> str | None:
+    """Return a literal as conditions have it; None if it is something else."""
+    match element:
+        case {"elem": {"val": value}}:
+            return _nft_value(value)
+        case {"prefix": {"addr": str(address), "len": int(length)}}:
+            return f"{address}/{length}"
+        case {"range": [first, last]}:
+            return f"{first}-{last}"
+        case str() | int() if not str(element).startswith("@"):
+            return str(element)
         case _:
-            return _UNKNOWN
+            return None

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ovsdriver.adapters.firewall import chain_readers, nft_rules
+from ovsdriver.adapters.firewall import chain_readers, iptables_reader, nft_rules
 from ovsdriver.adapters.firewall.docker_user import FORWARD, DockerUser, Iptables
 from ovsdriver.adapters.firewall.nft import Nft, Table
 from ovsdriver.adapters.firewall.nft_rules import Object
@@ -31,6 +31,7 @@ from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.records.names import GATEWAY_PREFIX
 from ovsdriver.domain.traffic import forwarding
+from ovsdriver.domain.traffic.chains import BaseChain, Packet
 from ovsdriver.domain.traffic.firewall import (
     FirewallPlan,
     Guard,
@@ -38,7 +39,7 @@ from ovsdriver.domain.traffic.firewall import (
     outgoing,
     outside_bridges,
 )
-from ovsdriver.domain.traffic.foreign_chains import ForeignChain, Packet, crossing, finding
+from ovsdriver.domain.traffic.foreign_chains import crossing, finding
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import HostNotes
 
@@ -213,7 +214,9 @@ class HostFirewall:
             listing = await iptables.listing()
             if listing is None:
                 continue
-            chain = chain_readers.from_iptables(iptables.program, listing, assume_ours=not gateways)
+            chain = iptables_reader.from_iptables(
+                iptables.program, listing, assume_ours=not gateways
+            )
             if await iptables.shows_nftables():
                 # The same rules, but iptables says more about them.
                 found = [each for each in found if not each.same_place(chain)]
@@ -477,7 +480,7 @@ class HostFirewall:
                 f"the kernel's connections to published ports cannot be ended: {error.strerror}"
             ) from error
 
-    def _survey(self) -> tuple[HostNetwork, tuple[str, ...], list[ForeignChain]]:
+    def _survey(self) -> tuple[HostNetwork, tuple[str, ...], list[BaseChain]]:
         """Return the host, the gateways that our table names, and others' forward chains."""
         nft, table, netlink = self._open()
         gateways = next(

@@ -92,6 +92,10 @@ class Nft:
         """Return every chain of every table, without rules."""
         return _inner("chain", self.run([{"list": {"chains": None}}]))
 
+    def list_ruleset(self) -> list[Object]:
+        """Return all tables, chains, rules, sets and maps, with elements."""
+        return self.run([{"list": {"ruleset": None}}])
+
     def list_rules(self, chain: Object) -> list[Object]:
         """Return the rules of a chain; none if it is gone."""
         return _inner("rule", self._list("chain", chain, chain["name"]))

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.records.model import HostAccess
 from ovsdriver.domain.tracing.hops import (
+    OUTSIDE,
     THIS_HOST,
     Hop,
     Kind,
@@ -32,6 +32,16 @@ class Inside:
     """That route leaves by this interface."""
     listens: bool | None = None
     """Somebody listens on the port that was asked about; None: not asked."""
+    mac: EUI | None = None
+    """Of its interface on this network, as it is now."""
+    leaves: EUI | None = None
+    """MAC of the interface that the route leaves by; None: not known."""
+    via: IPAddress | None = None
+    """The router of that route; None: the other is on the link, or not known."""
+    source: IPAddress | None = None
+    """The address that it sends with; None: not known."""
+    mtu: int = 0
+    """Of the interface that the route leaves by; 0: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +65,12 @@ class End:
     sink: bool
     inside: Inside | None
     """None: its namespace could not be entered."""
-    host: HostAccess | None = None
-    """What it may reach of this host; None: its network has no gateway here."""
+    closed: str = ""
+    """The option by which its network has no way out; empty: none does."""
+    has_wire: bool = False
+    """Its bridge is known to lead to a wire, or may: an uplink, or somebody's bridge."""
+    gateway_link: str = ""
+    """The device of its network's gateway on this host; empty: there is none."""
     segment: str = ""
     """Name of the segment that its network is; empty: it ends on this host."""
     home_vlan: int | None = None
@@ -78,29 +92,6 @@ class End:
     def full_name(self) -> str:
         """Return what to type for it there: ``lab/web``."""
         return f"{self.network}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPlace:
-    """An address of this host."""
-
-    address: IPAddress
-    network: str = ""
-    """Name of the network whose gateway it is; empty: of none."""
-    leads_to: str = ""
-    """Name of the container that the port is published for; empty: none."""
-    listens: bool | None = None
-    """Somebody listens on the port that was asked about; None: not asked."""
-
-    @property
-    def name(self) -> str:
-        """Return what it is called."""
-        return f"{self.address} of this host"
-
-    @property
-    def place(self) -> Place:
-        """Return where that is."""
-        return THIS_HOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +120,8 @@ class Bridged:
 
     actions: str
     """``drop``, or where it goes; empty: it could not be asked."""
+    by: str = ""
+    """The option whose flow drops it; empty: not known, or none of ours."""
 
 
 def family(a: End, b: End) -> int | None:
@@ -151,7 +144,9 @@ def together(a: End, b: End) -> bool:
     return (a.bridge, a.vlan) == (b.bridge, b.vlan) and a.vlan is not None
 
 
-def trace(a: End, b: End, asked: Question, bridged: Bridged | None) -> Sequence[Hop]:
+def trace(
+    a: End, b: End, asked: Question, bridged: Bridged | None, version: int | None = None
+) -> Sequence[Hop]:
     """Return what was looked at on the way from ``a`` to ``b``, up to the first that stops it.
 
     Args:
@@ -159,13 +154,9 @@ def trace(a: End, b: End, asked: Question, bridged: Bridged | None) -> Sequence[
         b: who is to get it.
         asked: the protocol, and the port.
         bridged: what the bridge does; None: not asked, as both are not in one VLAN.
+        version: 4 or 6, which both have addresses of; None: see :func:`family`.
     """
-    return up_to_the_first_stop(_between(a, b, asked, bridged))
-
-
-def trace_host(a: End, to: HostPlace, asked: Question) -> Sequence[Hop]:
-    """Return what was looked at on the way from ``a`` to this host, as :func:`trace`."""
-    return up_to_the_first_stop(_to_host(a, to, asked))
+    return up_to_the_first_stop(_between(a, b, asked, bridged, version or family(a, b)))
 
 
 def trace_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> Sequence[Hop]:
@@ -173,14 +164,15 @@ def trace_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) ->
     return up_to_the_first_stop(_to_far(a, to, asked, bridged))
 
 
-def verdict(a: End, b: End | HostPlace | FarPlace, asked: Question, hops: Sequence[Hop]) -> str:
+def verdict(a: End, b: End | FarPlace, asked: Question, hops: Sequence[Hop]) -> str:
     """Return the one sentence that matters."""
     return sentence(a.name, b.name, asked, hops)
 
 
-def _between(a: End, b: End, asked: Question, bridged: Bridged | None) -> Iterator[Hop]:
+def _between(
+    a: End, b: End, asked: Question, bridged: Bridged | None, version: int | None
+) -> Iterator[Hop]:
     yield from map(attached, (a, b))
-    version = family(a, b)
     if version is None:
         yield bad(
             a.place,
@@ -193,6 +185,29 @@ def _between(a: End, b: End, asked: Question, bridged: Bridged | None) -> Iterat
         yield from inside(end, address(other, version).ip)
     yield from (_in_one_vlan(a, b, bridged) if together(a, b) else _apart(a, b))
     yield from listening(b, asked)
+
+
+def on_its_own_network(end: End, target: IPAddress) -> Iterator[Hop]:
+    """Tell of an address of its own network that no container of ours has."""
+    if end.has_wire:
+        yield unsure(
+            OUTSIDE,
+            f"{target} is on the wire of {end.network}, of which ovsnet knows nothing",
+        )
+    else:
+        yield bad(
+            end.plug,
+            f"nobody on {end.network} has {target}; `ovsnet endpoint ls` lists all addresses",
+        )
+
+
+def no_such_family(end: End, family: int) -> Hop:
+    """Tell that a container has no address of a family."""
+    return bad(
+        end.place,
+        f"{end.name} has {_families(end)} only, and this is about IPv{family or 4}; ask about an "
+        "address of that family",
+    )
 
 
 def listening(end: End, asked: Question) -> Iterator[Hop]:
@@ -240,6 +255,14 @@ def inside(end: End, target: IPAddress) -> Iterator[Hop]:
             end.place,
             f"{end.name} does not have its address {own} inside any more; restart the container",
         )
+    if found.way is None and end.closed:
+        by = f"{end.closed} of {end.network}"
+        yield bad(
+            end.place,
+            f"{by} leaves {end.name} no way out of its network; connect it to another one, too: "
+            f"`docker network connect NETWORK {end.name}`",
+            by=by,
+        )
     if found.way is None:
         yield bad(
             end.place,
@@ -274,15 +297,7 @@ def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
     yield good(
         a.plug, f"both are on segment {a.segment}" if a.segment else "both are in one VLAN there"
     )
-    if bridged is not None and bridged.actions == "drop":
-        yield bad(
-            a.plug,
-            f"bridge {a.bridge} drops it; `ovs-appctl ofproto/trace {a.bridge} …` and `ovs-ofctl "
-            f"dump-flows {a.bridge}` show which flow does",
-            by=f"a flow of {a.bridge}",
-        )
-    if bridged is not None and bridged.actions:
-        yield good(a.plug, f"bridge {a.bridge} forwards it (datapath actions: {bridged.actions})")
+    yield from at_the_bridge(a, bridged, b.name)
 
 
 def _kept_apart(a: End) -> Hop:
@@ -295,6 +310,7 @@ def _kept_apart(a: End) -> Hop:
 
 
 def _apart(a: End, b: End) -> Iterator[Hop]:
+    """Tell why two are not together who would have to be: of one network, or one on a segment."""
     if a.segment or b.segment:
         yield bad(
             a.plug,
@@ -302,98 +318,97 @@ def _apart(a: End, b: End) -> Iterator[Hop]:
             f"connect {b.network} {a.name})",
         )
         return
-    if a.network_id == b.network_id:
-        yield bad(
-            a.plug,
-            f"both are on {a.network}, but {a.name} is in VLAN {a.vlan or 'none'} and {b.name} in "
-            f"VLAN {b.vlan or 'none'}; `ovsnet set {a.full_name} ovs.vlan=` takes the network's",
-            by=f"ovs.vlan of {a.full_name if a.home_vlan is not None else b.full_name}",
-        )
-        return
-    modes = {a.mode, b.mode}
-    if modes == {"routed"} and not a.isolate and not b.isolate:
-        yield good(
-            THIS_HOST,
-            f"{a.network} and {b.network} are routed, and this host forwards between them",
-        )
-        return
-    if modes <= {"flat", "gwbridge"}:
-        yield unsure(
-            Place(name="outside", kind=Kind.OUTSIDE),
-            f"{a.network} and {b.network} meet beyond this host, at a router that ovsnet knows "
-            "nothing of",
-        )
-        return
-    why = "one is isolated (ovs.isolate)" if modes == {"routed"} else f"modes {a.mode}, {b.mode}"
+    moved = a if a.home_vlan is not None else b
     yield bad(
-        THIS_HOST,
-        f"networks {a.network} and {b.network} are kept apart on this host ({why}); put both on "
-        f"one (docker network connect {b.network} {a.name}), or publish a port of {b.name}",
-        by=f"ovs.mode of {a.network} and {b.network}",
+        a.plug,
+        f"both are on {a.network}, but {a.name} is in VLAN {a.vlan or 'none'} and {b.name} in "
+        f"VLAN {b.vlan or 'none'}; `ovsnet set {moved.full_name} ovs.vlan=` takes the network's",
+        by=f"ovs.vlan of {moved.full_name}",
     )
 
 
-def _to_host(a: End, to: HostPlace, asked: Question) -> Iterator[Hop]:
-    yield attached(a)
-    if not any(each.version == to.address.version for each in a.addresses):
-        yield bad(a.place, f"{a.name} has {_families(a)} only; ask about an address of that family")
-    yield from inside(a, to.address)
-    if a.host is None:
+def in_gateways_vlan(end: End) -> Iterator[Hop]:
+    """Tell whether a container is where the gateway of its network is."""
+    if end.home_vlan is not None:
         yield bad(
-            a.plug,
-            f"{a.network} has ovs.mode={a.mode} and no gateway on this host; connect {a.name} to a "
-            "network that has one",
-            by=f"ovs.mode={a.mode} of {a.network}",
+            end.plug,
+            f"{end.name} is in VLAN {end.vlan or 'none'} and the gateway of {end.network} in "
+            f"{end.home_vlan or 'none'}; `ovsnet set {end.full_name} ovs.vlan=` takes it there",
+            by=f"ovs.vlan of {end.full_name}",
         )
-    if a.home_vlan is not None:
-        yield bad(
-            a.plug,
-            f"{a.name} is in VLAN {a.vlan or 'none'} and the gateway of {a.network} in "
-            f"{a.home_vlan or 'none'}; `ovsnet set {a.full_name} ovs.vlan=` takes it there",
-            by=f"ovs.vlan of {a.full_name}",
-        )
-    own = to.network == a.network
-    if to.network and not own:
-        yield bad(
-            THIS_HOST,
-            f"it is the gateway of {to.network}, which only containers of {to.network} reach; use "
-            f"the gateway of {a.network}",
-            by=f"the gateway of {to.network}",
-        )
-    if to.leads_to:
-        yield good(
-            THIS_HOST,
-            f"{asked} is published there for {to.leads_to}",
-            by=f"published port {asked} of {to.leads_to}",
-        )
+
+
+def at_the_bridge(end: End, bridged: Bridged | None, whose: str) -> Iterator[Hop]:
+    """Tell what the bridge of a container does with its packet, or with one for it."""
+    if bridged is None or not bridged.actions:
         return
-    if a.host is HostAccess.NONE and not (own and asked.port is None):
-        yield _closed(a, "keeps the host's services from its containers", HostAccess.GATEWAY)
-    if a.host is HostAccess.GATEWAY and not own:
-        yield _closed(a, "leaves them their own gateway alone", HostAccess.ALL)
+    if bridged.actions == "drop":
+        by = bridged.by or f"a flow of {end.bridge}"
+        how = (
+            "give the container its MAC and address back, or let it off with "
+            f"`ovsnet set {end.full_name} ovs.guard=false`"
+            if bridged.by.startswith("ovs.guard")
+            else f"`ovs-appctl ofproto/trace {end.bridge} …` and `ovs-ofctl dump-flows "
+            f"{end.bridge}` show which flow does"
+        )
+        yield bad(end.plug, f"bridge {end.bridge} drops it ({by}); {how}", by=by)
     yield good(
-        THIS_HOST,
-        f"ovs.host={a.host} of {a.network} lets it reach {to.name}",
-        by=f"ovs.host={a.host} of {a.network}",
+        end.plug, f"bridge {end.bridge} takes it to {whose} (datapath actions: {bridged.actions})"
     )
-    if to.listens is not None:
-        yield (
-            good(THIS_HOST, f"a program listens on {asked} on this host")
-            if to.listens
-            else bad(THIS_HOST, f"nobody listens on {asked} on this host; start what should")
+
+
+def without_gateway(end: End, *, published: bool = False) -> Iterator[Hop]:
+    """Tell how far a container gets, or is got to, whose network has no gateway on this host.
+
+    ``published``: it is a port of this host that is asked about.
+    """
+    by = f"{end.closed or f'ovs.mode={end.mode}'} of {end.network}"
+    if end.closed:
+        yield bad(
+            end.plug,
+            f"{by} keeps {end.name} from everybody but its network; connect the other one to it: "
+            f"`docker network connect {end.network} CONTAINER`",
+            by=by,
+        )
+    elif end.mode == "flat" and not end.has_wire:
+        yield bad(
+            end.plug,
+            f"{by} puts nothing on this host, and bridge {end.bridge} has no wire; give the "
+            "network an ovs.uplink, or ovs.mode=nat",
+            by=by,
+        )
+    elif end.mode == "flat":
+        yield unsure(
+            OUTSIDE,
+            f"{end.network} is a VLAN of the wire ({by}): the router there decides, of which "
+            "ovsnet knows nothing",
+            by=by,
+        )
+    elif published:
+        yield unsure(
+            THIS_HOST,
+            f"{by} leaves published ports to Docker; `docker port {end.name}` lists them",
+            by=by,
+        )
+    else:
+        yield bad(
+            end.plug,
+            f"{by} leaves the way in and out to Docker's docker_gwbridge; publish a port (`docker "
+            "run -p`), which `docker ps` shows",
+            by=by,
         )
 
 
 def _to_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> Iterator[Hop]:
     yield attached(a)
     if not any(each.version == to.address.version for each in a.addresses):
-        yield bad(a.place, f"{a.name} has {_families(a)} only; ask about an address of that family")
+        yield no_such_family(a, to.address.version)
     yield from inside(a, to.address)
     if not to.host:
         yield bad(
             a.plug,
             f"nobody has {to.address} on segment {a.segment}; `ovsnet segment show {a.segment}` "
-            "tells who has which",
+            "lists its addresses",
         )
     yield good(a.plug, f"{to.address} is held by {to.container or 'a container'} on host {to.host}")
     if not a.icc:
@@ -417,11 +432,6 @@ def _to_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> I
             a.plug, f"bridge {a.bridge} sends it there (datapath actions: {bridged.actions})"
         )
     yield unsure(far, f"what becomes of {asked} on host {to.host} is known there: run this on it")
-
-
-def _closed(a: End, how: str, opened: HostAccess) -> Hop:
-    by = f"ovs.host={a.host} of {a.network}"
-    return bad(THIS_HOST, f"{by} {how}; `ovsnet set {a.network} ovs.host={opened}` opens", by=by)
 
 
 def _families(end: End) -> str:

@@ -40,6 +40,7 @@ class Place:
 
 
 THIS_HOST = Place(name="this host", kind=Kind.HOST)
+OUTSIDE = Place(name="outside", kind=Kind.OUTSIDE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """``ovsnet trace``: what is asked of whom, and what is told; the reasons are the domain's."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,23 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
+from ovsdriver.adapters.engine import DockerEngine
+from ovsdriver.adapters.firewall import ruleset
+from ovsdriver.adapters.kernel.host.host_view import LiveHost
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
 from ovsdriver.admin.views import Report
 from ovsdriver.cli.doctor import rpc
-from ovsdriver.cli.look import trace
-from ovsdriver.domain.records.model import HostAccess, Publication, Transport
+from ovsdriver.cli.look import bridges, tracer
+from ovsdriver.domain.records.model import HostAccess, Mode, NetworkId, Publication, Transport
+from ovsdriver.domain.records.names import gateway_link
 from ovsdriver.domain.tracing.containers import Inside
 from ovsdriver.domain.tracing.hops import Question
+from ovsdriver.domain.tracing.host_view import Route, RouteFault
+from ovsdriver.domain.traffic.chains import BaseChain
+from ovsdriver.domain.traffic.firewall import HostNetwork
+from ovsdriver.domain.wires import desired
+from ovsdriver.errors import UnavailableError
+from tests.builders import a_subnet
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
 
@@ -32,6 +42,20 @@ class Host:
         self.hidden: set[str] = set()
         self.said = FORWARDS
         self.asked: list[tuple[str, str, list[str]]] = []
+        self.elsewhere = ""
+        """The router that containers have on another network than ours."""
+        self.rules: Sequence[BaseChain] | None = None
+        self.desk = Desk()
+
+    async def standing(self) -> Sequence[BaseChain]:
+        return self.wanted() if self.rules is None else self.rules
+
+    def wanted(self) -> Sequence[BaseChain]:
+        """The rules that there should be."""
+        there = self.desk.there
+        networks = [each.network for each in there.networks]
+        plan = desired.firewall(networks, [each.endpoint for each in there.endpoints])
+        return ruleset.wanted(plan, HostNetwork(), table="ovsnet")
 
     def look(
         self, sandbox: str, mac: EUI, target: IPAddress | None, asked: Question
@@ -40,11 +64,18 @@ class Host:
         if sandbox in self.hidden:
             return None
         own = IPNetwork("10.1.0.2/24" if mac == EUI(WEB_MAC) else "10.1.0.3/24")
+        near = target is None or target in IPNetwork("10.1.0.0/24") or target.version == 6
         return Inside(
             up=True,
-            addresses=(own, IPNetwork("fd00::2/64"), IPNetwork("fd00::3/64")),
-            way=IPNetwork("10.1.0.0/24"),
-            through_this=True,
+            addresses=(
+                own,
+                IPNetwork("10.2.0.3/24"),
+                *map(IPNetwork, ("fd00::2/64", "fd00::3/64")),
+            ),
+            way=IPNetwork("10.1.0.0/24" if near else "0.0.0.0/0"),
+            through_this=not self.elsewhere or near,
+            via=None if near else IPAddress(self.elsewhere or "10.1.0.1"),
+            mtu=1500,
             listens=None if asked.port is None else self.listens,
         )
 
@@ -55,11 +86,69 @@ class Host:
         return self.said
 
 
+class View(LiveHost):
+    """A host with the gateway of ``lab``, a wire and its router; its rules are those it should
+    have."""
+
+    def __init__(self, chains: Sequence[BaseChain]) -> None:
+        self.chains = chains
+        self._mine = {
+            "10.1.0.1": gateway_link(NetworkId(LAB)),
+            "10.2.0.1": gateway_link(NetworkId(OLD)),
+            "192.0.2.1": "eth0",
+            "10.9.0.1": "docker_gwbridge",
+        }
+
+    def is_local(self, address: IPAddress) -> bool:
+        return str(address) in self._mine
+
+    def holder(self, address: IPAddress) -> str:
+        return self._mine.get(str(address), "")
+
+    def has(self, link: str, address: IPAddress) -> bool:
+        return self.holder(address) == link
+
+    def first(self, link: str, family: int) -> IPAddress | None:
+        found = (at for at, on in self._mine.items() if on == link and family == 4)
+        return next(map(IPAddress, found), None)
+
+    def kind(self, link: str) -> str:
+        return "bridge" if link.startswith("docker") else ""
+
+    def mtu(self, link: str) -> int:
+        return 1400
+
+    def up(self, link: str) -> bool:
+        return True
+
+    def mac(self, link: str) -> str:
+        return "0a:00:00:00:00:01"
+
+    def route(
+        self, target: IPAddress, *, source: IPAddress | None = None, incoming: str = ""
+    ) -> Route:
+        if target.version == 6:
+            return Route(fault=RouteFault.NO_ROUTE)
+        for at in ("10.1.0.1", "10.2.0.1"):
+            if target in IPNetwork(f"{at}/24"):
+                return Route(link=self._mine[at], source=IPAddress(at))
+        return Route(link="eth0", gateway=IPAddress("192.0.2.254"), source=IPAddress("192.0.2.1"))
+
+    def returns(self, source: IPAddress, link: str) -> bool:
+        return True
+
+    def not_forwarding(self, link: str, family: int) -> str:
+        return ""
+
+
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     made = Host()
     monkeypatch.setattr(sandbox_view, "look", made.look)
-    monkeypatch.setattr(trace.rpc, "ask", made.ask)
+    monkeypatch.setattr(bridges.rpc, "ask", made.ask)
+    monkeypatch.setattr(tracer.ruleset, "standing", made.standing)
+    monkeypatch.setattr(tracer, "read_host", lambda *_: HostNetwork())
+    monkeypatch.setattr(tracer, "LiveHost", lambda _, chains: View(chains))
     (tmp_path / "ovs-vswitchd.7.ctl").touch()
     return made
 
@@ -85,8 +174,17 @@ def say(desk: Desk, *, of_network: Any = None, of_endpoint: Any = None, sink: st
 @pytest.fixture
 def told(shell: Shell, desk: Desk, host: Host, tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Ask, and return the exit code and all that is told."""
+    host.desk = desk
     desk.there = Report(
-        networks=(network("lab", LAB), network("dmz", OLD, vlan=101)),
+        networks=(
+            network("lab", LAB),
+            network(
+                *("dmz", OLD),
+                vlan=101,
+                subnets=(a_subnet("10.2.0.0/24", "10.2.0.1"),),
+                gateway_link=gateway_link(NetworkId(OLD)),
+            ),
+        ),
         endpoints=(
             endpoint("web", WEB, mac=WEB_MAC, sandbox="/ns/web", ofport=7),
             endpoint(
@@ -149,7 +247,7 @@ def test_ipv6_is_asked_about_where_there_is_nothing_else(told, desk: Desk, host:
     )
     assert told("web", "db")[0] == 0
     assert "icmp6," in host.asked[0][2][1]
-    assert "ipv6_src=fd00::2,ipv6_dst=fd00::3,nw_ttl=64,icmp_type=128" in host.asked[0][2][1]
+    assert "ipv6_src=fd00::2,ipv6_dst=fd00::3,nw_ttl=64,icmpv6_type=128" in host.asked[0][2][1]
 
 
 def test_why_somebody_is_not_reached_is_the_last_line_and_the_exit_code(told, host: Host):
@@ -192,13 +290,23 @@ def test_a_container_that_does_not_run_is_not_looked_into(told, desk: Desk, host
     assert [sandbox for sandbox, *_ in host.looks] == ["/ns/web"]
 
 
-def test_containers_of_two_networks_are_no_question_to_the_bridge(told, desk: Desk, host: Host):
+def test_containers_of_two_networks_meet_at_the_gateways(told, desk: Desk, host: Host):
     web, _ = desk.there.endpoints
-    away = endpoint("db", DB, OLD, network_name="dmz", vlan=101, mac=DB_MAC, sandbox="/ns/db")
+    away = endpoint(
+        *("db", DB, OLD),
+        network_name="dmz",
+        vlan=101,
+        mac=DB_MAC,
+        sandbox="/ns/db",
+        addresses=("10.2.0.3/24",),
+    )
     desk.there = Report(networks=desk.there.networks, endpoints=(web, away))
     code, text = told("lab/web", "dmz/db")
-    assert (code, host.asked) == (1, [])
-    assert "docker network connect dmz web" in text.splitlines()[-1]
+    assert code == 1
+    assert "ovs.mode=nat of dmz keeps lab and dmz apart" in text.splitlines()[-1]
+    assert "docker network connect dmz" in text.splitlines()[-1]
+    (asked,) = host.asked
+    assert "dl_dst=0a:00:00:00:00:01,nw_src=10.1.0.2,nw_dst=10.2.0.3" in asked[2][1]
 
 
 def test_a_program_gets_all_of_it(told, host: Host):
@@ -240,36 +348,28 @@ def test_who_is_no_container_is_refused(told, words: tuple[str, str], sentence: 
     assert sentence in text
 
 
-def test_a_container_on_two_networks_is_to_be_named_with_one(told, desk: Desk):
-    more = endpoint("web", "3eb1" * 16, OLD, network_name="dmz")
-    desk.there = Report(networks=desk.there.networks, endpoints=(*desk.there.endpoints, more))
-    code, text = told("web", "db")
-    assert code == 1
-    assert f"'web' fits several: lab/{WEB[:12]}, dmz/3eb13eb13eb1; type one of these" in text
+def test_of_a_container_on_two_networks_the_one_that_both_share_is_meant(told, desk: Desk):
+    more = endpoint("web", "3eb1" * 16, OLD, network_name="dmz", addresses=("10.2.0.2/24",))
+    desk.there = Report(networks=desk.there.networks, endpoints=(more, *desk.there.endpoints))
+    assert told("web", "db")[0] == 0
     assert told("lab/web", "db")[0] == 0
 
 
-def test_a_place_of_the_host_is_asked_about_by_its_address(
-    told, host: Host, desk: Desk, monkeypatch
-):
-    monkeypatch.setattr(sandbox_view, "is_local", lambda address: str(address) != "198.51.100.7")
+def test_the_host_is_asked_about_by_a_word_or_its_address(told, host: Host, desk, monkeypatch):
     monkeypatch.setattr(sandbox_view, "listens", lambda protocol, port: True)
-    code, text = told("web", "10.1.0.1", "tcp/22")
-    assert code == 0, text
-    assert "a program listens on tcp/22 on this host" in text
-    assert text.splitlines()[-1].startswith("web reaches 10.1.0.1 of this host (tcp/22)")
-    assert host.looks[-1][2] == IPAddress("10.1.0.1")
+    for word, name in (("10.1.0.1", "10.1.0.1 of this host"), ("host", "this host")):
+        code, text = told("web", word, "tcp/22")
+        assert code == 0, text
+        assert "this host has 10.1.0.1, and ovs.host=all of lab lets it reach that" in text
+        assert "a program listens on tcp/22 on this host" in text
+        assert text.splitlines()[-1].startswith(f"web reaches {name} (tcp/22)")
+    monkeypatch.setattr(sandbox_view, "listens", lambda protocol, port: False)
+    assert "nobody listens on tcp/22 on this host" in told("web", "host", "tcp/22")[1]
     say(desk, of_network={"host": HostAccess.NONE})
-    assert (
-        "ovsnet set lab ovs.host=gateway" in told("web", "10.1.0.1", "tcp/22")[1].splitlines()[-1]
-    )
-    code, text = told("web", "198.51.100.7")
-    assert code == 1
-    assert "198.51.100.7 is no address of this host" in text
+    assert "ovsnet set lab ovs.host=gateway" in told("web", "host", "tcp/22")[1].splitlines()[-1]
 
 
-def test_a_port_that_is_published_leads_on(told, desk: Desk, monkeypatch):
-    monkeypatch.setattr(sandbox_view, "is_local", lambda address: True)
+def publishing(desk: Desk) -> None:
     published = Publication(
         protocol=Transport.TCP,
         host=IPAddress("0.0.0.0"),
@@ -280,7 +380,108 @@ def test_a_port_that_is_published_leads_on(told, desk: Desk, monkeypatch):
     web, db = desk.there.endpoints
     db = replace(db, endpoint=replace(db.endpoint, published=(published,)))
     desk.there = Report(networks=desk.there.networks, endpoints=(web, db))
+
+
+def test_a_port_that_is_published_leads_on(told, desk: Desk):
+    publishing(desk)
     say(desk, of_network={"host": HostAccess.NONE})
-    code, text = told("web", "192.0.2.1", "tcp/8080")
+    for words in (("web", "192.0.2.1"), ("outside", "db"), ("host", "db"), ("198.51.100.7", "db")):
+        code, text = told(*words, "tcp/8080")
+        assert code == 0, text
+        assert "port 8080 is published for db: it goes to 10.1.0.3:80" in text
+        assert "a program listens on tcp/80 in db" in text
+    text = told("outside", "db", "tcp/80")[1]
+    assert "tcp/80 of db is published as port 8080 of this host" in text
+    code, text = told("outside", "db", "tcp/443")
+    assert code == 1
+    assert "ovs.mode=nat of lab lets nobody outside begin" in text.splitlines()[-1]
+
+
+def test_the_way_outside_is_told_up_to_the_wire(told, host: Host):
+    code, text = told("web", "outside")
     assert code == 0, text
-    assert "tcp/8080 is published there for db" in text
+    assert "the routes of this host send it to eth0 by router 192.0.2.254" in text
+    assert "packets of more than 1400 bytes do not fit through eth0" in text
+    assert "it leaves this host by router 192.0.2.254, as 192.0.2.1" in text
+    assert "dl_dst=0a:00:00:00:00:01,nw_src=10.1.0.2" in host.asked[0][2][1]
+    host.elsewhere = "10.9.0.1"
+    code, text = told("web", "outside")
+    assert "web leaves by docker_gwbridge, which is none of ovsnet's" in text
+
+
+def test_rules_that_are_not_as_they_should_be_are_told(told, host: Host):
+    host.rules = []
+    code, text = told("web", "outside", "--json")
+    told_json = json.loads(text)
+    assert (code, told_json["reaches"]) == (0, None)
+    assert "nftables table is not as its records say; `ovsnet reconcile`" in told_json["verdict"]
+
+
+def test_rules_that_cannot_be_read_leave_it_open(told, host: Host, monkeypatch):
+    async def refused() -> Sequence[BaseChain]:
+        raise UnavailableError("Operation not permitted")
+
+    monkeypatch.setattr(tracer.ruleset, "standing", refused)
+    code, text = told("web", "outside")
+    assert code == 0
+    assert "web may reach outside" in text
+    assert "Operation not permitted; run this as root" in text
+
+
+def test_a_network_without_a_gateway_ends_where_its_mode_says(told, desk: Desk):
+    say(desk, of_network={"mode": Mode.ISOLATED})
+    desk.there = Report(
+        networks=tuple(replace(each, gateway_link=None) for each in desk.there.networks),
+        endpoints=desk.there.endpoints,
+    )
+    for words in (("outside", "db"), ("host", "db"), ("web", "outside")):
+        assert "ovs.mode=isolated of lab" in told(*words)[1].splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("outside", "host", "-6"), "this host has no route to outside over IPv6"),
+        (("outside", "198.51.100.7"), "one of both must be a container"),
+        (("host", "dns"), "this host is no container; name one"),
+    ],
+)
+def test_what_is_no_way_is_refused(told, words: tuple[str, ...], sentence: str):
+    code, text = told(*words)
+    assert code == 1
+    assert sentence in text
+
+
+RESOLV = "nameserver 127.0.0.11\n# ExtServers: [host(127.0.0.53) 198.51.100.53]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "here", "said", "code"),
+    [
+        (RESOLV, True, "Docker asks 127.0.0.53 from this host, where a program listens", 0),
+        (RESOLV, False, "it leaves this host by router 192.0.2.254", 0),
+        (RESOLV.partition("#")[0], True, "Docker knows no server for other names", 1),
+        ("", True, "/etc/resolv.conf of web names no server", 1),
+        ("nameserver 198.51.100.53\n", True, "web asks 198.51.100.53 itself", 0),
+    ],
+)
+def test_whom_a_container_asks_for_names_and_how_far_that_gets(
+    told, monkeypatch, tmp_path: Path, text: str, here: bool, said: str, code: int
+):
+    path = tmp_path / "resolv.conf"
+    path.write_text(text)
+
+    async def file(_: object, container: str) -> str:
+        assert container == "web"
+        return str(path)
+
+    monkeypatch.setattr(DockerEngine, "name_servers_file", file)
+    monkeypatch.setattr(sandbox_view, "has_resolver", lambda sandbox, at: True)
+    monkeypatch.setattr(sandbox_view, "listens", lambda protocol, port: here)
+    found = told("web", "dns")
+    assert found[0] == code, found[1]
+    assert said in found[1]
+    assert "(udp/53)" in found[1].splitlines()[-1]
+    monkeypatch.setattr(sandbox_view, "has_resolver", lambda sandbox, at: False)
+    gone = "Docker's resolver 127.0.0.11 is not there inside of web"
+    assert (gone in told("web", "dns")[1]) is ("127.0.0.11" in text)

@@ -1,20 +1,17 @@
 """What a container has of a network, read from inside of its namespace. Blocks."""
 
-import socket
-from contextlib import closing
 from pathlib import Path
 
-from netaddr import EUI, IPAddress, IPNetwork
+from netaddr import EUI, IPAddress
 
 from ovsdriver.adapters.kernel.codec.address_messages import addresses
 from ovsdriver.adapters.kernel.codec.link_messages import all_links
-from ovsdriver.adapters.kernel.codec.route_messages import unicast_routes
+from ovsdriver.adapters.kernel.codec.route_lookup import Found, lookup
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from ovsdriver.adapters.kernel.sandbox import entering
 from ovsdriver.domain.tracing.containers import Inside
 from ovsdriver.domain.tracing.hops import Question
 
-_MAIN = 254
 _LISTENING = "0A"
 """TCP_LISTEN in /proc/net/tcp (net/tcp_states.h)."""
 
@@ -37,18 +34,24 @@ def look(sandbox: str, mac: EUI, target: IPAddress | None, asked: Question) -> I
 def _read(
     routes: RouteSocket, mac: EUI, target: IPAddress | None, asked: Question
 ) -> Inside | None:
-    link = next((each for each in all_links(routes) if each.mac == mac.packed), None)
+    links = {each.index: each for each in all_links(routes)}
+    link = next((each for each in links.values() if each.mac == mac.packed), None)
     if link is None:
         return None
-    near = [] if target is None else [IPNetwork(target)]
-    ways = [hop for hop in unicast_routes(routes, near) if hop.table == _MAIN]
-    way = max(ways, key=lambda hop: int(hop.destination.prefixlen), default=None)
+    way = Found() if target is None else lookup(routes, target, whole=True)
+    sent = Found() if target is None else lookup(routes, target)
+    leaves = links.get(way.index)
     return Inside(
         up=link.up,
         addresses=tuple(each.address for each in addresses(routes, link.index)),
-        way=way.destination if way is not None else None,
-        through_this=way is not None and way.index == link.index,
+        way=None if way.number or leaves is None else way.destination,
+        through_this=way.index == link.index,
         listens=None if asked.port is None else listens(asked.protocol, asked.port),
+        mac=link.eui,
+        leaves=None if leaves is None else leaves.eui,
+        via=way.gateway,
+        source=sent.source,
+        mtu=0 if leaves is None else leaves.mtu,
     )
 
 
@@ -66,21 +69,15 @@ def listens(protocol: str, port: int) -> bool:
     return False
 
 
-def is_local(address: IPAddress) -> bool:
-    """Whether the host's namespace has an address."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with closing(socket.socket(family, socket.SOCK_DGRAM)) as made:
-        try:
-            made.bind((str(address), 0))
-        except OSError:
-            return False
-    return bool(int(address))
+def has_resolver(sandbox: str, address: IPAddress) -> bool | None:
+    """Whether a UDP socket waits at an IPv4 address in a sandbox; None if it cannot be entered."""
+    written = address.packed[::-1].hex().upper()
 
+    def look(_: RouteSocket) -> bool:
+        lines = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
+        return any(line.split()[1].startswith(f"{written}:") for line in lines)
 
-def link_mac(name: str) -> str:
-    """Return the MAC of a link of this namespace; empty if it is not there."""
     try:
-        socket.if_nametoindex(name)
-        return Path(f"/sys/class/net/{name}/address").read_text().strip()
+        return entering.visit(sandbox, look)
     except OSError:
-        return ""
+        return None

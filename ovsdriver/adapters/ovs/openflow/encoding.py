@@ -14,6 +14,7 @@ _SCRATCH = 14
 """A register for what is moved about inside of one flow."""
 _PRIORITIES = {Stage.TAGS: 0xF030, Stage.GUARD: 0xF020, Stage.BROADCAST: 0xF010, Stage.RATE: 0xF000}
 """Above what people and controllers use; the ranks of a stage are added."""
+_RANKS = 16
 
 _FIRST_METER = 0x8000
 """Any up to 0xffff0000 may be used: a datapath limits how many meters there are, not their ids."""
@@ -55,6 +56,14 @@ def mark(owner: str) -> int:
 def cookie(owner: str, number: int) -> int:
     """Return the cookie of the flows of one port; 0: of all of a bridge."""
     return mark(owner) << 32 | number
+
+
+def stage_of(cookie: int, priority: int, *, owner: str) -> Stage | None:
+    """Return the stage that a flow is of; None if it is none of ours."""
+    if cookie >> 32 != mark(owner):
+        return None
+    ranks = {stage: priority - first for stage, first in _PRIORITIES.items()}
+    return next((stage for stage, rank in ranks.items() if 0 <= rank < _RANKS), None)
 
 
 def entry(flow: Flow, *, owner: str, number: int) -> Entry:

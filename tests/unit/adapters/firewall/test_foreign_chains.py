@@ -7,15 +7,16 @@ import pytest
 
 from ovsdriver.adapters.firewall.chain_readers import (
     forward_chains,
-    from_iptables,
     from_nft,
     named_maps,
     spelled_out,
     targets,
 )
 from ovsdriver.adapters.firewall.docker_user import Listing
+from ovsdriver.adapters.firewall.iptables_reader import from_iptables
+from ovsdriver.domain.traffic.chains import BaseChain
 from ovsdriver.domain.traffic.firewall import ACCEPT_MARK
-from ovsdriver.domain.traffic.foreign_chains import ForeignChain, crossing, drops, finding
+from ovsdriver.domain.traffic.foreign_chains import crossing, drops, finding
 
 GATEWAY, WAN = "ovg000000000001", "eth0"
 OUT, BACK = crossing(family=4, gateway=GATEWAY, outgoing=WAN)
@@ -23,7 +24,7 @@ MARK = f"{ACCEPT_MARK:#x}"
 OURS = f"-m mark --mark {MARK}/{MARK} -j ACCEPT"
 
 
-def iptables(*lines: str, policy: str = "ACCEPT", assume_ours: bool = False) -> ForeignChain:
+def iptables(*lines: str, policy: str = "ACCEPT", assume_ours: bool = False) -> BaseChain:
     """FORWARD of iptables, of the rules that ``-S`` would print."""
     new = {line.split()[1] for line in lines} - {"FORWARD"}
     text = [f"-P FORWARD {policy}", *(f"-N {name}" for name in sorted(new)), *lines]
@@ -142,7 +143,7 @@ def nft(
     policy: str = "drop",
     table: str = "filter",
     below: dict[str, list[Any]] | None = None,
-) -> ForeignChain:
+) -> BaseChain:
     """A chain, and a rule for each of the chains below it."""
     chain = {"family": "inet", "table": table, "name": "forward", "policy": policy}
     others = {name: [{"expr": expressions}] for name, expressions in (below or {}).items()}
@@ -314,7 +315,7 @@ def test_a_family_that_a_chain_does_not_see_is_not_dropped_by_it() -> None:
         ),
     ],
 )
-def test_a_finding_says_what_drops_and_what_to_type(chain: ForeignChain, words: list[str]) -> None:
+def test_a_finding_says_what_drops_and_what_to_type(chain: BaseChain, words: list[str]) -> None:
     text = finding(chain, (OUT, BACK))
     assert not [word for word in words if word not in text], text
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.records.model import HostAccess
 from ovsdriver.domain.tracing import containers as tracing
-from ovsdriver.domain.tracing.containers import Bridged, End, FarPlace, HostPlace, Inside
+from ovsdriver.domain.tracing.containers import Bridged, End, FarPlace, Inside
 from ovsdriver.domain.tracing.hops import Question, Verdict
 
 INSIDE = Inside(
@@ -96,14 +95,6 @@ def inside(**changes: Any) -> Inside:
         ),
         pytest.param(WEB, replace(DB, vlan=11), None, "ovs.vlan=", id="another VLAN"),
         pytest.param(WEB, DB, Bridged(actions="drop"), "br-ovsnet drops it", id="a flow"),
-        pytest.param(WEB, AWAY, None, "docker network connect other web", id="two networks"),
-        pytest.param(
-            replace(WEB, mode="routed", isolate=True),
-            replace(AWAY, mode="routed"),
-            None,
-            "ovs.isolate",
-            id="isolated",
-        ),
     ],
 )
 def test_the_first_thing_that_stands_against_it_is_told(
@@ -112,15 +103,6 @@ def test_the_first_thing_that_stands_against_it_is_told(
     said = told(a, b, bridged=bridged)
     assert said.startswith("web does not reach db (icmp): ")
     assert why in said
-
-
-def test_routed_networks_reach_each_other() -> None:
-    assert "web reaches db" in told(replace(WEB, mode="routed"), replace(AWAY, mode="routed"))
-
-
-def test_flat_networks_meet_beyond_the_host() -> None:
-    a, b = replace(WEB, mode="flat"), replace(AWAY, mode="flat")
-    assert any("beyond this host" in s.sentence for s in tracing.trace(a, b, Question(), None))
 
 
 @pytest.mark.parametrize(("listens", "reaches"), [(True, True), (False, False), (None, True)])
@@ -134,50 +116,53 @@ def test_what_cannot_be_looked_into_does_not_stand_against_it() -> None:
     assert "web reaches db" in told(replace(WEB, inside=None), replace(DB, inside=None))
 
 
-GATEWAY = HostPlace(address=IPAddress("10.0.0.1"), network="lab", listens=True)
-WAN = HostPlace(address=IPAddress("192.0.2.1"), listens=True)
-OTHERS = HostPlace(address=IPAddress("10.1.0.1"), network="other", listens=True)
-PUBLISHED = replace(WAN, leads_to="shop")
-SSH = Question(protocol="tcp", port=22)
-
-
 @pytest.mark.parametrize(
-    ("access", "to", "asked", "why"),
+    ("end", "published", "verdict", "by"),
     [
-        pytest.param("all", GATEWAY, SSH, "", id="all-gateway"),
-        pytest.param("all", WAN, SSH, "", id="all-rest"),
-        pytest.param("all", OTHERS, PING, "is the gateway of other", id="another-gateway"),
-        pytest.param("all", replace(WAN, listens=False), SSH, "nobody listens", id="nobody"),
-        pytest.param("gateway", GATEWAY, SSH, "", id="gateway-gateway"),
-        pytest.param("gateway", WAN, SSH, "ovs.host=all` opens", id="gateway-rest"),
-        pytest.param("none", GATEWAY, PING, "", id="none-ping"),
-        pytest.param("none", GATEWAY, SSH, "ovs.host=gateway` opens", id="none-gateway"),
-        pytest.param("none", WAN, PING, "ovs.host=gateway` opens", id="none-rest"),
-        pytest.param("none", PUBLISHED, SSH, "", id="published"),
-        pytest.param(None, WAN, SSH, "no gateway on this host", id="no-gateway"),
+        (replace(WEB, mode="isolated", closed="ovs.mode=isolated"), False, "stop", "ovs.mode=isol"),
+        (replace(WEB, mode="isolated", closed="--internal"), True, "stop", "--internal of lab"),
+        (replace(WEB, mode="flat"), False, "stop", "ovs.mode=flat of lab"),
+        (replace(WEB, mode="flat", has_wire=True), False, "unsure", "ovs.mode=flat of lab"),
+        (replace(WEB, mode="gwbridge"), False, "stop", "ovs.mode=gwbridge of lab"),
+        (replace(WEB, mode="gwbridge"), True, "unsure", "ovs.mode=gwbridge of lab"),
     ],
 )
-def test_what_of_the_host_is_reached_is_what_is_open(
-    access: str | None, to: HostPlace, asked: Question, why: str
+def test_without_a_gateway_the_mode_says_how_far_it_gets(
+    end: End, published: bool, verdict: str, by: str
 ) -> None:
-    web = replace(WEB, host=HostAccess(access) if access else None)
-    said = tracing.verdict(web, to, asked, tracing.trace_host(web, to, asked))
-    assert said.startswith(
-        f"web {'does not reach' if why else 'reaches'} {to.address} of this host"
-    )
-    assert why in said
+    (hop,) = tracing.without_gateway(end, published=published)
+    assert hop.verdict == verdict
+    assert hop.by.startswith(by)
+
+
+def test_a_network_that_is_closed_is_why_there_is_no_route() -> None:
+    lost = replace(WEB, closed="--internal", inside=inside(way=None))
+    hop = next(tracing.inside(lost, IPAddress("192.0.2.9")))
+    assert hop.by == "--internal of lab"
+    assert "docker network connect NETWORK web" in hop.sentence
+
+
+def test_an_address_that_nobody_has_may_be_on_the_wire() -> None:
+    target = IPAddress("10.0.0.77")
+    (hop,) = tracing.on_its_own_network(WEB, target)
+    assert "nobody on lab has 10.0.0.77" in hop.sentence
+    (hop,) = tracing.on_its_own_network(replace(WEB, has_wire=True), target)
+    assert hop.verdict is Verdict.UNSURE
 
 
 def test_a_container_that_left_its_vlan_does_not_reach_its_gateway() -> None:
-    web = replace(WEB, host=HostAccess.ALL, vlan=30, home_vlan=10)
-    (*_, last) = tracing.trace_host(web, GATEWAY, PING)
-    assert "ovs.vlan=" in last.sentence
+    assert not list(tracing.in_gateways_vlan(WEB))
+    (hop,) = tracing.in_gateways_vlan(replace(WEB, vlan=30, home_vlan=10))
+    assert "ovs.vlan=" in hop.sentence
 
 
-def test_an_address_of_a_family_that_it_has_none_of_is_not_reached() -> None:
-    to = replace(WAN, address=IPAddress("2001:db8::1"))
-    (*_, last) = tracing.trace_host(WEB, to, PING)
-    assert "web has IPv4 only" in last.sentence
+def test_a_flow_of_ours_is_named_by_its_option() -> None:
+    guarded = Bridged(actions="drop", by="ovs.guard of lab/web")
+    hop = next(tracing.at_the_bridge(WEB, guarded, "db"))
+    assert hop.by == "ovs.guard of lab/web"
+    assert "ovs.guard=false" in hop.sentence
+    hop = next(tracing.at_the_bridge(WEB, Bridged(actions="drop"), "db"))
+    assert hop.by == "a flow of br-ovsnet"
 
 
 def test_segments_are_told_apart_though_all_are_on_one_bridge() -> None:
