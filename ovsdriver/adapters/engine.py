@@ -7,9 +7,9 @@ would wait for.
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from netaddr import AddrFormatError, IPAddress, IPNetwork
@@ -34,6 +34,20 @@ in their settings that it has long removed (26.1); one that is being started is 
 
 _BUILT_IN_IPAM = frozenset({"", "default", "null", "windows"})
 """Docker's own IPAM drivers, whose subnets are none of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenContainer:
+    """A container as Docker tells it."""
+
+    name: str
+    status: str
+    """``running``, ``exited``, ``created``, …"""
+    exit_code: int
+    networks: Mapping[str, str]
+    """Ids of its networks by their names; of one that has not started yet they may be empty."""
+    resolv_conf: str
+    """Path of its ``/etc/resolv.conf`` on this host; empty before its first start."""
 
 
 class DockerEngine:
@@ -98,15 +112,26 @@ class DockerEngine:
                     if endpoint in endpoints
                 }
 
-    async def name_servers_file(self, container: str) -> str:
-        """Return the path of a container's ``/etc/resolv.conf`` on this host.
+    async def look_at(self, container: str) -> SeenContainer | None:
+        """Return what Docker has of a container, by name or id; None if there is none such.
 
         Raises:
-            UnavailableError: dockerd does not answer, or has no such container.
+            UnavailableError: dockerd does not answer.
         """
         with self._translated():
             async with asyncio.timeout(self._timeout_s), self._session() as session:
-                return str((await _get(session, f"/containers/{container}/json"))["ResolvConfPath"])
+                found = await _found(session, f"/containers/{quote(container, safe='')}/json")
+        if not found:
+            return None
+        with self._translated():
+            networks = found["NetworkSettings"]["Networks"]
+            return SeenContainer(
+                name=str(found["Name"]).removeprefix("/"),
+                status=str(found["State"]["Status"]),
+                exit_code=int(found["State"]["ExitCode"]),
+                networks={str(name): str(each["NetworkID"]) for name, each in networks.items()},
+                resolv_conf=str(found["ResolvConfPath"]),
+            )
 
     async def until_gone(self, answered: Callable[[], None]) -> None:
         """Hold an idle connection to the daemon until that closes it.

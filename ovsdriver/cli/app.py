@@ -9,7 +9,7 @@ from ovsdriver.cli.outcome import EXIT_CODES
 
 _MODULES = {
     "serve": "serve",
-    "check": "doctor.check",
+    "check": "look.check",
     "test": "doctor.trial.command",
     "status": "networks.status",
     "reconcile": "networks.reconcile",
@@ -80,7 +80,8 @@ def command() -> None:
       ovsnet web                           all of it in the browser
       ovsnet set lab ovs.icc=false         change options while containers are connected
       ovsnet plan -o ovs.vlan=30           what a network would make
-      ovsnet trace web db tcp/5432         why two containers do or do not talk
+      ovsnet check web                     what is wrong with a container, or a network
+      ovsnet trace web db tcp/5432         why one place reaches another or does not
       ovsnet capture web -w web.pcap       the packets of a container or a network
       ovsnet ipam leases                   who holds which address, and since when
       ovsnet segment ls                    networks over several hosts, and who is on them

@@ -547,9 +547,9 @@ class _Tracer:
 
     def _servers(self, container: str) -> name_servers.Servers:
         try:
-            engine = DockerEngine(self._settings.docker)
-            path = asyncio.run(engine.name_servers_file(container))
-            return name_servers.read(Path(path).read_text(encoding="utf-8", errors="replace"))
+            seen = asyncio.run(DockerEngine(self._settings.docker).look_at(container))
+            path = Path(seen.resolv_conf if seen is not None else "")
+            return name_servers.read(path.read_text(encoding="utf-8", errors="replace"))
         except (UnavailableError, OSError) as error:
             raise Refusal(f"/etc/resolv.conf of {container} could not be read: {error}") from error
 

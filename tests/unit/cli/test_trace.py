@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.adapters.engine import DockerEngine
+from ovsdriver.adapters.engine import DockerEngine, SeenContainer
 from ovsdriver.adapters.firewall import ruleset
 from ovsdriver.adapters.kernel.host.host_view import LiveHost
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
@@ -471,11 +471,12 @@ def test_whom_a_container_asks_for_names_and_how_far_that_gets(
     path = tmp_path / "resolv.conf"
     path.write_text(text)
 
-    async def file(_: object, container: str) -> str:
-        assert container == "web"
-        return str(path)
+    async def seen(_: object, container: str) -> SeenContainer:
+        return SeenContainer(
+            name=container, status="running", exit_code=0, networks={}, resolv_conf=str(path)
+        )
 
-    monkeypatch.setattr(DockerEngine, "name_servers_file", file)
+    monkeypatch.setattr(DockerEngine, "look_at", seen)
     monkeypatch.setattr(sandbox_view, "has_resolver", lambda sandbox, at: True)
     monkeypatch.setattr(sandbox_view, "listens", lambda protocol, port: here)
     found = told("web", "dns")

@@ -23,26 +23,37 @@ _DOCKER_S = 5.0
 
 
 @click.command(name="check", epilog=EXIT_CODES)
+@click.argument("name", required=False, metavar="[NAME]")
 @settings_of(
     "plugin_dir", "run_dir", "state_dir", "ovsdb", "docker", "instance", "datapath", "spaces"
 )
 @JSON
 @click.pass_obj
 @click.pass_context
-def command(ctx: click.Context, programs: Programs, settings: Settings, as_json: bool) -> None:
-    """Say what this host lacks, and what to type; changes nothing.
+def command(
+    ctx: click.Context, programs: Programs, settings: Settings, name: str | None, as_json: bool
+) -> None:
+    """Say what this host lacks, or what is wrong with one container or network, and what to type.
 
-    Works before ovsnet runs, and while it does. Each line is `ok`, `warn` (it works, but not as
-    well as it could) or `fail` (mend this first); the exit code is 1 if any line is `fail`.
+    Works before ovsnet runs, and while it does; changes nothing. Each line is `ok`, `warn` (it
+    works, but not as well as it could) or `fail` (mend this first). The exit code is 1 if any line
+    is `fail`. With NAME: its ports and addresses, late repairs, traces to its gateway, to the
+    outside, to name servers and to its published ports, and of this host what concerns it.
 
     \b
     Examples:
       ovsnet check
+      ovsnet check web
+      ovsnet check lab
       ovsnet check --ovsdb tcp:127.0.0.1:6640
       ovsnet check --json | jq '.[] | select(.level != "ok")'
     """
     try:
-        findings = asyncio.run(_examine(settings, programs))
+        findings = (
+            asyncio.run(_examine(settings, programs))
+            if name is None
+            else _of_one(settings, programs, name)
+        )
     except ConfigurationError as error:
         raise Refusal(str(error)) from error
     if as_json:
@@ -50,13 +61,32 @@ def command(ctx: click.Context, programs: Programs, settings: Settings, as_json:
     else:
         print_findings(
             findings,
-            bad="{} to mend before ovsnet can work",
-            warned="ovsnet can work here; {}",
+            bad=f"{{}} to mend before {name or 'ovsnet'} can work",
+            warned=f"{name or 'ovsnet'} can work here; {{}}",
         )
     ctx.exit(Exit.REFUSED if any(each.level is Level.FAIL for each in findings) else Exit.OK)
 
 
-async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
+def _of_one(settings: Settings, programs: Programs, name: str) -> list[Finding]:
+    # Only who asks about one pays for loading what traces.
+    from ovsdriver.cli.look import check_one
+
+    found, crosses, over_hosts = check_one.examine(settings, name)
+    skipped = {"user"} if crosses else {"user", forwarding.SUBJECT}
+    of_host = asyncio.run(_examine(settings, programs, fleet=over_hosts))
+    concerns = [
+        each
+        for each in of_host
+        if each.subject not in skipped and (each.level is Level.FAIL or _is_about_rules(each))
+    ]
+    return [*found, *concerns]
+
+
+def _is_about_rules(each: Finding) -> bool:
+    return each.level is Level.WARN and each.subject == forwarding.SUBJECT
+
+
+async def _examine(settings: Settings, programs: Programs, *, fleet: bool = True) -> list[Finding]:
     engine = DockerEngine(settings.docker, timeout_s=_DOCKER_S)
     dockerd = shutil.which("dockerd") is not None
     nftables = host.nftables()
@@ -80,11 +110,11 @@ async def _examine(settings: Settings, programs: Programs) -> list[Finding]:
     if settings.webhooks:
         file = Path(os.environ.get(PATH_VARIABLE, DEFAULT_PATH))
         findings += await webhooks.examine(settings.webhooks, file)
-    if settings.ovn_northbound:
+    if settings.ovn_northbound and fleet:
         # Only who is in a fleet pays for reading it.
-        from ovsdriver.cli.doctor import fleet
+        from ovsdriver.cli.doctor import fleet as hosts
 
-        findings += fleet.judge(await fleet.look(settings))
+        findings += hosts.judge(await hosts.look(settings))
     if nftables.level is Level.OK:
         findings += await forwarding.examine(programs.findings(settings))
     return findings
