@@ -512,7 +512,7 @@ class _Tracer:
         return self._view.first(incoming, family) or self._own(family)
 
     def _at_host(self, a: Somewhere, b: Somewhere, family: int) -> Iterator[Hop]:
-        if a.host == b.host:
+        if a.host == b.host and (self._asked.port is None or not a.host):
             raise Refusal("one of both must be a container, or the one this host and the other not")
         family = family or 4
         source, incoming = self._sender(a, family)
