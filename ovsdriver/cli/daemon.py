@@ -21,7 +21,6 @@ A = TypeVar("A", bound=Ask[object])
 PATIENCE = 4 / 3
 """Times as long as the process gives itself, so that its own sentence arrives."""
 
-
 QUIET_S = 60.0
 """A stream says something four times as often; one that does not is dead."""
 
@@ -111,7 +110,7 @@ def follow(settings: Settings, wanted: asks.ListEvents, after: int | None) -> It
         Refusal: with the process's sentence.
         NotRunning: nobody listens, or it has only just been started.
     """
-    path = settings.run_dir / "admin.sock"
+    path = settings.run_dir / "view.sock"
     with asyncio.Runner() as runner:
         stream = _stream(path, wanted, after)
         try:
