@@ -452,6 +452,40 @@ async def test_a_refusal_of_the_daemon_is_a_sentence(tmp_path: Path):
         await runner.cleanup()
 
 
+async def test_a_container_is_looked_at_by_its_name(tmp_path: Path):
+    asked: list[str] = []
+
+    async def inspect(request: web.Request) -> web.Response:
+        asked.append(request.match_info["name"])
+        if request.match_info["name"] != "web":
+            return web.json_response({"message": "no such container"}, status=404)
+        return web.json_response(
+            {
+                "Name": "/web",
+                "State": {"Status": "exited", "ExitCode": 137},
+                "NetworkSettings": {"Networks": {"lab": {"NetworkID": LAB}}},
+                "ResolvConfPath": "/var/lib/docker/containers/1/resolv.conf",
+            }
+        )
+
+    app = web.Application()
+    app.router.add_get("/containers/{name}/json", inspect)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, tmp_path / "docker.sock").start()
+    try:
+        engine = DockerEngine(f"unix://{tmp_path}/docker.sock")
+        seen = await engine.look_at("web")
+        assert seen is not None
+        assert (seen.name, seen.status, seen.exit_code) == ("web", "exited", 137)
+        assert seen.networks == {"lab": LAB}
+        assert seen.resolv_conf.endswith("/resolv.conf")
+        assert await engine.look_at("a/b") is None
+        assert asked == ["web", "a/b"]
+    finally:
+        await runner.cleanup()
+
+
 @pytest.mark.parametrize("address", ["", "/run/docker.sock", "unix://", "ssh://host", "tcp://"])
 def test_an_address_that_is_none_is_refused(address: str):
     with pytest.raises(ConfigurationError, match=r"unix:///run/docker\.sock"):

@@ -13,6 +13,7 @@ from ovsdriver.adapters.engine import DockerEngine, SeenContainer
 from ovsdriver.adapters.firewall import ruleset
 from ovsdriver.adapters.kernel.host.host_view import LiveHost
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
+from ovsdriver.adapters.ovs.openflow import encoding
 from ovsdriver.admin.views import Report
 from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.look import bridges, tracer
@@ -486,3 +487,23 @@ def test_whom_a_container_asks_for_names_and_how_far_that_gets(
     monkeypatch.setattr(sandbox_view, "has_resolver", lambda sandbox, at: False)
     gone = "Docker's resolver 127.0.0.11 is not there inside of web"
     assert (gone in told("web", "dns")[1]) is ("127.0.0.11" in text)
+
+
+def test_a_flow_of_ours_is_told_by_its_option(told, host: Host):
+    guards = encoding.cookie("ovsnet", 7)
+    for cookie, priority, by in (
+        (guards, 0xF020, "ovs.guard of lab/web"),
+        (guards, 0xF00F, "ovs.rate of lab/web"),
+        (9, 0xF020, "a flow of br-ovsnet"),
+    ):
+        host.said = (
+            f" 0. in_port=7, priority 61503, cookie {guards:#x}\n    resubmit(,0)\n"
+            f" 0. in_port=7, priority {priority}, cookie {cookie:#x}\n    drop\n\n"
+            "Datapath actions: drop\n"
+        )
+        code, text = told("web", "outside", "--json")
+        assert (code, json.loads(text)["hops"][-1]["by"]) == (1, by)
+    host.said = " 0. priority 5\n    drop\n\nDatapath actions: drop\n"
+    assert (
+        json.loads(told("web", "outside", "--json")[1])["hops"][-1]["by"] == "a flow of br-ovsnet"
+    )

@@ -15,6 +15,9 @@ from ovsdriver.domain.tracing.host_view import Route, RouteFault
 from ovsdriver.domain.traffic import forwarding
 from ovsdriver.domain.traffic.chains import BaseChain
 
+_STRICT = 1
+"""Of ``rp_filter`` (ip-sysctl.rst)."""
+
 _FAULTS = {
     errno.EXDEV: RouteFault.FILTERED,
     errno.EACCES: RouteFault.REFUSED,
@@ -89,9 +92,24 @@ class LiveHost:
             self._routes, target, source=source if index else None, incoming=index
         )
         if found.number:
-            return Route(fault=_FAULTS.get(found.number, RouteFault.NO_ROUTE))
+            fault = _FAULTS.get(found.number, RouteFault.NO_ROUTE)
+            # Since Linux 6.13 it says EINVAL of what the reverse path filter drops, too.
+            if index and source is not None and self._filtered(source, incoming):
+                fault = RouteFault.FILTERED
+            return Route(fault=fault)
         name = next((each.name for each in self._links.values() if each.index == found.index), "")
         return Route(link=name, gateway=found.gateway, source=found.source)
+
+    def _filtered(self, source: IPAddress, link: str) -> bool:
+        """Whether the reverse path filter of a link drops a source."""
+        if source.version == 6:
+            return False
+        paths = [f"net/ipv4/conf/{each}/rp_filter" for each in ("all", link)]
+        kind = max(map(int, self._sysctls.present(paths).values()), default=0)
+        found = route_lookup.lookup(self._routes, source)
+        if found.number or found.local:
+            return kind > 0
+        return kind == _STRICT and found.index != self._index(link)
 
     def returns(self, source: IPAddress, link: str) -> bool:
         # As nftables' `fib saddr . iif oif` has it: the way to it, compared with the link.
