@@ -83,16 +83,15 @@ async def test_addresses_of_live_endpoints_are_not_asked_for(host: Host) -> None
     ]
 
 
-async def test_who_answers_keeps_the_address_and_is_named_in_the_log(
-    host: Host, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_who_answers_keeps_the_address_and_is_told_by_an_event(host: Host) -> None:
     await flat(host)
     squat(host, PROBE, "10.1.0.2")
-    with caplog.at_level(logging.WARNING):
-        assert await host.create_endpoint() == IPAddress("10.1.0.3")
-    assert [vars(each)["mac"] for each in caplog.records if "mac" in vars(each)] == [
-        "02:00:00:00:00:07"
-    ]
+    assert await host.create_endpoint() == IPAddress("10.1.0.3")
+    events = await host.admin.events.after(0, limit=100)
+    (conflict,) = [each for each in events if each.type == "conflict"]
+    assert conflict.attributes["mac"] == "02:00:00:00:00:07"
+    assert conflict.attributes["address"] == "10.1.0.2"
+    assert conflict.network_id == host.state.networks()[0].id
     assert sum(within_s for _, _, within_s in host.links.asked) <= 1.0
 
 
