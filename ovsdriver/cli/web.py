@@ -26,7 +26,7 @@ from ovsdriver.config import Settings
     help="Listen on this socket instead, for a reverse proxy that asks for passwords.",
 )
 @click.option("--host", metavar="NAME", help="The proxy's name, as browsers type it.")
-@settings_of("run_dir", "ovsdb")
+@settings_of("run_dir", "ovsdb", "docker", "instance")
 def command(
     settings: Settings, port: int, write: bool, socket: Path | None, host: str | None
 ) -> None:
@@ -57,7 +57,12 @@ def command(
     wanted = Serving(
         run_dir=settings.run_dir,
         flags=flags,
-        trace_flags=(*flags, "--ovsdb", settings.ovsdb),
+        trace_flags=(
+            *flags,
+            *("--ovsdb", settings.ovsdb),
+            *("--docker", settings.docker),
+            *("--instance", settings.instance),
+        ),
         port=port,
         socket=socket,
         host=host or "",

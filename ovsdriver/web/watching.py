@@ -190,4 +190,4 @@ def _drawn(graph: Graph) -> str:
 
 
 def _traffic(graph: Graph) -> str:
-    return codec.encode({each.id: each.traffic for each in graph.edges if each.traffic})
+    return codec.encode({each.id: each.traffic._asdict() for each in graph.edges if each.traffic})

@@ -68,7 +68,9 @@ def visiting(bed: Bed, *flags: str, **looks: Any) -> Iterator[Visit]:
     server.start()
     wrapper = bed.home / "chromium"
     place = bed.outer_path("/").parent / "ns" / "net"
-    wrapper.write_text(f'#!/bin/sh\nexec nsenter --net={place} -- {CHROMIUM} "$@"\n')
+    wrapper.write_text(
+        f'#!/bin/sh\nHOME={bed.home} exec nsenter --net={place} -- {CHROMIUM} "$@"\n'
+    )
     wrapper.chmod(0o755)
     try:
         until(lambda: "http://" in server.said() or not server.running, "the page is served")

@@ -19,6 +19,8 @@ BESIDE = WIDTH + 16.0
 """From one container to the one beside it, where a network has many."""
 MOST_ROWS = 24
 """Containers of a network above each other; with more, they become wider than high."""
+MOST_DOWN = 8 * ROW
+"""From the first of the nodes that a node leads to: of many, their middle is out of sight."""
 MARGIN = 24.0
 
 
@@ -109,7 +111,7 @@ def _containers(
 
 def _middle(places: Mapping[str, Place], nodes: Iterable[str]) -> float | None:
     found = [places[each].y for each in nodes if each in places]
-    return sum(found) / len(found) if found else None
+    return min(sum(found) / len(found), min(found) + MOST_DOWN) if found else None
 
 
 def _apart(ordered: Sequence[tuple[float, str]]) -> Iterable[tuple[str, float]]:

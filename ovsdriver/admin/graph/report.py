@@ -9,6 +9,7 @@ from ovsdriver.admin.networks.report import Scene, port_fault, report
 from ovsdriver.admin.views import EndpointReport, NetworkReport
 from ovsdriver.domain.records import names, vlans
 from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.records.port_options import Cable
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort, Traffic
 
@@ -137,7 +138,7 @@ class _Drawing:
         where = PurePath(endpoint.sandbox).name if endpoint.sandbox else endpoint.id
         home = f"network:{endpoint.network}"
         node = f"container:{where}"
-        condition = _condition(said.state)
+        condition, why = _of_endpoint(said)
         before = self._nodes.get(node)
         self._nodes[node] = Node(
             id=node,
@@ -145,7 +146,7 @@ class _Drawing:
             kind=Kind.CONTAINER,
             name=said.container or (before.name if before else endpoint.id[:12]),
             condition=_worse(condition, before.condition if before else condition),
-            why=said.fault or (before.why if before else ""),
+            why=why or (before.why if before else ""),
             notes=(
                 *(before.notes if before else ()),
                 *(str(each.ip) for each in endpoint.addresses),
@@ -159,7 +160,7 @@ class _Drawing:
             inner=node,
             what=endpoint.id,
             condition=condition,
-            why=said.fault,
+            why=why,
             label=f"VLAN {said.port.vlan or 'none'}" if away else "",
             links=(said.port_name,),
         )
@@ -357,6 +358,17 @@ def _condition(state: str) -> Condition:
     return _CONDITIONS.get(state, Condition.WAITING)
 
 
+def _of_endpoint(said: EndpointReport) -> tuple[Condition, str]:
+    """Return how an endpoint is, and why it is not up."""
+    condition = _condition(said.state)
+    if condition is Condition.UP and said.port.cable is Cable.DOWN:
+        return Condition.PULLED, "its cable is pulled: ovs.link=down"
+    return condition, said.fault
+
+
 def _worse(a: Condition, b: Condition) -> Condition:
-    order = (Condition.BROKEN, Condition.UNKNOWN, Condition.UP, Condition.WAITING)
+    order = (
+        *(Condition.BROKEN, Condition.UNKNOWN, Condition.PULLED),
+        *(Condition.UP, Condition.WAITING),
+    )
     return min(a, b, key=order.index)

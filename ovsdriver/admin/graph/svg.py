@@ -15,8 +15,8 @@ _STYLE = """
   .node { fill: #ffffff; stroke: #c9ccd1 } .edge { fill: none; stroke: #9aa0a8; stroke-width: 1.5 }
   .up.edge { stroke: #2f9e6e } .up.dot { fill: #2f9e6e }
   .broken.node, .broken.edge { stroke: #d33c3c; stroke-width: 2.5 } .broken.dot { fill: #d33c3c }
-  .waiting.edge, .unknown.edge { stroke: #c08a1b; stroke-dasharray: 5 4 }
-  .waiting.dot, .unknown.dot { fill: #c08a1b }
+  .waiting.edge, .unknown.edge, .pulled.edge { stroke: #c08a1b; stroke-dasharray: 5 4 }
+  .waiting.dot, .unknown.dot, .pulled.dot { fill: #c08a1b }
   .foreign.node, .foreign.edge { stroke-dasharray: 3 3; stroke: #b4b8be }
   .foreign.dot { fill: #b4b8be } .foreign.name { fill: #8a8f96 }
   .label { paint-order: stroke; stroke: #fbfbfa; stroke-width: 4px }

@@ -11,6 +11,7 @@ _COLOURS = {
     Condition.BROKEN: "#d33c3c",
     Condition.WAITING: "#c08a1b",
     Condition.UNKNOWN: "#c08a1b",
+    Condition.PULLED: "#c08a1b",
     Condition.FOREIGN: "#b4b8be",
 }
 

@@ -56,6 +56,8 @@ class Condition(StrEnum):
     """See ``why``."""
     WAITING = "waiting"
     """Coming or going: no container has joined, or it is being removed."""
+    PULLED = "pulled"
+    """Its cable is, as a person wants it (``ovs.link``)."""
     UNKNOWN = "unknown"
     """Open vSwitch does not answer."""
     FOREIGN = "foreign"

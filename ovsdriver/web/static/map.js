@@ -9,7 +9,7 @@ export const title = "Map";
 const WIDTH = 168;
 const HEIGHT = 42;
 const ROOM = 22;
-const CONDITIONS = { up: "as recorded", broken: "broken", waiting: "coming or going", unknown: "unknown", foreign: "of others" };
+const CONDITIONS = { up: "as recorded", broken: "broken", waiting: "coming or going", pulled: "cable pulled", unknown: "unknown", foreign: "of others" };
 
 export function show(main, { go }) {
   let zoom = 0; // 0: as wide as there is room, but readable

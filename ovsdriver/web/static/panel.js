@@ -148,9 +148,11 @@ function ofNetwork(id) {
 function ofEndpoint(found) {
   if (!found) return null;
   const record = found.endpoint;
+  const edge = now.graph.edges.find((each) => each.id === `endpoint:${record.id}`);
+  const pulled = edge?.condition === "pulled";
   return {
-    id: `endpoint:${record.id}`, kind: "container", name: found.container || short(record.id), state: found.state,
-    condition: conditionOf(found.state), why: found.fault, target: called(found),
+    id: `endpoint:${record.id}`, kind: "container", name: found.container || short(record.id), state: pulled ? "cable pulled" : found.state,
+    condition: edge?.condition ?? conditionOf(found.state), why: pulled ? "" : edge?.why || found.fault, target: called(found),
     options: `endpoint/${record.id}`, edges: [`endpoint:${record.id}`], network: record.network,
     facts: [
       ["Network", found.network_name || short(record.network)],
@@ -238,7 +240,7 @@ function impair(found) {
       const body = JSON.stringify({ target: found.target, options, ...(spell ? { spell } : {}) });
       const changed = await (await ask("/api/set", {}, { method: "POST", body, headers: { "X-Ovsnet-Write": "yes" } })).json();
       const back = spell ? ` For ${spell.for_s} s.` : "";
-      say(told, changed.pending.length ? changed.pending.join(" ") : `In force for ${plural(changed.containers.length, "container")}.${back}`);
+      say(told, changed.pending.length ? changed.pending.join(" ") : `In force${changed.containers.length ? ` for ${plural(changed.containers.length, "container")}` : ""}.${back}`);
     } catch (error) {
       say(told, error.message);
     }

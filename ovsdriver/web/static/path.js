@@ -17,11 +17,11 @@ export function show(main, { go }) {
   const portLabel = el("label", { class: "port" }, "Port", port);
   const button = el("button", { type: "submit", class: "first" }, "Trace");
   const form = el("form", { class: "ask" },
-    field("from", "From", "lab/web"), field("to", "To", "lab/db or 192.0.2.1"), el("label", {}, "Protocol", protocol), portLabel, button);
+    field("from", "From", "lab/web, outside, host"), field("to", "To", "lab/db, outside, host, dns, 192.0.2.1"), el("label", {}, "Protocol", protocol), portLabel, button);
   const verdict = el("p", { class: "verdict", role: "status", hidden: true });
   const boxes = el("ol", { class: "boxes" });
   const empty = el("section", { class: "empty" }, el("h2", {}, "Why does it, or does it not?"),
-    el("p", {}, "Choose two ends. Every step of the way is looked at, and nothing is sent."));
+    el("p", {}, "Choose two ends: a container, an address, outside, this host. Every step of the way is looked at, and nothing is sent."));
   main.append(el("h1", { class: "hidden" }, title), form, verdict, boxes, empty, places);
   const portNeeded = () => {
     portLabel.hidden = protocol.value === "icmp";
@@ -79,7 +79,7 @@ export function show(main, { go }) {
   return (kind, query) => {
     if (kind === "details" || kind === "route") {
       const names = (now.details?.report.endpoints ?? []).map(called);
-      keyed(places, [...new Set([...names, "outside"])], (each) => each, (each) => el("option", { value: each }), () => {});
+      keyed(places, [...new Set([...names, "outside", "host", "dns"])], (each) => each, (each) => el("option", { value: each }), () => {});
     }
     if (kind !== "route") return;
     for (const name of ["from", "to"]) if (query.get(name)) form.elements[name].value = query.get(name);

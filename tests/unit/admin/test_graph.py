@@ -19,11 +19,12 @@ from ovsdriver.admin.graph.views import Condition, Edge, Graph, Kind, Node, Tier
 from ovsdriver.admin.networks.report import Scene
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId
+from ovsdriver.domain.records.port_options import Cable
 from ovsdriver.domain.records.segments import Datapath, OvnSegment, Router, Uplink
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineEndpoint, EngineView
-from tests.builders import a_segment, a_subnet
+from tests.builders import a_segment, a_subnet, altered
 from tests.fakes.switch import FakeSwitch
 
 OWNER = "ovsnet"
@@ -128,6 +129,16 @@ async def test_a_lost_port_is_broken_with_its_container_and_says_why(
     assert edge(found, Kind.ENDPOINT).condition is Condition.BROKEN
     assert edge(found, Kind.ENDPOINT).why == "the port is not on the bridge"
     assert node(found, "web").condition is Condition.BROKEN
+
+
+async def test_a_pulled_cable_is_no_fault_and_shown(
+    scene: Scene, state: SqliteState, switch: FakeSwitch
+):
+    pulled = altered(an_endpoint(WEB, 2), cable=Cable.DOWN)
+    await plugged(state, switch, NETWORK, pulled)
+    found = drawn(scene)
+    assert edge(found, Kind.ENDPOINT).condition is Condition.PULLED
+    assert "ovs.link=down" in node(found, "web").why
 
 
 async def test_a_lost_gateway_breaks_the_way_out_and_its_network(scene: Scene, switch: FakeSwitch):

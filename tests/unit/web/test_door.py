@@ -1,6 +1,7 @@
 """Who comes in to the page's server: all of it but the programs that it starts, over HTTP."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from aiohttp import web
 
 from ovsdriver.admin import api, asks
-from ovsdriver.admin.graph.views import Graph, Kind, Node, Tier
+from ovsdriver.admin.graph.views import Edge, Graph, Kind, Node, Tier
 from ovsdriver.admin.views import Changed
+from ovsdriver.domain.wires.observed import Traffic
 from ovsdriver.errors import UnavailableError
 from ovsdriver.web.asking import Asking
 from ovsdriver.web.door import HEADERS, WRITE, Door
@@ -284,6 +286,24 @@ async def test_a_port_in_use_is_a_sentence(tmp_path: Path):
     with pytest.raises(UnavailableError, match="--port"):
         await serve(wanted, lambda _: None)
     taken.close()
+
+
+async def test_what_passed_is_pushed_by_name(page: Page, desk: Desk):
+    async def graph(_: asks.ShowGraph) -> Graph:
+        await asyncio.sleep(0.01)
+        ends = (
+            Node(id="n", tier=Tier.NETWORK, kind=Kind.NETWORK, name="lab"),
+            Node(id="c", tier=Tier.CONTAINER, kind=Kind.CONTAINER, name="web"),
+        )
+        passed = Traffic(received_bytes=7, sent_bytes=9)
+        edge = Edge(id="e", kind=Kind.ENDPOINT, outer="n", inner="c", traffic=passed)
+        return Graph(nodes=ends, edges=(edge,))
+
+    desk.also({asks.ShowGraph: graph})
+    await page.enter()
+    async with asyncio.timeout(10):
+        traffic = json.loads(await told(page, "traffic"))["e"]
+    assert (traffic["received_bytes"], traffic["sent_bytes"]) == (7, 9)
 
 
 async def test_a_fault_of_the_server_itself_is_shown(

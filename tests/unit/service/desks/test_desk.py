@@ -10,11 +10,13 @@ import pytest
 from ipam.errors import StoreError
 from ovsdriver.admin import asks
 from ovsdriver.admin.desk import PURGING, Desk
+from ovsdriver.admin.graph.views import Condition
 from ovsdriver.docker import methods
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.errors import UnavailableError
 from ovsdriver.metrics import Metrics
+from ovsdriver.ports import EngineView
 from ovsdriver.service.forgotten.purge import Purged
 from ovsdriver.words.fields import Fields
 from tests.builders import FIRST, RED
@@ -205,6 +207,46 @@ def test_every_request_has_a_method_that_takes_it_and_gives_its_answer(
         hints = get_type_hints(method)
         assert hints.pop("return") == asks.answer(kind)
         assert list(hints.values()) == [kind]
+
+
+async def test_who_waits_for_another_picture_has_it_when_open_vswitch_changed(
+    host: Host, process: Process
+) -> None:
+    process.ready()
+    await host.create_network()
+    await host.run_container()
+    seen = await process.desk.answer(asks.ShowGraph())
+    waiting = asyncio.create_task(
+        process.desk.answer(asks.ShowGraph(seen=seen.version, wait_s=600))
+    )
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    host.switch.drop_port(names.gateway_link(RED))
+    found = await waiting
+    assert found.version != seen.version
+    assert Condition.BROKEN in {each.condition for each in found.edges}
+
+
+async def test_who_looks_on_does_not_make_docker_say_the_same_again(
+    host: Host, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.ready()
+    await host.create_network()
+    host.engine.add_network(RED, "red")
+    asked: list[bool] = []
+    read = host.engine.read
+
+    async def counted() -> EngineView:
+        asked.append(True)
+        return await read()
+
+    monkeypatch.setattr(host.engine, "read", counted)
+    for _ in range(3):
+        await process.desk.answer(asks.ShowGraph())
+    assert len(asked) == 1
+    await host.run_container()
+    await process.desk.answer(asks.ShowGraph())
+    assert len(asked) == 2
 
 
 async def test_a_dry_look_mends_nothing_and_a_real_one_all_of_the_same(
