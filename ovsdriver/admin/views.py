@@ -418,6 +418,8 @@ class SegmentLease:
     """Of the container's port; None on the row of an IPv6 address beside an IPv4 one."""
     created: float
     """Seconds since the epoch."""
+    apart: bool = False
+    """The container reaches none of the segment of which that is so; False beside an IPv4 one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,8 @@ def test_protected_containers_reach_all_but_each_other_and_may_be_opened(
     ann, bob = stages[0].container("ann", own), stages[1].container("bob", own)
     cat = stages[1].container("cat", "blue")
     keeps_away(ann, bob, "blue")
+    with pytest.raises(CommandError, match=r"both have ovs\.protected=true"):
+        stages[0].bed.ovsnet("trace", "ann", bob.address("blue"))
     segments.all_reach_each_other([ann, cat], "blue", FAMILIES)
     segments.all_reach_each_other([bob, cat], "blue", FAMILIES)
     stages[0].bed.ovsnet("set", "ann", "ovs.protected=false")
@@ -106,3 +108,18 @@ def test_a_host_mirrors_what_its_containers_of_a_segment_send_and_get(
     here.bed.docker("rm", "--force", "dan")
     until(lambda: not mirrors(here.bed), "no mirror is left")
     ann.reaches(bob4, who="bob")
+
+
+def test_a_container_is_told_why_it_is_not_put_on_two_segments_of_a_router(
+    fleet: Fleet, stages: list[Stage]
+) -> None:
+    router = ("-o", "ovs.router=main")
+    stages[0].network("blue", *segments.on("blue"), *router, subnet=SUBNET4)
+    stages[0].network("red", *segments.on("red"), *router, subnet="10.51.0.0/24")
+    ann, red = stages[0].container("ann", "blue"), stages[0].container("bob", "red")
+    with pytest.raises(CommandError, match=r"reaches 10\.51\.0\.0/24 by router 10\.50\.0\.1"):
+        stages[0].bed.docker("network", "connect", "red", "ann")
+    ann.reaches(red.address("red"), who="bob")
+    stages[0].bed.docker("network", "disconnect", "blue", "ann")
+    stages[0].bed.docker("network", "connect", "red", "ann")
+    ann.reaches(red.address("red"), who="bob")

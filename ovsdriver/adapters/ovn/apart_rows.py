@@ -10,6 +10,7 @@ Both stay as long as their segment, so that no host removes what another one is 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 from uuid import uuid5
 
@@ -141,6 +142,7 @@ def deletions(segment: str) -> list[Operation]:
     ]
 
 
+@lru_cache(1024)
 def _uuid(segment: str, what: str) -> str:
     return str(uuid5(SPACE, f"apart-{what}/{segment}"))
 

@@ -92,6 +92,7 @@ def segment_lease(lease: SharedLease, called: Called) -> SegmentLease:
         endpoint=called.endpoint(lease),
         mac=lease.mac,
         created=lease.created,
+        apart=lease.port is not None and lease.port.apart,
     )
 
 

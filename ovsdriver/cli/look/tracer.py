@@ -587,7 +587,13 @@ class _Tracer:
         if not isinstance(far, IPAddress):
             fleet = ask(self._settings, asks.ListHosts())
             hears = next((each.answers for each in fleet.hosts if each.name == far.host), None)
-            to = FarPlace(address=address, container=far.container, host=far.host, hears=hears)
+            to = FarPlace(
+                address=address,
+                container=far.container,
+                host=far.host,
+                hears=hears,
+                apart=far.apart,
+            )
             if far.mac is not None:
                 packet = self._packet(placed, end, mac_text(far.mac), address)
                 bridged = bridges.says(self._settings, end.bridge, packet, end.full_name)

@@ -105,6 +105,8 @@ class FarPlace:
     """Where that is; empty: nobody has the address."""
     hears: bool | None = None
     """That host does what OVN says; None: it could not be asked."""
+    apart: bool = False
+    """OVN keeps it from other containers that are kept apart."""
 
     @property
     def name(self) -> str:
@@ -413,6 +415,13 @@ def _to_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> I
     yield good(a.plug, f"{to.address} is held by {to.container or 'a container'} on host {to.host}")
     if not a.icc:
         yield _kept_apart(a)
+    if a.protected and to.apart:
+        yield bad(
+            a.plug,
+            f"both have ovs.protected=true; `ovsnet set {a.full_name} ovs.protected=false` lets "
+            "them talk",
+            by=f"ovs.protected of {a.full_name} and {to.name}",
+        )
     far = Place(name=f"host {to.host}", kind=Kind.HOST)
     if to.hears is False:
         yield bad(

@@ -3,7 +3,7 @@
 from netaddr import IPAddress
 
 from ipam import LeaseKind
-from ovsdriver.admin import segment_report
+from ovsdriver.admin.fleet import report as segment_report
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.ports import SharedLease, SharedName
 

@@ -181,6 +181,18 @@ BLUE = replace(WEB, bridge="br-int", vlan=0, mode="gwbridge", segment="blue")
 FAR = FarPlace(address=IPAddress("10.0.0.9"), container="db", host="host3", hears=True)
 
 
+def test_containers_of_two_hosts_that_ovn_keeps_apart_are_told_why() -> None:
+    def why(a: End, to: FarPlace) -> str:
+        return tracing.verdict(a, to, PING, tracing.trace_far(a, to, PING, None))
+
+    protected = replace(BLUE, protected=True)
+    assert "both have ovs.protected=true" in why(protected, replace(FAR, apart=True))
+    assert "may reach db" in why(protected, FAR)
+    assert "may reach db" in why(BLUE, replace(FAR, apart=True))
+    closed = why(replace(BLUE, icc=False), FAR)
+    assert "ovs.icc=false keeps all containers of segment blue apart" in closed
+
+
 @pytest.mark.parametrize(
     ("to", "bridged", "why"),
     [
