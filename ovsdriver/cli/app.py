@@ -30,6 +30,7 @@ _MODULES = {
     "host": "fleet.host",
     "options": "networks.options",
     "firewalld": "look.firewalld",
+    "support": "doctor.bundle.command",
     "purge": "networks.purge",
 }
 """Where each command is, in the order in which a person meets them."""
@@ -86,6 +87,7 @@ def command() -> None:
       ovsnet ipam leases                   who holds which address, and since when
       ovsnet segment ls                    networks over several hosts, and who is on them
       ovsnet host ls                       the hosts that have them in common
+      ovsnet support                       one file for a bug report, without secrets
       ovsnet options                       what can be typed after -o and --ipam-opt
 
     Each command explains itself: `ovsnet network --help`. Settings come from

@@ -70,6 +70,7 @@ def test_a_case_that_was_named_and_cannot_be_tried_is_no_success(bed: Bed) -> No
     assert outcomes(cases) == {"attach": "ok", "uplinks": "not tried", "clean": "ok"}
 
 
+@pytest.mark.long
 def test_a_target_that_this_host_does_not_reach_is_no_fault_of_ours(bed: Bed) -> None:
     cases = tried(bed, "--only", "outside-v4", "--target", "192.0.2.99", code=1)
     assert cases["outside-v4"]["outcome"] == "not tried"
@@ -85,17 +86,26 @@ def test_a_target_that_this_host_does_not_reach_is_no_fault_of_ours(bed: Bed) ->
     ("breaks", "fail", "ok"),
     [
         pytest.param(
-            "ovs-vsctl del-port $DB", ["same-v4", "same-v6", "full-frames"], ["gateway"], id="port"
+            "ovs-vsctl del-port $DB",
+            ["same-v4", "same-v6", "full-frames"],
+            ["gateway"],
+            id="port",
+            marks=pytest.mark.long,
         ),
         pytest.param("ip link set $DB mtu 1400", ["full-frames"], ["same-v4", "same-v6"], id="mtu"),
         pytest.param(
-            "ovs-vsctl set Port $DB tag=4000", ["same-v4", "full-frames"], ["gateway"], id="vlan"
+            "ovs-vsctl set Port $DB tag=4000",
+            ["same-v4", "full-frames"],
+            ["gateway"],
+            id="vlan",
+            marks=pytest.mark.long,
         ),
         pytest.param(
             "ip link set $GATEWAY down",
             ["gateway", "outside-v4", "published-loopback"],
             ["same-v4"],
             id="gateway",
+            marks=pytest.mark.long,
         ),
         pytest.param(
             "nft delete table inet ovsnet",
@@ -109,6 +119,7 @@ def test_a_target_that_this_host_does_not_reach_is_no_fault_of_ours(bed: Bed) ->
             ["closed"],
             ["same-v4"],
             id="open",
+            marks=pytest.mark.long,
         ),
     ],
 )
@@ -168,6 +179,7 @@ def test_one_that_is_ended_leaves_nothing_to_the_next(bed: Bed, number: Any) -> 
         tried(bed, "--only", "same", code=0)
 
 
+@pytest.mark.long
 def test_two_at_once_are_refused(bed: Bed) -> None:
     program = Program(bed, "trial-alone", bed.serve()[0], "test")
     program.start()
@@ -197,6 +209,7 @@ def test_with_docker_the_same_cases_pass(bed: Bed) -> None:
     assert {name for name, outcome in found.items() if outcome != "ok"} == {"uplinks"}
 
 
+@pytest.mark.long
 def test_an_image_whose_program_ends_is_refused_with_a_sentence(bed: Bed) -> None:
     bed.run("docker", "import", "--change", 'CMD ["true"]', "-", "ends", stdin=image.archive())
     try:

@@ -1,25 +1,19 @@
 """``ovsnet check``."""
 
 import asyncio
-import os
-import shutil
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
-from ovsdriver.adapters.engine import DockerEngine
-from ovsdriver.adapters.kernel.host.datapath import default_receive_buffer, kernel_has_openvswitch
 from ovsdriver.cli import show
-from ovsdriver.cli.doctor import Finding, Level, docker, forwarding, host, openvswitch, webhooks
+from ovsdriver.cli.doctor import Finding, Level, forwarding
 from ovsdriver.cli.doctor.verdict import print_findings
+from ovsdriver.cli.doctor.whole_host import examine
 from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Exit, Refusal
 from ovsdriver.cli.programs import Programs
-from ovsdriver.config import DEFAULT_PATH, PATH_VARIABLE, Settings
+from ovsdriver.config import Settings
 from ovsdriver.errors import ConfigurationError
-
-_DOCKER_S = 5.0
 
 
 @click.command(name="check", epilog=EXIT_CODES)
@@ -50,7 +44,7 @@ def command(
     """
     try:
         findings = (
-            asyncio.run(_examine(settings, programs))
+            asyncio.run(examine(settings, programs))
             if name is None
             else _of_one(settings, programs, name)
         )
@@ -73,7 +67,7 @@ def _of_one(settings: Settings, programs: Programs, name: str) -> list[Finding]:
 
     found, crosses, over_hosts = check_one.examine(settings, name)
     skipped = {"user"} if crosses else {"user", forwarding.SUBJECT}
-    of_host = asyncio.run(_examine(settings, programs, fleet=over_hosts))
+    of_host = asyncio.run(examine(settings, programs, fleet=over_hosts))
     concerns = [
         each
         for each in of_host
@@ -84,37 +78,3 @@ def _of_one(settings: Settings, programs: Programs, name: str) -> list[Finding]:
 
 def _is_about_rules(each: Finding) -> bool:
     return each.level is Level.WARN and each.subject == forwarding.SUBJECT
-
-
-async def _examine(settings: Settings, programs: Programs, *, fleet: bool = True) -> list[Finding]:
-    engine = DockerEngine(settings.docker, timeout_s=_DOCKER_S)
-    dockerd = shutil.which("dockerd") is not None
-    nftables = host.nftables()
-    switch, daemon, sockets = await asyncio.gather(
-        openvswitch.look(
-            settings.ovsdb,
-            loaded=kernel_has_openvswitch(),
-            receive_buffer=default_receive_buffer(),
-        ),
-        docker.examine(engine, address=settings.docker, installed=dockerd),
-        host.sockets(settings),
-    )
-    findings = [
-        host.user(os.geteuid()),
-        *openvswitch.judge(switch, settings.datapath),
-        *daemon,
-        *sockets,
-        host.state(settings.state_dir),
-        nftables,
-    ]
-    if settings.webhooks:
-        file = Path(os.environ.get(PATH_VARIABLE, DEFAULT_PATH))
-        findings += await webhooks.examine(settings.webhooks, file)
-    if settings.ovn_northbound and fleet:
-        # Only who is in a fleet pays for reading it.
-        from ovsdriver.cli.doctor import fleet as hosts
-
-        findings += hosts.judge(await hosts.look(settings))
-    if nftables.level is Level.OK:
-        findings += await forwarding.examine(programs.findings(settings))
-    return findings

@@ -74,7 +74,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         return [ok("nftables", "is there"), *made.host, fail("user", "no root", "sudo")]
 
     monkeypatch.setattr(DockerEngine, "look_at", look_at)
-    monkeypatch.setattr(check, "_examine", examine)
+    monkeypatch.setattr(check, "examine", examine)
     return made
 
 

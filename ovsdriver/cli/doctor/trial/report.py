@@ -30,7 +30,8 @@ def last_line(results: Sequence[Result]) -> str:
     untried = f", {counts[Outcome.NOT_TRIED]} not tried" if counts[Outcome.NOT_TRIED] else ""
     tried = counts[Outcome.OK] + counts[Outcome.FAIL]
     if counts[Outcome.FAIL]:
-        return f"{counts[Outcome.FAIL]} of {show.plural(tried, 'case')} failed{untried}"
+        failed = f"{counts[Outcome.FAIL]} of {show.plural(tried, 'case')} failed{untried}"
+        return f"{failed}; for a report, type `ovsnet support`"
     return f"{show.plural(tried, 'case')} passed{untried}"
 
 
