@@ -2,14 +2,17 @@
 
 import asyncio
 import errno
+import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
 from ovsdriver.errors import DriverError, UnavailableError
+from ovsdriver.http import sockets
 from ovsdriver.web.asking import Asking
 from ovsdriver.web.door import Door
 from ovsdriver.web.pages import Pages
@@ -17,7 +20,6 @@ from ovsdriver.web.programs import Programs
 from ovsdriver.web.watching import Watch
 
 ADDRESS = "127.0.0.1"
-_SOCKET_MODE = 0o660
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ async def serve(wanted: Serving, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; ``ready`` is called with the link.
 
     Raises:
-        UnavailableError: the port or the socket cannot be had.
+        UnavailableError: the port cannot be had.
+        ConflictError, ConfigurationError: the socket cannot be had.
     """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,25 +62,21 @@ async def serve(wanted: Serving, ready: Callable[[str], None]) -> None:
     runner = web.AppRunner(pages.application(), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        ready(await _listen(runner, wanted, door))
-        await ended.wait()
+        async with AsyncExitStack() as stack:
+            ready(await _listen(runner, wanted, door, stack))
+            await ended.wait()
     finally:
         await runner.cleanup()
         await asking.close()
 
 
-async def _listen(runner: web.AppRunner, wanted: Serving, door: Door) -> str:
+async def _listen(runner: web.AppRunner, wanted: Serving, door: Door, stack: AsyncExitStack) -> str:
     """Listen, and return the link."""
     if wanted.socket is not None:
-        try:
-            wanted.socket.unlink(missing_ok=True)
-            await web.UnixSite(runner, wanted.socket).start()
-            wanted.socket.chmod(_SOCKET_MODE)
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot listen on {wanted.socket}: {error.strerror or error}; name another path "
-                "with --socket"
-            ) from error
+        # Whoever starts it by systemd says Group=, and that group's proxy may open it.
+        listening = sockets.listen(wanted.socket, group=os.getegid())
+        stack.callback(listening.remove)
+        await web.SockSite(runner, listening.sock).start()
         return f"{wanted.socket}, for https://{wanted.host}/"
     try:
         await web.TCPSite(runner, ADDRESS, wanted.port).start()

@@ -1,6 +1,7 @@
 """``ovsnet web``: how it is started, and what is refused. Its server: tests/unit/web."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -25,4 +26,12 @@ def test_a_proxys_socket_and_name_go_together(shell: Shell, words: tuple[str, ..
 def test_a_socket_that_cannot_be_had_is_refused(shell: Shell):
     done = shell("web", "--socket", "/proc/no/web.sock", "--host", "lab.example.org")
     assert done.exit_code == 1
-    assert "name another path with --socket" in done.stderr
+    assert "/proc/no/web.sock cannot be made" in done.stderr
+
+
+def test_a_file_that_is_no_socket_stays(shell: Shell, tmp_path: Path):
+    file = tmp_path / "notes"
+    file.write_text("mine")
+    done = shell("web", "--socket", str(file), "--host", "lab.example.org")
+    assert done.exit_code == 1
+    assert file.read_text() == "mine"

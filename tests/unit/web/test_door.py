@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,24 @@ async def test_a_fault_of_the_server_itself_is_shown(
     await page.enter()
     async with asyncio.timeout(10):
         assert "the page's server broke" in await told(page, "trouble")
+
+
+async def test_a_socket_for_a_proxy_is_open_to_its_group_and_gone_afterwards(tmp_path: Path):
+    path = tmp_path / "web.sock"
+    wanted = Serving(
+        run_dir=tmp_path, flags=(), trace_flags=(), socket=path, host="lab.example.org"
+    )
+    ready = asyncio.Event()
+    serving = asyncio.create_task(serve(wanted, lambda _: ready.set()))
+    async with asyncio.timeout(10):
+        await ready.wait()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    connector = aiohttp.UnixConnector(str(path))
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.get("http://lab.example.org/api/about") as answer,
+    ):
+        assert answer.status == 200
+    serving.cancel()
+    await asyncio.wait([serving])
+    assert not path.exists()
