@@ -136,8 +136,8 @@ async def process(
     databases: list[Database] = []
     opening = Database.open
 
-    async def open_noted(path: Path) -> Database:
-        databases.append(await opening(path))
+    async def open_noted(path: Path, **named: Any) -> Database:
+        databases.append(await opening(path, **named))
         return databases[-1]
 
     messages: Counter[str] = Counter()
