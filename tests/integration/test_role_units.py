@@ -16,9 +16,9 @@ EXPOSURE = {"ovsnet.service": 27, "ovsnet-down.service": 20}
 """At most, of 100 (systemd-analyze(1), ``security``)."""
 
 
-@pytest.fixture
-def units(tmp_path: Path) -> Path:
-    """A folder with the units, as the role's defaults make them."""
+@pytest.fixture(params=["", "nogroup"], ids=["root alone looks", "a group looks"])
+def units(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder with the units, as the role makes them."""
     environment = jinja2.Environment(  # noqa: S701 - units are no HTML
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
@@ -34,7 +34,7 @@ def units(tmp_path: Path) -> Path:
         "ovsnet_python": "python3",
         "ovsnet_run_dir": "/run/ovsnet",
         "ovsnet_state_dir": "/var/lib/ovsnet",
-        "ovsnet_view_group": "",
+        "ovsnet_view_group": request.param,
         "_ovsnet_config": "/etc/ovsnet/ovsnet.toml",
         "_ovsnet_refusal": str(TEMPLATES.parent / "files/refuse.py"),
         "_ovsnet_sockets": ["/run/docker/plugins/ovsnet.sock", "/run/docker/plugins/ovsipam.sock"],

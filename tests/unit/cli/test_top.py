@@ -1,5 +1,15 @@
+import fcntl
 import itertools
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from netaddr import EUI, IPNetwork
@@ -124,3 +134,34 @@ def test_a_link_that_was_made_anew_counts_from_nought(shell: Shell, desk: Desk):
     desk.also({asks.ShowTraffic: counting.show})
     (web,) = shell.json("top", *NOBODY)["containers"]
     assert (web["received_bytes"], web["sent_bytes"]) == (10.0, 0.0)
+
+
+@pytest.mark.usefixtures("looks")
+def test_on_a_terminal_it_goes_on_until_ctrl_c(tmp_path: Path):
+    terminal, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    words = ("top", "--run-dir", str(tmp_path), *NOBODY)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ovsdriver", *words],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(inner)
+    try:
+        shown = b""
+        while b"lab/db" not in shown or b"who talks to whom is not known" not in shown:
+            shown += os.read(terminal, 65_536)
+        again = b""
+        while b"CONTAINER" not in again:  # the next picture
+            again += os.read(terminal, 65_536)
+        running.send_signal(signal.SIGINT)
+        while running.poll() is None:
+            with suppress(OSError):  # it closed its end
+                os.read(terminal, 65_536)
+        assert running.returncode == 0
+    finally:
+        running.kill()
+        running.wait()
+        os.close(terminal)
