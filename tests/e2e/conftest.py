@@ -12,7 +12,7 @@ from tests.e2e.stage import Stage
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 
-SETTINGS = 'spaces = ["blue", "team2"]\nmetrics_listen = "127.0.0.1:9821"\n'
+SETTINGS = 'spaces = ["blue", "team2"]\nmetrics_listen = "127.0.0.1:7821"\n'
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from tests.e2e.world import Program, until
 pytestmark = pytest.mark.docker
 
 MONITORING = Path(__file__).parents[2] / "ansible/roles/ovsnet/files/monitoring"
-PROMETHEUS = "127.0.0.1:9822"
+PROMETHEUS = "127.0.0.1:7822"
 FRAMES, BYTES = 200, 1400
 
 
@@ -99,7 +99,7 @@ def prometheus(bed: Bed) -> Iterator[None]:
     (folder / "prometheus.yml").write_text(
         "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
         "rule_files: [ovsnet-rules.yml]\n"
-        "scrape_configs: [{job_name: ovsnet, static_configs: [{targets: ['127.0.0.1:9821']}]}]\n"
+        "scrape_configs: [{job_name: ovsnet, static_configs: [{targets: ['127.0.0.1:7821']}]}]\n"
     )
     program = Program(
         bed,
@@ -109,6 +109,8 @@ def prometheus(bed: Bed) -> Iterator[None]:
     )
     program.start()
     try:
+        ready = ("curl", "--silent", "--fail", f"http://{PROMETHEUS}/-/ready")
+        until(lambda: bed.attempt(*ready).code == 0, lambda: program.said())
         until(lambda: asked(bed, "query?query=up") != [], lambda: program.said())
         yield
     finally:
@@ -117,9 +119,7 @@ def prometheus(bed: Bed) -> Iterator[None]:
 
 
 def asked(bed: Bed, path: str) -> Any:
-    said = bed.attempt("curl", "--silent", "--globoff", f"http://{PROMETHEUS}/api/v1/{path}").out
-    if not said:
-        return []
+    said = bed.run("curl", "--silent", "--globoff", f"http://{PROMETHEUS}/api/v1/{path}")
     answer = json.loads(said)
     assert answer["status"] == "success", answer
     return answer["data"].get("result", answer["data"])
