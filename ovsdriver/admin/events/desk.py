@@ -57,7 +57,7 @@ class EventDesk:
         found = self._present(ask.query) if ask.initial_state else []
         more = True
         while more and len(found) < ask.limit:
-            events = await self._events.after(last, limit=_READ)
+            events = await self._called.after(last, limit=_READ)
             taken = [each for each in events if ask.query.takes(each)][: ask.limit - len(found)]
             found += taken
             full = len(found) == ask.limit

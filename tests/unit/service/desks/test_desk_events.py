@@ -36,6 +36,12 @@ def events(host: Host) -> EventDesk:
     )
 
 
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker knows names at once here, or never."""
+    monkeypatch.setattr("ovsdriver.service.events.called.NAMED_S", 0.2)
+
+
 def told(page: EventPage) -> list[str]:
     return [f"{each.type}.{each.action}" for each in page.events]
 
@@ -101,6 +107,14 @@ async def test_only_what_is_asked_for_is_told(host: Host, events: EventDesk) -> 
     assert told(await events.page(asks.ListEvents(since=time.time() + 60))) == []
 
 
+async def test_what_is_asked_for_by_a_name_that_docker_only_just_tells_is_told(
+    host: Host, events: EventDesk
+) -> None:
+    await host.create_network()
+    host.engine.add_network(NetworkId(RED), "lab")
+    assert told(await events.page(asks.ListEvents(network="lab"))) == ["network.created"]
+
+
 async def test_what_is_there_is_told_first(host: Host, events: EventDesk) -> None:
     await host.create_network()
     await host.run_container()
@@ -129,9 +143,8 @@ async def test_who_follows_hears_what_comes_with_names_of_containers_that_start(
 
 
 async def test_a_container_without_a_name_holds_nobody_up_for_good(
-    host: Host, events: EventDesk, monkeypatch: pytest.MonkeyPatch
+    host: Host, events: EventDesk
 ) -> None:
-    monkeypatch.setattr("ovsdriver.service.events.called.NAMED_S", 0.2)
     host.engine.up = False
     await host.create_network()
     await host.run_container()
