@@ -10,6 +10,7 @@ hits all alike; ratios of medians are what is worth keeping.
 
 import argparse
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ PARTS: dict[str, Callable[[Fleet, list[Stage], bool], Any]] = {
 }
 
 
-def run(parts: list[str], *, quick: bool) -> dict[str, Any]:
+def run(parts: list[str], *, quick: bool, kept: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     result: dict[str, Any] = {"machine": machine(Path(gettempdir()))}
     noise = loop_ms()
     result["disk_ms"] = disk(Path(gettempdir()))
@@ -47,6 +48,8 @@ def run(parts: list[str], *, quick: bool) -> dict[str, Any]:
             stages = [Stage(host) for host in fleet.hosts]
             result[part] = PARTS[part](fleet, stages, quick)
             at_once(lambda host: Stage(host).clear(), fleet.hosts)
+            result[part] |= {"load": os.getloadavg()[0]}
+            kept(result)
     noise += loop_ms()
     result["noise"] = quantiles(noise, n=100)[98] / median(noise)
     return result
@@ -63,9 +66,13 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     # What was started is ended however this ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    result = run(parts, quick=arguments.quick)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+    def keep(result: dict[str, Any]) -> None:  # after each part, as it takes long
+        if arguments.json:
+            arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+    result = run(parts, quick=arguments.quick, kept=keep)
+    keep(result)
     report.show(result)
 
 

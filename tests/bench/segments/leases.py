@@ -20,7 +20,7 @@ from tests.hosts.fleet import Fleet
 from tests.hosts.host import Host
 
 SUBNET = "10.60.0.0/21"
-EACH = 200
+EACH = 120
 """Addresses that a client takes in a round."""
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from tests.bench.ipam_report import about, table
 
+PARTS = ("docker", "ping", "leases", "gap", "traffic", "scale")
+
 
 def show(result: dict[str, Any]) -> None:
     print(about(result))
@@ -22,7 +24,7 @@ def show(result: dict[str, Any]) -> None:
                     *(f"{each['per_s'][k]:.0f}, {each['p50_ms'][k]:.1f}" for k in ("ours", "raw")),
                     f"{each['of_raw']:.2f}",
                 ]
-                for clients, each in result["leases"].items()
+                for clients, each in _cases(result["leases"])
             ],
         )
     if "gap" in result:
@@ -45,7 +47,15 @@ def show(result: dict[str, Any]) -> None:
         )
     if "scale" in result:
         _scale(result["scale"])
+    print(
+        "Load: "
+        + ", ".join(f"{part} {result[part]['load']:.0f}" for part in PARTS if part in result)
+    )
     table(["budget", "asked for", "measured", "met"], list(_budgets(result)))
+
+
+def _cases(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, case) for name, case in found.items() if name != "load"]
 
 
 def _scale(found: dict[str, Any]) -> None:
@@ -58,11 +68,11 @@ def _scale(found: dict[str, Any]) -> None:
                 f"{case[f'{who}_of_empty']:.2f}",
                 ", ".join(f"{each:.0f}" for each in case["resident_mb"]),
             ]
-            for name, case in found.items()
+            for name, case in _cases(found)
             for who in ("ours", "raw")
         ],
     )
-    for name, case in found.items():
+    for name, case in _cases(found):
         print(
             f"{name}: {case['digested_s']:.0f} s until all hosts had it; our process, started "
             f"then: {case['resident_restarted_mb']:.0f} MB.\n"
@@ -81,7 +91,7 @@ def _budgets(result: dict[str, Any]) -> Iterator[list[str]]:
             str(answered),
             _met(answered == tried),
         ]
-    for clients, each in result.get("leases", {}).items():
+    for clients, each in _cases(result.get("leases", {})):
         what = f"leases/s of the raw client's, {clients} at once"
         yield _row(what, ">= 0.8", each["of_raw"], each["of_raw"] >= 0.8)
     for short in ("nb", "sb") if "gap" in result else ():
@@ -91,7 +101,7 @@ def _budgets(result: dict[str, Any]) -> Iterator[list[str]]:
     if "traffic" in result:
         share = result["traffic"]["of_underlay"]
         yield _row("TCP between hosts, of the underlay", ">= 0.9", share, share >= 0.9)
-    for name, case in result.get("scale", {}).items():
+    for name, case in _cases(result.get("scale", {})):
         most = max(*case["resident_mb"], case["resident_restarted_mb"])
         yield _row(f"{name}: our process, MB", "< 120", most, most < 120)
         share = case["ours_of_empty"]

@@ -4,7 +4,7 @@ What dockerd does next, and the next process, leave all as it was: on all hosts 
 OVN's databases. Everything is real but dockerd; see ``tests/faults/mortal.py`` for what a point is.
 Another host's container stands beside, and keeps its address.
 
-Of the points of a call each twelfth is taken, from one on that the seed chooses, and all of them
+Of the points of a call each sixth is taken, from one on that the seed chooses, and all of them
 with ``TESTS_FAULTS=all``. ``TESTS_SEED`` repeats a run.
 """
 
@@ -34,7 +34,7 @@ from tests.hosts.host import Host
 pytestmark = [pytest.mark.docker, pytest.mark.ovn, pytest.mark.long]
 
 ALL = os.environ.get("TESTS_FAULTS", "") == "all"
-EVERY = 1 if ALL else 12
+EVERY = 1 if ALL else 6
 SEED = int(os.environ.get("TESTS_SEED", "") or secrets.randbelow(1_000_000))
 
 SEGMENT = Scene(
