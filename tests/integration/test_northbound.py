@@ -19,6 +19,7 @@ from ovsdriver.adapters.ovn import OvnNorthbound, rows
 from ovsdriver.adapters.ovsdb import Address, ConnectionLostError, Operation, Servers
 from ovsdriver.adapters.ovsdb.wire.connection import Connection
 from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.domain.records.shaping import Metered
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import SegmentPool, SharedLease, SharedName, SharedPort
 from tests.integration.ovn import NORTHBOUND, Cluster, northbound, run, running_northbound
@@ -95,6 +96,23 @@ async def test_a_containers_row_is_what_ovn_wants(database: Cluster, host: OvnNo
 
     assert column(database, *row, "addresses") == packets
     assert column(database, *row, "port_security") == packets
+
+
+async def test_a_rate_whose_port_was_lost_is_the_new_ports(
+    database: Cluster, host: OvnNorthbound
+) -> None:
+    slow = replace(PORT, sent=Metered(rate=2000, burst=200))
+    await host.take(LEASE)
+    await host.set_port(slow)
+    database.nbctl("lsp-del", "blue/10.50.0.5")
+    await eventually(lambda: host.lease("blue", LEASE.address) is None, "it is seen")
+    await host.take(LEASE)
+
+    await host.set_port(replace(slow, sent=Metered(rate=4000, burst=200)))
+
+    assert database.nbctl("--bare", "--columns=bandwidth", "list", "QoS") == "burst=200 rate=4000\n"
+    assert await host.release("blue", LEASE.address, LEASE.serial)
+    assert not database.nbctl("list", "QoS")
 
 
 async def test_the_row_of_a_container_with_ipv6_alone_lets_its_packets_pass(

@@ -135,8 +135,9 @@ def set_port(port: SharedPort) -> Plan:
                 f"address {address} of segment {port.segment} is not this host's any more; "
                 "start the container again"
             )
+        rate = replica.row(rows.RATE, rows.rate_uuid(port.endpoint))
         there = Apart.of(replica, port.segment)
-        return [*rows.changed_port(row, port), *there.put(row, port.mac, apart=port.apart)]
+        return [*rows.changed_port(row, port, rate), *there.put(row, port.mac, apart=port.apart)]
 
     return plan
 

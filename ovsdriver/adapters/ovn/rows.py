@@ -40,9 +40,11 @@ WATCHED: Mapping[str, Sequence[str]] = {
     SWITCH: ("name", "external_ids"),
     PORT: ("name", "addresses", "external_ids"),
     NAME: ("external_ids",),
+    RATE: ("priority",),
 }
 """Each column costs memory on every host for every container of the fleet. A port's name says
-which switch it is on, so that nobody needs the switches' ``ports``."""
+which switch it is on, so that nobody needs the switches' ``ports``. Of a rate it counts that its
+row is there: it outlasts the row of its port, if somebody removes that."""
 
 SPACE = UUID("9ded9d86-8485-43ad-8d52-3f7b6d3b5b30")
 """Of uuids that follow from names."""
@@ -298,10 +300,11 @@ def new_lease(lease: SharedLease) -> list[Operation]:
     ]
 
 
-def changed_port(row: Row, port: SharedPort) -> list[Operation]:
+def changed_port(row: Row, port: SharedPort, rate: Row | None) -> list[Operation]:
     """Return what makes the row of a container's first address its port.
 
-    But for what it is kept apart from, which is other rows'.
+    But for what it is kept apart from, which is other rows'. ``rate``: that of its rate, if there
+    is one.
     """
     if read_lease(row, apart=port.apart).port == port:
         return []
@@ -319,24 +322,25 @@ def changed_port(row: Row, port: SharedPort) -> list[Operation]:
     return [
         {"op": "update", "table": PORT, "where": at(row["_uuid"]), "row": columns},
         {"op": "mutate", "table": PORT, "where": at(row["_uuid"]), "mutations": mutations},
-        *_changed_rate(row, port),
+        *_changed_rate(row, port, rate),
     ]
 
 
 def rates_of(ports: Sequence[Row]) -> Sequence[Sequence[Any]]:
     """Return the mutation of a switch that ends the rates of leases; none if they have none."""
     ends = [
-        ["uuid", _rate_uuid(EndpointId(each["external_ids"][_ENDPOINT]))]
+        ["uuid", rate_uuid(EndpointId(each["external_ids"][_ENDPOINT]))]
         for each in ports
         if {_SENT, _ENDPOINT} <= each["external_ids"].keys()
     ]
     return [["qos_rules", "delete", ["set", ends]]] if ends else []
 
 
-def _changed_rate(row: Row, port: SharedPort) -> list[Operation]:
+def _changed_rate(row: Row, port: SharedPort, rate: Row | None) -> list[Operation]:
     """Return what has OVN hold a container to its rate, or not any more."""
     here = at(switch_uuid(port.segment))
-    mutations = list(rates_of([row]))
+    uuid = rate_uuid(port.endpoint)
+    mutations = [] if rate is not None and port.sent is not None else list(rates_of([row]))
     operations: list[Operation] = []
     if port.sent is not None:
         bandwidth = [["rate", port.sent.rate], ["burst", port.sent.burst]]
@@ -347,8 +351,7 @@ def _changed_rate(row: Row, port: SharedPort) -> list[Operation]:
             "bandwidth": ["map", bandwidth],
             "external_ids": to_map({_ENDPOINT: port.endpoint, _HOST: port.host}),
         }
-        uuid = _rate_uuid(port.endpoint)
-        if mutations == [["qos_rules", "delete", ["set", [["uuid", uuid]]]]]:
+        if rate is not None:
             return [{"op": "update", "table": RATE, "where": at(uuid), "row": columns}]
         operations.append({"op": "insert", "table": RATE, "uuid": uuid, "row": columns})
         mutations.append(["qos_rules", "insert", ["uuid", uuid]])
@@ -357,7 +360,8 @@ def _changed_rate(row: Row, port: SharedPort) -> list[Operation]:
     return operations
 
 
-def _rate_uuid(endpoint: EndpointId) -> str:
+def rate_uuid(endpoint: EndpointId) -> str:
+    """Return the uuid of the row of an endpoint's rate."""
     return str(uuid5(SPACE, f"rate/{endpoint}"))
 
 

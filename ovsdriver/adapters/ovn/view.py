@@ -24,6 +24,9 @@ WATCHED: Mapping[str, Sequence[str]] = {
     **apart_rows.WATCHED,
 }
 
+_READ_THERE = {rows.RATE, *apart_rows.WATCHED}
+"""Tables that are read in the copy itself."""
+
 Leases = dict[str, Row]
 """Ports by the address in their name."""
 
@@ -49,7 +52,7 @@ class View:
         """Of segments on routers: the router's end, and below the segment's, by its row's uuid."""
         self._led: dict[str, str] = {}
         if replica is not None:
-            for table in WATCHED.keys() - apart_rows.WATCHED.keys():
+            for table in WATCHED.keys() - _READ_THERE:
                 for row in replica.rows(table):
                     self._put(table, row)
 
@@ -114,7 +117,9 @@ class View:
         """Take changes of rows; return the names of segments that are different."""
         different: set[str] = set()
         for change in changes:
-            if change.table in apart_rows.WATCHED:  # read in the copy itself
+            if change.table == rows.RATE:
+                continue
+            if change.table in _READ_THERE:
                 both = [each for each in (change.old, change.new) if each is not None]
                 different.update(map(apart_rows.segment_of, both))
                 continue
