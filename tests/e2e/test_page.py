@@ -12,7 +12,7 @@ from tests.e2e.browser import Visit, visiting
 from tests.e2e.stage import Stage
 from tests.e2e.world import until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 MARKUP = "<b>x<i>"
 
