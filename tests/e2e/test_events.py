@@ -2,10 +2,12 @@
 
 import json
 import signal
+import time
 from typing import Any
 
 import pytest
 
+from ovsdriver.service.events.carriers import YOUNG_S
 from tests.e2e.bed import _PROGRAM, Bed
 from tests.e2e.stage import Stage
 from tests.e2e.test_probe import PROBE, Squatter
@@ -81,6 +83,7 @@ def test_a_cable_that_is_pulled_is_told_and_so_is_a_port_that_is_mended(
     network = stage.network("lab")
     web = stage.container("web", network)
     link = f"ovh{web.endpoint(network)['EndpointID'][:12]}"
+    time.sleep(YOUNG_S)  # until then a loss that is mended is part of its start
     bed.ip("link", "set", link, "down")
     told.until(["link.down"], "link")
     bed.ip("link", "set", link, "up")

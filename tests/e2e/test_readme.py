@@ -15,7 +15,7 @@ pytestmark = pytest.mark.docker
 
 ELSEWHERE = (
     *("ansible/lab", "tests/run", "systemctl", "ovsnet ipam release"),
-    *("ovsnet segment", "ovsnet host", "ovsnet test"),
+    *("ovsnet segment", "ovsnet host", "ovsnet test", "ovsnet web", "ovsnet events -f"),
 )
 """What changes the machine itself, what needs an address that Docker has forgotten, what needs
 other hosts, and what has tests of its own."""

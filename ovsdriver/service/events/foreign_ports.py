@@ -24,12 +24,13 @@ class ForeignPorts:
         self._journal = journal
         self._settle_s = settle_s
         self._news = asyncio.Event()
-        self._known: dict[str, frozenset[str]] = {}
-        """Names of ports, by bridge."""
+        self._known: dict[str, frozenset[str]] | None = None
+        """Names of ports, by bridge; None until there was a look."""
         switch.on_change(self._changed)
 
     async def run(self) -> None:
-        """Look whenever there is reason to, until cancelled."""
+        """Look now and whenever there is reason to, until cancelled."""
+        self._news.set()
         while True:
             await self._news.wait()
             await asyncio.sleep(self._settle_s)
@@ -37,17 +38,24 @@ class ForeignPorts:
             self.look()
 
     def look(self) -> None:
-        """Tell what is different since the last look; a bridge that is seen first is only noted."""
+        """Tell what is different since the last look.
+
+        At the first look all is only noted, later what is on a bridge that was adopted meanwhile.
+        """
         if not self._switch.status().connected:
             return
-        there = self._there()
+        there, known = self._there(), self._known
         for bridge, ports in there.items():
-            before = self._known.get(bridge)
-            if before is None:
+            if known is None or (bridge not in known and bridge in self._adopted()):
                 continue
+            before = known.get(bridge, frozenset())
             self._tell("appeared", bridge, ports - before)
             self._tell("gone", bridge, before - ports)
         self._known = dict(there)
+
+    def _adopted(self) -> Collection[str]:
+        segments = [each.segment for each in self._state.networks()]
+        return {each.bridge for each in segments if each.adopted}
 
     def _changed(self, plugged: Collection[EndpointId] | None) -> None:
         if plugged is None:

@@ -44,3 +44,16 @@ async def test_they_are_told_when_they_come_and_go(host: Host) -> None:
     put("tap2")
     watch.look()
     assert told() == [("gone", "tap1")]
+
+
+async def test_what_comes_at_once_after_a_bridge_of_ours_is_told(host: Host) -> None:
+    journal = FakeJournal()
+    watch = ForeignPorts(state=host.state, switch=host.switch, journal=journal)
+    watch.look()
+    await host.create_network()
+    bridge = host.state.networks()[0].segment.bridge
+    host.switch.put_port(ObservedPort(name="tap1", bridge=bridge, tag=None))
+    watch.look()
+    assert [(each.action, each.attributes["port"]) for each in journal.told] == [
+        ("appeared", "tap1")
+    ]
