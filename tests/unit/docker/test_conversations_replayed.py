@@ -18,6 +18,8 @@ from tests.unit.wire.conversation import (
 )
 from tests.unit.wire.shapes import NEEDED, assert_well_formed
 
+pytestmark = pytest.mark.slow
+
 NO_ARGUMENTS = {
     "Plugin.Activate",
     "NetworkDriver.GetCapabilities",

@@ -27,6 +27,8 @@ from ovsdriver.metrics import Metrics
 from ovsdriver.words.fields import Fields
 from tests.unit.wire.conversation import Connection, Plugin, connect, plugin
 
+pytestmark = pytest.mark.slow
+
 PLACE = {"NetworkID": "n", "EndpointID": "e"}
 
 
