@@ -10,15 +10,14 @@ from ovsdriver.adapters.kernel.codec.link_messages import find_link, find_veths,
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.sandbox import entering
-from ovsdriver.domain.records.shaping import LinkShape
+from ovsdriver.domain.records.shaping import NO_NETEM, LinkShape
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 _LOOPBACK = 1
 """Index of the loopback in every network namespace."""
 
 _NO_KIND = {
-    "netem": "a bad link (ovs.delay and the like): this host's kernel has no netem; load it "
-    "(modprobe sch_netem; on Ubuntu: linux-modules-extra), or leave it out",
+    "netem": NO_NETEM,
     "tbf": "ovs.rate: this host's kernel has no token bucket; load it (modprobe sch_tbf), or "
     "leave the option out",
 }

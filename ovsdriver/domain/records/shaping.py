@@ -14,6 +14,13 @@ _QUEUE_S = 0.05
 """A packet that would wait longer than that is dropped."""
 
 
+NO_NETEM = (
+    "a bad link (ovs.delay and the like): this host's kernel has no netem; load it "
+    "(modprobe sch_netem; on Ubuntu: linux-modules-extra), or leave it out"
+)
+"""What is said where one is asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkShape:
     """What is done to what leaves a link; all zero: nothing."""

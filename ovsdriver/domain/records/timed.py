@@ -56,7 +56,8 @@ class Timed:
 
     def turn(self, now: float) -> float:
         """Return when :meth:`holds` changes next, as Unix time; infinite if never."""
-        within, begin = self._within(now), now - self._within(now)
+        within = self._within(now)
+        begin = now - within
         if within < self.spell.for_s:
             return begin + self.spell.for_s
         return math.inf if self.spell.every_s is None else begin + self.spell.every_s

@@ -12,7 +12,7 @@ from functools import partial
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
-from ovsdriver.domain.records.shaping import LinkShape, Shaping
+from ovsdriver.domain.records.shaping import NO_NETEM, LinkShape, Shaping
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
 from ovsdriver.ports import HostNotes, Shapes, State
@@ -55,10 +55,7 @@ class Shaper(Aspect):
 
     async def _check(self, shaping: Shaping) -> None:
         if shaping.towards.impaired and not await self._shapes.can_impair():
-            raise UnsupportedError(
-                "a bad link (ovs.delay and the like): this host's kernel has no netem; load it "
-                "(modprobe sch_netem; on Ubuntu: linux-modules-extra), or leave it out"
-            )
+            raise UnsupportedError(NO_NETEM)
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Have the link of a plugged-in endpoint shaped as its records say.

@@ -133,7 +133,7 @@ class TimedChanges:
         return done
 
     async def _look(self, whose: Whose) -> float:
-        """Have in force what the clock says of one whose; return for how long that holds."""
+        """Have in force what the clock says of one of them; return for how long that holds."""
         async with self._one:
             noted, now, options = self._of(whose), self._clock(), self._options(whose)
             if options is None:
@@ -174,7 +174,10 @@ class TimedChanges:
         return timed.decode(self._notes.notes().get(whose.key))
 
     async def _put(self, whose: Whose, changes: Sequence[Timed]) -> None:
-        if changes:
-            await self._notes.put_note(whose.key, timed.encode(changes))
-        elif whose.key in self._notes.notes():
+        text = timed.encode(changes) if changes else None
+        if text == self._notes.notes().get(whose.key):
+            return  # each note is a commit
+        if text is None:
             await self._notes.forget_note(whose.key)
+        else:
+            await self._notes.put_note(whose.key, text)

@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ovsdriver.cli.doctor.trial.stage import (
     Network,
     RefusedError,
     Subnet,
-    subnets,
+    on_free_subnets,
 )
 from ovsdriver.config import Settings
 
@@ -59,15 +60,7 @@ class PlayedDocker:
         self._containers: list[Container] = []
 
     def network(self, name: str, *, families: Sequence[int]) -> Network:
-        last: RefusedError | None = None
-        for chosen in subnets(families):
-            try:
-                return self._made(name, chosen)
-            except RefusedError as error:
-                last = error
-                if "overlap" not in str(error):
-                    break
-        raise last or RefusedError("no subnet is free")
+        return on_free_subnets(families, partial(self._made, name))
 
     def container(
         self,

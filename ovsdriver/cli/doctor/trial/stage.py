@@ -1,7 +1,7 @@
 """What a trial makes: networks and containers, by whoever makes them."""
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -115,3 +115,22 @@ def subnets(families: Sequence[int]) -> Iterator[Sequence[IPNetwork]]:
         four = IPNetwork(f"{IPAddress(BASE4.first + number * 256)}/24")
         six = IPNetwork(f"{IPAddress(BASE6.first + (number << 64), 6)}/64")
         yield [each for each in (four, six) if each.version in families]
+
+
+def on_free_subnets(
+    families: Sequence[int], made: Callable[[Sequence[IPNetwork]], Network]
+) -> Network:
+    """Return the network that ``made`` makes on the first subnets that overlap nothing.
+
+    Raises:
+        RefusedError: it was refused for something else, or no subnet is free.
+    """
+    last: RefusedError | None = None
+    for chosen in subnets(families):
+        try:
+            return made(chosen)
+        except RefusedError as error:
+            last = error
+            if "overlap" not in str(error):
+                break
+    raise last or RefusedError("no subnet is free")

@@ -21,7 +21,7 @@ from ovsdriver.cli.doctor.trial.stage import (
     Network,
     RefusedError,
     Subnet,
-    subnets,
+    on_free_subnets,
 )
 from ovsdriver.config import Settings
 
@@ -42,26 +42,19 @@ class TypedDocker:
         self._image = image
 
     def network(self, name: str, *, families: Sequence[int]) -> Network:
-        last: RefusedError | None = None
-        for chosen in subnets(families):
-            words = list(chain.from_iterable(("--subnet", str(each)) for each in chosen))
-            try:
-                found = self._docker(
-                    *("network", "create", "--driver", "ovsnet", "--ipam-driver", "ovsipam"),
-                    *("--label", _LABEL, *(("--ipv6",) if 6 in families else ())),
-                    *words,
-                    *_pairs("--opt", NETWORK_OPTIONS),
-                    *_pairs("--ipam-opt", IPAM_OPTIONS),
-                    f"{PREFIX}{name}",
-                )
-            except RefusedError as error:
-                last = error
-                if "overlap" not in str(error):
-                    break
-            else:
-                given = [Subnet(cidr=each, gateway=IPAddress(each.first + 1)) for each in chosen]
-                return Network(id=found, name=f"{PREFIX}{name}", subnets=given)
-        raise last or RefusedError("no subnet is free")
+        def made(chosen: Sequence[IPNetwork]) -> Network:
+            found = self._docker(
+                *("network", "create", "--driver", "ovsnet", "--ipam-driver", "ovsipam"),
+                *("--label", _LABEL, *(("--ipv6",) if 6 in families else ())),
+                *chain.from_iterable(("--subnet", str(each)) for each in chosen),
+                *_pairs("--opt", NETWORK_OPTIONS),
+                *_pairs("--ipam-opt", IPAM_OPTIONS),
+                f"{PREFIX}{name}",
+            )
+            given = [Subnet(cidr=each, gateway=IPAddress(each.first + 1)) for each in chosen]
+            return Network(id=found, name=f"{PREFIX}{name}", subnets=given)
+
+        return on_free_subnets(families, made)
 
     def container(
         self,
