@@ -26,6 +26,10 @@ from ovsdriver.words.values import quote
 
 DEFAULT_PATH = Path("/etc/ovsnet/ovsnet.toml")
 
+SECRET = ".secret.toml"
+"""End of the name of a second file, beside the first one, for settings that not everybody may read:
+``ovsnet.secret.toml``. Whoever may not read it gets along without them."""
+
 PREFIX = "OVSNET_"
 PATH_VARIABLE = f"{PREFIX}CONFIG"
 """Names the file, as ``--config`` does."""
@@ -559,33 +563,39 @@ def _read(
 def _from_file(
     path: Path | None, environ: Mapping[str, str], faults: list[ConfigurationError]
 ) -> Mapping[str, object]:
-    try:
-        file, content = _content(path, environ)
-    except ConfigurationError as error:
-        faults.append(error)
-        return {}
-    found = {}
-    for key, item in content.items():
-        place = f"{file}: {key}"
-        try:
-            found[key] = _value(_row(key, place), item, place)
-        except ConfigurationError as error:
-            faults.append(error)
-    return found
-
-
-def _content(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, Mapping[str, object]]:
     named = path
     if named is None and environ.get(PATH_VARIABLE):
         named = Path(environ[PATH_VARIABLE])
     file = named or DEFAULT_PATH
+    found: dict[str, object] = {}
+    for each, needed in ((file, named is not None), (file.parent / f"{file.stem}{SECRET}", False)):
+        try:
+            content = _content(each, needed=needed)
+        except ConfigurationError as error:
+            faults.append(error)
+            continue
+        for key, item in content.items():
+            place = f"{each}: {key}"
+            try:
+                if key in found:
+                    raise ConfigurationError(f"{place} is in {file}, too; leave it out of one file")
+                found[key] = _value(_row(key, place), item, place)
+            except ConfigurationError as error:
+                faults.append(error)
+    return found
+
+
+def _content(file: Path, *, needed: bool) -> Mapping[str, object]:
     try:
-        return file, tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        if named is None:
-            return file, {}
+        if not needed:
+            return {}
         raise ConfigurationError(f"{file}: there is no such file") from error
     except OSError as error:
+        # who may only look gets along without secrets
+        if isinstance(error, PermissionError) and file.name.endswith(SECRET):
+            return {}
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{file}: byte {error.start} is not UTF-8") from error

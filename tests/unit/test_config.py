@@ -251,6 +251,34 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
     assert refusal(path=tmp_path) == f"{tmp_path} cannot be read: Is a directory"
 
 
+def test_a_second_file_beside_the_first_has_what_is_secret(tmp_path: Path):
+    path, secret = tmp_path / "ovsnet.toml", tmp_path / "ovsnet.secret.toml"
+    path.write_text("mtu = 1001\n")
+    secret.write_text('instance = "other"\n')
+    loaded = config.load(path, environ={})
+    assert (loaded.mtu, loaded.instance) == (1001, "other")
+    secret.write_text("mtu = 1002\n")
+    assert refusal(path=path) == f"{secret}: mtu is in {path}, too; leave it out of one file"
+
+
+def test_who_may_not_read_secrets_does_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, secret = tmp_path / "ovsnet.toml", tmp_path / "ovsnet.secret.toml"
+    path.write_text("mtu = 1001\n")
+    secret.write_text('instance = "other"\n')
+    read = Path.read_text
+
+    def forbidden(file: Path, encoding: str) -> str:
+        if file == secret:
+            raise PermissionError(13, "Permission denied")
+        return read(file, encoding=encoding)
+
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    loaded = config.load(path, environ={})
+    assert (loaded.mtu, loaded.instance) == (1001, "ovsnet")
+
+
 def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path):
     no_default_file.write_text("mtu = = 3")
     assert "is not TOML" in refusal()
