@@ -26,7 +26,7 @@ from ovsdriver.words.values import quote
 
 DEFAULT_PATH = Path("/etc/ovsnet/ovsnet.toml")
 
-SECRET = ".secret.toml"
+APART = ".secret.toml"
 """End of the name of a second file, beside the first one, for settings that not everybody may read:
 ``ovsnet.secret.toml``. Whoever may not read it gets along without them."""
 
@@ -568,7 +568,7 @@ def _from_file(
         named = Path(environ[PATH_VARIABLE])
     file = named or DEFAULT_PATH
     found: dict[str, object] = {}
-    for each, needed in ((file, named is not None), (file.parent / f"{file.stem}{SECRET}", False)):
+    for each, needed in ((file, named is not None), (file.parent / f"{file.stem}{APART}", False)):
         try:
             content = _content(each, needed=needed)
         except ConfigurationError as error:
@@ -576,9 +576,11 @@ def _from_file(
             continue
         for key, item in content.items():
             place = f"{each}: {key}"
+            if key in found:
+                twice = f"{place} is in {file}, too; leave it out of one file"
+                faults.append(ConfigurationError(twice))
+                continue
             try:
-                if key in found:
-                    raise ConfigurationError(f"{place} is in {file}, too; leave it out of one file")
                 found[key] = _value(_row(key, place), item, place)
             except ConfigurationError as error:
                 faults.append(error)
@@ -594,7 +596,7 @@ def _content(file: Path, *, needed: bool) -> Mapping[str, object]:
         raise ConfigurationError(f"{file}: there is no such file") from error
     except OSError as error:
         # who may only look gets along without secrets
-        if isinstance(error, PermissionError) and file.name.endswith(SECRET):
+        if isinstance(error, PermissionError) and file.name.endswith(APART):
             return {}
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

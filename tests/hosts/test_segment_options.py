@@ -93,6 +93,9 @@ def test_a_rate_is_held_by_ovn_and_by_the_host(fleet: Fleet, stages: list[Stage]
     until(lambda: "rate=4000" in _meters(fleet), "OVN has changed the meter")
     stages[0].bed.ovsnet("set", "slow", "ovs.rate=1mbit+2mbit")
     assert "rate=2000" in fleet.nbctl("qos-list", "blue")
+    fleet.nbctl("qos-del", "blue")
+    stages[0].bed.ovsnet("reconcile")
+    assert "rate=2000" in fleet.nbctl("qos-list", "blue")
     stages[0].bed.docker("rm", "--force", "slow")
     until(lambda: not fleet.nbctl("qos-list", "blue"), "the rule goes with its container")
 

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 from netaddr import EUI, AddrFormatError, IPAddress, IPNetwork
 
 from ipam import LeaseKind, PoolId
-from ovsdriver.adapters.ovsdb import Operation, Row, RowChange
+from ovsdriver.adapters.ovsdb import Operation, Replica, Row, RowChange
 from ovsdriver.adapters.ovsdb.tables.writing import to_map
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.records.names import mac_text
@@ -194,11 +194,11 @@ def number_of(text: str) -> tuple[int, int] | None:
     return (version, int.from_bytes(packed)) if same else None
 
 
-def read_lease(row: Row, *, apart: bool = False) -> SharedLease:
+def read_lease(row: Row, *, apart: bool = False, limited: bool = True) -> SharedLease:
     """Return the lease that a port is whose name says an address.
 
     One that somebody else made under such a name keeps the address from everybody. ``apart``:
-    other rows say that it is kept apart.
+    other rows say that it is kept apart. ``limited``: the row of its rate is there, if it has one.
     """
     segment, text = place_of(row)
     address, ids = IPAddress(text), row["external_ids"]
@@ -226,7 +226,7 @@ def read_lease(row: Row, *, apart: bool = False) -> SharedLease:
             endpoint=EndpointId(endpoint),
             host=host,
             guard=_UNGUARDED not in ids,
-            sent=_read_rate(ids.get(_SENT, "")),
+            sent=_read_rate(ids.get(_SENT, "")) if limited else None,
             apart=apart,
         )
         if mac is not None and endpoint is not None
@@ -306,7 +306,7 @@ def changed_port(row: Row, port: SharedPort, rate: Row | None) -> list[Operation
     But for what it is kept apart from, which is other rows'. ``rate``: that of its rate, if there
     is one.
     """
-    if read_lease(row, apart=port.apart).port == port:
+    if read_lease(row, apart=port.apart, limited=rate is not None).port == port:
         return []
     # an IPv6 address was a name only until now: it may be the container's first
     columns = _packets(port.mac, port.addresses, guard=port.guard) | {"enabled": ["set", []]}
@@ -324,6 +324,16 @@ def changed_port(row: Row, port: SharedPort, rate: Row | None) -> list[Operation
         {"op": "mutate", "table": PORT, "where": at(row["_uuid"]), "mutations": mutations},
         *_changed_rate(row, port, rate),
     ]
+
+
+def is_limited(row: Row, replica: Replica | None) -> bool:
+    """Whether the row of a lease's rate is there."""
+    endpoint = row["external_ids"].get(_ENDPOINT)
+    return (
+        replica is not None
+        and endpoint is not None
+        and replica.row(RATE, rate_uuid(EndpointId(endpoint))) is not None
+    )
 
 
 def rates_of(ports: Sequence[Row]) -> Sequence[Sequence[Any]]:

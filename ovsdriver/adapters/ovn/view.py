@@ -58,12 +58,14 @@ class View:
 
     def leases(self, segment: str) -> "LeaseMapping":
         """Return a segment's leases."""
-        return LeaseMapping(self._leases.get(segment, {}), Apart.of(self.replica, segment))
+        return self._mapping(self._leases.get(segment, {}), segment)
 
     def leases_of(self, pool: PoolId) -> "LeaseMapping":
         """Return a pool's leases."""
-        apart = Apart.of(self.replica, segment_of(pool) or "")
-        return LeaseMapping(self._of_pools.get(pool, {}), apart)
+        return self._mapping(self._of_pools.get(pool, {}), segment_of(pool) or "")
+
+    def _mapping(self, ports: Leases, segment: str) -> "LeaseMapping":
+        return LeaseMapping(ports, Apart.of(self.replica, segment), self.replica)
 
     def held(self, segment: str, family: int) -> Bitmap:
         """Return the numbers of a segment's addresses that are held."""
@@ -202,14 +204,16 @@ def _take_out(leases: dict[str, Leases], of: str, address: str, row: Row) -> boo
 class LeaseMapping(Mapping[IPAddress, SharedLease]):
     """Leases by address."""
 
-    def __init__(self, ports: Leases, apart: Apart) -> None:
-        """``apart``: what tells of ports that they are kept apart."""
+    def __init__(self, ports: Leases, apart: Apart, replica: Replica | None) -> None:
+        """``apart``: what tells of ports that they are kept apart; the copy: of their rates."""
         self._ports = ports
         self._apart = apart
+        self._replica = replica
 
     def __getitem__(self, address: IPAddress) -> SharedLease:
         row = self._ports[str(address)]
-        return rows.read_lease(row, apart=self._apart.has(row))
+        limited = rows.is_limited(row, self._replica)
+        return rows.read_lease(row, apart=self._apart.has(row), limited=limited)
 
     def __contains__(self, address: object) -> bool:
         return str(address) in self._ports
