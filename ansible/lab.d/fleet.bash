@@ -57,6 +57,7 @@ fleet_packages() { # installed here, where nothing of them is started; the machi
 fleet_play() { # WHAT ARGUMENT...
     local what=$1
     shift
+    note "$what: some minutes (tail -f $log)"
     quietly "$what" ansible-playbook -i "$state/hosts.ini" "$@"
 }
 
