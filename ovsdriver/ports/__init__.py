@@ -5,6 +5,7 @@ Every call here is repeatable, bounded in time, and raises
 :class:`~ovsdriver.errors.UnavailableError` when its part of the world does not answer.
 """
 
+from ovsdriver.ports.access import AccessCount, AccessFirewall, Verdict
 from ovsdriver.ports.docker import Engine, EngineEndpoint, EngineSubnet, EngineView
 from ovsdriver.ports.events import Events, Journal, Readers, StoredEvents
 from ovsdriver.ports.kernel import (
@@ -44,6 +45,8 @@ from ovsdriver.ports.switch import (
 from ovsdriver.ports.webhooks import Receivers
 
 __all__ = [
+    "AccessCount",
+    "AccessFirewall",
     "Bindings",
     "Bridges",
     "Chassis",
@@ -86,4 +89,5 @@ __all__ = [
     "SwitchStatus",
     "SwitchView",
     "UplinkPorts",
+    "Verdict",
 ]

@@ -81,3 +81,6 @@ class AccessPlan:
     """By key, ascending."""
     members: tuple[Member, ...] = ()
     """By endpoint, ascending."""
+    names_port: int = 0
+    """Port of this host's, TCP and UDP: what members whose policy asks for names send to port 53
+    is led there, wherever it was sent. 0: there is none yet, and it is dropped."""

@@ -1,0 +1,147 @@
+"""The port AccessFirewall: a fake, and the host's in a namespace of the test's own."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach
+from ovsdriver.domain.records.access import AccessProtocol, Side
+from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.ports import AccessFirewall, Verdict
+from tests.fakes.access import FakeAccessFirewall
+
+
+@dataclass
+class World:
+    """A firewall and what others can do to it."""
+
+    firewall: AccessFirewall
+    lose: Callable[[], None]
+    stands: Callable[[], bool]
+
+
+@asynccontextmanager
+async def fake() -> AsyncIterator[World]:
+    firewall = FakeAccessFirewall()
+    yield World(firewall, firewall.lose, lambda: bool(firewall.plan.members))
+
+
+@pytest.fixture(params=[fake])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async with request.param() as made:
+        yield made
+
+
+WEB = Reach(
+    rule="to 10.1.0.0/16 tcp/443",
+    prefix=IPNetwork("10.1.0.0/16"),
+    protocol=AccessProtocol.TCP,
+    first_port=443,
+    last_port=443,
+)
+ALL_OF_10 = Reach(rule="to 10.0.0.0/8", prefix=IPNetwork("10.0.0.0/8"))
+API = Reach(
+    rule="to api.example.com tcp/443",
+    names=("api.example.com",),
+    protocol=AccessProtocol.TCP,
+    first_port=443,
+    last_port=443,
+)
+ONE = Policy(key="0" * 11 + "1", to=Judgement(allow=(WEB,), closed=True))
+OTHER = Policy(key="0" * 11 + "2", to=Judgement(deny=(ALL_OF_10,), allow=(API,), closed=True))
+
+
+def member(number: int, policy: Policy, *, gateway: str = "ovg000000000001") -> Member:
+    return Member(
+        endpoint=EndpointId(f"{number:064x}"),
+        network=NetworkId("1" * 64),
+        policy=policy.key,
+        gateway=gateway,
+        mac=EUI(0x02_42_00_00_00_00 + number),
+        addresses=(IPAddress(f"10.66.1.{number}"), IPAddress(f"fd66::{number}")),
+    )
+
+
+PLAN = AccessPlan(policies=(ONE, OTHER), members=(member(2, ONE), member(3, OTHER)))
+
+
+async def test_applying_the_same_plan_again_changes_nothing(world: World) -> None:
+    assert await world.firewall.apply(PLAN)
+    assert not await world.firewall.apply(PLAN)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(replace(PLAN, members=PLAN.members[:1]), id="a-member-less"),
+        pytest.param(replace(PLAN, members=(*PLAN.members, member(4, ONE))), id="a-member-more"),
+        pytest.param(replace(PLAN, members=(member(2, OTHER), member(3, OTHER))), id="moved"),
+        pytest.param(replace(PLAN, names_port=5353), id="a-name-server"),
+        pytest.param(AccessPlan(), id="nothing"),
+    ],
+)
+async def test_applying_another_plan_changes_something_once(
+    world: World, other: AccessPlan
+) -> None:
+    await world.firewall.apply(PLAN)
+    assert await world.firewall.differs(other)
+    assert await world.firewall.apply(other)
+    assert not await world.firewall.differs(other)
+    assert not await world.firewall.apply(other)
+
+
+async def test_a_member_without_a_gateway_is_nothing_to_it(world: World) -> None:
+    plan = AccessPlan(policies=(ONE,), members=(member(2, ONE, gateway=""),))
+    assert not await world.firewall.differs(plan)
+    assert not await world.firewall.apply(plan)
+    assert not world.stands()
+
+
+async def test_what_was_lost_is_told_by_a_look_and_made_again(world: World) -> None:
+    await world.firewall.apply(PLAN)
+    world.lose()
+    assert not world.stands()
+    assert await world.firewall.differs(PLAN)
+    assert not world.stands()
+    assert await world.firewall.apply(PLAN)
+    assert world.stands()
+
+
+async def test_removing_twice_succeeds_and_what_was_removed_can_be_made_again(
+    world: World,
+) -> None:
+    await world.firewall.apply(PLAN)
+    await world.firewall.remove()
+    assert not world.stands()
+    await world.firewall.remove()
+    assert await world.firewall.apply(PLAN)
+
+
+async def test_every_rule_is_counted_and_what_no_rule_is_about(world: World) -> None:
+    await world.firewall.apply(PLAN)
+    counted = [
+        (each.policy, each.side, each.verdict, each.rule, each.packets)
+        for each in await world.firewall.counts()
+    ]
+    assert counted == [
+        (ONE.key, Side.TO, Verdict.ALLOWED, WEB.rule, 0),
+        (ONE.key, Side.TO, Verdict.CLOSED, "", 0),
+        (OTHER.key, Side.TO, Verdict.DENIED, ALL_OF_10.rule, 0),
+        (OTHER.key, Side.TO, Verdict.ALLOWED, API.rule, 0),
+        (OTHER.key, Side.TO, Verdict.CLOSED, "", 0),
+    ]
+
+
+async def test_addresses_are_learnt_twice_and_for_nobody(world: World) -> None:
+    learn = world.firewall.learn
+    addresses = {IPAddress("203.0.113.1"): 60, IPAddress("2001:db8::1"): 60}
+    await world.firewall.apply(PLAN)
+    await learn(OTHER.key, ["api.example.com"], addresses)
+    await learn(OTHER.key, ["api.example.com"], dict.fromkeys(addresses, 90))
+    await learn(OTHER.key, ["www.example.com"], addresses)
+    await learn(ONE.key, ["api.example.com"], addresses)
+    await learn("f" * 12, ["api.example.com"], addresses)
+    assert not await world.firewall.differs(PLAN)
