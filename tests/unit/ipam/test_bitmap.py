@@ -75,6 +75,7 @@ def test_filling_one_by_one_gives_every_number_once():
     assert given_out == list(range(7, 7 + 3 * WORD_BITS))
 
 
+@pytest.mark.slow
 def test_emptying_a_full_level_leaves_nothing():
     bitmap = Bitmap(pack(FULL_SECOND_LEVEL))
     for member in FULL_SECOND_LEVEL:

@@ -333,6 +333,7 @@ async def test_an_address_that_another_user_of_the_store_took_is_skipped(ipam, s
         await lease(ipam, pool, "10.40.0.2")
 
 
+@pytest.mark.slow
 async def test_a_recent_lease_is_known_without_asking_the_store_and_an_old_one_too(ipam, store):
     pool = await new_pool(ipam, "10.0.0.0/16")
     first = await lease(ipam, pool)

@@ -95,6 +95,7 @@ async def test_small_texts_decode_to_what_was_encoded(value: Any) -> None:
     assert await decode(json.dumps(value).encode()) == value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("indent", [None, 1])
 async def test_large_texts_decode_to_what_was_encoded(indent: int | None) -> None:
     value = reply(2000)
@@ -109,6 +110,7 @@ async def test_large_nonsense_is_a_value_error(broken: str) -> None:
         await decode(("{" + padding + "," + broken[1:]).encode())
 
 
+@pytest.mark.slow
 async def test_decoding_a_large_text_gives_way_to_other_tasks() -> None:
     text = json.dumps(reply(5000)).encode()
     turns = 0

@@ -139,6 +139,7 @@ def hosts(draw: st.DrawFn, *, routers: bool = True) -> Host:
     return host
 
 
+@pytest.mark.slow
 @given(hosts())
 def test_what_containers_need_is_forwarded_both_ways(host: Host) -> None:
     before = host.others()
@@ -151,6 +152,7 @@ def test_what_containers_need_is_forwarded_both_ways(host: Host) -> None:
             assert host.switches.forwards(link, family) or taken_out
 
 
+@pytest.mark.slow
 @given(hosts())
 def test_doing_it_again_changes_nothing(host: Host) -> None:
     first = host.ensure(WANTED)
@@ -160,6 +162,7 @@ def test_doing_it_again_changes_nothing(host: Host) -> None:
     assert again.guard == first.guard
 
 
+@pytest.mark.slow
 @given(hosts())
 def test_no_stranger_is_forwarded_who_was_not_before_at_any_moment(host: Host) -> None:
     before = {family: host.unguarded(family) for family in (4, 6)}
@@ -173,6 +176,7 @@ def test_no_stranger_is_forwarded_who_was_not_before_at_any_moment(host: Host) -
     assert {family: host.unguarded(family) for family in (4, 6)} == before
 
 
+@pytest.mark.slow
 @given(hosts())
 def test_everything_is_put_back(host: Host) -> None:
     before = host.others()
@@ -182,6 +186,7 @@ def test_everything_is_put_back(host: Host) -> None:
     assert not host.notes
 
 
+@pytest.mark.slow
 @given(hosts())
 def test_every_change_is_noted_before_with_the_value_it_replaces(host: Host) -> None:
     before = host.others()
@@ -196,6 +201,7 @@ def test_every_change_is_noted_before_with_the_value_it_replaces(host: Host) -> 
     assert changed <= noted(host.notes)
 
 
+@pytest.mark.slow
 @given(hosts(routers=False), st.integers(0, 40), st.booleans())
 def test_a_daemon_that_dies_between_any_two_steps_is_followed_by_one_that_puts_all_right(
     host: Host, steps: int, turning_off: bool
