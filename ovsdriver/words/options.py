@@ -44,7 +44,7 @@ from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 from ovsdriver.errors import InvalidOptionError
-from ovsdriver.words import bridge_words, mirror_target, rates, values
+from ovsdriver.words import access_words, bridge_words, mirror_target, rates, values
 from ovsdriver.words.values import quote
 
 E = TypeVar("E", bound=Enum)
@@ -218,6 +218,7 @@ _BY_OVN = "OVN owns the bridge of segments and all that switches there; leave it
 _BY_PORTS = "OVN tells segments apart by ports, not by VLANs; leave it out"
 _NO_WIRE = "its hosts reach each other by tunnels; name NICs with ovs.uplink, or leave it out"
 _NO_GATEWAY = "its containers leave through docker_gwbridge, Docker's own; leave it out"
+_NOT_JUDGED = "OVN switches there, and ovsnet's rules do not act; leave it out"
 _NOT_SHARED = "the addresses of a segment are every host's; leave it out"
 
 
@@ -446,6 +447,56 @@ TABLE: Sequence[Option] = (
         endpoint=OfEndpoint(
             example="driver-opt=ovs.guard=true",
             help="As for a network. Not with `ovs.trunks`.",
+        ),
+    ),
+    Option(
+        name="ovs.allow",
+        scope=Scope.NETWORK,
+        field="port.allow",
+        on_segment=_NOT_JUDGED,
+        parse=access_words.parse,
+        text=access_words.text,
+        example='-o "ovs.allow=example.com tcp/443, 10.1.0.0/16"',
+        default="none: whatever the network's mode lets through",
+        help="Whom containers may reach (`to`), or may be reached by (`from`); nobody else on "
+        "that side. By commas: `[to|from] WHO [tcp|udp|icmp][/PORT]`. `ovs.guard` comes with it. "
+        "See [access rules](#access-rules).",
+        endpoint=OfEndpoint(
+            example='driver-opt="ovs.allow=example.com tcp/443 + from any tcp/80"',
+            help="As for a network, in the place of what that says; `+` separates where commas "
+            "cannot be typed.",
+        ),
+    ),
+    Option(
+        name="ovs.deny",
+        scope=Scope.NETWORK,
+        field="port.deny",
+        on_segment=_NOT_JUDGED,
+        parse=access_words.parse,
+        text=access_words.text,
+        example='-o "ovs.deny=10.0.0.0/8, any udp"',
+        default="none",
+        help="Whom containers may not reach, or be reached by, whatever `ovs.allow` says; written "
+        "as that.",
+        endpoint=OfEndpoint(
+            example='driver-opt="ovs.deny=10.0.0.0/8 + any udp"',
+            help="As for a network, in the place of what that says.",
+        ),
+    ),
+    Option(
+        name="ovs.rules",
+        scope=Scope.NETWORK,
+        field="port.rules",
+        on_segment=_NOT_JUDGED,
+        parse=access_words.sets,
+        text="+".join,
+        example="-o ovs.rules=agent",
+        default="none",
+        help="Sets of rules that hold besides `ovs.allow` and `ovs.deny`, `agent+base`: those of "
+        "the configuration and of `ovsnet rules`.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.rules=agent+base",
+            help="As for a network, in the place of what that says.",
         ),
     ),
     Option(

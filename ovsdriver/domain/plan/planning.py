@@ -10,6 +10,7 @@ from dataclasses import replace
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.plan import (
+    access_planning,
     bridge_features,
     internal_ports,
     mode_planning,
@@ -56,6 +57,8 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         UnsupportedError: this host or this bridge cannot do it.
     """
     options = new.options
+    if options.port.judged and options.port.guard is None:
+        options = replace(options, port=replace(options.port, guard=True))
     current = around.current
     bridge = segment.bridge
     offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
@@ -106,7 +109,7 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
             internal_ports.refuse_name("ovs.ifprefix", options.interface_prefix, segment.datapath)
     if mode.has_gateway and current is None:
         _refuse_overlaps(subnets, around)
-    return Network(
+    network = Network(
         id=new.id,
         segment=segment,
         mode=modes.mode,
@@ -125,6 +128,8 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         features=options.features,
         options=options.typed,
     )
+    access_planning.check(network, network.port)
+    return network
 
 
 def _refuse_controller(

@@ -8,7 +8,13 @@ from dataclasses import replace
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain.plan import internal_ports, segment_planning, spanning, tunnels
+from ovsdriver.domain.plan import (
+    access_planning,
+    internal_ports,
+    segment_planning,
+    spanning,
+    tunnels,
+)
 from ovsdriver.domain.plan.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.records import shaping, vlans
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
@@ -58,6 +64,7 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
     """
     port = desired.port_options(network, endpoint)
     mode = port.vlan_mode or VlanMode.ACCESS
+    access_planning.check(network, port)
     _refuse_mtu(endpoint, network)
     _refuse_contradictions(endpoint.port, port, mode)
     tunnels.check(mode, endpoint.port.cvlans, port.vlan or 0, two_tags=two_tags)

@@ -53,3 +53,33 @@ class AccessRule:
     first_port: int | None = None
     """Of TCP or UDP, at the side that is reached; None: all."""
     last_port: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Return it as it can be typed: ``to 10.1.0.0/16 tcp/443``."""
+        return " ".join(filter(None, (self.side, self._who, self._what)))
+
+    @property
+    def _who(self) -> str:
+        if self.prefix is not None:
+            whole = 32 if self.prefix.version == 4 else 128
+            return str(self.prefix.ip if self.prefix.prefixlen == whole else self.prefix)
+        if self.peer in (PeerKind.CONTAINER, PeerKind.NETWORK):
+            return f"{self.peer}:{self.name}"
+        return self.name or self.peer
+
+    @property
+    def _what(self) -> str:
+        if self.protocol is None or self.first_port is None:
+            return self.protocol or ""
+        last = "" if self.last_port in (None, self.first_port) else f"-{self.last_port}"
+        return f"{self.protocol}/{self.first_port}{last}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSet:
+    """Rules that have a name: ``ovs.rules`` of a network or a container says it."""
+
+    name: str
+    allow: tuple[AccessRule, ...] = ()
+    deny: tuple[AccessRule, ...] = ()

@@ -6,6 +6,7 @@ from typing import NewType
 
 from netaddr import IPAddress
 
+from ovsdriver.domain.records.access import AccessRule
 from ovsdriver.domain.records.said import Said
 
 VlanTag = NewType("VlanTag", int)
@@ -131,6 +132,17 @@ class PortOptions(Said):
     """That overtake those before them."""
     cable: Cable | None = None
     """None: up."""
+    allow: tuple[AccessRule, ...] = ()
+    """What may be begun; nothing else of a side that any is about."""
+    deny: tuple[AccessRule, ...] = ()
+    """What may not be begun, whatever is allowed."""
+    rules: tuple[str, ...] = ()
+    """Names of sets whose rules hold besides."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether access rules hold for the port; it is guarded then."""
+        return bool(self.allow or self.deny or self.rules)
 
     @property
     def tunnels(self) -> bool:

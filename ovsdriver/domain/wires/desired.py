@@ -3,10 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 
 from netaddr import IPAddress, IPNetwork
 
+from ovsdriver.domain.access import resolving
+from ovsdriver.domain.access.policy import AccessPlan
 from ovsdriver.domain.records import features, names
+from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.flows import Flow, PortFlows
 from ovsdriver.domain.records.model import (
     Endpoint,
@@ -216,7 +220,8 @@ def _tap(network: Network, endpoint: Endpoint, owner: str) -> Tap:
 def port_options(network: Network, endpoint: Endpoint) -> PortOptions:
     """Return what holds for an endpoint's port: what it says itself, else what its network says.
 
-    Except for mirrors: a network's copies are not each container's own.
+    Except for mirrors: a network's copies are not each container's own. And who has access rules
+    is guarded, or it would escape them by another address.
     """
     return _port_options(network.segment, endpoint.port, network.port)
 
@@ -224,6 +229,8 @@ def port_options(network: Network, endpoint: Endpoint) -> PortOptions:
 @lru_cache(maxsize=1024)  # asked ten times for each attach, and most ports of a network are alike
 def _port_options(segment: Segment, own: PortOptions, networks: PortOptions) -> PortOptions:
     settled = segment.settled(own, networks)
+    if settled.judged and own.guard is None and not settled.guard:
+        settled = replace(settled, guard=True)
     return settled if settled.mirror is own.mirror else replace(settled, mirror=own.mirror)
 
 
@@ -356,6 +363,15 @@ def gateway(network: Network, *, owner: str) -> Gateway | None:
     )
 
 
+def passes_gateway(network: Network, port: PortOptions) -> bool:
+    """Whether what such a port sends beyond its network passes a gateway of ours."""
+    return (
+        gateway(network, owner="") is not None
+        and port.vlan_mode is not VlanMode.TRUNK
+        and port.vlan in (None, network.segment.tag)
+    )
+
+
 def probe(network: Network, *, owner: str) -> Probe | None:
     """Return the port that the segment is asked from; None if nobody asks, or the gateway does."""
     if not network.probe or gateway(network, owner=owner) is not None:
@@ -465,3 +481,25 @@ def firewall(
         outside_bridges=outside_bridges,
         refuses_names=refuses_names,
     )
+
+
+def access(
+    networks: Iterable[Network],
+    endpoints: Iterable[Endpoint],
+    *,
+    called: resolving.Called = resolving.NOTHING,
+    sets: Mapping[str, RuleSet] = MappingProxyType({}),
+) -> AccessPlan:
+    """Return the policies of all containers that have access rules; see ``resolving.plan``."""
+    standing = {each.id: each for each in networks if not each.ended}
+    live = [each for each in endpoints if not each.ended and each.network in standing]
+    judged = []
+    for endpoint in live:
+        network = standing[endpoint.network]
+        if endpoint.port.judged or network.port.judged:
+            port = port_options(network, endpoint)
+            link = names.gateway_link(network.id) if passes_gateway(network, port) else ""
+            judged.append(resolving.Judged(endpoint=endpoint, port=port, gateway=link))
+    if not judged:
+        return AccessPlan()
+    return resolving.plan(judged, standing.values(), live, called=called, sets=sets)

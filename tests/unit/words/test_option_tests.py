@@ -44,6 +44,7 @@ _FEATURES = (
 _CONTROLLER = "e2e/test_switch_features.py::test_a_controller_says_what_a_bridge_does"
 _RECORDS = "e2e/test_switch_features.py::test_samples_and_records_of_traffic_reach_a_collector"
 _GUARD = "e2e/test_guard.py::test_forged_frames_of_a_guarded_container_arrive_nowhere"
+_JUDGED = "e2e/test_guard.py::test_who_has_access_rules_is_guarded"
 _INTERNAL = "e2e/test_port_kinds.py::test_internal_ports_carry_what_veths_carry"
 _TRUNKS = "e2e/test_port_kinds.py::test_routers_see_the_listed_vlans_and_no_others"
 
@@ -89,6 +90,9 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
         "test_what_is_closed_of_the_host_is_closed_and_opened_again_while_containers_talk"
     ),
     (N, "ovs.guard"): _GUARD,
+    (N, "ovs.allow"): _JUDGED,
+    (N, "ovs.deny"): _JUDGED,
+    (N, "ovs.rules"): _JUDGED,
     (N, "ovs.rate"): _BURST,
     (N, "ovs.burst"): _BURST,
     (N, "ovs.broadcast"): "e2e/test_shaping.py::test_broadcasts_have_a_limit_of_their_own",
@@ -155,6 +159,9 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (E, "ovs.vlan_mode"): _TRUNKS,
     (E, "ovs.cvlans"): _TWO_TAGS,
     (E, "ovs.guard"): _GUARD,
+    (E, "ovs.allow"): _JUDGED,
+    (E, "ovs.deny"): _JUDGED,
+    (E, "ovs.rules"): _JUDGED,
     (E, "ovs.rate"): (
         "e2e/test_shaping.py::test_a_rate_holds_each_way_and_is_changed_while_the_container_runs"
     ),

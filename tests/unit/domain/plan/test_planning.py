@@ -16,6 +16,7 @@ from ovsdriver.domain.records.requests import NewNetwork
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
+from ovsdriver.words import access_words
 from tests.builders import (
     BLUE,
     RED,
@@ -542,3 +543,25 @@ def test_a_single_container_with_flows_of_ours_stands_against_a_controller(
 def test_a_rate_towards_containers_is_no_flow() -> None:
     rate = Rate(towards=1_000_000, away=None)
     assert planned(new_network(RED, V4, controllers=CONTROLLERS, rate=rate)).port.rate == rate
+
+
+def test_a_network_with_access_rules_is_guarded():
+    judged = planned(new_network(RED, V4, allow=access_words.parse("example.com")))
+    assert judged.port.guard
+    assert not planned(new_network(RED, V4)).port.guard
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"guard": False}, "ovs.guard=false and ovs.deny contradict each other"),
+        ({"mode": Mode.GWBRIDGE}, "leave by docker_gwbridge; use -o ovs.mode=nat"),
+        ({"mode": Mode.FLAT}, '"to host" is judged at a gateway'),
+        ({"vlan_mode": VlanMode.DOT1Q_TUNNEL}, "frames with tags are not judged"),
+        ({"features": Features(rstp=True), "mode": Mode.ISOLATED}, "no guard stops that"),
+    ],
+)
+def test_access_rules_that_would_not_hold_are_refused(options, words):
+    with pytest.raises((InvalidOptionError, UnsupportedError)) as caught:
+        planned(new_network(RED, V4, deny=access_words.parse("host"), **options))
+    assert words in str(caught.value)
