@@ -267,6 +267,7 @@ def test_a_nat_network_becomes_a_routed_one_and_is_reached(
             bed.ip("route", "del", each.subnet(), "via", WAN4, netns=bed.outside)
 
 
+@pytest.mark.long
 def test_what_is_for_later_containers_and_what_is_refused(
     bed: Bed, stage: Stage, outside: Place
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_routed_network_and_the_outside_see_each_other_as_they_are(
     assert host.pings(here)
 
 
+@pytest.mark.long
 def test_only_routed_networks_that_are_not_isolated_reach_each_other(
     bed: Bed, stage: Stage, outside: Place
 ) -> None:

@@ -132,6 +132,7 @@ def test_what_is_broken_fails_in_its_own_case(
     ) | dict.fromkeys(ok, "ok"), found
 
 
+@pytest.mark.long
 def test_a_foreign_firewall_fails_what_is_forwarded(bed: Bed) -> None:
     bed.nft("add table inet other")
     drops = "{ type filter hook forward priority 0; policy drop; }"

@@ -18,6 +18,7 @@ OPTION = "swordfish"
 """An option of a network is shown to who asks for the network, as Docker does."""
 
 
+@pytest.mark.long
 def test_a_hostile_name_is_only_a_name(bed: Bed, stage: Stage) -> None:
     secret = ("--label", f"token={PRIVATE}", "-o", f"com.example.token={OPTION}")
     create = ("network", "create", "--driver", "ovsnet", "--ipam-driver", "ovsipam", *secret)
