@@ -18,7 +18,7 @@ from ovsdriver.ports.kernel import (
     SeenLink,
     Shapes,
 )
-from ovsdriver.ports.name_servers import Directory, NameServers
+from ovsdriver.ports.name_servers import Directory, GatewayNameServers, NameRules, NameServers
 from ovsdriver.ports.northbound import (
     Northbound,
     NorthboundStatus,
@@ -59,10 +59,12 @@ __all__ = [
     "Events",
     "Firewall",
     "Flows",
+    "GatewayNameServers",
     "HostNotes",
     "HostPorts",
     "Journal",
     "Links",
+    "NameRules",
     "NameServers",
     "Nics",
     "Northbound",

@@ -1,24 +1,25 @@
-"""What is done about questions of a segment's containers, and how many at once."""
+"""What is done about questions of containers, and how many at once."""
 
 import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
+from typing import Protocol
 
 from netaddr import IPAddress
 
 from ovsdriver.adapters.names import messages
-from ovsdriver.adapters.names.forwarding import Forwarder, framed, read_framed
-from ovsdriver.ports import Directory
+from ovsdriver.adapters.names.forwarding import framed, read_framed
 
 log = logging.getLogger(__name__)
 
 PER_CLIENT = 64
 """Questions of one container that are being passed on; what comes on top is not answered."""
 AT_ONCE = 512
-"""Of all containers of a segment: each has a socket."""
+"""Of all containers of a server: each has a socket."""
 _CONNECTIONS = 64
 _IDLE_S = 10.0
 _BACKLOG = 16
@@ -26,33 +27,51 @@ _BACKLOG = 16
 Address = tuple[str, int]
 
 
-class Answering(asyncio.DatagramProtocol):
-    """Serves the sockets of one segment's name server."""
+class Replies(Protocol):
+    """Who knows the answers of one server."""
 
-    def __init__(self, segment: str, directory: Directory, forwarder: Forwarder) -> None:
-        self._segment = segment
-        self._directory = directory
-        self._forwarder = forwarder
+    def serves(self, client: IPAddress) -> bool:
+        """Whether a client is answered at all."""
+        ...
+
+    def known(self, client: IPAddress, query: messages.Query) -> bytes | None:
+        """Return what is answered at once; None: somebody is to be asked."""
+        ...
+
+    async def asked(self, client: IPAddress, query: messages.Query, *, tcp: bool) -> bytes:
+        """Ask, and return what is answered then."""
+        ...
+
+
+class Answering(asyncio.DatagramProtocol):
+    """Serves the sockets of one name server."""
+
+    def __init__(self, replies: Replies) -> None:
+        self._replies = replies
         self._asking: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
         self._transport: asyncio.DatagramTransport | None = None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def start(self, datagrams: socket.socket, connections: socket.socket) -> None:
         """Serve bound sockets, which are taken over."""
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=datagrams)
-        self._server = await asyncio.start_server(
-            self._accepted, sock=connections, backlog=_BACKLOG
+        await self.listen(connections)
+
+    async def listen(self, connections: socket.socket) -> None:
+        """Serve one bound socket of TCP, which is taken over."""
+        self._servers.append(
+            await asyncio.start_server(self._accepted, sock=connections, backlog=_BACKLOG)
         )
 
     async def close(self) -> None:
         """Close the sockets; what is being asked is not answered any more."""
         if self._transport is not None:
             self._transport.abort()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -60,25 +79,30 @@ class Answering(asyncio.DatagramProtocol):
     # UDP
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
+        """Hear a datagram of the transport's."""
+        self.heard(data, addr[0], partial(self._send, addr))
+
+    def heard(self, data: bytes, client: str, send: Callable[[bytes], None]) -> None:
         """Answer what is known at once, and the rest when the host's servers have."""
-        client = addr[0]
         query = self._read(client, data)
         if query is None:
             return
-        known = self._known(client, query)
+        known = self._replies.known(IPAddress(client), query)
         if known is not None:
-            self._send(known, addr)
+            send(known)
         elif self._asking[client] < PER_CLIENT and self._asking.total() < AT_ONCE:
-            self._begin(client, self._pass_on(query, addr))
+            self._begin(client, self._pass_on(query, client, send))
 
     def error_received(self, exc: Exception) -> None:
         """A client is gone."""
         log.debug("names.client-gone why=%s", exc)
 
-    async def _pass_on(self, query: messages.Query, addr: Address) -> None:
-        self._send(await self._outside(query, tcp=False), addr)
+    async def _pass_on(
+        self, query: messages.Query, client: str, send: Callable[[bytes], None]
+    ) -> None:
+        send(await self._replies.asked(IPAddress(client), query, tcp=False))
 
-    def _send(self, wire: bytes, addr: Address) -> None:
+    def _send(self, addr: Address, wire: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(wire, addr)
 
@@ -108,7 +132,8 @@ class Answering(asyncio.DatagramProtocol):
         try:
             # by close(): asyncio's server would report it as a fault
             with suppress(asyncio.CancelledError, OSError, EOFError, TimeoutError):
-                await self._converse(writer.get_extra_info("peername")[0], reader, writer)
+                client = writer.get_extra_info("peername")[0].partition("%")[0]
+                await self._converse(client, reader, writer)
         finally:
             self._connections -= 1
             self._tasks.discard(task)
@@ -122,8 +147,9 @@ class Answering(asyncio.DatagramProtocol):
                 query = self._read(client, await read_framed(reader))
             if query is None:
                 return
-            known = self._known(client, query)
-            answer = await self._outside(query, tcp=True) if known is None else known
+            answer = self._replies.known(IPAddress(client), query)
+            if answer is None:
+                answer = await self._replies.asked(IPAddress(client), query, tcp=True)
             async with asyncio.timeout(_IDLE_S):
                 writer.write(framed(answer))
                 await writer.drain()
@@ -131,13 +157,5 @@ class Answering(asyncio.DatagramProtocol):
     # Both
 
     def _read(self, client: str, wire: bytes) -> messages.Query | None:
-        if not self._directory.serves(self._segment, IPAddress(client)):
-            return None
-        return messages.read(wire)
-
-    def _known(self, client: str, query: messages.Query) -> bytes | None:
-        found = self._directory.addresses(self._segment, IPAddress(client), query.name)
-        return None if found is None else query.answer(found)
-
-    async def _outside(self, query: messages.Query, *, tcp: bool) -> bytes:
-        return await self._forwarder.ask(query.wire, tcp=tcp) or query.failure()
+        served = self._replies.serves(IPAddress(client))
+        return messages.read(wire) if served else None

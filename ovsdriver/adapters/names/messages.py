@@ -1,17 +1,24 @@
 """DNS messages: what is asked, and answers of our own. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
+import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
+import dns.rdtypes.ANY.CNAME
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
 import dns.rrset
 from netaddr import IPAddress
+
+from ovsdriver.domain.access.naming import NameRecord
 
 _TTL_S = 5
 """Of our answers. OVN, which answers most questions before they get here, says an hour."""
@@ -19,6 +26,7 @@ _TTL_S = 5
 _KINDS = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 6}
 ID_BYTES = 2
 _QUESTION_AT = 12
+_HINTING = (dns.rdatatype.HTTPS, dns.rdatatype.SVCB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,12 @@ class Query:
     @property
     def name(self) -> str:
         """What is asked for, in lower case, without the last dot."""
-        return self.message.question[0].name.to_text(omit_final_dot=True).lower()
+        return _text(self.message.question[0].name)
+
+    @property
+    def hinting(self) -> bool:
+        """Whether it asks for records that have addresses among other things, as HTTPS has."""
+        return self.message.question[0].rdtype in _HINTING
 
     def answer(self, addresses: Iterable[IPAddress]) -> bytes:
         """Return an answer with those addresses that are asked for; with none: there is no such."""
@@ -48,8 +61,15 @@ class Query:
 
     def failure(self) -> bytes:
         """Return the answer that nobody could be asked."""
+        return self._without_answer(dns.rcode.SERVFAIL)
+
+    def refusal(self) -> bytes:
+        """Return the answer that this is not to be asked."""
+        return self._without_answer(dns.rcode.REFUSED)
+
+    def _without_answer(self, code: dns.rcode.Rcode) -> bytes:
         reply = dns.message.make_response(self.message, recursion_available=True)
-        reply.set_rcode(dns.rcode.SERVFAIL)
+        reply.set_rcode(code)
         return reply.to_wire()
 
 
@@ -64,6 +84,62 @@ def read(wire: bytes) -> Query | None:
     if len(message.question) != 1 or message.question[0].rdclass != dns.rdataclass.IN:
         return None
     return Query(message, wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server said."""
+
+    message: dns.message.Message
+    wire: bytes
+
+    def records(self) -> Sequence[NameRecord]:
+        """Return the aliases and addresses of the answer itself."""
+        found = []
+        for rrset in self.message.answer:
+            name, seconds = _text(rrset.name), rrset.ttl
+            for each in rrset:
+                address = _address(each)
+                if address is not None:
+                    found.append(NameRecord(name=name, seconds=seconds, address=address))
+                elif isinstance(each, dns.rdtypes.ANY.CNAME.CNAME):
+                    found.append(NameRecord(name=name, seconds=seconds, alias=_text(each.target)))
+        return found
+
+    def only(self, addresses: Collection[IPAddress], *, at_most_s: int) -> bytes:
+        """Return it with no other addresses, and nothing that holds for longer."""
+        kept = set(addresses)
+        if all(rrset.ttl <= at_most_s for rrset in self.message.answer) and all(
+            each.address in kept for each in self.records() if each.address is not None
+        ):
+            return self.wire
+        answer = []
+        for rrset in self.message.answer:
+            left = [each for each in rrset if _address(each) is None or _address(each) in kept]
+            if left:
+                seconds = min(rrset.ttl, at_most_s)
+                answer.append(dns.rrset.from_rdata_list(rrset.name, seconds, left))
+        self.message.answer = answer
+        self.message.additional = []
+        return self.message.to_wire()
+
+
+def read_reply(wire: bytes) -> Reply | None:
+    """Return what a server said; None if it is no message."""
+    try:
+        return Reply(dns.message.from_wire(wire, ignore_trailing=True), wire)
+    except (dns.exception.DNSException, ValueError):
+        return None
+
+
+def _address(record: dns.rdata.Rdata) -> IPAddress | None:
+    if isinstance(record, dns.rdtypes.IN.A.A | dns.rdtypes.IN.AAAA.AAAA):
+        return IPAddress(record.address)
+    return None
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
 
 
 def answers(reply: bytes, asked: bytes) -> bool:

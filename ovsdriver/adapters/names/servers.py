@@ -12,12 +12,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.descriptors import out_of_the_way
 from ovsdriver.adapters.kernel.netlink import on_own_thread, translated
 from ovsdriver.adapters.kernel.sandbox import entering
 from ovsdriver.adapters.kernel.sysctls import Sysctls
+from ovsdriver.adapters.names import messages
 from ovsdriver.adapters.names.answering import Answering
 from ovsdriver.adapters.names.forwarding import RESOLVERS, Forwarder
 from ovsdriver.domain.records.on_link import Held, HeldAddress
@@ -99,7 +100,7 @@ class SegmentNameServers:
         what = f"making a namespace for the names of segment {segment}"
         with translated(what, _TIMEOUT_S):
             place = await on_own_thread(_make, name="names")
-            answering = Answering(segment, directory, self._forwarder)
+            answering = Answering(SegmentReplies(segment, directory, self._forwarder))
             try:
                 await answering.start(place.datagrams, place.connections)
             except BaseException:
@@ -107,6 +108,31 @@ class SegmentNameServers:
                 os.close(place.handle)
                 raise
         return _Served(place.handle, answering)
+
+
+class SegmentReplies:
+    """What the containers of a segment are answered."""
+
+    def __init__(self, segment: str, directory: Directory, forwarder: Forwarder) -> None:
+        self._segment = segment
+        self._directory = directory
+        self._forwarder = forwarder
+
+    def serves(self, client: IPAddress) -> bool:
+        return self._directory.serves(self._segment, client)
+
+    def known(self, client: IPAddress, query: messages.Query) -> bytes | None:
+        found = self._directory.addresses(self._segment, client, query.name)
+        return None if found is None else query.answer(found)
+
+    async def asked(
+        self,
+        client: IPAddress,  # noqa: ARG002 - all are told the same
+        query: messages.Query,
+        *,
+        tcp: bool,
+    ) -> bytes:
+        return await self._forwarder.ask(query.wire, tcp=tcp) or query.failure()
 
 
 def _inside(served: _Served, server: NameServer) -> SandboxLink:

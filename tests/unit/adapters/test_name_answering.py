@@ -15,6 +15,7 @@ from netaddr import IPAddress
 from ovsdriver.adapters.names import answering
 from ovsdriver.adapters.names.answering import Answering
 from ovsdriver.adapters.names.forwarding import Forwarder, framed, read_framed
+from ovsdriver.adapters.names.servers import SegmentReplies
 
 CLIENT = IPAddress("127.0.0.1")
 DB = IPAddress("10.50.0.5")
@@ -111,7 +112,7 @@ async def made(folder: Path, *servers: str) -> AsyncIterator[Bed]:
     path = _resolvers(folder, servers)
     forwarder = Forwarder(never=["169.254.53.53"], resolvers=path, port=outside.port)
     book = Book()
-    served = Answering("blue", book, forwarder)
+    served = Answering(SegmentReplies("blue", book, forwarder))
     connections = socket.create_server(("127.0.0.1", 0))
     port = connections.getsockname()[1]
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
