@@ -63,6 +63,7 @@ class FakeAccessFirewall:
     def lose(self) -> None:
         """Someone typed ``nft flush ruleset``."""
         self.plan = AccessPlan()
+        self.learnt.clear()
         for callback in self._callbacks:
             callback()
 

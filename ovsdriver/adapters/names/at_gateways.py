@@ -166,7 +166,9 @@ class _Datagrams:
                 data, client[0].partition("%")[0], partial(self._send, client, back)
             )
 
-    def _send(self, client: tuple[Any, ...], back: Sequence[tuple[int, int, bytes]], wire: bytes) -> None:
+    def _send(
+        self, client: tuple[Any, ...], back: Sequence[tuple[int, int, bytes]], wire: bytes
+    ) -> None:
         with suppress(OSError):  # closed meanwhile, or the client is gone
             self._sock.sendmsg([wire], back, 0, client)
 
