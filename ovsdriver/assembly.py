@@ -14,6 +14,8 @@ from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Journal
+from ovsdriver.service.access.named_sets import NamedSets
+from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
 from ovsdriver.service.aspects.firewall import FirewallRules
@@ -116,6 +118,8 @@ async def assemble(
         store = await stack.enter_async_context(world.store())
         state, notes = store.state, store.notes
         witness = Witness(engine)
+        called = Called(state=state, events=store.events, engine=engine, witness=witness)
+        rule_sets = NamedSets(settings.rules, notes=notes, state=state)
         prober = SegmentProber(owner=owner, state=state, links=links, journal=store.events)
         ipam = await Ipam.load(
             store.leases,
@@ -169,6 +173,7 @@ async def assemble(
         )
         typed_names = TypedNames(docker_version=witness.version)
         ends = HostEnds(owner=owner, switch=switch, links=links, uplinks=uplinks, rules=rules)
+        access = Plans(state=state, sets=rule_sets, called=called.names)
         # In this order things are made and mended, and what a network has goes in the other one:
         # bridges, for all else is on them; flows before anything can be sent; uplinks before what
         # asks or copies through them; gateways last, when they can be reached.
@@ -177,6 +182,7 @@ async def assemble(
                 owner=owner, state=state, switch=switch, links=links, uplinks=uplinks, locks=locks
             ),
             rules,
+            rule_sets,
             publisher,
             flows,
             uplinks,
@@ -339,7 +345,6 @@ async def assemble(
             state=state, switch=switch, journal=store.events, settle_s=pause_s
         )
         Connections(switch=switch, witness=witness, journal=store.events)
-        called = Called(state=state, events=store.events, engine=engine, witness=witness)
         hooks = Hooks(
             settings.webhooks,
             events=store.events,
@@ -368,6 +373,8 @@ async def assemble(
                 witness=witness,
                 counters=Counters(owner=owner, state=state, links=links, sandboxes=world.sandboxes),
                 hooks=hooks,
+                rule_sets=rule_sets,
+                access=access,
                 hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(

@@ -18,10 +18,11 @@ from netaddr import AddrFormatError, IPAddress, IPNetwork
 from ipam import DEFAULT_SPACE, DefaultPool, SpaceLimit
 from ovsdriver.domain.events.event import EventType
 from ovsdriver.domain.events.webhooks import Webhook
+from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 from ovsdriver.logs import LEVELS
-from ovsdriver.words import values
+from ovsdriver.words import access_words, values
 from ovsdriver.words.values import quote
 
 DEFAULT_PATH = Path("/etc/ovsnet/ovsnet.toml")
@@ -87,6 +88,8 @@ class Settings:
     """Each NAME is also served as IPAM driver ``ovsipam-NAME``, for networks on that segment."""
     webhooks: tuple[Webhook, ...] = ()
     """Whom events are sent to."""
+    rules: tuple[RuleSet, ...] = ()
+    """Access rules that ``ovs.rules`` names."""
     view_group: str = ""
     """Its members may look, on view.sock; none: root alone."""
     metrics: str = "containers"
@@ -255,6 +258,25 @@ def _webhook(hook: Mapping[str, Any]) -> Webhook:
     if not isinstance(types, list):
         raise ValueError("its types are not a list; write them like ['link', 'repair']")  # noqa: TRY004
     return Webhook(url=_url(str(hook["url"])), types=tuple(map(_event_type, types)), secret=secret)
+
+
+def _rules(tables: Mapping[str, Any]) -> tuple[RuleSet, ...]:
+    return tuple(_rule_set(name, table) for name, table in tables.items())
+
+
+def _rule_set(name: str, table: object) -> RuleSet:
+    word = access_words.set_name(name)
+    if not isinstance(table, dict) or not table or not set(table) <= {"allow", "deny"}:
+        raise ValueError(f"{word}: not rules; they have `allow` or `deny` or both, as lists")
+    found = {}
+    for key, given in table.items():
+        if not isinstance(given, list):
+            raise ValueError(f"{word}.{key}: not a list of rules")  # noqa: TRY004
+        try:
+            found[key] = access_words.parse(map(str, given))
+        except ValueError as error:
+            raise ValueError(f"{word}.{key}: {error}") from error
+    return RuleSet(name=word, **found)
 
 
 def _url(text: str) -> str:
@@ -456,6 +478,13 @@ SETTINGS: Sequence[Setting] = (
         takes=dict,
         subject=lambda webhook: f"webhook {webhook.shown}",
         help="Where events are sent, as CloudEvents that are signed with the secret.",
+    ),
+    Setting(
+        name="rules",
+        parse=_rules,
+        shape="{NAME={allow=[RULE],deny=[RULE]}}",
+        takes=dict,
+        help="Sets of access rules, [rules.NAME], for ovs.rules.",
     ),
     Setting(
         name="view_group",

@@ -50,6 +50,10 @@ class Events(Protocol):
         """Note what networks and containers are called, by ids of networks and endpoints."""
         ...
 
+    def names(self) -> Mapping[str, str]:
+        """Return what was noted so, and not so long ago that no event is kept from then."""
+        ...
+
 
 class Readers(Protocol):
     """How far those who are told of events have got."""

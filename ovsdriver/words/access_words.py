@@ -5,6 +5,7 @@ comma ends the option. Parsers raise as those of ``values.py``.
 """
 
 import re
+from collections.abc import Iterable
 
 from netaddr import IPNetwork
 
@@ -23,9 +24,10 @@ _OF_DOCKER = {each.value: each for each in (PeerKind.CONTAINER, PeerKind.NETWORK
 _PROTOCOLS = {each.value: each for each in AccessProtocol}
 
 
-def parse(text: str) -> tuple[AccessRule, ...]:
-    """Read rules; each once."""
-    return tuple(dict.fromkeys(rule(part) for part in _SEPARATORS.split(text)))
+def parse(typed: str | Iterable[str]) -> tuple[AccessRule, ...]:
+    """Read rules, in one text or in several; each once."""
+    texts = [typed] if isinstance(typed, str) else typed
+    return tuple(dict.fromkeys(rule(part) for text in texts for part in _SEPARATORS.split(text)))
 
 
 def text(rules: tuple[AccessRule, ...]) -> str:

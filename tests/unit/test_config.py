@@ -7,8 +7,10 @@ from netaddr import IPNetwork
 from ipam import DefaultPool, SpaceLimit
 from ovsdriver import config
 from ovsdriver.config import BridgeRange, Settings
+from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
+from ovsdriver.words import access_words
 
 WHOLE = """
 plugin_dir = "/run/lab/plugins"
@@ -50,6 +52,13 @@ addresses = 500
 [[limits]]
 space = "ovsnet"
 addresses = 10000
+
+[rules.agent]
+allow = ["example.com tcp/443, 10.1.0.0/16", "from any"]
+deny = ["10.2.0.0/16"]
+
+[rules.base]
+deny = ["any udp"]
 """
 
 PARSED = Settings(
@@ -74,6 +83,14 @@ PARSED = Settings(
         SpaceLimit(space="blue", pools=4, addresses=500),
         SpaceLimit(space="ovsnet", addresses=10000),
     ),
+    rules=(
+        RuleSet(
+            name="agent",
+            allow=access_words.parse("example.com tcp/443, 10.1.0.0/16, from any"),
+            deny=access_words.parse("10.2.0.0/16"),
+        ),
+        RuleSet(name="base", deny=access_words.parse("any udp")),
+    ),
     outside_bridges=("br0",),
     view_group="lookers",
     metrics="networks",
@@ -83,6 +100,10 @@ PARSED = Settings(
 )
 
 
+RULES = (
+    '{agent={allow=["example.com tcp/443","10.1.0.0/16","from any"],deny=["10.2.0.0/16"]},'
+    'base={deny=["any udp"]}}'
+)
 LIMITS = '[{space="blue",pools=4,addresses=500}, {space="ovsnet",addresses=10000}]'
 
 
@@ -151,6 +172,7 @@ def test_variables_may_say_everything():
                 "OVSNET_POOLS": '[{base="10.64.0.0/10",size=26},{base="fd00::/32",size=64}]',
                 "OVSNET_EXCLUDE": "10.128.7.0/24 fd6f:7673:1::/48",
                 "OVSNET_LIMITS": LIMITS,
+                "OVSNET_RULES": RULES,
                 "OVSNET_OUTSIDE_BRIDGES": "br0",
                 "OVSNET_VIEW_GROUP": "lookers",
                 "OVSNET_METRICS": "networks",
@@ -183,6 +205,7 @@ def test_flags_may_say_everything():
                 "pools": [{"base": "10.64.0.0/10", "size": 26}, {"base": "fd00::/32", "size": 64}],
                 "exclude": "10.128.7.0/24,fd6f:7673:1::/48",
                 "limits": LIMITS,
+                "rules": RULES,
                 "outside_bridges": ["br0"],
                 "view_group": "lookers",
                 "metrics": "networks",
@@ -346,6 +369,12 @@ def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path)
             "limits = [{space='a',pools=1}, {space='b',pools=1}, {space='a',addresses=5}]",
             ": limits[2]: space a is in the list twice",
         ),
+        ("rules = []", ": rules: not a {NAME={allow=[RULE],deny=[RULE]}}"),
+        ("[rules.'a b']\nallow = ['any']", ': rules: "a b" cannot be used here'),
+        ("[rules.agent]", ": rules: agent: not rules; they have `allow` or `deny`"),
+        ("[rules.agent]\nalow = ['any']", ": rules: agent: not rules; they have"),
+        ("[rules.agent]\nallow = 'any'", ": rules: agent.allow: not a list of rules"),
+        ("[rules.agent]\ndeny = ['web']", ': rules: agent.deny: "web" names nobody'),
         ("[[limits]]\npools = 4", ": limits[0]: not a limit; it has a `space`, and `pools` or"),
         ("[[limits]]\nspace = 'a'\npool = 4", ": limits[0]: not a limit; it has a `space`"),
         ("[[limits]]\nspace = 'a'\npools = true", ': limits[0]: "True" is not a number of pools'),

@@ -178,6 +178,9 @@ class SqliteEvents:
             known.update({key: (name, seen) for key, name, seen in new})
             self._database.write_along(lambda c: c.executemany(_NAME, new))
 
+    def names(self) -> Mapping[str, str]:
+        return {key: name for key, (name, _) in self._names.items()}
+
     def _event(self, row: Row) -> Event:
         number, at, kind, action, network, endpoint, container, cause, attributes = row
         return Event(

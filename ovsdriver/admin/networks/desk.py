@@ -24,6 +24,8 @@ from ovsdriver.errors import (
 )
 from ovsdriver.logs import event
 from ovsdriver.ports import Engine, EngineView, Events, Firewall, State, SwitchView
+from ovsdriver.service.access.named_sets import NamedSets
+from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.timed import TimedChanges
@@ -66,6 +68,8 @@ class AdminServices:
     witness: Witness
     counters: Counters
     hooks: Hooks
+    rule_sets: NamedSets
+    access: Plans
     hosts: FleetHosts | None = None
     """Of the fleet; None: this host is in none."""
 

@@ -6,31 +6,19 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from netaddr import IPNetwork
 
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach, Zone
 from ovsdriver.domain.records.access import AccessRule, PeerKind, RuleSet, Side
-from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import PortOptions
 
 _KEY_DIGITS = 12
 _LAST_PORT = 65535
 _WHOLE = {4: 32, 6: 128}
 _ZONES = {PeerKind.HOST: Zone.HOST, PeerKind.OUTSIDE: Zone.OUTSIDE}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Called:
-    """What Docker calls networks and containers, as far as it is known."""
-
-    networks: Mapping[NetworkId, str] = field(default_factory=dict)
-    containers: Mapping[EndpointId, str] = field(default_factory=dict)
-    """By their endpoints."""
-
-
-NOTHING = Called()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +37,7 @@ def plan(
     networks: Iterable[Network],
     endpoints: Iterable[Endpoint],
     *,
-    called: Called,
+    called: Mapping[str, str],
     sets: Mapping[str, RuleSet],
 ) -> AccessPlan:
     """Return what holds for containers that have access rules.
@@ -62,7 +50,7 @@ def plan(
         judged: them.
         networks: that stand, for those that rules name.
         endpoints: that live, likewise.
-        called: their names.
+        called: names of networks, and of containers by their endpoints, as far as they are known.
         sets: of rules, by name.
     """
     peers = _Peers(networks, endpoints, called)
@@ -118,15 +106,15 @@ class _Peers:
     """Who is meant by the names of containers and networks."""
 
     def __init__(
-        self, networks: Iterable[Network], endpoints: Iterable[Endpoint], called: Called
+        self, networks: Iterable[Network], endpoints: Iterable[Endpoint], called: Mapping[str, str]
     ) -> None:
         self._networks = defaultdict[str, list[IPNetwork]](list)
         self._containers = defaultdict[str, list[IPNetwork]](list)
         for network in networks:
-            name = called.networks.get(network.id, "")
+            name = called.get(network.id, "")
             self._networks[name] += [each.cidr for each in network.subnets]
         for endpoint in endpoints:
-            name = called.containers.get(endpoint.id, "")
+            name = called.get(endpoint.id, "")
             self._containers[name] += map(_alone, endpoint.addresses)
 
     def reaches(self, rule: AccessRule) -> Iterator[Reach]:

@@ -198,8 +198,10 @@ def affected(
 
 def _plumbing(network: Network, endpoint: Endpoint, owner: str) -> object:
     attachment = desired.attachment(network, endpoint, owner=owner)
+    port = desired.port_options(network, endpoint)
     return (
         attachment,
+        (port.allow, port.deny, port.rules),
         desired.port_flows(network, endpoint),
         desired.shaping(network, endpoint),
     )

@@ -487,7 +487,7 @@ def access(
     networks: Iterable[Network],
     endpoints: Iterable[Endpoint],
     *,
-    called: resolving.Called = resolving.NOTHING,
+    called: Mapping[str, str] = MappingProxyType({}),
     sets: Mapping[str, RuleSet] = MappingProxyType({}),
 ) -> AccessPlan:
     """Return the policies of all containers that have access rules; see ``resolving.plan``."""

@@ -1,8 +1,11 @@
-"""What networks and containers are called, noted for events: their readers know names, not ids."""
+"""What networks and containers are called: readers of events know names, not ids, and rules do too.
+
+Docker tells a name when a container has started. What was known is kept for the next process.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from ovsdriver.domain.events.event import Event
@@ -39,7 +42,17 @@ class Called:
         self._engine = engine
         self._witness = witness
         self._clock = clock
+        self._names = dict(events.names())
+        self._followers: list[Callable[[], None]] = []
         witness.on_read(self._read)
+
+    def names(self) -> Mapping[str, str]:
+        """Return names by ids of networks and endpoints, as far as they are known."""
+        return self._names
+
+    def on_names(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when one became known, or is another."""
+        self._followers.append(callback)
 
     async def after(self, last: int, *, limit: int) -> Sequence[Event]:
         """Return the next events after one, with names that Docker only just tells.
@@ -76,7 +89,7 @@ class Called:
             for network, some in list(wanted.items()):
                 called = await self._engine.called(network, some)
                 names: dict[str, str] = {each: told[0] for each, told in called.items() if told}
-                self._events.note_names(names)
+                self._take(names)
                 wanted[network] = [each for each in some if each not in names]
                 if not wanted[network]:
                     del wanted[network]
@@ -95,4 +108,20 @@ class Called:
             listed = view.endpoints.get(endpoint.id)
             if listed is not None and listed.container:
                 names[endpoint.id] = listed.container
+        for gone in [each for each in self._names if not self._stands(each)]:
+            del self._names[gone]
+        self._take(names)
+
+    def _take(self, names: Mapping[str, str]) -> None:
         self._events.note_names(names)
+        if names.items() <= self._names.items():
+            return
+        self._names |= names
+        for each in self._followers:
+            each()
+
+    def _stands(self, key: str) -> bool:
+        return (
+            self._state.network(NetworkId(key)) is not None
+            or self._state.endpoint(EndpointId(key)) is not None
+        )

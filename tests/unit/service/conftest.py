@@ -18,6 +18,7 @@ from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.admin.networks.desk import AdminServices
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
+from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId
 from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
 from ovsdriver.domain.wires.plumbing import Bridge, Port
@@ -37,6 +38,7 @@ from ovsdriver.service.networks.networks import Networks
 from ovsdriver.service.networks.previewer import Previewer
 from ovsdriver.service.repair.reconciler import Reconciler
 from ovsdriver.service.repair.sandbox_watch import SandboxWatch
+from ovsdriver.words import access_words
 from ovsdriver.words import options as typed
 from ovsdriver.world import World, open_store
 from tests.builders import FIRST, RED, network_options
@@ -183,7 +185,11 @@ class Host:
             pools=(
                 DefaultPool(base=IPNetwork("10.1.0.0/16"), size=24),
                 DefaultPool(base=IPNetwork("fd00:1::/48"), size=64),
-            )
+            ),
+            rules=(
+                RuleSet(name="agent", allow=access_words.parse("example.com tcp/443")),
+                RuleSet(name="base", deny=access_words.parse("10.0.0.0/8")),
+            ),
         )
         stopped = AsyncExitStack()
         made = await stopped.enter_async_context(assemble(world, settings, settle_s=0.0))

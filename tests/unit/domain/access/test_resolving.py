@@ -3,7 +3,6 @@ from typing import Any
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Policy, Reach, Zone
-from ovsdriver.domain.access.resolving import Called
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.access import AccessProtocol, RuleSet
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network
@@ -139,7 +138,7 @@ def test_a_container_is_meant_at_all_its_addresses_on_networks_of_ours():
         endpoint(SECOND, addresses=(IPNetwork("10.1.0.9/24"), IPNetwork("fd00::9/64"))),
         endpoint(THIRD, network=BLUE, addresses=(IPNetwork("10.2.0.9/24"),)),
     ]
-    called = Called(containers={SECOND: "web", THIRD: "web"})
+    called = {SECOND: "web", THIRD: "web"}
     said = endpoint(allow="container:web tcp/80")
     policy = only(desired.access([network(), blue], [said, *peers], called=called))
     assert {each.prefix for each in policy.to.allow} == {
@@ -153,7 +152,7 @@ def test_a_container_is_meant_at_all_its_addresses_on_networks_of_ours():
 def test_a_network_is_meant_with_all_its_subnets():
     subnets = (a_subnet("10.2.0.0/24", "10.2.0.1"), a_subnet("fd02::/64", None))
     blue = network(BLUE, subnets=subnets)
-    called = Called(networks={RED: "red", BLUE: "blue"})
+    called = {RED: "red", BLUE: "blue"}
     policy = only(
         desired.access([network(), blue], [endpoint(deny="from network:blue")], called=called)
     )
@@ -162,7 +161,7 @@ def test_a_network_is_meant_with_all_its_subnets():
 
 def test_a_name_that_nobody_has_allows_nobody():
     gone = endpoint(SECOND, ended=True, addresses=(IPNetwork("10.1.0.9/24"),))
-    called = Called(containers={SECOND: "web"})
+    called = {SECOND: "web"}
     said = endpoint(allow="container:web, network:lab")
     policy = only(desired.access([network()], [said, gone], called=called))
     assert policy.to == Judgement(closed=True)
