@@ -57,7 +57,6 @@ fleet_packages() { # installed here, where nothing of them is started; the machi
 fleet_play() { # WHAT ARGUMENT...
     local what=$1
     shift
-    note "$what: some minutes (tail -f $log)"
     quietly "$what" ansible-playbook -i "$state/hosts.ini" "$@"
 }
 
@@ -101,7 +100,7 @@ fleet_up() { # COUNT
     mapfile -t names < <(fleet_names)
     fleet_packages
     mkdir -p "$machines/shared"
-    note "packing ovsnet, then applying ansible/site.yml; the first time takes some minutes"
+    note "packing ovsnet, then applying ansible/site.yml; the first time takes some minutes (tail -f $log)"
     quietly "pack ovsnet" machines_wheels
     machines_wire
     fleet_runs >/dev/null || rm -rf "$machines"/lab-host-* # nothing of before this machine's restart
