@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast, get_args, g
 from netaddr import IPAddress, IPNetwork
 
 from ipam.model import Reservation
+from ovsdriver.admin.access.views import RulesChanged, RulesReport, RulesUse
 from ovsdriver.admin.events.views import EventPage
 from ovsdriver.admin.graph.views import Graph
 from ovsdriver.admin.measures.views import TrafficReport
@@ -40,7 +41,7 @@ from ovsdriver.domain.events.query import Query
 from ovsdriver.domain.records.timed import Spell
 from ovsdriver.service.fleet.hosts import Fleet
 from ovsdriver.service.forgotten.purge import Purged
-from ovsdriver.words import values
+from ovsdriver.words import access_words, values
 
 T = TypeVar("T", covariant=True)
 
@@ -94,6 +95,9 @@ Space = Annotated[str, Written(_space)]
 AnySpace = Annotated[str, Written(lambda text: _space(text) if text else "")]
 Container = Annotated[str, Written(_container)]
 Segment = Annotated[str, Written(values.segment)]
+RuleSetName = Annotated[str, Written(access_words.set_name)]
+Rules = Annotated[str, Written(lambda text: access_words.text(access_words.parse(text)))]
+"""One access rule, or several in one text."""
 EventKind = Annotated[str, Written(_event_kind)]
 
 
@@ -309,6 +313,43 @@ class ApplyReservations(Ask[Changes]):
     """Addresses may be put aside for other names than they are."""
     dry_run: bool = False
     """Only say what would be changed, or refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRules(Ask[tuple[RulesUse, ...]]):
+    """Sets of access rules, and who uses them."""
+
+    LOOKS: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowRules(Ask[RulesReport]):
+    """A set, or the access rules of containers, with what they have met."""
+
+    LOOKS: ClassVar[bool] = True
+
+    target: str
+    """A set; or a network or a container, see :func:`ovsdriver.admin.by_name.target`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRules(Ask[RulesChanged]):
+    """Keep a set of access rules."""
+
+    SECONDS: ClassVar[float] = CHANGE_S
+
+    name: RuleSetName
+    allow: tuple[Rules, ...] = ()
+    deny: tuple[Rules, ...] = ()
+    add: bool = False
+    """What the set has stays; else it goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRules(Ask[str]):
+    """Keep a set of access rules no more; its name."""
+
+    name: RuleSetName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.errors import ConflictError, UnknownObjectError
-from ovsdriver.ports import EngineView
+from ovsdriver.ports import EngineView, State
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
@@ -88,6 +88,41 @@ def target(
         ways = [_way(each, networks) for each in found]
         raise ConflictError(f"{text!r} fits several: {', '.join(ways[:5])}; type one of these")
     return found[0]
+
+
+def standing(text: str, state: State, view: EngineView | None) -> Target:
+    """Return the network or the endpoint that ``text`` means, of those that have not ended.
+
+    Args:
+        text: as of :func:`target`.
+        state: the records.
+        view: what Docker lists now; None if it does not answer.
+
+    Raises:
+        UnknownObjectError, ConflictError: as of :func:`target`.
+    """
+    networks = {
+        each.id: "" if view is None else view.networks.get(each.id, "")
+        for each in state.networks()
+        if not each.ended
+    }
+    listed = {} if view is None else view.endpoints
+    endpoints = [
+        (
+            Target(network=each.network, endpoint=each.id),
+            listed[each.id].container if each.id in listed else "",
+        )
+        for each in state.endpoints()
+        if not each.ended
+    ]
+    try:
+        return target(text, networks, endpoints)
+    except UnknownObjectError as error:
+        if view is not None:
+            raise
+        raise UnknownObjectError(
+            f"{error}. Docker does not answer, so names are not known either; use an id"
+        ) from error
 
 
 def _way(found: Target, networks: Mapping[NetworkId, str]) -> str:

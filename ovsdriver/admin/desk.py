@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 
 from ovsdriver import __version__
 from ovsdriver.admin import asks, views
+from ovsdriver.admin.access.desk import AccessDesk
 from ovsdriver.admin.addresses.desk import IpamDesk
 from ovsdriver.admin.addresses.reservation_desk import ReservationDesk
 from ovsdriver.admin.asks import Answers, Ask
@@ -123,7 +124,9 @@ class Desk:
             reconciler=services.reconciler,
             by_container=self._by_container,
         )
-        for desk in (self._networks, segments, addresses, reservations, self.events, self._traffic):
+        access = AccessDesk(services, engine=self._engine)
+        events, traffic = self.events, self._traffic
+        for desk in (self._networks, segments, addresses, reservations, events, traffic, access):
             self._answers = {**self._answers, **desk.answers()}
 
     def answers(self) -> Answers:

@@ -22,6 +22,7 @@ _MODULES = {
     "metrics": "look.metrics",
     "web": "web",
     "set": "networks.change",
+    "rules": "access.rules",
     "plan": "networks.plan",
     "trace": "look.trace",
     "capture": "look.capture",
@@ -80,6 +81,7 @@ def command() -> None:
       ovsnet metrics                       traffic, addresses and repairs, for Prometheus
       ovsnet web                           all of it in the browser
       ovsnet set lab ovs.icc=false         change options while containers are connected
+      ovsnet rules show web                whom a container may reach, and what was dropped
       ovsnet plan -o ovs.vlan=30           what a network would make
       ovsnet check web                     what is wrong with a container, or a network
       ovsnet trace web db tcp/5432         why one place reaches another or does not

@@ -1,7 +1,7 @@
 """What a person may ask of networks and their containers."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -23,7 +23,7 @@ from ovsdriver.errors import (
     UnknownObjectError,
 )
 from ovsdriver.logs import event
-from ovsdriver.ports import Engine, EngineView, Events, Firewall, State, SwitchView
+from ovsdriver.ports import AccessCount, Engine, EngineView, Events, Firewall, State, SwitchView
 from ovsdriver.service.access.named_sets import NamedSets
 from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.aspects.published import Publisher
@@ -70,6 +70,8 @@ class AdminServices:
     hooks: Hooks
     rule_sets: NamedSets
     access: Plans
+    rule_counts: Callable[[], Awaitable[Sequence[AccessCount]]]
+    """What access rules have met."""
     hosts: FleetHosts | None = None
     """Of the fleet; None: this host is in none."""
 
@@ -183,7 +185,7 @@ class NetworkDesk:
         changes, kept = self._services.changes, self._services.kept
         wish = OtherOptions(typed=ask.options)
         view = await docker(self._engine)
-        found = self._found(ask.target, view)
+        found = by_name.standing(ask.target, self._services.state, view)
         if found.endpoint is not None:
             done = await changes.endpoint(found.endpoint, wish, ask.spell)
             listed = view.endpoints.get(found.endpoint) if view is not None else None
@@ -242,27 +244,3 @@ class NetworkDesk:
         repairs = await (reconciler.look() if ask.dry_run else reconciler.reconcile())
         doubted = services.collector.doubted()
         return views.RepairReport(**asdict(repairs), doubted=tuple(doubted))
-
-    def _found(self, target: str, view: EngineView | None) -> by_name.Target:
-        state = self._services.state
-        networks = {
-            each.id: reports.network_name(each.id, view)
-            for each in state.networks()
-            if not each.ended
-        }
-        endpoints = [
-            (
-                by_name.Target(network=each.network, endpoint=each.id),
-                reports.container_name(each.id, view),
-            )
-            for each in state.endpoints()
-            if not each.ended
-        ]
-        try:
-            return by_name.target(target, networks, endpoints)
-        except UnknownObjectError as error:
-            if view is not None:
-                raise
-            raise UnknownObjectError(
-                f"{error}. Docker does not answer, so names are not known either; use an id"
-            ) from error

@@ -146,10 +146,10 @@ def test_the_help_lists_commands_in_the_order_of_use(shell: Shell):
     words = [
         line.split()[0] for line in text.splitlines() if line.startswith("  ") and line[2] != " "
     ]
-    assert words[:24] == [
+    assert words[:25] == [
         *("serve", "check", "test", "status", "reconcile", "network", "endpoint", "ports", "top"),
-        *("graph", "events", "metrics", "web", "set", "plan", "trace", "capture", "ipam"),
-        *("segment", "host", "options", "firewalld", "support", "purge"),
+        *("graph", "events", "metrics", "web", "set", "rules", "plan", "trace", "capture"),
+        *("ipam", "segment", "host", "options", "firewalld", "support", "purge"),
     ]
     assert "Exit codes:" in text
 

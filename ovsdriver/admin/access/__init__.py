@@ -1,0 +1,1 @@
+"""Access rules as people see them: named sets, and what rules of containers have met."""
