@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from ovsdriver.ports import (
     Engine,
     Firewall,
     Flows,
+    GatewayNameServers,
     HostNotes,
     HostPorts,
     Links,
@@ -79,6 +80,8 @@ class World:
     engine: Engine
     receivers: Receivers
     """Of webhooks."""
+    gateway_names: Callable[[], GatewayNameServers]
+    """Gives those that answer for access rules, the same ones each time; not called without."""
     kernel_datapath: Callable[[], bool]
     """Whether the kernel has Open vSwitch's."""
     northbound: Northbound | None = None
@@ -120,6 +123,16 @@ async def open_world(settings: Settings, metrics: Metrics | None = None) -> Asyn
 
             name_servers = SegmentNameServers(links=kernel.links, sandboxes=kernel.sandboxes)
             stack.push_async_callback(name_servers.close)
+
+        @cache
+        def gateway_names() -> GatewayNameServers:
+            # likewise: only who has DNS names in rules
+            from ovsdriver.adapters.names.at_gateways import KernelGatewayNameServers
+
+            servers = KernelGatewayNameServers()
+            stack.push_async_callback(servers.close)
+            return servers
+
         yield World(
             switch=switch,
             flows=OvsFlows(_management_folder(settings.ovsdb), owner=owner, timeout_s=timeout_s),
@@ -131,6 +144,7 @@ async def open_world(settings: Settings, metrics: Metrics | None = None) -> Asyn
             surroundings=HostSurroundings(kernel.links),
             engine=DockerEngine(settings.docker),
             receivers=HttpReceivers(),
+            gateway_names=gateway_names,
             kernel_datapath=kernel_has_openvswitch,
             store=partial(
                 open_store, settings.state_dir / storefile.NAME, timed=counted.commits.observe

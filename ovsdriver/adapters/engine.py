@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +16,8 @@ import aiohttp
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.tracing import name_servers
+from ovsdriver.domain.tracing.name_servers import Servers
 from ovsdriver.errors import ConfigurationError, UnavailableError
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
 
@@ -132,6 +135,17 @@ class DockerEngine:
                 networks={str(name): str(each["NetworkID"]) for name, each in networks.items()},
                 resolv_conf=str(found["ResolvConfPath"]),
             )
+
+    async def asks(self, container: str) -> Servers:
+        seen = await self.look_at(container)
+        path = Path(seen.resolv_conf if seen is not None else "")
+        try:
+            text = await asyncio.to_thread(path.read_text, encoding="utf-8", errors="replace")
+            return name_servers.read(text)
+        except OSError as error:
+            raise UnavailableError(
+                f"/etc/resolv.conf of {container} could not be read: {error}"
+            ) from error
 
     async def until_gone(self, answered: Callable[[], None]) -> None:
         """Hold an idle connection to the daemon until that closes it.

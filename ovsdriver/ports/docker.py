@@ -8,6 +8,7 @@ from typing import Protocol
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId
+from ovsdriver.domain.tracing.name_servers import Servers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,13 @@ class Engine(Protocol):
 
         Of those endpoints that have a container by now. Waits while one of these is being started,
         10 s at most; UnavailableError as above.
+        """
+        ...
+
+    async def asks(self, container: str) -> Servers:
+        """Return whom a container, by name or id, and Docker on its account ask for DNS names.
+
+        UnavailableError: dockerd does not answer, or nobody knows (yet).
         """
         ...
 

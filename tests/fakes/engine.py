@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.tracing.name_servers import Servers
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import EngineEndpoint, EngineSubnet, EngineView
 
@@ -22,6 +23,8 @@ class FakeEngine:
         self._endpoints: dict[EndpointId, EngineEndpoint] = {}
         self._subnets: list[EngineSubnet] = []
         self._containers: set[str] = set()
+        self.asking: dict[str, Servers] = {}
+        """Whom containers ask for names, by what they are called."""
         self._aliases: dict[EndpointId, list[str]] = {}
 
     def add_network(self, network: NetworkId, name: str) -> None:
@@ -92,6 +95,11 @@ class FakeEngine:
         """Let the daemon begin again."""
         self.up = True
         self._gone = asyncio.Event()
+
+    async def asks(self, container: str) -> Servers:
+        if not self.up or container not in self.asking:
+            raise UnavailableError(f"/etc/resolv.conf of {container} could not be read")
+        return self.asking[container]
 
     async def until_gone(self, answered: Callable[[], None]) -> None:
         if not self.up:

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from netaddr import IPAddress
 
@@ -547,11 +546,9 @@ class _Tracer:
 
     def _servers(self, container: str) -> name_servers.Servers:
         try:
-            seen = asyncio.run(DockerEngine(self._settings.docker).look_at(container))
-            path = Path(seen.resolv_conf if seen is not None else "")
-            return name_servers.read(path.read_text(encoding="utf-8", errors="replace"))
-        except (UnavailableError, OSError) as error:
-            raise Refusal(f"/etc/resolv.conf of {container} could not be read: {error}") from error
+            return asyncio.run(DockerEngine(self._settings.docker).asks(container))
+        except UnavailableError as error:
+            raise Refusal(str(error)) from error
 
     def _to_server(self, a: Somewhere, server: name_servers.Server) -> Iterator[Hop]:
         if server.by_host:
