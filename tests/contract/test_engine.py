@@ -454,6 +454,10 @@ async def test_a_refusal_of_the_daemon_is_a_sentence(tmp_path: Path):
 
 async def test_a_container_is_looked_at_by_its_name(tmp_path: Path):
     asked: list[str] = []
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text(
+        "nameserver 127.0.0.11\n# ExtServers: [host(127.0.0.53) 192.0.2.53]\n", encoding="utf-8"
+    )
 
     async def inspect(request: web.Request) -> web.Response:
         asked.append(request.match_info["name"])
@@ -464,7 +468,7 @@ async def test_a_container_is_looked_at_by_its_name(tmp_path: Path):
                 "Name": "/web",
                 "State": {"Status": "exited", "ExitCode": 137},
                 "NetworkSettings": {"Networks": {"lab": {"NetworkID": LAB}}},
-                "ResolvConfPath": "/var/lib/docker/containers/1/resolv.conf",
+                "ResolvConfPath": str(resolv_conf),
             }
         )
 
@@ -479,9 +483,16 @@ async def test_a_container_is_looked_at_by_its_name(tmp_path: Path):
         assert seen is not None
         assert (seen.name, seen.status, seen.exit_code) == ("web", "exited", 137)
         assert seen.networks == {"lab": LAB}
-        assert seen.resolv_conf.endswith("/resolv.conf")
+        assert seen.resolv_conf == str(resolv_conf)
+        found = await engine.asks("web")
+        assert [(str(each.address), each.by_host) for each in found.forwarded] == [
+            ("127.0.0.53", True),
+            ("192.0.2.53", False),
+        ]
+        with pytest.raises(UnavailableError, match=r"resolv\.conf of nobody"):
+            await engine.asks("nobody")
         assert await engine.look_at("a/b") is None
-        assert asked == ["web", "a/b"]
+        assert asked == ["web", "web", "nobody", "a/b"]
     finally:
         await runner.cleanup()
 

@@ -105,6 +105,11 @@ class FakeLinks:
             for each in sandbox.links.values():
                 each.carrier = each.carrier and each.port != name
 
+    def index(self, name: str) -> int | None:
+        """Return the number of a link of the host's; None: it is not there."""
+        link = self._links.get(name)
+        return None if link is None else link.index
+
     def drop_link(self, name: str) -> None:
         """Let a link disappear, and a veth's other end with it."""
         link = self._links.pop(name)

@@ -1,5 +1,6 @@
-"""Docker: there, answering, of a version that was tried."""
+"""Docker: there, answering, of a version that was tried; whom it asks for names."""
 
+from ovsdriver.cli.doctor import names
 from ovsdriver.cli.doctor.finding import Finding, fail, ok, warn
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Engine
@@ -11,14 +12,14 @@ OLDEST = 26
 
 
 async def examine(engine: Engine, *, address: str, installed: bool) -> list[Finding]:
-    """Ask dockerd for its version."""
+    """Ask dockerd for its version, and see what that does about names."""
     try:
         view = await engine.read()
     except UnavailableError as error:
         if not installed:
             return [fail(SUBJECT, f"there is no dockerd here ({address})", "apt install docker.io")]
         return [fail(SUBJECT, str(error), "systemctl start docker; or give --docker ADDRESS")]
-    return [judge(view.version)]
+    return [judge(view.version), names.examine(view.version)]
 
 
 def judge(version: str) -> Finding:

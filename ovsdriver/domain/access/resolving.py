@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from netaddr import IPNetwork
 
+from ovsdriver.domain.access import naming
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach, Zone
 from ovsdriver.domain.records.access import AccessRule, PeerKind, RuleSet, Side
 from ovsdriver.domain.records.model import Endpoint, Network
@@ -61,9 +62,11 @@ def plan(
         if said not in policies:
             policies[said] = _policy(said, sets, peers)
         members.append(_member(each, policies[said].key))
+    found = tuple(sorted(set(policies.values()), key=lambda each: each.key))
     return AccessPlan(
-        policies=tuple(sorted(set(policies.values()), key=lambda each: each.key)),
+        policies=found,
         members=tuple(sorted(members, key=lambda each: each.endpoint)),
+        names_port=naming.PORT if any(each.asks_names for each in found) else 0,
     )
 
 

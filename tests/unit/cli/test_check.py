@@ -298,7 +298,8 @@ async def test_what_is_no_address_is_an_error(address: str):
 )
 async def test_a_docker_that_answers_is_judged_by_its_version(version: str, level: str):
     engine = FakeEngine(version=version)
-    (found,) = await docker.examine(engine, address="unix:///d.sock", installed=True)
+    found, about_names = await docker.examine(engine, address="unix:///d.sock", installed=True)
+    assert about_names.subject == "names in access rules"
     assert found.level.value == level
     assert version in found.text
 

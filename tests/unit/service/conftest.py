@@ -45,6 +45,7 @@ from tests.builders import FIRST, RED, network_options
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.flows import FakeFlows
+from tests.fakes.gateway_names import FakeGatewayNameServers
 from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks
 from tests.fakes.name_servers import FakeNameServers
@@ -159,6 +160,8 @@ class Host:
         # Sockets end with their process.
         ports = FakeHostPorts()
         ports.others = earlier.ports.others if earlier else ports.others
+        # likewise
+        names = FakeGatewayNameServers({}, links=links)
         clock = earlier.clock if earlier else Clock()
         if earlier and isinstance(earlier.world.name_servers, FakeNameServers):
             earlier.world.name_servers.end()
@@ -173,6 +176,7 @@ class Host:
             surroundings=HostSurroundings(links, resolvers=()),
             engine=engine,
             receivers=FakeReceivers(),
+            gateway_names=lambda: names,
             kernel_datapath=lambda: False,
             northbound=None if central is None else FakeNorthbound(central),
             name_servers=None if central is None else FakeNameServers(links),
