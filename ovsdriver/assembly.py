@@ -23,6 +23,7 @@ from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.service.aspects.host_ends import HostEnds
 from ovsdriver.service.aspects.mirrors import Mirrors
 from ovsdriver.service.aspects.offload import Offload
+from ovsdriver.service.aspects.patches import Patches
 from ovsdriver.service.aspects.probing import SegmentProber
 from ovsdriver.service.aspects.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
@@ -180,8 +181,8 @@ async def assemble(
         ends = HostEnds(owner=owner, switch=switch, links=links, uplinks=uplinks, rules=rules)
         access = Plans(state=state, sets=rule_sets, called=called.names)
         # In this order things are made and mended, and what a network has goes in the other one:
-        # bridges, for all else is on them; flows before anything can be sent; uplinks before what
-        # asks or copies through them; gateways last, when they can be reached.
+        # bridges, for all else is on them; flows before anything can be sent; uplinks and patches
+        # before what asks or copies through them; gateways last, when they can be reached.
         aspects: Sequence[Aspect] = (
             OwnBridges(
                 owner=owner, state=state, switch=switch, links=links, uplinks=uplinks, locks=locks
@@ -191,6 +192,7 @@ async def assemble(
             publisher,
             flows,
             uplinks,
+            Patches(owner=owner, state=state, switch=switch),
             offload,
             shaper,
             mirrors,

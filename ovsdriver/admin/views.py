@@ -43,6 +43,10 @@ class NetworkReport:
     probe_link: str | None = None
     """The device that addresses are asked from, where there is no gateway to do so."""
     uplink: UplinkReport | None = None
+    joined: tuple[str, ...] = ()
+    """The other bridges that its VLAN is on, by patches."""
+    pulled: tuple[str, ...] = ()
+    """Those that it would be on as well, were no patch pulled (``ovs.patch_link``)."""
     endpoints: int
 
 

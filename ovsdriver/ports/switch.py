@@ -126,6 +126,17 @@ class UplinkPorts(Ports, Protocol):
         ...
 
 
+class PatchPorts(Ports, Protocol):
+    """Ports that lead from one bridge to another."""
+
+    async def ensure_patch(self, ends: tuple[Port, Port]) -> None:
+        """Make two ports that lead to each other as described, in one transaction.
+
+        Returns when vswitchd has both; errors as of ``ensure_port``, and none of both is left then.
+        """
+        ...
+
+
 class Copies(Ports, Protocol):
     """Mirrors of ours, which lead copies of packets to ports."""
 
@@ -138,7 +149,7 @@ class Copies(Ports, Protocol):
         ...
 
 
-class Switch(Bridges, UplinkPorts, Copies, Bindings, Protocol):
+class Switch(Bridges, UplinkPorts, PatchPorts, Copies, Bindings, Protocol):
     """All of it."""
 
 

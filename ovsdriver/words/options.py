@@ -664,6 +664,30 @@ TABLE: Sequence[Option] = (
         fixed="a bridge keeps it as long as it stands; make another network on another bridge",
     ),
     Option(
+        name="ovs.patch",
+        scope=Scope.NETWORK,
+        field="patches",
+        on_segment=_BY_OVN,
+        parse=values.bridges,
+        text="+".join,
+        example="-o ovs.bridge=br-leaf -o ovs.patch=br-core -o ovs.vlan=30",
+        default="none",
+        help="Bridges of ovsnet's that the network's own is joined to, several with `+`, by patch "
+        "ports that carry its `ovs.vlan` and `ovs.trunks`. Networks that meet so must all say it, "
+        "or `ovs.shared=true`.",
+    ),
+    Option(
+        name="ovs.patch_link",
+        scope=Scope.NETWORK,
+        field="patch_cable",
+        on_segment=_BY_OVN,
+        parse=_one_of(Cable),
+        example="-o ovs.bridge=br-leaf -o ovs.patch=br-core -o ovs.vlan=30 -o ovs.patch_link=down",
+        default="`up`",
+        help="`down`: the network's patches are pulled, whichever network uses them. With `ovsnet "
+        "set`, as `ovs.link`.",
+    ),
+    Option(
         name="ovs.mcast",
         scope=Scope.NETWORK,
         field="features.mcast",

@@ -271,6 +271,14 @@ def nics(text: str) -> tuple[str, ...]:
     return found
 
 
+def bridges(text: str) -> tuple[str, ...]:
+    """Read ``br-core``, or several bridges as :func:`nics`."""
+    found = tuple(link_name(part.strip()) for part in re.split(r"[+,]", text))
+    if len(set(found)) < len(found):
+        raise ValueError(f"{quote(text)} names a bridge twice; name each once")
+    return found
+
+
 def interface_prefix(text: str) -> str:
     """Read the name of interfaces in containers, without the number that Docker appends."""
     if not _PREFIX.fullmatch(text):

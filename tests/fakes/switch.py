@@ -185,6 +185,31 @@ class FakeSwitch:
         )
         self._changed(True, self._ports[port.name] if present is None else None)
 
+    async def ensure_patch(self, ends: tuple[Port, Port]) -> None:
+        for port, peer in (ends, ends[::-1]):
+            self._check_name(port.name)
+            _check(port)
+            if port.bridge not in self._bridges:
+                raise UnavailableError(f"no bridge {port.bridge}")
+            present = self._ports.get(port.name)
+            if port.name in self._bridges or (present is not None and not self._is_ours(present)):
+                raise ConflictError(f"ovsnet did not make port {port.name}")
+            if (port.peer, peer.peer) != (peer.name, port.name):
+                raise UnavailableError(f"no usable peer {port.peer}")
+        self._called("ensure_patch", " ".join(each.name for each in ends))
+        for port in ends:
+            self._ports[port.name] = ObservedPort(
+                name=port.name,
+                bridge=port.bridge,
+                **_plugged(port),
+                ofport=self._number(port, self._ports.get(port.name)),
+                ifindex=0,
+                interfaces=(port.name,),
+                peer=port.peer,
+                external_ids={**port.external_ids, names.OWNER_KEY: self._owner},
+            )
+        self._changed(True)
+
     async def ensure_uplink(self, port: UplinkPort, *, awaited: bool = True) -> None:
         for name in (port.name, *port.nics):
             self._check_name(name)
@@ -342,7 +367,7 @@ def _check(port: Port) -> None:
     says_tag, says_trunks = port.tag is not None, bool(port.trunks)
     if (says_tag, says_trunks) != (port.vlan_mode.has_tag, port.vlan_mode.has_trunks):
         raise InvalidOptionError(f"port {port.name}: it does not say which VLANs it carries")
-    lowest = 0 if port.tag == 0 else 1
+    lowest = 0 if port.tag == 0 or port.peer else 1
     if not all(lowest <= vlan <= 4094 for vlan in port.trunks):
         raise InvalidOptionError(f"port {port.name}: trunked VLANs are 1 to 4094")
     if port.ofport is not None and not 1 <= port.ofport <= 65279:

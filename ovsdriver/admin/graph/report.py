@@ -11,7 +11,9 @@ from ovsdriver.domain.records import names, vlans
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.port_options import Cable
 from ovsdriver.domain.records.segments import OvnSegment
+from ovsdriver.domain.wires import patching
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort, Traffic
+from ovsdriver.domain.wires.patching import Asked
 
 WORLD = "outside"
 HOST = "host"
@@ -193,6 +195,26 @@ class _Drawing:
             self._gateways(bridge, networks)
             if observed is not None:
                 self._foreign(bridge, observed, networks)
+        for pair in patching.asked(self._scene.state.networks()):
+            self._patch(pair)
+
+    def _patch(self, pair: Asked) -> None:
+        one, other = pair.bridges
+        if not {one, other} <= self._networks.keys():
+            return
+        ports = names.patch_port(one, other), names.patch_port(other, one)
+        seen = [port_fault(self._scene.switch.port(each), elsewhere=True) for each in ports]
+        fault = next(filter(None, seen), "")
+        carried = vlans.text(sorted(each for each in pair.vlans if each))
+        self._edge(
+            Kind.PATCH,
+            outer=f"bridge:{one}",
+            inner=f"bridge:{other}",
+            what=f"{one}/{other}",
+            condition=Condition.PULLED if pair.pulled else self._judged(fault),
+            why="its cable is pulled: ovs.patch_link=down" if pair.pulled else fault,
+            label=f"VLAN {carried}" if carried else "",
+        )
 
     def _uplinks(self, bridge: str, networks: Sequence[NetworkReport]) -> None:
         with_one = [each for each in networks if each.uplink and each.network.segment.uplink]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from html import escape
 
-from ovsdriver.admin.graph.layout import HEIGHT, MARGIN, WIDTH, Layout, layout
+from ovsdriver.admin.graph.layout import HEIGHT, MARGIN, WIDTH, Layout, Place, layout
 from ovsdriver.admin.graph.views import Edge, Graph, Node
 from ovsdriver.words.values import printable
 
@@ -28,6 +28,10 @@ _STYLE = """
 
 _ROOM = 22
 """Characters that fit into a node beside its dot."""
+
+
+BOW = 44
+"""How far an edge between two nodes of one column goes aside, in pixels."""
 
 
 def svg(graph: Graph) -> str:
@@ -61,6 +65,8 @@ def _edge(edge: Edge, placed: Layout) -> Iterator[str]:
     a, b = placed.places[outer], placed.places[edge.inner]
     x1, x2 = a.x + WIDTH / 2, b.x - WIDTH / 2
     middle = (x1 + x2) / 2
+    if a.x == b.x:  # one above the other
+        x1, middle = x2, x2 - BOW
     yield (
         f'<path class="{edge.condition} edge" d="M{x1:.0f},{a.y:.1f} C{middle:.0f},{a.y:.1f} '
         f'{middle:.0f},{b.y:.1f} {x2:.0f},{b.y:.1f}">{_title(edge.why or edge.label)}</path>'
@@ -70,10 +76,13 @@ def _edge(edge: Edge, placed: Layout) -> Iterator[str]:
 def _label(edge: Edge, placed: Layout) -> Iterator[str]:
     if not edge.label:
         return
-    if edge.told_outside:
-        place, side, anchor = placed.places[edge.outer], WIDTH / 2 + 8, "start"
+    a, b = placed.places[edge.outer], placed.places[edge.inner]
+    if a.x == b.x:
+        place, side, anchor = Place(x=a.x, y=(a.y + b.y) / 2), -WIDTH / 2 - BOW * 0.75, "end"
+    elif edge.told_outside:
+        place, side, anchor = a, WIDTH / 2 + 8, "start"
     else:
-        place, side, anchor = placed.places[edge.inner], -WIDTH / 2 - 8, "end"
+        place, side, anchor = b, -WIDTH / 2 - 8, "end"
     yield (
         f'<text class="label" x="{place.x + side:.0f}" y="{place.y - 5:.1f}" '
         f'text-anchor="{anchor}">{_text(edge.label, _ROOM)}</text>'

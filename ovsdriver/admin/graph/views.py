@@ -41,6 +41,8 @@ class Kind(StrEnum):
     GATEWAYS = "gateways"
     """Of all networks of a bridge."""
     TUNNEL = "tunnel"
+    PATCH = "patch"
+    """Between two bridges of ours."""
     WAY = "way"
     """Nothing of ours that can break: how packets go on."""
     VLAN = "vlan"

@@ -39,8 +39,9 @@ from ovsdriver.domain.records.model import (
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.domain.records.timed import Timed
 from ovsdriver.domain.traffic import publishing
-from ovsdriver.domain.wires import desired, interface_names, mirroring
+from ovsdriver.domain.wires import desired, interface_names, mirroring, patching
 from ovsdriver.domain.wires.observed import ObservedPort
+from ovsdriver.domain.wires.patching import Asked
 from ovsdriver.ports import EngineView, State, SwitchView
 from ovsdriver.service.change.changes import Done
 from ovsdriver.service.change.timed import Whose
@@ -114,8 +115,9 @@ def report(scene: Scene) -> Report:
         state.networks(), key=lambda each: (network_name(each.id, scene.view), each.id)
     )
     receivers = _receivers(scene)
+    patches = patching.asked(networks)
     return Report(
-        networks=tuple(_network(scene, each) for each in networks),
+        networks=tuple(_network(scene, each, patches) for each in networks),
         endpoints=tuple(
             _endpoint(scene, network, each, receivers)
             for network in networks
@@ -225,6 +227,7 @@ def warnings(scene: Scene) -> tuple[str, ...]:
         for each, what in scene.excesses.items()
     ]
     found += _equal_macs(scene)
+    found += patching.waiting(networks, networks)
     tunnelled = [each.id[:12] for each in networks if each.port.tunnels and not each.ended]
     state = scene.switch.status()
     if tunnelled and state.connected and not tunnels.looks_at_two(state.other_config):
@@ -338,7 +341,9 @@ def _orphan(network: Network, view: EngineView | None) -> bool:
     return view is not None and network.id not in view.networks and network.engine in ("", view.id)
 
 
-def _network(scene: Scene, network: Network) -> NetworkReport:
+def _network(scene: Scene, network: Network, patches: Sequence[Asked]) -> NetworkReport:
+    bridge, vlan = network.segment.bridge, network.segment.tag
+    joined = patching.joined(patches, bridge, vlan)
     gateway = (
         names.gateway_link(network.id)
         if network.mode.has_gateway and any(each.gateway for each in network.subnets)
@@ -353,6 +358,8 @@ def _network(scene: Scene, network: Network) -> NetworkReport:
         gateway_link=gateway,
         probe_link=_probe_link(scene, network),
         uplink=_uplink(scene, network),
+        joined=tuple(sorted(joined - {bridge})),
+        pulled=tuple(sorted(patching.joined(patches, bridge, vlan, pulled=True) - joined)),
         endpoints=len(scene.state.endpoints(network.id)),
     )
 

@@ -141,6 +141,8 @@ def end_of(placed: Placed) -> End:
         gateway_link=placed.network.gateway_link or "",
         segment=segment.segment if isinstance(segment, OvnSegment) else "",
         home_vlan=home if home is not None and vlan != home else None,
+        joined=frozenset(placed.network.joined if vlan == home else ()),
+        pulled=frozenset(placed.network.pulled if vlan == home else ()),
     )
 
 

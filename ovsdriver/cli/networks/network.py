@@ -110,6 +110,8 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             ("Gateway port", found.gateway_link or "none on this host"),
             *([("Probing port", found.probe_link)] if found.probe_link else []),
             *_uplink(found),
+            *([("Joined to", ", ".join(found.joined))] if found.joined else []),
+            *([("Pulled", ", ".join(found.pulled))] if found.pulled else []),
             ("Options", _options(network.options)),
             *_ignored(network.options),
             ("In force", show.in_force(values, Scope.NETWORK)),

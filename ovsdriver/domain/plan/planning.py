@@ -126,6 +126,8 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=replace(options.port | PLAIN, mtu=mtu, vlan=None),
         features=options.features,
+        patches=options.patches,
+        patch_cable=options.patch_cable,
         options=options.typed,
     )
     access_planning.check(network, network.port)

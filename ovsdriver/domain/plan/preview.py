@@ -8,7 +8,7 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.shaping import Shaping
-from ovsdriver.domain.wires import desired, mirroring
+from ovsdriver.domain.wires import desired, mirroring, patching
 from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 
 
@@ -116,6 +116,9 @@ def preview(
     if probe is not None:
         rows.append(_port_row(probe.port, there))
         links.append(HostLink(name=probe.port.name, what="addresses are asked for", mtu=probe.mtu))
+    for pair in patching.pairs(all_of, owner=owner):
+        if segment.bridge in pair.bridges:
+            rows += [_port_row(each, there) for each in pair.ends]
     mirrored = mirroring.mirroring(segment.bridge, all_of, endpoints, owner=owner)
     rows += [_port_row(each, there) for each in mirrored.outputs]
     rows += [
@@ -150,6 +153,10 @@ def _port_row(port: Port, there: frozenset[str]) -> Row:
         columns["type"] = "internal"
     if port.tunnel is not None:
         columns["type"], columns["remote_ip"] = port.tunnel.kind, str(port.tunnel.remote)
+    if port.peer:
+        columns["type"], columns["peer"] = "patch", port.peer
+    if port.trunks:
+        columns["trunks"] = list(port.trunks)
     if port.mac is not None:
         columns["mac"] = names.mac_text(port.mac)
     if port.mtu is not None:

@@ -15,7 +15,7 @@ from ovsdriver.domain.records.requests import (
     NewNetwork,
 )
 from ovsdriver.domain.records.segments import Datapath, VlanSegment
-from ovsdriver.domain.wires import desired, uplinks
+from ovsdriver.domain.wires import desired, patching, uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
@@ -165,6 +165,11 @@ def _tag(
                 "-o ovs.shared=true to share the segment"
             )
         return wanted
+    if options.patches:
+        raise InvalidOptionError(
+            f"ovs.patch={'+'.join(options.patches)} joins one VLAN of several bridges, so name it: "
+            "-o ovs.vlan=1..4094, or -o ovs.vlan=none for untagged"
+        )
     outside = adopted or options.uplink or uplinks.uplinked(name, companions) is not None
     if outside and name not in defaults.ranges:
         why = "was not made by ovsnet" if adopted else "has an uplink"
@@ -175,6 +180,7 @@ def _tag(
     here = around.bridge
     foreign = here.tags if here else frozenset()
     carried = _carried(companions, around.endpoints) | set(options.port.trunks)
+    carried |= patching.crossing(around.networks, name)
     first, last = defaults.ranges.get(name, defaults.vlans)
     for tag in range(first, last + 1):
         if tag not in ours and tag not in foreign and tag not in carried:

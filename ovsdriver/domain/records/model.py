@@ -19,6 +19,7 @@ from ovsdriver.domain.records.port_options import (
     ETHERNET_MTU,
     PLAIN,
     UNSAID,
+    Cable,
     PortKind,
     PortOptions,
 )
@@ -236,6 +237,10 @@ class Network:
     """Of its containers."""
     features: Features = NOTHING
     """What its bridge is to do besides; the same on all networks of a bridge that say it."""
+    patches: tuple[str, ...] = ()
+    """Bridges of ours that its own is joined to; see ``patching``."""
+    patch_cable: Cable | None = None
+    """Down: of these pairs, whoever else asks for them; None: up."""
     options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     """What the user typed after ``-o``, for showing."""
     engine: str = ""

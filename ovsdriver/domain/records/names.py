@@ -22,12 +22,15 @@ ADDRESS_KEY = "ovsnet-address"
 CLIENT_KEY = "iface-id"
 PURPOSE_KEY = "ovsnet-purpose"
 """``probe`` on a port that addresses are asked from: nobody would know it from its name; and
-``uplink`` on one that joins NICs to a bridge; :data:`MIRROR` and :data:`NAME_SERVER`."""
+``uplink`` on one that joins NICs to a bridge; :data:`MIRROR`, :data:`NAME_SERVER`, :data:`PATCH`.
+"""
 
 MIRROR = "mirror"
 """Purpose of a port that mirrors lead to."""
 NAME_SERVER = "names"
 """Purpose of a port that a segment's name server is behind."""
+PATCH = "patch"
+"""Purpose of a port that leads to another bridge of ours."""
 
 _ID_DIGITS = 12
 GATEWAY_PREFIX = "ovg"
@@ -104,6 +107,11 @@ def mirror_tunnel(bridge: str, kind: str, remote: IPAddress) -> str:
     """Return the name of the port by which a bridge's mirrors reach another host."""
     text = f"{bridge}/{kind}/{remote}"
     return f"ovx{hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS]}"
+
+
+def patch_port(bridge: str, peer: str) -> str:
+    """Return the name of the port of ``bridge`` that leads to bridge ``peer``; no device has it."""
+    return f"ovl{hashlib.sha256(f'{bridge}/{peer}'.encode()).hexdigest()[:_ID_DIGITS]}"
 
 
 def server_link(segment: str) -> str:
@@ -213,6 +221,11 @@ def mirror_ids(
 def mirror_output_ids(owner: str) -> Mapping[str, str]:
     """Return the ``external_ids`` of a port that mirrors lead to, but for containers'."""
     return {OWNER_KEY: owner, PURPOSE_KEY: MIRROR}
+
+
+def patch_ids(owner: str) -> Mapping[str, str]:
+    """Return the ``external_ids`` of a patch port's Port and Interface; it is of no one network."""
+    return {OWNER_KEY: owner, PURPOSE_KEY: PATCH}
 
 
 def server_ids(owner: str, segment: str) -> Mapping[str, str]:

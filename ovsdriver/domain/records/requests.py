@@ -14,7 +14,7 @@ from ovsdriver.domain.records.model import (
     NetworkId,
     Way,
 )
-from ovsdriver.domain.records.port_options import UNSAID, PortOptions
+from ovsdriver.domain.records.port_options import UNSAID, Cable, PortOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 
 
@@ -54,6 +54,9 @@ class NetworkOptions:
     port: PortOptions = UNSAID
     """Of its containers; of VLAN modes only ``access`` and ``dot1q-tunnel``."""
     features: Features = NOTHING
+    patches: tuple[str, ...] = ()
+    """Bridges; empty: none was named."""
+    patch_cable: Cable | None = None
     dry_run: bool = False
     """Make nothing, and say what would be made."""
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

@@ -75,6 +75,10 @@ class End:
     """Name of the segment that its network is; empty: it ends on this host."""
     home_vlan: int | None = None
     """VLAN of its network, where that of its own is another one."""
+    joined: frozenset[str] = frozenset()
+    """The other bridges that its VLAN is on, by patches."""
+    pulled: frozenset[str] = frozenset()
+    """Those that it would be on as well, were no patch pulled."""
 
     @property
     def place(self) -> Place:
@@ -140,10 +144,11 @@ def address(end: End, version: int) -> IPNetwork:
 
 
 def together(a: End, b: End) -> bool:
-    """Whether both are in one VLAN of one bridge, or on one segment."""
+    """Whether both are in one VLAN of one bridge or of joined ones, or on one segment."""
     if a.segment or b.segment:
         return a.segment == b.segment
-    return (a.bridge, a.vlan) == (b.bridge, b.vlan) and a.vlan is not None
+    near = b.bridge == a.bridge or b.bridge in a.joined | a.pulled
+    return near and a.vlan == b.vlan and a.vlan is not None
 
 
 def trace(
@@ -282,6 +287,9 @@ def inside(end: End, target: IPAddress) -> Iterator[Hop]:
 def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
     if a.segment and not a.icc:
         yield _kept_apart(a)
+    if a.bridge != b.bridge:
+        yield from _over_patches(a, b, bridged)
+        return
     if not (a.icc and b.icc):
         yield bad(
             a.plug,
@@ -298,6 +306,22 @@ def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
         )
     yield good(
         a.plug, f"both are on segment {a.segment}" if a.segment else "both are in one VLAN there"
+    )
+    yield from at_the_bridge(a, bridged, b.name)
+
+
+def _over_patches(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
+    """Tell of the way from one bridge to another; no option keeps containers of two apart."""
+    if b.bridge not in a.joined:
+        yield bad(
+            a.plug,
+            f"a patch between {a.bridge} and {b.bridge} is pulled (ovs.patch_link=down); "
+            "`ovsnet set NETWORK ovs.patch_link=up` plugs it in",
+            by="ovs.patch_link=down",
+        )
+        return
+    yield good(
+        a.plug, f"patches lead VLAN {a.vlan or 'none'} from {a.bridge} to {b.bridge} (ovs.patch)"
     )
     yield from at_the_bridge(a, bridged, b.name)
 

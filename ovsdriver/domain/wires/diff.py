@@ -132,7 +132,8 @@ def compare(
         if port.external_ids.get(names.OWNER_KEY) == owner
         and port.name not in expected
         # settled by those who make them
-        and port.external_ids.get(names.PURPOSE_KEY) not in (names.MIRROR, names.NAME_SERVER)
+        and port.external_ids.get(names.PURPOSE_KEY)
+        not in (names.MIRROR, names.NAME_SERVER, names.PATCH)
     )
     return Difference(repairs=(*finishing, *making), beyond=tuple(beyond))
 

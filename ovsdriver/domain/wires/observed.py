@@ -99,6 +99,8 @@ class ObservedPort:
     cvlans: tuple[int, ...] = ()
     bond_mode: str = ""
     lacp: str = ""
+    peer: str = ""
+    """Of a patch port: the name of the one that it leads to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

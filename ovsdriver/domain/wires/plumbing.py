@@ -69,6 +69,8 @@ class Port:
     """Whether it takes part in its bridge's spanning tree; None: internal ports, which never do."""
     tunnel: Tunnel | None = None
     """It leads to another host, and has no device."""
+    peer: str = ""
+    """Name of the patch port that it leads to, on another bridge; it has no device then."""
     mac: EUI | None = None
     """For internal ports in the host's namespace, which vswitchd gives this address."""
     mtu: int | None = None

@@ -18,7 +18,7 @@ from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.names import OWNER_KEY
 from ovsdriver.domain.records.requests import NetworkOptions, NewNetwork
 from ovsdriver.domain.records.segments import Datapath, OvnSegment
-from ovsdriver.domain.wires import uplinks
+from ovsdriver.domain.wires import patching, uplinks
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Links, Northbound, Route, State, SwitchView
@@ -186,6 +186,10 @@ class Planner:
         """Return what is to be said of a network that is not of this host alone, in sentences."""
         segment = network.segment
         found = list(segment_planning.warnings(network))
+        found += [
+            f"{each}; the patch is made when there is one"
+            for each in patching.waiting([network], self._state.networks())
+        ]
         observed = self._switch.bridges().get(segment.bridge)
         if observed is None or not segment.adopted or segment.by_ovn:
             return found

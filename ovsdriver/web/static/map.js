@@ -7,6 +7,7 @@ import { brief } from "./words.js";
 export const title = "Map";
 
 const WIDTH = 168;
+const BOW = 44; // of an edge within a column
 const HEIGHT = 42;
 const ROOM = 22;
 const CONDITIONS = { up: "as recorded", broken: "broken", waiting: "coming or going", pulled: "cable pulled", unknown: "unknown", foreign: "of others" };
@@ -92,8 +93,9 @@ function chosen(graph, search) {
 function edge(made, each, graph, found) {
   const [x1, y1] = graph.places[graph.behind[each.id] ?? each.outer];
   const [x2, y2] = graph.places[each.inner];
-  const [a, b] = [x1 + WIDTH / 2, x2 - WIDTH / 2];
-  const middle = (a + b) / 2;
+  const column = x1 === x2; // one above the other
+  const [a, b] = [column ? x1 - WIDTH / 2 : x1 + WIDTH / 2, x2 - WIDTH / 2];
+  const middle = column ? a - BOW : (a + b) / 2;
   set(made, "d", `M${a},${y1} C${middle},${y1} ${middle},${y2} ${b},${y2}`);
   set(made, "class", `edge ${each.condition}${faded(found, each.inner, each.outer)}`);
   set(made, "data-edge", each.id);
@@ -103,8 +105,10 @@ function label(made, each, graph) {
   const [received, sent] = rates([each.id]);
   const busy = (received ?? 0) + (sent ?? 0) > 12; // bytes a second: less is a stray packet
   const outside = graph.outside.includes(each.id);
-  const [x, y] = graph.places[outside ? each.outer : each.inner];
-  const at = outside ? x + WIDTH / 2 + 8 : x - WIDTH / 2 - 8;
+  const [other, inner] = [graph.places[each.outer], graph.places[each.inner]];
+  const column = other[0] === inner[0];
+  const [x, y] = column ? [inner[0], (other[1] + inner[1]) / 2] : outside ? other : inner;
+  const at = column ? x - WIDTH / 2 - BOW * 0.75 : outside ? x + WIDTH / 2 + 8 : x - WIDTH / 2 - 8;
   const [name, passing] = made.children;
   set(made, "class", graph.behind[each.id] ? "hidden-label" : "label");
   set(made, "text-anchor", outside ? "start" : "end");

@@ -41,6 +41,7 @@ _MIRROR = (
 _FEATURES = (
     "e2e/test_switch_features.py::test_snooping_and_control_frames_are_a_bridges_and_change_live"
 )
+_PATCH = "e2e/test_patches.py::test_bridges_are_joined_for_the_vlans_of_those_who_ask"
 _CONTROLLER = "e2e/test_switch_features.py::test_a_controller_says_what_a_bridge_does"
 _RECORDS = "e2e/test_switch_features.py::test_samples_and_records_of_traffic_reach_a_collector"
 _GUARD = "e2e/test_guard.py::test_forged_frames_of_a_guarded_container_arrive_nowhere"
@@ -50,6 +51,7 @@ _TRUNKS = "e2e/test_port_kinds.py::test_routers_see_the_listed_vlans_and_no_othe
 
 PUT_IN_FRONT = {
     "e2e/test_addresses.py": "ipam.",
+    "e2e/test_patches.py": "ovs.",
     "e2e/test_spanning.py": "ovs.",
     "e2e/test_switch_features.py": "ovs.",
 }
@@ -109,6 +111,8 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.rstp"): (
         "e2e/test_spanning.py::test_switches_in_containers_may_be_connected_in_a_loop"
     ),
+    (N, "ovs.patch"): _PATCH,
+    (N, "ovs.patch_link"): _PATCH,
     (N, "ovs.mcast"): _FEATURES,
     (N, "ovs.control_frames"): _FEATURES,
     (N, "ovs.controller"): _CONTROLLER,

@@ -50,7 +50,7 @@ def check_port(port: Port) -> None:
         raise InvalidOptionError(
             f"port {port.name}: {port.vlan_mode} does not go with {len(port.trunks)} trunked VLANs"
         )
-    lowest = 0 if port.tag == 0 else 1
+    lowest = 0 if port.tag == 0 or port.peer else 1
     if any(not lowest <= vlan <= 4094 for vlan in (*port.trunks, *port.cvlans)):
         raise InvalidOptionError(f"port {port.name}: trunked VLANs are 1 to 4094")
     if port.ofport is not None and not 1 <= port.ofport <= HIGHEST_OFPORT:
@@ -243,8 +243,10 @@ class EnsurePort(Plugging[Port]):
 
     @property
     def _type(self) -> str:
-        tunnel = self._port.tunnel
-        return tunnel.kind if tunnel is not None else "internal" if self._port.internal else ""
+        port = self._port
+        if port.tunnel is not None:
+            return port.tunnel.kind
+        return "patch" if port.peer else "internal" if port.internal else ""
 
     def _port_row(self) -> Wanted:
         port = self._port
@@ -275,20 +277,21 @@ class EnsurePort(Plugging[Port]):
             columns["mac"] = names.mac_text(port.mac)
         if port.mtu is not None:
             columns["mtu_request"] = port.mtu
-        maps = {"external_ids": self._device_ids(port.name), "options": _options(port.tunnel)}
+        maps = {"external_ids": self._device_ids(port.name), "options": _options(port)}
         return {port.name: Wanted("Interface", columns, maps)}
 
     def _number(self, replica: Replica, interface: Row) -> int | None:
         port, present = self._port, interface["ofport_request"]
-        if port.moves or port.tunnel is not None:
+        if port.moves or port.tunnel is not None or port.peer:
             return None if present is None else int(present)  # or it would be gone
         device = self._devices.get(port.name)
         return reopening(replica, interface, device, number=port.ofport)
 
 
-def _options(tunnel: Tunnel | None) -> dict[str, str]:
+def _options(port: Port) -> dict[str, str]:
+    tunnel: Tunnel | None = port.tunnel
     if tunnel is None:
-        return {}
+        return {"peer": port.peer} if port.peer else {}
     session = {"erspan_ver": "1", "key": "1"} if tunnel.kind == "erspan" else {}
     return {"remote_ip": str(tunnel.remote), **session}
 
@@ -307,6 +310,33 @@ class ChangeTogether:
         return [
             operation for plan in self._plans if plan.there(replica) for operation in plan(replica)
         ]
+
+
+class EnsurePatch:
+    """Two ports, each the other's peer: vswitchd takes none of them without the other."""
+
+    def __init__(self, plans: tuple[EnsurePort, EnsurePort]) -> None:
+        self._plans = plans
+
+    @property
+    def made(self) -> bool:
+        """Rows were inserted by this plan."""
+        return any(each.made for each in self._plans)
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operations; errors as of the single plans."""
+        return [operation for plan in self._plans for operation in plan(replica)]
+
+
+class RemoveTogether:
+    """Remove ports of ours."""
+
+    def __init__(self, ports: Sequence[str], *, owner: str) -> None:
+        self._removals = [RemovePort(each, owner=owner) for each in ports]
+
+    def __call__(self, replica: Replica) -> list[Operation]:
+        """Return the operations; none if there are no such ports of ours."""
+        return [operation for each in self._removals for operation in each(replica)]
 
 
 class RemovePort:

@@ -12,8 +12,10 @@ from ovsdriver.adapters.ovs.rows.mirrors import EnsureMirrors
 from ovsdriver.adapters.ovs.rows.news import Callback, News
 from ovsdriver.adapters.ovs.rows.ports import (
     ChangeTogether,
+    EnsurePatch,
     EnsurePort,
     RemovePort,
+    RemoveTogether,
     SettleRequest,
     check_port,
 )
@@ -38,7 +40,7 @@ from ovsdriver.ports import SwitchStatus
 
 log = logging.getLogger(__name__)
 
-_Making = EnsurePort | EnsureBridge | EnsureUplink
+_Making = EnsurePort | EnsureBridge | EnsureUplink | EnsurePatch
 
 _WITHDRAW_S = 1.0
 _OF_THE_MOMENT = frozenset({"conflict", "timed out", "I/O error", "resources exhausted"})
@@ -228,6 +230,17 @@ class OvsSwitch(OvsdbAdapter):
             return
         await self._commit(what, port.name, plan)
 
+    async def ensure_patch(self, ends: tuple[Port, Port]) -> None:
+        """Make a pair as described; errors as of :meth:`ensure_port`, of either end."""
+        one, other = ends
+        for each in ends:
+            self._removals.pop(f"port {each.name}", None)
+        plan = EnsurePatch((self._plugged(one), self._plugged(other)))
+        ports = (one.name, other.name)
+        withdraw = RemoveTogether(ports, owner=self._owner)
+        what = f"patch of {one.bridge} and {other.bridge}"
+        await self._ensure(what, what, plan, withdraw, interfaces=ports, device=False)
+
     async def ensure_mirrors(self, bridge: str, mirrors: Sequence[Mirror]) -> bool:
         plan = EnsureMirrors(bridge, mirrors, owner=self._owner, serial=next(self._serial))
         return await self._commit(f"mirrors of bridge {bridge}", bridge, plan)
@@ -242,7 +255,7 @@ class OvsSwitch(OvsdbAdapter):
 
     def _plugged(self, port: Port) -> EnsurePort:
         check_port(port)
-        plugged = not port.internal and port.tunnel is None
+        plugged = not port.internal and port.tunnel is None and not port.peer
         devices = {port.name: self._device_index(port.name)} if plugged else {}
         return EnsurePort(port, owner=self._owner, serial=next(self._serial), devices=devices)
 
@@ -261,6 +274,7 @@ class OvsSwitch(OvsdbAdapter):
         interfaces: Sequence[str] = (),
         number: int | None = None,
         unseen: bool = False,
+        device: bool = True,
     ) -> None:
         """Commit ``plan`` and see that vswitchd does it.
 
@@ -272,6 +286,7 @@ class OvsSwitch(OvsdbAdapter):
             interfaces: what vswitchd has to take: of the subject's name, if none are given.
             number: the OpenFlow port number that was asked for.
             unseen: the device may be in a container: vswitchd has it, and cannot look at it.
+            device: it has one at all.
         """
         waited = subject
         committed = False
@@ -281,7 +296,7 @@ class OvsSwitch(OvsdbAdapter):
                 committed = True
                 unseen = unseen and not plan.made  # a new one is in no container yet
                 for waited in interfaces or (subject,):
-                    row = await self._taken(what, waited, plan, unseen=unseen)
+                    row = await self._taken(what, waited, plan, unseen=unseen or not device)
                     if row["ofport_request"] != number and not unseen:
                         settle = SettleRequest(waited, owner=self._owner, number=number)
                         await self._submit(what, waited, settle)

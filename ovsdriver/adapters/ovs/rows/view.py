@@ -128,6 +128,7 @@ class ReplicaView:
             interfaces=tuple(sorted(each["name"] for each in interfaces)),
             bond_mode=row["bond_mode"] or "",
             lacp=row["lacp"] or "",
+            peer=details["options"].get("peer", "") if details.get("type") == "patch" else "",
         )
         self._ports[row["_uuid"]] = (row, interfaces, port)
         return port
