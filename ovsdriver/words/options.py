@@ -672,9 +672,8 @@ TABLE: Sequence[Option] = (
         text="+".join,
         example="-o ovs.bridge=br-leaf -o ovs.patch=br-core -o ovs.vlan=30",
         default="none",
-        help="Bridges of ovsnet's that the network's own is joined to, several with `+`, by patch "
-        "ports that carry its `ovs.vlan` and `ovs.trunks`. Networks that meet so must all say it, "
-        "or `ovs.shared=true`.",
+        help="Bridges of ovsnet's to join the network's own to, several with `+`. `ovs.vlan` and "
+        "`ovs.trunks` cross. Networks that meet so all say it, or `ovs.shared=true`.",
     ),
     Option(
         name="ovs.patch_link",

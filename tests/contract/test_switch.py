@@ -520,6 +520,50 @@ async def test_of_ports_that_change_together_none_does_if_one_is_refused(world: 
     assert {each.tag for each in switch.bridges()["brt"].ports} == {7}
 
 
+def an_end(bridge: str, peer: str, *vlans: int) -> Port:
+    return Port(
+        name=names.patch_port(bridge, peer),
+        bridge=bridge,
+        tag=None,
+        vlan_mode=VlanMode.TRUNK,
+        trunks=tuple(map(VlanTag, vlans)),
+        tree=False,
+        peer=names.patch_port(peer, bridge),
+        external_ids=names.patch_ids(OWNER),
+    )
+
+
+async def test_a_pair_of_patch_ports_is_made_and_changed_and_mended(switch: Switch) -> None:
+    for name in ("brt", "bru"):
+        await switch.ensure_bridge(replace(BRIDGE, name=name))
+    for vlans in ((0, 7), (7, 9)):
+        ends = an_end("brt", "bru", *vlans), an_end("bru", "brt", *vlans)
+        await switch.ensure_patch(ends)
+        for end in ends:
+            port = await observed(switch, end.name, bridge=end.bridge, trunks=vlans)
+            assert (port.peer, port.error) == (end.peer, "")
+            assert port.ofport is not None
+            assert port.ofport > 0
+    assert await switch.remove_port(ends[0].name)
+    await switch.ensure_patch(ends)
+    assert (await observed(switch, ends[0].name)).peer == ends[1].name
+
+
+async def test_a_pair_is_made_whole_or_not_at_all(world: World) -> None:
+    switch = world.switch
+    for name in ("brt", "bru"):
+        await switch.ensure_bridge(replace(BRIDGE, name=name))
+    ends = an_end("brt", "bru", 7), an_end("bru", "brt", 7)
+    world.add_foreign_port("bru", ends[1].name, tag=None)
+    await observed(switch, ends[1].name)
+    with pytest.raises(ConflictError):
+        await switch.ensure_patch(ends)
+    assert switch.port(ends[0].name) is None
+    with pytest.raises(UnavailableError):
+        await switch.ensure_patch((an_end("brt", "nil", 7), an_end("nil", "brt", 7)))
+    assert switch.port(names.patch_port("brt", "nil")) is None
+
+
 async def test_one_bridge_alone_comes_without_its_ports(switch: Switch) -> None:
     await switch.ensure_bridge(BRIDGE)
     await switch.ensure_port(INTERNAL)

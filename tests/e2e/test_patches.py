@@ -124,6 +124,7 @@ def _states(bed: Bed) -> list[str]:
     )
 
 
+@pytest.mark.long
 def test_a_ring_of_switches_has_no_loop_and_outlives_a_link(bed: Bed) -> None:
     closed, opened = ["Discarding"] + ["Forwarding"] * 5, ["Forwarding"] * 4
     with labs.up(bed, "ring.yaml") as lab:

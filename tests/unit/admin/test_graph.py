@@ -21,7 +21,7 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId
 from ovsdriver.domain.records.port_options import Cable
 from ovsdriver.domain.records.segments import Datapath, OvnSegment, Router, Uplink
-from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires import desired, patching
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.ports import EngineEndpoint, EngineView
 from tests.builders import a_segment, a_subnet, altered
@@ -139,6 +139,21 @@ async def test_a_pulled_cable_is_no_fault_and_shown(
     found = drawn(scene)
     assert edge(found, Kind.ENDPOINT).condition is Condition.PULLED
     assert "ovs.link=down" in node(found, "web").why
+
+
+async def test_joined_bridges_have_a_line_of_their_own_that_says_what_crosses(
+    scene: Scene, state: SqliteState, switch: FakeSwitch
+):
+    leaf = replace(NETWORK, id=LAN, segment=a_segment("br-leaf", 7), patches=("br-ovsnet",))
+    await plugged(state, switch, leaf)
+    assert edge(drawn(scene), Kind.PATCH).condition is Condition.BROKEN
+    for pair in patching.pairs(state.networks(), owner=OWNER):
+        await switch.ensure_patch(pair.ends)
+    found = edge(drawn(scene), Kind.PATCH)
+    assert (found.condition, found.label) == (Condition.UP, "VLAN 7")
+    assert f">{found.label}</text>" in svg(drawn(scene))
+    await state.put_network(replace(leaf, patch_cable=Cable.DOWN))
+    assert edge(drawn(scene), Kind.PATCH).condition is Condition.PULLED
 
 
 async def test_a_lost_gateway_breaks_the_way_out_and_its_network(scene: Scene, switch: FakeSwitch):

@@ -51,6 +51,14 @@ def test_nothing_stands_against_two_containers_of_one_network() -> None:
     assert any("datapath actions: 2" in step.sentence for step in steps)
 
 
+def test_patches_lead_from_one_bridge_to_another_unless_they_are_pulled() -> None:
+    there = replace(DB, bridge="br-core", network="core")
+    near = replace(WEB, joined=frozenset({"br-core"}), icc=False)
+    assert "web reaches db" in told(near, there)
+    pulled = replace(WEB, pulled=frozenset({"br-core"}))
+    assert "ovs.patch_link=up" in told(pulled, there)
+
+
 def inside(**changes: Any) -> Inside:
     return replace(INSIDE, **changes)
 
