@@ -24,6 +24,8 @@ class UplinkReport:
     vlans: tuple[int, ...]
     """What it lets through, 0 being frames without a tag; empty: everything."""
     fault: str
+    pulled: bool = False
+    """Its cable is, as a network wants it (``ovs.uplink_link``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

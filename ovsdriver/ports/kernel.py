@@ -218,8 +218,8 @@ class Nics(Protocol):
         """Return how a NIC is; None if there is no such link."""
         ...
 
-    async def take(self, nic: str) -> None:
-        """Set a NIC up, with the host silent on it; UnavailableError if there is none such."""
+    async def take(self, nic: str, *, up: bool = True) -> None:
+        """Set a NIC up or down, with the host silent on it; UnavailableError if there is none."""
         ...
 
     async def let_go(self, nic: str) -> None:

@@ -48,6 +48,9 @@ _ELSEWHERE: Mapping[str, Callable[[Network], object]] = {
     "bridge": attrgetter("segment.bridge"),
     "datapath": attrgetter("segment.datapath"),
     "port.cable": lambda network: network.port.cable or Cable.UP,
+    "uplink_cable": lambda network: (
+        (network.uplink_cable or Cable.UP) if network.segment.uplink else None
+    ),
     "patch_cable": lambda network: (network.patch_cable or Cable.UP) if network.patches else None,
     "port.vlan": attrgetter("segment.tag"),
     "router": lambda network: network.segment.router and network.segment.router.name,

@@ -915,6 +915,17 @@ TABLE: Sequence[Option] = (
         fixed="the host is where it was when the NIC was taken; make the bridge's networks again",
     ),
     Option(
+        name="ovs.uplink_link",
+        scope=Scope.NETWORK,
+        field="uplink_cable",
+        on_segment=_NO_WIRE,
+        parse=_one_of(Cable),
+        example="-o ovs.uplink=eth1 -o ovs.vlan=30 -o ovs.uplink_link=down",
+        default="`up`",
+        help="`down`: the uplink's cable is pulled, for all networks on it; its other end sees no "
+        "carrier. With `ovsnet set`, as `ovs.link`. Not on the host's own NIC.",
+    ),
+    Option(
         name="ovs.datapath",
         scope=Scope.NETWORK,
         field="datapath",

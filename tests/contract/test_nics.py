@@ -106,6 +106,15 @@ async def test_a_nic_that_is_taken_is_up_and_the_host_silent_on_it(world: World)
     assert (state.up, state.arp, state.disable_ipv6) == (True, False, 1)
 
 
+async def test_a_nic_with_its_cable_pulled_is_down_and_the_host_silent_on_it(world: World) -> None:
+    world.make("eth1", up=True)
+    for up in (False, False, True, False):
+        await world.nics.take("eth1", up=up)
+        state = await world.nics.state("eth1")
+        assert state is not None
+        assert (state.up, state.arp, state.disable_ipv6) == (up, False, 1)
+
+
 @pytest.mark.parametrize("up", [False, True])
 async def test_a_nic_is_given_back_as_it_was(world: World, up: bool) -> None:
     world.make("eth1", up=up)

@@ -6,6 +6,7 @@ from signal import SIGKILL
 import pytest
 
 from tests.e2e.bed import Bed
+from tests.e2e.far import beyond
 from tests.e2e.stage import Container, Stage
 from tests.e2e.world import until
 
@@ -72,3 +73,34 @@ def test_what_is_for_a_while_is_taken_back_also_by_the_next_process(bed: Bed, st
         until(lambda: carrier(bed, web), "and comes")
     bed.ovsnet("set", "web", "ovs.link=")
     peer.reaches(address, "web")
+
+
+def test_the_cable_of_an_uplink_is_pulled_and_given_back(bed: Bed, stage: Stage) -> None:
+    with beyond(bed) as far:
+        desk = far.host("desk", "10.30.0.30/24", tag=30)
+        bed.ip("link", "set", "eth1", "up")
+        wire = ("-o", "ovs.uplink=eth1", "-o", "ovs.vlan=30")
+        lan = stage.network("lan", *wire, subnet="10.30.0.0/24")
+        ann = stage.container("ann", lan)
+        address = ann.address(lan)
+        ann.reaches("10.30.0.30", "desk")
+
+        def plugged() -> bool:
+            return "LOWER_UP" in bed.ip("link", "show", far.end("eth1"))
+
+        bed.ovsnet("set", "lan", "ovs.uplink_link=down", "--for", "1h")
+        until(lambda: not plugged(), "the other end sees no carrier")
+        assert not desk.pings(address, count=1)
+        assert "nothing to mend" in bed.ovsnet("reconcile", "--dry-run")
+        bed.restart_plugin(SIGKILL)
+        bed.vswitchd.stop()
+        bed.start_vswitchd()
+        bed.ovsnet("reconcile")
+        until(lambda: not plugged(), "and after restarts neither")
+        bed.ovsnet("set", "lan", "ovs.uplink_link=down", "--for", "1s")
+        until(plugged, "it is plugged in again by itself")
+        desk.reaches(address, "ann")
+        bed.ovsnet("set", "lan", "ovs.uplink_link=down")
+        until(lambda: not plugged(), "it is pulled")
+        stage.clear()
+        until(plugged, "it is given back as it was: up")

@@ -37,7 +37,7 @@ class FakeNics:
             return None
         return replace(self._states.get(nic, NicState()), up=link.up)
 
-    async def take(self, nic: str) -> None:
+    async def take(self, nic: str, *, up: bool = True) -> None:
         before = await self.state(nic)
         if before is None:
             raise UnavailableError(f"NIC {nic} is not there")
@@ -47,7 +47,7 @@ class FakeNics:
             rp_filter=before.rp_filter or 1,
             disable_ipv6=None if before.disable_ipv6 is None else 1,
         )
-        self._links.set_link(nic, up=True)
+        self._links.set_link(nic, up=up)
 
     async def let_go(self, nic: str) -> None:
         pass

@@ -22,6 +22,8 @@ GWBRIDGE = "docker_gwbridge"
 SINGLY = 12
 """Ports of others on one bridge that are shown each for itself; more are one node together."""
 
+_UPLINK_PULLED = "its cable is pulled: ovs.uplink_link=down"
+
 _CONDITIONS = {
     "ready": Condition.UP,
     "attached": Condition.UP,
@@ -222,7 +224,8 @@ class _Drawing:
             uplink, seen = said.network.segment.uplink, said.uplink
             assert uplink is not None  # noqa: S101 - chosen by it
             assert seen is not None  # noqa: S101
-            condition = self._judged(seen.fault)
+            condition = Condition.PULLED if seen.pulled else self._judged(seen.fault)
+            why = _UPLINK_PULLED if seen.pulled else seen.fault
             carried = vlans.text(each for each in seen.vlans if each)
             for nic in uplink.nics:
                 node = self._node(
@@ -232,7 +235,7 @@ class _Drawing:
                         kind=Kind.NIC,
                         name=nic,
                         condition=condition,
-                        why=seen.fault,
+                        why=why,
                         notes=(f"bond of {'+'.join(uplink.nics)}",) if uplink.bond else (),
                     )
                 )
@@ -242,7 +245,7 @@ class _Drawing:
                     inner=bridge,
                     what=f"{bridge}/{nic}",
                     condition=condition,
-                    why=seen.fault,
+                    why=why,
                     label=f"VLAN {carried}" if carried else "",
                     links=(nic,),
                 )

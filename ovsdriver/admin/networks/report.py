@@ -35,7 +35,9 @@ from ovsdriver.domain.records.model import (
     Network,
     NetworkId,
     PortMapping,
+    on_bridge,
 )
+from ovsdriver.domain.records.port_options import Cable
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.domain.records.timed import Timed
 from ovsdriver.domain.traffic import publishing
@@ -188,6 +190,7 @@ def uplinks(scene: Scene) -> tuple[str, ...]:
             found.append(
                 f"{'+'.join(uplinked.segment.uplink.nics)} on {bridge} carries "
                 f"{what or ('all VLANs' if seen.port else 'nothing')}"
+                f"{', its cable pulled (ovs.uplink_link=down)' if seen.pulled else ''}"
             )
     return tuple(found)
 
@@ -381,6 +384,10 @@ def _uplink(scene: Scene, network: Network) -> UplinkReport | None:
         port="" if port is None else port.name,
         vlans=_vlans(port),
         fault=port_fault(port) if known and not network.ended else "",
+        pulled=any(
+            each.uplink_cable is Cable.DOWN
+            for each in on_bridge(network.segment.bridge, scene.state.networks())
+        ),
     )
 
 

@@ -196,6 +196,7 @@ def _uplink(found: NetworkReport) -> Iterator[tuple[str, str]]:
     kind += [f"LACP {wanted.lacp.value}"] if wanted.bond and wanted.lacp is not Lacp.OFF else []
     kind += ["the administrator's" if wanted.given else "ours"]
     kind += ["the host is on the bridge"] if wanted.host else []
+    kind += ["its cable pulled"] if seen.pulled else []
     vlans = ", ".join(map(show.vlan, seen.vlans)) or "all"
     fault = f"; {seen.fault}" if seen.fault else ""
     yield "Uplink", f"{'+'.join(wanted.nics)} ({', '.join(kind)}), carries VLAN {vlans}{fault}"

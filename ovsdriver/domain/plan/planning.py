@@ -126,6 +126,7 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=replace(options.port | PLAIN, mtu=mtu, vlan=None),
         features=options.features,
+        uplink_cable=options.uplink_cable,
         patches=options.patches,
         patch_cable=options.patch_cable,
         options=options.typed,

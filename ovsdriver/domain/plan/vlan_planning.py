@@ -79,6 +79,7 @@ def choose(new: NewNetwork, around: PlanInputs, defaults: Defaults, name: str) -
             f"bridge {name}, the name for this uplink's bridge, exists and ovsnet did not make it; "
             f"use it as it is with -o ovs.bridge={name}, or choose another name"
         )
+    uplinks.refuse_unpluggable(options.uplink_cable, uplink)
     tag = _tag(options, name, around, companions, defaults, adopted=adopted)
     if uplink is not None:
         uplinks.check_given(uplink, tag, around.nics)

@@ -237,6 +237,8 @@ class Network:
     """Of its containers."""
     features: Features = NOTHING
     """What its bridge is to do besides; the same on all networks of a bridge that say it."""
+    uplink_cable: Cable | None = None
+    """Down: of its uplink, whoever else is on it; None: up."""
     patches: tuple[str, ...] = ()
     """Bridges of ours that its own is joined to; see ``patching``."""
     patch_cable: Cable | None = None

@@ -47,6 +47,7 @@ class NetworkOptions:
     bond: BondMode | None = None
     lacp: Lacp | None = None
     uplink_move: bool = False
+    uplink_cable: Cable | None = None
     interface_prefix: str | None = None
     masquerade: bool | None = None
     bindings: tuple[IPAddress, ...] = ()

@@ -72,6 +72,11 @@ def uplink_ports(
     """
     listed = _listed_by_containers(networks, endpoints)
     users: dict[str, tuple[Uplink, set[VlanTag]]] = {}
+    pulled = {
+        each.segment.bridge
+        for each in networks
+        if each.uplink_cable is Cable.DOWN and not each.ended
+    }
     for network in networks:
         segment = network.segment
         if segment.uplink is not None and not segment.uplink.given and not network.ended:
@@ -85,6 +90,7 @@ def uplink_ports(
             trunks=tuple(sorted(tags | listed.get(bridge, frozenset()))),
             bond=uplink.bond,
             lacp=uplink.lacp,
+            up=bridge not in pulled,
             host=uplink.host is not None,
             external_ids=names.uplink_ids(owner),
         )

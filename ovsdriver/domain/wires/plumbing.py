@@ -90,6 +90,8 @@ class UplinkPort:
     """Never empty: an empty list would be all VLANs. 0 is the segment without a tag."""
     bond: BondMode | None = None
     lacp: Lacp = Lacp.OFF
+    up: bool = True
+    """Down, the NICs take the carrier away from their other ends."""
     host: bool = False
     """The host's addresses are on the bridge's own port, so its segment crosses as well."""
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

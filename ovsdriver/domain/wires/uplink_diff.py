@@ -40,8 +40,10 @@ def _differs(wanted: UplinkPort, port: ObservedPort) -> str:
 
 
 def _is_down(wanted: UplinkPort, links: Mapping[str, ObservedLink]) -> str:
-    down = [nic for nic in wanted.nics if not links[nic].up]
-    return f"uplink {' and '.join(down)} is down" if down else ""
+    odd = " and ".join(nic for nic in wanted.nics if links[nic].up is not wanted.up)
+    if not odd:
+        return ""
+    return f"uplink {odd} is down" if wanted.up else f"uplink {odd} is up, and ovs.uplink_link=down"
 
 
 def _failed(wanted: UplinkPort, port: ObservedPort) -> str:

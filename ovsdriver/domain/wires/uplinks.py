@@ -8,6 +8,7 @@ from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode, Network, on_bridge
+from ovsdriver.domain.records.port_options import Cable
 from ovsdriver.domain.records.requests import NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, HostPlace, Lacp, Uplink
 from ovsdriver.domain.wires.observed import NO_TIES, LinkTies, ObservedBridge, ObservedLink
@@ -249,6 +250,34 @@ def check_given(uplink: Uplink, tag: int, nics: Mapping[str, KnownNic]) -> None:
         f"did not make it; type ovs-vsctl add port {shlex.quote(port.name)} trunks {tag}, or "
         "choose another -o ovs.vlan="
     )
+
+
+def refuse_unpluggable(cable: Cable | None, uplink: Uplink | None) -> None:
+    """Refuse to pull the cable of what is no uplink of ours, or is the host's own way out.
+
+    Raises:
+        InvalidOptionError: the network has no uplink.
+        ConflictError: the port is the administrator's.
+        UnsupportedError: the host lives on it.
+    """
+    if cable is None:
+        return
+    if uplink is None:
+        raise InvalidOptionError(
+            f"ovs.uplink_link={cable} needs an uplink, and this network has none; add "
+            "-o ovs.uplink=NIC, or leave the option out"
+        )
+    nics = "+".join(uplink.nics)
+    if uplink.given:
+        raise ConflictError(
+            f"ovs.uplink_link: ovsnet did not make the port of uplink {nics} and does not change "
+            f"it; pull its cable yourself: ip link set {uplink.nics[0]} down"
+        )
+    if uplink.host is not None and cable is Cable.DOWN:
+        raise UnsupportedError(
+            f"ovs.uplink_link=down: uplink {nics} carries this host's addresses, and the host "
+            "would be cut off; use a NIC that the host does not need"
+        )
 
 
 def smallest_mtu(uplink: Uplink | None, nics: Mapping[str, KnownNic]) -> int | None:

@@ -62,7 +62,7 @@ class OwnBridges(Aspect):
         segment: Segment = network.segment
         async with self._locks.held(PLANNING):
             if segment.uplink is not None:
-                await self._uplinks.release(segment.bridge)
+                await self._uplinks.release(network)
             here = on_bridge(segment.bridge, self._state.networks())
             others = any(each.id != network.id for each in here)
             if not segment.adopted and not others:

@@ -13,6 +13,7 @@ from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.on_link import Held
+from ovsdriver.domain.records.port_options import Cable
 from ovsdriver.domain.records.uplink_notes import NicNote, NicState
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.plumbing import UplinkPort
@@ -108,15 +109,18 @@ class Uplinks(Aspect):
             else:
                 await self._join(wanted)
 
-    async def release(self, bridge: str) -> None:
-        """Let go of what no network of ``bridge`` needs any more: VLANs, or the NICs.
+    async def release(self, ended: Network) -> None:
+        """Let go of what no other network of its bridge needs: VLANs, the NICs, a pulled cable.
 
         vswitchd is not waited for: a network must be removable while a NIC is broken.
         """
+        bridge = ended.segment.bridge
         async with self._lock:
             wanted = self.wanted(bridge)
             if wanted is not None:
                 await self._relist(wanted)
+                if ended.uplink_cable is Cable.DOWN:
+                    await self._plug(wanted)
             for nic, note in uplink_notes.read(self._notes.notes(), bridge).items():
                 if wanted is None or nic not in wanted.nics:
                     await self._free(nic, note, keep=wanted)
@@ -200,9 +204,14 @@ class Uplinks(Aspect):
         if port is not None and port.trunks != wanted.trunks:
             await self._switch.ensure_uplink(wanted, awaited=False)
 
+    async def _plug(self, wanted: UplinkPort) -> None:
+        for nic in wanted.nics:
+            if await self._nics.state(nic) is not None:
+                await self._nics.take(nic, up=wanted.up)
+
     async def _join(self, wanted: UplinkPort) -> None:
         for nic in wanted.nics:
-            await self._nics.take(nic)
+            await self._nics.take(nic, up=wanted.up)
         await self._switch.ensure_uplink(wanted)
 
     async def _move(self, wanted: UplinkPort, *, trial: bool) -> None:

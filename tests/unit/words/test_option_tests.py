@@ -135,6 +135,9 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.bond"): "e2e/test_uplinks.py::test_a_bond_outlives_the_wire_that_it_uses",
     (N, "ovs.lacp"): "e2e/test_uplinks.py::test_a_bond_agrees_by_lacp_with_the_switch_beyond",
     (N, "ovs.uplink_move"): "e2e/test_uplinks.py::test_the_host_moves_to_the_bridge_and_back",
+    (N, "ovs.uplink_link"): (
+        "e2e/test_cables.py::test_the_cable_of_an_uplink_is_pulled_and_given_back"
+    ),
     (N, "ovs.datapath"): (
         "e2e/test_words.py::test_a_datapath_may_be_said_and_is_refused_where_there_is_none"
     ),

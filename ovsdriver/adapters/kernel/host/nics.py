@@ -69,7 +69,9 @@ class KernelNics:
 
         return await self._at(nic, f"reading {nic}", read)
 
-    async def take(self, nic: str) -> None:
+    async def take(self, nic: str, *, up: bool = True) -> None:
+        wanted = _FLAGS if up else _FLAGS & ~IFF_UP
+
         def take(routes: RouteSocket, link: Link) -> bool:
             # before it is up: nothing is answered in between
             if self._disable_ipv6(nic) == 0:
@@ -77,7 +79,11 @@ class KernelNics:
             _change(
                 routes,
                 link,
-                LinkChange(set_flags=_FLAGS & ~link.flags, rp_filter=None if link.rp_filter else 1),
+                LinkChange(
+                    set_flags=wanted & ~link.flags,
+                    clear_flags=_FLAGS & link.flags & ~wanted,
+                    rp_filter=None if link.rp_filter else 1,
+                ),
             )
             return True
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import EUI, IPNetwork
 
 from ovsdriver.admin.networks import report
 from ovsdriver.domain.records import names, uplink_notes
@@ -13,7 +13,13 @@ from ovsdriver.domain.records.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.requests import NewEndpoint
 from ovsdriver.domain.records.segments import BondMode
 from ovsdriver.domain.wires.observed import ObservedPort
-from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
+from ovsdriver.errors import (
+    ConflictError,
+    InvalidOptionError,
+    UnavailableError,
+    UnsupportedError,
+)
+from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, FIRST, RED, endpoint_options
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
@@ -70,9 +76,9 @@ async def test_how_the_nic_was_is_noted_before_it_is_touched(host: Host) -> None
     order: list[str] = []
     take, ensure = host.nics.take, host.switch.ensure_uplink
 
-    async def noting(nic: str) -> None:
+    async def noting(nic: str, *, up: bool = True) -> None:
         order.append(f"take with {sorted(host.state.notes())}")
-        await take(nic)
+        await take(nic, up=up)
 
     async def joining(port: Any, *, awaited: bool = True) -> None:
         order.append("join")
@@ -108,6 +114,52 @@ async def test_a_nic_on_an_adopted_bridge_is_taken_out_and_the_bridge_left(host:
     await host.networks.delete(RED)
     assert trunks(host) is None
     assert host.switch.bridge("br-lab") == foreign_bridge("br-lab")
+
+
+async def up(host: Host) -> bool:
+    return (await host.links.links())["eth1"].up
+
+
+async def test_its_cable_is_pulled_for_all_and_plugged_in_with_the_end_of_who_pulled_it(
+    host: Host,
+) -> None:
+    await on_eth1(host, RED, 30)
+    await on_eth1(host, BLUE, 31)
+    await host.changes.network(BLUE, OtherOptions(typed={"ovs.uplink_link": "down"}))
+    assert not await up(host)
+    assert not (await host.reconciler.reconcile()).mended
+    host.links.set_link("eth1", up=True)
+    assert "ovs.uplink_link=down" in (await host.reconciler.reconcile()).mended[0]
+    again = await host.restart()
+    try:
+        assert not (await again.reconciler.reconcile()).mended
+        assert not await up(again)
+        (told,) = report.uplinks(
+            report.Scene(owner="ovsnet", state=again.state, switch=again.switch)
+        )
+        assert "its cable pulled" in told
+        await again.networks.delete(BLUE)
+        assert await up(again)
+        assert not (await again.reconciler.reconcile()).mended
+    finally:
+        await again.stop()
+
+
+async def test_no_cable_is_pulled_where_there_is_none_of_ours(host: Host) -> None:
+    pull = {"ovs.uplink_link": "down"}
+    with pytest.raises(InvalidOptionError, match="needs an uplink"):
+        await host.create_network(said=pull)
+    wire = {"ovs.uplink": "eth1", "ovs.vlan": "30"}
+    host.links.add_link("eth1", mac=EUI("02:00:00:00:00:01"))
+    host.links.add_address("eth1", "192.0.2.7/24")
+    with pytest.raises(UnsupportedError, match="the host would be cut off"):
+        await host.create_network(said={**wire, "ovs.uplink_move": "true", **pull})
+    host.switch.put_bridge(foreign_bridge("br-lab"))
+    host.switch.put_port(
+        ObservedPort(name="eth2", bridge="br-lab", tag=None, interfaces=("eth2",), ofport=1)
+    )
+    with pytest.raises(ConflictError, match="ip link set eth2 down"):
+        await host.create_network(said={"ovs.uplink": "eth2", "ovs.vlan": "30", **pull})
 
 
 async def test_a_port_of_the_administrators_is_never_touched(host: Host) -> None:
