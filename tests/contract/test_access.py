@@ -1,17 +1,21 @@
 """The port AccessFirewall: a fake, and the host's in a namespace of the test's own."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
+from ovsdriver.adapters.firewall.firewall import HostFirewall
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach
 from ovsdriver.domain.records.access import AccessProtocol, Side
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.ports import AccessFirewall, Verdict
 from tests.fakes.access import FakeAccessFirewall
+from tests.fakes.firewall import MemoryNotes
+from tests.integration.netns import own_namespace, run
 
 
 @dataclass
@@ -29,7 +33,26 @@ async def fake() -> AsyncIterator[World]:
     yield World(firewall, firewall.lose, lambda: bool(firewall.plan.members))
 
 
-@pytest.fixture(params=[fake])
+@asynccontextmanager
+async def real() -> AsyncIterator[World]:
+    with ExitStack() as stack:
+        stack.enter_context(own_namespace())
+        firewall = HostFirewall(instance="acctest", notes=MemoryNotes())
+        watching = asyncio.create_task(firewall.run())
+        try:
+            yield World(
+                firewall.access,
+                lambda: run("nft", "flush", "ruleset") and None,
+                lambda: "10.66.1.2" in run("nft", "list", "ruleset"),
+            )
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await firewall.close()
+
+
+@pytest.fixture(params=[fake, pytest.param(real, marks=pytest.mark.netns)])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     async with request.param() as made:
         yield made

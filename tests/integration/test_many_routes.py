@@ -48,7 +48,7 @@ async def test_news_of_routes_by_a_busy_link_stay_in_the_kernel(netns: Sandbox) 
     known, changes = ListeningWays(), list[HostChange]()
     routes = RouteSocket()
     watch = HostWatch(
-        table="ovsnet",
+        tables={"ovsnet": HostChange.TABLE},
         chains=(),
         own_thread=lambda: 0,
         links=lambda: (),

@@ -1,6 +1,6 @@
 """Read chains from libnftables' JSON."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,14 +29,14 @@ _NFT_HARMLESS = frozenset({"counter", "log", "mangle", "notrack", "flow"})
 _FAMILIES = ("ip", "ip6", "inet")
 
 
-def forward_chains(chains: Iterable[Object], *, own_table: str) -> list[Object]:
+def forward_chains(chains: Iterable[Object], *, own_tables: Collection[str]) -> list[Object]:
     """Return the base chains of others at the forward hook that see routed packets."""
     return [
         chain
         for chain in chains
         if chain.get("hook") == "forward"
         and chain["family"] in _FAMILIES
-        and (chain["family"], chain["table"]) != ("inet", own_table)
+        and not (chain["family"] == "inet" and chain["table"] in own_tables)
     ]
 
 

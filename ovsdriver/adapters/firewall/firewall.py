@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ovsdriver.adapters.firewall import chain_readers, iptables_reader, nft_rules
+from ovsdriver.adapters.firewall.access import HostAccess
 from ovsdriver.adapters.firewall.docker_user import FORWARD, DockerUser, Iptables
 from ovsdriver.adapters.firewall.nft import Nft, Table
 from ovsdriver.adapters.firewall.nft_rules import Object
@@ -119,6 +120,14 @@ class HostFirewall:
         self._renewed: set[str] = set()
         self._heard: asyncio.TimerHandle | None = None
         self._watch: HostWatch | None = None
+        self.access = HostAccess(
+            instance=instance,
+            on_thread=self._on_thread,
+            nft=lambda: self._open()[0],
+            heard=lambda: self._watch is not None,
+            on_loss=self.on_loss,
+        )
+        """The other table, on the same thread and heard of by the same watch."""
 
     async def ensure(self, plan: FirewallPlan) -> bool:
         """Make table and forwarding as ``plan`` wants them; False if they already were.
@@ -231,7 +240,10 @@ class HostFirewall:
             UnavailableError: the kernel's notifications cannot be had.
         """
         watch = HostWatch(
-            table=self._instance,
+            tables={
+                self._instance: HostChange.TABLE,
+                self.access.table: HostChange.ACCESS,
+            },
             chains=(FORWARD,),
             own_thread=lambda: self._thread_id,
             links=lambda: self._watched,
@@ -245,6 +257,7 @@ class HostFirewall:
         self._watch = watch
         self._ways.miss()
         self._host_from = self._table_from = -_LOOK_S
+        self.access.doubt()
         self._upkeep.set()
         try:
             while True:
@@ -265,6 +278,7 @@ class HostFirewall:
         """
         if self._accepts is False and self._kept is not False:
             await self._keep_accepts()
+        await self.access.close()
         with suppress(UnavailableError):
             await self._on_thread(self._close)
         self._thread.shutdown(wait=False)
@@ -279,6 +293,7 @@ class HostFirewall:
         seen = await self._on_thread(self._observe, plan, dict(self._notes.notes()))
         if self._watch is not None:
             self._watch.hush(self._ways.busy)
+        await self.access.see(seen.outside)
         decision = forwarding.decide(seen.wanted, seen.switches)
         self._applied = None
         outgoing = seen.wanted.outgoing4 | seen.wanted.outgoing6
@@ -346,6 +361,8 @@ class HostFirewall:
             self._host_from = -_LOOK_S
         if HostChange.TABLE in change:
             self._table_from = -_LOOK_S
+        if HostChange.ACCESS in change:
+            self.access.doubt()
         if HostChange.CHAINS in change:
             self._upkeep.set()
         if self._heard is None and change & ~HostChange.CHAINS:
@@ -491,7 +508,9 @@ class HostFirewall:
             ),
             (),
         )
-        listed = chain_readers.forward_chains(nft.list_chains(), own_table=self._instance)
+        listed = chain_readers.forward_chains(
+            nft.list_chains(), own_tables=(self._instance, self.access.table)
+        )
         chains = [chain_readers.from_nft(each, _rules_below(nft, each)) for each in listed]
         return self._read_host(netlink), gateways, chains
 

@@ -36,11 +36,19 @@ class NftError(UnavailableError):
     """libnftables or the kernel refused a transaction; nothing of it was done."""
 
 
+def is_absent(error: NftError) -> bool:
+    """Whether what was asked for is not there."""
+    return _ABSENT in str(error)
+
+
 class Nft:
     """One context of libnftables. Not for more than one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, counting: bool = False) -> None:
         """Load the library and open its netlink socket.
+
+        Args:
+            counting: print also what counters say, and how long elements will stay.
 
         Raises:
             UnavailableError: the library is not there, or the socket cannot be opened.
@@ -58,7 +66,7 @@ class Nft:
             self._context,
             _OUTPUT_JSON
             | _OUTPUT_HANDLE
-            | _OUTPUT_STATELESS
+            | (0 if counting else _OUTPUT_STATELESS)
             | _OUTPUT_NUMERIC_PROTO
             | _OUTPUT_NUMERIC_PRIO,
         )
@@ -110,7 +118,7 @@ class Nft:
         try:
             return self.run([{"list": {kind: where}}])
         except NftError as error:
-            if _ABSENT in str(error):
+            if is_absent(error):
                 return []
             raise
 
@@ -213,7 +221,7 @@ class Table:
         try:
             listed = self._nft.run([{"list": {"table": self._where}}])
         except NftError as error:
-            if _ABSENT in str(error):
+            if is_absent(error):
                 return None
             raise
         return comparable(each for each in listed if "table" not in each)

@@ -103,6 +103,8 @@ class HostChange(Flag):
 
     TABLE = auto()
     """Our nftables table."""
+    ACCESS = auto()
+    """That of access rules."""
     CHAINS = auto()
     """A chain of others that our accepts stand in."""
     HOST = auto()
@@ -115,7 +117,7 @@ class HostWatch:
     def __init__(
         self,
         *,
-        table: str,
+        tables: Mapping[str, HostChange],
         chains: Container[str],
         own_thread: Callable[[], int],
         links: Callable[[], Container[str]],
@@ -128,7 +130,7 @@ class HostWatch:
         """Describe what to look for.
 
         Args:
-            table: our table, of family inet.
+            tables: our tables, of family inet, and what a change of each is.
             chains: names of chains of others that matter, in whatever table.
             own_thread: kernel id of the thread whose nftables transactions are our own. The kernel
                 names authors by their id in the first process namespace; in another one our own
@@ -142,7 +144,7 @@ class HostWatch:
             carrier: called on the loop with a link's name and whether it has a carrier, mostly
                 again and again; None: it is gone.
         """
-        self._table = table
+        self._tables = tables
         self._chains = chains
         self._own_thread = own_thread
         self._links = links
@@ -263,15 +265,15 @@ class HostWatch:
             return HostChange(0) if own else change
         table = read_text(found.get(_NFTA_TABLE, b""))
         chain = read_text(found.get(_CHAIN_OF.get(number, 0), b""))
-        if message[0] == _NFPROTO_INET and table == self._table:
-            self._batch |= HostChange.TABLE
+        if message[0] == _NFPROTO_INET and table in self._tables:
+            self._batch |= self._tables[table]
         elif chain in self._chains:
             self._batch |= HostChange.CHAINS
         return HostChange(0)
 
     def _missed_nftables(self) -> HostChange:
         self._batch = HostChange(0)
-        return HostChange.TABLE | HostChange.CHAINS
+        return HostChange.TABLE | HostChange.ACCESS | HostChange.CHAINS
 
     def _missed_routes(self) -> HostChange:
         for name in self._names.values():

@@ -255,7 +255,7 @@ def test_only_routed_packets_at_the_forward_hook_and_only_chains_of_others_matte
         chain(table="ovsnet"),
         {"family": "inet", "table": "t", "name": "regular"},
     ]
-    assert forward_chains([*others, *wanted], own_table="ovsnet") == wanted
+    assert forward_chains([*others, *wanted], own_tables=("ovsnet",)) == wanted
 
 
 def test_a_family_that_a_chain_does_not_see_is_not_dropped_by_it() -> None:

@@ -1,0 +1,382 @@
+"""The nftables table of access rules: changed by difference, compared with what stands.
+
+Where nobody else has touched it, only what comes and goes is written, whatever else there is: a
+container is some elements, a policy its own chains and sets. Everything in one transaction. All of
+it belongs on the thread that ``Nft`` belongs to.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from netaddr import IPAddress
+
+from ovsdriver.adapters.firewall import access_rules
+from ovsdriver.adapters.firewall.access_rules import OUTSIDE, commented
+from ovsdriver.adapters.firewall.access_shape import (
+    Element,
+    Printed,
+    Shape,
+    difference,
+    printed,
+    text,
+)
+from ovsdriver.adapters.firewall.nft import Nft, NftError, is_absent
+from ovsdriver.adapters.firewall.nft_rules import Object
+from ovsdriver.domain.access.policy import AccessPlan, Member, Policy
+from ovsdriver.domain.records.access import Side
+from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.ports import AccessCount, Verdict
+
+_LONGER = 4
+"""Addresses are kept a quarter longer than asked: not each answer is a transaction."""
+
+
+class AccessTable:
+    """A table of family ``inet``; absent while no container has rules."""
+
+    def __init__(self, nft: Nft, name: str) -> None:
+        self._nft = nft
+        self._name = name
+        self._where = {"family": "inet", "name": name}
+        self._made = _Made()
+        self._learnt: dict[str, dict[str, _Learnt]] = {}
+        """By set and address."""
+        self._recalled = False
+        """What an earlier process has learnt is known."""
+        self._spelt: dict[str, tuple[str, str]] = {}
+        """Rules of a chain as they were rendered and as they were printed, where that differs."""
+
+    def ensure(self, plan: AccessPlan, *, outside: frozenset[str], trusted: bool = False) -> bool:
+        """Keep exactly ``plan``.
+
+        What it has no member for is left until :meth:`sweep`, or until somebody changed the table.
+
+        Args:
+            plan: as ``AccessFirewall.apply`` has it.
+            outside: Linux bridges that do not lead to other containers.
+            trusted: nobody else has changed the table since the last call.
+
+        Returns:
+            False if it was so already.
+
+        Raises:
+            NftError: refused; the table is as it was.
+        """
+        wanted = _Made.of(plan, outside)
+        if trusted:
+            try:
+                return self._follow(wanted.beside(self._made.policies))
+            except NftError:
+                pass  # not as it was thought to be: look
+        if not wanted.members:
+            return self.remove()
+        whole, standing = wanted.shape(self._name), self._standing()
+        commands: list[Object] | None = None
+        if standing is not None:
+            self._recall(wanted)
+            commands = self._difference(standing.shape, whole)
+        if commands is None:
+            commands = self._anew(wanted, whole)
+        if commands:
+            self._nft.run(commands)
+            self._spell(whole)
+        self._made = wanted
+        return bool(commands)
+
+    def stands(self, plan: AccessPlan, *, outside: frozenset[str]) -> bool:
+        """Whether :meth:`ensure` has nothing to do."""
+        wanted, standing = _Made.of(plan, outside), self._standing()
+        if standing is None or not (wanted.members or self._made.policies):
+            return not wanted.members and standing is None
+        whole = wanted.beside(self._made.policies).shape(self._name)
+        return self._difference(standing.shape, whole) == []
+
+    def sweep(self) -> None:
+        """Take out what no member needs, the table itself too."""
+        self._follow(self._made.swept())
+
+    def learn(
+        self, policy: str, names: Collection[str], addresses: Mapping[IPAddress, int]
+    ) -> None:
+        """Put addresses into the sets of a policy's names."""
+        held = self._made.policies.get(policy)
+        if held is None:
+            return
+        commands: list[Object] = []
+        now = time.monotonic()
+        for each in access_rules.name_sets(held):
+            rule = next((rule for name, rule in each.rules.items() if name in names), None)
+            if rule is None:
+                continue
+            known = {
+                address: it
+                for address, it in self._learnt.get(each.name, {}).items()
+                if it.until > now
+            }
+            elements = []
+            for address, seconds in addresses.items():
+                written = str(address)
+                if address.version != each.family or (
+                    written in known and known[written].until >= now + seconds
+                ):
+                    continue
+                kept = seconds + seconds // _LONGER + 1
+                known[written] = _Learnt(now + kept, rule)
+                elements.append(access_rules.learnt(written, rule, kept))
+            self._learnt[each.name] = known
+            commands += self._renewal(each.name, elements)
+        if commands:
+            self._nft.run(commands)
+
+    def counts(self) -> Sequence[AccessCount]:
+        """Return what the counters say, of all rules of the policies that are kept."""
+        found: dict[tuple[str, Side, Verdict, str], list[int]] = {}
+        full: dict[tuple[str, str], str] = {}
+        places: dict[str, tuple[str, access_rules.Counted]] = {}
+        for key, policy in self._made.policies.items():
+            for side, verdict, rule in access_rules.rules(policy):
+                found[key, side, verdict, rule] = [0, 0]
+                full[key, commented(rule)] = rule
+            counted = access_rules.counted(policy)
+            places.update((name, (key, counts)) for name, counts in counted.items())
+        for name, rule, packets, octets in self._counters() if found else ():
+            if name in places:
+                key, counts = places[name]
+                told = full.get((key, rule), rule)
+                sums = found.setdefault((key, counts.side, counts.verdict, told), [0, 0])
+                sums[0] += packets
+                sums[1] += octets
+        return [
+            AccessCount(
+                policy=policy, side=side, verdict=verdict, rule=rule, packets=packets, octets=octets
+            )
+            for (policy, side, verdict, rule), (packets, octets) in found.items()
+        ]
+
+    def remove(self) -> bool:
+        """Delete the table; False if it is not there."""
+        self._made, self._learnt, self._spelt = _Made(), {}, {}
+        if self._standing() is None:
+            return False
+        self._nft.run(self._deletion())
+        return True
+
+    def _follow(self, wanted: "_Made") -> bool:
+        """Write what is different from what was made last."""
+        made = self._made
+        commands: list[Object] | None
+        if not wanted.policies:
+            commands = self._deletion() if made.policies else []
+        elif not made.policies:
+            commands = self._anew(wanted, wanted.shape(self._name))
+        else:
+            commands = difference(*made.apart_from(wanted, self._name), table=self._name)
+        if commands is None:
+            raise NftError("a set has another definition under its name")
+        if commands:
+            self._nft.run(commands)
+        for key in made.policies.keys() - wanted.policies.keys():
+            for each in access_rules.name_sets(made.policies[key]):
+                self._learnt.pop(each.name, None)
+        self._made = wanted
+        return bool(commands)
+
+    def _difference(self, standing: Shape, wanted: Shape) -> list[Object] | None:
+        """Return commands from what stands, as it is printed, to what is wanted."""
+        for chain, (rendered, words) in self._spelt.items():
+            rules = wanted.rules.get(chain)
+            if text(rules) == rendered and text(standing.rules.get(chain)) == words:
+                standing.rules[chain] = rules or []
+        return difference(standing, wanted, table=self._name)
+
+    def _spell(self, wanted: Shape) -> None:
+        """Note how rules are printed that were just written."""
+        standing = self._standing()
+        found = standing.shape.rules if standing is not None else {}
+        self._spelt = {
+            chain: (text(rules), text(found[chain]))
+            for chain, rules in wanted.rules.items()
+            if chain in found and found[chain] != rules
+        }
+
+    def _anew(self, wanted: "_Made", whole: Shape) -> list[Object]:
+        """Return commands that make the table, whatever stands."""
+        commands = [*self._deletion(), {"add": {"table": self._where}}]
+        commands += difference(Shape(), whole, table=self._name) or ()
+        now = time.monotonic()
+        for each in wanted.name_sets():
+            elements = [
+                access_rules.learnt(address, it.rule, seconds)
+                for address, it in self._learnt.get(each.name, {}).items()
+                if (seconds := int(it.until - now)) > 0
+            ]
+            if elements:
+                commands.append(self._add(each.name, elements))
+        return commands
+
+    def _recall(self, wanted: "_Made") -> None:
+        """Take over what an earlier process has learnt."""
+        sets = wanted.name_sets()
+        if self._recalled or not sets:
+            return
+        now = time.monotonic()
+        standing = printed(self._counting())
+        for each in sets:
+            known = self._learnt.setdefault(each.name, {})
+            for address, seconds, rule in standing.learnt.get(each.name, ()):
+                known.setdefault(address, _Learnt(now + seconds, rule))
+        self._recalled = True
+
+    def _renewal(self, name: str, elements: Sequence[Element]) -> Iterator[Object]:
+        """Yield commands that add elements with their new time, whether they are there or not.
+
+        Adding what is there changes nothing, its time neither, and deleting needs that it is there.
+        """
+        if elements:
+            keys = [each["elem"]["val"] for each in elements]
+            yield self._add(name, keys)
+            yield {"delete": {"element": {**self._in(name), "elem": keys}}}
+            yield self._add(name, elements)
+
+    def _add(self, name: str, elements: Sequence[Element]) -> Object:
+        return {"add": {"element": {**self._in(name), "elem": list(elements)}}}
+
+    def _in(self, name: str) -> Object:
+        return {"family": "inet", "table": self._name, "name": name}
+
+    def _deletion(self) -> list[Object]:
+        # as in Table: together they delete what may or may not be
+        return [{"add": {"table": self._where}}, {"delete": {"table": self._where}}]
+
+    def _standing(self) -> Printed | None:
+        listed = self._list(self._nft)
+        return None if listed is None else printed(listed)
+
+    def _list(self, nft: Nft) -> list[Object] | None:
+        try:
+            listed = nft.run([{"list": {"table": self._where}}])
+        except NftError as error:
+            if is_absent(error):
+                return None
+            raise
+        return [each for each in listed if "table" not in each]
+
+    def _counting(self) -> Sequence[Object]:
+        """Return what stands with what is different at every look."""
+        nft = Nft(counting=True)
+        try:
+            return self._list(nft) or []
+        finally:
+            nft.close()
+
+    def _counters(self) -> Iterator[tuple[str, str, int, int]]:
+        """Yield a set or chain, what stands beside a counter of it, packets and bytes."""
+        for each in self._counting():
+            described = each.get("set", {})
+            for element in described.get("elem", ()):
+                inner = element.get("elem", {}) if isinstance(element, dict) else {}
+                if counter := inner.get("counter"):
+                    comment = inner.get("comment", "")
+                    yield described["name"], comment, counter["packets"], counter["bytes"]
+            rule = each.get("rule", {})
+            for expression in rule.get("expr", ()):
+                if counter := expression.get("counter"):
+                    yield rule["chain"], "", counter["packets"], counter["bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    until: float
+    """On the monotonic clock."""
+    rule: str
+
+
+class _Made:
+    """What a table is made of."""
+
+    def __init__(
+        self,
+        policies: Mapping[str, Policy] | None = None,
+        members: Mapping[EndpointId, Member] | None = None,
+        names_port: int = 0,
+        outside: frozenset[str] = frozenset(),
+    ) -> None:
+        self.policies = policies or {}
+        self.members = members or {}
+        self._names_port = names_port
+        self._outside = outside
+        asking = any(each.asks_names for each in self.policies.values())
+        self._serving = (asking, names_port if asking else 0)
+
+    @classmethod
+    def of(cls, plan: AccessPlan, outside: frozenset[str]) -> "_Made":
+        """Return what of a plan is ours: members with a gateway, and their policies."""
+        members = {each.endpoint: each for each in plan.members if each.gateway}
+        used = {each.policy for each in members.values()}
+        policies = {each.key: each for each in plan.policies if each.key in used}
+        return cls(policies, members, plan.names_port, outside)
+
+    def beside(self, policies: Mapping[str, Policy]) -> "_Made":
+        """Return the same with policies that nobody needs any more."""
+        return _Made({**policies, **self.policies}, self.members, self._names_port, self._outside)
+
+    def swept(self) -> "_Made":
+        """Return the same without such policies."""
+        used = {each.policy for each in self.members.values()}
+        kept = {key: policy for key, policy in self.policies.items() if key in used}
+        return _Made(kept, self.members, self._names_port, self._outside)
+
+    def name_sets(self) -> Sequence[access_rules.NameSet]:
+        """Return those of all policies."""
+        return [one for each in self.policies.values() for one in access_rules.name_sets(each)]
+
+    def shape(self, table: str) -> Shape:
+        """Return the whole of it."""
+        found = self._skeleton(table)
+        for policy in self.policies.values():
+            found.join(access_rules.of_policy(policy, table))
+        found.elements[OUTSIDE] = self._bridges()
+        self._put(found, self.members.values())
+        return found
+
+    def apart_from(self, after: "_Made", table: str) -> tuple[Shape, Shape]:
+        """Return those parts of both that are not the same in both."""
+        here, there = Shape(), Shape()
+        if self._serving != after._serving:
+            here, there = self._skeleton(table), after._skeleton(table)
+        changed = [
+            made.members[endpoint]
+            for endpoint in self.members.keys() | after.members.keys()
+            if self.members.get(endpoint) != after.members.get(endpoint)
+            for made in (self, after)
+            if endpoint in made.members
+        ]
+        places = {place for each in changed for place in _places(each)}
+        for made, other, shape in ((self, after, here), (after, self, there)):
+            for key in made.policies.keys() - other.policies.keys():
+                shape.join(access_rules.of_policy(made.policies[key], table))
+            shape.elements[OUTSIDE] = made._bridges()
+            # with those that have a place in common with them, if any
+            near = [each for each in made.members.values() if not places.isdisjoint(_places(each))]
+            made._put(shape, near)
+        return here, there
+
+    def _put(self, shape: Shape, members: Collection[Member]) -> None:
+        # of two with an address the first one has it
+        for member in sorted(members, key=lambda each: each.endpoint, reverse=True):
+            policy = self.policies[member.policy]
+            for name, elements in access_rules.of_member(member, policy).items():
+                shape.elements.setdefault(name, {}).update(elements)
+
+    def _bridges(self) -> dict[str, Element]:
+        return {each: each for each in self._outside}
+
+    def _skeleton(self, table: str) -> Shape:
+        asking, port = self._serving
+        return access_rules.skeleton(table, names_port=port, asking=asking)
+
+
+def _places(member: Member) -> Sequence[int]:
+    """Return what no other member has: addresses, and the MAC that a link-local one is made of."""
+    return (int(member.mac), *map(int, member.addresses))
