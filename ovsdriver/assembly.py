@@ -16,6 +16,7 @@ from ovsdriver.metrics import Metrics
 from ovsdriver.ports import AccessCount, Journal
 from ovsdriver.service.access.named_sets import NamedSets
 from ovsdriver.service.access.plans import Plans
+from ovsdriver.service.access.rules import AccessRules
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
 from ovsdriver.service.aspects.firewall import FirewallRules
@@ -180,6 +181,9 @@ async def assemble(
         typed_names = TypedNames(docker_version=witness.version)
         ends = HostEnds(owner=owner, switch=switch, links=links, uplinks=uplinks, rules=rules)
         access = Plans(state=state, sets=rule_sets, called=called.names)
+        access_rules = AccessRules(plans=access, firewall=firewall.access)
+        rule_sets.on_change(access_rules.apply)
+        called.on_names(access_rules.renamed)
         # In this order things are made and mended, and what a network has goes in the other one:
         # bridges, for all else is on them; flows before anything can be sent; uplinks and patches
         # before what asks or copies through them; gateways last, when they can be reached.
@@ -189,6 +193,7 @@ async def assemble(
             ),
             rules,
             rule_sets,
+            access_rules,
             publisher,
             flows,
             uplinks,

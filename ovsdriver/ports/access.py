@@ -45,7 +45,8 @@ class AccessFirewall(Protocol):
         """Keep exactly ``plan``, of its members with a gateway; False if it was so already.
 
         From one plan to the next in one step, so that no packet is judged by half of one. Counts of
-        rules that stay, and addresses that were learnt for policies that stay, are kept.
+        rules that stay, and addresses that were learnt for policies that stay, are kept, unless
+        somebody has removed them.
         """
         ...
 
@@ -58,7 +59,8 @@ class AccessFirewall(Protocol):
     ) -> None:
         """Have rules about names hold for addresses, for so many seconds each, from now on.
 
-        Done when the kernel has them. Known ones stay for the longer of both times. A policy that
+        Or a little longer. Done when the kernel has them; known ones stay for the longer of both
+        times. A policy that
         is not kept (any more), or has none of the names: nothing happens.
 
         Args:

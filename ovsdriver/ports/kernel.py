@@ -14,6 +14,7 @@ from ovsdriver.domain.traffic.firewall import FirewallPlan
 from ovsdriver.domain.wires.observed import LinkTies, Measured, ObservedLink, RouteKind
 from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
+from ovsdriver.ports.access import AccessFirewall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +254,11 @@ class Nics(Protocol):
 
 class Firewall(Protocol):
     """Our nftables table and the forwarding switches that go with it."""
+
+    @property
+    def access(self) -> AccessFirewall:
+        """What keeps access rules, and is asked and removed by itself."""
+        ...
 
     async def ensure(self, plan: FirewallPlan) -> bool:
         """Make the table exactly ``plan``, atomically; False if it already was."""

@@ -18,11 +18,14 @@ class FakeAccessFirewall:
         """What is kept: of members that have a gateway."""
         self.applied: list[AccessPlan] = []
         """Each that changed something, in this order."""
+        self.asked = 0
+        """Calls of :meth:`apply`."""
         self.learnt: dict[str, dict[str, dict[IPAddress, int]]] = {}
         """Seconds by policy, name and address."""
         self._callbacks: list[Callable[[], None]] = []
 
     async def apply(self, plan: AccessPlan) -> bool:
+        self.asked += 1
         if not await self.differs(plan):
             return False
         self.plan = _kept(plan)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.traffic.firewall import FirewallPlan
+from tests.fakes.access import FakeAccessFirewall
 
 
 class MemoryNotes:
@@ -31,6 +32,7 @@ class FakeFirewall:
     """``ovsdriver.ports.Firewall`` that remembers what it was told."""
 
     def __init__(self) -> None:
+        self.access = FakeAccessFirewall()
         self.plan = FirewallPlan()
         """What stands."""
         self.dropping: list[str] = []

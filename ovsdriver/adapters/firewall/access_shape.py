@@ -1,7 +1,7 @@
 """Tables of access rules, or parts of them, that can be compared: pure, over libnftables' JSON."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,36 +37,23 @@ class Shape:
         self.rules.update(other.rules)
 
 
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """What is printed of a table."""
-
-    shape: Shape
-    learnt: Mapping[str, Sequence[tuple[str, int, str]]]
-    """Elements that go by themselves, which are not in the shape: address, seconds left and rule,
-    by set."""
-
-
-def printed(listed: Iterable[Object]) -> Printed:
-    """Read what libnftables lists of a table."""
+def printed(listed: Iterable[Object]) -> Shape:
+    """Read what libnftables lists of a table; elements that go by themselves are left out."""
     shape = Shape()
-    learnt: dict[str, Sequence[tuple[str, int, str]]] = {}
     for each in listed:
         ((kind, described),) = each.items()
         plain = {key: value for key, value in described.items() if key != "handle"}
         if kind in ("set", "map"):
             name, elements = plain["name"], plain.pop("elem", ())
             shape.sets[name] = {kind: plain}
-            if "timeout" in plain.get("flags", ()):
-                learnt[name] = [_left(each["elem"]) for each in elements]
-                elements = ()
-            shape.elements[name] = {same(_key(each)): each for each in elements}
+            lasting = () if "timeout" in plain.get("flags", ()) else elements
+            shape.elements[name] = {same(_key(each)): each for each in lasting}
         elif kind == "chain":
             shape.chains[plain["name"]] = {kind: plain}
             shape.rules.setdefault(plain["name"], [])
         elif kind == "rule":
             shape.rules.setdefault(plain["chain"], []).append({kind: plain})
-    return Printed(shape, learnt)
+    return shape
 
 
 def difference(before: Shape, after: Shape, *, table: str) -> list[Object] | None:
@@ -148,11 +135,6 @@ def _key(element: Element) -> Element:
 def _other(one: Element, other: Element | None) -> bool:
     """Whether two elements of the same key are not the same; what is said of them is no matter."""
     return other is None or (isinstance(one, list) and one[1] != other[1])
-
-
-def _left(inner: Object) -> tuple[str, int, str]:
-    seconds = inner.get("expires") or inner.get("timeout") or 0
-    return inner["val"], seconds, inner.get("comment", "")
 
 
 def _definition(each: Object) -> Sequence[Any]:

@@ -7,20 +7,12 @@ it belongs on the thread that ``Nft`` belongs to.
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from netaddr import IPAddress
 
 from ovsdriver.adapters.firewall import access_rules
 from ovsdriver.adapters.firewall.access_rules import OUTSIDE, commented
-from ovsdriver.adapters.firewall.access_shape import (
-    Element,
-    Printed,
-    Shape,
-    difference,
-    printed,
-    text,
-)
+from ovsdriver.adapters.firewall.access_shape import Element, Shape, difference, printed, text
 from ovsdriver.adapters.firewall.nft import Nft, NftError, is_absent
 from ovsdriver.adapters.firewall.nft_rules import Object
 from ovsdriver.domain.access.policy import AccessPlan, Member, Policy
@@ -40,10 +32,8 @@ class AccessTable:
         self._name = name
         self._where = {"family": "inet", "name": name}
         self._made = _Made()
-        self._learnt: dict[str, dict[str, _Learnt]] = {}
-        """By set and address."""
-        self._recalled = False
-        """What an earlier process has learnt is known."""
+        self._until: dict[str, dict[str, float]] = {}
+        """How long addresses stay, on the monotonic clock, by set."""
         self._spelt: dict[str, tuple[str, str]] = {}
         """Rules of a chain as they were rendered and as they were printed, where that differs."""
 
@@ -74,10 +64,9 @@ class AccessTable:
         whole, standing = wanted.shape(self._name), self._standing()
         commands: list[Object] | None = None
         if standing is not None:
-            self._recall(wanted)
-            commands = self._difference(standing.shape, whole)
+            commands = self._difference(standing, whole)
         if commands is None:
-            commands = self._anew(wanted, whole)
+            commands = self._anew(whole)
         if commands:
             self._nft.run(commands)
             self._spell(whole)
@@ -90,7 +79,7 @@ class AccessTable:
         if standing is None or not (wanted.members or self._made.policies):
             return not wanted.members and standing is None
         whole = wanted.beside(self._made.policies).shape(self._name)
-        return self._difference(standing.shape, whole) == []
+        return self._difference(standing, whole) == []
 
     def sweep(self) -> None:
         """Take out what no member needs, the table itself too."""
@@ -109,22 +98,17 @@ class AccessTable:
             rule = next((rule for name, rule in each.rules.items() if name in names), None)
             if rule is None:
                 continue
-            known = {
-                address: it
-                for address, it in self._learnt.get(each.name, {}).items()
-                if it.until > now
+            until = {
+                address: end for address, end in self._until.get(each.name, {}).items() if end > now
             }
             elements = []
             for address, seconds in addresses.items():
                 written = str(address)
-                if address.version != each.family or (
-                    written in known and known[written].until >= now + seconds
-                ):
-                    continue
-                kept = seconds + seconds // _LONGER + 1
-                known[written] = _Learnt(now + kept, rule)
-                elements.append(access_rules.learnt(written, rule, kept))
-            self._learnt[each.name] = known
+                if address.version == each.family and until.get(written, 0) < now + seconds:
+                    kept = seconds + seconds // _LONGER + 1
+                    until[written] = now + kept
+                    elements.append(access_rules.learnt(written, rule, kept))
+            self._until[each.name] = until
             commands += self._renewal(each.name, elements)
         if commands:
             self._nft.run(commands)
@@ -156,7 +140,7 @@ class AccessTable:
 
     def remove(self) -> bool:
         """Delete the table; False if it is not there."""
-        self._made, self._learnt, self._spelt = _Made(), {}, {}
+        self._made, self._until, self._spelt = _Made(), {}, {}
         if self._standing() is None:
             return False
         self._nft.run(self._deletion())
@@ -169,7 +153,7 @@ class AccessTable:
         if not wanted.policies:
             commands = self._deletion() if made.policies else []
         elif not made.policies:
-            commands = self._anew(wanted, wanted.shape(self._name))
+            commands = self._anew(wanted.shape(self._name))
         else:
             commands = difference(*made.apart_from(wanted, self._name), table=self._name)
         if commands is None:
@@ -178,7 +162,7 @@ class AccessTable:
             self._nft.run(commands)
         for key in made.policies.keys() - wanted.policies.keys():
             for each in access_rules.name_sets(made.policies[key]):
-                self._learnt.pop(each.name, None)
+                self._until.pop(each.name, None)
         self._made = wanted
         return bool(commands)
 
@@ -193,40 +177,18 @@ class AccessTable:
     def _spell(self, wanted: Shape) -> None:
         """Note how rules are printed that were just written."""
         standing = self._standing()
-        found = standing.shape.rules if standing is not None else {}
+        found = standing.rules if standing is not None else {}
         self._spelt = {
             chain: (text(rules), text(found[chain]))
             for chain, rules in wanted.rules.items()
             if chain in found and found[chain] != rules
         }
 
-    def _anew(self, wanted: "_Made", whole: Shape) -> list[Object]:
-        """Return commands that make the table, whatever stands."""
-        commands = [*self._deletion(), {"add": {"table": self._where}}]
-        commands += difference(Shape(), whole, table=self._name) or ()
-        now = time.monotonic()
-        for each in wanted.name_sets():
-            elements = [
-                access_rules.learnt(address, it.rule, seconds)
-                for address, it in self._learnt.get(each.name, {}).items()
-                if (seconds := int(it.until - now)) > 0
-            ]
-            if elements:
-                commands.append(self._add(each.name, elements))
-        return commands
-
-    def _recall(self, wanted: "_Made") -> None:
-        """Take over what an earlier process has learnt."""
-        sets = wanted.name_sets()
-        if self._recalled or not sets:
-            return
-        now = time.monotonic()
-        standing = printed(self._counting())
-        for each in sets:
-            known = self._learnt.setdefault(each.name, {})
-            for address, seconds, rule in standing.learnt.get(each.name, ()):
-                known.setdefault(address, _Learnt(now + seconds, rule))
-        self._recalled = True
+    def _anew(self, whole: Shape) -> list[Object]:
+        """Return commands that make the table, whatever stands; what was learnt is not in it."""
+        self._until = {}
+        made = difference(Shape(), whole, table=self._name) or []
+        return [*self._deletion(), {"add": {"table": self._where}}, *made]
 
     def _renewal(self, name: str, elements: Sequence[Element]) -> Iterator[Object]:
         """Yield commands that add elements with their new time, whether they are there or not.
@@ -249,7 +211,7 @@ class AccessTable:
         # as in Table: together they delete what may or may not be
         return [{"add": {"table": self._where}}, {"delete": {"table": self._where}}]
 
-    def _standing(self) -> Printed | None:
+    def _standing(self) -> Shape | None:
         listed = self._list(self._nft)
         return None if listed is None else printed(listed)
 
@@ -262,17 +224,14 @@ class AccessTable:
             raise
         return [each for each in listed if "table" not in each]
 
-    def _counting(self) -> Sequence[Object]:
-        """Return what stands with what is different at every look."""
-        nft = Nft(counting=True)
-        try:
-            return self._list(nft) or []
-        finally:
-            nft.close()
-
     def _counters(self) -> Iterator[tuple[str, str, int, int]]:
         """Yield a set or chain, what stands beside a counter of it, packets and bytes."""
-        for each in self._counting():
+        nft = Nft(counting=True)
+        try:
+            listed = self._list(nft) or []
+        finally:
+            nft.close()
+        for each in listed:
             described = each.get("set", {})
             for element in described.get("elem", ()):
                 inner = element.get("elem", {}) if isinstance(element, dict) else {}
@@ -283,13 +242,6 @@ class AccessTable:
             for expression in rule.get("expr", ()):
                 if counter := expression.get("counter"):
                     yield rule["chain"], "", counter["packets"], counter["bytes"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Learnt:
-    until: float
-    """On the monotonic clock."""
-    rule: str
 
 
 class _Made:

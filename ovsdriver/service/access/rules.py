@@ -1,0 +1,128 @@
+"""Access rules at gateways, as all records say."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from ovsdriver.domain.access.policy import AccessPlan
+from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.errors import DriverError, UnavailableError
+from ovsdriver.ports import AccessFirewall
+from ovsdriver.service.access.plans import Plans
+from ovsdriver.service.aspects.aspect import Aspect, Finding
+
+_SETTLE_S = 0.2
+"""Names come in bursts, when Docker was read."""
+
+
+class AccessRules(Aspect):
+    """The firewall past gateways, told what the records want.
+
+    A container and a network without rules are asked of nobody, as long as nobody's rules are about
+    them.
+    """
+
+    name = "access rules"
+    before_ports = True  # a container must not send without them
+    needs_switch = False
+
+    def __init__(self, *, plans: Plans, firewall: AccessFirewall) -> None:
+        self._plans = plans
+        self._firewall = firewall
+        self._made: AccessPlan | None = None
+        self._concerned: frozenset[object] = frozenset()
+        """Ids of members and their networks, addresses of members and of whom rules are about."""
+        self._renamed = asyncio.Event()
+
+    async def apply(self) -> bool:
+        """Keep the rules as all records say; True if they were not as they were kept last.
+
+        Where the records say something else than then, it is a call that changes them.
+        """
+        plan = self._plans.now()
+        repaired = self._made in (None, plan)
+        changed = await self._firewall.apply(plan)
+        self._made = plan
+        self._concerned = frozenset(_concerned(plan))
+        return changed and repaired
+
+    def renamed(self) -> None:
+        """Hear that names of containers or networks became known, or are others."""
+        if self._concerned:
+            self._renamed.set()
+
+    async def recorded(self, network: Network, endpoint: Endpoint) -> None:
+        """Keep the rules of a container before it is plugged in."""
+        if _judged(network, endpoint) or self._concerns(endpoint):
+            await self.apply()
+
+    async def ensure(self, network: Network, endpoint: Endpoint) -> None:
+        """Keep the rules of a container whose options may have changed."""
+        if _judged(network, endpoint) or self._concerns(endpoint):
+            await self.apply()
+
+    async def forget(self, endpoint: Endpoint) -> None:
+        """Keep no rules of a container that is gone, and none about it; what fails is repaired."""
+        if self._concerns(endpoint):
+            with suppress(UnavailableError):
+                await self.apply()
+
+    async def ensure_network(self, network: Network) -> None:
+        """Keep the rules of the containers on a network whose options may have changed."""
+        if network.port.judged or network.id in self._concerned:
+            await self.apply()
+
+    async def clear(self) -> None:
+        """Keep nothing."""
+        await self._firewall.remove()
+
+    async def find(self) -> Sequence[Finding]:
+        """Doubt the rules: a look at them alone costs as much as making them."""
+        return [
+            Finding(
+                what="access rules: ovsnet's table was not as it should be",
+                about=self.name,
+                amiss=self._differs,
+                mend=self.apply,
+            )
+        ]
+
+    async def run(self) -> None:
+        """Follow names."""
+        while True:
+            await self._renamed.wait()
+            await asyncio.sleep(_SETTLE_S)
+            self._renamed.clear()
+            with suppress(DriverError):  # the next repair makes up for it
+                await self.apply()
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when others may have changed what is kept."""
+        self._firewall.on_loss(callback)
+
+    def _concerns(self, endpoint: Endpoint) -> bool:
+        if not self._concerned:
+            return False
+        return not self._concerned.isdisjoint(
+            {endpoint.id, *(each.ip for each in endpoint.addresses)}
+        )
+
+    async def _differs(self) -> bool:
+        plan = self._plans.now()
+        return self._made in (None, plan) and await self._firewall.differs(plan)
+
+
+def _judged(network: Network, endpoint: Endpoint) -> bool:
+    return network.port.judged or endpoint.port.judged
+
+
+def _concerned(plan: AccessPlan) -> Iterable[object]:
+    for member in plan.members:
+        yield member.endpoint
+        yield member.network
+        yield from member.addresses
+    for policy in plan.policies:
+        for judged in (policy.to, policy.from_):
+            for reach in (*judged.deny, *judged.allow):
+                if reach.prefix is not None and reach.prefix.size == 1:
+                    yield reach.prefix.ip
