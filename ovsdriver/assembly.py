@@ -13,7 +13,7 @@ from ovsdriver.config import Settings
 from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults
 from ovsdriver.metrics import Metrics
-from ovsdriver.ports import AccessCount, Journal
+from ovsdriver.ports import Journal
 from ovsdriver.service.access.named_sets import NamedSets
 from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.access.rules import AccessRules
@@ -74,11 +74,6 @@ from ovsdriver.service.segments.ports import SegmentPorts
 from ovsdriver.service.segments.routers import SegmentRouters
 from ovsdriver.service.segments.servers import SegmentServers
 from ovsdriver.world import Store, World
-
-
-async def _no_counts() -> Sequence[AccessCount]:
-    """Tell that no access rule has met anything: nobody enforces them yet."""
-    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,7 +382,7 @@ async def assemble(
                 hooks=hooks,
                 rule_sets=rule_sets,
                 access=access,
-                rule_counts=_no_counts,
+                rule_counts=firewall.access.counts,
                 hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(
