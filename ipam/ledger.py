@@ -52,6 +52,8 @@ class Ledger:
     reserved: dict[int, Reservation] = field(default_factory=dict)
     resting: Resting = field(default_factory=lambda: Resting(0))
     """In quarantine."""
+    on_request: frozenset[int] = frozenset()
+    """Offsets that are given only to who asks for them, as its network wants it now."""
     contested: Resting = field(default_factory=lambda: Resting(CONTESTED_S))
     """Somebody on the segment answers for them."""
     quiet: bool = True
@@ -160,7 +162,11 @@ class Ledger:
         return self.addresses.pick()
 
     def _open(self, offset: int) -> bool:
-        return offset not in self.reserved and offset not in self.contested
+        return (
+            offset not in self.reserved
+            and offset not in self.contested
+            and offset not in self.on_request
+        )
 
     def try_next(self, offset: int) -> None:
         """Take an address while the segment is asked for it."""
@@ -197,6 +203,14 @@ class Ledger:
         if not of_name:
             self._reserved_names.pop(reservation.name, None)
         self._unbar(offset)
+
+    def give_on_request(self, offsets: frozenset[int]) -> None:
+        """Give these addresses, and no others any more, only to who asks for them."""
+        before, self.on_request = self.on_request, offsets
+        for offset in offsets - before:
+            self.addresses.bar(offset)
+        for offset in before - offsets:
+            self._unbar(offset)
 
     def reserved_for(self, name: str) -> int | None:
         """Return the address that is reserved for a name, the lowest one."""

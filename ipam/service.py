@@ -15,7 +15,7 @@ to its end in a task of its own, and what was asked for and is wanted no more is
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import count
 from typing import Protocol
@@ -409,6 +409,17 @@ class Ipam:
         """
         return await self._tasks.to_its_end(self._reservations.drop(keys))
 
+    def give_on_request(self, pool: PoolId, addresses: Collection[IPAddress]) -> None:
+        """Give these addresses of a pool, until this is called again, only to who asks for them.
+
+        A lease of the kind AUX or GATEWAY, by which nobody uses its address, is no hindrance
+        then. It is not stored.
+        """
+        ledger = self._pools.get(pool)
+        if ledger is not None:
+            offsets = (ledger.offset(each) for each in addresses)
+            ledger.give_on_request(frozenset(each for each in offsets if each is not None))
+
     # Choosing
 
     def _require(self, pool: PoolId) -> Ledger:
@@ -456,6 +467,9 @@ class Ipam:
         await _left(ledger, offset)
         if ledger.addresses.holds(offset):
             holder = ledger.pending.get(offset) or await self.lease(ledger.pool.id, address)
+            if holder is not None and _yields(ledger, offset, holder, request):
+                await self.release_address(ledger.pool.id, address, serial=holder.serial)
+                return await self._wanted(ledger, address, request)
             raise self._taken(ledger.pool, address, request.kind, holder)
         keeper = ledger.reserved.get(offset)
         # An engine that sends no names is believed: somebody typed the address.
@@ -655,6 +669,15 @@ def _check_gateway(ledger: Ledger) -> None:
     coming = any(lease.kind is LeaseKind.GATEWAY for lease in ledger.pending.values())
     if ledger.gateway is not None or coming:
         raise refusals.second_gateway(ledger.pool, ledger.gateway)
+
+
+def _yields(ledger: Ledger, offset: int, holder: Lease, request: AddressRequest) -> bool:
+    """Whether the holder of an address makes way for who asks for it."""
+    return (
+        request.kind is LeaseKind.ENDPOINT
+        and offset in ledger.on_request
+        and holder.kind is not LeaseKind.ENDPOINT
+    )
 
 
 async def _left(ledger: Ledger, offset: int) -> None:

@@ -19,9 +19,11 @@ from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.access.rules import AccessRules
 from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
+from ovsdriver.service.aspects.container_ways import ContainerWays
 from ovsdriver.service.aspects.firewall import FirewallRules
 from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.service.aspects.host_ends import HostEnds
+from ovsdriver.service.aspects.kept_addresses import KeptAddresses
 from ovsdriver.service.aspects.mirrors import Mirrors
 from ovsdriver.service.aspects.offload import Offload
 from ovsdriver.service.aspects.patches import Patches
@@ -174,6 +176,16 @@ async def assemble(
             owner=owner, state=state, notes=notes, switch=switch, links=links, nics=nics
         )
         typed_names = TypedNames(docker_version=witness.version)
+        kept_addresses = KeptAddresses(
+            state=state, ipam=addresses, give_on_request=ipam.give_on_request
+        )
+        container_ways = ContainerWays(
+            owner=owner,
+            state=state,
+            sandboxes=world.sandboxes,
+            locks=locks,
+            called=witness.container,
+        )
         ends = HostEnds(owner=owner, switch=switch, links=links, uplinks=uplinks, rules=rules)
         access = Plans(state=state, sets=rule_sets, called=called.names)
         access_rules = AccessRules(plans=access, firewall=firewall.access)
@@ -198,6 +210,8 @@ async def assemble(
             mirrors,
             ends,
             typed_names,
+            kept_addresses,
+            container_ways,
             *(segments.aspects if segments is not None else ()),
         )
         planner = Planner(
@@ -334,8 +348,10 @@ async def assemble(
         # Before a call is served: a container that is started meanwhile must not get a port that
         # one which runs has.
         await publisher.look(mend=True)
+        kept_addresses.recall()
         witness.on_end(publisher.daemon_ended)
         witness.on_read(typed_names.tell)
+        witness.on_read(container_ways.poke)
         plugs.on_change(watch.soon)
         plugs.on_change(origins.poke)
         plugs.on_change(kept_options.poke)

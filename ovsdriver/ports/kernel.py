@@ -14,6 +14,7 @@ from ovsdriver.domain.traffic.firewall import FirewallPlan
 from ovsdriver.domain.wires.observed import LinkTies, Measured, ObservedLink, RouteKind
 from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
+from ovsdriver.domain.wires.ways import WayChange
 from ovsdriver.ports.access import AccessFirewall
 
 
@@ -200,6 +201,17 @@ class Sandboxes(Protocol):
         What is left of an earlier one is deleted. Returns what the kernel did not take, in words.
         Another interface has the name: ConflictError. There is no device to put there, or the
         sandbox is dead: UnavailableError.
+        """
+        ...
+
+    async def settle_ways(
+        self, sandbox: str, link: Veth | Tap, change: WayChange, *, dry: bool = False
+    ) -> bool | None:
+        """Give the container's end of a link the routes of ``change``; whether that changed any.
+
+        None, and nothing is done, if that end is not there (yet), or the sandbox is dead. A route
+        that somebody else has to the same place is left, and ours is not put. With ``dry`` only
+        told, nothing done.
         """
         ...
 

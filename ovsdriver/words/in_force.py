@@ -8,8 +8,9 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.model import Endpoint, Network, StaticRoute
 from ovsdriver.domain.records.port_options import Cable
+from ovsdriver.domain.records.requests import TypedGateway
 from ovsdriver.domain.wires import desired
 from ovsdriver.words import options
 from ovsdriver.words.options import Option, Scope
@@ -27,7 +28,7 @@ def of_network(network: Network) -> Mapping[str, str | None]:
 def of_endpoint(network: Network, endpoint: Endpoint) -> Mapping[str, str | None]:
     """Return the values of an endpoint on ``network``, its own or those that it follows."""
     port = replace(desired.port_options(network, endpoint), cable=desired.cable(network, endpoint))
-    settled = replace(endpoint, port=port)
+    settled = replace(endpoint, port=port, routes=endpoint.routes or network.routes)
     return {
         row.name: _text(row, attrgetter(row.field)(settled)) for row in options.rows(Scope.ENDPOINT)
     }
@@ -54,12 +55,22 @@ _ELSEWHERE: Mapping[str, Callable[[Network], object]] = {
     "patch_cable": lambda network: (network.patch_cable or Cable.UP) if network.patches else None,
     "port.vlan": attrgetter("segment.tag"),
     "router": lambda network: network.segment.router and network.segment.router.name,
-    "routes": lambda network: network.segment.router.routes if network.segment.router else None,
+    "routes": lambda network: (
+        tuple(StaticRoute(to=each) for each in network.segment.router.routes)
+        if network.segment.router
+        else network.routes
+    ),
     "space": lambda network: next((each.space for each in network.subnets), None),
     "mode4": lambda network: network.mode_of(4),
     "mode6": lambda network: network.mode_of(6),
     "host": lambda network: network.host if network.mode.has_gateway else None,
-    "gateways": lambda network: tuple(s.gateway for s in network.subnets if s.gateway is not None),
+    "gateways": lambda network: (
+        TypedGateway(
+            addresses=tuple(s.gateway for s in network.subnets if s.gateway is not None),
+            container=network.gateway_container,
+        )
+        or None
+    ),
     "uplink": _uplink(attrgetter("nics")),
     "bond": _uplink(attrgetter("bond")),
     "lacp": _uplink(attrgetter("lacp")),

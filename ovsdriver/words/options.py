@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
-from netaddr import IPAddress, IPRange
+from netaddr import IPRange
 
 from ovsdriver.domain.records import vlans
 from ovsdriver.domain.records.features import Features
@@ -44,7 +44,7 @@ from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 from ovsdriver.errors import InvalidOptionError
-from ovsdriver.words import access_words, bridge_words, mirror_target, rates, values
+from ovsdriver.words import access_words, bridge_words, mirror_target, rates, routes, values
 from ovsdriver.words.values import quote
 
 E = TypeVar("E", bound=Enum)
@@ -152,13 +152,6 @@ class PoolOptions:
     ignored: tuple[str, ...] = ()
 
 
-def _one_of_each_family(text: str) -> tuple[IPAddress, ...]:
-    found = tuple(values.address(part.strip()) for part in text.split(","))
-    if len({address.version for address in found}) < len(found):
-        raise ValueError(f"{quote(text)} names two addresses of one family; name one of each")
-    return found
-
-
 def _interface(text: str) -> str:
     return values.link_name(text, what="an interface")
 
@@ -261,14 +254,17 @@ TABLE: Sequence[Option] = (
         name="ovs.routes",
         scope=Scope.NETWORK,
         field="routes",
-        parse=values.subnets,
-        text=lambda found: "+".join(map(str, found)),
-        example="-o ovs.segment=blue --ipam-opt ipam.segment=blue -o ovs.router=main "
-        "-o ovs.routes=10.51.0.0/16+10.52.0.0/16",
+        parse=routes.routes,
+        text=routes.routes_text,
+        example='-o "ovs.routes=10.51.0.0/16 via 10.1.0.254" --subnet 10.1.0.0/24',
         default="none",
-        help="Subnets that containers reach by `ovs.router`, besides segments that are on it when "
-        "they start.",
-        fixed="containers were told the router when they were connected; make another segment",
+        help="Subnets that containers reach by another router: `10.51.0.0/16 via ADDRESS`, several "
+        "with `+`. Without `via` it is the network's own: `ovs.router` or the gateway.",
+        endpoint=OfEndpoint(
+            example='driver-opt="ovs.routes=10.51.0.0/16 via 10.1.0.254"',
+            help="As for a network, in the place of its routes.",
+            on_segment="containers reach subnets by the segment's router; leave it out",
+        ),
     ),
     Option(
         name="ovs.vlan",
@@ -814,13 +810,13 @@ TABLE: Sequence[Option] = (
         field="gateways",
         on_segment="its containers leave through docker_gwbridge; a router between segments is "
         "ovs.router, with --gateway for its address",
-        parse=_one_of_each_family,
-        example="-o ovs.mode=flat -o ovs.gateway=10.9.0.254 --subnet 10.9.0.0/24",
+        parse=routes.gateway,
+        text=routes.gateway_text,
+        example="-o ovs.mode=flat -o ovs.gateway=10.1.0.254 --subnet 10.1.0.0/24",
         default="none",
-        help="Router that containers of a `flat` network use; ovsipam gives its address to no "
-        "container. On a `nat` network it must equal `--gateway`. One of each family, "
-        "comma-separated.",
-        fixed="containers were told the gateway when they were connected; make another network",
+        help="Router of a `flat` or `isolated` network: `container:NAME`, or an address of each "
+        "family, with a comma; only a container with that `--ip` gets it. On others: as "
+        "`--gateway`.",
     ),
     Option(
         name="ovs.mtu",
@@ -973,7 +969,7 @@ TABLE: Sequence[Option] = (
         scope=Scope.NETWORK,
         field="bindings",
         on_segment="docker_gwbridge publishes its ports; name the host's address in each -p",
-        parse=_one_of_each_family,
+        parse=routes.one_of_each_family,
         example="-o com.docker.network.bridge.host_binding_ipv4=127.0.0.1",
         default="every address of the host",
         help="Host address for ports that `-p` publishes without one: IPv4, IPv6, or one of each "

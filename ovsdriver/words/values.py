@@ -128,15 +128,6 @@ def _prefixed(text: str, what: str, example: str) -> IPNetwork:
         raise ValueError(f"{quote(text)} is not {what}; write it like {example}") from error
 
 
-def subnets(text: str) -> tuple[IPNetwork, ...]:
-    """Read several subnets, ``10.51.0.0/16+fd51::/48``, separated as VLANs are; each once."""
-    found = [subnet(part.strip()) for part in _SEPARATORS.split(text)]
-    for each in found:
-        if each.value != each.first or not each.prefixlen:
-            raise ValueError(f"{quote(str(each))} is no subnet; write it like 10.51.0.0/16")
-    return tuple(dict.fromkeys(found))
-
-
 def addresses(text: str) -> IPRange:
     """Read ``10.0.0.5``, ``10.0.0.5-10.0.0.9`` or ``10.0.0.8/29``, whose host bits are refused."""
     if "/" in text:

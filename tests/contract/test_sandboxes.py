@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.adapters.kernel.kernel import Kernel
+from ovsdriver.domain.records.model import Way
 from ovsdriver.domain.wires import sandbox_link
 from ovsdriver.domain.wires.plumbing import Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
+from ovsdriver.domain.wires.ways import WayChange
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Links, Sandboxes
 from tests.builders import OWNER, TAP, VETH, a_network, an_endpoint
@@ -36,6 +38,8 @@ class World(Protocol):
     def delete(self, link: str) -> None: ...
     def make_link_inside(self, sandbox: str, name: str) -> None: ...
     def inside(self, sandbox: str) -> set[str]: ...
+    def put_route(self, sandbox: str, way: Way) -> None: ...
+    def routes(self, sandbox: str) -> set[Way]: ...
 
 
 class FakeWorld:
@@ -69,6 +73,12 @@ class FakeWorld:
 
     def inside(self, sandbox: str) -> set[str]:
         return set(self.fake.sandboxes[sandbox].links)
+
+    def put_route(self, sandbox: str, way: Way) -> None:
+        self.fake.sandboxes[sandbox].links["eth0"].routes[way] = False
+
+    def routes(self, sandbox: str) -> set[Way]:
+        return set(self.fake.sandboxes[sandbox].links["eth0"].routes)
 
 
 class KernelWorld:
@@ -115,6 +125,23 @@ class KernelWorld:
     def inside(self, sandbox: str) -> set[str]:
         listed = self._made[sandbox].described("ip", "-json", "link", "show")
         return {each["ifname"] for each in listed} - {"lo"}
+
+    def put_route(self, sandbox: str, way: Way) -> None:
+        self._made[sandbox].run("ip", "route", "add", str(way.to), "via", str(way.via))
+
+    def routes(self, sandbox: str) -> set[Way]:
+        return {
+            _way(each["dst"], each["gateway"])
+            for family in (4, 6)
+            for each in self._made[sandbox].described("ip", f"-{family}", "-json", "route", "show")
+            if "gateway" in each
+        }
+
+
+def _way(to: str, via: str) -> Way:
+    gateway = IPAddress(via)
+    anywhere = "0.0.0.0/0" if gateway.version == 4 else "::/0"
+    return Way(to=IPNetwork(anywhere if to == "default" else to), via=gateway)
 
 
 @pytest.fixture(params=["fake", pytest.param("kernel", marks=pytest.mark.netns)])
@@ -307,3 +334,45 @@ async def test_what_is_in_no_sandbox_has_counted_nothing(world: World) -> None:
     sandbox = await tap_inside(world)
     dead = {"nobody's mark": sandbox, TAP.alias: world.leftover(), "another": "/no/such/file"}
     assert await world.sandboxes.measured(dead) == {}
+
+
+@pytest.mark.parametrize("put_inside", [pair_inside, tap_inside])
+async def test_routes_of_a_link_become_what_they_should_be_and_others_stay(
+    world: World, kernel: bool, put_inside
+) -> None:
+    link = VETH if put_inside is pair_inside else TAP
+    nothing = WayChange(put=(), take=())
+    assert await world.sandboxes.settle_ways("/no/such/sandbox", link, nothing) is None
+    assert await world.sandboxes.settle_ways(world.sandbox(), link, nothing) is None
+    sandbox = await put_inside(world)
+    if kernel:
+        for address in ("10.1.0.5/24", "fd00:1::5/64"):
+            command = ("ip", "address", "add", address, "dev", "eth0", "nodad")
+            world._made[sandbox].run(*command)  # type: ignore[attr-defined]
+    theirs, told = _way("10.70.0.0/16", "10.1.0.7"), _way("10.60.0.0/16", "10.1.0.9")
+    docker, ours = _way("default", "10.1.0.1"), _way("default", "10.1.0.2")
+    six, eight = _way("fd51::/48", "fd00:1::9"), _way("10.80.0.0/16", "10.1.0.9")
+    for each in (theirs, told, docker):
+        world.put_route(sandbox, each)
+
+    async def settle(*put: Way, take: tuple[Way, ...] = ()) -> bool:
+        change = WayChange(put=put, take=take)
+        told = await world.sandboxes.settle_ways(sandbox, link, change, dry=True)
+        done = await world.sandboxes.settle_ways(sandbox, link, change)
+        assert done is told
+        return bool(done)
+
+    assert await settle(told, six, eight, ours)
+    assert world.routes(sandbox) == {theirs, told, docker, six, eight, ours}
+    assert not await settle(told, six, eight, ours)
+    # one that was told and one of ours go, and one to the same place comes
+    other = _way("10.80.0.0/16", "10.1.0.8")
+    assert await settle(six, other, take=(told, docker))
+    assert world.routes(sandbox) == {theirs, six, other}
+    assert await settle()
+    assert world.routes(sandbox) == {theirs}
+    assert not await settle()
+    # somebody else's to the same place stands in the way
+    barred = WayChange(put=(_way("10.70.0.0/16", "10.1.0.9"),), take=())
+    await world.sandboxes.settle_ways(sandbox, link, barred)
+    assert world.routes(sandbox) == {theirs}

@@ -1,4 +1,4 @@
-"""The labs for looking at packets, for bad lines and for students."""
+"""The labs for looking at packets, for bad lines, for students, and of routers."""
 
 import pytest
 
@@ -54,3 +54,13 @@ def test_nobody_can_pretend_to_be_somebody_else_in_a_student_lab(bed: Bed) -> No
         network = lab.network("students")
         ann.reaches(teacher.address(network), who=who(teacher))
         assert arrived(bed, ann, bob, network, "ann") == set()
+
+
+@pytest.mark.long
+def test_router_containers_are_the_way_from_an_office_to_a_plant_and_a_cell(bed: Bed) -> None:
+    with labs.up(bed, "router.yaml") as lab:
+        desk, server, robot = (lab.container(name) for name in ("desk", "server", "robot"))
+        desk.reaches("10.231.0.5", who=who(server))
+        server.reaches("10.232.0.5", who=who(robot))
+        desk.reaches("10.232.0.5", who=who(robot))
+        robot.reaches(desk.address(lab.network("office")), who=who(desk))

@@ -10,9 +10,11 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.plan.planning import overlap
 from ovsdriver.domain.records import names
+from ovsdriver.domain.records.model import Way
 from ovsdriver.domain.wires.observed import LinkTies, Measured, ObservedLink, RouteKind, Traffic
 from ovsdriver.domain.wires.plumbing import Gateway, Probe, Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
+from ovsdriver.domain.wires.ways import WayChange
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route, SeenLink
 
@@ -30,6 +32,8 @@ class FakeInside:
     alias: str = ""
     carrier: bool = True
     """For a tap: vswitchd holds it."""
+    routes: dict[Way, bool] = field(default_factory=dict)
+    """By routers, and whether ours added each."""
 
 
 @dataclass
@@ -202,6 +206,24 @@ class FakeLinks:
         await self._answer()
         found = self._inside(sandbox, link, noted)
         return None if found is None else SeenLink(link=found[0].link, attached=found[1])
+
+    async def settle_ways(
+        self, sandbox: str, link: Veth | Tap, change: WayChange, *, dry: bool = False
+    ) -> bool | None:
+        await self._answer()
+        found = self._inside(sandbox, link, None)
+        if found is None or not found[1]:
+            return None
+        there = found[0].routes
+        kept = {
+            way: ours
+            for way, ours in there.items()
+            if way not in change.take and (not ours or way in change.put)
+        }
+        kept |= {way: True for way in change.put if way not in kept and not _barred(way, kept)}
+        if not dry:
+            found[0].routes = kept
+        return kept != there
 
     async def restore(self, sandbox: str, link: Veth | Tap, wanted: SandboxLink) -> Sequence[str]:
         await self._answer()
@@ -490,6 +512,11 @@ class FakeLinks:
     def _next(self) -> int:
         self._indexes += 1
         return self._indexes
+
+
+def _barred(way: Way, there: Mapping[Way, bool]) -> bool:
+    """Whether somebody has a route to the same place; of default routes ours is the last."""
+    return bool(way.to.prefixlen) and any(each.to == way.to for each in there)
 
 
 def _is_near(route: Route, near: Sequence[IPNetwork]) -> bool:

@@ -73,6 +73,8 @@ class PlanInputs:
     """The NICs of the uplink, those that there are."""
     current: Network | None = None
     """The network itself, if it stands already: none of ``networks``. See ``replanning``."""
+    other_gateways: bool = False
+    """Of that network, what ``ovs.gateway`` says changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

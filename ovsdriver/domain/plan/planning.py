@@ -16,6 +16,7 @@ from ovsdriver.domain.plan import (
     mode_planning,
     spanning,
     tunnels,
+    way_planning,
 )
 from ovsdriver.domain.plan.inputs import Defaults, KnownPool, PlanInputs
 from ovsdriver.domain.records import shaping
@@ -64,10 +65,21 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
     offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
     mode = _mode(new, offered, outside=segment.outside)
     if current is not None:
-        subnets = current.subnets
+        subnets = way_planning.regated(
+            current.subnets,
+            options.gateways,
+            mode,
+            typed=[each.gateway for each in around.pools if each.gateway_typed],
+            touched=around.other_gateways,
+        )
     else:
         subnets = _subnets(offered, mode, options, around.pools, defaults.spaces)
-    _refuse_stray_gateways(options, mode, subnets)
+    way_planning.refuse_stray_gateways(options, mode, subnets, internal=new.internal)
+    way_planning.refuse_stray_routes(
+        options.routes,
+        subnets,
+        has_way=bool(options.gateways.container or any(each.gateway for each in subnets)),
+    )
     modes = mode_planning.by_family(options, mode, {subnet.family for subnet in subnets})
     mode_planning.refuse_vain(options, modes)
     _refuse_stray_bindings(options, modes, subnets)
@@ -123,6 +135,8 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         host=options.host or HostAccess.ALL,
         bindings=options.bindings,
         probe=probe,
+        gateway_container=options.gateways.container,
+        routes=options.routes,
         interface_prefix=options.interface_prefix or DEFAULT_PREFIX,
         port=replace(options.port | PLAIN, mtu=mtu, vlan=None),
         features=options.features,
@@ -239,12 +253,12 @@ def _gateway(
     offered: OfferedSubnet, mode: Mode, options: NetworkOptions, pool: KnownPool | None
 ) -> IPAddress | None:
     if mode is Mode.ISOLATED:
-        return None
+        return next((g for g in options.gateways.addresses if g in offered.cidr.cidr), None)
     if mode is Mode.GWBRIDGE:
         if pool is not None and pool.gateway_typed:
             mode_planning.refuse_gateway(f"--gateway {offered.gateway}")
         return None
-    said = next((g for g in options.gateways if g in offered.cidr.cidr), None)
+    said = next((g for g in options.gateways.addresses if g in offered.cidr.cidr), None)
     if mode is Mode.FLAT:
         # Docker asks for a gateway on every network; only a typed one is there for real.
         return said or (offered.gateway if pool is not None and pool.gateway_typed else None)
@@ -269,23 +283,6 @@ def _gateway(
 def _probe(subnets: Sequence[Subnet], pools: Sequence[KnownPool]) -> bool:
     bound = {subnet.pool for subnet in subnets}
     return any(pool.probe for pool in pools if pool.id in bound)
-
-
-def _refuse_stray_gateways(options: NetworkOptions, mode: Mode, subnets: Sequence[Subnet]) -> None:
-    for gateway in options.gateways:
-        if mode is Mode.ISOLATED:
-            raise InvalidOptionError(
-                f"ovs.gateway={gateway}: an isolated or internal network has no gateway; "
-                "leave the option out, or use -o ovs.mode=flat"
-            )
-        if mode is Mode.GWBRIDGE:
-            mode_planning.refuse_gateway(f"ovs.gateway={gateway}")
-        if not any(gateway in subnet.cidr for subnet in subnets):
-            raise InvalidOptionError(
-                f"ovs.gateway={gateway} lies in no subnet of this network "
-                f"({', '.join(str(s.cidr) for s in subnets) or 'it has none'}); name an address "
-                "inside one"
-            )
 
 
 def _refuse_stray_bindings(

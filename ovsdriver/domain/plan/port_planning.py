@@ -14,6 +14,7 @@ from ovsdriver.domain.plan import (
     segment_planning,
     spanning,
     tunnels,
+    way_planning,
 )
 from ovsdriver.domain.plan.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.records import shaping, vlans
@@ -42,6 +43,7 @@ def with_options(
         endpoint,
         port=replace(options.port, kind=options.port.kind or network.port.kind),
         interface=options.interface,
+        routes=options.routes,
         ofport=options.ofport,
         protected=options.protected,
         options=options.typed,
@@ -85,6 +87,11 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
             "ovs.guard=false: OVN keeps containers apart by the MACs that ovs.guard holds them to; "
             "leave it out, or leave ovs.protected out"
         )
+    way_planning.refuse_stray_routes(
+        endpoint.routes,
+        network.subnets,
+        has_way=bool(network.gateway_container) or any(each.gateway for each in network.subnets),
+    )
     if port.guard:
         guarding.refuse_unpinnable(endpoint, trunk=mode.has_trunks)
     if endpoint.internal:

@@ -21,7 +21,7 @@ from ovsdriver.domain.records.requests import (
     OfferedSubnet,
 )
 from ovsdriver.domain.records.segments import OvnSegment
-from ovsdriver.domain.wires import desired
+from ovsdriver.domain.wires import desired, ways
 from ovsdriver.errors import DriverError, UnsupportedError
 
 _MODES = frozenset({"mode", "mode4", "mode6"})
@@ -63,6 +63,7 @@ def network(
         current=current,
         nics=around.nics if touched.fields & _OF_WIRES else {},
         two_tags=around.two_tags or not touched.fields & _OF_TUNNELS,
+        other_gateways="gateways" in touched.fields,
     )
     wanted = NewNetwork(
         id=current.id,
@@ -78,7 +79,7 @@ def network(
     if isinstance(standing, OvnSegment):
         segment_planning.refuse_unfit(options)
         typed = segment_planning.as_planned(wanted.options, internal=wanted.internal)
-        wanted = replace(wanted, options=typed)
+        wanted = replace(wanted, options=replace(typed, routes=()))  # its router has them
         segment: Segment = standing
     else:
         segment = replace(
@@ -202,6 +203,7 @@ def _plumbing(network: Network, endpoint: Endpoint, owner: str) -> object:
     return (
         attachment,
         (port.allow, port.deny, port.rules),
+        ways.wanted(network, endpoint),
         desired.port_flows(network, endpoint),
         desired.shaping(network, endpoint),
     )

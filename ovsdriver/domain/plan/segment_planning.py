@@ -8,9 +8,14 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.plan import planning
 from ovsdriver.domain.plan.inputs import KnownPool
-from ovsdriver.domain.records.model import Mode, Network, NetworkId, Way
+from ovsdriver.domain.records.model import Mode, Network, NetworkId, StaticRoute, Way
 from ovsdriver.domain.records.port_options import ETHERNET_MTU, PortOptions, VlanTag
-from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions, NewNetwork
+from ovsdriver.domain.records.requests import (
+    NO_GATEWAY,
+    EndpointOptions,
+    NetworkOptions,
+    NewNetwork,
+)
 from ovsdriver.domain.records.segments import (
     ENCAPSULATION,
     OvnSegment,
@@ -24,7 +29,10 @@ from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 MTU = ETHERNET_MTU - ENCAPSULATION
 """Bytes that a segment carries over an underlay of Ethernet's 1500."""
 
-_SAID_ONCE = {True: frozenset({"port.mtu", "port.guard", "icc"}), False: frozenset({"port.vlan"})}
+_SAID_ONCE = {
+    True: frozenset({"port.mtu", "port.guard", "icc", "routes"}),
+    False: frozenset({"port.vlan"}),
+}
 """Options that hold on all hosts, by whether a segment is OVN's: its first network says them."""
 
 
@@ -89,13 +97,16 @@ def settled(
             f"ovs.router={new.options.router}: OVN's routers do not reach a VLAN of a wire; name "
             "the router that is on it with --gateway"
         )
-    if new.options.routes and new.options.router is None:
-        raise InvalidOptionError(
-            "ovs.routes: no router leads there; name one with -o ovs.router=NAME"
-        )
+    if not wire:
+        _refuse_unled(new.options.routes, new.options.router)
     new = replace(
         new,
-        options=replace(new.options, gateways=_gateways(new, segment, said or {}, pools)),
+        options=replace(
+            new.options,
+            gateways=replace(
+                new.options.gateways, addresses=_gateways(new, segment, said or {}, pools)
+            ),
+        ),
     )
     options = replace(
         new.options if wire else as_planned(new.options, internal=new.internal),
@@ -150,7 +161,7 @@ def _inherited(new: NewNetwork, segment: str, said: Mapping[str, str]) -> NewNet
             "guard": None if port.guard is None else _flag_text(port.guard),
             "icc": None if new.options.icc is None else _flag_text(new.options.icc),
             "router": new.options.router,
-            "routes": _routes_text(new.options.routes) or None,
+            "routes": _routes_text(each.to for each in new.options.routes) or None,
         }
     )
     said = said if "vlan" in said else {"icc": "true", **said}
@@ -170,7 +181,11 @@ def _inherited(new: NewNetwork, segment: str, said: Mapping[str, str]) -> NewNet
         port=settled | port,
         icc=said["icc"] == "true" if "icc" in said else new.options.icc,
         router=said.get("router"),
-        routes=tuple(map(IPNetwork, said.get("routes", "").split())),
+        routes=(
+            tuple(StaticRoute(to=IPNetwork(each)) for each in said.get("routes", "").split())
+            if "vlan" not in said
+            else new.options.routes
+        ),
     )
     return replace(new, options=options)
 
@@ -180,7 +195,7 @@ def _gateways(
 ) -> tuple[IPAddress, ...]:
     """Return the addresses of routers, of each family that which was said first."""
     subnets = [each.cidr.cidr for each in new.subnets]
-    typed = {each.version: each for each in new.options.gateways}
+    typed = {each.version: each for each in new.options.gateways.addresses}
     for pool in pools:
         if pool.gateway_typed and pool.gateway is not None and pool.subnet in subnets:
             typed.setdefault(pool.gateway.version, pool.gateway)
@@ -210,12 +225,13 @@ def router(new: NewNetwork) -> Router | None:
     name = new.options.router
     if name is None:
         return None
-    said = {each.version: each for each in new.options.gateways}
+    said = {each.version: each for each in new.options.gateways.addresses}
     gateways = [
         IPNetwork(f"{said.get(subnet.version, router_address(subnet))}/{subnet.prefixlen}")
         for subnet in (each.cidr.cidr for each in new.subnets)
     ]
-    return Router(name=name, gateways=tuple(gateways), routes=new.options.routes)
+    routes = tuple(each.to for each in new.options.routes)
+    return Router(name=name, gateways=tuple(gateways), routes=routes)
 
 
 def of_router(
@@ -224,7 +240,7 @@ def of_router(
     """Return both as OVN's segments have them: a router's addresses are nobody's way out."""
     if new.options.router is not None:
         pools = [replace(each, gateway_typed=False) for each in pools]
-    return replace(new, options=replace(new.options, gateways=())), pools
+    return replace(new, options=replace(new.options, gateways=NO_GATEWAY, routes=())), pools
 
 
 def ways(segment: OvnSegment, others: Iterable[tuple[str, Sequence[IPNetwork]]]) -> Sequence[Way]:
@@ -258,12 +274,25 @@ def refuse_meeting(plan: Network, others: Iterable[tuple[str, Sequence[IPNetwork
 
 
 def refuse_router(options: NetworkOptions) -> None:
-    """Refuse a router on a network that is on no segment; InvalidOptionError."""
-    if options.router is not None or options.routes:
+    """Refuse a router of OVN's on a network that is on no segment; InvalidOptionError."""
+    if options.router is not None:
         raise InvalidOptionError(
-            "ovs.router and ovs.routes are for segments; add -o ovs.segment=NAME --ipam-opt "
-            "ipam.segment=NAME, or leave them out"
+            "ovs.router is for segments; add -o ovs.segment=NAME --ipam-opt ipam.segment=NAME, or "
+            "leave it out"
         )
+
+
+def _refuse_unled(routes: Iterable[StaticRoute], router: str | None) -> None:
+    for each in routes:
+        if each.via is not None:
+            raise InvalidOptionError(
+                f"ovs.routes={each.to} via {each.via}: containers of a segment reach subnets by "
+                "its router; leave out what begins with via"
+            )
+        if router is None:
+            raise InvalidOptionError(
+                "ovs.routes: no router leads there; name one with -o ovs.router=NAME"
+            )
 
 
 def _flag_text(value: bool) -> str:
@@ -336,7 +365,7 @@ def refuse_change(network: Network, fields: Collection[str]) -> None:
     segment = network.over_hosts
     if segment is not None and _SAID_ONCE[network.segment.tag is None] & set(fields):
         what = (
-            "ovs.mtu, ovs.guard and ovs.icc hold"
+            "ovs.mtu, ovs.guard, ovs.routes and ovs.icc hold"
             if network.segment.tag is None
             else "ovs.vlan holds"
         )

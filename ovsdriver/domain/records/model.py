@@ -134,6 +134,15 @@ class HostPort:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticRoute:
+    """What ``ovs.routes`` says of one subnet."""
+
+    to: IPNetwork
+    via: IPAddress | None = None
+    """None: the router of the container's network, ``ovs.router`` or its gateway."""
+
+
 def port_text(first: int, count: int) -> str:
     """Return ``80`` or ``10000-20000``."""
     return str(first) if count == 1 else f"{first}-{first + count - 1}"
@@ -231,6 +240,11 @@ class Network:
     """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
     bindings: tuple[IPAddress, ...] = ()
     """Host addresses of published ports that name none, at most one of each family; none: all."""
+    gateway_container: str = ""
+    """Name of the container that is its gateway, by which the subnets' gateways are found; empty:
+    they are addresses that were typed, or the host's. ``flat`` and ``isolated`` only."""
+    routes: tuple[StaticRoute, ...] = ()
+    """What its containers reach by other ways than their gateway, if they say nothing."""
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
     port: PortOptions = PLAIN
@@ -280,6 +294,12 @@ class Network:
         reached from this one.
         """
         return next((s.gateway for s in self.subnets if address.ip in s.cidr), None)
+
+    def is_gateway(self, endpoint: "Endpoint") -> bool:
+        """Whether a container of it is its gateway, for one family at least."""
+        return not self.mode.has_gateway and any(
+            self.gateway_of(each) == each.ip for each in endpoint.addresses
+        )
 
     def beside(self, address: IPNetwork) -> tuple[IPNetwork, ...]:
         """Return the other subnets of the address's family, which are on the same segment."""
@@ -335,7 +355,13 @@ class Endpoint:
     name_server: IPNetwork | None = None
     """The route to the name server of segments that it was told at Join; None: none."""
     ways: tuple[Way, ...] = ()
-    """What it was told at Join of routers between segments."""
+    """What it was told at Join of routers that are not its gateway."""
+    gateways: tuple[IPAddress, ...] = ()
+    """What it was told at Join of gateways that are not the host's."""
+    routes: tuple[StaticRoute, ...] = ()
+    """What it says itself of :attr:`Network.routes`."""
+    own_ways: bool = False
+    """Routes that we put there ourselves may be in its sandbox."""
     interface: str = ""
     """The name in the container that the user asked for; empty: the network's prefix, numbered."""
     ofport: int | None = None

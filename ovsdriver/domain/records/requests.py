@@ -12,10 +12,27 @@ from ovsdriver.domain.records.model import (
     HostAccess,
     Mode,
     NetworkId,
+    StaticRoute,
     Way,
 )
 from ovsdriver.domain.records.port_options import UNSAID, Cable, PortOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedGateway:
+    """``ovs.gateway``: addresses, or who has them."""
+
+    addresses: tuple[IPAddress, ...] = ()
+    """At most one of each family."""
+    container: str = ""
+    """Its name."""
+
+    def __bool__(self) -> bool:
+        return bool(self.addresses or self.container)
+
+
+NO_GATEWAY = TypedGateway()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +44,8 @@ class NetworkOptions:
     """Over several hosts: an :class:`~ovsdriver.domain.records.segments.OvnSegment`."""
     router: str | None = None
     """Between segments: its name."""
-    routes: tuple[IPNetwork, ...] = ()
-    """What containers are told to reach by it, besides the segments that are on it."""
+    routes: tuple[StaticRoute, ...] = ()
+    """What containers reach by it besides the segments that are on it, or by other ways."""
     shared: bool = False
     space: str | None = None
     mode: Mode | None = None
@@ -39,8 +56,7 @@ class NetworkOptions:
     isolate: bool | None = None
     icc: bool | None = None
     host: HostAccess | None = None
-    gateways: tuple[IPAddress, ...] = ()
-    """``ovs.gateway``: at most one of each family."""
+    gateways: TypedGateway = NO_GATEWAY
     datapath: Datapath | None = None
     uplink: tuple[str, ...] = ()
     """NICs; empty: none was named."""
@@ -75,6 +91,7 @@ class EndpointOptions:
     mac: EUI | None = None
     port: PortOptions = UNSAID
     interface: str = ""
+    routes: tuple[StaticRoute, ...] = ()
     ofport: int | None = None
     protected: bool = False
     typed: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

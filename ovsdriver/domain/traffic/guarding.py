@@ -118,10 +118,15 @@ def refuse_unpinnable(endpoint: Endpoint, *, trunk: bool) -> None:
         )
 
 
-def guard(endpoint: Endpoint) -> frozenset[Flow]:
+def guard(endpoint: Endpoint, *, forwards: bool = False) -> frozenset[Flow]:
     """Return the flows that pin ``endpoint`` to its MAC and its addresses.
 
     With an IPv6 address it has the link-local one that is made from its MAC as well.
+
+    Args:
+        endpoint: its record.
+        forwards: it is the gateway of its network, whose packets are others'. It is pinned to its
+            MAC, and claims no addresses but its own.
     """
     mac = endpoint.mac
     four = [each.ip for each in endpoint.addresses if each.version == 4]
@@ -134,6 +139,8 @@ def guard(endpoint: Endpoint) -> frozenset[Flow]:
         held = [*six, mac.ipv6_link_local()]
         allowed += _ipv6(mac, held)
         exceptions += _neighbour_discovery(mac, held)
+    if forwards:
+        allowed += [Match(eth_src=mac, eth_type=family) for family in (IPV4, IPV6)]
     return frozenset(
         (
             _flow(_DROP, Match(), passes=False),

@@ -197,7 +197,7 @@ def name_server(network: Network, *, owner: str, tso_of: str = "") -> NameServer
 
 def protected(network: Network, endpoint: Endpoint) -> bool:
     """Whether an endpoint's port is kept apart from others of which that is so."""
-    return endpoint.protected or not network.icc
+    return endpoint.protected or (not network.icc and not network.is_gateway(endpoint))
 
 
 def _veth(network: Network, endpoint: Endpoint, owner: str, tso_of: str) -> Veth:
@@ -283,7 +283,8 @@ def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
     metered = Shaping.of(port).metered
     if not port.guard:
         return metered
-    return replace(metered, flows=metered.flows | guarding.guard(endpoint))
+    guard = guarding.guard(endpoint, forwards=network.is_gateway(endpoint))
+    return replace(metered, flows=metered.flows | guard)
 
 
 def bridge_flows(networks: Iterable[Network], bridge: str, *, two_tags: bool) -> PortFlows:

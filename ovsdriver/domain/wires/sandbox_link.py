@@ -84,7 +84,11 @@ def never_seen(
     network: Network, endpoint: Endpoint, *, sandbox: str, prefix: str, named: str = ""
 ) -> SandboxLink:
     """Return what Docker makes of ``endpoint``, as far as that can be told from outside."""
-    gateways = (network.gateway_of(each) for each in endpoint.addresses)
+    gateways = (
+        gateway
+        for each in endpoint.addresses
+        if (gateway := network.gateway_of(each)) is not None and gateway != each.ip
+    )
     return SandboxLink(
         sandbox=sandbox,
         # the kernel takes 15 bytes for a name, and for the pattern of one
@@ -101,7 +105,7 @@ def never_seen(
             if any(each.version == 6 for each in endpoint.addresses)
             else {"ipv6/conf/disable_ipv6": "1"}
         ),
-        gateways=tuple(each for each in gateways if each is not None),
+        gateways=tuple(gateways),
         ways=endpoint.ways,
         on_link=beside(network, endpoint),
     )

@@ -73,7 +73,11 @@ class Aspect:
     async def check_network(self, network: Network) -> None:
         """Refuse what a network asks for, likewise."""
 
-    def ways(self, network: Network) -> Sequence[Way]:  # noqa: ARG002 - it has none
+    def ways(
+        self,
+        network: Network,  # noqa: ARG002 - it has none
+        endpoint: Endpoint,  # noqa: ARG002
+    ) -> Sequence[Way]:
         """Return what a container is told at Join of routers that are no gateway of its network."""
         return ()
 

@@ -27,6 +27,7 @@ from ovsdriver.domain.records.model import (
 )
 from ovsdriver.domain.records.requests import Joined, NewEndpoint
 from ovsdriver.domain.records.segments import name_server_route
+from ovsdriver.domain.wires import ways
 from ovsdriver.errors import (
     ConflictError,
     DriverError,
@@ -150,7 +151,11 @@ class Endpoints:
             network = standing_network(self._state, network_id)
             earlier = standing_endpoint(self._state, network_id, endpoint_id)
             self._refuse_two_ways(earlier, sandbox)
-            gateways = {each.version: network.gateway_of(each) for each in earlier.addresses}
+            gateways = {
+                each.version: gateway
+                for each in earlier.addresses
+                if (gateway := network.gateway_of(each)) not in (None, each.ip)
+            }
             gateway4, gateway6 = gateways.get(4), gateways.get(6)
             # Docker asks us to publish where we tell a gateway, and publishes itself where it
             # attaches its own bridge.
@@ -167,6 +172,7 @@ class Endpoints:
                 unpublished=unpublished,
                 name_server=self._name_server(network, earlier, sandbox),
                 ways=self._ways(network, earlier, sandbox),
+                gateways=ways.wanted(network, earlier).gateways,
             )
             attachment = self._plugs.attachment(network, endpoint)
             if fresh:
@@ -345,7 +351,7 @@ class Endpoints:
         for other in self._state.endpoints_in(sandbox):
             if other.id != endpoint.id:
                 there |= {way.to for way in other.ways} | {each.cidr for each in other.addresses}
-        found = {way.to: way for each in self._aspects for way in each.ways(network)}
+        found = {way.to: way for each in self._aspects for way in each.ways(network, endpoint)}
         return tuple(
             way for way in found.values() if way.to not in there and way.to.version in families
         )

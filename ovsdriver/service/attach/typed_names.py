@@ -1,4 +1,4 @@
-"""Names of containers' interfaces that were typed: engines before 28 give others."""
+"""Names of containers' interfaces that were typed: engines before 29.8 give others."""
 
 import logging
 from collections.abc import Callable

@@ -6,7 +6,6 @@ from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from ipam import AddressRequest, LeaseKind
 from ipam.leasing import Leasing
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network, NetworkId
@@ -83,7 +82,6 @@ class Networks:
                 undo.push_async_callback(self._undo, network)
                 await self._state.put_network(network)
             await self._free_gateways(network)
-            await self._reserve_routers(network)
             await self.make(network)
             await self._state.put_network(replace(network, made=True))
             undo.pop_all()
@@ -171,16 +169,6 @@ class Networks:
             if gateway is not None and not gateway.wanted and not network.mode.has_gateway:
                 await self._ipam.release_address(
                     gateway.pool, gateway.address, serial=gateway.serial
-                )
-
-    async def _reserve_routers(self, network: Network) -> None:
-        """Hold the address of a router that is not us (``ovs.gateway``), so that nobody gets it."""
-        for subnet in network.subnets:
-            if network.mode.has_gateway or subnet.pool is None or subnet.gateway is None:
-                continue
-            if await self._ipam.lease(subnet.pool, subnet.gateway) is None:
-                await self._ipam.request_address(
-                    AddressRequest(pool=subnet.pool, address=subnet.gateway, kind=LeaseKind.AUX)
                 )
 
     async def make(self, network: Network) -> None:

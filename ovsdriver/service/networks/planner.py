@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from ipam import Pool
 from ipam.leasing import Leasing
 from ovsdriver.domain.plan import (
     planning,
@@ -219,6 +220,11 @@ class Planner:
         around = replace(
             await self._around(observed, await self._links.links(), nics),
             networks=[each for each in self._state.networks() if each.id != current.id],
+            pools=[
+                self._known_pool(pool)
+                for each in current.subnets
+                if each.pool is not None and (pool := self._ipam.pool(each.pool)) is not None
+            ],
         )
         plan = replanning.network(current, options, touched, around, self._defaults)
         await self._check(plan)
@@ -274,18 +280,19 @@ class Planner:
         found = []
         for pool in self._ipam.pools():
             if pool.subnet in wanted and self._state.network_of_pool(pool.id) is None:
-                gateway = self._ipam.gateway(pool.id)
-                found.append(
-                    KnownPool(
-                        id=pool.id,
-                        space=pool.space,
-                        subnet=pool.subnet,
-                        gateway=gateway.address if gateway else None,
-                        gateway_typed=gateway is not None and gateway.wanted,
-                        probe=pool.probe,
-                    )
-                )
+                found.append(self._known_pool(pool))
         return found
+
+    def _known_pool(self, pool: Pool) -> KnownPool:
+        gateway = self._ipam.gateway(pool.id)
+        return KnownPool(
+            id=pool.id,
+            space=pool.space,
+            subnet=pool.subnet,
+            gateway=gateway.address if gateway else None,
+            gateway_typed=gateway is not None and gateway.wanted,
+            probe=pool.probe,
+        )
 
     def _tell(self, network: Network) -> None:
         for each in self.warnings(network):

@@ -5,7 +5,7 @@ from functools import partial
 
 from ipam import AddressRequest, LeaseKind
 from ovsdriver.domain.plan import segment_planning
-from ovsdriver.domain.records.model import Network, NetworkId, Way
+from ovsdriver.domain.records.model import Endpoint, Network, NetworkId, Way
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.ports import Northbound, SharedGateway, State
 from ovsdriver.ports.northbound import on_router
@@ -28,7 +28,7 @@ class SegmentRouters(Aspect):
         self._pools = pools
         self._locks = locks
 
-    def ways(self, network: Network) -> Sequence[Way]:
+    def ways(self, network: Network, endpoint: Endpoint) -> Sequence[Way]:  # noqa: ARG002
         """Return the routes to the segments that are on the router now, and those typed."""
         segment = network.segment
         if not isinstance(segment, OvnSegment) or segment.router is None:

@@ -28,6 +28,9 @@ _TWO_TAGS = "e2e/test_uplinks.py::test_customers_tags_travel_inside_of_the_netwo
 _SEGMENT = "hosts/segments.py::made"
 """All tests of segments make them by that."""
 _ROUTERS = "hosts/test_routers.py::test_segments_on_one_router_reach_each_other_and_others_do_not"
+_ROUTES = (
+    "e2e/test_routes.py::test_routes_are_a_container_s_from_its_start_on_and_change_while_it_runs"
+)
 _TWICE = "e2e/test_modes.py::test_networks_with_the_same_subnet_do_not_see_each_other"
 _BURST = "e2e/test_shaping.py::test_what_may_go_at_once_is_the_networks_or_the_containers_own"
 _CABLE = "e2e/test_cables.py::test_a_pulled_cable_takes_the_carrier_from_both_ends_and_stays_so"
@@ -63,7 +66,8 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.bridge.name"): _DOVESNAP,
     (N, "ovs.segment"): _SEGMENT,
     (N, "ovs.router"): _ROUTERS,
-    (N, "ovs.routes"): _ROUTERS,
+    (N, "ovs.routes"): _ROUTES,
+    (E, "ovs.routes"): _ROUTES,
     (N, "ovs.vlan"): _BRIDGES,
     (N, "ovs.bridge.vlan"): _DOVESNAP,
     (N, "ovs.vlan_mode"): _TWO_TAGS,

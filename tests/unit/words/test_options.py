@@ -6,7 +6,7 @@ from netaddr import EUI, IPAddress
 
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.port_options import PortKind, VlanMode
-from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
+from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions, TypedGateway
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.words import options
@@ -55,7 +55,7 @@ def test_every_network_option_arrives_in_its_field():
         mode=Mode.FLAT,
         isolate=True,
         icc=False,
-        gateways=(IPAddress("10.0.0.1"), IPAddress("fd00::1")),
+        gateways=TypedGateway(addresses=(IPAddress("10.0.0.1"), IPAddress("fd00::1"))),
         mtu=1400,
         kind=PortKind.VETH,
         datapath=Datapath.NETDEV,

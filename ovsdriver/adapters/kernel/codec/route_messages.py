@@ -106,16 +106,26 @@ class Way(NamedTuple):
 
 
 def add_route(
-    routes: RouteSocket, index: int, destination: IPNetwork, gateway: IPAddress | None = None
+    routes: RouteSocket,
+    index: int,
+    destination: IPNetwork,
+    gateway: IPAddress | None = None,
+    *,
+    protocol: int = _RTPROT_BOOT,
+    metric: int = 0,
 ) -> bool:
-    """Add a route to the main table; False if there is one to the same place."""
+    """Add a route to the main table; False if there is one to the same place, of that metric.
+
+    ``protocol`` says who has added it; a ``metric`` of 0 is what the kernel takes by itself.
+    """
     family = FAMILIES[destination.version]
     scope = _RT_SCOPE_LINK if gateway is None and family == socket.AF_INET else _RT_SCOPE_UNIVERSE
     length = destination.prefixlen
-    body = _RTMSG.pack(family, length, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0)
+    body = _RTMSG.pack(family, length, 0, 0, _RT_TABLE_MAIN, protocol, scope, _RTN_UNICAST, 0)
     body += attribute(_RTA_DST, destination.network.packed) if length else b""
     body += u32(RTA_OIF, index)
     body += attribute(_RTA_GATEWAY, gateway.packed) if gateway is not None else b""
+    body += u32(_RTA_PRIORITY, metric) if metric else b""
     return routes.create(RTM_NEWROUTE, body)
 
 
@@ -166,6 +176,12 @@ def is_given(message: bytes) -> bool:
         and table != _RT_TABLE_LOCAL
         and not flags & _RTM_F_CLONED
     )
+
+
+def added_by(message: bytes) -> int:
+    """Return the protocol of a route: who has added it."""
+    _, _, _, _, _, protocol, *_ = _RTMSG.unpack_from(message)
+    return int(protocol)
 
 
 def put_route(routes: RouteSocket, message: bytes, index: int, elsewhere: int | None) -> None:

@@ -80,11 +80,11 @@ def look(
     """
 
     def inside(host: RouteSocket, here: RouteSocket) -> tuple[SandboxLink, bool] | None:
-        new = _attached(host, here, link)
+        new = attached(host, here, link)
         old = new or _left_over(here, link, noted)
         return None if old is None else (_described(here, sandbox, old), new is not None)
 
-    return _with_sockets(sandbox, inside)
+    return with_sockets(sandbox, inside)
 
 
 def restore(sandbox: str, link: Veth | Tap, wanted: SandboxLink) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ def restore(sandbox: str, link: Veth | Tap, wanted: SandboxLink) -> tuple[str, .
     """
 
     def inside(host: RouteSocket, here: RouteSocket) -> tuple[str, ...]:
-        new = _attached(host, here, link)
+        new = attached(host, here, link)
         if new is None:
             new = _moved(host, here, link, wanted, handle)
         refused = _settle(here, new, wanted)
@@ -112,12 +112,12 @@ def restore(sandbox: str, link: Veth | Tap, wanted: SandboxLink) -> tuple[str, .
 
     handle = os.open(sandbox, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _with_sockets(sandbox, inside)
+        return with_sockets(sandbox, inside)
     finally:
         os.close(handle)
 
 
-def _with_sockets(sandbox: str, work: Callable[[RouteSocket, RouteSocket], T]) -> T:
+def with_sockets(sandbox: str, work: Callable[[RouteSocket, RouteSocket], T]) -> T:
     """Do ``work`` in a sandbox, with a socket of the host's namespace and one of the sandbox's."""
 
     def inside() -> T:
@@ -128,7 +128,7 @@ def _with_sockets(sandbox: str, work: Callable[[RouteSocket, RouteSocket], T]) -
         return call_inside(sandbox, inside)
 
 
-def _attached(host: RouteSocket, here: RouteSocket, link: Veth | Tap) -> Link | None:
+def attached(host: RouteSocket, here: RouteSocket, link: Veth | Tap) -> Link | None:
     """Return the link in the sandbox that leads to the switch.
 
     A pair's by its other end, which has our mark; a tap by the mark itself, if vswitchd holds it.

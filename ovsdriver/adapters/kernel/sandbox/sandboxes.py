@@ -6,11 +6,12 @@ from functools import partial
 
 from ovsdriver.adapters.kernel.codec.link_messages import marked_count
 from ovsdriver.adapters.kernel.netlink import Netlink
-from ovsdriver.adapters.kernel.sandbox import entering, inner_links
+from ovsdriver.adapters.kernel.sandbox import entering, inner_links, inner_ways
 from ovsdriver.adapters.kernel.sandbox.inner_links import MOST
 from ovsdriver.domain.wires.observed import Measured
 from ovsdriver.domain.wires.plumbing import Tap, Veth
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
+from ovsdriver.domain.wires.ways import WayChange
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import SeenLink
 
@@ -31,6 +32,16 @@ class KernelSandboxes:
             return None if found is None else SeenLink(link=found[0], attached=found[1])
 
         return await self._netlink.ask_apart(f"reading a link in sandbox {sandbox}", work)
+
+    async def settle_ways(
+        self, sandbox: str, link: Veth | Tap, change: WayChange, *, dry: bool = False
+    ) -> bool | None:
+        def work() -> bool | None:
+            if not entering.is_alive(sandbox):
+                return None
+            return inner_ways.settle(sandbox, link, change, dry=dry)
+
+        return await self._netlink.ask_apart(f"routes in sandbox {sandbox}", work)
 
     async def measured(self, marked: Mapping[str, str]) -> Mapping[str, Measured]:
         def work() -> Mapping[str, Measured]:

@@ -343,7 +343,11 @@ def _subnets(store: _Store, name: str, network: Network) -> Iterator[Fault]:
                 f"{pool.space}"
             )
             yield _network_fault(name, text, by_hand)
-        elif subnet.gateway is not None and store.holder(pool.id, subnet.gateway) is None:
+        elif (
+            network.mode.has_gateway
+            and subnet.gateway is not None
+            and store.holder(pool.id, subnet.gateway) is None
+        ):
             text = f"its gateway {subnet.gateway} is not held, so a container may get it"
             yield _network_fault(name, text, by_hand)
 

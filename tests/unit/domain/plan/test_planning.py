@@ -12,7 +12,7 @@ from ovsdriver.domain.plan.vlan_planning import bridge_name, choose, foreign_tag
 from ovsdriver.domain.records.features import Features
 from ovsdriver.domain.records.model import HostAccess, Mode, Network, NetworkId
 from ovsdriver.domain.records.port_options import PortKind, Rate, VlanMode, VlanTag
-from ovsdriver.domain.records.requests import NewNetwork
+from ovsdriver.domain.records.requests import NewNetwork, TypedGateway
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
@@ -115,7 +115,11 @@ def test_a_flat_network_tells_only_a_gateway_that_was_typed() -> None:
     typed = planned(new, bridge=a_bridge(), pools=[a_pool(typed=True)])
     assert typed.subnets[0].gateway == IPAddress("10.1.0.1")
     said = new_network(
-        RED, V4, bridge="br-lab", vlan=VlanTag(30), gateways=(IPAddress("10.1.0.254"),)
+        RED,
+        V4,
+        bridge="br-lab",
+        vlan=VlanTag(30),
+        gateways=TypedGateway(addresses=(IPAddress("10.1.0.254"),)),
     )
     assert planned(said, bridge=a_bridge()).subnets[0].gateway == IPAddress("10.1.0.254")
 
@@ -190,14 +194,20 @@ def test_another_ipam_s_subnet_is_bound_to_no_pool() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        pytest.param({"gateways": (IPAddress("10.9.0.1"),)}, "lies in no subnet", id="outside"),
         pytest.param(
-            {"gateways": (IPAddress("10.1.0.9"),)}, "say it once, with --gateway", id="differs"
+            {"gateways": TypedGateway(addresses=(IPAddress("10.9.0.1"),))},
+            "lies in no subnet",
+            id="outside",
         ),
         pytest.param(
-            {"gateways": (IPAddress("10.1.0.9"),), "mode": Mode.ISOLATED},
-            "has no gateway",
-            id="isolated",
+            {"gateways": TypedGateway(addresses=(IPAddress("10.1.0.9"),))},
+            "say it once, with --gateway",
+            id="differs",
+        ),
+        pytest.param(
+            {"gateways": TypedGateway(container="vpn")},
+            "this host is the gateway",
+            id="container",
         ),
     ],
 )
@@ -421,7 +431,10 @@ def test_a_gateway_beside_docker_s_own_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match=r"--gateway 10\.1\.0\.1: .*docker_gwbridge"):
         planned(new_network(RED, V4, mode=Mode.GWBRIDGE), pools=[a_pool(typed=True)])
     typed = new_network(
-        RED, ("10.1.0.0/24", None), mode=Mode.GWBRIDGE, gateways=(IPAddress("10.1.0.9"),)
+        RED,
+        ("10.1.0.0/24", None),
+        mode=Mode.GWBRIDGE,
+        gateways=TypedGateway(addresses=(IPAddress("10.1.0.9"),)),
     )
     with pytest.raises(InvalidOptionError, match=r"ovs\.gateway=10\.1\.0\.9: .*docker_gwbridge"):
         planned(typed)

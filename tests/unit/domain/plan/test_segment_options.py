@@ -55,7 +55,10 @@ def test_on_a_wire_the_first_network_says_vlan_and_router() -> None:
     said = segment_planning.common(a_plan())
     assert said == {"vlan": "30", "gateway": "10.50.0.254"}
     inherited = settled(ON_WIRE, said).options
-    assert (inherited.port.vlan, inherited.gateways) == (30, (IPAddress("10.50.0.254"),))
+    assert (inherited.port.vlan, inherited.gateways.addresses) == (
+        30,
+        (IPAddress("10.50.0.254"),),
+    )
     assert (inherited.port.mtu, inherited.port.guard, inherited.mode) == (None, None, None)
 
 

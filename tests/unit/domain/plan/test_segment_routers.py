@@ -107,7 +107,7 @@ def test_a_router_that_cannot_be_is_refused(
 
 def test_a_network_of_this_host_alone_has_no_router() -> None:
     segment_planning.refuse_router(options.network({}, internal=False))
-    with pytest.raises(DriverError, match="are for segments"):
+    with pytest.raises(DriverError, match="is for segments"):
         segment_planning.refuse_router(options.network(MAIN, internal=False))
 
 

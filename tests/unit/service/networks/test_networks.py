@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ipam.model import DEFAULT_SPACE, LeaseKind, PoolRequest
+from ipam.errors import IpamError
+from ipam.model import DEFAULT_SPACE, AddressRequest, LeaseKind, PoolRequest
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode, Network
 from ovsdriver.domain.records.port_options import VlanTag
-from ovsdriver.domain.records.requests import NetworkOptions
+from ovsdriver.domain.records.requests import NetworkOptions, TypedGateway
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import Route
-from tests.builders import BLUE, FIRST, RED, new_network
+from tests.builders import BLUE, FIRST, RED, SECOND, new_network
 from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
 
@@ -261,12 +262,26 @@ async def test_a_join_that_races_the_end_of_its_network_leaves_nothing(host: Hos
 
 
 async def test_the_router_of_a_flat_network_is_held_in_our_pool(host: Host) -> None:
-    await host.create_network(mode=Mode.FLAT, gateways=(IPAddress("10.1.0.2"),))
+    await host.create_network(
+        mode=Mode.FLAT, gateways=TypedGateway(addresses=(IPAddress("10.1.0.2"),))
+    )
     assert await host.create_endpoint() == IPAddress("10.1.0.3")
     (pool,) = host.ipam.pools()
     lease = await host.ipam.lease(pool.id, IPAddress("10.1.0.2"))
     assert lease is not None
     assert lease.kind is LeaseKind.AUX
+    # until a container asks for it, which is the router then, and has it to itself
+    router = AddressRequest(pool=pool.id, address=lease.address)
+    assert (await host.ipam.request_address(router)).kind is LeaseKind.ENDPOINT
+    with pytest.raises(IpamError, match="is held by a container"):
+        await host.ipam.request_address(router)
+    await host.ipam.release_address(pool.id, lease.address)
+    assert await host.create_endpoint(SECOND) == IPAddress("10.1.0.4")
+    again = await host.restart()
+    try:
+        assert (await again.ipam.request_address(router)).address == lease.address
+    finally:
+        await again.stop()
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["port-gone", "of-another-instance"])
