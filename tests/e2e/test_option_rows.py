@@ -39,7 +39,7 @@ SHOWN_AS = {"ovs.bridge.add_ports": "ovs.uplink", "ovs.bridge.userspace": "ovs.d
 
 @pytest.fixture
 def surroundings(bed: Bed) -> Iterator[None]:
-    """What the examples name: NICs, the host on ``eth0``, the bridge ``br-lab``, two tags."""
+    """What the examples name: NICs, the host on ``eth0``, the bridge ``br-lab``, two tags, sets of rules."""
     labs.import_images(bed)
     with beyond(bed, "eth0", "eth1", "eth2", "eth3"):
         bed.ip("link", "set", "eth0", "up")
@@ -47,7 +47,11 @@ def surroundings(bed: Bed) -> Iterator[None]:
         bed.ovs_vsctl("add-br", "br-lab", "--", "set", "Bridge", "br-lab", "datapath_type=netdev")
         bed.ovs_vsctl("add-port", "br-lab", "eth3")
         bed.ovs_vsctl("set", "Open_vSwitch", ".", "other_config:vlan-limit=2")
+        for rules in ("agent", "base"):
+            bed.ovsnet("rules", "set", rules, "--allow", "any")
         yield
+        for rules in ("agent", "base"):
+            bed.ovsnet("rules", "rm", rules)
         bed.ovs_vsctl("remove", "Open_vSwitch", ".", "other_config", "vlan-limit")
         bed.ovs_vsctl("del-br", "br-lab")
 
