@@ -399,6 +399,7 @@ async def assemble(
                 rule_sets=rule_sets,
                 access=access,
                 rule_counts=firewall.access.counts,
+                learned_names=dict,
                 hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(

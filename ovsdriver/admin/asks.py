@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast, get_args, g
 from netaddr import IPAddress, IPNetwork
 
 from ipam.model import Reservation
-from ovsdriver.admin.access.views import RulesChanged, RulesReport, RulesUse
+from ovsdriver.admin.access.views import Access, RulesChanged, RulesReport, RulesUse
 from ovsdriver.admin.events.views import EventPage
 from ovsdriver.admin.graph.views import Graph
 from ovsdriver.admin.measures.views import TrafficReport
@@ -330,6 +330,13 @@ class ShowRules(Ask[RulesReport]):
 
     target: str
     """A set; or a network or a container, see :func:`ovsdriver.admin.by_name.target`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowAccess(Ask[Access]):
+    """What access rules come to, with addresses in the place of names."""
+
+    LOOKS: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

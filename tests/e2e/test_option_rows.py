@@ -39,7 +39,7 @@ SHOWN_AS = {"ovs.bridge.add_ports": "ovs.uplink", "ovs.bridge.userspace": "ovs.d
 
 @pytest.fixture
 def surroundings(bed: Bed) -> Iterator[None]:
-    """What the examples name: NICs, the host on ``eth0``, the bridge ``br-lab``, two tags, sets of rules."""
+    """What the examples name: NICs, the host on ``eth0``, a bridge, two tags, sets of rules."""
     labs.import_images(bed)
     with beyond(bed, "eth0", "eth1", "eth2", "eth3"):
         bed.ip("link", "set", "eth0", "up")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ovsdriver.admin import asks, by_name
 from ovsdriver.admin.access import report as reports
 from ovsdriver.admin.access.views import (
+    Access,
     JudgedEnd,
     RulesChanged,
     RulesReport,
@@ -38,6 +39,7 @@ class AccessDesk:
         return {
             asks.ListRules: self.sets,
             asks.ShowRules: self.show,
+            asks.ShowAccess: self.access,
             asks.SetRules: self.put,
             asks.RemoveRules: self.remove,
         }
@@ -74,6 +76,11 @@ class AccessDesk:
             if each.network == meant.network and meant.endpoint in (None, each.endpoint)
         ]
         return RulesReport(ends=tuple(ends))
+
+    async def access(self, _ask: asks.ShowAccess) -> Access:
+        """Return what holds now."""
+        services = self._services
+        return Access(plan=services.access.now(), learned=services.learned_names())
 
     async def put(self, ask: asks.SetRules) -> RulesChanged:
         """Keep a set in the place of one of that name, or what it has and these rules.

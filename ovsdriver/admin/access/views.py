@@ -1,9 +1,11 @@
 """Access rules as they are told: sets, whom they hold for, and what they have met."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netaddr import IPAddress
 
+from ovsdriver.domain.access.policy import AccessPlan
 from ovsdriver.domain.records.access import Side
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.ports import Verdict
@@ -74,6 +76,15 @@ class RulesReport:
     """None: the target is none."""
     ends: tuple[JudgedEnd, ...] = ()
     """Of the containers that have rules: of the target, or of the set's users."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What holds for containers that have access rules."""
+
+    plan: AccessPlan
+    learned: Mapping[str, tuple[IPAddress, ...]]
+    """Addresses that are let in now, by the DNS names of rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
+from netaddr import IPAddress
+
 from ipam.leasing import Leasing
 from ipam.service import Ipam
 from ovsdriver.admin import asks, by_name, views
@@ -72,6 +74,8 @@ class AdminServices:
     access: Plans
     rule_counts: Callable[[], Awaitable[Sequence[AccessCount]]]
     """What access rules have met."""
+    learned_names: Callable[[], Mapping[str, tuple[IPAddress, ...]]]
+    """Addresses that access rules let in now, by their DNS names."""
     hosts: FleetHosts | None = None
     """Of the fleet; None: this host is in none."""
 

@@ -5,7 +5,7 @@ here it is looked up and put together in the order of the packet's way.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -13,6 +13,7 @@ from netaddr import IPAddress
 
 from ovsdriver.adapters.engine import DockerEngine
 from ovsdriver.adapters.firewall import ruleset
+from ovsdriver.adapters.firewall.access import table_of
 from ovsdriver.adapters.kernel.codec.rtnetlink import Remembered, RouteSocket
 from ovsdriver.adapters.kernel.host.host_network import read_host, read_link
 from ovsdriver.adapters.kernel.host.host_view import LiveHost
@@ -34,10 +35,11 @@ from ovsdriver.cli.look.places import (
 )
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.model import Mode, Publication
+from ovsdriver.domain.records.access import Side
+from ovsdriver.domain.records.model import Mode, NetworkId, Publication
 from ovsdriver.domain.records.names import mac_text
 from ovsdriver.domain.records.segments import NAME_SERVER, OvnSegment
-from ovsdriver.domain.tracing import containers, name_servers
+from ovsdriver.domain.tracing import containers, name_servers, rules
 from ovsdriver.domain.tracing.containers import End, FarPlace
 from ovsdriver.domain.tracing.hops import (
     OUTSIDE,
@@ -133,6 +135,27 @@ class _Tracer:
                 for place in self._state.endpoints
                 for each in place.endpoint.published
             },
+            access=self._rules(names),
+        )
+
+    def _rules(self, names: Mapping[NetworkId, str]) -> rules.AccessRules:
+        """Return the access rules of containers; the process is asked only if there are any."""
+        said = [
+            *(each.network.port for each in self._state.networks),
+            *(each.endpoint.port for each in self._state.endpoints),
+        ]
+        if not any(each.judged for each in said):
+            return rules.NO_RULES
+        there = ask(self._settings, asks.ShowAccess())
+        return rules.AccessRules(
+            plan=there.plan,
+            names={
+                each.endpoint.id: f"{names[each.endpoint.network]}/"
+                f"{each.container or show.short(each.endpoint.id)}"
+                for each in self._state.endpoints
+                if each.endpoint.network in names
+            },
+            learned=there.learned,
         )
 
     def done(self, source: str, target: str) -> Traced:
@@ -141,6 +164,9 @@ class _Tracer:
             self._fault = ""
             self._view = LiveHost(routes, self._standing())
             self._places = Places(self._state, is_local=self._view.is_local)
+            self._lay = replace(
+                self._lay, access=replace(self._lay.access, ways_out=self._ways_out())
+            )
             a = self._places.meant(source)
             if target == DNS_WORD:
                 self._asked = Question(protocol="udp", port=53)
@@ -220,7 +246,16 @@ class _Tracer:
             self._packet(one, first, mac_text(two.endpoint.endpoint.mac), target),
             first.full_name,
         )
-        yield from containers.trace(first, second, self._asked, bridged, family)
+        judged = rules.between(
+            self._lay.access,
+            first.plug,
+            (one.endpoint.endpoint.id, two.endpoint.endpoint.id),
+            (one.address(family), target),
+            self._asked,
+        )
+        yield from containers.trace(
+            first, second, self._asked, bridged, family, judged=tuple(judged)
+        )
 
     def _pair(self, a: Somewhere, b: Somewhere) -> tuple[Placed, Placed]:
         """Return the places of both that are nearest to each other."""
@@ -274,6 +309,7 @@ class _Tracer:
         placed, end = self._leaving(a, target)
         yield containers.attached(end)
         yield from containers.inside(end, target)
+        yield from self._on_a_bridge(placed, end, Side.TO, target, self._asked)
         inside = end.inside
         via = (
             inside.via
@@ -302,10 +338,23 @@ class _Tracer:
         else:
             yield from containers.without_gateway(end)
             return
+        member = self._lay.access.at(held, source)
+        if member is not None and self._lay.access.asks_us(member, self._asked):
+            yield rules.answered_here(member, self._lay.access)
+            return
         packet = first_packet(source, target, self._asked, incoming=held)
         out, hops = self._through(packet)
         yield from hops
         yield from self._beyond(out, b, inside.mtu if inside is not None else 0)
+
+    def _on_a_bridge(
+        self, placed: Placed, end: End, side: Side, other: IPAddress, asked: Question
+    ) -> Iterator[Hop]:
+        """Tell what the rules of a container say where no gateway asks them."""
+        member = self._lay.access.of(placed.endpoint.endpoint.id)
+        if member is not None and not member.gateway:
+            peer = rules.Peer(address=other)
+            yield from self._lay.access.judged(end.plug, member, side, peer, asked)
 
     def _leaving(self, a: Somewhere, target: IPAddress) -> tuple[Placed, End]:
         """Return the network by which a container sends to ``target``."""
@@ -376,6 +425,7 @@ class _Tracer:
         end = self._looked_into(end_of(there), there, seen_as, asked)
         yield containers.attached(end)
         yield from containers.in_gateways_vlan(end)
+        yield from self._on_a_bridge(there, end, Side.FROM, seen_as, asked)
         packet = _packet_text(
             out.outgoing,
             (self._view.mac(out.outgoing), mac_text(there.endpoint.endpoint.mac)),
@@ -614,9 +664,15 @@ class _Tracer:
             placed.endpoint.ofport, (mac_text(mac), to), (source, target), self._asked
         )
 
+    def _ways_out(self) -> frozenset[str]:
+        found = {*self._settings.outside_bridges}
+        return frozenset(found | {self._view.route(each).link for each in _ANYBODY.values()})
+
     def _standing(self) -> Sequence[BaseChain]:
+        judged_apart = ("inet", table_of(self._settings.instance))
         try:
-            return asyncio.run(ruleset.standing())
+            found = asyncio.run(ruleset.standing())
+            return [each for each in found if (each.family, each.table) != judged_apart]
         except UnavailableError as error:
             self._fault = f"the rules of this host could not be read: {error}; run this as root"
             return ()

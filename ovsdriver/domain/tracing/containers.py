@@ -152,7 +152,13 @@ def together(a: End, b: End) -> bool:
 
 
 def trace(
-    a: End, b: End, asked: Question, bridged: Bridged | None, version: int | None = None
+    a: End,
+    b: End,
+    asked: Question,
+    bridged: Bridged | None,
+    version: int | None = None,
+    *,
+    judged: Sequence[Hop] = (),
 ) -> Sequence[Hop]:
     """Return what was looked at on the way from ``a`` to ``b``, up to the first that stops it.
 
@@ -162,8 +168,9 @@ def trace(
         asked: the protocol, and the port.
         bridged: what the bridge does; None: not asked, as both are not in one VLAN.
         version: 4 or 6, which both have addresses of; None: see :func:`family`.
+        judged: what access rules say of it.
     """
-    return up_to_the_first_stop(_between(a, b, asked, bridged, version or family(a, b)))
+    return up_to_the_first_stop(_between(a, b, asked, bridged, version or family(a, b), judged))
 
 
 def trace_far(a: End, to: FarPlace, asked: Question, bridged: Bridged | None) -> Sequence[Hop]:
@@ -177,7 +184,12 @@ def verdict(a: End, b: End | FarPlace, asked: Question, hops: Sequence[Hop]) -> 
 
 
 def _between(
-    a: End, b: End, asked: Question, bridged: Bridged | None, version: int | None
+    a: End,
+    b: End,
+    asked: Question,
+    bridged: Bridged | None,
+    version: int | None,
+    judged: Sequence[Hop],
 ) -> Iterator[Hop]:
     yield from map(attached, (a, b))
     if version is None:
@@ -190,7 +202,7 @@ def _between(
     yield good(a.place, f"{a.name} has {address(a, version)}, {b.name} {address(b, version)}")
     for end, other in ((a, b), (b, a)):
         yield from inside(end, address(other, version).ip)
-    yield from (_in_one_vlan(a, b, bridged) if together(a, b) else _apart(a, b))
+    yield from (_in_one_vlan(a, b, bridged, judged) if together(a, b) else _apart(a, b))
     yield from listening(b, asked)
 
 
@@ -284,11 +296,11 @@ def inside(end: End, target: IPAddress) -> Iterator[Hop]:
     )
 
 
-def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
+def _in_one_vlan(a: End, b: End, bridged: Bridged | None, judged: Sequence[Hop]) -> Iterator[Hop]:
     if a.segment and not a.icc:
         yield _kept_apart(a)
     if a.bridge != b.bridge:
-        yield from _over_patches(a, b, bridged)
+        yield from _over_patches(a, b, bridged, judged)
         return
     if not (a.icc and b.icc):
         yield bad(
@@ -307,10 +319,11 @@ def _in_one_vlan(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
     yield good(
         a.plug, f"both are on segment {a.segment}" if a.segment else "both are in one VLAN there"
     )
+    yield from judged
     yield from at_the_bridge(a, bridged, b.name)
 
 
-def _over_patches(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
+def _over_patches(a: End, b: End, bridged: Bridged | None, judged: Sequence[Hop]) -> Iterator[Hop]:
     """Tell of the way from one bridge to another; no option keeps containers of two apart."""
     if b.bridge not in a.joined:
         yield bad(
@@ -323,6 +336,7 @@ def _over_patches(a: End, b: End, bridged: Bridged | None) -> Iterator[Hop]:
     yield good(
         a.plug, f"patches lead VLAN {a.vlan or 'none'} from {a.bridge} to {b.bridge} (ovs.patch)"
     )
+    yield from judged
     yield from at_the_bridge(a, bridged, b.name)
 
 

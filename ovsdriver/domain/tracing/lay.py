@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from netaddr import IPAddress
 
 from ovsdriver.domain.records.model import HostAccess, Mode
+from ovsdriver.domain.tracing.rules import NO_RULES, AccessRules
 from ovsdriver.domain.traffic.chains import BaseChain, Judged, Packet
 from ovsdriver.domain.traffic.firewall import GatewayRules
 from ovsdriver.domain.traffic.foreign_chains import DOCKER_USER, cure, title
@@ -38,6 +39,7 @@ class Lay:
     """By the gateway's link."""
     containers: Mapping[IPAddress, str] = field(default_factory=dict)
     """Names of containers that ports are published for, by address."""
+    access: AccessRules = NO_RULES
 
     def home(self, link: str) -> Home | None:
         """Return the network whose gateway a link is."""

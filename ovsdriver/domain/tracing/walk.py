@@ -113,12 +113,14 @@ class _Walk:
         packet = self._send(packet) if packet.incoming == NO_LINK else self._come(packet)
         target = _known(packet.destination)
         if self._view.is_local(target):
+            self._by_access_rules(packet)
             self._at("input", packet)
             self._say(self._welcome(packet))
             self._answer_of_host(packet)
             return Through(hops=self._hops, destination=target, port=packet.port)
         route = self._route(packet)
         packet = self._leaving(packet, route.link)
+        self._by_access_rules(packet)
         if packet.incoming != NO_LINK:
             packet = self._at("forward", packet)
             self._say(self._passage(packet))
@@ -187,6 +189,12 @@ class _Walk:
                 )
             )
         return route
+
+    def _by_access_rules(self, packet: Packet) -> None:
+        for each in self._lay.access.across(_RULES, packet):
+            if each.verdict is Verdict.STOP:
+                self._stop(each)
+            self._say(each)
 
     def _at(self, hook: str, packet: Packet) -> Packet:
         for chain in self._chains:

@@ -82,6 +82,7 @@ def test_what_changes_something_is_known():
         "list-rules",
         "list-segments",
         "plan-network",
+        "show-access",
         "show-graph",
         "show-rules",
         "show-segment",

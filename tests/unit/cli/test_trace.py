@@ -14,11 +14,14 @@ from ovsdriver.adapters.firewall import ruleset
 from ovsdriver.adapters.kernel.host.host_view import LiveHost
 from ovsdriver.adapters.kernel.sandbox import sandbox_view
 from ovsdriver.adapters.ovs.openflow import encoding
+from ovsdriver.admin import asks
+from ovsdriver.admin.access.views import Access
 from ovsdriver.admin.views import Report
 from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.look import bridges, tracer
 from ovsdriver.domain.records.model import HostAccess, Mode, NetworkId, Publication, Transport
 from ovsdriver.domain.records.names import gateway_link
+from ovsdriver.domain.records.port_options import PortOptions
 from ovsdriver.domain.tracing.containers import Inside
 from ovsdriver.domain.tracing.hops import Question
 from ovsdriver.domain.tracing.host_view import Route, RouteFault
@@ -26,6 +29,7 @@ from ovsdriver.domain.traffic.chains import BaseChain
 from ovsdriver.domain.traffic.firewall import HostNetwork
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnavailableError
+from ovsdriver.words import access_words
 from tests.builders import a_subnet
 from tests.unit.cli.conftest import Desk, Shell
 from tests.unit.cli.reports import DB, LAB, OLD, WEB, endpoint, network
@@ -507,3 +511,52 @@ def test_a_flow_of_ours_is_told_by_its_option(told, host: Host):
     assert (
         json.loads(told("web", "outside", "--json")[1])["hops"][-1]["by"] == "a flow of br-ovsnet"
     )
+
+
+def with_rules(desk: Desk, **said: str) -> None:
+    """Have rules hold for ``web``."""
+    web, *others = desk.there.endpoints
+    port = PortOptions(**{name: access_words.parse(text) for name, text in said.items()})
+    endpoints = (replace(web, endpoint=replace(web.endpoint, port=port)), *others)
+    desk.there = replace(desk.there, endpoints=endpoints)
+    plan = desired.access(
+        [each.network for each in desk.there.networks],
+        [each.endpoint for each in endpoints],
+        called={DB: "db"},
+    )
+
+    async def access(_: asks.ShowAccess) -> Access:
+        return Access(plan=plan, learned={})
+
+    desk.also({asks.ShowAccess: access})
+
+
+def test_the_access_rule_that_drops_is_named(told, desk: Desk):
+    with_rules(desk, allow="container:db tcp/5432, host udp", deny="outside tcp/25")
+    code, text = told("web", "db", "tcp/5432")
+    assert code == 0, text
+    assert 'rule "to container:db tcp/5432" of lab/web lets it pass' in text
+    code, text = told("web", "db", "tcp/80")
+    assert code == 1
+    assert 'no rule of lab/web allows "to 10.1.0.3 tcp/80"' in text.splitlines()[-1]
+    code, text = told("web", "outside", "tcp/25")
+    assert code == 1
+    assert 'rule "to outside tcp/25" of lab/web drops it (ovs.deny)' in text.splitlines()[-1]
+    assert "`ovsnet rules show lab/web`" in text.splitlines()[-1]
+    assert 'rule "to host udp" of lab/web lets it pass' in told("web", "host", "udp/53")[1]
+    assert 'no rule of lab/web allows "to 10.1.0.1 icmp"' in told("web", "host")[1]
+
+
+def test_a_container_with_names_in_its_rules_asks_at_its_gateway(told, desk: Desk):
+    with_rules(desk, allow="example.com tcp/443")
+    code, text = told("web", "192.0.2.53", "udp/53")
+    assert code == 0
+    assert "ovsnet's name server at the gateway answers lab/web" in text
+
+
+def test_rules_of_a_network_without_gateway_are_asked_at_its_bridge(told, desk: Desk):
+    say(desk, of_network={"mode": Mode.FLAT})
+    with_rules(desk, deny="10.0.0.0/8")
+    code, text = told("web", "10.1.0.77")
+    assert code == 1
+    assert 'rule "to 10.0.0.0/8" of lab/web drops it' in text.splitlines()[-1]
