@@ -9,6 +9,8 @@ not know is refused, with two exceptions that are listed in ``ignored`` instead:
 - Keys with somebody's domain in front (``com.example.rack``, two dots or more). Such names are
   labels for other programs, unless they end like an option of ours (``com.ovs.vlan``).
 
+Words of other drivers are translated, or refused with what to type (``of_others``).
+
 A new option takes these steps, and tests in ``tests/unit/words`` ask for most of them:
 
 1. A row here. Its ``field`` is where the value arrives: ``port.X`` in ``PortOptions``, which
@@ -44,7 +46,15 @@ from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 from ovsdriver.errors import InvalidOptionError
-from ovsdriver.words import access_words, bridge_words, mirror_target, rates, routes, values
+from ovsdriver.words import (
+    access_words,
+    bridge_words,
+    mirror_target,
+    of_others,
+    rates,
+    routes,
+    values,
+)
 from ovsdriver.words.values import quote
 
 E = TypeVar("E", bound=Enum)
@@ -537,6 +547,22 @@ TABLE: Sequence[Option] = (
         ),
     ),
     Option(
+        name="ovs.dscp",
+        scope=Scope.NETWORK,
+        field="port.dscp",
+        on_segment="OVN lays the flows of its ports, and marks nothing here; leave it out",
+        parse=rates.dscp,
+        text=rates.dscp_text,
+        example="-o ovs.dscp=ef",
+        default="none: as containers mark it",
+        help="Mark (DSCP) of what each container sends, IPv4 and IPv6, for switches and routers "
+        "beyond: 0 to 63, or a name: `ef`, `af41`, `cs1`.",
+        endpoint=OfEndpoint(
+            example="driver-opt=ovs.dscp=af41",
+            help="As for a network. `none` lets the container off.",
+        ),
+    ),
+    Option(
         name="ovs.delay",
         scope=Scope.NETWORK,
         field="port.delay_us",
@@ -983,6 +1009,7 @@ TABLE: Sequence[Option] = (
         example="driver-opt=ovs.mac=02:00:00:00:00:07",
         default="made from the address",
         help="MAC address of the container's interface; as `--mac-address`, but of one network.",
+        aliases=("kathara.mac_addr",),
         fixed="others on the segment know the container by it; start the container again with it",
     ),
     Option(
@@ -1152,6 +1179,7 @@ def network(typed: Mapping[str, str], *, internal: bool) -> NetworkOptions:
     Raises:
         InvalidOptionError: an option is unknown, misplaced, out of range or contradicts another.
     """
+    typed = of_others.of_network(typed)
     settled, ignored = _settle(Scope.NETWORK, typed)
     settled |= _modes(settled.get("mode"), settled.get("mode4"), settled.get("mode6"))
     options = NetworkOptions(
@@ -1279,7 +1307,8 @@ def _settle(scope: Scope, typed: Mapping[str, str]) -> tuple[dict[str, Any], tup
     for key, text in typed.items():
         row = _NAMES[scope].get(key.lower())
         if row is None:
-            _refuse_unless_foreign(scope, key)
+            if scope is not Scope.ENDPOINT or key.lower() not in of_others.LABELS:
+                _refuse_unless_foreign(scope, key)
             ignored.append(key)
             continue
         value = _value(row, key, text)

@@ -1,8 +1,8 @@
-"""Text into rates, sizes, delays and losses. As ``values``."""
+"""Text into rates, sizes, delays, losses and marks. As ``values``."""
 
 import re
 
-from ovsdriver.domain.records.port_options import Rate
+from ovsdriver.domain.records.port_options import UNMARKED, Rate
 from ovsdriver.words import values
 
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)"
@@ -19,6 +19,33 @@ _MICROSECONDS = {"us": 1, "ms": 1e3, "s": 1e6}
 _LEAST_RATE, _MOST_RATE = 64_000, 100_000_000_000
 _MOST_BURST = 256 * 1024 * 1024
 _MOST_DELAY_US = 60_000_000
+
+
+_MARKS = {
+    "none": UNMARKED,
+    **{f"cs{each}": 8 * each for each in range(8)},
+    **{f"af{high}{low}": 8 * high + 2 * low for high in range(1, 5) for low in range(1, 4)},
+    "ef": 46,
+    "va": 44,
+    "le": 1,
+}
+"""Names of DSCPs (RFC 2474, 2597, 3246, 5865, 8622)."""
+
+
+def dscp(text: str) -> int:
+    """Read ``46``, ``ef``, ``af41`` or ``cs1``, of 0 to 63; or ``none``."""
+    found = _MARKS.get(text.lower())
+    if found is not None:
+        return found
+    try:
+        return values.integer(text, 0, 63, "a DSCP")
+    except ValueError as error:
+        raise ValueError(f"{error}, or a name like ef, af41, cs1; or none") from None
+
+
+def dscp_text(mark: int) -> str:
+    """Return what ``dscp`` reads, the name if it has one."""
+    return next((name for name, each in _MARKS.items() if each == mark), str(mark))
 
 
 def rate(text: str) -> Rate:

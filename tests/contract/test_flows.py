@@ -10,7 +10,8 @@ from netaddr import EUI, IPNetwork
 from ovsdriver.adapters.ovs.openflow import OvsFlows
 from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.port_options import PortOptions, VlanTag
+from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Flows
@@ -33,6 +34,7 @@ RATE = PortFlows(
     flows=frozenset({Flow(stage=Stage.RATE, rank=0, metered=True)}),
     meters=frozenset({Meter(stage=Stage.RATE, rate=1000, burst=100)}),
 )
+MARK = Shaping.of(PortOptions(dscp=46)).metered
 GROUPS = PortFlows(
     flows=frozenset(
         {Flow(stage=Stage.BROADCAST, rank=0, match=Match(to_group=True), metered=True)}
@@ -71,6 +73,7 @@ def ofctl(private: PrivateOvs, command: str, *rest: str) -> str:
         pytest.param(RATE, id="rate"),
         pytest.param(GROUPS, id="broadcasts"),
         pytest.param(TAGS, id="tags"),
+        pytest.param(MARK, id="mark"),
     ],
 )
 async def test_what_was_ensured_is_there_and_does_not_differ(

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e import ears
 from tests.e2e.bed import Bed
 from tests.e2e.stage import Container, Network, Stage
+from tests.e2e.test_mirrors import watching
 from tests.e2e.world import until
 
 pytestmark = pytest.mark.docker
@@ -175,3 +176,40 @@ def _shown(bed: Bed, container: Container) -> dict[str, Any]:
 def _meters(bed: Bed) -> list[str]:
     said = bed.run("ovs-ofctl", "-O", "OpenFlow14", "dump-meters", BRIDGE)
     return [line for line in said.splitlines() if line.startswith("meter=")]
+
+
+def test_what_containers_send_is_marked_and_keeps_what_is_beside_the_mark(
+    bed: Bed, stage: Stage
+) -> None:
+    both = ("--ipv6", "--subnet", "fd00:77::/64", "-o", "ovs.dscp=ef", "-o", "ovs.guard=true")
+    network = stage.network("lab", *both, subnet="10.77.1.0/24")
+    ann, peer = stage.container("ann", network), stage.container("peer", network)
+    free = stage.container("free", "name=lab,driver-opt=ovs.dscp=none")
+    found = peer.endpoint(network)
+    addresses = found["IPAddress"], found["GlobalIPv6Address"]
+
+    def marks(sender: Container, *said: str) -> set[str]:
+        """Return how what a container sends arrives, of either family."""
+        packets = "icmp[0] == 8 or (icmp6 and ip6[40] == 128)"
+        seen = set()
+        for address in addresses:
+            with watching(bed, peer.netns, "eth0", packets, digits=True) as heard:
+                bed.attempt("ping", "-c", "2", "-i", "0.2", *said, address, netns=sender.netns)
+                until(lambda heard=heard: "0x0000:" in heard.said(), heard.said)
+                first = heard.said().partition("0x0000:")[2].split()[0]
+            seen.add(first[2:4] if first[0] == "4" else first[1:3])
+        return seen
+
+    assert marks(ann) == {"b8"}
+    assert marks(ann, "-Q", "0x21") == {"b9"}, "what says that there is congestion stays"
+    assert marks(free) == {"00"}
+    assert marks(free, "-Q", "0x20") == {"20"}
+    bed.ovsnet("set", "ann", "ovs.dscp=af41")
+    assert marks(ann) == {"88"}
+    assert "nothing to mend" in bed.ovsnet("reconcile", "--dry-run")
+    bed.vswitchd.stop()
+    bed.start_vswitchd()
+    until(lambda: marks(ann) == {"88"}, "it is marked again")
+    bed.ovsnet("set", "ann", "ovs.dscp=")
+    bed.ovsnet("set", "lab", "ovs.dscp=")
+    assert marks(ann) == {"00"}

@@ -85,6 +85,24 @@ def test_a_nic_may_be_told_in_the_words_of_dovesnap(
     lan.reaches(a.address(network), who="ann")
 
 
+def test_who_comes_from_macvlan_or_kathara_types_what_is_known_there(
+    bed: Bed, far: Far, stage: Stage
+) -> None:
+    lan = far.host("lan", "10.77.1.200/24", tag=30)
+    network = stage.network(
+        "one", *said("parent=eth1.30", "macvlan_mode=bridge"), subnet="10.77.1.0/24"
+    )
+    mac = "driver-opt=kathara.mac_addr=02:00:00:00:00:07"
+    a = stage.container("ann", f"name=one,{mac},driver-opt=kathara.link=A")
+    lan.reaches(a.address(network), who="ann")
+    assert a.link("eth0")["address"] == "02:00:00:00:00:07"
+    assert "ovs.uplink=eth1  ovs.vlan=30" in bed.ovsnet("network", "show", "one")
+    bed.ovsnet("set", "one", "ovs.vlan=31")
+    lan.never_reaches(a.address(network))
+    refused = bed.docker_refuses(*CREATE, *said("bridge=br0"), "two")
+    assert "write -o ovs.bridge=br0" in refused
+
+
 def test_a_datapath_may_be_said_and_is_refused_where_there_is_none(bed: Bed, stage: Stage) -> None:
     network = stage.network("one", *said("ovs.datapath=netdev"), subnet="10.77.1.0/24")
     a, b = stage.container("ann", network), stage.container("bob", network)

@@ -19,6 +19,7 @@ class Stage(IntEnum):
     GUARD = 31
     BROADCAST = 30
     RATE = 29
+    MARK = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ class Flow:
     """Packets above the rate of the port's meter of this stage are dropped first."""
     retags: bool = False
     """The outer tag becomes one of 802.1Q, of the same VLAN and priority."""
+    dscp: int | None = None
+    """What passes gets this mark (0 to 63, RFC 2474), and keeps its bits of congestion (ECN)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,10 @@ ETHERNET_MTU = 1500
 """Bytes. The userspace datapath's taps lose longer frames (measured with Open vSwitch 3.5)."""
 
 
+UNMARKED = -1
+"""``ovs.dscp=none``: a container of a network that marks is let off."""
+
+
 class PortKind(StrEnum):
     """What plugs a container into the bridge (``ovs.port``)."""
 
@@ -120,6 +124,8 @@ class PortOptions(Said):
     """Bytes that may go at once above the rate."""
     broadcast: int | None = None
     """Packets/s that a container may send to more than one station; 0: no limit."""
+    dscp: int | None = None
+    """What a container sends is marked so, 0 to 63; :data:`UNMARKED`, None: stays as it is."""
     delay_us: int | None = None
     jitter_us: int | None = None
     loss_ppm: int | None = None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
-from ovsdriver.domain.records.port_options import Cable, PortOptions, Rate
+from ovsdriver.domain.records.port_options import UNMARKED, Cable, PortOptions, Rate
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 
 _BURST_S = 0.05
@@ -13,6 +13,8 @@ _LEAST_BURST = 32 * 1024
 _QUEUE_S = 0.05
 """A packet that would wait longer than that is dropped."""
 
+
+_IPV4, _IPV6 = 0x0800, 0x86DD
 
 NO_NETEM = (
     "a bad link (ovs.delay and the like): this host's kernel has no netem; load it "
@@ -70,6 +72,8 @@ class Shaping:
     away: LinkShape = LinkShape()
     """What is done in the container to what it sends; its rate is the switch's."""
     unplugged: bool = False
+    dscp: int | None = None
+    """What it sends is marked so."""
 
     @classmethod
     def of(cls, port: PortOptions) -> "Shaping":
@@ -87,6 +91,7 @@ class Shaping:
                 reorder_ppm=port.reorder_ppm or 0,
             ),
             unplugged=port.cable is Cable.DOWN,
+            dscp=None if port.dscp == UNMARKED else port.dscp,
         )
 
     @property
@@ -106,7 +111,7 @@ class Shaping:
 
     @property
     def metered(self) -> PortFlows:
-        """Return the flows and meters that hold what it sends to its rates."""
+        """Return the flows and meters that hold what it sends to its rates, and mark it."""
         flows: set[Flow] = set()
         meters: set[Meter] = set()
         if (sent := self.sent) is not None:
@@ -123,6 +128,11 @@ class Shaping:
                     packets=True,
                 )
             )
+        if self.dscp is not None:
+            flows |= {
+                Flow(stage=Stage.MARK, rank=0, match=Match(eth_type=each), dscp=self.dscp)
+                for each in (_IPV4, _IPV6)
+            }
         return PortFlows(flows=frozenset(flows), meters=frozenset(meters))
 
     def _burst(self, rate: int) -> int:

@@ -57,7 +57,7 @@ def refuse_unfit(bridge: str, *, guard: bool, metered: bool, controllers: int) -
     Args:
         bridge: its name.
         guard: ports are guarded.
-        metered: what containers send is held to a rate.
+        metered: what containers send is held to a rate, or marked.
         controllers: how many the bridge has.
 
     Raises:
@@ -78,7 +78,7 @@ def refuse_controller(bridge: str, whose: str, *, guard: bool, metered: bool) ->
         bridge: its name.
         whose: a network or an endpoint on it, for the sentence.
         guard: its ports are guarded.
-        metered: what its containers send is held to a rate.
+        metered: what its containers send is held to a rate, or marked.
 
     Raises:
         ConflictError: there would be such flows.
@@ -92,7 +92,7 @@ def refuse_controller(bridge: str, whose: str, *, guard: bool, metered: bool) ->
 
 
 def _option(*, guard: bool) -> str:
-    return "ovs.guard=true" if guard else "ovs.rate or ovs.broadcast"
+    return "ovs.guard=true" if guard else "ovs.rate, ovs.broadcast or ovs.dscp"
 
 
 def refuse_unpinnable(endpoint: Endpoint, *, trunk: bool) -> None:

@@ -44,6 +44,8 @@ _MIRROR = (
 _FEATURES = (
     "e2e/test_switch_features.py::test_snooping_and_control_frames_are_a_bridges_and_change_live"
 )
+_OTHERS = "e2e/test_words.py::test_who_comes_from_macvlan_or_kathara_types_what_is_known_there"
+_MARK = "e2e/test_shaping.py::test_what_containers_send_is_marked_and_keeps_what_is_beside_the_mark"
 _PATCH = "e2e/test_patches.py::test_bridges_are_joined_for_the_vlans_of_those_who_ask"
 _CONTROLLER = "e2e/test_switch_features.py::test_a_controller_says_what_a_bridge_does"
 _RECORDS = "e2e/test_switch_features.py::test_samples_and_records_of_traffic_reach_a_collector"
@@ -102,6 +104,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.rate"): _BURST,
     (N, "ovs.burst"): _BURST,
     (N, "ovs.broadcast"): "e2e/test_shaping.py::test_broadcasts_have_a_limit_of_their_own",
+    (N, "ovs.dscp"): _MARK,
     (N, "ovs.delay"): _NETEM,
     (N, "ovs.jitter"): _NETEM,
     (N, "ovs.loss"): _NETEM,
@@ -155,6 +158,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
         "e2e/test_published.py::test_a_network_may_say_where_its_ports_are_published"
     ),
     (E, "ovs.mac"): _INTERNAL,
+    (E, "kathara.mac_addr"): _OTHERS,
     (E, "ovs.mtu"): _INTERNAL,
     (E, f"{PRODUCT}.driver.mtu"): _DOCKER,
     (E, "ovs.port"): _INTERNAL,
@@ -178,6 +182,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     ),
     (E, "ovs.burst"): _BURST,
     (E, "ovs.broadcast"): _BURST,
+    (E, "ovs.dscp"): _MARK,
     (E, "ovs.delay"): _NETEM,
     (E, "ovs.jitter"): _NETEM,
     (E, "ovs.loss"): _NETEM,

@@ -274,7 +274,6 @@ def test_an_option_without_a_value_is_refused(key):
         ("OVS.VLNA", "ovs.vlan"),
         ("vlan", "ovs.vlan"),
         ("mtu", "ovs.mtu"),
-        ("bridge", "ovs.bridge"),
         ("osv.vlan", "ovs.vlan"),
         ("ovs.bridge.nam", "ovs.bridge.name"),
         ("ovs.ifprefx", "ovs.ifprefix"),

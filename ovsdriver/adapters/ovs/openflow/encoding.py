@@ -12,7 +12,13 @@ from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 REGISTER = 15
 _SCRATCH = 14
 """A register for what is moved about inside of one flow."""
-_PRIORITIES = {Stage.TAGS: 0xF030, Stage.GUARD: 0xF020, Stage.BROADCAST: 0xF010, Stage.RATE: 0xF000}
+_PRIORITIES = {
+    Stage.TAGS: 0xF030,
+    Stage.GUARD: 0xF020,
+    Stage.BROADCAST: 0xF010,
+    Stage.RATE: 0xF000,
+    Stage.MARK: 0xEFE0,
+}
 """Above what people and controllers use; the ranks of a stage are added."""
 _RANKS = 16
 
@@ -74,6 +80,7 @@ def entry(flow: Flow, *, owner: str, number: int) -> Entry:
     if flow.passes:
         instructions += messages.apply(
             *([messages.retag(_SCRATCH)] if flow.retags else []),
+            *([messages.set_dscp(flow.dscp)] if flow.dscp is not None else []),
             messages.set_register_bit(REGISTER, flow.stage),
             messages.look_again(),
         )

@@ -217,6 +217,11 @@ def set_register_bit(register: int, bit: int) -> bytes:
     return struct.pack(">HHIHHIQ", 0xFFFF, 24, 0x2320, 7, bit << 6, field, 1)
 
 
+def set_dscp(dscp: int) -> bytes:
+    """Return the action that gives a packet of either IP a mark (OFPAT_SET_FIELD of IP_DSCP)."""
+    return struct.pack(">HHIB7x", 25, 16, 0x8000 << 16 | 8 << 9 | 1, dscp)
+
+
 def retag(register: int) -> bytes:
     """Return the actions that make the outer tag one of 802.1Q, by way of a register."""
     half = 1 << 16 | register << 9 | 4
