@@ -79,20 +79,6 @@ def test_forged_frames_of_a_guarded_container_arrive_nowhere(bed: Bed, stage: St
     until(lambda: "in_port=" not in bed.run(*bridge), "no flow of ours is left")
 
 
-def test_who_has_access_rules_is_guarded(bed: Bed, stage: Stage) -> None:
-    network = stage.network("lab", *DUAL, "-o", "ovs.deny=192.0.2.0/24")
-    ann, bob = stage.container("ann", network), stage.container("bob", network)
-    assert arrived(bed, ann, bob, network, "network") == set()
-    bed.ovsnet("set", "lab", "ovs.deny=")
-    assert "ipv4" in arrived(bed, ann, bob, network, "none")
-    bed.ovsnet("rules", "set", "base", "--deny", "192.0.2.0/24")
-    for option in ("ovs.allow=any, from any", "ovs.deny=192.0.2.0/24 tcp/80-90", "ovs.rules=base"):
-        bed.ovsnet("set", "ann", option)
-        assert arrived(bed, ann, bob, network, option[:9]) == set()
-        bed.ovsnet("set", "ann", f"{option.partition('=')[0]}=")
-    bed.ovsnet("rules", "rm", "base")
-
-
 def test_flows_of_a_guard_stand_beside_other_peoples_and_go_without_a_trace(
     bed: Bed, stage: Stage
 ) -> None:

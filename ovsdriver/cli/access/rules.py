@@ -175,7 +175,7 @@ def rm(settings: Settings, name: str, as_json: bool) -> None:
 def _print_end(end: JudgedEnd) -> None:
     where = f"{_container(end.container, end.endpoint)} on {end.network_name or end.network[:12]}"
     facts = [("Container", where), ("Addresses", ", ".join(map(str, end.addresses)) or "-")]
-    if end.shared:
+    if end.shared and end.counted:
         others = show.plural(end.shared, "other container")
         facts.append(("Counted with", f"{others} whose rules say the same"))
     show.facts(facts)
@@ -187,8 +187,8 @@ def _print_end(end: JudgedEnd) -> None:
                 _rule(each),
                 Text(*_VERDICTS[each.verdict]),
                 each.said_by or "any ovs.allow",
-                str(each.packets),
-                str(each.octets),
+                str(each.packets) if end.counted else "-",
+                str(each.octets) if end.counted else "-",
             )
             for each in end.rules
         ],

@@ -50,7 +50,7 @@ _PATCH = "e2e/test_patches.py::test_bridges_are_joined_for_the_vlans_of_those_wh
 _CONTROLLER = "e2e/test_switch_features.py::test_a_controller_says_what_a_bridge_does"
 _RECORDS = "e2e/test_switch_features.py::test_samples_and_records_of_traffic_reach_a_collector"
 _GUARD = "e2e/test_guard.py::test_forged_frames_of_a_guarded_container_arrive_nowhere"
-_JUDGED = "e2e/test_guard.py::test_who_has_access_rules_is_guarded"
+_JUDGED = "e2e/test_rules.py::test_a_set_holds_for_all_that_name_it_and_tells_what_it_has_met"
 _INTERNAL = "e2e/test_port_kinds.py::test_internal_ports_carry_what_veths_carry"
 _TRUNKS = "e2e/test_port_kinds.py::test_routers_see_the_listed_vlans_and_no_others"
 
