@@ -14,7 +14,9 @@ from ovsdriver.docker import methods
 from ovsdriver.domain.plan.inputs import Defaults
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Journal
+from ovsdriver.service.access.asked_past import AskedPast
 from ovsdriver.service.access.named_sets import NamedSets
+from ovsdriver.service.access.names import AccessNames
 from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.access.rules import AccessRules
 from ovsdriver.service.aspects.aspect import Aspect
@@ -188,7 +190,12 @@ async def assemble(
         )
         ends = HostEnds(owner=owner, switch=switch, links=links, uplinks=uplinks, rules=rules)
         access = Plans(state=state, sets=rule_sets, called=called.names)
-        access_rules = AccessRules(plans=access, firewall=firewall.access)
+        access_rules = AccessRules(
+            plans=access,
+            firewall=firewall.access,
+            names=AccessNames(firewall=firewall.access, servers=world.gateway_names, links=links),
+            asked_past=AskedPast(state=state, engine=engine, listed=witness.container),
+        )
         rule_sets.on_change(access_rules.apply)
         called.on_names(access_rules.renamed)
         # In this order things are made and mended, and what a network has goes in the other one:

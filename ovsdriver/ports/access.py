@@ -73,6 +73,20 @@ class AccessFirewall(Protocol):
         """
         ...
 
+    async def learnt(self) -> Mapping[str, Mapping[str, Mapping[IPAddress, int]]]:
+        """Return addresses that rules about names hold for, with the seconds that are left.
+
+        By key of the policy and name, also what an earlier process had learnt.
+        """
+        ...
+
+    async def answered(self) -> Collection[tuple[IPAddress, IPAddress]]:
+        """Return pairs of who began a connection of TCP or UDP that lives, and who has answered.
+
+        Of this host's connections with the outside, and of containers'; a hundred thousand at most.
+        """
+        ...
+
     async def counts(self) -> Sequence[AccessCount]:
         """Return what every rule has met since it was made, by policy and side as it is judged."""
         ...

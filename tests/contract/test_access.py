@@ -1,6 +1,7 @@
 """The port AccessFirewall: a fake, and the host's in a namespace of the test's own."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -168,3 +169,31 @@ async def test_addresses_are_learnt_twice_and_for_nobody(world: World) -> None:
     await learn(ONE.key, ["api.example.com"], addresses)
     await learn("f" * 12, ["api.example.com"], addresses)
     assert not await world.firewall.differs(PLAN)
+
+
+async def test_what_was_learnt_is_told_with_the_time_that_is_left(world: World) -> None:
+    assert await world.firewall.learnt() == {}
+    await world.firewall.apply(PLAN)
+    one, two = IPAddress("203.0.113.1"), IPAddress("2001:db8::1")
+    await world.firewall.learn(OTHER.key, ["api.example.com"], {one: 60, two: 90})
+    found = await world.firewall.learnt()
+    seconds = found[OTHER.key]["api.example.com"]
+    assert found.keys() == {OTHER.key}
+    assert seconds.keys() == {one, two}
+    assert 0 < seconds[one] < seconds[two]
+    world.lose()
+    await world.firewall.apply(PLAN)
+    assert not (await world.firewall.learnt()).get(OTHER.key)
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("world", [real], indirect=True)
+async def test_who_has_answered_whom_is_known_of_connections_that_live(world: World) -> None:
+    here, there = IPAddress("127.0.0.1"), IPAddress("127.0.0.2")
+    await world.firewall.apply(PLAN)  # nothing is tracked without a rule that asks for it
+    run("ip", "address", "add", "127.0.0.2/8", "dev", "lo")
+    with socket.create_server((str(there), 7)), socket.create_connection((str(there), 7)):
+        assert (here, there) in await world.firewall.answered()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unheard:
+        unheard.sendto(b"", ("127.0.0.3", 7))
+        assert (here, IPAddress("127.0.0.3")) not in await world.firewall.answered()

@@ -20,8 +20,10 @@ class FakeAccessFirewall:
         """Each that changed something, in this order."""
         self.asked = 0
         """Calls of :meth:`apply`."""
-        self.learnt: dict[str, dict[str, dict[IPAddress, int]]] = {}
+        self.known: dict[str, dict[str, dict[IPAddress, int]]] = {}
         """Seconds by policy, name and address."""
+        self.talking: set[tuple[IPAddress, IPAddress]] = set()
+        """Who has begun a connection, and who answers."""
         self._callbacks: list[Callable[[], None]] = []
 
     async def apply(self, plan: AccessPlan) -> bool:
@@ -31,7 +33,7 @@ class FakeAccessFirewall:
         self.plan = _kept(plan)
         self.applied.append(self.plan)
         held = {each.key for each in self.plan.policies}
-        self.learnt = {key: found for key, found in self.learnt.items() if key in held}
+        self.known = {key: found for key, found in self.known.items() if key in held}
         return True
 
     async def differs(self, plan: AccessPlan) -> bool:
@@ -45,9 +47,15 @@ class FakeAccessFirewall:
             return
         known = {name for _, _, reach in _rules(kept) for name in reach.names}
         for name in known.intersection(names):
-            held = self.learnt.setdefault(policy, defaultdict(dict))[name]
+            held = self.known.setdefault(policy, defaultdict(dict))[name]
             for address, seconds in addresses.items():
                 held[address] = max(seconds, held.get(address, 0))
+
+    async def learnt(self) -> Mapping[str, Mapping[str, Mapping[IPAddress, int]]]:
+        return self.known
+
+    async def answered(self) -> Collection[tuple[IPAddress, IPAddress]]:
+        return self.talking
 
     async def counts(self) -> Sequence[AccessCount]:
         return [
@@ -58,7 +66,7 @@ class FakeAccessFirewall:
 
     async def remove(self) -> None:
         self.plan = AccessPlan()
-        self.learnt.clear()
+        self.known.clear()
 
     def on_loss(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -66,7 +74,7 @@ class FakeAccessFirewall:
     def lose(self) -> None:
         """Someone typed ``nft flush ruleset``."""
         self.plan = AccessPlan()
-        self.learnt.clear()
+        self.known.clear()
         for callback in self._callbacks:
             callback()
 

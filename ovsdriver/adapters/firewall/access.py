@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Protocol, TypeVar
 
 from netaddr import IPAddress
 
 from ovsdriver.adapters.firewall.access_table import AccessTable
 from ovsdriver.adapters.firewall.nft import Nft
+from ovsdriver.adapters.kernel.codec.conntrack import Conntrack
 from ovsdriver.domain.access.policy import AccessPlan
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import AccessCount
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 _LEISURE_S = 10.0
 """How long what no container needs is left: it is often the same one that is started next."""
+
+_MOST = 100_000
+"""Connections that are looked at."""
 
 
 class Thread(Protocol):
@@ -101,6 +105,12 @@ class HostAccess:
     ) -> None:
         await self._on_thread(self._learn, policy, frozenset(names), dict(addresses))
 
+    async def learnt(self) -> Mapping[str, Mapping[str, Mapping[IPAddress, int]]]:
+        return await self._on_thread(self._learnt)
+
+    async def answered(self) -> Collection[tuple[IPAddress, IPAddress]]:
+        return await self._on_thread(_answered)
+
     async def counts(self) -> Sequence[AccessCount]:
         return await self._on_thread(self._counts)
 
@@ -167,6 +177,9 @@ class HostAccess:
             self._trusted = False
             raise
 
+    def _learnt(self) -> Mapping[str, Mapping[str, Mapping[IPAddress, int]]]:
+        return self._open().learnt()
+
     def _counts(self) -> Sequence[AccessCount]:
         return self._open().counts()
 
@@ -176,6 +189,17 @@ class HostAccess:
     def _sweep(self) -> None:
         if self._trusted:
             self._open().sweep()
+
+
+def _answered() -> Collection[tuple[IPAddress, IPAddress]]:
+    try:
+        with closing(Conntrack()) as conntrack:
+            known = conntrack.connections(_MOST)
+    except OSError as error:
+        raise UnavailableError(
+            f"the kernel's connections cannot be read: {error.strerror}"
+        ) from error
+    return {(each.source, each.answering) for each in known if each.answered}
 
 
 def table_of(instance: str) -> str:

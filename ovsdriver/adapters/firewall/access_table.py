@@ -113,6 +113,23 @@ class AccessTable:
         if commands:
             self._nft.run(commands)
 
+    def learnt(self) -> Mapping[str, Mapping[str, Mapping[IPAddress, int]]]:
+        """Return the addresses in the sets of names, by policy and name, with seconds left."""
+        listed = self._list(self._nft) or []
+        elements = {
+            each["set"]["name"]: each["set"].get("elem", ()) for each in listed if "set" in each
+        }
+        found: dict[str, dict[str, dict[IPAddress, int]]] = {}
+        for key, policy in self._made.policies.items():
+            for each in access_rules.name_sets(policy):
+                for element in elements.get(each.name, ()):
+                    inner = element["elem"]
+                    for name, rule in each.rules.items():
+                        if commented(rule) == inner.get("comment"):
+                            held = found.setdefault(key, {}).setdefault(name, {})
+                            held[IPAddress(inner["val"])] = inner.get("expires", 1)
+        return found
+
     def counts(self) -> Sequence[AccessCount]:
         """Return what the counters say, of all rules of the policies that are kept."""
         found: dict[tuple[str, Side, Verdict, str], list[int]] = {}

@@ -219,6 +219,9 @@ def _input(build: "_Builder") -> None:
     build.rule(
         chain, _match(at_home, "local", op="!="), {"drop": None}, comment="not the gateway's own"
     )
+    # What is led to the host by its own rules is none that the container has asked of it: that is
+    # how names in access rules are answered.
+    build.rule(chain, _match(_ct("status"), "dnat", op="in"), {"return": None})
     build.rule(
         chain,
         _match(_meta("iifname"), "@silent"),

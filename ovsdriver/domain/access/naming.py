@@ -4,7 +4,7 @@ Of an answer counts what follows from the question alone: addresses of the name 
 name that its aliases lead to. Whatever else a server adds is worth nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
@@ -149,6 +149,11 @@ class Learned:
             for address, until in self._until.get(name, {}).items()
             if until > now
         }
+
+    def ending(self, name: str, *, now: float, by: float) -> Collection[IPAddress]:
+        """Return what is let in for a name of a rule, but not beyond a time."""
+        held = self._until.get(name, {})
+        return {address for address, until in held.items() if now < until <= by}
 
     def keep(self, names: Iterable[str]) -> None:
         """Forget all other names."""

@@ -2,12 +2,14 @@
 
 An address is reached because it was asked for, here, by a name that a rule has. What was learnt is
 remembered as long as it holds, by the name in the rule: a policy that takes another one's place,
-and a table that somebody flushed, are told again, so that connections go on.
+and a table that somebody flushed, are told again, so that connections go on. It holds for longer
+than its server said while a container has a connection there that was answered.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 
 from netaddr import IPAddress
 
@@ -16,6 +18,10 @@ from ovsdriver.domain.access.naming import Learned, NameRecord
 from ovsdriver.domain.access.policy import AccessPlan, Policy
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import AccessFirewall, GatewayNameServers, Links
+
+_PROLONG_S = 20.0
+_SOON_S = 45.0
+"""What ends by then is looked at; the next look but one would be too late."""
 
 
 class AccessNames:
@@ -40,6 +46,8 @@ class AccessNames:
         """With names, by key."""
         self._members: Mapping[tuple[str, IPAddress], str] = {}
         """Keys of policies with names."""
+        self._seeded = False
+        """What an earlier process had learnt is known."""
         self._told: set[str] = set()
         """Keys of policies that know what was learnt before they were."""
         self._serving: set[str] = set()
@@ -117,6 +125,8 @@ class AccessNames:
             ConflictError, UnavailableError: names are not answered at a gateway.
         """
         async with self._changing:
+            if self._policies and not self._seeded:
+                await self._seed()
             if lost:
                 self._told.clear()
             self._told &= self._policies.keys()
@@ -134,6 +144,42 @@ class AccessNames:
         """Answer nowhere."""
         self.expect(AccessPlan())
         await self.follow()
+
+    async def run(self) -> None:
+        """Let in for longer what is in use, until cancelled."""
+        while True:
+            await asyncio.sleep(_PROLONG_S)
+            with suppress(UnavailableError):  # the next time, then
+                await self.prolong()
+
+    async def prolong(self) -> None:
+        """Let in for longer what would end soon, and answers containers that have asked for it."""
+        now = self._clock()
+        ending = {
+            key: {
+                name: found
+                for name in naming.names_of(policy)
+                if (found := self._learned.ending(name, now=now, by=now + _SOON_S))
+            }
+            for key, policy in self._policies.items()
+        }
+        if not any(ending.values()):
+            return
+        clients: dict[IPAddress, set[str]] = {}
+        for (_, client), key in self._members.items():
+            clients.setdefault(client, set()).add(key)
+        for client, address in await self._firewall.answered():
+            for key in clients.get(client, ()):
+                names = [name for name, found in ending.get(key, {}).items() if address in found]
+                held = self._learned.admit(names, {address: naming.FLOOR_S}, now=self._clock())
+                if names and held:
+                    await self._firewall.learn(key, names, held)
+
+    async def _seed(self) -> None:
+        for found in (await self._firewall.learnt()).values():
+            for name, addresses in found.items():
+                self._learned.admit([name], addresses, now=self._clock())
+        self._seeded = True
 
     async def _tell_again(self, policy: Policy) -> None:
         for name in naming.names_of(policy):

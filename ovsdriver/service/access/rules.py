@@ -1,6 +1,7 @@
 """Access rules at gateways, as all records say."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -8,8 +9,12 @@ from ovsdriver.domain.access.policy import AccessPlan
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import AccessFirewall
+from ovsdriver.service.access.asked_past import AskedPast
+from ovsdriver.service.access.names import AccessNames
 from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.aspects.aspect import Aspect, Finding
+
+log = logging.getLogger(__name__)
 
 _SETTLE_S = 0.2
 """Names come in bursts, when Docker was read."""
@@ -26,9 +31,18 @@ class AccessRules(Aspect):
     before_ports = True  # a container must not send without them
     needs_switch = False
 
-    def __init__(self, *, plans: Plans, firewall: AccessFirewall) -> None:
+    def __init__(
+        self,
+        *,
+        plans: Plans,
+        firewall: AccessFirewall,
+        names: AccessNames,
+        asked_past: AskedPast,
+    ) -> None:
         self._plans = plans
         self._firewall = firewall
+        self._names = names
+        self._asked_past = asked_past
         self._made: AccessPlan | None = None
         self._concerned: frozenset[object] = frozenset()
         """Ids of members and their networks, addresses of members and of whom rules are about."""
@@ -41,9 +55,15 @@ class AccessRules(Aspect):
         """
         plan = self._plans.now()
         repaired = self._made in (None, plan)
+        self._names.expect(plan)
         changed = await self._firewall.apply(plan)
         self._made = plan
         self._concerned = frozenset(_concerned(plan))
+        try:
+            await self._names.follow(lost=changed and repaired)
+        except DriverError as error:
+            # nobody reaches more by it than they may, and the next repair tries again
+            log.warning("rules.names-unserved", extra={"why": str(error)})
         return changed and repaired
 
     def renamed(self) -> None:
@@ -74,6 +94,7 @@ class AccessRules(Aspect):
 
     async def clear(self) -> None:
         """Keep nothing."""
+        await self._names.clear()
         await self._firewall.remove()
 
     async def find(self) -> Sequence[Finding]:
@@ -84,11 +105,25 @@ class AccessRules(Aspect):
                 about=self.name,
                 amiss=self._differs,
                 mend=self.apply,
-            )
+            ),
+            *(
+                Finding(
+                    what=f"access rules: names were not answered at {gateway}",
+                    about=f"access rules: names at {gateway}",
+                    mend=self._names.follow,
+                )
+                for gateway in self._names.unserved()
+            ),
+            *await self._asked_past.find(self._plans.now()),
         ]
 
     async def run(self) -> None:
-        """Follow names."""
+        """Follow names of containers and networks, and prolong what DNS names have opened."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._names.run())
+            tasks.create_task(self._follow())
+
+    async def _follow(self) -> None:
         while True:
             await self._renamed.wait()
             await asyncio.sleep(_SETTLE_S)

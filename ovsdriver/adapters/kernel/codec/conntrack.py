@@ -33,6 +33,8 @@ _DELETE = _SUBSYSTEM | 2
 _NFGEN = struct.Struct("=BBH")
 _CTA_TUPLE_ORIG = 1
 _CTA_TUPLE_REPLY = 2
+_CTA_STATUS = 3
+_IPS_SEEN_REPLY = 1 << 1
 _CTA_COUNTERS = (9, 10)
 """Of the first packet's direction, and back."""
 _CTA_COUNTERS_BYTES = 2
@@ -52,6 +54,7 @@ _BY_PROTOCOL_AND_PORT = 1 << 3 | 1 << 5
 _NESTED = 0x8000
 """NLA_F_NESTED."""
 _BE16 = struct.Struct(">H")
+_BE32 = struct.Struct(">I")
 _BE64 = struct.Struct(">Q")
 
 _FEW = 20_000
@@ -85,6 +88,8 @@ class Connection(NamedTuple):
     """Who answers: the destination, or who a published port leads to."""
     bytes: int | None
     """Both ways; None without ``net.netfilter.nf_conntrack_acct``."""
+    answered: bool
+    """Packets have come back."""
 
 
 class Conntrack(NetlinkSocket):
@@ -210,6 +215,7 @@ def _connection(message: bytes) -> Connection | None:
         flow.port,
         flow.answering,
         passed if counters else None,
+        bool(_BE32.unpack(found.get(_CTA_STATUS, bytes(4)))[0] & _IPS_SEEN_REPLY),
     )
 
 

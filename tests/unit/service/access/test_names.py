@@ -80,7 +80,7 @@ class Bed:
         """Return what the kernel knows for a policy: seconds by name and address."""
         return {
             name: {str(address): seconds for address, seconds in found.items()}
-            for name, found in self.firewall.learnt.get(one.key, {}).items()
+            for name, found in self.firewall.known.get(one.key, {}).items()
         }
 
 
@@ -155,6 +155,55 @@ async def test_what_was_lost_is_told_again_and_what_has_ended_is_not(bed: Bed) -
     bed.firewall.lose()
     await bed.apply(plan(one), lost=True)
     assert bed.learnt(one) == {"host.test": {OTHER: 199}}
+
+
+async def test_what_a_container_uses_is_let_in_for_longer_and_nothing_else(bed: Bed) -> None:
+    one = policy(1, "api.test", "host.test")
+    await bed.apply(plan(one))
+    await bed.ask("api.test")
+    await bed.ask("host.test")
+    bed.firewall.talking = {
+        (IPAddress(CLIENT), IPAddress(API)),
+        (IPAddress("10.66.1.9"), IPAddress(OTHER)),
+        (IPAddress(CLIENT), IPAddress("203.0.113.9")),
+    }
+    await bed.names.prolong()
+    assert bed.learnt(one) == {"api.test": {API: 300}, "host.test": {OTHER: 300}}
+    bed.now = 290
+    await bed.names.prolong()
+    bed.now = 320
+    bed.firewall.lose()
+    await bed.apply(plan(one), lost=True)
+    assert bed.learnt(one) == {"api.test": {API: 30}}
+
+
+async def test_what_has_ended_is_not_let_in_again_by_a_connection(bed: Bed) -> None:
+    one = policy(1, "api.test")
+    await bed.apply(plan(one))
+    await bed.ask("api.test")
+    bed.firewall.talking = {(IPAddress(CLIENT), IPAddress(API))}
+    bed.now = 301
+    await bed.names.prolong()
+    bed.firewall.lose()
+    await bed.apply(plan(one), lost=True)
+    assert not bed.learnt(one)
+
+
+async def test_the_next_process_knows_what_the_one_before_had_learnt(bed: Bed) -> None:
+    one, two = policy(1, "api.test"), policy(2, "api.test", "more.test")
+    await bed.apply(plan(one))
+    await bed.ask("api.test")
+    again = Bed()
+    again.firewall = bed.firewall
+    again.names = AccessNames(
+        firewall=bed.firewall,
+        servers=lambda: again.servers,
+        links=FakeLinks(owner=OWNER),
+        clock=lambda: 0.0,
+    )
+    await again.apply(plan(one))
+    await again.apply(plan(two))
+    assert again.learnt(two) == {"api.test": {API: 300}}
 
 
 async def test_what_changes_while_a_question_is_asked_is_judged_anew(bed: Bed) -> None:

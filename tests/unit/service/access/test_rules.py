@@ -2,7 +2,12 @@
 
 import asyncio
 
+from netaddr import IPAddress
+
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.tracing.name_servers import Server, Servers
+from ovsdriver.service.access.asked_past import AskedPast
+from ovsdriver.service.access.names import AccessNames
 from ovsdriver.service.access.rules import AccessRules
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED, SECOND
@@ -70,7 +75,13 @@ async def test_rules_about_a_container_follow_its_name_and_its_end(host: Host) -
     assert kept(host) == {str(address): []}
     other = await host.run_container(SECOND, sandbox="/netns/two")
     host.engine.add_endpoint(EndpointId(SECOND), NetworkId(RED), "db", str(other))
-    rules = AccessRules(plans=host.admin.access, firewall=host.firewall.access)
+    firewall, servers = host.firewall.access, host.world.gateway_names
+    rules = AccessRules(
+        plans=host.admin.access,
+        firewall=firewall,
+        names=AccessNames(firewall=firewall, servers=servers, links=host.links),
+        asked_past=AskedPast(state=host.state, engine=host.engine, listed=host.witness.container),
+    )
     await rules.apply()
     host.admin.called.on_names(rules.renamed)
     following = asyncio.create_task(rules.run())
@@ -121,3 +132,22 @@ async def test_a_purge_leaves_no_rules(host: Host) -> None:
     await host.endpoints.leave(NetworkId(RED), EndpointId(FIRST))
     await host.purge.run(switch_wait_s=1.0)
     assert kept(host) == {}
+
+
+async def test_names_are_answered_at_the_gateway_and_whom_docker_asks_for_is_told(
+    host: Host,
+) -> None:
+    await host.create_network()
+    address = await host.run_container(said={"ovs.allow": "example.com"})
+    servers = host.world.gateway_names()
+    assert list(servers.running()) == [host.firewall.access.plan.members[0].gateway]
+    assert host.firewall.access.plan.names_port
+    host.engine.add_endpoint(EndpointId(FIRST), NetworkId(RED), "agent", str(address))
+    await host.witness.read()
+    server = Server(address=IPAddress("127.0.0.53"), by_host=True)
+    host.engine.asking["agent"] = Servers(asked=(IPAddress("127.0.0.11"),), forwarded=(server,))
+    repaired = await host.reconciler.reconcile()
+    assert [each for each in repaired.beyond if each.startswith("container agent: Docker asks")]
+    assert not repaired.mended
+    await change(host, allow="")
+    assert not servers.running()
