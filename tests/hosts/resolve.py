@@ -19,7 +19,8 @@ def main(server: str, name: str, kind: str, transport: str) -> None:
         if transport == "tcp":
             answer = dns.query.tcp(query, server, timeout=5)
         else:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            family = socket.AF_INET6 if ":" in server else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
                 sock.setblocking(False)
                 sock.connect((server, 53))  # or the kernel keeps refusals to itself
                 answer = dns.query.udp(query, server, timeout=5, sock=sock)

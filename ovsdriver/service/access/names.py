@@ -191,7 +191,8 @@ class AccessNames:
         if self._servers is None:
             if not gateways:
                 return False
-            self._servers = self._make()
+            # reading a library for it takes a while
+            self._servers = await asyncio.to_thread(self._make)
         changed = False
         for gateway in sorted(self._serving.difference(gateways)):
             changed = await self._servers.remove(gateway) or changed

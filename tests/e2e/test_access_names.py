@@ -1,0 +1,171 @@
+"""DNS names in access rules: a container reaches what it may ask for, and nothing else."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import names, stream
+from tests.e2e.bed import OUTSIDE_PORT, WAN4, Bed
+from tests.e2e.names import RESOLVE, SERVER4, SERVER6, Names
+from tests.e2e.stage import Container, Network, Stage
+from tests.e2e.traffic import Place
+from tests.e2e.world import until
+
+pytestmark = pytest.mark.docker
+
+API4, API6 = "192.0.2.10", "2001:db8:ffff::10"
+CDN, FILES, SECRET, MORE, FORGED = (f"192.0.2.{last}" for last in (11, 12, 13, 14, 66))
+RULES = f"api.test tcp/{OUTSIDE_PORT} + api.test tcp/7 + www.test + *.files.test"
+ZONE = (
+    f"api.test. 300 IN A {API4}",
+    f"api.test. 300 IN AAAA {API6}",
+    "www.test. 300 IN CNAME edge.cdn.test.",
+    f"edge.cdn.test. 300 IN A {CDN}",
+    f"a.files.test. 300 IN A {FILES}",
+    f"files.test. 300 IN A {SECRET}",
+    f"secret.test. 300 IN A {SECRET}",
+    f"more.test. 300 IN A {MORE}",
+)
+PORT = 61053
+
+
+@pytest.fixture
+def said(bed: Bed) -> Iterator[Names]:
+    with names.answering(bed, API4, API6, CDN, FILES, SECRET, MORE, FORGED) as found:
+        found.say(*ZONE)
+        yield found
+
+
+def network(stage: Stage) -> Network:
+    six = ("--ipv6", "--subnet", "fd00:77:1::/64")
+    return stage.network("lab", *six, subnet="10.77.1.0/24")
+
+
+def agent(stage: Stage, network: Network, rules: str = RULES, *options: str) -> Container:
+    where = f"name={network.name},driver-opt=ovs.allow={rules}"
+    return stage.container("agent", where, "--dns", SERVER4, *options)
+
+
+def fetched(container: Container, name: str) -> bool:
+    """Whether a page comes from a name, which is looked up as programs do."""
+    url = f"http://{name}:{OUTSIDE_PORT}/"
+    said = ("docker", "exec", container.name, "wget", "-q", "-T", "2", "-O", "-", url)
+    return container.world.attempt(*said).code == 0
+
+
+def lookup(place: Place, name: str, kind: str = "A", *, at: str = SERVER4, by: str = "udp") -> str:
+    """Return what a server answers; it is asked from there without Docker's in between."""
+    return place.world.attempt(sys.executable, RESOLVE, at, name, kind, by, netns=place.netns).out
+
+
+def served(container: Place, *addresses: str) -> list[str]:
+    """Return those of some addresses that answer."""
+    return [each for each in addresses if container.asks(each, OUTSIDE_PORT)]
+
+
+def test_a_sandbox_reaches_its_names_and_nothing_else_while_an_administrator_adds_one(
+    bed: Bed, stage: Stage, said: Names
+) -> None:
+    lab = network(stage)
+    a, other = agent(stage, lab), stage.container("other", lab, "--dns", SERVER4)
+
+    # before anybody asked, and by the bare address: nothing
+    assert not served(a, API4, API6, SECRET)
+    assert fetched(a, "api.test")
+    assert served(a, API4, API6, SECRET) == [API4, API6]
+    assert not a.pings(API4)
+    assert fetched(a, "www.test")
+    assert fetched(a, "a.files.test")
+    assert not any(fetched(a, each) for each in ("files.test", "secret.test", "more.test"))
+    # whomever it asks, it asks us
+    for at, by in (
+        (SERVER4, "tcp"),
+        ("192.0.2.99", "udp"),
+        (lab.gateway(), "udp"),
+        (SERVER6, "udp"),
+        (SERVER6, "tcp"),
+    ):
+        assert lookup(a, "api.test", at=at, by=by) == f"NOERROR {API4}", (at, by)
+    assert lookup(a, "secret.test", by="tcp") == "REFUSED"
+    assert lookup(a, "secret.test", "TXT") == "REFUSED"
+    assert lookup(a, "nothing.files.test") == "NXDOMAIN"
+    assert "secret.test" not in said.asked()
+
+    # who has no rules notices nothing, and cannot ask here
+    assert fetched(other, "secret.test")
+    assert lookup(other, "api.test", at="192.0.2.99") in ("TIMEOUT", "UNREACHABLE")
+
+    with stream.held(bed, "up", a, Place(bed, "outside", bed.outside), API4) as up:
+        bed.ovsnet("set", "agent", f"ovs.allow={RULES} + more.test")
+        assert fetched(a, "more.test")
+        up.goes_on()
+        # as `nft flush ruleset` does, but for Docker's own
+        bed.nft("delete table inet ovsnet; delete table inet ovsnet.rules")
+        until(lambda: served(a, API4) == [API4], "what was learnt is known again")
+        up.goes_on()
+        bed.restart_plugin()
+        up.goes_on()
+        assert served(a, API4, API6, MORE, SECRET) == [API4, API6, MORE]
+        assert fetched(a, "a.files.test")
+        assert "nothing" in bed.ovsnet("reconcile", "--dry-run").lower()
+        bed.ovsnet("set", "agent", "ovs.allow=more.test")
+        up.stands_still()
+    assert served(a, API4, MORE) == [MORE]
+    bed.ovsnet("set", "agent", "ovs.allow=")
+    assert fetched(a, "secret.test")
+
+
+def test_forged_and_stray_answers_open_nothing_and_nobody_else_can_ask(
+    bed: Bed, stage: Stage, said: Names
+) -> None:
+    lab = network(stage)
+    a = agent(stage, lab)
+    outside = Place(bed, "outside", bed.outside)
+    said.say("; forge", *ZONE)
+    assert lookup(a, "api.test") == f"NOERROR {API4}"
+    assert served(a, API4, FORGED) == [API4]
+    # what nobody elsewhere has, the host's own, and what answers about others
+    own = [WAN4, lab.gateway(), "127.0.0.1", "169.254.169.254", "0.0.0.0"]
+    said.say(*(f"b.files.test. 1 IN A {each}" for each in (*own, FILES)))
+    assert lookup(a, "b.files.test") == f"NOERROR {FILES}"
+    assert not any(a.asks(each, 80) for each in own[:2])
+    # the server is there for containers whose rules have names
+    at = f"{lab.gateway()}:{PORT}"
+    assert f":{PORT}" in bed.run("ss", "-lnu"), at
+    bed.ip("route", "add", "10.77.1.0/24", "via", WAN4, netns=bed.outside)
+    for place in (outside, Place(bed, "the host"), stage.container("other", lab)):
+        for address in (lab.gateway(), WAN4):
+            asked = bed.attempt(*(sys.executable, "-c", ASK, address, str(PORT)), netns=place.netns)
+            assert asked.out != "answered", (place.name, address)
+    bed.ip("route", "del", "10.77.1.0/24", netns=bed.outside)
+
+
+ASK = """
+import sys, dns.message, dns.query
+query = dns.message.make_query("api.test", "A")
+dns.query.udp(query, sys.argv[1], port=int(sys.argv[2]), timeout=1)
+print("answered")
+"""
+
+
+@pytest.mark.long
+def test_where_docker_asks_by_itself_nothing_is_opened_and_what_to_type_is_told(
+    bed: Bed, stage: Stage
+) -> None:
+    lab = network(stage)
+    before = bed.run("cat", "/run/resolv.conf")
+    bed.run("sh", "-c", "echo nameserver 127.0.0.1 >/run/resolv.conf")
+    try:
+        with names.answering(bed, API4, by_host=True) as said:
+            said.say(*ZONE)
+            a = stage.container("agent", f"name={lab.name},driver-opt=ovs.allow=api.test")
+            assert API4 in a.execute("nslookup", "api.test")
+            assert not served(a, API4)
+        told = "container agent: Docker asks 127.0.0.1 for it from this host"
+        until(lambda: told in bed.ovsnet("reconcile", "--dry-run"), "it is told")
+        bed.ovsnet("reconcile")
+        assert f"--dns {lab.gateway()}" in bed.try_ovsnet("check", "agent", "--json").out
+        assert "--dns ADDRESS" in bed.try_ovsnet("check").out
+    finally:
+        bed.run("sh", "-c", f"echo '{before}' >/run/resolv.conf")
