@@ -163,7 +163,14 @@ async def assemble(
         publisher = Publisher(
             state=state, rules=rules, ports=world.host_ports, links=links, locks=locks
         )
-        flows = FlowRules(state=state, switch=switch, flows=world.flows, locks=locks)
+        plans = Plans(state=state, sets=rule_sets, called=called.names)
+        flows = FlowRules(
+            state=state,
+            switch=switch,
+            flows=world.flows,
+            locks=locks,
+            access=plans.now,
+        )
         uplinks = Uplinks(
             owner=owner,
             state=state,
@@ -189,14 +196,15 @@ async def assemble(
             called=witness.container,
         )
         ends = HostEnds(owner=owner, switch=switch, links=links, uplinks=uplinks, rules=rules)
-        access = Plans(state=state, sets=rule_sets, called=called.names)
         access_rules = AccessRules(
-            plans=access,
+            plans=plans,
             firewall=firewall.access,
             names=AccessNames(firewall=firewall.access, servers=world.gateway_names, links=links),
             asked_past=AskedPast(state=state, engine=engine, listed=witness.container),
+            on_change=flows.plan_changed,
         )
         rule_sets.on_change(access_rules.apply)
+        rule_sets.on_change(flows.follow)
         called.on_names(access_rules.renamed)
         # In this order things are made and mended, and what a network has goes in the other one:
         # bridges, for all else is on them; flows before anything can be sent; uplinks and patches
@@ -404,7 +412,7 @@ async def assemble(
                 counters=Counters(owner=owner, state=state, links=links, sandboxes=world.sandboxes),
                 hooks=hooks,
                 rule_sets=rule_sets,
-                access=access,
+                access=plans,
                 rule_counts=firewall.access.counts,
                 learned_names=dict,
                 hosts=segments.hosts if segments is not None else None,

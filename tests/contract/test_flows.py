@@ -5,10 +5,19 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from netaddr import EUI, IPNetwork
+from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.ovs.openflow import OvsFlows
-from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
+from ovsdriver.domain.records.access import Side
+from ovsdriver.domain.records.flows import (
+    Flow,
+    Governed,
+    Match,
+    Meter,
+    PortFlows,
+    Ruling,
+    Stage,
+)
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
 from ovsdriver.domain.records.port_options import PortOptions, VlanTag
 from ovsdriver.domain.records.shaping import Shaping
@@ -42,6 +51,48 @@ GROUPS = PortFlows(
     meters=frozenset({Meter(stage=Stage.BROADCAST, rate=10, burst=20, packets=True)}),
 )
 
+SENT = frozenset(
+    Flow(stage=Stage.ACCESS, rank=rank, match=Match(eth_type=kind), zone=0x8014, governed=governed)
+    for kind in (0x0800, 0x86DD)
+    for rank, governed in ((4, True), (2, False))
+)
+HERE = Flow(stage=Stage.ACCESS, rank=2, match=Match(eth_type=0x0800), zone=0x8014, port=65534)
+PAST = Flow(stage=Stage.ACCESS, rank=6, match=Match(eth_dst=EUI("0a:0f:0a:00:00:01")))
+POLICY = "abcdef012345"
+RULINGS = frozenset(
+    Ruling(policy=POLICY, side=side, rank=2, passes=False, **said)
+    for side in Side
+    for said in (
+        {
+            "family": 4,
+            "peer": IPNetwork("10.0.0.0/8"),
+            "protocol": 6,
+            "port": 80,
+            "port_mask": 0xFFFF,
+        },
+        {
+            "family": 6,
+            "peer": IPNetwork("fd00::/60"),
+            "protocol": 17,
+            "port": 8,
+            "port_mask": 0xFFF8,
+        },
+        {"family": 6, "peer": IPNetwork("fd00::7/128")},
+        {"family": 4, "peer": IPNetwork("0.0.0.0/0"), "protocol": 1},
+        {"protocol": 6},
+    )
+)
+REST = frozenset(Ruling(policy=POLICY, side=side, rank=0, passes=True) for side in Side)
+GOVERNED = Governed(
+    zone=0x8014,
+    mac=EUI("0a:0f:0a:00:00:02"),
+    addresses=(IPAddress("10.0.0.2"), IPAddress("fd00::2")),
+    policy=POLICY,
+)
+JUDGING = PortFlows(judging=True)
+JUDGED = PortFlows(flows=SENT | {HERE, PAST}, governed=frozenset({GOVERNED}))
+POLICIES = PortFlows(rulings=RULINGS | REST)
+
 
 @pytest.fixture(scope="module")
 def ovs() -> Iterator[PrivateOvs]:
@@ -74,6 +125,9 @@ def ofctl(private: PrivateOvs, command: str, *rest: str) -> str:
         pytest.param(GROUPS, id="broadcasts"),
         pytest.param(TAGS, id="tags"),
         pytest.param(MARK, id="mark"),
+        pytest.param(JUDGING, id="tables that judge"),
+        pytest.param(JUDGED, id="judged"),
+        pytest.param(POLICIES, id="policies"),
     ],
 )
 async def test_what_was_ensured_is_there_and_does_not_differ(

@@ -15,6 +15,7 @@ _OPTIONS = {
     Stage.GUARD: "ovs.guard",
     Stage.BROADCAST: "ovs.broadcast",
     Stage.RATE: "ovs.rate",
+    Stage.ACCESS: "ovs.allow or ovs.deny",
     Stage.MARK: "ovs.dscp",
 }
 

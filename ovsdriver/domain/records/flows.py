@@ -3,13 +3,18 @@
 They judge what a port sends in stages, and what passes all of them goes on to the bridge's other
 flows as if we were not there: each stage marks a packet with a bit of a register when it lets it
 pass, hands it back to table 0, and looks only at packets without its bit.
+
+One stage, that of access rules, asks conntrack in between, in tables that are behind table 0: what
+it decides about is a connection, whose packets of both directions then fare alike.
 """
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import ClassVar, Self
 
-from netaddr import EUI, IPAddress
+from netaddr import EUI, IPAddress, IPNetwork
+
+from ovsdriver.domain.records.access import Side
 
 
 class Stage(IntEnum):
@@ -19,6 +24,7 @@ class Stage(IntEnum):
     GUARD = 31
     BROADCAST = 30
     RATE = 29
+    ACCESS = 27
     MARK = 26
 
 
@@ -58,6 +64,7 @@ class Match:
     """What a packet has to be like; None: anything."""
 
     eth_src: EUI | None = None
+    eth_dst: EUI | None = None
     to_group: bool = False
     """It is for more than one station: broadcast or multicast."""
     eth_type: int | None = None
@@ -69,6 +76,8 @@ class Match:
     """It is one, the first or a later. Open vSwitch shows no ports and types in any of them."""
     ipv4_src: IPAddress | None = None
     ipv6_src: IPAddress | None = None
+    ipv4_dst: IPAddress | None = None
+    ipv6_dst: IPAddress | None = None
     udp_src: int | None = None
     udp_dst: int | None = None
     icmpv4_type: int | None = None
@@ -100,6 +109,45 @@ class Flow:
     """The outer tag becomes one of 802.1Q, of the same VLAN and priority."""
     dscp: int | None = None
     """What passes gets this mark (0 to 63, RFC 2474), and keeps its bits of congestion (ECN)."""
+    zone: int = 0
+    """If not 0: it is in a network where access rules hold, and its connection is judged in this
+    zone of conntrack if one of its ends has any. Only for IP."""
+    governed: bool = False
+    """With ``zone``: its sender has."""
+    port: int | None = None
+    """Who sends it, if the flow is kept under another number; 65534: the bridge itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Governed:
+    """A container's end with access rules, as all of its network sees it."""
+
+    zone: int
+    """Of its network, in conntrack."""
+    mac: EUI
+    addresses: tuple[IPAddress, ...]
+    """Ascending; frames to its MAC that are for others are dropped."""
+    policy: str
+    """Twelve hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What a policy says of some connections; None: of any."""
+
+    policy: str
+    side: Side
+    rank: int
+    """0 to 2; of the rulings that match, one of the highest rank decides."""
+    passes: bool
+    family: int | None = None
+    """4 or 6."""
+    peer: IPNetwork | None = None
+    """The other end: whom the container reaches, or who reaches it."""
+    protocol: int | None = None
+    port: int = 0
+    """At the end that is reached: its bits of ``port_mask`` are these."""
+    port_mask: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +164,14 @@ class Meter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortFlows:
-    """All that we have to say about one port; nothing: no flow and no meter."""
+    """All that we have to say about one port, or one policy; nothing: no flow and no meter."""
 
     flows: frozenset[Flow] = frozenset()
     meters: frozenset[Meter] = frozenset()
+    governed: frozenset[Governed] = frozenset()
+    rulings: frozenset[Ruling] = frozenset()
+    judging: bool = False
+    """The tables that judge connections are there, for all of the bridge."""
 
     def __bool__(self) -> bool:
         """Whether there is anything."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.access import resolving
-from ovsdriver.domain.access.policy import AccessPlan
+from ovsdriver.domain.access.policy import AccessPlan, Member
 from ovsdriver.domain.records import features, names
 from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.flows import Flow, PortFlows
@@ -25,7 +25,7 @@ from ovsdriver.domain.records.model import (
 from ovsdriver.domain.records.port_options import Cable, PortOptions, VlanMode, VlanTag
 from ovsdriver.domain.records.segments import NAME_SERVER_MAC, Datapath, OvnSegment, Uplink
 from ovsdriver.domain.records.shaping import Shaping
-from ovsdriver.domain.traffic import guarding, tagging
+from ovsdriver.domain.traffic import guarding, judging, tagging
 from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
 from ovsdriver.domain.wires import uplinks
 from ovsdriver.domain.wires.plumbing import (
@@ -285,6 +285,17 @@ def port_flows(network: Network, endpoint: Endpoint) -> PortFlows:
         return metered
     guard = guarding.guard(endpoint, forwards=network.is_gateway(endpoint))
     return replace(metered, flows=metered.flows | guard)
+
+
+def judged_flows(network: Network, endpoint: Endpoint, member: Member) -> PortFlows:
+    """Return the flows that a port has besides because of access rules; it has ``member``'s."""
+    vlan = own_vlan(network, endpoint)
+    host = gateway(network, owner="") if member.gateway else None
+    return judging.member(
+        member,
+        zone=judging.zone(network.segment.bridge, NO_TAG if vlan is None else vlan),
+        gateway=host.port.mac if host is not None else None,
+    )
 
 
 def bridge_flows(networks: Iterable[Network], bridge: str, *, two_tags: bool) -> PortFlows:

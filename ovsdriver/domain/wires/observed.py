@@ -102,6 +102,16 @@ class ObservedPort:
     peer: str = ""
     """Of a patch port: the name of the one that it leads to."""
 
+    @property
+    def untagged_in(self) -> int | None:
+        """The VLAN that frames without a tag are in (0: in none that has a number); None: in none.
+
+        Of a port as for QinQ, all frames that come in.
+        """
+        if self.vlan_mode != "trunk" and self.tag is not None:
+            return self.tag
+        return 0 if not self.trunks or 0 in self.trunks else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedMirror:

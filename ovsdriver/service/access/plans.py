@@ -18,12 +18,18 @@ class Plans:
         self._state = state
         self._sets = sets
         self._called = called
+        self._made_of: object = None
+        self._made = AccessPlan()
 
     def now(self) -> AccessPlan:
-        """Return it; empty where nobody has rules, and that costs a look at each record."""
-        return desired.access(
-            self._state.networks(),
-            self._state.endpoints(),
-            called=self._called(),
-            sets=self._sets.all(),
-        )
+        """Return it; empty where nobody has rules, and that costs a look at each record.
+
+        The same again as long as nothing that it is made of is different.
+        """
+        networks, endpoints = tuple(self._state.networks()), tuple(self._state.endpoints())
+        called, sets = self._called(), self._sets.all()
+        made_of = (networks, endpoints, dict(called), dict(sets))
+        if made_of != self._made_of:
+            self._made = desired.access(networks, endpoints, called=called, sets=sets)
+            self._made_of = made_of
+        return self._made

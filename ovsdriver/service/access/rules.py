@@ -38,8 +38,11 @@ class AccessRules(Aspect):
         firewall: AccessFirewall,
         names: AccessNames,
         asked_past: AskedPast,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_change`` is called when rules are others, for who else keeps them."""
         self._plans = plans
+        self._on_change = on_change
         self._firewall = firewall
         self._names = names
         self._asked_past = asked_past
@@ -57,6 +60,8 @@ class AccessRules(Aspect):
         repaired = self._made in (None, plan)
         self._names.expect(plan)
         changed = await self._firewall.apply(plan)
+        if self._made != plan:
+            self._on_change()
         self._made = plan
         self._concerned = frozenset(_concerned(plan))
         try:

@@ -1,22 +1,25 @@
 """OpenFlow rules of ours: those of a bridge of ours, and those of single ports.
 
 Those of a port are there while it is, and gone with it; those of a bridge hold for all of its
-ports, so that a container that asks for nothing waits for no flows.
+ports, so that a container that asks for nothing waits for no flows. Those of a policy of access
+rules hold for all ports that have it.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from ovsdriver.domain.access.policy import AccessPlan, Member
 from ovsdriver.domain.plan import tunnels
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
+from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.records.shaping import Shaping
-from ovsdriver.domain.traffic import guarding
+from ovsdriver.domain.traffic import guarding, judging
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
 from ovsdriver.ports import Flows, State, SwitchView
@@ -33,6 +36,8 @@ _PAUSE_S = 0.2
 """Between two tries to reach a vswitchd that is away."""
 _ALL_PORTS = 0
 """The number under which the flows of a bridge are kept; ports have none."""
+_LOCAL_PORT = 65534
+"""A bridge's own."""
 
 
 class FlowRules(Aspect):
@@ -45,7 +50,25 @@ class FlowRules(Aspect):
     name = "flows"
     before_ports = True  # a restart of vswitchd forgets them
 
-    def __init__(self, *, state: State, switch: SwitchView, flows: Flows, locks: Locks) -> None:
+    def __init__(
+        self,
+        *,
+        state: State,
+        switch: SwitchView,
+        flows: Flows,
+        locks: Locks,
+        access: Callable[[], AccessPlan],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            state: records.
+            switch: says which number a port has.
+            flows: of the bridges.
+            locks: of endpoints.
+            access: returns what holds for containers with access rules, as all records say.
+        """
+        self._access = access
         self._state = state
         self._switch = switch
         self._flows = flows
@@ -55,6 +78,14 @@ class FlowRules(Aspect):
         self._callbacks: list[Callable[[], None]] = []
         self._laid: set[str] = set()
         """Bridges that were given flows of their own."""
+        self._policies: dict[str, PortFlows] = {}
+        """What policies come to, by key: many rules take their time."""
+        self._shared_by: dict[str, dict[int, PortFlows]] = {}
+        """What bridges were given because of access rules, that ports share."""
+        self._sharing = asyncio.Lock()
+        self._given: dict[EndpointId, Member] = {}
+        """What access rules say of ports that have their flows."""
+        self._behind = asyncio.Event()
         self._searched: set[str] = set()
         """Bridges where flows of an earlier process were looked for."""
 
@@ -62,7 +93,35 @@ class FlowRules(Aspect):
         """Call ``callback`` when a vswitchd answers that may have no flows of ours yet."""
         self._callbacks.append(callback)
 
+    def plan_changed(self) -> None:
+        """Hear that access rules are others, while locks may be held."""
+        self._behind.set()
+
+    async def follow(self) -> None:
+        """Give ports what access rules now say of them, and take from bridges what nobody needs."""
+        members = self._members()
+        for each in members.keys() | self._given.keys():
+            if self._given.get(each) != members.get(each):
+                await self._mend_port(each)
+            if each not in members:
+                self._given.pop(each, None)
+        for bridge in tuple(self._shared_by):
+            await self._tidy(bridge)
+
     async def run(self) -> None:
+        """Attend vswitchd, and follow access rules."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._attend())
+            tasks.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            with suppress(DriverError):  # the next repair makes up for it
+                await self.follow()
+
+    async def _attend(self) -> None:
         """Attend vswitchd at one of our bridges, for good: the database tells of no start."""
         while True:
             bridges = {each.segment.bridge for each in self._switched() if not each.ended}
@@ -73,6 +132,8 @@ class FlowRules(Aspect):
 
     def _lost(self, bridge: str) -> None:
         log.info("flows.attended", extra={"bridge": bridge})
+        for shared in self._shared_by.values():
+            shared.update(dict.fromkeys(shared, _NOTHING))
         for callback in self._callbacks:
             callback()
 
@@ -97,7 +158,7 @@ class FlowRules(Aspect):
             UnavailableError: ovs-vswitchd does not answer.
         """
         bridge = network.segment.bridge
-        wanted = self._of_bridge(bridge)
+        wanted = self._of_all_ports(bridge)
         if not wanted and bridge not in self._laid:
             return
         self._laid.add(bridge)
@@ -113,7 +174,12 @@ class FlowRules(Aspect):
             UnsupportedError: the bridge cannot do it.
             UnavailableError: ovs-vswitchd does not answer, or the port is not there.
         """
-        wanted = self._of_port(network, endpoint)
+        member = self._member(network, endpoint)
+        self._given.pop(endpoint.id, None)
+        wanted = self._of_port(network, endpoint, member)
+        bridge = network.segment.bridge
+        if member is not None or bridge in self._shared_by:
+            await self._share(bridge)
         if not wanted and endpoint.id not in self._held:
             return
         at = self._place(endpoint)
@@ -134,23 +200,56 @@ class FlowRules(Aspect):
         # A port that was plugged in anew may have another number, and its old one another port.
         if earlier != at and earlier not in self._held.values():
             await self._flows.ensure(*earlier, _NOTHING)
+        if member is not None:
+            self._given[endpoint.id] = member
+        await self._tidy(bridge)  # it may have had another policy
 
     async def unplugged(self, network: Network, endpoint: Endpoint) -> None:
         """Remove the flows of a port that is gone; what fails is left to the next look.
 
         Not before it is gone: it must not send without them.
         """
+        bridge = network.segment.bridge
         at = self._held.pop(endpoint.id, None)
-        if at is None:
-            return
+        self._given.pop(endpoint.id, None)
         try:
-            await self._flows.ensure(*at, _NOTHING)
+            if at is not None:
+                await self._flows.ensure(*at, _NOTHING)
+            await self._tidy(bridge)
         except DriverError as error:
-            self._searched.discard(at[0])
+            self._searched.discard(bridge)
             log.warning(
                 "flows.removal-deferred",
                 extra={"network": network.id, "endpoint": endpoint.id, "why": str(error)},
             )
+
+    async def _share(self, bridge: str) -> None:
+        """Make what all of a bridge has because of access rules, before a port needs it."""
+        async with self._sharing:
+            shared = self._shared_by.setdefault(bridge, {})
+            for number, wanted in self._shared(bridge).items():
+                if shared.get(number) == wanted:
+                    continue
+                try:
+                    await self._flows.ensure(bridge, number, wanted)
+                except UnsupportedError as error:
+                    raise UnsupportedError(
+                        f"access rules: Open vSwitch cannot judge connections on bridge {bridge} "
+                        f"({error}); leave the rules out, or use -o ovs.datapath=netdev"
+                    ) from error
+                shared[number] = wanted
+
+    async def _tidy(self, bridge: str) -> None:
+        """Remove what is not needed any more of what :meth:`_share` makes."""
+        if bridge not in self._shared_by:
+            return
+        async with self._sharing:
+            shared = self._shared_by.get(bridge, {})
+            for number in shared.keys() - self._shared(bridge).keys():
+                await self._flows.ensure(bridge, number, self._of_all_ports(bridge, number))
+                del shared[number]
+            if not shared:
+                self._shared_by.pop(bridge, None)
 
     async def clear(self) -> None:
         """Remove every flow and meter of ours."""
@@ -183,7 +282,7 @@ class FlowRules(Aspect):
         return [
             *(
                 Finding(
-                    what=_unlike(bridge, number),
+                    what=_unlike(bridge, number, left=number not in self._shared(bridge)),
                     about=f"bridge {bridge}: flows",
                     mend=partial(self._mend, bridge, number),
                 )
@@ -199,8 +298,10 @@ class FlowRules(Aspect):
         ]
 
     async def _mend(self, bridge: str, number: int) -> bool:
-        wanted = self._of_bridge(bridge) if number == _ALL_PORTS else _NOTHING
-        await self._flows.ensure(bridge, number, wanted)
+        wanted = self._shared(bridge).get(number)
+        if wanted is not None:
+            self._shared_by.setdefault(bridge, {})[number] = wanted
+        await self._flows.ensure(bridge, number, self._of_all_ports(bridge, number))
         return True
 
     async def _mend_port(self, endpoint_id: EndpointId) -> bool:
@@ -219,8 +320,8 @@ class FlowRules(Aspect):
         present = self._switch.bridges()
         known = {each.segment.bridge for each in networks} | self._searched
         self._searched &= present.keys()
-        asked = {bridge for bridge, _ in self._held.values()}
-        asked |= {bridge for bridge in known if self._of_bridge(bridge)}
+        asked = {bridge for bridge, _ in self._held.values()} | self._shared_by.keys()
+        asked |= {bridge for bridge in known if self._of_all_ports(bridge)}
         asked |= {
             network.segment.bridge
             for network in networks
@@ -233,21 +334,28 @@ class FlowRules(Aspect):
         """Return the endpoints whose flows differ, and the other numbers whose do."""
         owners: dict[int, EndpointId] = {}
         right: dict[int, PortFlows] = {}
+        shared: dict[int, PortFlows] = {}
 
         def wanted() -> Mapping[int, PortFlows]:
             # Read after the switch: a handler writes its record before it makes flows.
-            right[_ALL_PORTS] = self._of_bridge(bridge)
+            right[_ALL_PORTS] = self._of_all_ports(bridge)
+            shared.update(self._shared(bridge))
+            right.update(shared)
+            members = self._members()
             for network in self._switched():
                 if network.segment.bridge != bridge:
                     continue
                 for endpoint in self._plugged(network):
                     at = self._place(endpoint)
                     if at is not None and at[0] == bridge:
-                        right[at[1]] = self._of_port(network, endpoint)
+                        member = members.get(endpoint.id)
+                        right[at[1]] = self._of_port(network, endpoint, member)
                         owners[at[1]] = endpoint.id
             return right
 
         numbers = await self._flows.differing(bridge, wanted)
+        if present := {each: shared[each] for each in shared.keys() - numbers}:
+            self._shared_by.setdefault(bridge, {}).update(present)
         for number, owner in owners.items():
             # an earlier process may have made them
             if number in numbers or right[number]:
@@ -267,8 +375,79 @@ class FlowRules(Aspect):
             return _NOTHING
         return desired.bridge_flows(self._state.networks(), bridge, two_tags=self._two_tags())
 
-    def _of_port(self, network: Network, endpoint: Endpoint) -> PortFlows:
+    def _member(self, network: Network, endpoint: Endpoint) -> Member | None:
+        """Return what holds for an endpoint by access rules; does not ask for who has none."""
+        judged = endpoint.port.judged or network.port.judged
+        return self._members().get(endpoint.id) if judged else None
+
+    def _members(self) -> Mapping[EndpointId, Member]:
+        return {each.endpoint: each for each in self._access().members}
+
+    def _of_all_ports(self, bridge: str, number: int = _ALL_PORTS) -> PortFlows:
+        """Return what is numbered with that on a bridge and is no port's of a container."""
+        shared = self._shared(bridge).get(number)
+        if shared is not None:
+            return shared
+        return self._of_bridge(bridge) if number == _ALL_PORTS else _NOTHING
+
+    def _shared(self, bridge: str) -> Mapping[int, PortFlows]:
+        """Return what a bridge has because ports of it have access rules, by numbers.
+
+        That of all ports, with what else they have; of policies; of ports, in which VLAN they are.
+        """
+        plan = self._access()
+        if not plan.members:
+            return {}
+        here = {each.id: each for each in self._state.networks() if each.segment.bridge == bridge}
+        zones: dict[VlanTag, int] = {}
+        gateways: set[str] = set()
+        used: set[str] = set()
+        for member in plan.members:
+            network, endpoint = here.get(member.network), self._state.endpoint(member.endpoint)
+            if network is None or endpoint is None:
+                continue
+            if endpoint.sandbox is not None and not endpoint.ended:
+                vlan = desired.own_vlan(network, endpoint) or desired.NO_TAG
+                zones[vlan] = judging.zone(bridge, vlan)
+                gateways.add(member.gateway)
+                used.add(member.policy)
+        if not zones:
+            return {}
+        found = {
+            _ALL_PORTS: judging.combined((self._of_bridge(bridge), judging.everywhere(zones))),
+            **self._here(bridge, zones, gateways),
+        }
+        self._policies = {
+            each.key: self._policies.get(each.key) or judging.policy(each) for each in plan.policies
+        }
+        for key in used:
+            number = judging.policy_number(key)
+            found[number] = judging.combined((found.get(number, _NOTHING), self._policies[key]))
+        return found
+
+    def _here(
+        self, bridge: str, zones: Mapping[VlanTag, int], gateways: Collection[str]
+    ) -> Mapping[int, PortFlows]:
+        """Return the flows that say which ports are in ``zones``, but for gateways."""
+        seen = self._switch.bridges().get(bridge)
+        if seen is None:
+            return {}
+        places = [
+            (each.ofport, each.untagged_in) for each in seen.ports if each.name not in gateways
+        ]
+        places.append((_LOCAL_PORT, seen.local_tag or 0))
+        return {
+            judging.port_number(number): judging.here(number, zones[VlanTag(vlan)])
+            for number, vlan in places
+            if number is not None and number > 0 and vlan is not None and vlan in zones
+        }
+
+    def _of_port(
+        self, network: Network, endpoint: Endpoint, member: Member | None = None
+    ) -> PortFlows:
         asked = desired.port_flows(network, endpoint)
+        if member is not None:
+            asked = judging.combined((asked, desired.judged_flows(network, endpoint, member)))
         if self._controlled(network.segment.bridge):
             return asked
         tags = desired.tag_flows(
@@ -299,7 +478,11 @@ class FlowRules(Aspect):
         return port.bridge, port.ofport
 
 
-def _unlike(bridge: str, number: int) -> str:
+def _unlike(bridge: str, number: int, *, left: bool) -> str:
     if number == _ALL_PORTS:
         return f"bridge {bridge}: flows about VLAN tags were not as they should be"
+    if not left:
+        return f"bridge {bridge}: flows of access rules were not as they should be"
+    if number >= judging.SHARED:
+        return f"bridge {bridge}: flows of access rules were left"
     return f"bridge {bridge}: flows for port {number} were left"

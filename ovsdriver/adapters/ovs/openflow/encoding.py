@@ -4,9 +4,9 @@ import hashlib
 
 from netaddr import EUI, IPAddress
 
-from ovsdriver.adapters.ovs.openflow import messages
+from ovsdriver.adapters.ovs.openflow import judging, messages
 from ovsdriver.adapters.ovs.openflow.messages import Entry, Field, MeterEntry
-from ovsdriver.domain.records.flows import Flow, Match, Meter, Stage
+from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
 from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 
 REGISTER = 15
@@ -17,6 +17,7 @@ _PRIORITIES = {
     Stage.GUARD: 0xF020,
     Stage.BROADCAST: 0xF010,
     Stage.RATE: 0xF000,
+    Stage.ACCESS: 0xEFF0,
     Stage.MARK: 0xEFE0,
 }
 """Above what people and controllers use; the ranks of a stage are added."""
@@ -31,10 +32,12 @@ _OXM = 0x8000 << 7
 _REGISTER = 1 << 7 | REGISTER
 _IN_PORT, _ETH_DST, _VLAN = _OXM, _OXM | 3, _OXM | 6
 _CODES = {
+    "eth_dst": _OXM | 3,
     "eth_src": _OXM | 4,
     "eth_type": _OXM | 5,
     "ip_protocol": _OXM | 10,
     "ipv4_src": _OXM | 11,
+    "ipv4_dst": _OXM | 12,
     "udp_src": _OXM | 15,
     "udp_dst": _OXM | 16,
     "arp_op": _OXM | 21,
@@ -42,6 +45,7 @@ _CODES = {
     "arp_tpa": _OXM | 23,
     "arp_sha": _OXM | 24,
     "ipv6_src": _OXM | 26,
+    "ipv6_dst": _OXM | 27,
     "icmpv4_type": _OXM | 19,
     "icmpv6_type": _OXM | 29,
     "nd_target": _OXM | 31,
@@ -50,6 +54,8 @@ _CODES = {
 }
 _WIDTHS = {"ip_protocol": 1, "icmpv4_type": 1, "icmpv6_type": 1}
 """Bytes of numbers that have not two."""
+_PORTS = {65534: 0xFFFFFFFE}
+"""OpenFlow writes a bridge's own port otherwise than the database does."""
 _GROUP = b"\x01" + bytes(5)
 _FRAGMENT, _ANY_FRAGMENT = 1 << 7 | 26, b"\x01"
 
@@ -68,16 +74,32 @@ def stage_of(cookie: int, priority: int, *, owner: str) -> Stage | None:
     """Return the stage that a flow is of; None if it is none of ours."""
     if cookie >> 32 != mark(owner):
         return None
+    if priority <= judging.HIGHEST:
+        return Stage.ACCESS
     ranks = {stage: priority - first for stage, first in _PRIORITIES.items()}
     return next((stage for stage, rank in ranks.items() if 0 <= rank < _RANKS), None)
 
 
-def entry(flow: Flow, *, owner: str, number: int) -> Entry:
-    """Return one flow of the port ``number`` of a bridge; 0: of all its ports."""
+def entries(wanted: PortFlows, *, owner: str, number: int) -> set[Entry]:
+    """Return the flows of the port ``number`` of a bridge; 0: of all its ports."""
+    theirs = cookie(owner, number)
+    found = {_entry(each, owner=owner, number=number) for each in wanted.flows}
+    if wanted.judging:
+        found |= judging.machinery(theirs, Stage.ACCESS, REGISTER)
+    for each in wanted.governed:
+        found.update(judging.governed(each, theirs))
+    return found | {judging.ruling(each, theirs) for each in wanted.rulings}
+
+
+def _entry(flow: Flow, *, owner: str, number: int) -> Entry:
     instructions = b""
     if flow.metered:
         instructions += messages.go_to_meter(meter_id(flow.stage, number))
-    if flow.passes:
+    if flow.zone:
+        instructions += messages.apply(
+            *judging.enter(flow.zone, governed=flow.governed),
+        )
+    elif flow.passes:
         instructions += messages.apply(
             *([messages.retag(_SCRATCH)] if flow.retags else []),
             *([messages.set_dscp(flow.dscp)] if flow.dscp is not None else []),
@@ -87,7 +109,9 @@ def entry(flow: Flow, *, owner: str, number: int) -> Entry:
     return Entry(
         _PRIORITIES[flow.stage] + flow.rank,
         cookie(owner, number),
-        frozenset((*_where(flow.stage, number), *_fields(flow.match))),
+        frozenset(
+            (*_where(flow.stage, number if flow.port is None else flow.port), *_fields(flow.match))
+        ),
         instructions,
     )
 
@@ -117,7 +141,7 @@ def metered_port(meter_number: int) -> int | None:
 
 def _where(stage: Stage, number: int) -> list[Field]:
     bit = (1 << stage).to_bytes(4, "big")
-    port = [Field(_IN_PORT, number.to_bytes(4, "big"))] if number else []
+    port = [Field(_IN_PORT, _PORTS.get(number, number).to_bytes(4, "big"))] if number else []
     return [*port, Field(_REGISTER, bytes(4), bit)]
 
 

@@ -95,6 +95,7 @@ class Entry:
     cookie: int
     match: frozenset[Field]
     instructions: bytes
+    table: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,9 @@ def hello(xid: int) -> bytes:
 
 
 def flow_mod(command: FlowCommand, xid: int, entry: Entry, *, cookie_mask: int = 0) -> bytes:
-    """Return the message that adds a flow of table 0, or deletes it."""
+    """Return the message that adds a flow, or deletes it."""
     head = _FLOW_MOD.pack(
-        *(entry.cookie, cookie_mask, 0, command, 0, 0, entry.priority),
+        *(entry.cookie, cookie_mask, entry.table, command, 0, 0, entry.priority),
         *(_ANY, _ANY, _ANY, 0, 0),
     )
     return message(Type.FLOW_MOD, xid, head + _match(entry.match) + entry.instructions)
@@ -173,7 +174,7 @@ def entries(body: bytes) -> Iterator[Entry]:
     """Return the flows of one part of an answer."""
     at = _MULTIPART.size
     while at < len(body):
-        length, _table, _s, _ns, priority, *_rest, cookie, _packets, _bytes = (
+        length, table, _s, _ns, priority, *_rest, cookie, _packets, _bytes = (
             _FLOW_ENTRY.unpack_from(body, at)
         )
         start = at + _FLOW_ENTRY.size
@@ -182,7 +183,7 @@ def entries(body: bytes) -> Iterator[Entry]:
             raise MalformedError(f"a flow of {length} bytes with a match of type {kind}")
         match = frozenset(_fields(body[start + _PAIR.size : start + match_length]))
         instructions = body[start + _padded(match_length) : at + length]
-        yield Entry(priority, cookie, match, instructions)
+        yield Entry(priority, cookie, match, instructions, table)
         at += length
 
 
@@ -212,9 +213,26 @@ def apply(*actions: bytes) -> bytes:
 
 
 def set_register_bit(register: int, bit: int) -> bytes:
-    """Return the action that sets one bit of a register (NXAST_REG_LOAD)."""
-    field = 1 << 16 | register << 9 | 4
-    return struct.pack(">HHIHHIQ", 0xFFFF, 24, 0x2320, 7, bit << 6, field, 1)
+    """Return the action that sets one bit of a register."""
+    return load(register, 1, bit, bits=1)
+
+
+def load(register: int, value: int, first: int = 0, *, bits: int = 32) -> bytes:
+    """Return the action that sets some bits of a register, from ``first`` up (NXAST_REG_LOAD)."""
+    where = first << 6 | bits - 1
+    return struct.pack(
+        ">HHIHHIQ", 0xFFFF, 24, 0x2320, 7, where, field(register_code(register), 4), value
+    )
+
+
+def register_code(register: int) -> int:
+    """Return class and number of the field that is a register of 32 bits (NXM_NX_REG)."""
+    return 1 << 7 | register
+
+
+def field(code: int, length: int) -> int:
+    """Return the header of a field without a mask, of ``length`` bytes."""
+    return code << 9 | length
 
 
 def set_dscp(dscp: int) -> bytes:
@@ -227,22 +245,48 @@ def retag(register: int) -> bytes:
     half = 1 << 16 | register << 9 | 4
     return b"".join(
         (
-            _move(_VLAN_TCI, half, bits=16),
+            move(_VLAN_TCI, half, bits=16),
             struct.pack(">HH4x", 18, 8),  # OFPAT_POP_VLAN
             struct.pack(">HHH2x", 17, 8, 0x8100),  # OFPAT_PUSH_VLAN
-            _move(half, _VLAN_TCI, bits=16),
+            move(half, _VLAN_TCI, bits=16),
         )
     )
 
 
-def _move(source: int, target: int, *, bits: int) -> bytes:
-    """Return the action that copies the lower bits of a field (NXAST_REG_MOVE)."""
-    return struct.pack(">HHIHHHHII", 0xFFFF, 24, 0x2320, 6, bits, 0, 0, source, target)
+def move(source: int, target: int, *, bits: int, to: int = 0) -> bytes:
+    """Return the action that copies a field's lower bits to another, from bit ``to`` up.
+
+    NXAST_REG_MOVE; the fields are given by their headers.
+    """
+    return struct.pack(">HHIHHHHII", 0xFFFF, 24, 0x2320, 6, bits, 0, to, source, target)
 
 
-def look_again() -> bytes:
-    """Return the action that hands the packet to table 0 (NXAST_RESUBMIT_TABLE)."""
-    return struct.pack(">HHIHHB3x", 0xFFFF, 16, 0x2320, 14, 0xFFF8, 0)
+def look_again(table: int = 0) -> bytes:
+    """Return the action that hands the packet to a table (NXAST_RESUBMIT_TABLE)."""
+    return struct.pack(">HHIHHB3x", 0xFFFF, 16, 0x2320, 14, 0xFFF8, table)
+
+
+def track(zone: int, table: int) -> bytes:
+    """Return the action that asks conntrack, and hands the packet to a table (NXAST_CT).
+
+    The zone is in the lower half of the register ``zone``.
+    """
+    return _conntrack(0, zone, table)
+
+
+def commit(zone: int) -> bytes:
+    """Return the action that has conntrack remember a new connection; see :func:`track`."""
+    return _conntrack(1, zone, _ALL_TABLES)
+
+
+def _conntrack(flags: int, zone: int, table: int) -> bytes:
+    where = field(register_code(zone), 4)
+    return struct.pack(">HHIHHIHB5x", 0xFFFF, 24, 0x2320, 35, flags, where, 15, table)
+
+
+def forget_tracking() -> bytes:
+    """Return the action that takes off a packet what conntrack said of it (NXAST_CT_CLEAR)."""
+    return struct.pack(">HHIH6x", 0xFFFF, 16, 0x2320, 43)
 
 
 def _match(fields: frozenset[Field]) -> bytes:

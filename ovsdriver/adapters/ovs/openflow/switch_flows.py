@@ -131,7 +131,7 @@ class OvsFlows:
         return bool(made or gone or present != right)
 
     def _entries(self, number: int, wanted: PortFlows) -> set[Entry]:
-        return {encoding.entry(each, owner=self._owner, number=number) for each in wanted.flows}
+        return encoding.entries(wanted, owner=self._owner, number=number)
 
     async def _flows(self, talk: Conversation, cookie: int, mask: int) -> Sequence[Entry]:
         bodies = await talk.ask(messages.flows_request(talk.xid(), cookie, mask))

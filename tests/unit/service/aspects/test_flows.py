@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ovsdriver.domain.access.policy import AccessPlan
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.traffic import tagging
@@ -207,7 +208,13 @@ async def test_a_purge_takes_the_flows_away_from_a_bridge_that_stays(host: Host)
 async def test_a_vswitchd_that_was_started_anew_is_noticed(host: Host) -> None:
     await host.create_network()
     answers = asyncio.Event()
-    rules = FlowRules(state=host.state, switch=host.switch, flows=host.flows, locks=host.locks)
+    rules = FlowRules(
+        state=host.state,
+        switch=host.switch,
+        flows=host.flows,
+        locks=host.locks,
+        access=AccessPlan,
+    )
     rules.on_loss(answers.set)
     running = asyncio.ensure_future(rules.run())
     await asyncio.wait_for(answers.wait(), 20)

@@ -1,0 +1,134 @@
+"""Flows of access rules: what containers with rules have, and what their bridge has for them."""
+
+from ovsdriver.domain.records import names
+from ovsdriver.domain.records.access import RuleSet
+from ovsdriver.domain.records.flows import PortFlows
+from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.domain.traffic import judging
+from ovsdriver.words import access_words
+from ovsdriver.words.changes import OtherOptions
+from tests.builders import FIRST, RED, SECOND
+from tests.unit.service.conftest import Host
+
+BRIDGE = "br-ovsnet"
+RULES = {"ovs.deny": "to any tcp/22"}
+
+
+def number_of(host: Host, endpoint: EndpointId) -> int:
+    recorded = host.state.endpoint(endpoint)
+    assert recorded is not None
+    port = host.switch.port(names.port(recorded))
+    assert port is not None
+    assert port.ofport is not None
+    return port.ofport
+
+
+async def present(host: Host) -> dict[int, PortFlows]:
+    numbers = await host.flows.differing(BRIDGE, dict)
+    return {number: host.flows.of(BRIDGE, number) for number in numbers}
+
+
+async def policies(host: Host) -> set[int]:
+    return {number for number, flows in (await present(host)).items() if flows.rulings}
+
+
+async def stop(host: Host, endpoint: EndpointId) -> None:
+    await host.endpoints.leave(RED, endpoint)
+    await host.endpoints.delete(RED, endpoint)
+
+
+async def test_the_first_rule_makes_a_bridge_judge_and_the_last_ends_it(host: Host) -> None:
+    await host.create_network()
+    await host.run_container(FIRST)
+    before = await present(host)
+    await host.run_container(SECOND, sandbox="/netns/two", said=RULES)
+    found = await present(host)
+    assert found[0].judging
+    assert found[number_of(host, SECOND)].governed
+    assert number_of(host, FIRST) not in found
+    assert judging.port_number(number_of(host, FIRST)) in found
+    assert len(await policies(host)) == 1
+    await stop(host, SECOND)
+    assert await present(host) == before
+
+
+async def test_who_has_no_rules_is_known_to_be_in_a_network_where_others_have(host: Host) -> None:
+    await host.create_network()
+    await host.run_container(FIRST, said=RULES)
+    await host.run_container(SECOND, sandbox="/netns/two")
+    place = judging.port_number(number_of(host, SECOND))
+    assert place in await present(host)
+    await stop(host, SECOND)
+    assert not (await host.reconciler.reconcile()).failed
+    assert place not in await present(host)
+
+
+async def test_the_gateways_port_is_not_judged(host: Host) -> None:
+    await host.create_network()
+    await host.run_container(FIRST, said=RULES)
+    gateway = host.switch.port(names.gateway_link(RED))
+    assert gateway is not None
+    assert gateway.ofport is not None
+    assert judging.port_number(gateway.ofport) not in await present(host)
+
+
+async def test_containers_share_a_policy_and_leave_it_when_they_get_another(host: Host) -> None:
+    await host.create_network(said=RULES)
+    await host.run_container(FIRST)
+    await host.run_container(SECOND, sandbox="/netns/two")
+    (shared,) = await policies(host)
+    other = OtherOptions(typed={"ovs.deny": "to any tcp/23"})
+    await host.changes.endpoint(FIRST, other)
+    assert len(await policies(host)) == 2
+    await host.changes.endpoint(SECOND, other)
+    (left,) = await policies(host)
+    assert left != shared
+
+
+async def test_what_vswitchd_forgot_or_somebody_changed_is_made_again(host: Host) -> None:
+    await host.create_network(said=RULES)
+    await host.run_container(FIRST)
+    await host.reconciler.reconcile()
+    right = await present(host)
+    host.flows.forget()
+    assert any("access rules" in each for each in (await host.reconciler.look()).found)
+    assert any("access rules" in each for each in (await host.reconciler.reconcile()).mended)
+    assert await present(host) == right
+    (policy,) = await policies(host)
+    await host.flows.ensure(BRIDGE, policy, PortFlows())
+    await host.flows.ensure(BRIDGE, policy + 1, right[policy])
+    mended = (await host.reconciler.reconcile()).mended
+    assert any("were left" in each for each in mended)
+    assert await present(host) == right
+
+
+async def test_a_process_that_was_started_anew_goes_on_with_what_is_there(host: Host) -> None:
+    await host.create_network()
+    await host.run_container(FIRST, said=RULES)
+    again = await host.restart()
+    try:
+        assert not any("flows" in each for each in (await again.reconciler.reconcile()).mended)
+        await again.run_container(SECOND, sandbox="/netns/two")
+        assert judging.port_number(number_of(again, SECOND)) in await present(again)
+    finally:
+        await again.stop()
+
+
+async def test_a_set_that_is_changed_holds_at_once_for_all_who_have_it(host: Host) -> None:
+    await host.admin.rule_sets.put(RuleSet(name="mine", deny=access_words.parse("any tcp/22")))
+    await host.create_network(said={"ovs.rules": "mine"})
+    await host.run_container(FIRST)
+    await host.run_container(SECOND, sandbox="/netns/two")
+    (before,) = await policies(host)
+    await host.admin.rule_sets.put(RuleSet(name="mine", deny=access_words.parse("any tcp/23")))
+    (after,) = await policies(host)
+    assert after != before
+    assert not any("flows" in each for each in (await host.reconciler.reconcile()).mended)
+
+
+async def test_a_network_without_rules_asks_nothing_of_a_bridge(host: Host) -> None:
+    await host.create_network()
+    host.flows.calls.clear()
+    await host.run_container(FIRST)
+    await stop(host, FIRST)
+    assert host.flows.calls == []
