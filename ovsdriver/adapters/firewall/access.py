@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import Protocol, TypeVar
 
 from netaddr import IPAddress
@@ -16,7 +17,7 @@ from ovsdriver.ports import AccessCount
 
 T = TypeVar("T")
 
-_LEISURE_S = 10.0
+_LEISURE_S = 2.0
 """How long what no container needs is left: it is often the same one that is started next."""
 
 _MOST = 100_000
@@ -146,7 +147,7 @@ class HostAccess:
     async def _tidy(self) -> None:
         async with self._lock:
             with suppress(UnavailableError):  # the next look will find it
-                await self._on_thread(self._sweep)
+                await self._on_thread(partial(self._ensure, self._plan, self._outside, spare=False))
 
     # On the thread from here on.
 
@@ -155,12 +156,12 @@ class HostAccess:
             self._standing = AccessTable(self._nft(), self.table)
         return self._standing
 
-    def _ensure(self, plan: AccessPlan, outside: frozenset[str]) -> bool:
+    def _ensure(self, plan: AccessPlan, outside: frozenset[str], *, spare: bool = True) -> bool:
         trusted = self._trusted and self._heard()
         # Before the look: what changes during it is heard of, and not trusted again.
         self._trusted = True
         try:
-            return self._open().ensure(plan, outside=outside, trusted=trusted)
+            return self._open().ensure(plan, outside=outside, trusted=trusted, spare=spare)
         except UnavailableError:
             self._trusted = False
             raise
@@ -185,10 +186,6 @@ class HostAccess:
 
     def _remove(self) -> None:
         self._open().remove()
-
-    def _sweep(self) -> None:
-        if self._trusted:
-            self._open().sweep()
 
 
 def _answered() -> Collection[tuple[IPAddress, IPAddress]]:

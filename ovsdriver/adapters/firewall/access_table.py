@@ -37,15 +37,21 @@ class AccessTable:
         self._spelt: dict[str, tuple[str, str]] = {}
         """Rules of a chain as they were rendered and as they were printed, where that differs."""
 
-    def ensure(self, plan: AccessPlan, *, outside: frozenset[str], trusted: bool = False) -> bool:
+    def ensure(
+        self,
+        plan: AccessPlan,
+        *,
+        outside: frozenset[str],
+        trusted: bool = False,
+        spare: bool = False,
+    ) -> bool:
         """Keep exactly ``plan``.
-
-        What it has no member for is left until :meth:`sweep`, or until somebody changed the table.
 
         Args:
             plan: as ``AccessFirewall.apply`` has it.
             outside: Linux bridges that do not lead to other containers.
             trusted: nobody else has changed the table since the last call.
+            spare: policies without a member, and a table without one, are left.
 
         Returns:
             False if it was so already.
@@ -54,17 +60,22 @@ class AccessTable:
             NftError: refused; the table is as it was.
         """
         wanted = _Made.of(plan, outside)
+        if spare:
+            wanted = wanted.beside(self._made.policies)
         if trusted:
             try:
-                return self._follow(wanted.beside(self._made.policies))
+                return self._follow(wanted)
             except NftError:
                 pass  # not as it was thought to be: look
-        if not wanted.members:
+        if not wanted.policies:
             return self.remove()
         whole, standing = wanted.shape(self._name), self._standing()
         commands: list[Object] | None = None
         if standing is not None:
             commands = self._difference(standing, whole)
+        elif not wanted.members:
+            self._made = _Made()
+            return False
         if commands is None:
             commands = self._anew(whole)
         if commands:
@@ -80,10 +91,6 @@ class AccessTable:
             return not wanted.members and standing is None
         whole = wanted.beside(self._made.policies).shape(self._name)
         return self._difference(standing, whole) == []
-
-    def sweep(self) -> None:
-        """Take out what no member needs, the table itself too."""
-        self._follow(self._made.swept())
 
     def learn(
         self, policy: str, names: Collection[str], addresses: Mapping[IPAddress, int]
@@ -289,12 +296,6 @@ class _Made:
     def beside(self, policies: Mapping[str, Policy]) -> "_Made":
         """Return the same with policies that nobody needs any more."""
         return _Made({**policies, **self.policies}, self.members, self._names_port, self._outside)
-
-    def swept(self) -> "_Made":
-        """Return the same without such policies."""
-        used = {each.policy for each in self.members.values()}
-        kept = {key: policy for key, policy in self.policies.items() if key in used}
-        return _Made(kept, self.members, self._names_port, self._outside)
 
     def name_sets(self) -> Sequence[access_rules.NameSet]:
         """Return those of all policies."""
