@@ -229,24 +229,26 @@ services:
     image: IMAGE
     stop_signal: SIGKILL
     command: ["sh", "-c", "SERVE"]
-    networks:
-      lab:
-        driver_opts: {ovs.rules: agent}
+    networks: [lab]
   other:
     image: IMAGE
     stop_signal: SIGKILL
     command: ["sh", "-c", "SERVE"]
-    networks: [lab]
+    networks: [free]
 networks:
   lab:
     driver: ovsnet
-    driver_opts: {ovs.deny: "to OUTSIDE icmp"}
+    driver_opts: {ovs.rules: agent}
     ipam: {driver: ovsipam, config: [{subnet: 10.77.1.0/24}]}
+  free:
+    driver: ovsnet
+    driver_opts: {ovs.deny: "to OUTSIDE icmp"}
+    ipam: {driver: ovsipam, config: [{subnet: 10.77.2.0/24}]}
 """
 
 
 @pytest.mark.long
-def test_a_compose_file_says_rules_of_a_network_and_a_named_set_of_a_container(
+def test_a_compose_file_says_rules_of_networks_and_a_named_set_changes_while_they_run(
     bed: Bed, stage: Stage
 ) -> None:
     text = COMPOSE.replace("IMAGE", image.NAME).replace("SERVE", image.SERVE)
