@@ -100,6 +100,7 @@ class AccessTable:
         if held is None:
             return
         commands: list[Object] = []
+        staying: dict[str, dict[str, float]] = {}
         now = time.monotonic()
         for each in access_rules.name_sets(held):
             rule = next((rule for name, rule in each.rules.items() if name in names), None)
@@ -115,10 +116,11 @@ class AccessTable:
                     kept = seconds + seconds // _LONGER + 1
                     until[written] = now + kept
                     elements.append(access_rules.learnt(written, rule, kept))
-            self._until[each.name] = until
+            staying[each.name] = until
             commands += self._renewal(each.name, elements)
         if commands:
             self._nft.run(commands)
+            self._until |= staying
 
     def learnt(self) -> Mapping[str, Mapping[str, Mapping[IPAddress, int]]]:
         """Return the addresses in the sets of names, by policy and name, with seconds left."""
