@@ -223,9 +223,9 @@ async def assemble(
             offload,
             shaper,
             mirrors,
+            kept_addresses,
             ends,
             typed_names,
-            kept_addresses,
             container_ways,
             *(segments.aspects if segments is not None else ()),
         )

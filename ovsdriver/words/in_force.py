@@ -63,7 +63,9 @@ _ELSEWHERE: Mapping[str, Callable[[Network], object]] = {
     "space": lambda network: next((each.space for each in network.subnets), None),
     "mode4": lambda network: network.mode_of(4),
     "mode6": lambda network: network.mode_of(6),
-    "host": lambda network: network.host if network.mode.has_gateway else None,
+    "host": lambda network: (
+        network.host if network.mode.has_gateway or network.host_addresses else None
+    ),
     "gateways": lambda network: (
         TypedGateway(
             addresses=tuple(s.gateway for s in network.subnets if s.gateway is not None),

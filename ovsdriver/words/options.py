@@ -435,10 +435,21 @@ TABLE: Sequence[Option] = (
         on_segment="its containers reach this host by docker_gwbridge; with --internal they do not",
         parse=_one_of(HostAccess),
         example="-o ovs.host=none",
-        default="`all`, as with Docker's bridge",
+        default="`all`, as with Docker's bridge; `none` with `ovs.host_address`",
         help="What containers reach on this host. `all`: all its addresses but other networks' "
         "gateways. `gateway`: their own gateway. `none`: nothing, but the gateway answers "
         "ping. Published ports are always reached.",
+    ),
+    Option(
+        name="ovs.host_address",
+        scope=Scope.NETWORK,
+        field="host_addresses",
+        on_segment="its containers reach this host by docker_gwbridge; leave it out",
+        parse=routes.host_addresses,
+        example="-o ovs.mode=flat -o ovs.host_address=10.1.0.250/24 --subnet 10.1.0.0/24",
+        default="none: containers and this host do not see each other",
+        help="Address of this host on a `flat` network, from which it reaches the containers. "
+        "`ovs.host` says what they reach of it. One of each family, comma-separated.",
     ),
     Option(
         name="ovs.guard",

@@ -1,13 +1,17 @@
 """Words about ways out: routes, and who is a network's gateway."""
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.records.model import StaticRoute
 from ovsdriver.domain.records.requests import TypedGateway
 from ovsdriver.words import values
 from ovsdriver.words.values import quote
+
+T = TypeVar("T", IPAddress, IPNetwork)
 
 _BETWEEN = re.compile(r"[,;+]")
 _VIA = re.compile(r"\s+via\s+", re.IGNORECASE)
@@ -52,7 +56,16 @@ def gateway_text(said: TypedGateway) -> str:
 
 def one_of_each_family(text: str) -> tuple[IPAddress, ...]:
     """Read one address, or two of different families with a comma between them."""
-    found = tuple(values.address(part.strip()) for part in text.split(","))
+    return _one_of_each(text, values.address)
+
+
+def host_addresses(text: str) -> tuple[IPNetwork, ...]:
+    """Read ``192.168.20.250/24``, or two of different families with a comma between them."""
+    return _one_of_each(text, values.interface)
+
+
+def _one_of_each(text: str, read: Callable[[str], T]) -> tuple[T, ...]:
+    found = tuple(read(part.strip()) for part in text.split(","))
     if len({address.version for address in found}) < len(found):
         raise ValueError(f"{quote(text)} names two addresses of one family; name one of each")
     return found

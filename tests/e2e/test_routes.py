@@ -4,9 +4,13 @@ from signal import SIGKILL
 
 import pytest
 
-from tests.e2e.bed import Bed
+from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
 from tests.e2e.stage import Container, Network, Stage
-from tests.e2e.world import until
+from tests.e2e.test_host_access import SERVICE, service
+from tests.e2e.traffic import Place
+from tests.e2e.world import Program, until
+
+__all__ = ["service"]
 
 pytestmark = pytest.mark.docker
 
@@ -14,6 +18,8 @@ FORWARDS = (
     *("--sysctl", "net.ipv4.ip_forward=1"),
     *("--sysctl", "net.ipv6.conf.all.forwarding=1"),
 )
+
+LEG = {4: "10.77.9.1", 6: "fd00:9::1"}
 
 
 def dual(stage: Stage, name: str, number: int, *options: str) -> Network:
@@ -117,3 +123,50 @@ def test_a_route_that_meets_another_network_keeps_no_container_from_its_start(
     bed.ovsnet("set", "lab", "ovs.gateway=10.77.7.9")
     (chosen, _), *_ = sorted(ways(both, "default"), key=lambda each: each[1])
     assert chosen == out.gateway()
+
+
+def test_this_host_has_an_address_on_a_flat_network_and_is_no_router_there(
+    bed: Bed, stage: Stage, host: Place, service: Program
+) -> None:
+    lan = dual(stage, "lan", 9, "ovs.mode=flat")
+    web = stage.container("web", lan)
+    assert not host.pings(web.address(lan))
+    said = bed.try_ovsnet("set", "lan", f"ovs.host_address={web.address(lan)}/24").err
+    assert "a container has that address" in said
+    bed.ovsnet("set", "lan", f"ovs.host_address={LEG[4]}/24,{LEG[6]}/64")
+    for family in (4, 6):
+        host.reaches(web.address(lan, family), who="web")
+        assert web.pings(LEG[family])
+    assert "this host reaches web" in bed.ovsnet("trace", "host", "web")
+    assert stage.container("next", lan).address(lan) != LEG[4]
+    # closed, but for ping, and never a way out
+    assert not web.hears("tcp", LEG[4], SERVICE)
+    bed.ovsnet("set", "lan", "ovs.host=gateway")
+    until(lambda: web.hears("tcp", LEG[4], SERVICE), "it is opened")
+    bed.run("ip", "route", "add", "default", "via", LEG[4], netns=web.netns)
+    assert not web.asks(OUTSIDE4, OUTSIDE_PORT)
+
+    (device,) = {each["ifname"] for each in host.sees("address", "show", "to", LEG[4])}
+    bed.ip("address", "del", f"{LEG[4]}/24", "dev", device)
+    host.reaches(web.address(lan), who="web")
+    bed.ovsnet("set", "lan", "ovs.host=", "ovs.host_address=")
+    until(lambda: device not in host.links(), "the host's port is gone")
+    assert stage.container("last", lan, "--ip", LEG[4]).address(lan) == LEG[4]
+
+
+@pytest.mark.long
+def test_this_host_s_address_on_a_network_outlives_restarts_and_goes_with_the_network(
+    bed: Bed, stage: Stage, host: Place, outside: Place
+) -> None:
+    lan = dual(stage, "lan", 9, "ovs.mode=flat", f"ovs.host_address={LEG[4]}/24,{LEG[6]}/64")
+    web = stage.container("web", lan)
+    bed.restart_plugin(SIGKILL)
+    bed.daemons["ovs-vswitchd"].restart(SIGKILL)
+    for family in (4, 6):
+        host.reaches(web.address(lan, family), who="web")
+    bed.nft("flush", "ruleset")
+    bed.ovsnet("reconcile")
+    # nobody comes in by way of the host
+    bed.run("ip", "route", "add", web.address(lan), "via", WAN4, netns=outside.netns)
+    outside.never_reaches(web.address(lan))
+    bed.run("ip", "route", "del", web.address(lan), netns=outside.netns)

@@ -106,6 +106,8 @@ def render(
         apart.update(opened.apart)
     build.pairs("apart", apart)
     closed = closings(plan.gateways)
+    if plan.legs:
+        build.set("legs", plan.legs)
     build.set("narrow", closed.narrow)
     build.set("silent", closed.silent)
     build.set("outside", outside)
@@ -125,7 +127,7 @@ def render(
     _asked(build)
     _input(build)
     _forward(build)
-    _from_gateway(build)
+    _from_gateway(build, legs=bool(plan.legs))
     _to_gateway(build)
     _postrouting(build)
     if plan.published:
@@ -253,9 +255,11 @@ def _forward(build: "_Builder") -> None:
     build.rule("forward", _match(_meta("oifname"), f"@{GATEWAYS}"), _goto("to_gateway"))
 
 
-def _from_gateway(build: "_Builder") -> None:
+def _from_gateway(build: "_Builder", *, legs: bool) -> None:
     chain = "from_gateway"
     _published(build, chain)
+    if legs:
+        build.rule(chain, _match(_meta("iifname"), "@legs"), {"drop": None}, comment="no router")
     build.rule(
         chain,
         _match({"concat": [_meta("iifname"), _meta("oifname")]}, "@apart"),

@@ -10,6 +10,7 @@ from ovsdriver.admin.by_name import typed
 from ovsdriver.admin.views import EndpointReport, NetworkReport, Report
 from ovsdriver.cli import named, show
 from ovsdriver.cli.outcome import Refusal
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.tracing.containers import End
@@ -120,6 +121,7 @@ def end_of(placed: Placed) -> End:
     network, endpoint = placed.network.network, placed.endpoint.endpoint
     segment = network.segment
     home, vlan = segment.tag, placed.endpoint.port.vlan
+    leg = names.gateway_link(network.id) if network.host_addresses else ""
     closed = "--internal" if network.internal else f"ovs.mode={network.mode}"
     return End(
         name=called(placed),
@@ -138,7 +140,7 @@ def end_of(placed: Placed) -> End:
         inside=None,
         closed=closed if network.internal or network.mode is Mode.ISOLATED else "",
         has_wire=segment.outside,
-        gateway_link=placed.network.gateway_link or "",
+        gateway_link=placed.network.gateway_link or leg,
         segment=segment.segment if isinstance(segment, OvnSegment) else "",
         home_vlan=home if home is not None and vlan != home else None,
         joined=frozenset(placed.network.joined if vlan == home else ()),

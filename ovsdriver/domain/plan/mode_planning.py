@@ -90,11 +90,11 @@ def refuse_vain(options: NetworkOptions, modes: Modes) -> None:
 
 
 def _refuse_vain_host(options: NetworkOptions, modes: Modes) -> None:
-    if options.host is None or modes.mode.has_gateway:
+    if options.host is None or modes.mode.has_gateway or options.host_addresses:
         return
     # Of isolated networks "none" is the truth anyway.
     if options.host is not HostAccess.NONE or modes.mode is not Mode.ISOLATED:
         raise InvalidOptionError(
-            f"ovs.host={options.host}: this host holds no gateway on a network with "
+            f"ovs.host={options.host}: this host has no address on a network with "
             f"ovs.mode={modes.mode}, so there is nothing to open or close; leave the option out"
         )

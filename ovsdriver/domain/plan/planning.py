@@ -61,6 +61,7 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
     if options.port.judged and options.port.guard is None:
         options = replace(options, port=replace(options.port, guard=True))
     current = around.current
+    had = current.host_addresses if current is not None else ()
     bridge = segment.bridge
     offered = tuple(each for each in new.subnets if each.cidr.prefixlen > 0)
     mode = _mode(new, offered, outside=segment.outside)
@@ -80,6 +81,7 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         subnets,
         has_way=bool(options.gateways.container or any(each.gateway for each in subnets)),
     )
+    way_planning.refuse_stray_host(options.host_addresses, mode, subnets)
     modes = mode_planning.by_family(options, mode, {subnet.family for subnet in subnets})
     mode_planning.refuse_vain(options, modes)
     _refuse_stray_bindings(options, modes, subnets)
@@ -120,7 +122,8 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         if options.interface_prefix is not None:
             internal_ports.refuse_name("ovs.ifprefix", options.interface_prefix, segment.datapath)
     if mode.has_gateway and current is None:
-        _refuse_overlaps(subnets, around)
+        _refuse_overlaps([each.cidr for each in subnets], around)
+    _refuse_overlaps([each for each in options.host_addresses if each not in had], around)
     network = Network(
         id=new.id,
         segment=segment,
@@ -132,7 +135,8 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         masquerade=options.masquerade is not False,
         isolate=bool(options.isolate),
         icc=options.icc is not False,
-        host=options.host or HostAccess.ALL,
+        host=options.host or (HostAccess.NONE if options.host_addresses else HostAccess.ALL),
+        host_addresses=options.host_addresses,
         bindings=options.bindings,
         probe=probe,
         gateway_container=options.gateways.container,
@@ -339,23 +343,26 @@ def _mtu(
     return mtu
 
 
-def _refuse_overlaps(subnets: Iterable[Subnet], around: PlanInputs) -> None:
+def _refuse_overlaps(subnets: Iterable[IPNetwork], around: PlanInputs) -> None:
     held = {
-        other.cidr: network
+        cidr: network
         for network in around.networks
-        if network.mode.has_gateway
-        for other in network.subnets
+        for cidr in (
+            [each.cidr for each in network.subnets]
+            if network.mode.has_gateway
+            else network.host_addresses
+        )
     }
     for subnet in subnets:
         for cidr, network in held.items():
-            if overlap(subnet.cidr, cidr):
+            if overlap(subnet, cidr):
                 raise ConflictError(
-                    f"{subnet.cidr} overlaps {cidr} of network {network.id[:12]}, and the host "
-                    "holds the gateway of both; choose another --subnet, or -o ovs.mode=isolated "
-                    "or flat for networks that repeat a subnet"
+                    f"{subnet.cidr} overlaps {cidr.cidr} of network {network.id[:12]}, and the "
+                    "host is on both; choose another --subnet, or -o ovs.mode=isolated or flat "
+                    "for networks that repeat a subnet"
                 )
         for route in around.routes:
-            if route.destination.prefixlen and overlap(subnet.cidr, route.destination):
+            if route.destination.prefixlen and overlap(subnet, route.destination):
                 raise ConflictError(
                     f"{subnet.cidr} overlaps the host's route to {route.destination} via "
                     f"{route.link or 'another host'}; choose another --subnet, or -o ovs.mode=flat "

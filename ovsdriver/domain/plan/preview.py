@@ -108,7 +108,9 @@ def preview(
         links.append(
             HostLink(
                 name=gateway.port.name,
-                what="gateway of the network, forwarding",
+                what="gateway of the network, forwarding"
+                if network.mode.has_gateway
+                else "this host's place on the network",
                 mtu=gateway.mtu,
                 addresses=tuple(map(str, gateway.addresses)),
             )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.plan import mode_planning
 from ovsdriver.domain.records.model import Mode, StaticRoute, Subnet
@@ -110,6 +110,35 @@ def refuse_stray_routes(
             raise InvalidOptionError(
                 f"ovs.routes={each.to} via {each.via}: that router lies in no subnet of this "
                 f"network ({_listed(own)}); name an address inside one"
+            )
+
+
+def refuse_stray_host(
+    addresses: Iterable[IPNetwork], mode: Mode, subnets: Sequence[Subnet]
+) -> None:
+    """Refuse addresses of this host that a network cannot have; InvalidOptionError."""
+    for each in addresses:
+        typed = f"ovs.host_address={each}"
+        if mode is not Mode.FLAT:
+            raise InvalidOptionError(
+                f"{typed}: this host has no address of its own on a network with ovs.mode={mode}; "
+                "leave it out, or use -o ovs.mode=flat"
+            )
+        subnet = next((subnet for subnet in subnets if each.ip in subnet.cidr), None)
+        if subnet is None:
+            raise InvalidOptionError(
+                f"{typed} lies in no subnet of this network ({_listed(subnets)}); name an address "
+                "inside one"
+            )
+        edges = (subnet.cidr.network, subnet.cidr.broadcast) if subnet.cidr.size > 2 else ()
+        if each.prefixlen < subnet.cidr.prefixlen or each.ip in edges:
+            raise InvalidOptionError(
+                f"{typed} is no address of a host in {subnet.cidr}; write it like "
+                f"{subnet.cidr[-2]}/{subnet.cidr.prefixlen}"
+            )
+        if each.ip == subnet.gateway:
+            raise InvalidOptionError(
+                f"{typed}: that is the network's gateway, which is a router; name another address"
             )
 
 

@@ -235,7 +235,7 @@ class Network:
     icc: bool = True
     """Its containers reach each other; else only the gateway and what is beyond it."""
     host: HostAccess = HostAccess.ALL
-    """Of networks with a gateway: what its containers reach of the host."""
+    """Of networks on which the host has a port: what its containers reach of it there."""
     probe: bool = False
     """A pool of it wants the segment to be asked before an address is given (``ipam.probe``)."""
     bindings: tuple[IPAddress, ...] = ()
@@ -245,6 +245,8 @@ class Network:
     they are addresses that were typed, or the host's. ``flat`` and ``isolated`` only."""
     routes: tuple[StaticRoute, ...] = ()
     """What its containers reach by other ways than their gateway, if they say nothing."""
+    host_addresses: tuple[IPNetwork, ...] = ()
+    """``flat`` only: what this host has on a port of its own there, by which it is no router."""
     interface_prefix: str = "eth"
     """Name of the interface inside containers, before its number."""
     port: PortOptions = PLAIN

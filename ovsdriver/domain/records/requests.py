@@ -57,6 +57,8 @@ class NetworkOptions:
     icc: bool | None = None
     host: HostAccess | None = None
     gateways: TypedGateway = NO_GATEWAY
+    host_addresses: tuple[IPNetwork, ...] = ()
+    """Of this host, at most one of each family."""
     datapath: Datapath | None = None
     uplink: tuple[str, ...] = ()
     """NICs; empty: none was named."""

@@ -96,6 +96,8 @@ class Lay:
             "networks are kept from",
             "published on a gateway of ours": "a port that is published on a gateway is for that "
             "network's containers; use another address of this host",
+            "no router": "this host has an address on that network, and forwards nothing from "
+            "there; name a router with ovs.gateway",
             "another instance's network": "another ovsnet of this host has that network, and they "
             "are kept apart",
         }

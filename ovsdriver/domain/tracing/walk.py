@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from netaddr import IPAddress
 
+from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.names import GATEWAY_PREFIX
 from ovsdriver.domain.tracing.hops import (
     THIS_HOST,
@@ -325,7 +326,10 @@ class _Walk:
 
     def _named(self, link: str) -> str:
         home = self._lay.home(link)
-        return f"{link}, the gateway of {home.name}" if home is not None else link
+        if home is None:
+            return link
+        leg = home.rules.mode is Mode.FLAT
+        return f"{link}, {'its place on' if leg else 'the gateway of'} {home.name}"
 
     def _say(self, hop: Hop) -> None:
         self._hops.append(hop)

@@ -47,6 +47,7 @@ class GatewayRules:
     mode6: Mode | None = None
     """Of IPv6, where that is another."""
     subnets: tuple[IPNetwork, ...]
+    """Those that the host forwards for; none where it only has an address (``flat``)."""
     held: tuple[IPAddress, ...] = ()
     """The host's addresses there: of each subnet the gateway's, and those that all answer to."""
     masquerade: bool = True
@@ -88,6 +89,11 @@ class FirewallPlan:
     def links(self) -> frozenset[str]:
         """Devices of all gateways."""
         return frozenset(gateway.link for gateway in self.gateways)
+
+    @property
+    def legs(self) -> frozenset[str]:
+        """Devices by which the host is on a network and forwards nothing."""
+        return frozenset(each.link for each in self.gateways if each.mode is Mode.FLAT)
 
     def carries(self, family: int) -> bool:
         """Whether any gateway has a subnet of ``family`` (4 or 6)."""

@@ -18,7 +18,6 @@ from ovsdriver.domain.records.model import (
     Network,
     Publication,
     Segment,
-    Subnet,
     Transport,
     on_bridge,
 )
@@ -357,13 +356,15 @@ def interface_prefix(network: Network, endpoint: Endpoint, datapath: Datapath) -
 
 
 def gateway(network: Network, *, owner: str) -> Gateway | None:
-    """Return the host's port on ``network``; None where its mode has none."""
-    addresses = tuple(
-        IPNetwork(f"{subnet.gateway}/{subnet.cidr.prefixlen}")
-        for subnet in network.subnets
-        if subnet.gateway is not None
-    )
-    if not network.mode.has_gateway or not addresses:
+    """Return the host's port on ``network``, by which it need not be the gateway; None: none."""
+    addresses = network.host_addresses
+    if network.mode.has_gateway:
+        addresses = tuple(
+            IPNetwork(f"{subnet.gateway}/{subnet.cidr.prefixlen}")
+            for subnet in network.subnets
+            if subnet.gateway is not None
+        )
+    if not addresses:
         return None
     return Gateway(
         network=network.id,
@@ -420,19 +421,25 @@ def asking_link(network: Network, *, owner: str) -> str | None:
     return host.port.name if host is not None else None
 
 
-def _held(subnet: Subnet) -> tuple[IPAddress, ...]:
+def _held(cidr: IPNetwork, own: IPAddress | None) -> tuple[IPAddress, ...]:
     """Return the addresses of a subnet that the host answers to, on whatever link they arrive.
 
-    Its gateway's; of IPv6 the lowest one too, that of "any router here" (RFC 4291, 2.6.1); of IPv4
+    Its ``own``; of IPv6 the lowest one too, that of "any router here" (RFC 4291, 2.6.1); of IPv4
     the lowest and the highest, at which every program hears that listens for broadcasts.
     """
-    if subnet.gateway is None:
+    if own is None:
         return ()
-    cidr = subnet.cidr
     edges = {cidr.first} if cidr.version == 6 else {cidr.first, cidr.last}
     if cidr.size <= 2:
         edges = set()
-    return tuple(IPAddress(each, cidr.version) for each in sorted({int(subnet.gateway), *edges}))
+    return tuple(IPAddress(each, cidr.version) for each in sorted({int(own), *edges}))
+
+
+def _places(network: Network) -> list[tuple[IPNetwork, IPAddress | None]]:
+    """Return the subnets of a network, with the host's address in each."""
+    if network.mode.has_gateway:
+        return [(each.cidr, each.gateway) for each in network.subnets]
+    return [(each.cidr, each.ip) for each in network.host_addresses]
 
 
 def _apart(published: Iterable[Publication]) -> tuple[Publication, ...]:
@@ -463,7 +470,7 @@ def firewall(
     refuses_names: bool = False,
 ) -> FirewallPlan:
     """Return what the host's firewall should allow for all of ``networks``, in a stable order."""
-    standing = [n for n in networks if n.mode.has_gateway and not n.ended]
+    standing = [n for n in networks if (n.mode.has_gateway or n.host_addresses) and not n.ended]
     known = {network.id for network in standing}
     publishing = [e for e in endpoints if e.published and not e.ended and e.network in known]
     loopback = {
@@ -479,8 +486,12 @@ def firewall(
                 link=names.gateway_link(network.id),
                 mode=network.mode,
                 mode6=network.mode6,
-                subnets=tuple(s.cidr for s in network.subnets if s.gateway is not None),
-                held=tuple(each for s in network.subnets for each in _held(s)),
+                subnets=tuple(
+                    s.cidr
+                    for s in network.subnets
+                    if s.gateway is not None and network.mode.has_gateway
+                ),
+                held=tuple(each for place in _places(network) for each in _held(*place)),
                 masquerade=network.masquerade,
                 isolate=network.isolate,
                 icc=network.icc,

@@ -192,6 +192,8 @@ def _network_lacks(
     if probe is None and names.probe_link(network.id) in ports:
         return f"port {names.probe_link(network.id)} was left over from a question"
     gateway = desired.gateway(network, owner=owner)
+    if gateway is None and names.gateway_link(network.id) in ports:
+        return f"port {names.gateway_link(network.id)} was left over from an address of the host"
     if gateway is not None:
         return _port_lacks(gateway.port, ports) or _gateway_lacks(gateway, links)
     if probe is not None:

@@ -1,7 +1,10 @@
 """The host's own ports on networks: gateways, and ports that only ask who has an address."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+
+from netaddr import IPAddress
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network
@@ -43,6 +46,7 @@ class HostEnds(Aspect):
             await self._switch.remove_port(names.probe_link(network.id))
         gateway = desired.gateway(network, owner=self._owner)
         if gateway is None:
+            await self._withdraw(network)
             return
         # The rules name the gateway's device, so they can stand before it does: at no moment
         # does a gateway forward without them.
@@ -53,10 +57,18 @@ class HostEnds(Aspect):
                 network=gateway.network, port=gateway.port, addresses=(), mtu=gateway.mtu
             )
             await self._links.ensure_gateway(silent)
-            await self._refuse_neighbours(gateway.port, gateway)
+            await self._refuse_neighbours(gateway.port, [each.ip for each in gateway.addresses])
         await self._links.ensure_gateway(gateway)
         # Again, for the switches of the device that exists now, which may not be the one of before.
         await self._rules.apply(renewed=gateway.port.name)
+
+    async def _withdraw(self, network: Network) -> None:
+        """Remove the host's port from a network on which it is not any more."""
+        link = names.gateway_link(network.id)
+        if self._switch.port(link) is not None:
+            await self._switch.remove_port(link)
+            await self._links.remove_link(link)
+            await self._rules.apply()
 
     async def remove_network(self, network: Network) -> None:
         """Remove the port, then the rules: an ended network has none."""
@@ -70,7 +82,7 @@ class HostEnds(Aspect):
             await self._rules.apply()
 
     async def refuse_answered(self, before: Network, after: Network) -> None:
-        """Refuse a VLAN on which somebody has the gateway's address, where others may be.
+        """Refuse a VLAN on which somebody has the host's new address, where others may be.
 
         Asked from a port for the moment, and while an uplink already lets that VLAN through.
 
@@ -79,7 +91,12 @@ class HostEnds(Aspect):
         """
         gateway = desired.gateway(after, owner=self._owner)
         segment = after.segment
-        if gateway is None or not segment.outside or segment.tag == before.segment.tag:
+        if gateway is None or not segment.outside:
+            return
+        earlier = desired.gateway(before, owner=self._owner)
+        known = earlier.addresses if earlier and segment.tag == before.segment.tag else ()
+        fresh = [each for each in gateway.addresses if each not in known]
+        if not fresh:
             return
         scout = desired.scout(after, owner=self._owner)
         wire = self._uplinks.wanted(segment.bridge)
@@ -91,14 +108,13 @@ class HostEnds(Aspect):
             undo.push_async_callback(self._switch.remove_port, scout.port.name)
             await self._switch.ensure_port(scout.port)
             await self._links.ensure_probe(scout)
-            await self._refuse_neighbours(scout.port, gateway)
+            await self._refuse_neighbours(scout.port, [each.ip for each in fresh])
 
-    async def _refuse_neighbours(self, asking: Port, gateway: Gateway) -> None:
-        addresses = [address.ip for address in gateway.addresses]
+    async def _refuse_neighbours(self, asking: Port, addresses: Sequence[IPAddress]) -> None:
         found = await self._links.neighbours(asking.name, addresses, within_s=PROBE_S)
         for address, holder in found.items():
             raise ConflictError(
-                f"gateway {address} is in use on bridge {asking.bridge}, VLAN "
-                f"{asking.tag or 'none'}, by {names.mac_text(holder)}; choose another "
-                "--gateway, or -o ovs.mode=flat to use that one"
+                f"address {address} is in use on bridge {asking.bridge}, VLAN "
+                f"{asking.tag or 'none'}, by {names.mac_text(holder)}; choose another one, or "
+                "-o ovs.mode=flat to use that as the gateway"
             )

@@ -1,6 +1,7 @@
 """Addresses of a network that its IPAM chooses for no container.
 
-A router's (``ovs.gateway``), which a container may ask for: then that is the router.
+A router's (``ovs.gateway``), which a container may ask for: then that is the router. And this
+host's (``ovs.host_address``).
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -10,6 +11,7 @@ from netaddr import IPAddress
 from ipam import AddressRequest, LeaseKind, PoolId
 from ipam.leasing import Leasing
 from ovsdriver.domain.records.model import Network, NetworkId
+from ovsdriver.errors import ConflictError
 from ovsdriver.ports import State
 from ovsdriver.service.aspects.aspect import Aspect
 
@@ -17,7 +19,7 @@ from ovsdriver.service.aspects.aspect import Aspect
 class KeptAddresses(Aspect):
     """Leases of nobody's, and what is given only to who asks for it."""
 
-    name = "addresses of routers"
+    name = "addresses of routers and of this host"
     needs_switch = False
 
     def __init__(
@@ -37,6 +39,19 @@ class KeptAddresses(Aspect):
         """Tell the IPAM of all networks, before it chooses an address."""
         for network in self._state.networks():
             self._tell(network)
+
+    async def check_network(self, network: Network) -> None:
+        """Refuse an address of this host that a container has: ConflictError."""
+        for subnet in network.subnets:
+            for each in network.host_addresses:
+                if subnet.pool is None or each.ip not in subnet.cidr:
+                    continue
+                lease = await self._ipam.lease(subnet.pool, each.ip)
+                if lease is not None and lease.kind is LeaseKind.ENDPOINT:
+                    raise ConflictError(
+                        f"ovs.host_address={each}: a container has that address; choose another "
+                        "one, or remove that container first"
+                    )
 
     async def ensure_network(self, network: Network) -> None:
         """Hold what a network keeps from containers, and let go of what it kept before."""
@@ -75,7 +90,7 @@ class KeptAddresses(Aspect):
 
 
 def _kept(network: Network) -> tuple[IPAddress, ...]:
-    return _routers(network)
+    return (*_routers(network), *(each.ip for each in network.host_addresses))
 
 
 def _routers(network: Network) -> tuple[IPAddress, ...]:

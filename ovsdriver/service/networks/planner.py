@@ -101,6 +101,7 @@ class Planner:
         mode = new.options.mode
         may_have_gateway = not new.internal and (mode is None or mode.has_gateway)
         subnets = [each.cidr for each in new.subnets] if may_have_gateway else []
+        subnets += new.options.host_addresses
         needs_links = nics or observed is None or not observed.owned
         links = await self._links.links() if needs_links else {}
         around = replace(
@@ -220,6 +221,9 @@ class Planner:
         around = replace(
             await self._around(observed, await self._links.links(), nics),
             networks=[each for each in self._state.networks() if each.id != current.id],
+            routes=self._lasting(await self._links.routes(options.host_addresses))
+            if "host_addresses" in touched.fields and options.host_addresses
+            else (),
             pools=[
                 self._known_pool(pool)
                 for each in current.subnets

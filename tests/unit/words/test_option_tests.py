@@ -31,6 +31,7 @@ _ROUTERS = "hosts/test_routers.py::test_segments_on_one_router_reach_each_other_
 _ROUTES = (
     "e2e/test_routes.py::test_routes_are_a_container_s_from_its_start_on_and_change_while_it_runs"
 )
+_LEG = "e2e/test_routes.py::test_this_host_has_an_address_on_a_flat_network_and_is_no_router_there"
 _TWICE = "e2e/test_modes.py::test_networks_with_the_same_subnet_do_not_see_each_other"
 _BURST = "e2e/test_shaping.py::test_what_may_go_at_once_is_the_networks_or_the_containers_own"
 _CABLE = "e2e/test_cables.py::test_a_pulled_cable_takes_the_carrier_from_both_ends_and_stays_so"
@@ -97,6 +98,7 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
         "e2e/test_host_access.py::"
         "test_what_is_closed_of_the_host_is_closed_and_opened_again_while_containers_talk"
     ),
+    (N, "ovs.host_address"): _LEG,
     (N, "ovs.guard"): _GUARD,
     (N, "ovs.allow"): _JUDGED,
     (N, "ovs.deny"): _JUDGED,
