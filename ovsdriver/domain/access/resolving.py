@@ -5,8 +5,9 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from netaddr import IPNetwork
 
@@ -14,12 +15,22 @@ from ovsdriver.domain.access import naming
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach, Zone
 from ovsdriver.domain.records.access import AccessRule, PeerKind, RuleSet, Side
 from ovsdriver.domain.records.model import Endpoint, Network
-from ovsdriver.domain.records.port_options import PortOptions
 
 _KEY_DIGITS = 12
 _LAST_PORT = 65535
 _WHOLE = {4: 32, 6: 128}
+_BY_DOCKER = (PeerKind.CONTAINER, PeerKind.NETWORK)
 _ZONES = {PeerKind.HOST: Zone.HOST, PeerKind.OUTSIDE: Zone.OUTSIDE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """The rules that hold for a container's end on a network, as they were typed."""
+
+    allow: tuple[AccessRule, ...]
+    deny: tuple[AccessRule, ...]
+    sets: tuple[str, ...]
+    """Names of sets whose rules hold besides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +38,13 @@ class Judged:
     """A container's end on a network that has access rules."""
 
     endpoint: Endpoint
-    port: PortOptions
-    """What holds for it."""
+    said: Said
     gateway: str
     """As ``Member.gateway``."""
 
 
 def plan(
-    judged: Iterable[Judged],
+    judged: Sequence[Judged],
     networks: Iterable[Network],
     endpoints: Iterable[Endpoint],
     *,
@@ -55,18 +65,21 @@ def plan(
         sets: of rules, by name.
     """
     peers = _Peers(networks, endpoints, called)
-    policies: dict[PortOptions, Policy] = {}
+    # Those of a network are the same objects, and a thousand rules are not hashed for each end.
+    policies: dict[tuple[int, int, tuple[str, ...]], Policy] = {}
     members = []
     for each in judged:
-        said = PortOptions(allow=each.port.allow, deny=each.port.deny, rules=each.port.rules)
-        if said not in policies:
-            policies[said] = _policy(said, sets, peers)
-        members.append(_member(each, policies[said].key))
-    found = tuple(sorted(set(policies.values()), key=lambda each: each.key))
+        said = each.said
+        place = (id(said.allow), id(said.deny), said.sets)
+        policy = policies.get(place)
+        if policy is None:
+            policy = policies[place] = _policy(said, sets, peers)
+        members.append(_member(each, policy.key))
+    by_key = {each.key: each for each in policies.values()}
     return AccessPlan(
-        policies=found,
+        policies=tuple(by_key[key] for key in sorted(by_key)),
         members=tuple(sorted(members, key=lambda each: each.endpoint)),
-        names_port=naming.PORT if any(each.asks_names for each in found) else 0,
+        names_port=naming.PORT if any(each.asks_names for each in by_key.values()) else 0,
     )
 
 
@@ -81,66 +94,100 @@ def _member(judged: Judged, policy: str) -> Member:
     )
 
 
-def _policy(said: PortOptions, sets: Mapping[str, RuleSet], peers: "_Peers") -> Policy:
-    found = [sets[name] for name in said.rules if name in sets]
-    allow = [*said.allow, *(rule for each in found for rule in each.allow)]
-    deny = [*said.deny, *(rule for each in found for rule in each.deny)]
-    lost = len(found) < len(said.rules)
+def _policy(said: Said, sets: Mapping[str, RuleSet], peers: "_Peers") -> Policy:
+    found = [sets[name] for name in said.sets if name in sets]
+    allow = (*said.allow, *(rule for each in found for rule in each.allow))
+    deny = (*said.deny, *(rule for each in found for rule in each.deny))
+    lost = len(found) < len(said.sets)
+    named = [each for each in (*allow, *deny) if each.peer in _BY_DOCKER]
+    return _made(allow, deny, lost, tuple((each, peers.prefixes(each)) for each in named))
+
+
+@lru_cache(maxsize=1024)
+def _made(
+    allow: tuple[AccessRule, ...],
+    deny: tuple[AccessRule, ...],
+    lost: bool,
+    named: tuple[tuple[AccessRule, tuple[IPNetwork, ...]], ...],
+) -> Policy:
+    """Return a policy; ``named`` has the prefixes of containers and networks that rules name."""
+    prefixes = dict(named)
     to, from_ = (
         Judgement(
-            deny=_reaches(deny, side, peers),
-            allow=_reaches(allow, side, peers),
+            deny=_reaches(deny, side, prefixes),
+            allow=_reaches(allow, side, prefixes),
             closed=lost or any(each.side is side for each in allow),
         )
         for side in Side
     )
-    made = Policy(key="", to=to, from_=from_)
-    digest = hashlib.sha256(repr(made).encode())
-    return replace(made, key=digest.hexdigest()[:_KEY_DIGITS])
+    text = "\n".join(
+        f"{verb} {reach.rule} {reach.prefix}"
+        for judged in (to, from_)
+        for verb, reaches in (("deny", judged.deny), ("allow", judged.allow))
+        for reach in reaches
+    )
+    digest = hashlib.sha256(f"{to.closed} {from_.closed}\n{text}".encode())
+    return Policy(key=digest.hexdigest()[:_KEY_DIGITS], to=to, from_=from_)
 
 
-def _reaches(rules: Iterable[AccessRule], side: Side, peers: "_Peers") -> tuple[Reach, ...]:
+def _reaches(
+    rules: Iterable[AccessRule],
+    side: Side,
+    prefixes: Mapping[AccessRule, Iterable[IPNetwork]],
+) -> tuple[Reach, ...]:
     """Return what rules of one side come to, in an order that is the same for the same rules."""
-    found = {reach for rule in rules if rule.side is side for reach in peers.reaches(rule)}
-    return tuple(sorted(found, key=repr))
+    found: dict[tuple[str, str], Reach] = {}
+    for rule in rules:
+        if rule.side is not side:
+            continue
+        made = _reach(rule)
+        if rule.peer in _BY_DOCKER:
+            for each in prefixes[rule]:
+                found[made.rule, str(each)] = replace(made, prefix=each)
+        else:
+            found[made.rule, ""] = made
+    return tuple(found[key] for key in sorted(found))
+
+
+def _reach(rule: AccessRule) -> Reach:
+    """Return what a rule comes to, without the addresses of those whom Docker names."""
+    return Reach(
+        rule=rule.text,
+        prefix=rule.prefix,
+        zone=_ZONES.get(rule.peer),
+        names=(rule.name,) if rule.peer is PeerKind.NAME else (),
+        protocol=rule.protocol,
+        first_port=rule.first_port or 0,
+        last_port=rule.last_port or rule.first_port or _LAST_PORT,
+    )
 
 
 class _Peers:
-    """Who is meant by the names of containers and networks."""
+    """Who is meant by the names of containers and networks; looked up once one is asked for."""
 
     def __init__(
         self, networks: Iterable[Network], endpoints: Iterable[Endpoint], called: Mapping[str, str]
     ) -> None:
-        self._networks = defaultdict[str, list[IPNetwork]](list)
-        self._containers = defaultdict[str, list[IPNetwork]](list)
-        for network in networks:
-            name = called.get(network.id, "")
-            self._networks[name] += [each.cidr for each in network.subnets]
-        for endpoint in endpoints:
-            name = called.get(endpoint.id, "")
-            self._containers[name] += map(_alone, endpoint.addresses)
+        self._networks = networks
+        self._endpoints = endpoints
+        self._called = called
+        self._found: dict[tuple[PeerKind, str], list[IPNetwork]] | None = None
 
-    def reaches(self, rule: AccessRule) -> Iterator[Reach]:
-        """Give what a rule comes to: nothing if nobody is meant."""
-        made = Reach(
-            rule=rule.text,
-            zone=_ZONES.get(rule.peer),
-            names=(rule.name,) if rule.peer is PeerKind.NAME else (),
-            protocol=rule.protocol,
-            first_port=rule.first_port or 0,
-            last_port=rule.last_port or rule.first_port or _LAST_PORT,
-        )
-        match rule.peer:
-            case PeerKind.PREFIX:
-                yield replace(made, prefix=rule.prefix)
-            case PeerKind.CONTAINER:
-                for prefix in self._containers.get(rule.name, ()):
-                    yield replace(made, prefix=prefix)
-            case PeerKind.NETWORK:
-                for prefix in self._networks.get(rule.name, ()):
-                    yield replace(made, prefix=prefix)
-            case _:
-                yield made
+    def prefixes(self, rule: AccessRule) -> tuple[IPNetwork, ...]:
+        """Return where those are that a rule names: nowhere if nobody is called so."""
+        if self._found is None:
+            self._found = self._all()
+        return tuple(self._found.get((rule.peer, rule.name), ()))
+
+    def _all(self) -> dict[tuple[PeerKind, str], list[IPNetwork]]:
+        found = defaultdict[tuple[PeerKind, str], list[IPNetwork]](list)
+        for network in self._networks:
+            if name := self._called.get(network.id):
+                found[PeerKind.NETWORK, name] += [each.cidr for each in network.subnets]
+        for endpoint in self._endpoints:
+            if name := self._called.get(endpoint.id):
+                found[PeerKind.CONTAINER, name] += map(_alone, endpoint.addresses)
+        return found
 
 
 def _alone(address: IPNetwork) -> IPNetwork:

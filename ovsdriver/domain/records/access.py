@@ -54,6 +54,11 @@ class AccessRule:
     """Of TCP or UDP, at the side that is reached; None: all."""
     last_port: int | None = None
 
+    def __hash__(self) -> int:
+        # Options with a thousand of them are looked up at every attach; netaddr hashes slowly.
+        prefix = None if self.prefix is None else self.prefix.value
+        return hash((self.name, prefix, self.first_port, self.last_port))
+
     @property
     def text(self) -> str:
         """Return it as it can be typed: ``to 10.1.0.0/16 tcp/443``."""

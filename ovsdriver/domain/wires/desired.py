@@ -385,7 +385,8 @@ def gateway(network: Network, *, owner: str) -> Gateway | None:
 def passes_gateway(network: Network, port: PortOptions) -> bool:
     """Whether what such a port sends beyond its network passes a gateway of ours."""
     return (
-        gateway(network, owner="") is not None
+        network.mode.has_gateway
+        and any(each.gateway is not None for each in network.subnets)
         and port.vlan_mode is not VlanMode.TRUNK
         and port.vlan in (None, network.segment.tag)
     )
@@ -524,11 +525,17 @@ def access(
     live = [each for each in endpoints if not each.ended and each.network in standing]
     judged = []
     for endpoint in live:
-        network = standing[endpoint.network]
-        if endpoint.port.judged or network.port.judged:
-            port = port_options(network, endpoint)
+        network, own = standing[endpoint.network], endpoint.port
+        if own.judged or network.port.judged:
+            plain = own.vlan is None and own.vlan_mode is None  # or it takes long to settle
+            port = network.port if plain else port_options(network, endpoint)
+            said = resolving.Said(
+                allow=own.allow or network.port.allow,
+                deny=own.deny or network.port.deny,
+                sets=own.rules or network.port.rules,
+            )
             link = names.gateway_link(network.id) if passes_gateway(network, port) else ""
-            judged.append(resolving.Judged(endpoint=endpoint, port=port, gateway=link))
+            judged.append(resolving.Judged(endpoint=endpoint, said=said, gateway=link))
     if not judged:
         return AccessPlan()
     return resolving.plan(judged, standing.values(), live, called=called, sets=sets)
