@@ -413,8 +413,7 @@ async def assemble(
                 hooks=hooks,
                 rule_sets=rule_sets,
                 access=plans,
-                rule_counts=firewall.access.counts,
-                learned_names=dict,
+                enforced=firewall.access,
                 hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(

@@ -72,3 +72,6 @@ def test_a_set_holds_for_all_that_name_it_and_tells_what_it_has_met(
     assert "nobody has that name now" in bed.ovsnet("rules", "show", "bob")
     eve = stage.container("eve", lab)
     until(lambda: bob.pings(eve.address(lab)), "its name is known")
+    assert not bob.pings(ann.address(lab))
+    assert "bob reaches" in traced(bed, "bob", "eve")
+    assert f'no rule of lab/bob allows "to {ann.address(lab)} icmp"' in traced(bed, "bob", "ann")

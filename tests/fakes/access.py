@@ -22,6 +22,8 @@ class FakeAccessFirewall:
         """Calls of :meth:`apply`."""
         self.known: dict[str, dict[str, dict[IPAddress, int]]] = {}
         """Seconds by policy, name and address."""
+        self.packets: dict[tuple[Side, Verdict, str], int] = {}
+        """What rules have met, of 100 bytes each."""
         self.talking: set[tuple[IPAddress, IPAddress]] = set()
         """Who has begun a connection, and who answers."""
         self._callbacks: list[Callable[[], None]] = []
@@ -59,9 +61,17 @@ class FakeAccessFirewall:
 
     async def counts(self) -> Sequence[AccessCount]:
         return [
-            AccessCount(policy=policy.key, side=side, verdict=verdict, rule=rule)
+            AccessCount(
+                policy=policy.key,
+                side=side,
+                verdict=verdict,
+                rule=rule,
+                packets=packets,
+                octets=packets * 100,
+            )
             for policy in self.plan.policies
             for side, verdict, rule in _counted(policy)
+            for packets in [self.packets.get((side, verdict, rule), 0)]
         ]
 
     async def remove(self) -> None:

@@ -78,9 +78,15 @@ class AccessDesk:
         return RulesReport(ends=tuple(ends))
 
     async def access(self, _ask: asks.ShowAccess) -> Access:
-        """Return what holds now."""
-        services = self._services
-        return Access(plan=services.access.now(), learned=services.learned_names())
+        """Return what holds now; UnavailableError if the kernel does not tell."""
+        learnt = await self._services.enforced.learnt()
+        return Access(
+            plan=self._services.access.now(),
+            learnt={
+                policy: {name: tuple(addresses) for name, addresses in names.items()}
+                for policy, names in learnt.items()
+            },
+        )
 
     async def put(self, ask: asks.SetRules) -> RulesChanged:
         """Keep a set in the place of one of that name, or what it has and these rules.
@@ -129,7 +135,7 @@ class AccessDesk:
         return reports.ends(
             plan,
             ports,
-            await self._services.rule_counts(),
+            await self._services.enforced.counts(),
             sets=self._sets.all(),
             called=self._services.called.names(),
         )

@@ -85,8 +85,8 @@ class Access:
     """What holds for containers that have access rules."""
 
     plan: AccessPlan
-    learned: Mapping[str, tuple[IPAddress, ...]]
-    """Addresses that are let in now, by the DNS names of rules."""
+    learnt: Mapping[str, Mapping[str, tuple[IPAddress, ...]]]
+    """Addresses that are let in now, by key of the policy and DNS name of its rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

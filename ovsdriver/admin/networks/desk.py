@@ -1,11 +1,9 @@
 """What a person may ask of networks and their containers."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-
-from netaddr import IPAddress
 
 from ipam.leasing import Leasing
 from ipam.service import Ipam
@@ -25,7 +23,7 @@ from ovsdriver.errors import (
     UnknownObjectError,
 )
 from ovsdriver.logs import event
-from ovsdriver.ports import AccessCount, Engine, EngineView, Events, Firewall, State, SwitchView
+from ovsdriver.ports import AccessFirewall, Engine, EngineView, Events, Firewall, State, SwitchView
 from ovsdriver.service.access.named_sets import NamedSets
 from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.aspects.published import Publisher
@@ -72,10 +70,8 @@ class AdminServices:
     hooks: Hooks
     rule_sets: NamedSets
     access: Plans
-    rule_counts: Callable[[], Awaitable[Sequence[AccessCount]]]
-    """What access rules have met."""
-    learned_names: Callable[[], Mapping[str, tuple[IPAddress, ...]]]
-    """Addresses that access rules let in now, by their DNS names."""
+    enforced: AccessFirewall
+    """What access rules have met and learnt."""
     hosts: FleetHosts | None = None
     """Of the fleet; None: this host is in none."""
 

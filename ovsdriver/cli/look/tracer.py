@@ -155,7 +155,7 @@ class _Tracer:
                 for each in self._state.endpoints
                 if each.endpoint.network in names
             },
-            learned=there.learned,
+            learnt=there.learnt,
         )
 
     def done(self, source: str, target: str) -> Traced:

@@ -38,8 +38,8 @@ class AccessRules:
     plan: AccessPlan = field(default_factory=AccessPlan)
     names: Mapping[EndpointId, str] = field(default_factory=dict)
     """What to type for members: ``lab/web``."""
-    learned: Mapping[str, Collection[IPAddress]] = field(default_factory=dict)
-    """Addresses that are let in now, by the DNS names of rules."""
+    learnt: Mapping[str, Mapping[str, Collection[IPAddress]]] = field(default_factory=dict)
+    """Addresses that are let in now, by key of the policy and DNS name of its rules."""
     ways_out: frozenset[str] = frozenset()
     """Linux bridges of this host that lead outside."""
 
@@ -77,7 +77,8 @@ class AccessRules:
         policy = self._policy(member)
         judgement = policy.to if side is Side.TO else policy.from_
         who = self.names.get(member.endpoint, "") or member.endpoint[:12]
-        denied = self._first(judgement.deny, peer, asked)
+        known = self.learnt.get(policy.key, {})
+        denied = _first(judgement.deny, peer, asked, known)
         if denied is not None:
             yield bad(
                 place,
@@ -85,14 +86,12 @@ class AccessRules:
                 "lists its rules",
                 by=f'rule "{denied.rule}" of {who}',
             )
-        allowed = self._first(judgement.allow, peer, asked)
+        allowed = _first(judgement.allow, peer, asked, known)
         if allowed is not None:
             by = f'rule "{allowed.rule}" of {who}'
             yield good(place, f"{by} lets it pass", by=by)
         elif judgement.closed:
-            yield bad(
-                place, self._nothing_about(judgement, who, side, peer, asked), by=_all_of(who)
-            )
+            yield bad(place, _nothing_about(judgement, who, side, peer, asked), by=_all_of(who))
 
     def across(self, place: Place, packet: Packet) -> Iterator[Hop]:
         """Tell what rules say of the first packet of a connection where it crosses a gateway.
@@ -125,33 +124,6 @@ class AccessRules:
 
     def _policy(self, member: Member) -> Policy:
         return next(each for each in self.plan.policies if each.key == member.policy)
-
-    def _first(self, reaches: Sequence[Reach], peer: Peer, asked: Question) -> Reach | None:
-        return next((each for each in reaches if self._about(each, peer, asked)), None)
-
-    def _about(self, reach: Reach, peer: Peer, asked: Question) -> bool:
-        if not _carries(reach, asked):
-            return False
-        if reach.names:
-            return any(peer.address in self.learned.get(name, ()) for name in reach.names)
-        if reach.zone is not None:
-            return reach.zone is peer.zone
-        return reach.prefix is None or peer.address in reach.prefix
-
-    def _nothing_about(
-        self, judgement: Judgement, who: str, side: Side, peer: Peer, asked: Question
-    ) -> str:
-        fitting = [each for each in judgement.allow if each.names and _carries(each, asked)]
-        names = ", ".join(dict.fromkeys(name for each in fitting for name in each.names))
-        asked_for = (
-            f", and it was told {peer.address} for no name that it may reach ({names})"
-            if names
-            else ""
-        )
-        return (
-            f'no rule of {who} allows "{side} {peer.address} {asked}"{asked_for}; `ovsnet rules '
-            f"show {who}` lists them"
-        )
 
 
 NO_RULES = AccessRules()
@@ -186,6 +158,39 @@ def answered_here(member: Member, rules: AccessRules) -> Hop:
         Place(name="DNS", kind=Kind.DNS),
         f"ovsnet's name server at the gateway answers {who}, for the names of its rules alone",
         by=_all_of(who),
+    )
+
+
+def _first(
+    reaches: Sequence[Reach],
+    peer: Peer,
+    asked: Question,
+    learnt: Mapping[str, Collection[IPAddress]],
+) -> Reach | None:
+    return next((each for each in reaches if _about(each, peer, asked, learnt)), None)
+
+
+def _about(
+    reach: Reach, peer: Peer, asked: Question, learnt: Mapping[str, Collection[IPAddress]]
+) -> bool:
+    if not _carries(reach, asked):
+        return False
+    if reach.names:
+        return any(peer.address in learnt.get(name, ()) for name in reach.names)
+    if reach.zone is not None:
+        return reach.zone is peer.zone
+    return reach.prefix is None or peer.address in reach.prefix
+
+
+def _nothing_about(judgement: Judgement, who: str, side: Side, peer: Peer, asked: Question) -> str:
+    fitting = [each for each in judgement.allow if each.names and _carries(each, asked)]
+    names = ", ".join(dict.fromkeys(name for each in fitting for name in each.names))
+    asked_for = (
+        f", and it was told {peer.address} for no name that it may reach ({names})" if names else ""
+    )
+    return (
+        f'no rule of {who} allows "{side} {peer.address} {asked}"{asked_for}; `ovsnet rules '
+        f"show {who}` lists them"
     )
 
 

@@ -526,7 +526,7 @@ def with_rules(desk: Desk, **said: str) -> None:
     )
 
     async def access(_: asks.ShowAccess) -> Access:
-        return Access(plan=plan, learned={})
+        return Access(plan=plan, learnt={})
 
     desk.also({asks.ShowAccess: access})
 

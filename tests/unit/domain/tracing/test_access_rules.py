@@ -21,16 +21,17 @@ WEB, OUT = "10.1.0.2", "203.0.113.9"
 
 
 def ruled(
-    *, mode: Mode = Mode.NAT, learned: Mapping[str, Any] | None = None, **said: str
+    *, mode: Mode = Mode.NAT, learnt: Mapping[str, Any] | None = None, **said: str
 ) -> rules.AccessRules:
     """Return the rules of ``lab/web``, beside which there is ``lab/db`` without any."""
     web = an_endpoint(FIRST, **{k: access_words.parse(v) for k, v in said.items()})
     db = an_endpoint(SECOND, addresses=(IPNetwork("10.1.0.3/24"),))
     home = a_network(mode=mode, segment=a_segment(tag=5))
+    plan = desired.access([home], [web, db], called={SECOND: "db"})
     return rules.AccessRules(
-        plan=desired.access([home], [web, db], called={SECOND: "db"}),
+        plan=plan,
         names={FIRST: "lab/web", SECOND: "lab/db"},
-        learned=learned or {},
+        learnt={each.key: learnt or {} for each in plan.policies},
         ways_out=frozenset({"br-wan"}),
     )
 
@@ -103,12 +104,12 @@ def test_what_no_rule_is_about_is_dropped_where_anything_is_allowed():
 
 def test_a_dns_name_lets_in_what_was_asked_for():
     known = {"example.com": (IPAddress(OUT),)}
-    (hop,) = crosses(ruled(allow="example.com tcp/443", learned=known), "tcp/443")
+    (hop,) = crosses(ruled(allow="example.com tcp/443", learnt=known), "tcp/443")
     assert (hop.verdict, hop.by) == (PASS, 'rule "to example.com tcp/443" of lab/web')
     (hop,) = crosses(ruled(allow="example.com tcp/443"), "tcp/443")
     assert hop.verdict is STOP
     assert "it was told 203.0.113.9 for no name that it may reach (example.com)" in hop.sentence
-    (hop,) = crosses(ruled(allow="example.com tcp/443", learned=known), "tcp/80")
+    (hop,) = crosses(ruled(allow="example.com tcp/443", learnt=known), "tcp/80")
     assert "example.com" not in hop.sentence
 
 

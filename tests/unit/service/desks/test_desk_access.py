@@ -1,40 +1,23 @@
 """What a person may ask of access rules, by the names that Docker tells."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import pytest
+from netaddr import IPAddress
 
 from ovsdriver.admin.access.desk import AccessDesk
 from ovsdriver.admin.access.views import RuleMet, RulesUse, RulesUser
-from ovsdriver.admin.asks import ListRules, RemoveRules, SetRules, ShowRules
+from ovsdriver.admin.asks import ListRules, RemoveRules, SetRules, ShowAccess, ShowRules
 from ovsdriver.domain.records.access import Side
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.errors import ConflictError, UnknownObjectError
-from ovsdriver.ports import AccessCount, Verdict
+from ovsdriver.ports import Verdict
 from tests.builders import FIRST, RED, SECOND
 from tests.unit.service.conftest import Host
 
 WEB, DB = EndpointId(FIRST), EndpointId(SECOND)
 
 
-class Counted:
-    """What rules have met, as a test says."""
-
-    def __init__(self) -> None:
-        self.counts: list[AccessCount] = []
-
-    async def __call__(self) -> Sequence[AccessCount]:
-        return self.counts
-
-
 @pytest.fixture
-def counted() -> Counted:
-    return Counted()
-
-
-@pytest.fixture
-async def desk(host: Host, counted: Counted) -> AccessDesk:
+async def desk(host: Host) -> AccessDesk:
     await host.create_network(said={"ovs.deny": "10.9.0.0/16"})
     address = await host.run_container(
         FIRST, said={"ovs.allow": "container:db tcp/5432, container:gone", "ovs.rules": "agent"}
@@ -44,7 +27,8 @@ async def desk(host: Host, counted: Counted) -> AccessDesk:
     host.engine.add_endpoint(WEB, NetworkId(RED), "web", str(address))
     host.engine.add_endpoint(DB, NetworkId(RED), "db", str(other))
     await host.witness.read()
-    return AccessDesk(replace(host.admin, rule_counts=counted), engine=host.engine)
+    await host.reconciler.reconcile()
+    return AccessDesk(host.admin, engine=host.engine)
 
 
 async def test_sets_are_listed_with_who_uses_them(desk: AccessDesk) -> None:
@@ -60,24 +44,13 @@ async def test_sets_are_listed_with_who_uses_them(desk: AccessDesk) -> None:
 
 
 async def test_a_containers_rules_are_shown_with_who_says_them_and_what_they_met(
-    host: Host, desk: AccessDesk, counted: Counted
+    host: Host, desk: AccessDesk
 ) -> None:
-    policy = next(e.policy for e in host.admin.access.now().members if e.endpoint == WEB)
-    for verdict, rule, packets in (
-        (Verdict.DENIED, "to 10.9.0.0/16", 3),
-        (Verdict.ALLOWED, "to example.com tcp/443", 20),
-        (Verdict.CLOSED, "", 7),
-    ):
-        counted.counts.append(
-            AccessCount(
-                policy=policy,
-                side=Side.TO,
-                verdict=verdict,
-                rule=rule,
-                packets=packets,
-                octets=packets * 100,
-            )
-        )
+    host.firewall.access.packets = {
+        (Side.TO, Verdict.DENIED, "to 10.9.0.0/16"): 3,
+        (Side.TO, Verdict.ALLOWED, "to example.com tcp/443"): 20,
+        (Side.TO, Verdict.CLOSED, ""): 7,
+    }
     report = await desk.show(ShowRules(target="lab/web"))
     assert report.set is None
     (end,) = report.ends
@@ -153,3 +126,13 @@ async def test_who_has_a_set_that_changes_is_told(desk: AccessDesk, host: Host) 
     await host.run_container(third, "b2" * 32, sandbox="/netns/three")
     done = await desk.put(SetRules(name="mine", deny=("any tcp",)))
     assert [each.endpoint for each in done.containers] == [third]
+
+
+async def test_what_rules_come_to_is_told_with_addresses_of_names(
+    host: Host, desk: AccessDesk
+) -> None:
+    policy = next(e.policy for e in host.admin.access.now().members if e.endpoint == WEB)
+    await host.firewall.access.learn(policy, ["example.com"], {IPAddress("192.0.2.10"): 60})
+    told = await desk.access(ShowAccess())
+    assert told.plan == host.admin.access.now()
+    assert told.learnt == {policy: {"example.com": (IPAddress("192.0.2.10"),)}}
