@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e import names, stream
+from tests.e2e import labs, names, stream
 from tests.e2e.bed import OUTSIDE_PORT, WAN4, Bed
 from tests.e2e.names import RESOLVE, SERVER4, SERVER6, Names
 from tests.e2e.stage import Container, Network, Stage
 from tests.e2e.traffic import Place
-from tests.e2e.world import until
+from tests.e2e.world import Program, until
 
 pytestmark = pytest.mark.docker
 
@@ -28,6 +29,7 @@ ZONE = (
     f"more.test. 300 IN A {MORE}",
 )
 PORT = 61053
+MIRROR = str(Path(__file__).parent / "mirror.py")
 
 
 @pytest.fixture
@@ -47,9 +49,9 @@ def agent(stage: Stage, network: Network, rules: str = RULES, *options: str) -> 
     return stage.container("agent", where, "--dns", SERVER4, *options)
 
 
-def fetched(container: Container, name: str) -> bool:
+def fetched(container: Container, name: str, port: int = OUTSIDE_PORT) -> bool:
     """Whether a page comes from a name, which is looked up as programs do."""
-    url = f"http://{name}:{OUTSIDE_PORT}/"
+    url = f"http://{name}:{port}/"
     said = ("docker", "exec", container.name, "wget", "-q", "-T", "2", "-O", "-", url)
     return container.world.attempt(*said).code == 0
 
@@ -147,6 +149,44 @@ query = dns.message.make_query("api.test", "A")
 dns.query.udp(query, sys.argv[1], port=int(sys.argv[2]), timeout=1)
 print("answered")
 """
+
+
+@pytest.mark.long
+def test_an_agents_sandbox_reaches_two_names(bed: Bed) -> None:
+    labs.import_images(bed)
+    https = Program(bed, "https", sys.executable, MIRROR, "443", netns=bed.outside)
+    https.start()
+    until(lambda: "listening" in https.said(), "the outside serves")
+    try:
+        with (
+            names.answering(bed, API4, API6, CDN, SECRET, MORE) as said,
+            labs.up(bed, "sandbox.yaml") as lab,
+        ):
+            said.say(
+                f"api.github.com. 60 IN A {API4}",
+                f"api.github.com. 60 IN AAAA {API6}",
+                "pypi.org. 60 IN CNAME cdn.test.",
+                f"cdn.test. 60 IN A {CDN}",
+                f"secret.test. 60 IN A {SECRET}",
+                f"files.pythonhosted.org. 60 IN A {MORE}",
+            )
+            a = lab.container("agent")
+            every = {"api.github.com", "pypi.org", "secret.test", "files.pythonhosted.org"}
+
+            def reached() -> set[str]:
+                return {each for each in every if fetched(a, each, 443)}
+
+            assert reached() == {"api.github.com", "pypi.org"}
+            at = [each for each in (API4, API6, CDN, SECRET, MORE) if a.asks(each, 443)]
+            assert at == [API4, API6, CDN]
+            assert not served(a, API4)
+            rules = "api.github.com tcp/443, pypi.org tcp/443, *.pythonhosted.org tcp/443"
+            bed.ovsnet("set", "sandbox_box", f"ovs.allow={rules}")
+            assert reached() == every - {"secret.test"}
+            assert "pypi.org tcp/443" in bed.ovsnet("rules", "show", "sandbox-agent-1")
+    finally:
+        https.stop()
+        https.log.unlink()
 
 
 @pytest.mark.long

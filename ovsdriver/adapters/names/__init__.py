@@ -1,6 +1,6 @@
-"""Name servers of segments: namespaces with our answers in them, and the way to the host's own.
+"""Name servers, of segments and at gateways, and the way to the host's own.
 
-Only who is in a fleet imports this: it needs dnspython.
+Only who is in a fleet, or has DNS names in access rules, imports this: it needs dnspython.
 """
 
 from ovsdriver.adapters.names.servers import SegmentNameServers
