@@ -163,7 +163,9 @@ async def assemble(
         publisher = Publisher(
             state=state, rules=rules, ports=world.host_ports, links=links, locks=locks
         )
-        plans = Plans(state=state, sets=rule_sets, called=called.names)
+        plans = Plans(
+            state=state, sets=rule_sets, called=called.names, names_at=settings.name_servers
+        )
         flows = FlowRules(
             state=state,
             switch=switch,

@@ -90,6 +90,8 @@ class Settings:
     """Whom events are sent to."""
     rules: tuple[RuleSet, ...] = ()
     """Access rules that ``ovs.rules`` names."""
+    name_servers: tuple[IPAddress, ...] = ()
+    """Whom containers with DNS names in their rules may ask, and are answered for; none: all."""
     view_group: str = ""
     """Its members may look, on view.sock; none: root alone."""
     metrics: str = "containers"
@@ -318,6 +320,13 @@ def _metrics(text: str) -> str:
     return values.word(text, {each: each for each in ("containers", "networks")})
 
 
+def _address(text: str) -> IPAddress:
+    try:
+        return IPAddress(text)
+    except (AddrFormatError, ValueError):
+        raise ValueError(f"{quote(text)} is not an address; write it like 192.0.2.53") from None
+
+
 def _listening(text: str) -> tuple[str, int]:
     found = _ENDPOINT.fullmatch(text)
     try:
@@ -485,6 +494,13 @@ SETTINGS: Sequence[Setting] = (
         shape="{NAME={allow=[RULE],deny=[RULE]}}",
         takes=dict,
         help="Sets of access rules, [rules.NAME], for ovs.rules.",
+    ),
+    Setting(
+        name="name_servers",
+        parse=_address,
+        many=True,
+        shape="ADDRESS",
+        help="Whom containers with DNS names in rules may ask; ovsnet answers in their place.",
     ),
     Setting(
         name="view_group",

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.ports import AccessFirewall, Verdict
 from tests.fakes.access import FakeAccessFirewall
 from tests.fakes.firewall import MemoryNotes
-from tests.integration.netns import own_namespace, run
+from tests.integration.netns import Sandbox, own_namespace, run
 
 
 @dataclass
@@ -104,6 +105,9 @@ async def test_applying_the_same_plan_again_changes_nothing(world: World) -> Non
         pytest.param(replace(PLAN, members=(*PLAN.members, member(4, ONE))), id="a-member-more"),
         pytest.param(replace(PLAN, members=(member(2, OTHER), member(3, OTHER))), id="moved"),
         pytest.param(replace(PLAN, names_port=5353), id="a-name-server"),
+        pytest.param(
+            replace(PLAN, names_port=5353, names_at=(IPAddress("192.0.2.53"),)), id="a-server-more"
+        ),
         pytest.param(AccessPlan(), id="nothing"),
     ],
 )
@@ -197,3 +201,50 @@ async def test_who_has_answered_whom_is_known_of_connections_that_live(world: Wo
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unheard:
         unheard.sendto(b"", ("127.0.0.3", 7))
         assert (here, IPAddress("127.0.0.3")) not in await world.firewall.answered()
+
+
+ASK = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.settimeout(float(sys.argv[2]))
+    sock.sendto(b"which", (sys.argv[1], 53))
+    print(sock.recv(9).decode())
+"""
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("world", [real], indirect=True)
+@pytest.mark.parametrize("listed", [False, True])
+async def test_questions_to_any_server_are_led_here_or_dropped_where_others_are_listed(
+    world: World, listed: bool
+) -> None:
+    with Sandbox() as container, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        run("ip", "link", "add", "ovg000000000001", "type", "veth", "peer", "name", "eth0")
+        run("ip", "link", "set", "eth0", "netns", container.path)
+        run("ip", "address", "add", "10.66.1.1/24", "dev", "ovg000000000001")
+        run("ip", "link", "set", "ovg000000000001", "up")
+        container.run("ip", "address", "add", "10.66.1.3/24", "dev", "eth0")
+        container.run("ip", "link", "set", "eth0", "up")
+        container.run("ip", "route", "add", "default", "via", "10.66.1.1")
+        server.bind(("10.66.1.1", 0))
+        server.setblocking(False)
+        servers = (IPAddress("192.0.2.53"),) if listed else ()
+        port = server.getsockname()[1]
+        await world.firewall.apply(replace(PLAN, names_port=port, names_at=servers))
+
+        async def answered(to: str, *, wait_s: float = 20) -> bool:
+            asking = asyncio.create_task(
+                asyncio.to_thread(
+                    container.run, sys.executable, "-c", ASK, to, str(wait_s), check=False
+                )
+            )
+            loop = asyncio.get_running_loop()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    _, client = await loop.sock_recvfrom(server, 9)
+                    await loop.sock_sendto(server, b"here", client)
+            return "here" in await asking
+
+        assert await answered("192.0.2.53")
+        assert await answered("10.66.1.1")
+        assert await answered("192.0.2.99", wait_s=1 if listed else 20) is not listed

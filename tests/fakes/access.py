@@ -93,8 +93,15 @@ def _kept(plan: AccessPlan) -> AccessPlan:
     members = tuple(each for each in plan.members if each.gateway)
     used = {each.policy for each in members}
     policies = tuple(each for each in plan.policies if each.key in used)
-    names_port = plan.names_port if any(each.asks_names for each in policies) else 0
-    return AccessPlan(policies=policies, members=members, names_port=names_port)
+    names = AccessPlan()
+    if any(each.asks_names for each in policies):
+        names = plan
+    return AccessPlan(
+        policies=policies,
+        members=members,
+        names_port=names.names_port,
+        names_at=names.names_at,
+    )
 
 
 def _rules(policy: Policy) -> Sequence[tuple[Side, Verdict, Reach]]:

@@ -2,7 +2,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from ipam import DefaultPool, SpaceLimit
 from ovsdriver import config
@@ -26,6 +26,7 @@ mtu = 1400
 spaces = ["blue", "red"]
 exclude = ["10.128.7.0/24", "fd6f:7673:1::/48"]
 outside_bridges = ["br0"]
+name_servers = ["192.0.2.53"]
 view_group = "lookers"
 metrics = "networks"
 metrics_listen = "127.0.0.1:9821"
@@ -92,6 +93,7 @@ PARSED = Settings(
         RuleSet(name="base", deny=access_words.parse("any udp")),
     ),
     outside_bridges=("br0",),
+    name_servers=(IPAddress("192.0.2.53"),),
     view_group="lookers",
     metrics="networks",
     metrics_listen=("127.0.0.1", 9821),
@@ -174,6 +176,7 @@ def test_variables_may_say_everything():
                 "OVSNET_LIMITS": LIMITS,
                 "OVSNET_RULES": RULES,
                 "OVSNET_OUTSIDE_BRIDGES": "br0",
+                "OVSNET_NAME_SERVERS": "192.0.2.53",
                 "OVSNET_VIEW_GROUP": "lookers",
                 "OVSNET_METRICS": "networks",
                 "OVSNET_METRICS_LISTEN": "127.0.0.1:9821",
@@ -207,6 +210,7 @@ def test_flags_may_say_everything():
                 "limits": LIMITS,
                 "rules": RULES,
                 "outside_bridges": ["br0"],
+                "name_servers": ["192.0.2.53"],
                 "view_group": "lookers",
                 "metrics": "networks",
                 "metrics_listen": "127.0.0.1:9821",
@@ -389,6 +393,7 @@ def test_a_default_file_that_is_broken_is_not_passed_over(no_default_file: Path)
         ("bridges = ['br0:5-9']", ": bridges[0]: not a {name=NAME,vlans=[FIRST,LAST]}"),
         ("mtu = 2020-01-01", ": mtu: not a BYTES"),
         ("outside_bridges = ['a b']", ": outside_bridges[0]: "),
+        ("name_servers = ['one']", ': name_servers[0]: "one" is not an address'),
         ("metrics = 'ports'", ': metrics: "ports" is none of `containers`, `networks`'),
         ("metrics_listen = '9821'", ': metrics_listen: "9821" is not an address and a port'),
         ("metrics_listen = '127.0.0.1:0'", ': metrics_listen: "127.0.0.1:0" is not an address'),

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from netaddr import IPAddress
+
 from ovsdriver.adapters.firewall.access_shape import Element, Shape, same
 from ovsdriver.adapters.firewall.nft_rules import Object
 from ovsdriver.domain.access.cells import Cell, Span, cells, places, protocol_number
@@ -56,12 +58,19 @@ class NameSet:
     """The first rule about each name."""
 
 
-def skeleton(table: str, *, names_port: int = 0, asking: bool = False) -> Shape:
+def skeleton(
+    table: str,
+    *,
+    names_port: int = 0,
+    names_at: Iterable[IPAddress] = (),
+    asking: bool = False,
+) -> Shape:
     """Return what is there whatever the policies are.
 
     Args:
         table: name of the table, of family ``inet``.
         names_port: where the name server answers; 0: nowhere.
+        names_at: servers that may be asked; none: all.
         asking: there are members that ask for names.
     """
     build = _Builder(table)
@@ -86,7 +95,7 @@ def skeleton(table: str, *, names_port: int = 0, asking: bool = False) -> Shape:
     _inside(build)
     _astray(build)
     if asking:
-        _names(build, names_port)
+        _names(build, names_port, names_at)
     return build.shape
 
 
@@ -191,17 +200,30 @@ def _astray(build: "_Builder") -> None:
             build.rule("astray", _match(place, f"@{MEMBERS}{family}"), {"drop": None})
 
 
-def _names(build: "_Builder", port: int) -> None:
+def _names(build: "_Builder", port: int, servers: Iterable[IPAddress]) -> None:
     build.chain("names", kind="nat", hook="prerouting", prio=_BEFORE_PUBLISHED)
+    listed = [(each.version, str(each)) for each in servers]
     for family, header in _HEADERS.items():
-        build.rule(
-            "names",
+        asked = [
             _match(_meta("iifname"), f"{GATEWAY_PREFIX}*"),
             _match(_payload(header, "saddr"), f"@asking{family}"),
             _match(_meta("l4proto"), {"set": [6, 17]}),
             _match(_payload("th", "dport"), _DNS),
-            {"redirect": {"port": port}} if port else {"drop": None},
-        )
+        ]
+        if listed:
+            name, elements = f"servers{family}", [text for of, text in listed if of == family]
+            build.set(name, _address(family))
+            build.shape.elements[name].update((each, each) for each in elements)
+            elsewhere = {"fib": {"result": "type", "flags": ["daddr"]}}
+            build.rule(
+                "names",
+                *asked,
+                _match(_payload(header, "daddr"), f"@{name}", op="!="),
+                _match(elsewhere, "local", op="!="),
+                {"drop": None},
+                comment="another server",
+            )
+        build.rule("names", *asked, {"redirect": {"port": port}} if port else {"drop": None})
 
 
 def of_policy(policy: Policy, table: str) -> Shape:

@@ -277,15 +277,15 @@ class _Made:
         self,
         policies: Mapping[str, Policy] | None = None,
         members: Mapping[EndpointId, Member] | None = None,
-        names_port: int = 0,
+        names: tuple[int, tuple[IPAddress, ...]] = (0, ()),
         outside: frozenset[str] = frozenset(),
     ) -> None:
         self.policies = policies or {}
         self.members = members or {}
-        self._names_port = names_port
+        self._names = names
         self._outside = outside
         asking = any(each.asks_names for each in self.policies.values())
-        self._serving = (asking, names_port if asking else 0)
+        self._serving = (asking, *(names if asking else (0, ())))
 
     @classmethod
     def of(cls, plan: AccessPlan, outside: frozenset[str]) -> "_Made":
@@ -293,11 +293,11 @@ class _Made:
         members = {each.endpoint: each for each in plan.members if each.gateway}
         used = {each.policy for each in members.values()}
         policies = {each.key: each for each in plan.policies if each.key in used}
-        return cls(policies, members, plan.names_port, outside)
+        return cls(policies, members, (plan.names_port, plan.names_at), outside)
 
     def beside(self, policies: Mapping[str, Policy]) -> "_Made":
         """Return the same with policies that nobody needs any more."""
-        return _Made({**policies, **self.policies}, self.members, self._names_port, self._outside)
+        return _Made({**policies, **self.policies}, self.members, self._names, self._outside)
 
     def name_sets(self) -> Sequence[access_rules.NameSet]:
         """Return those of all policies."""
@@ -345,8 +345,8 @@ class _Made:
         return {each: each for each in self._outside}
 
     def _skeleton(self, table: str) -> Shape:
-        asking, port = self._serving
-        return access_rules.skeleton(table, names_port=port, asking=asking)
+        asking, port, servers = self._serving
+        return access_rules.skeleton(table, names_port=port, names_at=servers, asking=asking)
 
 
 def _places(member: Member) -> Sequence[int]:

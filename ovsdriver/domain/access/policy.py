@@ -84,3 +84,5 @@ class AccessPlan:
     names_port: int = 0
     """Port of this host's, TCP and UDP: what members whose policy asks for names send to port 53
     is led there, wherever it was sent. 0: there is none yet, and it is dropped."""
+    names_at: tuple[IPAddress, ...] = ()
+    """If any, only what was sent to these or to this host; the rest is dropped."""

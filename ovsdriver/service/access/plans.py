@@ -1,6 +1,9 @@
 """What access rules come to now."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from netaddr import IPAddress
 
 from ovsdriver.domain.access.policy import AccessPlan
 from ovsdriver.domain.wires import desired
@@ -12,12 +15,25 @@ class Plans:
     """Makes the plan of all records, as Docker calls things and as named sets say."""
 
     def __init__(
-        self, *, state: State, sets: NamedSets, called: Callable[[], Mapping[str, str]]
+        self,
+        *,
+        state: State,
+        sets: NamedSets,
+        called: Callable[[], Mapping[str, str]],
+        names_at: tuple[IPAddress, ...] = (),
     ) -> None:
-        """``called``: names by ids of networks and endpoints, as far as they are known."""
+        """Say what it is made of.
+
+        Args:
+            state: the records.
+            sets: of rules.
+            called: names by ids of networks and endpoints, as far as they are known.
+            names_at: as ``AccessPlan.names_at``.
+        """
         self._state = state
         self._sets = sets
         self._called = called
+        self._names_at = names_at
         self._made_of: object = None
         self._made = AccessPlan()
 
@@ -30,6 +46,7 @@ class Plans:
         called, sets = self._called(), self._sets.all()
         made_of = (networks, endpoints, dict(called), dict(sets))
         if made_of != self._made_of:
-            self._made = desired.access(networks, endpoints, called=called, sets=sets)
+            plan = desired.access(networks, endpoints, called=called, sets=sets)
+            self._made = replace(plan, names_at=self._names_at) if plan.names_port else plan
             self._made_of = made_of
         return self._made
