@@ -125,7 +125,7 @@ async def assemble(
         state, notes = store.state, store.notes
         witness = Witness(engine)
         called = Called(state=state, events=store.events, engine=engine, witness=witness)
-        rule_sets = NamedSets(settings.rules, notes=notes, state=state)
+        rule_sets = NamedSets(settings.rules, notes=notes, state=state, journal=store.events)
         prober = SegmentProber(owner=owner, state=state, links=links, journal=store.events)
         ipam = await Ipam.load(
             store.leases,

@@ -1,6 +1,5 @@
 """What a person may ask of access rules."""
 
-import logging
 from collections.abc import Sequence
 
 from ovsdriver.admin import asks, by_name
@@ -18,12 +17,9 @@ from ovsdriver.admin.networks.desk import AdminServices, docker
 from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnknownObjectError
-from ovsdriver.logs import event
 from ovsdriver.ports import Engine
 from ovsdriver.service.access.named_sets import User
 from ovsdriver.words import access_words
-
-log = logging.getLogger(__name__)
 
 
 class AccessDesk:
@@ -101,7 +97,6 @@ class AccessDesk:
             deny = tuple(dict.fromkeys((*before.deny, *deny)))
         wanted = RuleSet(name=ask.name, allow=allow, deny=deny)
         pending = await self._sets.put(wanted)
-        event(log, "admin.rules-set", rules=ask.name)
         ends = (await self.show(asks.ShowRules(target=ask.name))).ends
         return RulesChanged(
             set=self._use(wanted),
@@ -120,7 +115,6 @@ class AccessDesk:
     async def remove(self, ask: asks.RemoveRules) -> str:
         """Keep a set no more; errors as ``NamedSets.remove``."""
         await self._sets.remove(ask.name, shown=self._shown)
-        event(log, "admin.rules-removed", rules=ask.name)
         return ask.name
 
     async def _ends(self) -> Sequence[JudgedEnd]:

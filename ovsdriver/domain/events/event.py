@@ -36,6 +36,8 @@ class EventType(StrEnum):
     """``answered``, ``lost``."""
     HOST = "host"
     """``forgotten``: of the fleet."""
+    RULES = "rules"
+    """``changed``, ``removed``: a set of access rules, by command."""
     PROCESS = "process"
     """``ready``, ``stopping``: ovsnet itself."""
 

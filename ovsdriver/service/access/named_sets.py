@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from ovsdriver import codec
 from ovsdriver.codec import UnreadableError
+from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.plan import access_planning
-from ovsdriver.domain.records.access import RuleSet
+from ovsdriver.domain.records.access import AccessRule, RuleSet
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.port_options import PortOptions
 from ovsdriver.domain.wires import desired
@@ -19,13 +20,16 @@ from ovsdriver.errors import (
     UnknownObjectError,
     UnsupportedError,
 )
-from ovsdriver.ports import HostNotes, State
+from ovsdriver.ports import HostNotes, Journal, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
 
 log = logging.getLogger(__name__)
 
 _PREFIX = "rules:"
 """Of the notes that sets are kept in."""
+
+_TOLD = 10
+"""Rules of each kind that an event has."""
 
 User = tuple[Network, Endpoint | None]
 """Who says ``ovs.rules``: a network, or a container on it itself."""
@@ -37,11 +41,19 @@ class NamedSets(Aspect):
     name = "sets of access rules"
     needs_switch = False
 
-    def __init__(self, configured: Iterable[RuleSet], *, notes: HostNotes, state: State) -> None:
+    def __init__(
+        self,
+        configured: Iterable[RuleSet],
+        *,
+        notes: HostNotes,
+        state: State,
+        journal: Journal,
+    ) -> None:
         """``configured``: those of the configuration, which no command changes."""
         self._configured = {each.name: each for each in configured}
         self._notes = notes
         self._state = state
+        self._journal = journal
         self._kept = _kept(notes.notes())
         self._followers: list[Callable[[], Awaitable[object]]] = []
         self._one = asyncio.Lock()
@@ -96,11 +108,14 @@ class NamedSets(Aspect):
                 return ""
             await self._keep(wanted.name, wanted)
             try:
-                return await self._follow()
+                pending = await self._follow()
             except (ConflictError, InvalidOptionError, UnsupportedError):
                 await self._keep(wanted.name, before)
                 await self._follow()
                 raise
+            said = {"allow": wanted.allow, "deny": wanted.deny}
+            self._tell(wanted.name, "changed", **said)
+            return pending
 
     async def remove(self, name: str, *, shown: Callable[[User], str]) -> None:
         """Keep a set no more.
@@ -130,6 +145,7 @@ class NamedSets(Aspect):
                     "ovs.rules= first"
                 )
             await self._keep(name, None)
+            self._tell(name, "removed")
 
     # As an aspect
 
@@ -176,6 +192,10 @@ class NamedSets(Aspect):
                     option = f"network {network.id[:12]} has ovs.rules={wanted.name}"
                     access_planning.refuse_unknowable(rules, network, port, option)
 
+    def _tell(self, name: str, action: str, **rules: Sequence[AccessRule]) -> None:
+        said = {verb: _listed(some) for verb, some in rules.items() if some}
+        self._journal.tell(Happening(EventType.RULES, action, attributes={"rules": name} | said))
+
     async def _keep(self, name: str, wanted: RuleSet | None) -> None:
         if wanted is None:
             await self._notes.forget_note(_PREFIX + name)
@@ -203,6 +223,11 @@ def _kept(notes: Mapping[str, str]) -> dict[str, RuleSet]:
             except UnreadableError as error:
                 log.warning("rules.unreadable", extra={"rules": key, "why": str(error)})
     return found
+
+
+def _listed(rules: Sequence[AccessRule]) -> str:
+    more = f" and {len(rules) - _TOLD} more" if len(rules) > _TOLD else ""
+    return ", ".join(each.text for each in rules[:_TOLD]) + more
 
 
 def _twice(name: str) -> str:

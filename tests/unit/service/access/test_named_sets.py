@@ -17,6 +17,7 @@ from ovsdriver.service.access.named_sets import NamedSets, User
 from ovsdriver.words import access_words
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED
+from tests.fakes.journal import FakeJournal
 from tests.unit.service.conftest import Host
 
 WEB = EndpointId(FIRST)
@@ -56,7 +57,12 @@ async def test_the_configuration_holds_where_both_have_a_set_and_that_is_said(
     kept = a_set("both", deny="any")
     await host.admin.rule_sets.put(kept)
     with caplog.at_level(logging.WARNING):
-        sets = NamedSets([a_set("both", allow="any")], notes=host.state, state=host.state)
+        sets = NamedSets(
+            [a_set("both", allow="any")],
+            notes=host.state,
+            state=host.state,
+            journal=FakeJournal(),
+        )
     assert "rules.twice" in caplog.text
     assert sets.all()["both"].allow
     await sets.remove("both", shown=shown)
@@ -160,3 +166,20 @@ async def test_a_set_that_is_gone_lets_nothing_by_and_every_look_says_so(host: H
     repairs = await again.reconciler.reconcile()
     assert "rules mine: there are none" in str(repairs)
     await again.stop()
+
+
+async def test_changes_of_a_set_are_told(host: Host) -> None:
+    before = host.admin.events.newest
+    await host.admin.rule_sets.put(a_set(deny="any udp", allow="10.1.0.0/16, from any"))
+    await host.admin.rule_sets.put(a_set(deny="any udp", allow="10.1.0.0/16, from any"))
+    await host.admin.rule_sets.remove("mine", shown=shown)
+    await host.state.put_note("any", "commit")
+    told = await host.admin.events.after(before, limit=10)
+    assert [(each.type, each.action, dict(each.attributes)) for each in told] == [
+        (
+            "rules",
+            "changed",
+            {"rules": "mine", "allow": "to 10.1.0.0/16, from any", "deny": "to any udp"},
+        ),
+        ("rules", "removed", {"rules": "mine"}),
+    ]

@@ -77,6 +77,14 @@ async def test_a_rate_and_a_guard_are_told_for_each_container(host: Host) -> Non
     assert len(found.container.meters) == 1
 
 
+async def test_access_rules_are_told_with_the_guard_that_they_bring(host: Host) -> None:
+    found = await plan(host, allow="example.com tcp/443", rules="agent")
+    assert found.network.port.judged
+    assert found.network.port.guard
+    with pytest.raises(InvalidOptionError, match="there are no such rules"):
+        await plan(host, rules="unheard-of")
+
+
 async def test_what_would_be_refused_is_refused(host: Host) -> None:
     with pytest.raises(InvalidOptionError, match=r"ovs\.vlna"):
         await plan(host, vlna="30")
