@@ -49,6 +49,8 @@ class NetworkReport:
     """The other bridges that its VLAN is on, by patches."""
     pulled: tuple[str, ...] = ()
     """Those that it would be on as well, were no patch pulled (``ovs.patch_link``)."""
+    wired: bool = False
+    """One of ``joined`` leads its VLAN to a wire."""
     endpoints: int
 
 

@@ -91,6 +91,7 @@ def test_the_cable_of_an_uplink_is_pulled_and_given_back(bed: Bed, stage: Stage)
         bed.ovsnet("set", "lan", "ovs.uplink_link=down", "--for", "1h")
         until(lambda: not plugged(), "the other end sees no carrier")
         assert not desk.pings(address, count=1)
+        assert "ovs.uplink_link=up" in bed.try_ovsnet("trace", "ann", "10.30.0.30").out
         assert "nothing to mend" in bed.ovsnet("reconcile", "--dry-run")
         bed.restart_plugin(SIGKILL)
         bed.vswitchd.stop()

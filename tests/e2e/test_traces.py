@@ -91,6 +91,7 @@ FEATURED = {
     "every": ("ovs.bridge=br-every", *FEATURES),
     "tap": ("ovs.bridge=br-every", "ovs.mode=isolated", "ovs.sink=ids"),
     "far": ("ovs.mirror=nic:eth2", "ovs.mode=isolated"),
+    "leaf": ("ovs.bridge=br-leaf", "ovs.patch=br-every", "ovs.vlan=77", "ovs.dscp=ef"),
     "tree": ("ovs.bridge=br-tree", "ovs.mode=isolated", "ovs.rstp=containers"),
     "steered": (
         "ovs.bridge=br-steered",
@@ -163,7 +164,7 @@ def test_what_features_make_goes_with_the_container_and_with_the_network(
     impaired = ",driver-opt=ovs.delay=5ms,driver-opt=ovs.loss=0.1%" if netem(bed) else ""
     a = stage.container("ann", f"name=every,driver-opt=ovs.mirror=sink:ids{impaired}")
     b = stage.container("bob", "every")
-    for name in ("tap", "far", "steered", "tree"):
+    for name in ("tap", "far", "leaf", "steered", "tree"):
         stage.container(f"in-{name}", name)
     until(lambda: len(mirrors(bed).split()) == 3, lambda: f"three mirrors, not {mirrors(bed)}")
     b.reaches(a.address("every"), who="ann")

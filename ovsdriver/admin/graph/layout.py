@@ -51,10 +51,9 @@ def layout(graph: Graph) -> Layout:
     """Return where the nodes of a graph are, outside on the left."""
     tiers = {tier: [each for each in graph.nodes if each.tier is tier] for tier in Tier}
     inner = _inner(graph)
-    columns = {
-        tier: MARGIN + WIDTH / 2 + place * COLUMN
-        for place, tier in enumerate(tier for tier in Tier if tiers[tier])
-    }
+    used = [tier for tier in Tier if tiers[tier]]
+    left = MARGIN + WIDTH / 2 + (COLUMN - WIDTH if _beside(graph, tiers, used[:1]) else 0)
+    columns = {tier: left + place * COLUMN for place, tier in enumerate(used)}
     places, behind = _containers(tiers, inner, columns)
     for tier in reversed([each for each in Tier if each is not Tier.CONTAINER]):
         wanted = [(_middle(places, inner[each.id]), each) for each in tiers[tier]]
@@ -74,6 +73,12 @@ def layout(graph: Graph) -> Layout:
         width=max((each.x for each in places.values()), default=0.0) + WIDTH / 2 + MARGIN,
         height=max((each.y for each in places.values()), default=0.0) + HEIGHT / 2 + MARGIN,
     )
+
+
+def _beside(graph: Graph, tiers: Mapping[Tier, Sequence[Node]], among: Iterable[Tier]) -> bool:
+    """Whether edges go between nodes of one of these columns: they need room on its left."""
+    ids = {node.id for tier in among for node in tiers[tier]}
+    return any(each.outer in ids and each.inner in ids for each in graph.edges)
 
 
 def _inner(graph: Graph) -> Mapping[str, Sequence[str]]:

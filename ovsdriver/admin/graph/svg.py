@@ -30,10 +30,6 @@ _ROOM = 22
 """Characters that fit into a node beside its dot."""
 
 
-BOW = 44
-"""How far an edge between two nodes of one column goes aside, in pixels."""
-
-
 def svg(graph: Graph) -> str:
     """Return the picture; whatever names hold, it stays text in it."""
     placed = layout(graph)
@@ -66,11 +62,16 @@ def _edge(edge: Edge, placed: Layout) -> Iterator[str]:
     x1, x2 = a.x + WIDTH / 2, b.x - WIDTH / 2
     middle = (x1 + x2) / 2
     if a.x == b.x:  # one above the other
-        x1, middle = x2, x2 - BOW
+        x1, middle = x2, x2 - _bow(a, b)
     yield (
         f'<path class="{edge.condition} edge" d="M{x1:.0f},{a.y:.1f} C{middle:.0f},{a.y:.1f} '
         f'{middle:.0f},{b.y:.1f} {x2:.0f},{b.y:.1f}">{_title(edge.why or edge.label)}</path>'
     )
+
+
+def _bow(a: Place, b: Place) -> float:
+    """Return how far an edge between two nodes of one column goes aside, in pixels."""
+    return min(30 + abs(a.y - b.y) / 4, 90)
 
 
 def _label(edge: Edge, placed: Layout) -> Iterator[str]:
@@ -78,7 +79,7 @@ def _label(edge: Edge, placed: Layout) -> Iterator[str]:
         return
     a, b = placed.places[edge.outer], placed.places[edge.inner]
     if a.x == b.x:
-        place, side, anchor = Place(x=a.x, y=(a.y + b.y) / 2), -WIDTH / 2 - BOW * 0.75, "end"
+        place, side, anchor = Place(x=a.x, y=(a.y + b.y) / 2), -WIDTH / 2 - _bow(a, b) * 0.75, "end"
     elif edge.told_outside:
         place, side, anchor = a, WIDTH / 2 + 8, "start"
     else:

@@ -362,8 +362,20 @@ def _network(scene: Scene, network: Network, patches: Sequence[Asked]) -> Networ
         probe_link=_probe_link(scene, network),
         uplink=_uplink(scene, network),
         joined=tuple(sorted(joined - {bridge})),
+        wired=len(joined) > 1 and _wired(scene, joined, vlan),
         pulled=tuple(sorted(patching.joined(patches, bridge, vlan, pulled=True) - joined)),
         endpoints=len(scene.state.endpoints(network.id)),
+    )
+
+
+def _wired(scene: Scene, bridges: frozenset[str], vlan: int | None) -> bool:
+    """Whether a network in a VLAN of one of these bridges has an uplink."""
+    return any(
+        each.segment.uplink is not None
+        and each.segment.bridge in bridges
+        and vlan in each.segment.vlans
+        and not each.ended
+        for each in scene.state.networks()
     )
 
 

@@ -69,6 +69,8 @@ class End:
     """The option by which its network has no way out; empty: none does."""
     has_wire: bool = False
     """Its bridge is known to lead to a wire, or may: an uplink, or somebody's bridge."""
+    wire_pulled: bool = False
+    """The cable of its network's uplink is."""
     gateway_link: str = ""
     """The device of its network's gateway on this host; empty: there is none."""
     segment: str = ""
@@ -208,7 +210,9 @@ def _between(
 
 def on_its_own_network(end: End, target: IPAddress) -> Iterator[Hop]:
     """Tell of an address of its own network that no container of ours has."""
-    if end.has_wire:
+    if end.wire_pulled:
+        yield _no_wire(end)
+    elif end.has_wire:
         yield unsure(
             OUTSIDE,
             f"{target} is on the wire of {end.network}, of which ovsnet knows nothing",
@@ -218,6 +222,15 @@ def on_its_own_network(end: End, target: IPAddress) -> Iterator[Hop]:
             end.plug,
             f"nobody on {end.network} has {target}; `ovsnet endpoint ls` lists all addresses",
         )
+
+
+def _no_wire(end: End) -> Hop:
+    return bad(
+        end.plug,
+        f"the cable of the uplink of {end.bridge} is pulled; `ovsnet set {end.network} "
+        "ovs.uplink_link=up` plugs it in, unless another network has pulled it",
+        by="ovs.uplink_link=down",
+    )
 
 
 def no_such_family(end: End, family: int) -> Hop:
@@ -417,6 +430,8 @@ def without_gateway(end: End, *, published: bool = False) -> Iterator[Hop]:
             "network an ovs.uplink, or ovs.mode=nat",
             by=by,
         )
+    elif end.mode == "flat" and end.wire_pulled:
+        yield _no_wire(end)
     elif end.mode == "flat":
         yield unsure(
             OUTSIDE,

@@ -7,7 +7,6 @@ import { brief } from "./words.js";
 export const title = "Map";
 
 const WIDTH = 168;
-const BOW = 44; // of an edge within a column
 const HEIGHT = 42;
 const ROOM = 22;
 const CONDITIONS = { up: "as recorded", broken: "broken", waiting: "coming or going", pulled: "cable pulled", unknown: "unknown", foreign: "of others" };
@@ -95,10 +94,15 @@ function edge(made, each, graph, found) {
   const [x2, y2] = graph.places[each.inner];
   const column = x1 === x2; // one above the other
   const [a, b] = [column ? x1 - WIDTH / 2 : x1 + WIDTH / 2, x2 - WIDTH / 2];
-  const middle = column ? a - BOW : (a + b) / 2;
+  const middle = column ? a - bow(y1, y2) : (a + b) / 2;
   set(made, "d", `M${a},${y1} C${middle},${y1} ${middle},${y2} ${b},${y2}`);
   set(made, "class", `edge ${each.condition}${faded(found, each.inner, each.outer)}`);
   set(made, "data-edge", each.id);
+}
+
+/** Return how far an edge between two nodes of one column goes aside. */
+function bow(y1, y2) {
+  return Math.min(30 + Math.abs(y1 - y2) / 4, 90);
 }
 
 function label(made, each, graph) {
@@ -108,7 +112,7 @@ function label(made, each, graph) {
   const [other, inner] = [graph.places[each.outer], graph.places[each.inner]];
   const column = other[0] === inner[0];
   const [x, y] = column ? [inner[0], (other[1] + inner[1]) / 2] : outside ? other : inner;
-  const at = column ? x - WIDTH / 2 - BOW * 0.75 : outside ? x + WIDTH / 2 + 8 : x - WIDTH / 2 - 8;
+  const at = column ? x - WIDTH / 2 - bow(other[1], inner[1]) * 0.75 : outside ? x + WIDTH / 2 + 8 : x - WIDTH / 2 - 8;
   const [name, passing] = made.children;
   set(made, "class", graph.behind[each.id] ? "hidden-label" : "label");
   set(made, "text-anchor", outside ? "start" : "end");

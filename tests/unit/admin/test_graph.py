@@ -152,6 +152,7 @@ async def test_joined_bridges_have_a_line_of_their_own_that_says_what_crosses(
     found = edge(drawn(scene), Kind.PATCH)
     assert (found.condition, found.label) == (Condition.UP, "VLAN 7")
     assert f">{found.label}</text>" in svg(drawn(scene))
+    assert min(each.x for each in layout(drawn(scene)).places.values()) > 0
     await state.put_network(replace(leaf, patch_cable=Cable.DOWN))
     assert edge(drawn(scene), Kind.PATCH).condition is Condition.PULLED
 

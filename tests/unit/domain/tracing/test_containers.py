@@ -59,6 +59,16 @@ def test_patches_lead_from_one_bridge_to_another_unless_they_are_pulled() -> Non
     assert "ovs.patch_link=up" in told(pulled, there)
 
 
+def test_a_pulled_uplink_is_why_nobody_on_the_wire_is_reached() -> None:
+    flat = replace(WEB, mode="flat", has_wire=True)
+    target = IPAddress("10.0.0.9")
+    assert [each.verdict for each in tracing.on_its_own_network(flat, target)] == [Verdict.UNSURE]
+    pulled = replace(flat, wire_pulled=True)
+    for hops in (tracing.on_its_own_network(pulled, target), tracing.without_gateway(pulled)):
+        (hop,) = hops
+        assert "ovs.uplink_link=up" in hop.sentence
+
+
 def inside(**changes: Any) -> Inside:
     return replace(INSIDE, **changes)
 
