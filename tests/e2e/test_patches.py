@@ -81,8 +81,6 @@ def test_bridges_are_joined_for_the_vlans_of_those_who_ask(bed: Bed, stage: Stag
     assert not ann.pings(bob, count=1)
     assert "ovs.patch_link=down" in bed.try_ovsnet("trace", "ann", "bob").out
     bed.ovsnet("set", "one", "ovs.patch_link=up")
-    bed.vswitchd.stop()
-    bed.start_vswitchd()
     ann.reaches(bob, "bob")
     stage.clear()
     assert patches(bed) == {}
@@ -143,6 +141,9 @@ def test_a_ring_of_switches_has_no_loop_and_outlives_a_link(bed: Bed) -> None:
         assert "nothing to mend" in bed.ovsnet("reconcile", "--dry-run")
         bed.restart_plugin(SIGKILL)
         assert _states(bed) == opened
+        bed.vswitchd.stop()
+        bed.start_vswitchd()
+        until(lambda: ann.pings(addresses[0]), "after a restart of the switch too", timeout_s=90)
         bed.ovsnet("set", lab.network("one"), "ovs.patch_link=up")
         until(lambda: _states(bed) == closed, lambda: str(_states(bed)), timeout_s=90)
         until(lambda: bob.pings("10.88.0.1"), "and back", timeout_s=60)

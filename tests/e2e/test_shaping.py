@@ -207,9 +207,6 @@ def test_what_containers_send_is_marked_and_keeps_what_is_beside_the_mark(
     bed.ovsnet("set", "ann", "ovs.dscp=af41")
     assert marks(ann) == {"88"}
     assert "nothing to mend" in bed.ovsnet("reconcile", "--dry-run")
-    bed.vswitchd.stop()
-    bed.start_vswitchd()
-    until(lambda: marks(ann) == {"88"}, "it is marked again")
     bed.ovsnet("set", "ann", "ovs.dscp=")
     bed.ovsnet("set", "lab", "ovs.dscp=")
     assert marks(ann) == {"00"}
