@@ -415,7 +415,8 @@ async def assemble(
                 hooks=hooks,
                 rule_sets=rule_sets,
                 access=plans,
-                enforced=firewall.access,
+                rule_counts=firewall.access.counts,
+                rules_learnt=firewall.access.learnt,
                 hosts=segments.hosts if segments is not None else None,
             ),
             services=methods.Services(

@@ -45,6 +45,7 @@ def test_the_commands_of_the_documents_work_when_they_are_pasted_in_their_order(
     }
     shell = documents.Shell(bed, elsewhere=ELSEWHERE, answered=ANSWERED)
     (shell.folder / "reservations").write_text("172.24.0.8 db # of a document\n")
+    (shell.folder / "agent.rules").write_text("allow any # of a document\n")
     checks: dict[str, Callable[[], None]] = {
         "--ipam-driver ovsipam lab": lambda: first_network(bed, shell),
         "office": lambda: on_a_wire(bed, routers["office"], "copier", "office"),

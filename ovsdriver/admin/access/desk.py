@@ -75,7 +75,7 @@ class AccessDesk:
 
     async def access(self, _ask: asks.ShowAccess) -> Access:
         """Return what holds now; UnavailableError if the kernel does not tell."""
-        learnt = await self._services.enforced.learnt()
+        learnt = await self._services.rules_learnt()
         return Access(
             plan=self._services.access.now(),
             learnt={
@@ -129,7 +129,7 @@ class AccessDesk:
         return reports.ends(
             plan,
             ports,
-            await self._services.enforced.counts(),
+            await self._services.rule_counts(),
             sets=self._sets.all(),
             called=self._services.called.names(),
         )

@@ -1,9 +1,11 @@
 """What a person may ask of networks and their containers."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+
+from netaddr import IPAddress
 
 from ipam.leasing import Leasing
 from ipam.service import Ipam
@@ -23,7 +25,7 @@ from ovsdriver.errors import (
     UnknownObjectError,
 )
 from ovsdriver.logs import event
-from ovsdriver.ports import AccessFirewall, Engine, EngineView, Events, Firewall, State, SwitchView
+from ovsdriver.ports import AccessCount, Engine, EngineView, Events, Firewall, State, SwitchView
 from ovsdriver.service.access.named_sets import NamedSets
 from ovsdriver.service.access.plans import Plans
 from ovsdriver.service.aspects.published import Publisher
@@ -70,8 +72,10 @@ class AdminServices:
     hooks: Hooks
     rule_sets: NamedSets
     access: Plans
-    enforced: AccessFirewall
-    """What access rules have met and learnt."""
+    rule_counts: Callable[[], Awaitable[Sequence[AccessCount]]]
+    """What access rules have met."""
+    rules_learnt: Callable[[], Awaitable[Mapping[str, Mapping[str, Mapping[IPAddress, int]]]]]
+    """As ``AccessFirewall.learnt``."""
     hosts: FleetHosts | None = None
     """Of the fleet; None: this host is in none."""
 
