@@ -27,7 +27,7 @@ COMMANDS = tuple(
 ALONE = "this host is in no fleet"
 REFUSED = {
     "ovs.dry_run": "nothing was made",
-    **dict.fromkeys(("ovs.segment", "ovs.router", "ovs.routes"), ALONE),
+    **dict.fromkeys(("ovs.segment", "ovs.router"), ALONE),
 }
 NETEM = dict.fromkeys(
     ("ovs.delay", "ovs.jitter", "ovs.loss", "ovs.corrupt", "ovs.duplicate", "ovs.reorder"),
@@ -93,7 +93,7 @@ def test_every_option_of_addresses_is_taken_shown_and_given_back(
 def test_every_option_of_a_container_is_taken_shown_and_given_back(
     bed: Bed, surroundings: None, stage: Stage
 ) -> None:
-    stage.network("lab")
+    stage.network("lab", subnet="10.1.0.0/24")
     refused = lacking(bed)
 
     def tried(row: Option) -> str:

@@ -119,6 +119,10 @@ def test_a_route_that_meets_another_network_keeps_no_container_from_its_start(
     until(lambda: ways(both, "10.0.0.0/8") == [("10.77.7.9", 0)], "it has the route, too")
     bed.docker("restart", "--time", "0", "both")
     until(lambda: ways(both, "10.0.0.0/8") == [("10.77.7.9", 0)], "and after its restart")
+    stage.network("third", "-o", "ovs.mode=isolated", subnet="10.77.9.0/24")
+    bed.docker("network", "connect", "third", "both")
+    assert both.address("third") == "10.77.9.2"
+    until(lambda: ways(both, "10.0.0.0/8") == [("10.77.7.9", 0)], "it comes back")
     # what Docker chose for the way out stays
     bed.ovsnet("set", "lab", "ovs.gateway=10.77.7.9")
     (chosen, _), *_ = sorted(ways(both, "default"), key=lambda each: each[1])
@@ -164,7 +168,7 @@ def test_this_host_s_address_on_a_network_outlives_restarts_and_goes_with_the_ne
     bed.daemons["ovs-vswitchd"].restart(SIGKILL)
     for family in (4, 6):
         host.reaches(web.address(lan, family), who="web")
-    bed.nft("flush", "ruleset")
+    bed.nft("delete", "table", "inet", "ovsnet")
     bed.ovsnet("reconcile")
     # nobody comes in by way of the host
     bed.run("ip", "route", "add", web.address(lan), "via", WAN4, netns=outside.netns)

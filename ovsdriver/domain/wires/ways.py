@@ -99,6 +99,15 @@ def told(static: Iterable[Way], near: Collection[IPNetwork]) -> tuple[Way, ...]:
     return tuple(each for each in static if not any(_meet(each.to, subnet) for subnet in near))
 
 
+def meeting(change: WayChange, near: Collection[IPNetwork]) -> tuple[Way, ...]:
+    """Return the routes of a change, but for default ones, that meet one of some subnets."""
+    return tuple(
+        each
+        for each in change.put
+        if each.to.prefixlen and any(_meet(each.to, subnet) for subnet in near)
+    )
+
+
 def _meet(one: IPNetwork, other: IPNetwork) -> bool:
     return bool(
         one.version == other.version and one.first <= other.last and other.first <= one.last

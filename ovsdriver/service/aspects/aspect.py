@@ -81,6 +81,9 @@ class Aspect:
         """Return what a container is told at Join of routers that are no gateway of its network."""
         return ()
 
+    async def joining(self, endpoint: Endpoint, sandbox: str) -> None:
+        """Make way in a sandbox, where others are, for an endpoint that Docker puts there next."""
+
     async def recorded(self, network: Network, endpoint: Endpoint) -> None:
         """Hear that an endpoint was recorded; an error takes the record back. Join comes later."""
 

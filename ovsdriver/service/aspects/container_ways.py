@@ -13,6 +13,7 @@ from functools import partial
 
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId, Subnet, Way
 from ovsdriver.domain.wires import desired, ways
+from ovsdriver.domain.wires.ways import WayChange
 from ovsdriver.errors import DriverError
 from ovsdriver.ports import Sandboxes, State
 from ovsdriver.service.aspects.aspect import Aspect, Finding
@@ -74,6 +75,25 @@ class ContainerWays(Aspect):
             return ()
         others = (each for each in self._state.networks() if each.id != network.id)
         return ways.told(static, [each.cidr for other in others for each in other.subnets])
+
+    async def joining(self, endpoint: Endpoint, sandbox: str) -> None:
+        """Take away for a moment what leads to an endpoint's own subnets by another router.
+
+        Docker does not put a link into a container that has a route to its subnet.
+        """
+        for other in self._state.endpoints_in(sandbox):
+            network = self._state.network(other.network)
+            change = ways.change(network, other) if network and other.id != endpoint.id else None
+            meeting = ways.meeting(change, endpoint.addresses) if change else ()
+            if network is None or change is None or not meeting:
+                continue
+            aside = WayChange(
+                put=tuple(each for each in change.put if each not in meeting),
+                take=(*change.take, *meeting),
+            )
+            link = desired.attachment(network, other, owner=self._owner).link
+            await self._sandboxes.settle_ways(sandbox, link, aside)
+            self._soon(other.id)
 
     async def joined(self, network: Network, endpoint: Endpoint) -> None:
         """Put the rest into the sandbox in a moment."""

@@ -151,6 +151,8 @@ class Endpoints:
             network = standing_network(self._state, network_id)
             earlier = standing_endpoint(self._state, network_id, endpoint_id)
             self._refuse_two_ways(earlier, sandbox)
+            for each in self._aspects:
+                await each.joining(earlier, sandbox)
             gateways = {
                 each.version: gateway
                 for each in earlier.addresses
@@ -358,7 +360,10 @@ class Endpoints:
 
     def _refuse_two_ways(self, endpoint: Endpoint, sandbox: str) -> None:
         for other in self._state.endpoints_in(sandbox):
-            for way in other.ways if other.id != endpoint.id else ():
+            network = self._state.network(other.network)
+            # those that are not OVN's make way
+            by_ovn = network is not None and network.segment.by_ovn
+            for way in other.ways if by_ovn and other.id != endpoint.id else ():
                 if any(planning.overlap(way.to, each) for each in endpoint.addresses):
                     raise ConflictError(
                         f"the container reaches {way.to} by router {way.via} already, and Docker "

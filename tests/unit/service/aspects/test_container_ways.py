@@ -107,6 +107,18 @@ async def test_a_route_that_meets_another_network_is_not_told_but_put_there_late
     assert routes(host) == {way("10.0.0.0/8", "10.1.0.9"): True}
 
 
+async def test_a_route_makes_way_for_a_moment_for_a_network_that_it_leads_to(host: Host) -> None:
+    await host.create_network(said={**FLAT, "ovs.routes": "10.0.0.0/8 via 10.1.0.9"})
+    await plugged(host)
+    assert set(routes(host)) == {way("10.0.0.0/8", "10.1.0.9")}
+    await host.create_network(BLUE)
+    await host.create_endpoint(SECOND, BLUE)
+    await host.endpoints.join(BLUE, EndpointId(SECOND), SANDBOX)
+    assert routes(host) == {}
+    assert await mended(host)
+    assert set(routes(host)) == {way("10.0.0.0/8", "10.1.0.9")}
+
+
 async def test_a_new_gateway_takes_the_place_of_the_one_that_docker_was_told(host: Host) -> None:
     await host.create_network(said={**FLAT, "ovs.gateway": "10.1.0.9", "ovs.routes": FAR})
     joined = await plugged(host)
