@@ -6,6 +6,7 @@ from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
 from tests.e2e.stage import Stage
 from tests.e2e.test_frames import test_priority_tagged_frames_stay_in_their_network
 from tests.e2e.test_isolation import dual
+from tests.e2e.test_patches import test_bridges_are_joined_for_the_vlans_of_those_who_ask
 from tests.e2e.test_port_kinds import test_routers_see_the_listed_vlans_and_no_others
 from tests.e2e.test_published import hears, server
 from tests.e2e.test_uplinks import (
@@ -16,6 +17,7 @@ from tests.e2e.traffic import Place
 
 __all__ = [
     "far",
+    "test_bridges_are_joined_for_the_vlans_of_those_who_ask",
     "test_containers_share_a_nic_and_each_is_on_its_own_vlan_of_the_wire",
     "test_priority_tagged_frames_stay_in_their_network",
     "test_routers_see_the_listed_vlans_and_no_others",

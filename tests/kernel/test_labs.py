@@ -16,6 +16,7 @@ from tests.e2e.test_shaping import (
     got_through,
     test_a_rate_holds_each_way_and_is_changed_while_the_container_runs,
     test_broadcasts_have_a_limit_of_their_own,
+    test_what_containers_send_is_marked_and_keeps_what_is_beside_the_mark,
 )
 from tests.e2e.world import Program, until
 
@@ -24,6 +25,7 @@ __all__ = [
     "test_a_rate_holds_each_way_and_is_changed_while_the_container_runs",
     "test_broadcasts_have_a_limit_of_their_own",
     "test_forged_frames_of_a_guarded_container_arrive_nowhere",
+    "test_what_containers_send_is_marked_and_keeps_what_is_beside_the_mark",
 ]
 
 pytestmark = pytest.mark.docker

@@ -98,6 +98,7 @@ def preview(
     if uplink is not None:
         rows.append(_uplink_row(uplink, there))
         what = "the host's addresses and routes move to the bridge" if uplink.host else "a trunk"
+        what += "" if uplink.up else ", its cable pulled"
         links += [
             HostLink(name=nic, what=f"uplink of {segment.bridge}: {what}") for nic in uplink.nics
         ]
