@@ -175,7 +175,7 @@ class FlowRules(Aspect):
             UnavailableError: ovs-vswitchd does not answer, or the port is not there.
         """
         member = self._member(network, endpoint)
-        self._given.pop(endpoint.id, None)
+        before = self._given.pop(endpoint.id, None)
         wanted = self._of_port(network, endpoint, member)
         bridge = network.segment.bridge
         if member is not None or bridge in self._shared_by:
@@ -202,7 +202,8 @@ class FlowRules(Aspect):
             await self._flows.ensure(*earlier, _NOTHING)
         if member is not None:
             self._given[endpoint.id] = member
-        await self._tidy(bridge)  # it may have had another policy
+        if before not in (None, member):
+            await self._tidy(bridge)
 
     async def unplugged(self, network: Network, endpoint: Endpoint) -> None:
         """Remove the flows of a port that is gone; what fails is left to the next look.
@@ -400,7 +401,8 @@ class FlowRules(Aspect):
             return {}
         here = {each.id: each for each in self._state.networks() if each.segment.bridge == bridge}
         zones: dict[VlanTag, int] = {}
-        gateways: set[str] = set()
+        apart: set[str] = set()
+        """Ports that need not be told: those of gateways, and of containers with rules."""
         used: set[str] = set()
         for member in plan.members:
             network, endpoint = here.get(member.network), self._state.endpoint(member.endpoint)
@@ -409,13 +411,13 @@ class FlowRules(Aspect):
             if endpoint.sandbox is not None and not endpoint.ended:
                 vlan = desired.own_vlan(network, endpoint) or desired.NO_TAG
                 zones[vlan] = judging.zone(bridge, vlan)
-                gateways.add(member.gateway)
+                apart |= {member.gateway, names.port(endpoint)}
                 used.add(member.policy)
         if not zones:
             return {}
         found = {
             _ALL_PORTS: judging.combined((self._of_bridge(bridge), judging.everywhere(zones))),
-            **self._here(bridge, zones, gateways),
+            **self._here(bridge, zones, apart),
         }
         self._policies = {
             each.key: self._policies.get(each.key) or judging.policy(each) for each in plan.policies
@@ -426,15 +428,13 @@ class FlowRules(Aspect):
         return found
 
     def _here(
-        self, bridge: str, zones: Mapping[VlanTag, int], gateways: Collection[str]
+        self, bridge: str, zones: Mapping[VlanTag, int], apart: Collection[str]
     ) -> Mapping[int, PortFlows]:
-        """Return the flows that say which ports are in ``zones``, but for gateways."""
+        """Return the flows that say which ports are in ``zones``, but for those ``apart``."""
         seen = self._switch.bridges().get(bridge)
         if seen is None:
             return {}
-        places = [
-            (each.ofport, each.untagged_in) for each in seen.ports if each.name not in gateways
-        ]
+        places = [(each.ofport, each.untagged_in) for each in seen.ports if each.name not in apart]
         places.append((_LOCAL_PORT, seen.local_tag or 0))
         return {
             judging.port_number(number): judging.here(number, zones[VlanTag(vlan)])
