@@ -15,6 +15,7 @@ from ovsdriver.domain.plan.inputs import Defaults
 from ovsdriver.metrics import Metrics
 from ovsdriver.ports import Journal
 from ovsdriver.service.access.asked_past import AskedPast
+from ovsdriver.service.access.met import Met
 from ovsdriver.service.access.named_sets import NamedSets
 from ovsdriver.service.access.names import AccessNames
 from ovsdriver.service.access.plans import Plans
@@ -415,7 +416,7 @@ async def assemble(
                 hooks=hooks,
                 rule_sets=rule_sets,
                 access=plans,
-                rule_counts=firewall.access.counts,
+                rule_counts=Met(firewall.access.counts, flows.counts),
                 rules_learnt=firewall.access.learnt,
                 hosts=segments.hosts if segments is not None else None,
             ),

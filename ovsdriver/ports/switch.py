@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ovsdriver.domain.records.flows import PortFlows
+from ovsdriver.domain.records.flows import PortFlows, Ruling
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
@@ -171,6 +171,16 @@ class Flows(Protocol):
 
         Ports that have some and are not in ``wanted`` are among them. ``wanted`` is called after
         the bridge has said what it has. Errors as ``ensure``.
+        """
+        ...
+
+    async def met(
+        self, bridge: str, asked: Mapping[int, PortFlows]
+    ) -> Mapping[Ruling, tuple[int, int]]:
+        """Return how many packets and bytes rulings have met since they were made.
+
+        ``asked``: those of a bridge, by numbers. One that is not there is left out; of those that
+        match the same, each has what they have met together. Errors as ``ensure``.
         """
         ...
 

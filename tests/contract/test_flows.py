@@ -163,6 +163,13 @@ async def test_one_set_of_flows_takes_the_place_of_another(flows: Flows) -> None
     assert not await flows.differing("br0", lambda: {PORT: RATE})
 
 
+async def test_rulings_that_are_there_tell_what_they_have_met(flows: Flows) -> None:
+    assert await flows.met("br0", {PORT: POLICIES}) == {}
+    await flows.ensure("br0", PORT, POLICIES)
+    met = await flows.met("br0", {PORT: POLICIES, PORT + 1: POLICIES})
+    assert met == dict.fromkeys(POLICIES.rulings, (0, 0))
+
+
 async def test_a_meter_changes_its_rate(flows: Flows) -> None:
     faster = PortFlows(
         flows=RATE.flows, meters=frozenset({Meter(stage=Stage.RATE, rate=9000, burst=900)})

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 
-from ovsdriver.domain.records.flows import PortFlows
+from ovsdriver.domain.records.flows import PortFlows, Ruling
 from ovsdriver.errors import UnavailableError, UnsupportedError
 
 
@@ -17,6 +17,8 @@ class FakeFlows:
         """False: no bridge speaks OpenFlow 1.4."""
         self.calls: list[str] = []
         """Every changing call, as ``ensure br0 5``, in order."""
+        self.packets: dict[Ruling, tuple[int, int]] = {}
+        """What rulings have met, in packets and bytes."""
         self._ports: dict[tuple[str, int], PortFlows] = {}
         self._gone = asyncio.Event()
 
@@ -46,6 +48,16 @@ class FakeFlows:
         present = {number: each for (name, number), each in self._ports.items() if name == bridge}
         right = {number: each for number, each in wanted().items() if each}
         return {number for number in {*present, *right} if present.get(number) != right.get(number)}
+
+    async def met(
+        self, bridge: str, asked: Mapping[int, PortFlows]
+    ) -> Mapping[Ruling, tuple[int, int]]:
+        self._answer()
+        return {
+            ruling: self.packets.get(ruling, (0, 0))
+            for number in asked
+            for ruling in self.of(bridge, number).rulings & asked[number].rulings
+        }
 
     async def attend(self, bridge: str, present: Callable[[], None]) -> None:
         self._answer()

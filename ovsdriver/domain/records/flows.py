@@ -148,6 +148,8 @@ class Ruling:
     port: int = 0
     """At the end that is reached: its bits of ``port_mask`` are these."""
     port_mask: int = 0
+    rule: str = ""
+    """As a person types it; empty: what holds where no rule does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,7 @@ def _matched(ruling: Ruling, reach: Reach) -> Iterator[Ruling]:
     """Give what a rule matches, on a bridge."""
     if reach.zone is not None or reach.names:
         return
+    ruling = replace(ruling, rule=reach.rule)
     if reach.prefix is not None:
         ruling = replace(ruling, family=reach.prefix.version, peer=reach.prefix)
     if reach.protocol is None:

@@ -15,14 +15,14 @@ from functools import partial
 from ovsdriver.domain.access.policy import AccessPlan, Member
 from ovsdriver.domain.plan import tunnels
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.flows import PortFlows
+from ovsdriver.domain.records.flows import PortFlows, Ruling
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, judging
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
-from ovsdriver.ports import Flows, State, SwitchView
+from ovsdriver.ports import AccessCount, Flows, State, SwitchView, Verdict
 from ovsdriver.service.aspects.aspect import Aspect, Finding
 from ovsdriver.service.locks import Locks
 
@@ -92,6 +92,33 @@ class FlowRules(Aspect):
     def on_loss(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when a vswitchd answers that may have no flows of ours yet."""
         self._callbacks.append(callback)
+
+    async def counts(self) -> Sequence[AccessCount]:
+        """Return what access rules have met on bridges, a rule once for each flow of its.
+
+        A bridge that cannot be asked is left out.
+        """
+        found: list[AccessCount] = []
+        for bridge, shared in tuple(self._shared_by.items()):
+            policies = {number: each for number, each in shared.items() if each.rulings}
+            try:
+                met = await self._flows.met(bridge, policies)
+            except DriverError as error:
+                log.warning("flows.uncounted", extra={"bridge": bridge, "why": str(error)})
+                continue
+            found += [
+                AccessCount(
+                    policy=ruling.policy,
+                    side=ruling.side,
+                    verdict=_verdict(ruling),
+                    rule=ruling.rule,
+                    packets=packets,
+                    octets=octets,
+                )
+                for ruling, (packets, octets) in met.items()
+                if ruling.rule or not ruling.passes
+            ]
+        return found
 
     def plan_changed(self) -> None:
         """Hear that access rules are others, while locks may be held."""
@@ -476,6 +503,12 @@ class FlowRules(Aspect):
         if port is None or port.ofport is None or port.ofport < 1:
             return None
         return port.bridge, port.ofport
+
+
+def _verdict(ruling: Ruling) -> Verdict:
+    if not ruling.rule:
+        return Verdict.CLOSED
+    return Verdict.ALLOWED if ruling.passes else Verdict.DENIED
 
 
 def _unlike(bridge: str, number: int, *, left: bool) -> str:

@@ -172,10 +172,16 @@ def more(body: bytes) -> bool:
 
 def entries(body: bytes) -> Iterator[Entry]:
     """Return the flows of one part of an answer."""
+    for entry, _packets, _octets in counted(body):
+        yield entry
+
+
+def counted(body: bytes) -> Iterator[tuple[Entry, int, int]]:
+    """Return them with the packets and bytes that each has met."""
     at = _MULTIPART.size
     while at < len(body):
-        length, table, _s, _ns, priority, *_rest, cookie, _packets, _bytes = (
-            _FLOW_ENTRY.unpack_from(body, at)
+        length, table, _s, _ns, priority, *_rest, cookie, packets, octets = _FLOW_ENTRY.unpack_from(
+            body, at
         )
         start = at + _FLOW_ENTRY.size
         kind, match_length = _PAIR.unpack_from(body, start)
@@ -183,7 +189,7 @@ def entries(body: bytes) -> Iterator[Entry]:
             raise MalformedError(f"a flow of {length} bytes with a match of type {kind}")
         match = frozenset(_fields(body[start + _PAIR.size : start + match_length]))
         instructions = body[start + _padded(match_length) : at + length]
-        yield Entry(priority, cookie, match, instructions, table)
+        yield Entry(priority, cookie, match, instructions, table), packets, octets
         at += length
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ovsdriver.adapters.ovs.openflow import encoding, messages
+from ovsdriver.adapters.ovs.openflow import encoding, judging, messages
 from ovsdriver.adapters.ovs.openflow.client import (
     Conversation,
     RefusedError,
@@ -19,7 +19,7 @@ from ovsdriver.adapters.ovs.openflow.messages import (
     MeterCommand,
     MeterEntry,
 )
-from ovsdriver.domain.records.flows import PortFlows
+from ovsdriver.domain.records.flows import PortFlows, Ruling
 from ovsdriver.errors import UnavailableError, UnsupportedError
 
 _MASK = 0xFFFFFFFF << 32
@@ -78,6 +78,24 @@ class OvsFlows:
             if flows.get(number, set()) != self._entries(number, right.get(number, _NOTHING))
             or meters.get(number, set()) != _meters_of(number, right.get(number, _NOTHING))
         )
+
+    async def met(
+        self, bridge: str, asked: Mapping[int, PortFlows]
+    ) -> Mapping[Ruling, tuple[int, int]]:
+        mark = encoding.mark(self._owner) << 32
+        async with self._talk(bridge) as talk:
+            bodies = await talk.ask(messages.flows_request(talk.xid(), mark, _MASK))
+        found = {
+            entry: (packets, octets)
+            for body in bodies
+            for entry, packets, octets in messages.counted(body)
+        }
+        return {
+            ruling: found[entry]
+            for number, each in asked.items()
+            for ruling in each.rulings
+            if (entry := judging.ruling(ruling, encoding.cookie(self._owner, number))) in found
+        }
 
     async def attend(self, bridge: str, present: Callable[[], None]) -> None:
         answered = False

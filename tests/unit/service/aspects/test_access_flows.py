@@ -5,6 +5,7 @@ from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.traffic import judging
+from ovsdriver.ports import Verdict
 from ovsdriver.words import access_words
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED, SECOND
@@ -124,6 +125,24 @@ async def test_a_set_that_is_changed_holds_at_once_for_all_who_have_it(host: Hos
     (after,) = await policies(host)
     assert after != before
     assert not any("flows" in each for each in (await host.reconciler.reconcile()).mended)
+
+
+async def test_what_a_rule_has_met_is_counted_once_however_many_flows_it_takes(host: Host) -> None:
+    await host.create_network(said={"ovs.deny": "to any tcp/22-25", "ovs.allow": "from any udp"})
+    await host.run_container(FIRST)
+    (policy,) = await policies(host)
+    rulings = host.flows.of(BRIDGE, policy).rulings
+    assert len([each for each in rulings if each.rule == "to any tcp/22-25"]) == 2
+    host.flows.packets = dict.fromkeys(rulings, (3, 100))
+    met = {each.rule: each for each in await host.admin.rule_counts()}
+    assert {rule: each.packets for rule, each in met.items()} == {
+        "to any tcp/22-25": 6,
+        "from any udp": 3,
+        "": 3,
+    }
+    assert (met["to any tcp/22-25"].verdict, met[""].verdict) == (Verdict.DENIED, Verdict.CLOSED)
+    host.flows.available = False
+    assert not any(each.packets for each in await host.admin.rule_counts())
 
 
 async def test_a_network_without_rules_asks_nothing_of_a_bridge(host: Host) -> None:
