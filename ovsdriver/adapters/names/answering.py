@@ -21,6 +21,8 @@ PER_CLIENT = 64
 AT_ONCE = 512
 """Of all containers of a server: each has a socket."""
 _CONNECTIONS = 64
+CONNECTIONS_PER_CLIENT = 8
+"""What comes on top of it, or of all clients', is closed."""
 _IDLE_S = 10.0
 _BACKLOG = 16
 
@@ -50,7 +52,7 @@ class Answering(asyncio.DatagramProtocol):
         self._replies = replies
         self._asking: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._connections = 0
+        self._connected: Counter[str] = Counter()
         self._transport: asyncio.DatagramTransport | None = None
         self._servers: list[asyncio.Server] = []
 
@@ -124,18 +126,24 @@ class Answering(asyncio.DatagramProtocol):
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or self._connections >= _CONNECTIONS:
+        client = writer.get_extra_info("peername")[0].partition("%")[0]
+        full = (
+            self._connected[client] >= CONNECTIONS_PER_CLIENT
+            or self._connected.total() >= _CONNECTIONS
+        )
+        if task is None or full:
             writer.transport.abort()
             return
         self._tasks.add(task)
-        self._connections += 1
+        self._connected[client] += 1
         try:
             # by close(): asyncio's server would report it as a fault
             with suppress(asyncio.CancelledError, OSError, EOFError, TimeoutError):
-                client = writer.get_extra_info("peername")[0].partition("%")[0]
                 await self._converse(client, reader, writer)
         finally:
-            self._connections -= 1
+            self._connected[client] -= 1
+            if not self._connected[client]:
+                del self._connected[client]
             self._tasks.discard(task)
             writer.transport.abort()
 

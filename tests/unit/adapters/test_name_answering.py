@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,21 @@ async def test_one_client_does_not_take_all_there_is(
     assert "more.test." not in bed.outside.asked
     bed.outside.silent = False
     assert await bed.ask("more.test") == "NXDOMAIN"
+
+
+async def test_one_client_holds_so_many_connections_and_no_more(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "CONNECTIONS_PER_CLIENT", 1)
+    _, held = await asyncio.open_connection("127.0.0.1", bed.port)
+    with pytest.raises((EOFError, ConnectionError)):
+        await bed.ask_by_stream("db")
+    held.close()
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(EOFError, ConnectionError):
+                assert await bed.ask_by_stream("db") == ["NOERROR 10.50.0.5"]
+                break
 
 
 async def test_dead_servers_are_passed_over_and_then_asked_last(tmp_path: Path) -> None:

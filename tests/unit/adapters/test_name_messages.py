@@ -5,6 +5,7 @@ from pathlib import Path
 import dns.message
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from netaddr import IPAddress
 
 from ovsdriver.adapters.names import messages
 from ovsdriver.adapters.names.forwarding import Forwarder
+from ovsdriver.domain.access.naming import NameRecord
 
 V4, V6 = IPAddress("10.50.0.5"), IPAddress("fd50::5")
 
@@ -86,3 +88,74 @@ def test_the_host_s_servers_are_those_of_its_file_but_never_our_own(tmp_path: Pa
     path.unlink()
     path.write_text("nameserver 169.254.53.53\n")
     assert forwarder.servers() == []
+
+
+# What servers say
+
+
+def a_reply(*records: str, kind: str = "A", additional: str = "") -> messages.Reply:
+    """Return the answer to ``www.test`` with records as in a zone file."""
+    reply = dns.message.make_response(dns.message.make_query("www.test", kind))
+    for record in records:
+        reply.answer.append(dns.rrset.from_text(*record.split(maxsplit=4)))
+    if additional:
+        reply.additional.append(dns.rrset.from_text(*additional.split(maxsplit=4)))
+    found = messages.read_reply(reply.to_wire())
+    assert found is not None
+    return found
+
+
+CHAIN = (
+    "WWW.test. 90000 IN CNAME Edge.cdn.test.",
+    "edge.CDN.test. 60 IN A 198.51.100.7",
+    "edge.cdn.test. 60 IN A 198.51.100.8",
+)
+ONE, TWO = IPAddress("198.51.100.7"), IPAddress("198.51.100.8")
+
+
+def test_aliases_and_addresses_of_an_answer_are_records_in_lower_case() -> None:
+    alias, *addresses = a_reply(*CHAIN, additional="evil.test. 60 IN A 198.51.100.9").records()
+    assert alias == NameRecord(name="www.test", seconds=90000, alias="edge.cdn.test")
+    assert {each.address for each in addresses} == {ONE, TWO}
+    assert {each.name for each in addresses} == {"edge.cdn.test"}
+
+
+def test_other_records_are_none_of_them() -> None:
+    assert not a_reply("www.test. 60 IN TXT 198.51.100.7", kind="TXT").records()
+
+
+def test_an_answer_is_passed_on_as_it_is_where_nothing_is_to_be_left_out() -> None:
+    reply = a_reply(*CHAIN, additional="more.test. 60 IN A 198.51.100.9")
+    assert reply.only([ONE, TWO], at_most_s=90000) == reply.wire
+
+
+def test_what_may_not_be_told_is_left_out_with_all_that_was_not_asked_for() -> None:
+    told = a_reply(*CHAIN, additional="more.test. 60 IN A 198.51.100.9").only([TWO], at_most_s=3600)
+    found = messages.read_reply(told)
+    assert found is not None
+    assert [each.address for each in found.records()] == [None, TWO]
+    assert all(rrset.ttl <= 3600 for rrset in found.message.answer)
+    assert not found.message.additional
+
+
+def test_an_answer_of_which_nothing_is_left_is_empty() -> None:
+    found = messages.read_reply(a_reply(*CHAIN[1:]).only([], at_most_s=3600))
+    assert found is not None
+    assert not found.message.answer
+    assert found.message.rcode() == dns.rcode.NOERROR
+
+
+def test_what_is_not_to_be_asked_is_refused_and_hints_are_told_apart() -> None:
+    query = messages.read(dns.message.make_query("secret.test", "A").to_wire())
+    https = messages.read(dns.message.make_query("api.test", "HTTPS").to_wire())
+    assert query is not None
+    assert https is not None
+    assert dns.message.from_wire(query.refusal()).rcode() == dns.rcode.REFUSED
+    assert https.hinting
+    assert not query.hinting
+
+
+@given(st.binary(max_size=100))
+def test_junk_of_servers_is_no_reply_or_one_that_can_be_read(wire: bytes) -> None:
+    reply = messages.read_reply(wire)
+    assert reply is None or isinstance(reply.records(), list)
