@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,10 @@ def lookup(place: Place, name: str, kind: str = "A", *, at: str = SERVER4, by: s
 
 
 def served(container: Place, *addresses: str) -> list[str]:
-    """Return those of some addresses that answer."""
-    return [each for each in addresses if container.asks(each, OUTSIDE_PORT)]
+    """Return those of some addresses that answer; all are asked at once."""
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        answers = pool.map(lambda each: container.asks(each, OUTSIDE_PORT), addresses)
+        return [each for each, answer in zip(addresses, answers, strict=True) if answer]
 
 
 def test_a_sandbox_reaches_its_names_and_nothing_else_while_an_administrator_adds_one(
@@ -94,9 +97,8 @@ def test_a_sandbox_reaches_its_names_and_nothing_else_while_an_administrator_add
     assert lookup(a, "nothing.files.test") == "NXDOMAIN"
     assert "secret.test" not in said.asked()
 
-    # who has no rules notices nothing, and cannot ask here
+    # who has no rules notices nothing
     assert fetched(other, "secret.test")
-    assert lookup(other, "api.test", at="192.0.2.99") in ("TIMEOUT", "UNREACHABLE")
 
     with stream.held(bed, "up", a, Place(bed, "outside", bed.outside), API4) as up:
         bed.ovsnet("set", "agent", f"ovs.allow={RULES} + more.test")
