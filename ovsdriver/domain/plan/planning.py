@@ -103,7 +103,13 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         )
     if options.features.rstp:
         wire = segment.uplink is not None and not segment.adopted
-        spanning.refuse_aside(modes.mode, internal=internal, wire=wire, probe=probe)
+        spanning.refuse_aside(
+            modes.mode,
+            internal=internal,
+            wire=wire,
+            probe=probe,
+            leg=bool(options.host_addresses),
+        )
         if options.port.guard:
             spanning.refuse_guard()
     limits = Shaping.of(options.port)

@@ -64,7 +64,7 @@ def refuse_unfit(
         )
 
 
-def refuse_aside(mode: Mode, *, internal: bool, wire: bool, probe: bool) -> None:
+def refuse_aside(mode: Mode, *, internal: bool, wire: bool, probe: bool, leg: bool) -> None:
     """Refuse what a network with a tree cannot have beside it.
 
     Args:
@@ -72,6 +72,7 @@ def refuse_aside(mode: Mode, *, internal: bool, wire: bool, probe: bool) -> None
         internal: its containers are plugged in by internal ports.
         wire: the bridge is ours and has an uplink.
         probe: its segment is to be asked before an address is given.
+        leg: this host has an address on it.
 
     Raises:
         UnsupportedError: it has some of that.
@@ -85,6 +86,11 @@ def refuse_aside(mode: Mode, *, internal: bool, wire: bool, probe: bool) -> None
         raise UnsupportedError(
             f"{SAID} with an uplink: a container could become the root of the wire's tree; leave "
             "ovs.uplink out, or name a bridge of your own that speaks RSTP"
+        )
+    if leg:
+        raise UnsupportedError(
+            f"{SAID} with ovs.host_address: Open vSwitch floods nothing to this host's port where "
+            "RSTP runs; leave one of them out"
         )
     if probe:
         raise UnsupportedError(

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from ovsdriver.domain.plan import spanning
 from ovsdriver.domain.records.features import Exporter, Features
+from ovsdriver.domain.records.model import Mode
 from ovsdriver.errors import ConflictError, UnsupportedError
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, RED
@@ -71,6 +73,11 @@ async def test_a_network_whose_containers_take_part_in_a_tree_has_nothing_that_c
 ) -> None:
     with pytest.raises(UnsupportedError, match=why):
         await host.create_network(said=TREE | said)
+
+
+def test_this_host_is_not_on_a_network_with_a_tree() -> None:
+    with pytest.raises(UnsupportedError, match=r"ovs\.host_address"):
+        spanning.refuse_aside(Mode.FLAT, internal=False, wire=False, probe=False, leg=True)
 
 
 async def test_all_networks_of_a_bridge_say_that_containers_take_part_or_none(host: Host) -> None:
