@@ -45,7 +45,6 @@ def ends(
             addresses=member.addresses,
             policy=member.policy,
             shared=shared[member.policy] - 1,
-            counted=bool(member.gateway),
             rules=tuple(_rules(member, policies[member.policy], said, met)),
         )
         for member in plan.members

@@ -64,8 +64,6 @@ class JudgedEnd:
     """Its key: ends with the same one are counted together."""
     shared: int
     """How many others have it."""
-    counted: bool
-    """Its packets pass a gateway, where they are counted."""
     rules: tuple[RuleMet, ...]
     """In the order in which they are asked, ``to`` first."""
 

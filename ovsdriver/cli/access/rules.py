@@ -67,8 +67,7 @@ def show_(settings: Settings, target: str, as_json: bool) -> None:
     """Show a set of rules, or the rules of a container or of all containers of a network.
 
     Rules are shown in the order in which they are asked, with the packets that met each. Containers
-    whose rules say the same are counted together. What passes between containers of one network is
-    not counted.
+    whose rules say the same are counted together.
 
     \b
     Examples:
@@ -175,7 +174,7 @@ def rm(settings: Settings, name: str, as_json: bool) -> None:
 def _print_end(end: JudgedEnd) -> None:
     where = f"{_container(end.container, end.endpoint)} on {end.network_name or end.network[:12]}"
     facts = [("Container", where), ("Addresses", ", ".join(map(str, end.addresses)) or "-")]
-    if end.shared and end.counted:
+    if end.shared:
         others = show.plural(end.shared, "other container")
         facts.append(("Counted with", f"{others} whose rules say the same"))
     show.facts(facts)
@@ -187,8 +186,8 @@ def _print_end(end: JudgedEnd) -> None:
                 _rule(each),
                 Text(*_VERDICTS[each.verdict]),
                 each.said_by or "any ovs.allow",
-                str(each.packets) if end.counted else "-",
-                str(each.octets) if end.counted else "-",
+                str(each.packets),
+                str(each.octets),
             )
             for each in end.rules
         ],

@@ -38,7 +38,6 @@ END = JudgedEnd(
     addresses=(IPAddress("10.1.0.2"),),
     policy="0123456789ab",
     shared=2,
-    counted=True,
     rules=(
         RuleMet(
             side=Side.TO,
@@ -140,12 +139,6 @@ def test_a_containers_rules_are_shown_with_what_they_met(shell: Shell, rules: Ru
     ]
     (end,) = shell.json("rules", "show", "web")["ends"]
     assert end["rules"][-1]["packets"] == 7
-
-
-def test_what_passes_no_gateway_is_not_counted(shell: Shell, rules: Rules) -> None:
-    rules.report = RulesReport(ends=(replace(END, counted=False),))
-    shown = lines(shell("rules", "show", "web").stdout)
-    assert shown[-1] == [*["to", "everything", "else", "drop", "any", "ovs.allow", "-", "-"]]
 
 
 def test_a_set_is_shown_with_its_containers(shell: Shell, rules: Rules) -> None:
