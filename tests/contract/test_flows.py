@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
@@ -89,8 +90,10 @@ GOVERNED = Governed(
     addresses=(IPAddress("10.0.0.2"), IPAddress("fd00::2")),
     policy=POLICY,
 )
+FORWARDS = replace(GOVERNED, mac=EUI("0a:0f:0a:00:00:03"), forwards=True)
 JUDGING = PortFlows(judging=True)
 JUDGED = PortFlows(flows=SENT | {HERE, PAST}, governed=frozenset({GOVERNED}))
+FORWARDED = PortFlows(governed=frozenset({FORWARDS}))
 POLICIES = PortFlows(rulings=RULINGS | REST)
 
 
@@ -127,6 +130,7 @@ def ofctl(private: PrivateOvs, command: str, *rest: str) -> str:
         pytest.param(MARK, id="mark"),
         pytest.param(JUDGING, id="tables that judge"),
         pytest.param(JUDGED, id="judged"),
+        pytest.param(FORWARDED, id="forwards"),
         pytest.param(POLICIES, id="policies"),
     ],
 )

@@ -126,9 +126,11 @@ class Governed:
     """Of its network, in conntrack."""
     mac: EUI
     addresses: tuple[IPAddress, ...]
-    """Ascending; frames to its MAC that are for others are dropped."""
+    """Ascending."""
     policy: str
     """Twelve hexadecimal digits."""
+    forwards: bool = False
+    """It gets frames that are for others; of who does not, those are dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

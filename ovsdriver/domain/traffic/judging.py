@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from netaddr import EUI
+from netaddr import EUI, IPAddress
 
 from ovsdriver.domain.access.policy import Judgement, Member, Policy, Reach
 from ovsdriver.domain.records.access import AccessProtocol, Side
@@ -86,7 +86,7 @@ def here(port: int, zone: int) -> PortFlows:
     return PortFlows(flows=frozenset(flows))
 
 
-def member(member: Member, *, zone: int, gateway: EUI | None) -> PortFlows:
+def member(member: Member, *, zone: int, gateway: EUI | None, forwards: bool = False) -> PortFlows:
     """Return what the port of a container with access rules has.
 
     With an IPv6 address it has the link-local one that is made from its MAC as well, as it has for
@@ -96,11 +96,18 @@ def member(member: Member, *, zone: int, gateway: EUI | None) -> PortFlows:
         member: it.
         zone: of its VLAN; see :func:`zone`.
         gateway: MAC of its gateway; None if it has none.
+        forwards: it is the gateway of its network. Its rules are about what it says itself, and
+            what passes it is judged by those of who says it.
     """
     addresses = set(member.addresses)
     if any(each.version == 6 for each in addresses):
         addresses.add(member.mac.ipv6_link_local())
-    flows = {_flow(_SENDS, Match(eth_type=each), zone=zone, governed=True) for each in _TYPES}
+    own = [Match(eth_type=each) for each in _TYPES]
+    flows = set[Flow]()
+    if forwards:
+        flows |= {_flow(_HERE, each, zone=zone) for each in own}
+        own = [_from(each) for each in addresses]
+    flows |= {_flow(_SENDS, each, zone=zone, governed=True) for each in own}
     if gateway is not None:
         flows.add(_flow(_TO_GATEWAY, Match(eth_dst=gateway)))
     end = Governed(
@@ -108,6 +115,7 @@ def member(member: Member, *, zone: int, gateway: EUI | None) -> PortFlows:
         mac=member.mac,
         addresses=tuple(sorted(addresses)),
         policy=member.policy,
+        forwards=forwards,
     )
     return PortFlows(flows=frozenset(flows), governed=frozenset({end}))
 
@@ -163,6 +171,12 @@ def _ports(first: int, last: int) -> Iterator[tuple[int, int]]:
             size //= 2
         yield first, _HIGHEST_PORT & ~(size - 1)
         first += size
+
+
+def _from(address: IPAddress) -> Match:
+    if address.version == 4:
+        return Match(eth_type=IPV4, ipv4_src=address)
+    return Match(eth_type=IPV6, ipv6_src=address)
 
 
 def _flow(rank: int, match: Match, *, zone: int = 0, governed: bool = False) -> Flow:

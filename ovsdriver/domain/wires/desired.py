@@ -294,6 +294,7 @@ def judged_flows(network: Network, endpoint: Endpoint, member: Member) -> PortFl
         member,
         zone=judging.zone(network.segment.bridge, NO_TAG if vlan is None else vlan),
         gateway=host.port.mac if host is not None else None,
+        forwards=network.is_gateway(endpoint),
     )
 
 

@@ -238,13 +238,14 @@ def _done(passed: int, register: int) -> list[bytes]:
 def governed(end: Governed, cookie: int) -> Iterator[Entry]:
     """Give the flows that a container with rules adds to what all have.
 
-    What comes to its MAC is judged if it is for one of its addresses, and dropped if not; of what
-    comes to more stations, what is for one of its addresses. And its connections get its policy.
+    What comes to its MAC is judged if it is for one of its addresses, and dropped if not, unless it
+    forwards that; of what comes to more stations, what is for one of its addresses is judged. And
+    its connections get its policy.
     """
     zone = Field(_register(ZONE), *_masked(end.zone, 0xFFFF))
     own = Field(_ETH_TARGET, bytes(end.mac.packed))
     judged = messages.apply(messages.look_again(Table.TRACK))
-    for version in _FAMILIES:
+    for version in () if end.forwards else _FAMILIES:
         match = frozenset((zone, own, _kind(version)))
         yield Entry(_MISLED, cookie, match, b"", Table.WHOSE)
     for address in end.addresses:

@@ -127,6 +127,19 @@ def test_what_a_container_sends_to_its_gateway_is_judged_behind_that() -> None:
     assert {each.stage for each in having.flows} == {Stage.ACCESS}
 
 
+def test_of_a_container_that_is_the_gateway_only_what_it_says_itself_is_judged() -> None:
+    flows = judging.member(a_member("10.0.0.2"), zone=0x8001, gateway=None, forwards=True)
+    (end,) = flows.governed
+    assert end.forwards
+    governed = [each.match for each in flows.flows if each.governed]
+    assert [each.ipv4_src for each in governed] == [IPAddress("10.0.0.2")]
+    others = [each for each in flows.flows if not each.governed]
+    assert {(each.match.eth_type, each.zone) for each in others} == {
+        (0x0800, 0x8001),
+        (0x86DD, 0x8001),
+    }
+
+
 def test_zones_are_above_those_that_others_count_up_and_differ_by_bridge_and_vlan() -> None:
     zones = [judging.zone(bridge, VlanTag(vlan)) for bridge in ("br0", "br1") for vlan in range(9)]
     assert len(set(zones)) == len(zones)
