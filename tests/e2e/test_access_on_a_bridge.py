@@ -113,6 +113,7 @@ def test_only_what_is_allowed_passes_in_either_direction(bed: Bed, stage: Stage)
         assert not bob.asks(cid.address(network))
 
 
+@pytest.mark.long
 def test_a_vlan_is_judged_for_itself_where_others_have_the_same_addresses(
     bed: Bed, stage: Stage
 ) -> None:
@@ -163,3 +164,25 @@ def test_a_flat_network_judges_what_goes_to_the_wire_and_comes_from_it(
             bed.ip("address", "del", own, "dev", "eth0", netns=ann.netns)
             ann.never_reaches(lan4)
         stage.clear()
+
+
+@pytest.mark.long
+def test_a_router_with_rules_forwards_what_those_of_others_let_pass(bed: Bed, stage: Stage) -> None:
+    closed = ("-o", "ovs.mode=isolated", "-o", "ovs.deny=to any udp", "-o", "ovs.gateway=10.77.4.1")
+    left = stage.network("left", *closed, subnet="10.77.4.0/24")
+    way = ("-o", "ovs.mode=isolated", "-o", "ovs.gateway=container:router")
+    right = stage.network("right", *way, subnet="10.77.5.0/24")
+    forwards = ("--ip", "10.77.4.1", "--sysctl", "net.ipv4.ip_forward=1")
+    router = stage.container("router", left, *forwards)
+    bed.docker("network", "connect", "right", "router")
+    ann, web = stage.container("ann", left), stage.container("web", right)
+    free = stage.container("free", f"name={left.name},driver-opt=ovs.deny=from any icmp")
+    address = web.address(right)
+    with echoing(bed, web):
+        ann.reaches(address, "web")
+        assert not ann.hears("udp", address, 9)
+        until(lambda: free.hears("udp", address, 9), "who may do so asks by UDP")
+        assert web.asks(ann.address(left)) == "ann"
+        assert web.pings(ann.address(left))
+        assert not web.pings(free.address(left))
+        assert router.hears("udp", address, 9), "on the other network it has no rules"
