@@ -15,7 +15,7 @@ Elements of names come and go with answers (``access_table.py``), and are no par
 compared.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -58,8 +58,32 @@ class NameSet:
     """The first rule about each name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What of a policy matters to its members, however many rules it has."""
+
+    asks_names: bool
+    zones: Mapping[Side, Sequence[Zone]]
+    """Of each side that is judged: those that it has a word about."""
+
+    @classmethod
+    def of(cls, policy: Policy) -> "Kind":
+        """Look at all rules of a policy."""
+        zones = {side: _zones(judged) for side, judged in _sides(policy) if judged != Judgement()}
+        return cls(policy.asks_names, zones)
+
+    @property
+    def judged(self) -> Iterable[tuple[Side, Zone | None]]:
+        """Return the sides, and the zones of each."""
+        for side, zones in self.zones.items():
+            yield side, None
+            for zone in zones:
+                yield side, zone
+
+
 def skeleton(
     table: str,
+    judged: Collection[tuple[Side, Zone | None]],
     *,
     names_port: int = 0,
     names_at: Iterable[IPAddress] = (),
@@ -69,11 +93,12 @@ def skeleton(
 
     Args:
         table: name of the table, of family ``inet``.
+        judged: what policies judge; where there is no such one, no packet is asked about it.
         names_port: where the name server answers; 0: nowhere.
         names_at: servers that may be asked; none: all.
         asking: there are members that ask for names.
     """
-    build = _Builder(table)
+    build = _Builder(table, judged)
     build.set(OUTSIDE, "ifname")
     for family in _HEADERS:
         address = _address(family)
@@ -148,7 +173,7 @@ def _host(build: "_Builder", *, names_port: int) -> None:
             )
         build.rule(chain, {"jump": {"target": "served"}})
         # Two networks may have the same link-local address.
-        for side in Side:
+        for side in build.sides():
             held = _ct("ip6 saddr", _DIRECTION_OF_OWN[side])
             build.rule(chain, _led({"concat": [_meta(link), held]}, f"link_{side}6"))
         _zone(build, chain, Zone.HOST)
@@ -163,7 +188,7 @@ _DIRECTION_OF_PEER = {Side.TO: "reply", Side.FROM: "original"}
 def _zone(build: "_Builder", chain: str, zone: Zone) -> None:
     build.chain(chain)
     for family, header in _HEADERS.items():
-        for side in Side:
+        for side in build.sides(zone):
             own = _ct(f"{header} saddr", _DIRECTION_OF_OWN[side])
             build.rule(chain, _led(own, f"{zone}_{side}{family}"))
 
@@ -174,7 +199,7 @@ def _inside(build: "_Builder") -> None:
     states = {"match": {"op": "in", "left": _ct("state"), "right": ["invalid", "untracked"]}}
     build.rule("inside", states, _goto("astray"))
     for family, header in _HEADERS.items():
-        for side in Side:
+        for side in build.sides():
             own = _ct(f"{header} saddr", _DIRECTION_OF_OWN[side])
             build.rule("inside", _led(own, f"{side}{family}"))
 
@@ -236,7 +261,7 @@ def of_policy(policy: Policy, table: str) -> Shape:
     return build.shape
 
 
-def of_member(member: Member, policy: Policy) -> Mapping[str, Mapping[str, Element]]:
+def of_member(member: Member, kind: Kind) -> Mapping[str, Mapping[str, Element]]:
     """Return the elements of a container, by set and key."""
     found: dict[str, dict[str, Element]] = {}
 
@@ -251,13 +276,11 @@ def of_member(member: Member, policy: Policy) -> Mapping[str, Mapping[str, Eleme
         put(f"{MEMBERS}6", link_local)
     for version, address in own:
         put(f"{MEMBERS}{version}", address)
-        if policy.asks_names:
+        if kind.asks_names:
             put(f"asking{version}", address)
-    for side, judged in _sides(policy):
-        if judged == Judgement():
-            continue
-        general = f"{side}_{policy.key}"
-        apart = {zone: f"{side}_{zone}_{policy.key}" for zone in _zones(judged)}
+    for side, zones in kind.zones.items():
+        general = f"{side}_{member.policy}"
+        apart = {zone: f"{side}_{zone}_{member.policy}" for zone in zones}
         for version, address in own:
             put(f"{side}{version}", address, general)
             for zone, chain in apart.items():
@@ -461,9 +484,13 @@ class _Judged:
 class _Builder:
     """A shape that grows."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, judged: Collection[tuple[Side, Zone | None]] = ()) -> None:
         self._in = {"family": "inet", "table": table}
+        self._judged = judged
         self.shape = Shape()
+
+    def sides(self, zone: Zone | None = None) -> Sequence[Side]:
+        return [side for side in Side if (side, zone) in self._judged]
 
     def set(self, name: str, kind: str | list[str], **more: object) -> None:
         self.shape.sets[name] = {"set": {**self._in, "name": name, "type": kind, **more}}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from netaddr import IPAddress
 
 from ovsdriver.adapters.firewall import access_rules
-from ovsdriver.adapters.firewall.access_rules import OUTSIDE, commented
+from ovsdriver.adapters.firewall.access_rules import OUTSIDE, Kind, commented
 from ovsdriver.adapters.firewall.access_shape import Element, Shape, difference, printed, text
 from ovsdriver.adapters.firewall.nft import Nft, NftError, is_absent
 from ovsdriver.adapters.firewall.nft_rules import Object
@@ -59,9 +59,7 @@ class AccessTable:
         Raises:
             NftError: refused; the table is as it was.
         """
-        wanted = _Made.of(plan, outside)
-        if spare:
-            wanted = wanted.beside(self._made.policies)
+        wanted = _Made.of(plan, outside, self._made, spare=spare)
         if trusted:
             try:
                 return self._follow(wanted)
@@ -86,11 +84,11 @@ class AccessTable:
 
     def stands(self, plan: AccessPlan, *, outside: frozenset[str]) -> bool:
         """Whether :meth:`ensure` has nothing to do."""
-        wanted, standing = _Made.of(plan, outside), self._standing()
-        if standing is None or not (wanted.members or self._made.policies):
+        wanted = _Made.of(plan, outside, self._made, spare=True)
+        standing = self._standing()
+        if standing is None or not wanted.policies:
             return not wanted.members and standing is None
-        whole = wanted.beside(self._made.policies).shape(self._name)
-        return self._difference(standing, whole) == []
+        return self._difference(standing, wanted.shape(self._name)) == []
 
     def learn(
         self, policy: str, names: Collection[str], addresses: Mapping[IPAddress, int]
@@ -279,29 +277,34 @@ class _Made:
         members: Mapping[EndpointId, Member] | None = None,
         names: tuple[int, tuple[IPAddress, ...]] = (0, ()),
         outside: frozenset[str] = frozenset(),
+        earlier: "_Made | None" = None,
     ) -> None:
+        """``earlier``: knows the kinds of policies that it has, too."""
         self.policies = policies or {}
         self.members = members or {}
-        self._names = names
         self._outside = outside
-        asking = any(each.asks_names for each in self.policies.values())
-        self._serving = (asking, *(names if asking else (0, ())))
+        known: Mapping[str, Kind] = earlier._kinds if earlier is not None else {}
+        self._kinds: Mapping[str, Kind] = {
+            key: known.get(key) or Kind.of(policy) for key, policy in self.policies.items()
+        }
+        asking = any(each.asks_names for each in self._kinds.values())
+        judged = frozenset(place for each in self._kinds.values() for place in each.judged)
+        self._frame = (judged, asking, *(names if asking else (0, ())))
 
     @classmethod
-    def of(cls, plan: AccessPlan, outside: frozenset[str]) -> "_Made":
-        """Return what of a plan is ours: members with a gateway, and their policies."""
+    def of(
+        cls, plan: AccessPlan, outside: frozenset[str], earlier: "_Made", *, spare: bool = False
+    ) -> "_Made":
+        """Return what of a plan is ours: members with a gateway, and their policies.
+
+        With ``spare`` also policies of ``earlier`` that nobody needs any more.
+        """
         members = {each.endpoint: each for each in plan.members if each.gateway}
         used = {each.policy for each in members.values()}
         policies = {each.key: each for each in plan.policies if each.key in used}
-        return cls(policies, members, (plan.names_port, plan.names_at), outside)
-
-    def beside(self, policies: Mapping[str, Policy]) -> "_Made":
-        """Return the same with policies that nobody needs any more."""
-        return _Made({**policies, **self.policies}, self.members, self._names, self._outside)
-
-    def name_sets(self) -> Sequence[access_rules.NameSet]:
-        """Return those of all policies."""
-        return [one for each in self.policies.values() for one in access_rules.name_sets(each)]
+        if spare:
+            policies = {**earlier.policies, **policies}
+        return cls(policies, members, (plan.names_port, plan.names_at), outside, earlier)
 
     def shape(self, table: str) -> Shape:
         """Return the whole of it."""
@@ -315,7 +318,7 @@ class _Made:
     def apart_from(self, after: "_Made", table: str) -> tuple[Shape, Shape]:
         """Return those parts of both that are not the same in both."""
         here, there = Shape(), Shape()
-        if self._serving != after._serving:
+        if self._frame != after._frame:
             here, there = self._skeleton(table), after._skeleton(table)
         changed = [
             made.members[endpoint]
@@ -337,16 +340,18 @@ class _Made:
     def _put(self, shape: Shape, members: Collection[Member]) -> None:
         # of two with an address the first one has it
         for member in sorted(members, key=lambda each: each.endpoint, reverse=True):
-            policy = self.policies[member.policy]
-            for name, elements in access_rules.of_member(member, policy).items():
+            found = access_rules.of_member(member, self._kinds[member.policy])
+            for name, elements in found.items():
                 shape.elements.setdefault(name, {}).update(elements)
 
     def _bridges(self) -> dict[str, Element]:
         return {each: each for each in self._outside}
 
     def _skeleton(self, table: str) -> Shape:
-        asking, port, servers = self._serving
-        return access_rules.skeleton(table, names_port=port, names_at=servers, asking=asking)
+        judged, asking, port, servers = self._frame
+        return access_rules.skeleton(
+            table, judged, names_port=port, names_at=servers, asking=asking
+        )
 
 
 def _places(member: Member) -> Sequence[int]:
