@@ -63,6 +63,8 @@ class HostAccess:
         self._plan = AccessPlan()
         self._outside: frozenset[str] = frozenset()
         self._asked = self._done = 0
+        self._kept: tuple[AccessPlan, frozenset[str]] | None = None
+        """What the table was made of last, by the last of several calls at once."""
         self._trusted = False
         self._leisure: asyncio.TimerHandle | None = None
         self._tidying: asyncio.Task[None] | None = None
@@ -81,8 +83,11 @@ class HostAccess:
         changed = False
         async with self._lock:
             if self._done < mine:
-                covers = self._asked
-                changed = await self._on_thread(self._ensure, self._plan, self._outside)
+                covers, wanted = self._asked, (self._plan, self._outside)
+                if not (self._trusted and self._heard() and wanted == self._kept):
+                    self._kept = None
+                    changed = await self._on_thread(self._ensure, *wanted)
+                    self._kept = wanted
                 self._done = covers
         if changed:
             self._tidy_later()
@@ -118,6 +123,7 @@ class HostAccess:
     async def remove(self) -> None:
         self._plan = AccessPlan()
         async with self._lock:
+            self._kept = None
             await self._on_thread(self._remove)
 
     def on_loss(self, callback: Callable[[], None]) -> None:

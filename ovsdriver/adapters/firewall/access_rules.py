@@ -127,22 +127,26 @@ def skeleton(
 def _ways_in(build: "_Builder") -> None:
     """Tell the other side of what crosses a gateway, whichever way it goes."""
     ours = f"{GATEWAY_PREFIX}*"
-    build.rule(
-        "forward",
-        _match(_meta("iifname"), ours),
-        _match(_meta("oifname"), ours),
-        _goto("inside"),
-    )
-    for near, far in (("i", "o"), ("o", "i")):
-        crossing = _match(_meta(f"{near}ifname"), ours)
+    if build.sides(Zone.OUTSIDE):
         build.rule(
             "forward",
-            crossing,
-            _match(_meta(f"{far}ifkind"), "bridge"),
-            _match(_meta(f"{far}ifname"), f"@{OUTSIDE}", op="!="),
+            _match(_meta("iifname"), ours),
+            _match(_meta("oifname"), ours),
             _goto("inside"),
         )
-        build.rule("forward", crossing, _goto("outward"))
+    for near, far in (("i", "o"), ("o", "i")):
+        crossing = _match(_meta(f"{near}ifname"), ours)
+        if build.sides(Zone.OUTSIDE):
+            build.rule(
+                "forward",
+                crossing,
+                _match(_meta(f"{far}ifkind"), "bridge"),
+                _match(_meta(f"{far}ifname"), f"@{OUTSIDE}", op="!="),
+                _goto("inside"),
+            )
+            build.rule("forward", crossing, _goto("outward"))
+        else:
+            build.rule("forward", crossing, _goto("inside"))
     build.rule("input", _match(_meta("iifname"), ours), _goto("host_in"))
     build.rule("output", _match(_meta("oifname"), ours), _goto("host_out"))
     # What was translated at this hook still has the link of before.
