@@ -309,7 +309,8 @@ class _Tracer:
         placed, end = self._leaving(a, target)
         yield containers.attached(end)
         yield from containers.inside(end, target)
-        yield from self._on_a_bridge(placed, end, Side.TO, target, self._asked)
+        near = any(target in each.cidr for each in end.addresses)
+        yield from self._on_a_bridge(placed, end, Side.TO, target, self._asked, near=near)
         inside = end.inside
         via = (
             inside.via
@@ -348,11 +349,23 @@ class _Tracer:
         yield from self._beyond(out, b, inside.mtu if inside is not None else 0)
 
     def _on_a_bridge(
-        self, placed: Placed, end: End, side: Side, other: IPAddress, asked: Question
+        self,
+        placed: Placed,
+        end: End,
+        side: Side,
+        other: IPAddress,
+        asked: Question,
+        *,
+        near: bool = False,
     ) -> Iterator[Hop]:
-        """Tell what the rules of a container say where no gateway asks them."""
+        """Tell what the rules of a container say where no gateway asks them.
+
+        ``near``: the other one is on its network; unless that is the gateway itself.
+        """
         member = self._lay.access.of(placed.endpoint.endpoint.id)
-        if member is not None and not member.gateway:
+        if member is None:
+            return
+        if not member.gateway or (near and self._view.holder(other) != member.gateway):
             peer = rules.Peer(address=other)
             yield from self._lay.access.judged(end.plug, member, side, peer, asked)
 

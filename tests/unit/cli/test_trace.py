@@ -554,8 +554,9 @@ def test_a_container_with_names_in_its_rules_asks_at_its_gateway(told, desk: Des
     assert "ovsnet's name server at the gateway answers lab/web" in text
 
 
-def test_rules_of_a_network_without_gateway_are_asked_at_its_bridge(told, desk: Desk):
-    say(desk, of_network={"mode": Mode.FLAT})
+@pytest.mark.parametrize("mode", [Mode.FLAT, Mode.NAT])
+def test_rules_about_what_passes_no_gateway_are_asked_at_the_bridge(told, desk: Desk, mode: Mode):
+    say(desk, of_network={"mode": mode})
     with_rules(desk, deny="10.0.0.0/8")
     code, text = told("web", "10.1.0.77")
     assert code == 1
