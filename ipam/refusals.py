@@ -17,7 +17,7 @@ from ipam.errors import (
 )
 from ipam.model import Lease, LeaseKind, Occupied, Pool, PoolId, Reservation, Usage
 
-_KEPT = "--aux-address or ovs.gateway"
+_KEPT = "--aux-address, ovs.gateway or ovs.host_address"
 _WHO = {
     LeaseKind.ENDPOINT: ("a container", "containers"),
     LeaseKind.GATEWAY: ("the gateway", "gateways"),

@@ -58,6 +58,7 @@ def test_a_container_is_the_router_of_its_networks_and_another_takes_over(
     for family in (4, 6):
         until(lambda family=family: bool(ways(web, "default", family)), "it is found")  # type: ignore[misc]
         ann.reaches(web.address(right, family), who="web")
+    assert "has a router of its own" in bed.try_ovsnet("trace", "ann", "web").out
     spare = router(bed, stage, "spare", 9)
     bed.restart_plugin(SIGKILL)
     bed.ovsnet("set", "left", "ovs.gateway=10.77.5.9,fd00:5::9")

@@ -142,7 +142,8 @@ def test_who_holds_addresses_is_told_by_the_names_that_docker_told_last(
         stage.container(name, network)
     full = re.compile(
         r"of its 6 addresses 4 are held by containers \((?P<names>.*)\), 1 by the gateway and 1 by "
-        r"--aux-address or ovs.gateway \(`ovsnet ipam leases 10.77.1.0/29`\); remove containers"
+        r"--aux-address, ovs.gateway or ovs.host_address "
+        r"\(`ovsnet ipam leases 10.77.1.0/29`\); remove containers"
     )
 
     def named() -> list[str]:

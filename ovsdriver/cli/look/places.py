@@ -122,6 +122,9 @@ def end_of(placed: Placed) -> End:
     segment = network.segment
     home, vlan = segment.tag, placed.endpoint.port.vlan
     leg = names.gateway_link(network.id) if network.host_addresses else ""
+    gateways = [str(each.gateway) for each in network.subnets if each.gateway is not None]
+    behind = not network.mode.has_gateway and not segment.outside
+    router = (network.gateway_container or " and ".join(gateways)) if behind else ""
     closed = "--internal" if network.internal else f"ovs.mode={network.mode}"
     return End(
         name=called(placed),
@@ -141,6 +144,7 @@ def end_of(placed: Placed) -> End:
         closed=closed if network.internal or network.mode is Mode.ISOLATED else "",
         has_wire=segment.outside or placed.network.wired,
         wire_pulled=placed.network.uplink is not None and placed.network.uplink.pulled,
+        router=router,
         gateway_link=placed.network.gateway_link or leg,
         segment=segment.segment if isinstance(segment, OvnSegment) else "",
         home_vlan=home if home is not None and vlan != home else None,

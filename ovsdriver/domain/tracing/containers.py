@@ -72,6 +72,8 @@ class End:
     wire_pulled: bool = False
     """The cable of its network's uplink is."""
     gateway_link: str = ""
+    router: str = ""
+    """The container, or its address, that is the way out of a network without a wire."""
     """The device of its network's gateway on this host; empty: there is none."""
     segment: str = ""
     """Name of the segment that its network is; empty: it ends on this host."""
@@ -416,7 +418,14 @@ def without_gateway(end: End, *, published: bool = False) -> Iterator[Hop]:
     ``published``: it is a port of this host that is asked about.
     """
     by = f"{end.closed or f'ovs.mode={end.mode}'} of {end.network}"
-    if end.closed:
+    if end.router:
+        yield unsure(
+            end.plug,
+            f"{end.network} has a router of its own, {end.router}, and what that passes on only it "
+            "knows",
+            by=f"ovs.gateway of {end.network}",
+        )
+    elif end.closed:
         yield bad(
             end.plug,
             f"{by} keeps {end.name} from everybody but its network; connect the other one to it: "

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from netaddr import IPAddress
 
 from ipam import AddressRequest, LeaseKind, PoolId
+from ipam.errors import AddressError, LimitError
 from ipam.leasing import Leasing
 from ovsdriver.domain.records.model import Network, NetworkId
 from ovsdriver.errors import ConflictError
@@ -72,9 +73,11 @@ class KeptAddresses(Aspect):
                 await self._ipam.release_address(pool, each.address, serial=each.serial)
         for address in wanted:
             if await self._ipam.lease(pool, address) is None:
-                await self._ipam.request_address(
-                    AddressRequest(pool=pool, address=address, kind=LeaseKind.AUX)
-                )
+                request = AddressRequest(pool=pool, address=address, kind=LeaseKind.AUX)
+                try:
+                    await self._ipam.request_address(request)
+                except (AddressError, LimitError) as error:
+                    raise ConflictError(str(error)) from error
 
     async def remove_network(self, network: Network) -> None:
         """Forget it; its pools are gone."""

@@ -434,13 +434,17 @@ def test_rules_that_cannot_be_read_leave_it_open(told, host: Host, monkeypatch):
 
 
 def test_a_network_without_a_gateway_ends_where_its_mode_says(told, desk: Desk):
-    say(desk, of_network={"mode": Mode.ISOLATED})
+    subnets = tuple(replace(each, gateway=None) for each in desk.there.networks[0].network.subnets)
+    say(desk, of_network={"mode": Mode.ISOLATED, "subnets": subnets})
     desk.there = Report(
         networks=tuple(replace(each, gateway_link=None) for each in desk.there.networks),
         endpoints=desk.there.endpoints,
     )
     for words in (("outside", "db"), ("host", "db"), ("web", "outside")):
         assert "ovs.mode=isolated of lab" in told(*words)[1].splitlines()[-1]
+    say(desk, of_network={"gateway_container": "vpn"})
+    for words in (("outside", "db"), ("web", "outside")):
+        assert "lab has a router of its own, vpn" in told(*words)[1].splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -220,8 +220,9 @@ async def test_a_full_pool_tells_how_many_addresses_there_are_who_has_them_and_w
         await lease(ipam, pool)
     assert str(refusal.value) == (
         "subnet 10.40.0.0/29 is full: of its 6 addresses 4 are held by containers (web, db, cache "
-        "and 1 more), 1 by the gateway and 1 by --aux-address or ovs.gateway (`ovsnet ipam leases "
-        "10.40.0.0/29`); remove containers, or create a network with a larger subnet"
+        "and 1 more), 1 by the gateway and 1 by --aux-address, ovs.gateway or "
+        "ovs.host_address (`ovsnet ipam leases 10.40.0.0/29`); remove containers, or "
+        "create a network with a larger subnet"
     )
 
 
