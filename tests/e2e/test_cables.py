@@ -75,6 +75,7 @@ def test_what_is_for_a_while_is_taken_back_also_by_the_next_process(bed: Bed, st
     peer.reaches(address, "web")
 
 
+@pytest.mark.long
 def test_the_cable_of_an_uplink_is_pulled_and_given_back(bed: Bed, stage: Stage) -> None:
     with beyond(bed) as far:
         desk = far.host("desk", "10.30.0.30/24", tag=30)

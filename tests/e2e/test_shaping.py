@@ -202,7 +202,6 @@ def test_what_containers_send_is_marked_and_keeps_what_is_beside_the_mark(
 
     assert marks(ann) == {"b8"}
     assert marks(ann, "-Q", "0x21") == {"b9"}, "what says that there is congestion stays"
-    assert marks(free) == {"00"}
     assert marks(free, "-Q", "0x20") == {"20"}
     bed.ovsnet("set", "ann", "ovs.dscp=af41")
     assert marks(ann) == {"88"}
