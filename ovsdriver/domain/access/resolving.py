@@ -14,11 +14,12 @@ from netaddr import IPNetwork
 from ovsdriver.domain.access import naming
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach, Zone
 from ovsdriver.domain.records.access import AccessRule, PeerKind, RuleSet, Side
-from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.model import Endpoint, Network, NetworkId
 
 _KEY_DIGITS = 12
 _LAST_PORT = 65535
 _WHOLE = {4: 32, 6: 128}
+_LINK_LOCAL = IPNetwork("fe80::/10")
 _BY_DOCKER = (PeerKind.CONTAINER, PeerKind.NETWORK)
 _ZONES = {PeerKind.HOST: Zone.HOST, PeerKind.OUTSIDE: Zone.OUTSIDE}
 
@@ -66,14 +67,15 @@ def plan(
     """
     peers = _Peers(networks, endpoints, called)
     # Those of a network are the same objects, and a thousand rules are not hashed for each end.
-    policies: dict[tuple[int, int, tuple[str, ...]], Policy] = {}
+    policies: dict[tuple[NetworkId, int, int, tuple[str, ...]], Policy] = {}
     members = []
     for each in judged:
         said = each.said
-        place = (id(said.allow), id(said.deny), said.sets)
+        own = each.endpoint.network
+        place = (own, id(said.allow), id(said.deny), said.sets)
         policy = policies.get(place)
         if policy is None:
-            policy = policies[place] = _policy(said, sets, peers)
+            policy = policies[place] = _policy(said, sets, peers, own)
         members.append(_member(each, policy.key))
     by_key = {each.key: each for each in policies.values()}
     return AccessPlan(
@@ -94,13 +96,13 @@ def _member(judged: Judged, policy: str) -> Member:
     )
 
 
-def _policy(said: Said, sets: Mapping[str, RuleSet], peers: "_Peers") -> Policy:
+def _policy(said: Said, sets: Mapping[str, RuleSet], peers: "_Peers", own: NetworkId) -> Policy:
     found = [sets[name] for name in said.sets if name in sets]
     allow = (*said.allow, *(rule for each in found for rule in each.allow))
     deny = (*said.deny, *(rule for each in found for rule in each.deny))
     lost = len(found) < len(said.sets)
     named = [each for each in (*allow, *deny) if each.peer in _BY_DOCKER]
-    return _made(allow, deny, lost, tuple((each, peers.prefixes(each)) for each in named))
+    return _made(allow, deny, lost, tuple((each, peers.prefixes(each, own)) for each in named))
 
 
 @lru_cache(maxsize=1024)
@@ -173,11 +175,17 @@ class _Peers:
         self._called = called
         self._found: dict[tuple[PeerKind, str], list[IPNetwork]] | None = None
 
-    def prefixes(self, rule: AccessRule) -> tuple[IPNetwork, ...]:
-        """Return where those are that a rule names: nowhere if nobody is called so."""
+    def prefixes(self, rule: AccessRule, own: NetworkId) -> tuple[IPNetwork, ...]:
+        """Return where those are that a rule names: nowhere if nobody is called so.
+
+        Who is on IPv6 has a link-local address, too. All of these are its network's to who is on
+        that network, ``own``, and nobody's to others.
+        """
         if self._found is None:
             self._found = self._all()
-        return tuple(self._found.get((rule.peer, rule.name), ()))
+        found = tuple(self._found.get((rule.peer, rule.name), ()))
+        near = rule.peer is PeerKind.NETWORK and rule.name == self._called.get(own)
+        return (*found, _LINK_LOCAL) if near and _on_ipv6(found) else found
 
     def _all(self) -> dict[tuple[PeerKind, str], list[IPNetwork]]:
         found = defaultdict[tuple[PeerKind, str], list[IPNetwork]](list)
@@ -186,8 +194,15 @@ class _Peers:
                 found[PeerKind.NETWORK, name] += [each.cidr for each in network.subnets]
         for endpoint in self._endpoints:
             if name := self._called.get(endpoint.id):
-                found[PeerKind.CONTAINER, name] += map(_alone, endpoint.addresses)
+                held = found[PeerKind.CONTAINER, name]
+                held += map(_alone, endpoint.addresses)
+                if _on_ipv6(endpoint.addresses):
+                    held.append(IPNetwork(endpoint.mac.ipv6_link_local()))
         return found
+
+
+def _on_ipv6(addresses: Iterable[IPNetwork]) -> bool:
+    return any(each.version == 6 for each in addresses)
 
 
 def _alone(address: IPNetwork) -> IPNetwork:

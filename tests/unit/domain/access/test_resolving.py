@@ -144,6 +144,7 @@ def test_a_container_is_meant_at_all_its_addresses_on_networks_of_ours():
     assert {each.prefix for each in policy.to.allow} == {
         IPNetwork("10.1.0.9/32"),
         IPNetwork("fd00::9/128"),
+        IPNetwork(peers[0].mac.ipv6_link_local()),
         IPNetwork("10.2.0.9/32"),
     }
     assert {each.rule for each in policy.to.allow} == {"to container:web tcp/80"}
@@ -157,6 +158,17 @@ def test_a_network_is_meant_with_all_its_subnets():
         desired.access([network(), blue], [endpoint(deny="from network:blue")], called=called)
     )
     assert {each.prefix for each in policy.from_.deny} == {each.cidr for each in subnets}
+
+
+def test_a_network_has_all_link_local_addresses_for_who_is_on_it_and_none_for_others():
+    six = (a_subnet("10.2.0.0/24", "10.2.0.1"), a_subnet("fd02::/64", None))
+    networks = [network(deny="network:blue"), network(BLUE, deny="network:blue", subnets=six)]
+    ends = [endpoint(), endpoint(SECOND, network=BLUE, addresses=(IPNetwork("10.2.0.9/24"),))]
+    plan = desired.access(networks, ends, called={BLUE: "blue"})
+    found = {each.key: {reach.prefix for reach in each.to.deny} for each in plan.policies}
+    for member in plan.members:
+        near = member.network == BLUE
+        assert (IPNetwork("fe80::/10") in found[member.policy]) is near
 
 
 def test_a_name_that_nobody_has_allows_nobody():
