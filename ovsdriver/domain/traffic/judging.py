@@ -13,7 +13,7 @@ where anybody has rules has a flow that says so. MACs and addresses may be other
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -33,9 +33,9 @@ _PROTOCOLS: Mapping[AccessProtocol, Mapping[int | None, int]] = {
 }
 _HIGHEST_PORT = 0xFFFF
 
-_UNTAGGED, _HERE, _SENDS, _TO_GATEWAY = 1, 2, 4, 6
+_UNTAGGED, _HERE, _SENDS, _TO_GATEWAY, _AS_GATEWAY = 1, 2, 4, 6, 8
 """Ranks: what is in the network is looked at, what a container with rules sends is judged, but not
-what it sends to its gateway."""
+what it sends to its gateway. Nobody sends as that: who did would get what is for it, unjudged."""
 _REST, _ALLOW, _DENY = range(3)
 
 SHARED = 1 << 30
@@ -59,15 +59,18 @@ def port_number(port: int) -> int:
     return _PORTS | port
 
 
-def everywhere(zones: Mapping[VlanTag, int]) -> PortFlows:
+def everywhere(
+    zones: Mapping[VlanTag, int], gateways: Mapping[VlanTag, Collection[EUI]]
+) -> PortFlows:
     """Return what a bridge has on which anybody has access rules.
 
     Args:
         zones: of the VLANs that these are in. Frames come tagged from wires and trunks. Those
             without a tag that come from ports of which nobody knows the VLAN (such as links of a
             bond) are counted into the VLAN without a number.
+        gateways: MACs of the gateways in each VLAN.
     """
-    flows = (
+    flows = {
         _flow(
             _HERE if vlan else _UNTAGGED,
             Match(vlan=Vlan.of(vlan) if vlan else Vlan.UNTAGGED, eth_type=kind),
@@ -75,15 +78,30 @@ def everywhere(zones: Mapping[VlanTag, int]) -> PortFlows:
         )
         for vlan, zone in zones.items()
         for kind in _TYPES
-    )
-    return PortFlows(flows=frozenset(flows), judging=True)
+    }
+    # without a tag a gateway itself sends
+    claims = {
+        _as_gateway(Match(vlan=Vlan.of(vlan), eth_src=each))
+        for vlan, macs in gateways.items()
+        for each in macs
+        if vlan
+    }
+    return PortFlows(flows=frozenset(flows | claims), judging=True)
 
 
 @lru_cache(maxsize=4096)
-def here(port: int, zone: int) -> PortFlows:
-    """Return the flows that say that frames without a tag from a port are in a zone."""
-    flows = (replace(_flow(_HERE, Match(eth_type=kind), zone=zone), port=port) for kind in _TYPES)
-    return PortFlows(flows=frozenset(flows))
+def here(port: int, zone: int, gateways: frozenset[EUI]) -> PortFlows:
+    """Return the flows that say that frames without a tag from a port are in a zone.
+
+    ``gateways`` are the MACs of the gateways there, none of which is behind the port.
+    """
+    flows = {_flow(_HERE, Match(eth_type=kind), zone=zone) for kind in _TYPES}
+    flows |= {_as_gateway(Match(eth_src=each)) for each in gateways}
+    return PortFlows(flows=frozenset(replace(each, port=port) for each in flows))
+
+
+def _as_gateway(match: Match) -> Flow:
+    return Flow(stage=Stage.ACCESS, rank=_AS_GATEWAY, match=match, passes=False)
 
 
 def member(member: Member, *, zone: int, gateway: EUI | None, forwards: bool = False) -> PortFlows:

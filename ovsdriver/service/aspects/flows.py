@@ -12,11 +12,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from netaddr import EUI
+
 from ovsdriver.domain.access.policy import AccessPlan, Member
 from ovsdriver.domain.plan import tunnels
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.flows import PortFlows, Ruling
-from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.domain.records.port_options import VlanTag
 from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, judging
@@ -428,6 +430,7 @@ class FlowRules(Aspect):
             return {}
         here = {each.id: each for each in self._state.networks() if each.segment.bridge == bridge}
         zones: dict[VlanTag, int] = {}
+        gateways: dict[VlanTag, dict[NetworkId, EUI]] = {}
         apart: set[str] = set()
         """Ports that need not be told: those of gateways, and of containers with rules."""
         used: set[str] = set()
@@ -440,11 +443,17 @@ class FlowRules(Aspect):
                 zones[vlan] = judging.zone(bridge, vlan)
                 apart |= {member.gateway, names.port(endpoint)}
                 used.add(member.policy)
+                held = gateways.setdefault(vlan, {})
+                if member.gateway and network.id not in held:
+                    host = desired.gateway(network, owner="")
+                    held |= {} if host is None else {network.id: host.port.mac}
         if not zones:
             return {}
+        macs = {vlan: frozenset(held.values()) for vlan, held in gateways.items()}
+        everywhere = judging.everywhere(zones, macs)
         found = {
-            _ALL_PORTS: judging.combined((self._of_bridge(bridge), judging.everywhere(zones))),
-            **self._here(bridge, zones, apart),
+            _ALL_PORTS: judging.combined((self._of_bridge(bridge), everywhere)),
+            **self._here(bridge, zones, macs, apart),
         }
         self._policies = {
             each.key: self._policies.get(each.key) or judging.policy(each) for each in plan.policies
@@ -455,7 +464,11 @@ class FlowRules(Aspect):
         return found
 
     def _here(
-        self, bridge: str, zones: Mapping[VlanTag, int], apart: Collection[str]
+        self,
+        bridge: str,
+        zones: Mapping[VlanTag, int],
+        gateways: Mapping[VlanTag, frozenset[EUI]],
+        apart: Collection[str],
     ) -> Mapping[int, PortFlows]:
         """Return the flows that say which ports are in ``zones``, but for those ``apart``."""
         seen = self._switch.bridges().get(bridge)
@@ -464,7 +477,9 @@ class FlowRules(Aspect):
         places = [(each.ofport, each.untagged_in) for each in seen.ports if each.name not in apart]
         places.append((_LOCAL_PORT, seen.local_tag or 0))
         return {
-            judging.port_number(number): judging.here(number, zones[VlanTag(vlan)])
+            judging.port_number(number): judging.here(
+                number, zones[VlanTag(vlan)], gateways[VlanTag(vlan)]
+            )
             for number, vlan in places
             if number is not None and number > 0 and vlan is not None and vlan in zones
         }

@@ -147,11 +147,23 @@ def test_zones_are_above_those_that_others_count_up_and_differ_by_bridge_and_vla
 
 
 def test_frames_with_a_tag_are_in_the_zone_of_their_vlan() -> None:
-    flows = judging.everywhere({VlanTag(30): 0x8030, VlanTag(0): 0x8000}).flows
+    flows = judging.everywhere({VlanTag(30): 0x8030, VlanTag(0): 0x8000}, {}).flows
     assert {(each.match.vlan, each.zone) for each in flows} == {
         (Vlan.of(30), 0x8030),
         (Vlan.UNTAGGED, 0x8000),
     }
+
+
+def test_nobody_else_sends_as_a_gateway_or_would_get_what_is_not_judged() -> None:
+    without = judging.here(7, 0x8030, frozenset()).flows
+    (claimed,) = judging.here(7, 0x8030, frozenset({GATEWAY})).flows - without
+    assert (claimed.port, claimed.match.eth_src, claimed.passes) == (7, GATEWAY, False)
+    assert claimed.rank > max(each.rank for each in without)
+    zones = {VlanTag(30): 0x8030, VlanTag(0): 0x8000}
+    known = {vlan: {GATEWAY} for vlan in zones}
+    (tagged,) = judging.everywhere(zones, known).flows - judging.everywhere(zones, {}).flows
+    assert (tagged.match.vlan, tagged.match.eth_src) == (Vlan.of(30), GATEWAY)
+    assert not tagged.passes
 
 
 @given(st.integers(0, 2**48 - 1), st.integers(1, 65534))

@@ -5,6 +5,7 @@ from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.traffic import judging
+from ovsdriver.domain.wires import desired
 from ovsdriver.ports import Verdict
 from ovsdriver.words import access_words
 from ovsdriver.words.changes import OtherOptions
@@ -71,6 +72,19 @@ async def test_the_gateways_port_is_not_judged(host: Host) -> None:
     assert gateway is not None
     assert gateway.ofport is not None
     assert judging.port_number(gateway.ofport) not in await present(host)
+
+
+async def test_a_neighbour_without_rules_does_not_send_as_the_gateway(host: Host) -> None:
+    await host.create_network()
+    await host.run_container(FIRST, said=RULES)
+    await host.run_container(SECOND, sandbox="/netns/two")
+    place = (await present(host))[judging.port_number(number_of(host, SECOND))]
+    refused = {each.match.eth_src for each in place.flows if not (each.passes or each.zone)}
+    network = host.state.network(RED)
+    assert network is not None
+    own = desired.gateway(network, owner="")
+    assert own is not None
+    assert refused == {own.port.mac}
 
 
 async def test_containers_share_a_policy_and_leave_it_when_they_get_another(host: Host) -> None:
