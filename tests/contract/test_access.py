@@ -198,6 +198,9 @@ async def test_who_has_answered_whom_is_known_of_connections_that_live(world: Wo
     run("ip", "address", "add", "127.0.0.2/8", "dev", "lo")
     with socket.create_server((str(there), 7)), socket.create_connection((str(there), 7)):
         assert (here, there) in await world.firewall.answered()
+    async with asyncio.timeout(20):
+        while (here, there) in await world.firewall.answered():
+            pass
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unheard:
         unheard.sendto(b"", ("127.0.0.3", 7))
         assert (here, IPAddress("127.0.0.3")) not in await world.firewall.answered()

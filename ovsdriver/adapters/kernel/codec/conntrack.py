@@ -6,7 +6,7 @@ On a netlink socket of its own kind; blocks, and belongs on a worker thread.
 import errno
 import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +35,11 @@ _CTA_TUPLE_ORIG = 1
 _CTA_TUPLE_REPLY = 2
 _CTA_STATUS = 3
 _IPS_SEEN_REPLY = 1 << 1
+_CTA_PROTOINFO = 4
+_CTA_PROTOINFO_TCP = 1
+_CTA_PROTOINFO_TCP_STATE = 1
+_ENDED = (7, 8)
+"""linux/netfilter/nf_conntrack_tcp.h: TIME_WAIT, CLOSE."""
 _CTA_COUNTERS = (9, 10)
 """Of the first packet's direction, and back."""
 _CTA_COUNTERS_BYTES = 2
@@ -89,7 +94,7 @@ class Connection(NamedTuple):
     bytes: int | None
     """Both ways; None without ``net.netfilter.nf_conntrack_acct``."""
     answered: bool
-    """Packets have come back."""
+    """Packets have come back, and TCP has not ended."""
 
 
 class Conntrack(NetlinkSocket):
@@ -215,8 +220,15 @@ def _connection(message: bytes) -> Connection | None:
         flow.port,
         flow.answering,
         passed if counters else None,
-        bool(_BE32.unpack(found.get(_CTA_STATUS, bytes(4)))[0] & _IPS_SEEN_REPLY),
+        _answered(found),
     )
+
+
+def _answered(found: Mapping[int, bytes]) -> bool:
+    tcp = attributes(found.get(_CTA_PROTOINFO, b"")).get(_CTA_PROTOINFO_TCP, b"")
+    state = attributes(tcp).get(_CTA_PROTOINFO_TCP_STATE, b"\0")[0]
+    (status,) = _BE32.unpack(found.get(_CTA_STATUS, bytes(4)))
+    return bool(status & _IPS_SEEN_REPLY) and state not in _ENDED
 
 
 def _tuple(data: bytes) -> dict[int, dict[int, bytes]] | None:
