@@ -16,6 +16,7 @@ from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import Mode, Publication
 from ovsdriver.domain.records.segments import OvnSegment
+from ovsdriver.domain.tracing import rules
 from ovsdriver.domain.tracing.hops import Question
 from ovsdriver.errors import UnavailableError
 
@@ -256,5 +257,7 @@ def judged(subject: str, found: Traced, typed: str) -> Finding:
     if found.reaches:
         return ok(subject, "passes, as far as this host can tell")
     verdict = "stop" if found.reaches is False else "unsure"
-    text = next(each.sentence for each in found.hops if each.verdict == verdict)
-    return (fail if found.reaches is False else warn)(subject, text, typed)
+    hop = next(each for each in found.hops if each.verdict == verdict)
+    if found.reaches is False and rules.decide(hop):
+        return ok(subject, f"closed, by {hop.by}")
+    return (fail if found.reaches is False else warn)(subject, hop.sentence, typed)

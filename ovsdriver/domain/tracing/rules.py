@@ -84,11 +84,11 @@ class AccessRules:
                 place,
                 f'rule "{denied.rule}" of {who} drops it (ovs.deny); `ovsnet rules show {who}` '
                 "lists its rules",
-                by=f'rule "{denied.rule}" of {who}',
+                by=_one_of(denied, who),
             )
         allowed = _first(judgement.allow, peer, asked, known)
         if allowed is not None:
-            by = f'rule "{allowed.rule}" of {who}'
+            by = _one_of(allowed, who)
             yield good(place, f"{by} lets it pass", by=by)
         elif judgement.closed:
             yield bad(place, _nothing_about(judgement, who, side, peer, asked), by=_all_of(who))
@@ -205,5 +205,17 @@ def _carries(reach: Reach, asked: Question) -> bool:
     return reach.first_port <= port <= reach.last_port
 
 
+def decide(hop: Hop) -> bool:
+    """Whether access rules are what decides a hop."""
+    return hop.by.startswith((_ONE, _ALL))
+
+
+_ONE, _ALL = "rule ", "access rules of "
+
+
+def _one_of(reach: Reach, who: str) -> str:
+    return f'{_ONE}"{reach.rule}" of {who}'
+
+
 def _all_of(who: str) -> str:
-    return f"access rules of {who}"
+    return f"{_ALL}{who}"

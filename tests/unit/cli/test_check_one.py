@@ -137,6 +137,13 @@ def test_what_stops_a_trace_is_the_finding_and_the_trace_what_to_type(told, worl
     assert not {"user", "nftables"} & found.keys()
 
 
+def test_what_access_rules_close_is_closed_as_it_should_be(told, world: World):
+    world.hop = {"outside": bad(THIS_HOST, "nothing lets it pass", by="access rules of web")}
+    _, found = told("web")
+    outside = found["web to the outside, IPv4"]
+    assert (outside["level"], outside["text"]) == ("ok", "closed, by access rules of web")
+
+
 def test_a_container_that_is_not_well_is_not_traced(told, desk: Desk, world: World):
     mapping = PortMapping(protocol=Transport.TCP, port=80)
     broken = endpoint(
