@@ -16,6 +16,7 @@ from ovsdriver.words.values import quote
 _SEPARATORS = re.compile(r"[,;+]")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _MOST_NAME = 253
+_MAPPED = IPNetwork("::ffff:0:0/96")
 """RFC 1035, 2.3.4: 255 bytes on the wire."""
 
 _SIDES = {each.value: each for each in Side}
@@ -78,7 +79,8 @@ def _peer(text: str) -> tuple[PeerKind, IPNetwork | None, str]:
     kind = _OF_DOCKER.get(before.lower())
     if colon and kind is not None:
         return kind, None, values.label(name)
-    if ":" in text or "/" in text or lower.replace(".", "").isdecimal():
+    # no top-level domain is a number: 10.0.0.1-10.0.0.9 would be a name that nobody ever has
+    if ":" in text or "/" in text or lower.rstrip(".").rpartition(".")[2].isdecimal():
         return PeerKind.PREFIX, _prefix(text), ""
     return PeerKind.NAME, None, _dns(text)
 
@@ -92,6 +94,8 @@ def _prefix(text: str) -> IPNetwork:
         ) from None
     if found.value != found.first:
         raise ValueError(f"{quote(text)} has host bits; write {found.cidr}")
+    if found.version == 6 and found in _MAPPED:
+        raise ValueError(f"{quote(text)} is of IPv4, and no packet of IPv6 has it; write 10.0.0.5")
     return found
 
 
