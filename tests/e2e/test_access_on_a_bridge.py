@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from netaddr import EUI
 
 from tests.e2e import stream
 from tests.e2e.bed import Bed
@@ -111,6 +112,11 @@ def test_only_what_is_allowed_passes_in_either_direction(bed: Bed, stage: Stage)
         cid.reaches(bob.address(network), "bob")
         assert bob.pings(cid.address(network))
         assert not bob.asks(cid.address(network))
+        bed.ovsnet("set", "ann", "ovs.allow=", "ovs.deny=")
+        near = f"{EUI(bob.link('eth0')['address']).ipv6_link_local()}%eth0"
+        assert ann.pings(near)
+        bed.ovsnet("set", "ann", "ovs.deny=to network:lab icmp")
+        assert not ann.pings(near), "a network is meant at its link-local addresses, too"
 
 
 @pytest.mark.long
