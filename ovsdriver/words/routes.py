@@ -28,6 +28,8 @@ def routes(text: str) -> tuple[StaticRoute, ...]:
             raise ValueError(f"{quote(to_text)} is every address; say ovs.gateway for that")
         if to.value != to.first:
             raise ValueError(f"{quote(to_text)} is no subnet; write {to.cidr}")
+        if to.ip.is_loopback() or to.ip.is_link_local() or to.ip.is_multicast():
+            raise ValueError(f"{quote(to_text)} is never routed; name a subnet elsewhere")
         via = values.address(via_text[0].strip()) if via_text else None
         if via is not None and via.version != to.version:
             raise ValueError(f"{quote(part.strip())} mixes IPv4 and IPv6; name a router of one")
