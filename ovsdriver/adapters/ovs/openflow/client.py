@@ -33,21 +33,26 @@ class Conversation:
         self._reader = reader
         self._writer = writer
         self._xids = itertools.count(1)
+        self._greeted = False
+        # Requests go right behind it: each answer that is waited for costs a turn of vswitchd's.
+        writer.write(messages.hello(self.xid()))
 
     def xid(self) -> int:
         """Return a number for a message."""
         return next(self._xids)
 
     async def greet(self) -> None:
-        """Exchange greetings.
+        """Wait for the other side's greeting, unless it has come.
 
         Raises:
             WrongVersionError: the bridge's ``protocols`` leave OpenFlow 1.4 out.
         """
-        self._writer.write(messages.hello(self.xid()))
+        if self._greeted:
+            return
         version, kind, _, body = await self._next()
         if kind is not Type.HELLO or not _speaks(version, body):
             raise WrongVersionError
+        self._greeted = True
 
     async def ask(self, request: bytes) -> Sequence[bytes]:
         """Send a request and return the bodies of its answer, of which there may be several."""
@@ -73,7 +78,7 @@ class Conversation:
 
     async def at_once(self, requests: Sequence[bytes]) -> None:
         """Have all of ``requests`` carried out in one moment, or none of them (a bundle)."""
-        await self.ask(messages.bundle_control(Bundle.OPEN, self.xid(), 1))
+        self._writer.write(messages.bundle_control(Bundle.OPEN, self.xid(), 1))
         self._writer.writelines(messages.bundle_add(each, 1) for each in requests)
         await self.ask(messages.bundle_control(Bundle.COMMIT, self.xid(), 1))
 
@@ -84,6 +89,7 @@ class Conversation:
 
     async def _read(self) -> tuple[Type | None, int, bytes]:
         """Return kind, number and body of the next message; answers what keeps the line alive."""
+        await self.greet()
         while True:
             version, kind, xid, body = await self._next()
             if version != messages.VERSION:
@@ -128,11 +134,9 @@ def _speaks(highest: int, greeting: bytes) -> bool:
 
 @asynccontextmanager
 async def conversation(path: Path) -> AsyncIterator[Conversation]:
-    """Connect to a management socket and greet; OSError if nobody listens."""
+    """Connect to a management socket; OSError if nobody listens."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
-        talk = Conversation(reader, writer)
-        await talk.greet()
-        yield talk
+        yield Conversation(reader, writer)
     finally:
         writer.close()

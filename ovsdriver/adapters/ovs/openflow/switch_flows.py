@@ -173,6 +173,7 @@ class OvsFlows:
                 conversation(self._folder / f"{bridge}.mgmt") as talk,
             ):
                 if for_good:
+                    await talk.greet()
                     limit.reschedule(None)
                 yield talk
         except WrongVersionError as error:
