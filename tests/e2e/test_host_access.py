@@ -114,7 +114,7 @@ def test_a_plan_says_what_is_open_of_the_host_and_networks_without_a_gateway_ref
     for mode in ("flat", "gwbridge", "isolated"):
         options = ("-o", f"ovs.mode={mode}", "-o", "ovs.host=gateway")
         text = bed.docker_refuses(*create, *options, "--subnet", "10.77.1.0/24", "one")
-        assert f"holds no gateway on a network with ovs.mode={mode}" in text
+        assert f"has no address on a network with ovs.mode={mode}" in text
     assert "`all`, `gateway`" in bed.docker_refuses(*create, "-o", "ovs.host=some", "one")
 
 

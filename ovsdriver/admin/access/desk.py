@@ -1,6 +1,6 @@
 """What a person may ask of access rules."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ovsdriver.admin import asks, by_name
 from ovsdriver.admin.access import report as reports
@@ -131,8 +131,17 @@ class AccessDesk:
             ports,
             await self._services.rule_counts(),
             sets=self._sets.all(),
-            called=self._services.called.names(),
+            called=await self._names(),
         )
+
+    async def _names(self) -> Mapping[str, str]:
+        """Return names of networks and of endpoints' containers, the youngest as well."""
+        names = dict(self._services.called.names())
+        view = await docker(self._engine)
+        if view is not None:
+            names |= {str(key): name for key, name in view.networks.items()}
+            names |= {key: each.container for key, each in view.endpoints.items()}
+        return names
 
     def _use(self, found: RuleSet) -> RulesUse:
         return RulesUse(
