@@ -23,7 +23,15 @@ from typing import Any
 from netaddr import IPAddress
 
 from ovsdriver.adapters.firewall.access_shape import Element, Shape, same
-from ovsdriver.adapters.firewall.nft_rules import Object
+from ovsdriver.adapters.firewall.expressions import (
+    Object,
+    address_type,
+    ct,
+    goto,
+    match,
+    meta,
+    payload,
+)
 from ovsdriver.domain.access.cells import Cell, Span, cells, places, protocol_number
 from ovsdriver.domain.access.policy import Judgement, Member, Policy, Reach, Zone
 from ovsdriver.domain.records.access import Side
@@ -101,7 +109,7 @@ def skeleton(
     build = _Builder(table, judged)
     build.set(OUTSIDE, "ifname")
     for family in _HEADERS:
-        address = _address(family)
+        address = address_type(family)
         build.set(f"{MEMBERS}{family}", address)
         for where in ("", "host_", "outside_"):
             for side in Side:
@@ -109,14 +117,14 @@ def skeleton(
         if asking:
             build.set(f"asking{family}", address)
     for side in Side:
-        build.map(f"link_{side}6", ["ifname", _address(6)])
+        build.map(f"link_{side}6", ["ifname", address_type(6)])
     build.chain("forward", hook="forward", prio=_BEFORE_OTHERS)
     build.chain("input", hook="input", prio=_BEFORE_OTHERS)
     build.chain("output", hook="output", prio=_BEFORE_OTHERS)
     _ways_in(build)
     _host(build, names_port=names_port if asking else 0)
     _zone(build, "outward", Zone.OUTSIDE)
-    build.rule("outward", _goto("inside"))
+    build.rule("outward", goto("inside"))
     _inside(build)
     _astray(build)
     if asking:
@@ -130,27 +138,27 @@ def _ways_in(build: "_Builder") -> None:
     if build.sides(Zone.OUTSIDE):
         build.rule(
             "forward",
-            _match(_meta("iifname"), ours),
-            _match(_meta("oifname"), ours),
-            _goto("inside"),
+            match(meta("iifname"), ours),
+            match(meta("oifname"), ours),
+            goto("inside"),
         )
     for near, far in (("i", "o"), ("o", "i")):
-        crossing = _match(_meta(f"{near}ifname"), ours)
+        crossing = match(meta(f"{near}ifname"), ours)
         if build.sides(Zone.OUTSIDE):
             build.rule(
                 "forward",
                 crossing,
-                _match(_meta(f"{far}ifkind"), "bridge"),
-                _match(_meta(f"{far}ifname"), f"@{OUTSIDE}", op="!="),
-                _goto("inside"),
+                match(meta(f"{far}ifkind"), "bridge"),
+                match(meta(f"{far}ifname"), f"@{OUTSIDE}", op="!="),
+                goto("inside"),
             )
-            build.rule("forward", crossing, _goto("outward"))
+            build.rule("forward", crossing, goto("outward"))
         else:
-            build.rule("forward", crossing, _goto("inside"))
-    build.rule("input", _match(_meta("iifname"), ours), _goto("host_in"))
-    build.rule("output", _match(_meta("oifname"), ours), _goto("host_out"))
+            build.rule("forward", crossing, goto("inside"))
+    build.rule("input", match(meta("iifname"), ours), goto("host_in"))
+    build.rule("output", match(meta("oifname"), ours), goto("host_out"))
     # What was translated at this hook still has the link of before.
-    build.rule("output", _match({"ct": {"key": "status"}}, "dnat", op="in"), _goto("host_out"))
+    build.rule("output", match({"ct": {"key": "status"}}, "dnat", op="in"), goto("host_out"))
 
 
 def _host(build: "_Builder", *, names_port: int) -> None:
@@ -158,9 +166,9 @@ def _host(build: "_Builder", *, names_port: int) -> None:
     if names_port:
         build.rule(
             "served",
-            _match({"ct": {"key": "status"}}, "dnat", op="in"),
-            _match(_ct("proto-dst", "original"), _DNS),
-            _match(_ct("proto-src", "reply"), names_port),
+            match({"ct": {"key": "status"}}, "dnat", op="in"),
+            match(ct("proto-dst", "original"), _DNS),
+            match(ct("proto-src", "reply"), names_port),
             {"accept": None},
             comment="names",
         )
@@ -170,18 +178,18 @@ def _host(build: "_Builder", *, names_port: int) -> None:
             source, destination = (server, client) if back else (client, server)
             build.rule(
                 chain,
-                _match(_payload("udp", "sport"), source),
-                _match(_payload("udp", "dport"), destination),
+                match(payload("udp", "sport"), source),
+                match(payload("udp", "dport"), destination),
                 {"accept": None},
                 comment="DHCP",
             )
         build.rule(chain, {"jump": {"target": "served"}})
         # Two networks may have the same link-local address.
         for side in build.sides():
-            held = _ct("ip6 saddr", _DIRECTION_OF_OWN[side])
-            build.rule(chain, _led({"concat": [_meta(link), held]}, f"link_{side}6"))
+            held = ct("ip6 saddr", _DIRECTION_OF_OWN[side])
+            build.rule(chain, _led({"concat": [meta(link), held]}, f"link_{side}6"))
         _zone(build, chain, Zone.HOST)
-        build.rule(chain, _goto("inside"))
+        build.rule(chain, goto("inside"))
 
 
 _DIRECTION_OF_OWN = {Side.TO: "original", Side.FROM: "reply"}
@@ -193,18 +201,18 @@ def _zone(build: "_Builder", chain: str, zone: Zone) -> None:
     build.chain(chain)
     for family, header in _HEADERS.items():
         for side in build.sides(zone):
-            own = _ct(f"{header} saddr", _DIRECTION_OF_OWN[side])
+            own = ct(f"{header} saddr", _DIRECTION_OF_OWN[side])
             build.rule(chain, _led(own, f"{zone}_{side}{family}"))
 
 
 def _inside(build: "_Builder") -> None:
     build.chain("inside")
     build.chain("astray")
-    states = {"match": {"op": "in", "left": _ct("state"), "right": ["invalid", "untracked"]}}
-    build.rule("inside", states, _goto("astray"))
+    states = {"match": {"op": "in", "left": ct("state"), "right": ["invalid", "untracked"]}}
+    build.rule("inside", states, goto("astray"))
     for family, header in _HEADERS.items():
         for side in build.sides():
-            own = _ct(f"{header} saddr", _DIRECTION_OF_OWN[side])
+            own = ct(f"{header} saddr", _DIRECTION_OF_OWN[side])
             build.rule("inside", _led(own, f"{side}{family}"))
 
 
@@ -222,11 +230,11 @@ def _astray(build: "_Builder") -> None:
         "mld2-listener-report",
     ]
     # conntrack never looks at these, and without them there is no IPv6
-    build.rule("astray", _match(_payload("icmpv6", "type"), {"set": kinds}), {"accept": None})
+    build.rule("astray", match(payload("icmpv6", "type"), {"set": kinds}), {"accept": None})
     for family, header in _HEADERS.items():
         for end in ("saddr", "daddr"):
-            place = _payload(header, end)
-            build.rule("astray", _match(place, f"@{MEMBERS}{family}"), {"drop": None})
+            place = payload(header, end)
+            build.rule("astray", match(place, f"@{MEMBERS}{family}"), {"drop": None})
 
 
 def _names(build: "_Builder", port: int, servers: Iterable[IPAddress]) -> None:
@@ -234,21 +242,21 @@ def _names(build: "_Builder", port: int, servers: Iterable[IPAddress]) -> None:
     listed = [(each.version, str(each)) for each in servers]
     for family, header in _HEADERS.items():
         asked = [
-            _match(_meta("iifname"), f"{GATEWAY_PREFIX}*"),
-            _match(_payload(header, "saddr"), f"@asking{family}"),
-            _match(_meta("l4proto"), {"set": [6, 17]}),
-            _match(_payload("th", "dport"), _DNS),
+            match(meta("iifname"), f"{GATEWAY_PREFIX}*"),
+            match(payload(header, "saddr"), f"@asking{family}"),
+            match(meta("l4proto"), {"set": [6, 17]}),
+            match(payload("th", "dport"), _DNS),
         ]
         if listed:
             name, elements = f"servers{family}", [text for of, text in listed if of == family]
-            build.set(name, _address(family))
+            build.set(name, address_type(family))
             build.shape.elements[name].update((each, each) for each in elements)
             elsewhere = {"fib": {"result": "type", "flags": ["daddr"]}}
             build.rule(
                 "names",
                 *asked,
-                _match(_payload(header, "daddr"), f"@{name}", op="!="),
-                _match(elsewhere, "local", op="!="),
+                match(payload(header, "daddr"), f"@{name}", op="!="),
+                match(elsewhere, "local", op="!="),
                 {"drop": None},
                 comment="another server",
             )
@@ -433,12 +441,12 @@ class _Judged:
             verdict: Object = {"drop": None} if verb == _DENY else passes
             name = f"{self._side}_{verb}_{zone}_{self._key}"
             if name in self._build.shape.sets:
-                self._build.rule(chain, _match({"concat": _PLACE}, f"@{name}"), verdict)
+                self._build.rule(chain, match({"concat": _PLACE}, f"@{name}"), verdict)
             for family in _HEADERS:
                 name = f"{self._side}_{verb}{family}_{self._key}"
                 if name in self._build.shape.sets:
                     key = {"concat": [self._peer(family), *_PLACE]}
-                    self._build.rule(chain, _match(key, f"@{name}"), verdict)
+                    self._build.rule(chain, match(key, f"@{name}"), verdict)
             for kind in _named(reaches):
                 for each in _sets_of(kind, self._side, verb, self._key):
                     self._name(chain, kind, each, verdict)
@@ -451,16 +459,16 @@ class _Judged:
         asked: list[Object] = []
         if kind.protocol is not None:
             number = protocol_number(kind.protocol, found.family)
-            asked.append(_match(_ct("protocol"), number))
+            asked.append(match(ct("protocol"), number))
             if kind.ports != (0, 0xFFFF):
                 first, last = kind.ports
                 ports: int | Object = first if first == last else {"range": [first, last]}
-                asked.append(_match(_ct("proto-src", "reply"), ports))
-        peer = _match(self._peer(found.family), f"@{found.name}")
+                asked.append(match(ct("proto-src", "reply"), ports))
+        peer = match(self._peer(found.family), f"@{found.name}")
         self._build.rule(chain, *asked, peer, verdict)
 
     def _peer(self, family: int) -> Object:
-        return _ct(f"{_HEADERS[family]} saddr", _DIRECTION_OF_PEER[self._side])
+        return ct(f"{_HEADERS[family]} saddr", _DIRECTION_OF_PEER[self._side])
 
     def _addresses(self, verb: str, reaches: Sequence[Reach], family: int) -> None:
         text = _address_text(family)
@@ -470,7 +478,7 @@ class _Judged:
             if (key := {"concat": [text(each.addresses), *_place(each)]})
         }
         if elements:
-            kind = [_address(family), *_PLACE_TYPES]
+            kind = [address_type(family), *_PLACE_TYPES]
             name = f"{self._side}_{verb}{family}_{self._key}"
             self._build.counting(name, kind, elements)
 
@@ -505,7 +513,7 @@ class _Builder:
         self.shape.elements[name].update(elements)
 
     def learning(self, name: str, family: int) -> None:
-        self.set(name, _address(family), size=MOST_LEARNT, flags=["timeout"], stmt=_COUNTER)
+        self.set(name, address_type(family), size=MOST_LEARNT, flags=["timeout"], stmt=_COUNTER)
 
     def map(self, name: str, kind: str | list[str]) -> None:
         described = {**self._in, "name": name, "type": kind, "map": "verdict"}
@@ -556,34 +564,10 @@ def _told(rule: str) -> Object:
     return {"comment": commented(rule), "counter": {"packets": 0, "bytes": 0}}
 
 
-def _address(family: int) -> str:
-    return f"ipv{family}_addr"
-
-
-def _meta(key: str) -> Object:
-    return {"meta": {"key": key}}
-
-
-def _payload(protocol: str, field_: str) -> Object:
-    return {"payload": {"protocol": protocol, "field": field_}}
-
-
-def _ct(key: str, direction: str = "") -> Object:
-    return {"ct": {"key": key, **({"dir": direction} if direction else {})}}
-
-
-_PLACE = [_ct("protocol"), _ct("proto-src", "reply")]
+_PLACE = [ct("protocol"), ct("proto-src", "reply")]
 """The protocol, and the port at the side that is reached."""
 _PLACE_TYPES = ["inet_proto", "inet_service"]
 
 
-def _goto(chain: str) -> Object:
-    return {"goto": {"target": chain}}
-
-
 def _led(key: Object, name: str) -> Object:
     return {"vmap": {"key": key, "data": f"@{name}"}}
-
-
-def _match(left: Object, right: str | int | Object, *, op: str = "==") -> Object:
-    return {"match": {"op": op, "left": left, "right": right}}

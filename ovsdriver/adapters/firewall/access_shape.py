@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ovsdriver.adapters.firewall.nft_rules import Object
+from ovsdriver.adapters.firewall.expressions import Object
 
 Element = Any
 """A key, or a key and a verdict, as libnftables prints it."""

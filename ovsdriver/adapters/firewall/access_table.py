@@ -13,8 +13,8 @@ from netaddr import IPAddress
 from ovsdriver.adapters.firewall import access_rules
 from ovsdriver.adapters.firewall.access_rules import OUTSIDE, Kind, commented
 from ovsdriver.adapters.firewall.access_shape import Element, Shape, difference, printed, text
+from ovsdriver.adapters.firewall.expressions import Object
 from ovsdriver.adapters.firewall.nft import Nft, NftError, is_absent
-from ovsdriver.adapters.firewall.nft_rules import Object
 from ovsdriver.domain.access.policy import AccessPlan, Member, Policy
 from ovsdriver.domain.records.access import Side
 from ovsdriver.domain.records.model import EndpointId

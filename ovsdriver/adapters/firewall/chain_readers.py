@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ovsdriver.adapters.firewall.expressions import Object
 from ovsdriver.adapters.firewall.iptables_reader import VERDICTS as IPTABLES_VERDICTS
-from ovsdriver.adapters.firewall.nft_rules import Object
 from ovsdriver.domain.traffic.chains import BaseChain, Condition, Rule, Subject, Together, Verdict
 
 _UNKNOWN = Condition(subject=Subject.OTHER)

@@ -20,8 +20,8 @@ from typing import TypeVar
 from ovsdriver.adapters.firewall import chain_readers, iptables_reader, nft_rules
 from ovsdriver.adapters.firewall.access import HostAccess
 from ovsdriver.adapters.firewall.docker_user import FORWARD, DockerUser, Iptables
+from ovsdriver.adapters.firewall.expressions import Object
 from ovsdriver.adapters.firewall.nft import Nft, Table
-from ovsdriver.adapters.firewall.nft_rules import Object
 from ovsdriver.adapters.kernel.codec import rtnetlink
 from ovsdriver.adapters.kernel.codec.address_messages import addresses
 from ovsdriver.adapters.kernel.codec.conntrack import Conntrack

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ovsdriver.adapters.firewall.nft_rules import Object
+from ovsdriver.adapters.firewall.expressions import Object
 from ovsdriver.errors import UnavailableError
 
 _LIBRARY = "libnftables.so.1"

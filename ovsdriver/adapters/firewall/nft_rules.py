@@ -39,14 +39,20 @@ from typing import Any
 
 from netaddr import IPAddress
 
+from ovsdriver.adapters.firewall.expressions import (
+    Object,
+    address_type,
+    ct,
+    goto,
+    match,
+    meta,
+    payload,
+)
 from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.records.names import GATEWAY_PREFIX, PLUG_PREFIX, PROBE_PREFIX
 from ovsdriver.domain.records.segments import NAME_SERVER
 from ovsdriver.domain.traffic.firewall import ACCEPT_MARK, FirewallPlan, GatewayRules, Guard, plain
 from ovsdriver.domain.traffic.isolation import closings, openings
-
-Object = dict[str, Any]
-"""``{"chain": {…}}``, ``{"set": {…}}``, ``{"map": {…}}``, ``{"rule": {…}}``."""
 
 _ICMP, _ICMPV6 = socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6
 
@@ -138,7 +144,7 @@ def render(
 
 
 def _allow(build: "_Builder") -> None:
-    mark = _meta("mark")
+    mark = meta("mark")
     build.rule(
         "allow", {"mangle": {"key": mark, "value": {"|": [mark, ACCEPT_MARK]}}}, {"accept": None}
     )
@@ -149,7 +155,7 @@ def _nameless(build: "_Builder") -> None:
     # resolver does not take that for an end of the matter.
     build.rule(
         "nameless",
-        _match(_payload("ip", "daddr"), str(NAME_SERVER)),
+        match(payload("ip", "daddr"), str(NAME_SERVER)),
         {"reject": {"type": "icmp", "expr": "port-unreachable"}},
         comment="not on a segment",
     )
@@ -162,8 +168,8 @@ def _spoofed(build: "_Builder") -> None:
     # all (DHCP, detection of duplicates), and link-local ones, which it does not forward.
     build.rule(
         "spoofed",
-        _match(_meta("iifname"), f"@{GATEWAYS}"),
-        _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, right=False),
+        match(meta("iifname"), f"@{GATEWAYS}"),
+        match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, right=False),
         {"drop": None},
         comment="source is not of this network",
     )
@@ -172,7 +178,7 @@ def _spoofed(build: "_Builder") -> None:
     for prefix in (PLUG_PREFIX, PROBE_PREFIX):
         build.rule(
             "spoofed",
-            _match(_meta("iifname"), f"{prefix}*"),
+            match(meta("iifname"), f"{prefix}*"),
             {"drop": None},
             comment="no link of the host's",
         )
@@ -182,8 +188,8 @@ def _others(build: "_Builder") -> None:
     """Let pass what the host has begun with one of these addresses, and who is at home there."""
     chain = "others"
     for family, header in _HEADERS.items():
-        own = {"concat": [_meta("iifname"), _payload(header, "daddr")]}
-        build.rule(chain, _match(own, f"@own{family}"), {"return": None})
+        own = {"concat": [meta("iifname"), payload(header, "daddr")]}
+        build.rule(chain, match(own, f"@own{family}"), {"return": None})
     build.rule(chain, *_answers(), {"return": None})
     build.rule(chain, {"drop": None}, comment="another network's gateway")
 
@@ -194,9 +200,9 @@ def _asked(build: "_Builder") -> None:
     for family, header in _HEADERS.items():
         build.rule(
             "asked",
-            _match(_meta("iifname"), f"{GATEWAY_PREFIX}*"),
-            _match(_payload(header, "daddr"), f"@held{family}"),
-            _goto("others"),
+            match(meta("iifname"), f"{GATEWAY_PREFIX}*"),
+            match(payload(header, "daddr"), f"@held{family}"),
+            goto("others"),
         )
 
 
@@ -207,27 +213,27 @@ def _input(build: "_Builder") -> None:
         build.rule(
             "input",
             *_of_others(),
-            _match(_payload(header, "daddr"), f"@held{family}"),
-            _goto("others"),
+            match(payload(header, "daddr"), f"@held{family}"),
+            goto("others"),
         )
-    build.rule("input", _match(_meta("iifname"), "@narrow"), _goto("narrow"))
+    build.rule("input", match(meta("iifname"), "@narrow"), goto("narrow"))
     chain = "narrow"
     build.rule(chain, *_answers(), {"return": None})
     # Without it there is no IPv6. The kernel answers for addresses of that link alone.
     kinds = {"set": ["nd-neighbor-solicit", "nd-neighbor-advert"]}
-    build.rule(chain, _match(_payload("icmpv6", "type"), kinds), {"return": None})
+    build.rule(chain, match(payload("icmpv6", "type"), kinds), {"return": None})
     # With "iif" an address is local if that very link has it, the link-local one of IPv6 as well.
     at_home = {"fib": {"result": "type", "flags": ["daddr", "iif"]}}
     build.rule(
-        chain, _match(at_home, "local", op="!="), {"drop": None}, comment="not the gateway's own"
+        chain, match(at_home, "local", op="!="), {"drop": None}, comment="not the gateway's own"
     )
     # What is led to the host by its own rules is none that the container has asked of it: that is
     # how names in access rules are answered.
-    build.rule(chain, _match(_ct("status"), "dnat", op="in"), {"return": None})
+    build.rule(chain, match(ct("status"), "dnat", op="in"), {"return": None})
     build.rule(
         chain,
-        _match(_meta("iifname"), "@silent"),
-        _match(_meta("l4proto"), {"set": [int(_ICMP), int(_ICMPV6)]}, op="!="),
+        match(meta("iifname"), "@silent"),
+        match(meta("l4proto"), {"set": [int(_ICMP), int(_ICMPV6)]}, op="!="),
         {"drop": None},
         comment="no services",
     )
@@ -236,33 +242,33 @@ def _input(build: "_Builder") -> None:
 def _answers() -> Sequence[Object]:
     """Match what answers the host in a connection that the host began."""
     return (
-        _match(_ct("direction"), "reply"),
-        {"match": {"op": "in", "left": _ct("state"), "right": "established"}},
+        match(ct("direction"), "reply"),
+        {"match": {"op": "in", "left": ct("state"), "right": "established"}},
     )
 
 
 def _of_others() -> Sequence[Object]:
     """Match what comes from a bridge that other people's containers are plugged into."""
     return (
-        _match(_meta("iifkind"), "bridge"),
-        _match(_meta("iifname"), "@outside", op="!="),
+        match(meta("iifkind"), "bridge"),
+        match(meta("iifname"), "@outside", op="!="),
     )
 
 
 def _forward(build: "_Builder") -> None:
     # Both chains end in a drop, so what goes from one gateway to another is judged as leaving.
-    build.rule("forward", _match(_meta("iifname"), f"@{GATEWAYS}"), _goto("from_gateway"))
-    build.rule("forward", _match(_meta("oifname"), f"@{GATEWAYS}"), _goto("to_gateway"))
+    build.rule("forward", match(meta("iifname"), f"@{GATEWAYS}"), goto("from_gateway"))
+    build.rule("forward", match(meta("oifname"), f"@{GATEWAYS}"), goto("to_gateway"))
 
 
 def _from_gateway(build: "_Builder", *, legs: bool) -> None:
     chain = "from_gateway"
     _published(build, chain)
     if legs:
-        build.rule(chain, _match(_meta("iifname"), "@legs"), {"drop": None}, comment="no router")
+        build.rule(chain, match(meta("iifname"), "@legs"), {"drop": None}, comment="no router")
     build.rule(
         chain,
-        _match({"concat": [_meta("iifname"), _meta("oifname")]}, "@apart"),
+        match({"concat": [meta("iifname"), meta("oifname")]}, "@apart"),
         {"drop": None},
         comment="not to each other",
     )
@@ -270,30 +276,28 @@ def _from_gateway(build: "_Builder", *, legs: bool) -> None:
         build.rule(
             chain,
             _family(family),
-            _match(_meta("iifname"), f"@mutual{family}"),
-            _match(_meta("oifname"), f"@mutual{family}"),
+            match(meta("iifname"), f"@mutual{family}"),
+            match(meta("oifname"), f"@mutual{family}"),
             _states("established", "related", "new"),
         )
     build.rule(
-        chain, _match(_meta("oifname"), f"@{GATEWAYS}"), {"drop": None}, comment="another network"
+        chain, match(meta("oifname"), f"@{GATEWAYS}"), {"drop": None}, comment="another network"
     )
     build.rule(
         chain,
-        _match(_meta("oifkind"), "bridge"),
-        _match(_meta("oifname"), "@outside", op="!="),
+        match(meta("oifkind"), "bridge"),
+        match(meta("oifname"), "@outside", op="!="),
         {"drop": None},
         comment="containers of others",
     )
     # Not "invalid" and not "untracked": neither can be translated, and would leave with the
     # container's own address. Replies only where the outside may begin, see to_gateway.
-    build.rule(
-        chain, _match(_ct("direction"), "original"), _states("established", "related", "new")
-    )
+    build.rule(chain, match(ct("direction"), "original"), _states("established", "related", "new"))
     for family in _FAMILIES:
         build.rule(
             chain,
             _family(family),
-            _match(_meta("iifname"), f"@reachable{family}"),
+            match(meta("iifname"), f"@reachable{family}"),
             _states("established", "related"),
         )
     build.rule(chain, {"drop": None})
@@ -306,8 +310,8 @@ def _to_gateway(build: "_Builder") -> None:
         build.rule(
             chain,
             *_of_others(),
-            _match(_ct("direction"), "original"),
-            _match(asked, f"@held{family}"),
+            match(ct("direction"), "original"),
+            match(asked, f"@held{family}"),
             {"drop": None},
             comment="published on a gateway of ours",
         )
@@ -315,18 +319,18 @@ def _to_gateway(build: "_Builder") -> None:
     build.rule(chain, *_of_others(), {"drop": None}, comment="containers of others")
     build.rule(
         chain,
-        _match(_meta("iifname"), f"{GATEWAY_PREFIX}*"),
+        match(meta("iifname"), f"{GATEWAY_PREFIX}*"),
         {"drop": None},
         comment="another instance's network",
     )
     # By direction and not only by state: a connection that someone began inwards while the table
     # was away (`nft flush ruleset`) is established too, and ends here.
-    build.rule(chain, _match(_ct("direction"), "reply"), _states("established", "related"))
+    build.rule(chain, match(ct("direction"), "reply"), _states("established", "related"))
     for family in _FAMILIES:
         build.rule(
             chain,
             _family(family),
-            _match(_meta("oifname"), f"@reachable{family}"),
+            match(meta("oifname"), f"@reachable{family}"),
             _states("established", "related", "new"),
         )
     build.rule(chain, {"drop": None})
@@ -341,7 +345,7 @@ def _published(build: "_Builder", chain: str) -> None:
     """
     build.rule(
         chain,
-        _match({"ct": {"key": "status"}}, "dnat", op="in"),
+        match({"ct": {"key": "status"}}, "dnat", op="in"),
         _states("established", "related", "new"),
     )
 
@@ -354,8 +358,8 @@ def _postrouting(build: "_Builder") -> None:
         build.rule(
             "postrouting",
             _family(family),
-            _match(_meta("iifname"), f"@masqueraded{family}"),
-            _match(_meta("oifname"), f"@{GATEWAYS}", op="!="),
+            match(meta("iifname"), f"@masqueraded{family}"),
+            match(meta("oifname"), f"@{GATEWAYS}", op="!="),
             {"masquerade": None},
         )
 
@@ -376,57 +380,55 @@ def _publish(build: "_Builder", plan: FirewallPlan, gateways: Sequence[str]) -> 
     for field in ("saddr", "daddr"):
         build.rule(
             "loopback",
-            _match(_meta("iifname"), "lo", op="!="),
-            _match(_payload("ip", field), _LOOPBACK),
+            match(meta("iifname"), "lo", op="!="),
+            match(payload("ip", field), _LOOPBACK),
             {"drop": None},
         )
     for chain in ("prerouting", "output"):
         build.rule(
             chain,
-            _match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"),
+            match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"),
             {"jump": {"target": "publish"}},
         )
     # The kernel forwards neither: ::1 is for the relay, and a client of link-local address could
     # not be answered. Better refused at once by the host than never answered.
     build.rule(
         "publish",
-        _match(
-            _payload("ip6", "daddr"), {"set": ["::1", {"prefix": {"addr": "fe80::", "len": 10}}]}
-        ),
+        match(payload("ip6", "daddr"), {"set": ["::1", {"prefix": {"addr": "fe80::", "len": 10}}]}),
         {"return": None},
     )
     for name, by_address in (("published", True), ("everywhere", False)):
         for family, header in _HEADERS.items():
-            address = [_payload(header, "daddr")] if by_address else []
+            address = [payload(header, "daddr")] if by_address else []
             _translate(build, f"{name}{family}", family, address)
             _translate(build, f"{name}{family}{_SPANS}", family, address)
     # The container would answer to a neighbour straight, with an address that the neighbour never
     # spoke to, and to 127.0.0.1 itself.
     build.rule(
         "postrouting",
-        _match({"concat": [_meta("iifname"), _meta("oifname")]}, "@hairpin"),
-        _match({"ct": {"key": "status"}}, "dnat", op="in"),
+        match({"concat": [meta("iifname"), meta("oifname")]}, "@hairpin"),
+        match({"ct": {"key": "status"}}, "dnat", op="in"),
         {"masquerade": None},
     )
     # And it would answer by its other gateway, which is none of the connection's.
     for family, header in _HEADERS.items():
         build.rule(
             "postrouting",
-            _match({"concat": [_meta("oifname"), _payload(header, "daddr")]}, f"@detour{family}"),
-            _match({"ct": {"key": "status"}}, "dnat", op="in"),
+            match({"concat": [meta("oifname"), payload(header, "daddr")]}, f"@detour{family}"),
+            match({"ct": {"key": "status"}}, "dnat", op="in"),
             {"masquerade": None},
         )
     build.rule(
         "postrouting",
-        _match(_meta("oifname"), f"@{GATEWAYS}"),
-        _match(_payload("ip", "saddr"), _LOOPBACK),
+        match(meta("oifname"), f"@{GATEWAYS}"),
+        match(payload("ip", "saddr"), _LOOPBACK),
         {"masquerade": None},
     )
 
 
 def _translate(build: "_Builder", name: str, family: int, address: Sequence[Object]) -> None:
     """Give a packet the destination that a map has for it; one that it has none for goes on."""
-    key = {"concat": [_meta("l4proto"), *address, _payload("th", "dport")]}
+    key = {"concat": [meta("l4proto"), *address, payload("th", "dport")]}
     # A rule of its own in each family: where there is no address in the key, nothing else says it.
     build.rule(
         "publish",
@@ -444,7 +446,7 @@ def _guard(build: "_Builder", guard: Guard, bridges: Iterable[str]) -> None:
     build.chain(chain, kind="filter", hook="forward", prio=_FILTER - 5)
     build.rule(
         chain,
-        _match({"&": [_meta("mark"), ACCEPT_MARK]}, ACCEPT_MARK),
+        match({"&": [meta("mark"), ACCEPT_MARK]}, ACCEPT_MARK),
         {"accept": None},
         comment="ours, or another instance's",
     )
@@ -453,7 +455,7 @@ def _guard(build: "_Builder", guard: Guard, bridges: Iterable[str]) -> None:
     # nobody whom its sender could not reach alone.
     build.rule(
         chain,
-        _match({"concat": [_meta("iifname"), _meta("oifname")]}, "@bridged"),
+        match({"concat": [meta("iifname"), meta("oifname")]}, "@bridged"),
         {"accept": None},
         comment="passed on by one bridge",
     )
@@ -461,29 +463,29 @@ def _guard(build: "_Builder", guard: Guard, bridges: Iterable[str]) -> None:
     # protection. Until we have seen that and lifted the guard, what its containers began outside
     # and what it published must not suffer; neither can be begun by a stranger.
     build.rule(chain, _states("established", "related", then={"accept": None}))
-    build.rule(chain, _match({"ct": {"key": "status"}}, "dnat", op="in"), {"accept": None})
+    build.rule(chain, match({"ct": {"key": "status"}}, "dnat", op="in"), {"accept": None})
     if guard.ipv4:
-        build.rule(chain, _family(4), _match(_meta("iifname"), "@guarded4"), {"drop": None})
+        build.rule(chain, _family(4), match(meta("iifname"), "@guarded4"), {"drop": None})
     if guard.ipv6_everywhere:
         # The same for its containers on their way out, by what they sit on, since no list of
         # links says it here. Between bridges nothing.
         build.rule(
             chain,
             _family(6),
-            _match(_meta("oifkind"), "bridge"),
-            _match(_meta("oifname"), "@outside", op="!="),
+            match(meta("oifkind"), "bridge"),
+            match(meta("oifname"), "@outside", op="!="),
             {"drop": None},
         )
         build.rule(
             chain,
             _family(6),
-            _match(_meta("iifkind"), "bridge"),
-            _match(_meta("iifname"), "@outside", op="!="),
+            match(meta("iifkind"), "bridge"),
+            match(meta("iifname"), "@outside", op="!="),
             {"accept": None},
         )
         build.rule(chain, _family(6), {"drop": None})
     elif guard.ipv6:
-        build.rule(chain, _family(6), _match(_meta("iifname"), "@guarded6"), {"drop": None})
+        build.rule(chain, _family(6), match(meta("iifname"), "@guarded6"), {"drop": None})
 
 
 class _Builder:
@@ -535,7 +537,7 @@ class _Builder:
                 key = _key(each, each.host_port + n, by_address=by_address)
                 elements.append([key, {"concat": [str(each.address), each.port + n]}])
         self._map(
-            name, family, elements, by_address=by_address, to=[_address(family), "inet_service"]
+            name, family, elements, by_address=by_address, to=[address_type(family), "inet_service"]
         )
 
     def spans(
@@ -555,7 +557,7 @@ class _Builder:
             family,
             elements,
             by_address=by_address,
-            to=_address(family),
+            to=address_type(family),
             flags=["interval"],
         )
 
@@ -572,7 +574,7 @@ class _Builder:
         described = {
             **self._in,
             "name": name,
-            "type": ["inet_proto", *([_address(family)] if by_address else []), "inet_service"],
+            "type": ["inet_proto", *([address_type(family)] if by_address else []), "inet_service"],
             "map": to,
             **({"flags": flags} if flags else {}),
         }
@@ -605,10 +607,6 @@ def _key(each: Publication, port: int | Object, *, by_address: bool) -> Object:
     return {"concat": [each.protocol.number, *([str(each.host)] if by_address else []), port]}
 
 
-def _address(family: int) -> str:
-    return f"ipv{family}_addr"
-
-
 def _checked(links: Iterable[str]) -> list[str]:
     found = sorted(set(links))
     for each in found:
@@ -617,30 +615,10 @@ def _checked(links: Iterable[str]) -> list[str]:
     return found
 
 
-def _meta(key: str) -> Object:
-    return {"meta": {"key": key}}
-
-
-def _payload(protocol: str, field: str) -> Object:
-    return {"payload": {"protocol": protocol, "field": field}}
-
-
-def _ct(key: str) -> Object:
-    return {"ct": {"key": key}}
-
-
-def _goto(chain: str) -> Object:
-    return {"goto": {"target": chain}}
-
-
-def _match(left: Object, right: str | int | bool | Object, *, op: str = "==") -> Object:
-    return {"match": {"op": op, "left": left, "right": right}}
-
-
 def _family(family: int) -> Object:
-    return _match(_meta("nfproto"), _FAMILIES[family])
+    return match(meta("nfproto"), _FAMILIES[family])
 
 
 def _states(*states: str, then: Object | None = None) -> Sequence[Object]:
-    match = {"match": {"op": "in", "left": _ct("state"), "right": list(states)}}
-    return [match, then or _goto("allow")]
+    state = match(ct("state"), list(states), op="in")
+    return [state, then or goto("allow")]

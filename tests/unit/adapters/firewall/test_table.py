@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from netaddr import IPNetwork
 
+from ovsdriver.adapters.firewall.expressions import Object
 from ovsdriver.adapters.firewall.nft import NftError, Table, comparable
-from ovsdriver.adapters.firewall.nft_rules import Object, render
+from ovsdriver.adapters.firewall.nft_rules import render
 from ovsdriver.domain.records.model import Mode, NetworkId
 from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
 from ovsdriver.errors import UnavailableError
