@@ -1,19 +1,17 @@
 """``ovsnet rules ls | show | set | rm``."""
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 from rich.text import Text
 
 from ovsdriver.admin import asks
 from ovsdriver.admin.access.views import JudgedEnd, RuleMet, RulesUse, RulesUser
-from ovsdriver.cli import show
+from ovsdriver.cli import show, typed_file
 from ovsdriver.cli.access import rules_file
 from ovsdriver.cli.daemon import ask, typed
 from ovsdriver.cli.flags import JSON, settings_of
-from ovsdriver.cli.outcome import EXIT_CODES, Refusal
+from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
 from ovsdriver.ports import Verdict
 
@@ -138,7 +136,7 @@ def set_(
     """
     listed = rules_file.RulesFile()
     if file is not None:
-        listed = rules_file.parse(_content(file), "standard input" if file == "-" else file)
+        listed = rules_file.parse(typed_file.content(file), typed_file.shown(file))
     allowed, denied = [*allow, *listed.allow], [*deny, *listed.deny]
     if not allowed and not denied:
         raise click.UsageError("no rule; say --allow RULE or --deny RULE, or name a --file")
@@ -216,10 +214,3 @@ def _users(users: Sequence[RulesUser]) -> str:
 
 def _container(name: str, endpoint: str) -> str:
     return name or show.short(endpoint)
-
-
-def _content(path: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}") from error

@@ -7,6 +7,7 @@ deny 10.0.0.0/8               # what is inside
 
 from dataclasses import dataclass
 
+from ovsdriver.cli import typed_file
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.words import access_words
 
@@ -28,12 +29,7 @@ def parse(content: bytes, path: str) -> RulesFile:
     Raises:
         Refusal: with the line that is wrong.
     """
-    if len(content) > _BYTES:
-        raise Refusal(f"{path}: {len(content)} bytes are no file of rules")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Refusal(f"{path}: byte {error.start} is not UTF-8") from error
+    text = typed_file.text(content, path, of="rules", most_bytes=_BYTES)
     found: dict[str, list[str]] = {verb: [] for verb in _VERBS}
     for number, line in enumerate(text.split("\n"), start=1):
         verb, _, said = line.partition("#")[0].strip().partition(" ")

@@ -1,8 +1,6 @@
 """``ovsnet ipam reserve``."""
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +8,7 @@ import click
 from ipam.model import Reservation
 from ovsdriver.admin import asks
 from ovsdriver.admin.views import Changes
-from ovsdriver.cli import show
+from ovsdriver.cli import show, typed_file
 from ovsdriver.cli.addresses import reservation_file
 from ovsdriver.cli.daemon import ask, typed
 from ovsdriver.cli.flags import JSON, settings_of
@@ -184,7 +182,7 @@ def _remove(settings: Settings, said: Mapping[str, Any], *, as_json: bool) -> No
 
 
 def _apply(settings: Settings, path: str, said: Mapping[str, Any], *, as_json: bool) -> None:
-    listed = reservation_file.parse(_content(path), "standard input" if path == "-" else path)
+    listed = reservation_file.parse(typed_file.content(path), typed_file.shown(path))
     try:
         wishes = typed(
             asks.ApplyReservations,
@@ -205,15 +203,6 @@ def _apply(settings: Settings, path: str, said: Mapping[str, Any], *, as_json: b
         show.as_json(changes)
     else:
         _print_changes(changes)
-
-
-def _content(path: str) -> bytes:
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read()
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _print_changes(changes: Changes) -> None:

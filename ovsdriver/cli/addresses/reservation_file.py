@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipam.model import DEFAULT_SPACE
+from ovsdriver.cli import typed_file
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.words import values
 
@@ -58,12 +59,7 @@ def parse(content: bytes, path: str) -> ReservationFile:
     Raises:
         Refusal: with the line that is wrong.
     """
-    if len(content) > _BYTES:
-        raise Refusal(f"{path}: {len(content)} bytes are no file of reservations")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Refusal(f"{path}: byte {error.start} is not UTF-8") from error
+    text = typed_file.text(content, path, of="reservations", most_bytes=_BYTES)
     space = DEFAULT_SPACE
     spaces = {space: None}
     lines: list[Line] = []
