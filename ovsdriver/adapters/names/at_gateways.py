@@ -19,10 +19,10 @@ from typing import Any
 
 from netaddr import IPAddress
 
-from ovsdriver.adapters.descriptors import out_of_the_way
 from ovsdriver.adapters.names import messages
 from ovsdriver.adapters.names.answering import Answering
 from ovsdriver.adapters.names.forwarding import RESOLVERS, Forwarder
+from ovsdriver.adapters.names.listening import bound
 from ovsdriver.domain.access.naming import CEILING_S, PORT
 from ovsdriver.errors import ConflictError, UnavailableError
 from ovsdriver.ports import NameRules
@@ -89,7 +89,9 @@ class KernelGatewayNameServers:
         try:
             with ExitStack() as undo:
                 sockets = [
-                    undo.enter_context(_bound(gateway, family, kind, self._port))
+                    undo.enter_context(
+                        bound(family, kind, self._port, _options(gateway, family, kind))
+                    )
                     for family in _families()
                     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
                 ]
@@ -189,28 +191,22 @@ def _families() -> Sequence[socket.AddressFamily]:
     return (socket.AF_INET, socket.AF_INET6)
 
 
-def _bound(
-    device: str, family: socket.AddressFamily, kind: socket.SocketKind, port: int
-) -> socket.socket:
-    made = out_of_the_way(socket.socket(family, kind | socket.SOCK_CLOEXEC))
-    try:
-        made.setblocking(False)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
-        if kind == socket.SOCK_STREAM:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if kind == socket.SOCK_DGRAM and family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        elif kind == socket.SOCK_DGRAM:
-            made.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        made.bind(("", port))
-        if kind == socket.SOCK_STREAM:
-            made.listen()
-    except BaseException:
-        made.close()
-        raise
-    return made
+def _options(
+    device: str, family: socket.AddressFamily, kind: socket.SocketKind
+) -> Sequence[tuple[int, int, int | bytes]]:
+    """Return those of a socket that hears one device alone."""
+    found: list[tuple[int, int, int | bytes]] = [
+        (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+    ]
+    if kind == socket.SOCK_STREAM:
+        found.append((socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
+    if family == socket.AF_INET6:
+        found.append((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1))
+    if kind == socket.SOCK_DGRAM and family == socket.AF_INET6:
+        found.append((socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1))
+    elif kind == socket.SOCK_DGRAM:
+        found.append((socket.IPPROTO_IP, _IP_PKTINFO, 1))
+    return found
 
 
 def _index(device: str) -> int:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.adapters.descriptors import out_of_the_way
 from ovsdriver.adapters.kernel.netlink import on_own_thread, translated
 from ovsdriver.adapters.kernel.sandbox import entering
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.adapters.names import messages
 from ovsdriver.adapters.names.answering import Answering
 from ovsdriver.adapters.names.forwarding import RESOLVERS, Forwarder
+from ovsdriver.adapters.names.listening import bound
 from ovsdriver.domain.records.on_link import Held, HeldAddress
 from ovsdriver.domain.records.segments import NAME_SERVER
 from ovsdriver.domain.wires.plumbing import NameServer
@@ -153,25 +153,11 @@ def _make() -> _Place:
     sysctls = Sysctls()
     if sysctls.has_ipv6("default"):
         sysctls.write("net/ipv6/conf/default/disable_ipv6", 1)
-    datagrams = _bound(socket.SOCK_DGRAM)
+    datagrams = bound(socket.AF_INET, socket.SOCK_DGRAM, PORT)
     try:
-        connections = _bound(socket.SOCK_STREAM)
+        connections = bound(socket.AF_INET, socket.SOCK_STREAM, PORT)
     except BaseException:
         datagrams.close()
         raise
     handle = os.open(_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     return _Place(handle, datagrams, connections)
-
-
-def _bound(kind: socket.SocketKind) -> socket.socket:
-    """Return a socket on every address: the one that there will be is not there yet."""
-    made = out_of_the_way(socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC))
-    try:
-        made.setblocking(False)
-        made.bind(("", PORT))
-        if kind == socket.SOCK_STREAM:
-            made.listen()
-    except BaseException:
-        made.close()
-        raise
-    return made
