@@ -18,7 +18,7 @@ from netaddr import AddrFormatError, IPAddress, IPNetwork
 from ipam import DEFAULT_SPACE, DefaultPool, SpaceLimit
 from ovsdriver.domain.events.event import EventType
 from ovsdriver.domain.events.webhooks import Webhook
-from ovsdriver.domain.records.access import RuleSet
+from ovsdriver.domain.records.options.access import RuleSet
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 from ovsdriver.logs import LEVELS

@@ -8,9 +8,9 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.features import NOTHING
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId, Subnet
-from ovsdriver.domain.records.port_options import UNSAID, VlanTag
+from ovsdriver.domain.records.options.features import NOTHING
+from ovsdriver.domain.records.options.port_options import UNSAID, VlanTag
 from ovsdriver.domain.records.requests import (
     EndpointOptions,
     NetworkOptions,

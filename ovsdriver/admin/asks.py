@@ -38,7 +38,7 @@ from ovsdriver.codec import Written
 from ovsdriver.docker.ipam import global_twin
 from ovsdriver.domain.events.event import EventType
 from ovsdriver.domain.events.query import Query
-from ovsdriver.domain.records.timed import Spell
+from ovsdriver.domain.records.options.timed import Spell
 from ovsdriver.service.fleet.hosts import Fleet
 from ovsdriver.service.forgotten.purge import Purged
 from ovsdriver.words import access_words, values

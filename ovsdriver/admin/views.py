@@ -12,7 +12,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam.model import Lease, LeaseKind, Pool, PoolId, Reservation, Usage
 from ovsdriver.domain.plan.preview import HostLink, Row
 from ovsdriver.domain.records.model import Endpoint, HostPort, Network, PortMapping
-from ovsdriver.domain.records.port_options import PortOptions
+from ovsdriver.domain.records.options.port_options import PortOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ovsdriver import codec
-from ovsdriver.domain.records import vlans
 from ovsdriver.domain.records.model import Endpoint, Segment
+from ovsdriver.domain.records.options import vlans
 from ovsdriver.words import options
 from ovsdriver.words.values import printable
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from netaddr import IPAddress
 
 from ovsdriver.domain.access.policy import AccessPlan
-from ovsdriver.domain.records.access import Side
+from ovsdriver.domain.records.options.access import Side
 
 
 class Verdict(StrEnum):

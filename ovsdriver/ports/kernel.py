@@ -8,7 +8,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.records.model import HostPort, Publication, Transport
 from ovsdriver.domain.records.on_link import Held
-from ovsdriver.domain.records.shaping import LinkShape
+from ovsdriver.domain.records.options.shaping import LinkShape
 from ovsdriver.domain.records.uplink_notes import NicState
 from ovsdriver.domain.traffic.firewall import FirewallPlan
 from ovsdriver.domain.wires.observed import LinkTies, Measured, ObservedLink, RouteKind

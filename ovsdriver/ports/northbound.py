@@ -9,7 +9,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam import LeaseKind, PoolId
 from ipam.choice.bitmap import Bitmap
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
-from ovsdriver.domain.records.shaping import Metered
+from ovsdriver.domain.records.options.shaping import Metered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ovsdriver.domain.records.flows import PortFlows, Ruling
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
+from ovsdriver.domain.records.options.flows import PortFlows, Ruling
 from ovsdriver.domain.wires.mirroring import Mirror
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain.records.access import AccessProtocol, AccessRule, PeerKind, Side
+from ovsdriver.domain.records.options.access import AccessProtocol, AccessRule, PeerKind, Side
 from ovsdriver.words import values
 from ovsdriver.words.values import quote
 

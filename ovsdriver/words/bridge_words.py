@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from ovsdriver.domain.records.features import Exporter, FailMode
+from ovsdriver.domain.records.options.features import Exporter, FailMode
 from ovsdriver.words import values
 
 _SEVERAL = re.compile(r"[+,]")

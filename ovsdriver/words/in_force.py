@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from ovsdriver.domain.records.model import Endpoint, Network, StaticRoute
-from ovsdriver.domain.records.port_options import Cable
+from ovsdriver.domain.records.options.port_options import Cable
 from ovsdriver.domain.records.requests import TypedGateway
 from ovsdriver.domain.wires import desired
 from ovsdriver.words import options

@@ -1,6 +1,6 @@
 """Text into where copies of packets are led. As ``values``."""
 
-from ovsdriver.domain.records.port_options import MirrorKind, MirrorTarget
+from ovsdriver.domain.records.options.port_options import MirrorKind, MirrorTarget
 from ovsdriver.words import values
 
 

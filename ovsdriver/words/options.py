@@ -38,10 +38,10 @@ from typing import Any, TypeVar
 
 from netaddr import IPRange
 
-from ovsdriver.domain.records import vlans
-from ovsdriver.domain.records.features import Features
 from ovsdriver.domain.records.model import HostAccess, Mode
-from ovsdriver.domain.records.port_options import Cable, PortKind, PortOptions, VlanMode
+from ovsdriver.domain.records.options import vlans
+from ovsdriver.domain.records.options.features import Features
+from ovsdriver.domain.records.options.port_options import Cable, PortKind, PortOptions, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT

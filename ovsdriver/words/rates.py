@@ -2,7 +2,7 @@
 
 import re
 
-from ovsdriver.domain.records.port_options import UNMARKED, Rate
+from ovsdriver.domain.records.options.port_options import UNMARKED, Rate
 from ovsdriver.words import values
 
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)"

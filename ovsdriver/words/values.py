@@ -21,7 +21,7 @@ from netaddr import (
 )
 
 from ovsdriver.domain.records.names import mac_text
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.firewall.firewall import HostFirewall
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach
-from ovsdriver.domain.records.access import AccessProtocol
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.options.access import AccessProtocol
 from tests.bench import dockerd
 from tests.bench.arms import docker_of, ours
 from tests.bench.dockerd import Place, cycles, subnet

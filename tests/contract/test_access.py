@@ -12,8 +12,8 @@ from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.firewall.firewall import HostFirewall
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach
-from ovsdriver.domain.records.access import AccessProtocol, Side
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.options.access import AccessProtocol, Side
 from ovsdriver.ports import AccessFirewall, Verdict
 from tests.fakes.access import FakeAccessFirewall
 from tests.fakes.firewall import MemoryNotes

@@ -9,8 +9,9 @@ import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.adapters.ovs.openflow import OvsFlows
-from ovsdriver.domain.records.access import Side
-from ovsdriver.domain.records.flows import (
+from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
+from ovsdriver.domain.records.options.access import Side
+from ovsdriver.domain.records.options.flows import (
     Flow,
     Governed,
     Match,
@@ -19,9 +20,8 @@ from ovsdriver.domain.records.flows import (
     Ruling,
     Stage,
 )
-from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
-from ovsdriver.domain.records.port_options import PortOptions, VlanTag
-from ovsdriver.domain.records.shaping import Shaping
+from ovsdriver.domain.records.options.port_options import PortOptions, VlanTag
+from ovsdriver.domain.records.options.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, tagging
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Flows

@@ -13,7 +13,7 @@ from ipam import LeaseKind, PoolId
 from ovsdriver.adapters.ovn import OvnNorthbound
 from ovsdriver.adapters.ovsdb import Servers
 from ovsdriver.domain.records.model import EndpointId
-from ovsdriver.domain.records.shaping import Metered
+from ovsdriver.domain.records.options.shaping import Metered
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Northbound
 from ovsdriver.ports.northbound import (

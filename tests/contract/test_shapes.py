@@ -10,8 +10,8 @@ from netaddr import EUI
 
 from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
-from ovsdriver.domain.records.port_options import Rate
-from ovsdriver.domain.records.shaping import LinkShape, Shaping
+from ovsdriver.domain.records.options.port_options import Rate
+from ovsdriver.domain.records.options.shaping import LinkShape, Shaping
 from ovsdriver.errors import ConflictError, UnsupportedError
 from ovsdriver.ports import Shapes
 from tests.fakes.links import FakeLinks, FakeSandbox

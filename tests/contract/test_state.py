@@ -15,10 +15,16 @@ from ipam import PoolId
 from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
-from ovsdriver.domain.records import changed_options
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId, Subnet
 from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
-from ovsdriver.domain.records.port_options import PortKind, PortOptions, Rate, VlanMode, VlanTag
+from ovsdriver.domain.records.options import changed_options
+from ovsdriver.domain.records.options.port_options import (
+    PortKind,
+    PortOptions,
+    Rate,
+    VlanMode,
+    VlanTag,
+)
 from ovsdriver.domain.records.segments import Datapath, VlanSegment
 from ovsdriver.domain.wires.sandbox_link import SandboxLink, UpperLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError

@@ -10,7 +10,7 @@ import pytest
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.domain.wires.plumbing import Bridge, Port

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ovsdriver.domain.records.features import Exporter, FailMode, Features
+from ovsdriver.domain.records.options.features import Exporter, FailMode, Features
 from tests.contract.test_switch import BRIDGE, REAL, OvsWorld, World, ovs_process, world
 from tests.integration.ovs import eventually
 

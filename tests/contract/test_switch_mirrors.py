@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG, Mirror
 from ovsdriver.domain.wires.observed import ObservedMirror
 from ovsdriver.domain.wires.plumbing import Port

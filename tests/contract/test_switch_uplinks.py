@@ -6,7 +6,7 @@ import pytest
 from netaddr import EUI
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.segments import BondMode, HostPlace, Lacp
 from ovsdriver.domain.wires.plumbing import Port, UplinkPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from netaddr import IPAddress
 
 from ovsdriver.domain.access.policy import AccessPlan, Policy, Reach
-from ovsdriver.domain.records.access import Side
+from ovsdriver.domain.records.options.access import Side
 from ovsdriver.ports import AccessCount, Verdict
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 
-from ovsdriver.domain.records.flows import PortFlows, Ruling
+from ovsdriver.domain.records.options.flows import PortFlows, Ruling
 from ovsdriver.errors import UnavailableError, UnsupportedError
 
 

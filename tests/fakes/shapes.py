@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from netaddr import EUI
 
-from ovsdriver.domain.records.shaping import LinkShape
+from ovsdriver.domain.records.options.shaping import LinkShape
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from tests.fakes.links import FakeLinks
 

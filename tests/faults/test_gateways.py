@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.bed import Bed
+from tests.e2e.reach.test_published import dual, hears, server
 from tests.e2e.stage import Stage
-from tests.e2e.test_published import dual, hears, server
 from tests.e2e.traffic import Place
 from tests.e2e.world import until
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.stage import Container, Stage
-from tests.e2e.test_mirrors import mirrors, watching
+from tests.e2e.switch.test_mirrors import mirrors, watching
 from tests.e2e.world import CommandError, until
 from tests.hosts import segments
 from tests.hosts.fleet import Fleet

@@ -19,7 +19,7 @@ from ovsdriver.adapters.ovn import OvnNorthbound, rows
 from ovsdriver.adapters.ovsdb import Address, ConnectionLostError, Operation, Servers
 from ovsdriver.adapters.ovsdb.wire.connection import Connection
 from ovsdriver.domain.records.model import EndpointId
-from ovsdriver.domain.records.shaping import Metered
+from ovsdriver.domain.records.options.shaping import Metered
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports.northbound import SegmentPool, SharedLease, SharedName, SharedPort
 from tests.integration.ovn import NORTHBOUND, Cluster, northbound, run, running_northbound

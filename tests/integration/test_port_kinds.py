@@ -12,7 +12,7 @@ from ovsdriver.adapters.kernel.kernel import Kernel
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires.plumbing import Bridge, Port, Tap
 from ovsdriver.errors import ConflictError, UnavailableError

@@ -23,7 +23,7 @@ from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.plumbing import Probe
 from ovsdriver.errors import UnavailableError
-from ovsdriver.service.aspects.probing import SegmentProber
+from ovsdriver.service.aspects.addresses.probing import SegmentProber
 from tests.builders import RED, a_network, a_segment, a_subnet
 from tests.fakes.journal import FakeJournal
 from tests.integration.netns import Sandbox, described, inside, own_namespace, run

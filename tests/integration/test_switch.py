@@ -14,7 +14,7 @@ from ovsdriver.adapters.ovs.rows.bridges import RemoveBridge
 from ovsdriver.adapters.ovs.rows.rows import WATCHED
 from ovsdriver.adapters.ovsdb import Operation, OvsdbClient, Replica
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.records.segments import Datapath, HostPlace
 from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError

@@ -2,19 +2,19 @@
 
 import pytest
 
-from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
-from tests.e2e.stage import Stage
-from tests.e2e.test_access_on_a_bridge import (
+from tests.e2e.access.test_access_on_a_bridge import (
     test_a_flat_network_judges_what_goes_to_the_wire_and_comes_from_it,
     test_a_rule_cuts_what_is_established_and_nothing_else,
     test_only_what_is_allowed_passes_in_either_direction,
 )
-from tests.e2e.test_frames import test_priority_tagged_frames_stay_in_their_network
-from tests.e2e.test_isolation import dual
-from tests.e2e.test_patches import test_bridges_are_joined_for_the_vlans_of_those_who_ask
-from tests.e2e.test_port_kinds import test_routers_see_the_listed_vlans_and_no_others
-from tests.e2e.test_published import hears, server
-from tests.e2e.test_uplinks import (
+from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
+from tests.e2e.reach.test_isolation import dual
+from tests.e2e.reach.test_published import hears, server
+from tests.e2e.stage import Stage
+from tests.e2e.switch.test_frames import test_priority_tagged_frames_stay_in_their_network
+from tests.e2e.switch.test_patches import test_bridges_are_joined_for_the_vlans_of_those_who_ask
+from tests.e2e.switch.test_port_kinds import test_routers_see_the_listed_vlans_and_no_others
+from tests.e2e.switch.test_uplinks import (
     far,
     test_containers_share_a_nic_and_each_is_on_its_own_vlan_of_the_wire,
 )

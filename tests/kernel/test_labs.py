@@ -4,15 +4,15 @@ from ipaddress import ip_address
 
 import pytest
 
+from tests.e2e.access.test_guard import test_forged_frames_of_a_guarded_container_arrive_nowhere
 from tests.e2e.bed import OUTSIDE4, WAN4, Bed
 from tests.e2e.stage import Container, Network, Stage
-from tests.e2e.test_guard import test_forged_frames_of_a_guarded_container_arrive_nowhere
-from tests.e2e.test_mirrors import (
+from tests.e2e.switch.test_mirrors import (
     mirrors,
     test_a_network_and_a_container_are_mirrored_to_a_container_that_looks,
     watching,
 )
-from tests.e2e.test_shaping import (
+from tests.e2e.switch.test_shaping import (
     got_through,
     test_a_rate_holds_each_way_and_is_changed_while_the_container_runs,
     test_broadcasts_have_a_limit_of_their_own,

@@ -7,7 +7,7 @@ from netaddr import IPAddress, IPNetwork
 from ipam import DefaultPool, SpaceLimit
 from ovsdriver import config
 from ovsdriver.config import BridgeRange, Settings
-from ovsdriver.domain.records.access import RuleSet
+from ovsdriver.domain.records.options.access import RuleSet
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import CommandLineError, ConfigurationError
 from ovsdriver.words import access_words

@@ -34,8 +34,8 @@ from ovsdriver.adapters.firewall.expressions import (
 )
 from ovsdriver.domain.access.cells import Cell, Span, cells, places, protocol_number
 from ovsdriver.domain.access.policy import Judgement, Member, Policy, Reach, Zone
-from ovsdriver.domain.records.access import Side
 from ovsdriver.domain.records.names import GATEWAY_PREFIX
+from ovsdriver.domain.records.options.access import Side
 from ovsdriver.ports import Verdict
 
 MOST_LEARNT = 65535

@@ -16,8 +16,8 @@ from ovsdriver.adapters.firewall.access_shape import Element, Shape, difference,
 from ovsdriver.adapters.firewall.expressions import Object
 from ovsdriver.adapters.firewall.nft import Nft, NftError, is_absent
 from ovsdriver.domain.access.policy import AccessPlan, Member, Policy
-from ovsdriver.domain.records.access import Side
 from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.domain.records.options.access import Side
 from ovsdriver.ports import AccessCount, Verdict
 
 _LONGER = 4

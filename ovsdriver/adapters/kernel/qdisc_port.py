@@ -10,7 +10,7 @@ from ovsdriver.adapters.kernel.codec.link_messages import find_link, find_veths,
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.sandbox import entering
-from ovsdriver.domain.records.shaping import NO_NETEM, LinkShape
+from ovsdriver.domain.records.options.shaping import NO_NETEM, LinkShape
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 _LOOPBACK = 1

@@ -19,13 +19,13 @@ from ovsdriver.adapters.ovsdb import Operation, Replica, Row, RowChange
 from ovsdriver.adapters.ovsdb.tables.writing import to_map
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId
 from ovsdriver.domain.records.names import mac_text
+from ovsdriver.domain.records.options.shaping import Metered
 from ovsdriver.domain.records.segments import (
     NAME_SERVER,
     NAME_SERVER_MAC,
     lease_port,
     server_port,
 )
-from ovsdriver.domain.records.shaping import Metered
 from ovsdriver.ports.northbound import (
     SegmentPool,
     SharedLease,

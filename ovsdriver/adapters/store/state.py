@@ -23,8 +23,8 @@ from ovsdriver.adapters.store.record_indexes import Records
 from ovsdriver.codec import UnreadableError
 from ovsdriver.domain.events import turns
 from ovsdriver.domain.events.event import Happening
-from ovsdriver.domain.records import changed_options
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.domain.records.options import changed_options
 from ovsdriver.domain.wires.sandbox_link import SandboxLink
 from ovsdriver.errors import ConflictError, UnavailableError, UnknownObjectError
 

@@ -14,7 +14,7 @@ from ovsdriver.admin.access.views import (
 )
 from ovsdriver.admin.asks import Answers
 from ovsdriver.admin.networks.desk import AdminServices, docker
-from ovsdriver.domain.records.access import RuleSet
+from ovsdriver.domain.records.options.access import RuleSet
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnknownObjectError
 from ovsdriver.ports import Engine

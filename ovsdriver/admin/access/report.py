@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ovsdriver.admin.access.views import JudgedEnd, RuleMet
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy
-from ovsdriver.domain.records.access import AccessRule, RuleSet, Side
 from ovsdriver.domain.records.model import EndpointId
-from ovsdriver.domain.records.port_options import PortOptions
+from ovsdriver.domain.records.options.access import AccessRule, RuleSet, Side
+from ovsdriver.domain.records.options.port_options import PortOptions
 from ovsdriver.ports import AccessCount, Verdict
 
 _Said = tuple[Verdict, AccessRule, str]

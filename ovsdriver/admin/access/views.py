@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from ovsdriver.domain.access.policy import AccessPlan
-from ovsdriver.domain.records.access import Side
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.options.access import Side
 from ovsdriver.ports import Verdict
 
 

@@ -7,9 +7,10 @@ from pathlib import PurePath
 from ovsdriver.admin.graph.views import Condition, Edge, Graph, Kind, Node, Tier
 from ovsdriver.admin.networks.report import Scene, port_fault, report
 from ovsdriver.admin.views import EndpointReport, NetworkReport
-from ovsdriver.domain.records import names, vlans
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode
-from ovsdriver.domain.records.port_options import Cable
+from ovsdriver.domain.records.options import vlans
+from ovsdriver.domain.records.options.port_options import Cable
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.wires import patching
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort, Traffic

@@ -28,7 +28,7 @@ from ovsdriver.logs import event
 from ovsdriver.ports import AccessCount, Engine, EngineView, Events, Firewall, State, SwitchView
 from ovsdriver.service.access.named_sets import NamedSets
 from ovsdriver.service.access.plans import Plans
-from ovsdriver.service.aspects.published import Publisher
+from ovsdriver.service.aspects.publishing.published import Publisher
 from ovsdriver.service.change.changed_options import KeptOptions
 from ovsdriver.service.change.timed import TimedChanges
 from ovsdriver.service.events.called import Called

@@ -25,9 +25,10 @@ from ovsdriver.admin.views import (
     TimedChange,
     UplinkReport,
 )
-from ovsdriver.domain.plan import port_planning, tunnels
+from ovsdriver.domain.plan import port_planning
+from ovsdriver.domain.plan.bridges import tunnels
 from ovsdriver.domain.plan.preview import Preview
-from ovsdriver.domain.records import names, vlans
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import (
     Endpoint,
     EndpointId,
@@ -37,9 +38,10 @@ from ovsdriver.domain.records.model import (
     PortMapping,
     on_bridge,
 )
-from ovsdriver.domain.records.port_options import Cable
+from ovsdriver.domain.records.options import vlans
+from ovsdriver.domain.records.options.port_options import Cable
+from ovsdriver.domain.records.options.timed import Timed
 from ovsdriver.domain.records.segments import segment_of
-from ovsdriver.domain.records.timed import Timed
 from ovsdriver.domain.traffic import publishing
 from ovsdriver.domain.wires import desired, interface_names, mirroring, patching
 from ovsdriver.domain.wires.observed import ObservedPort

@@ -6,7 +6,7 @@ import re
 from ovsdriver.adapters.ovs.openflow import encoding
 from ovsdriver.cli.doctor import rpc
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.flows import Stage
+from ovsdriver.domain.records.options.flows import Stage
 from ovsdriver.domain.tracing.containers import Bridged
 
 _RULE = re.compile(r"^\s*\d+\. .*?priority (\d+)(?:, cookie (0x[0-9a-f]+))?", re.MULTILINE)

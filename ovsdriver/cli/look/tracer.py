@@ -35,9 +35,9 @@ from ovsdriver.cli.look.places import (
 )
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.access import Side
 from ovsdriver.domain.records.model import Mode, NetworkId, Publication
 from ovsdriver.domain.records.names import mac_text
+from ovsdriver.domain.records.options.access import Side
 from ovsdriver.domain.records.segments import NAME_SERVER, OvnSegment
 from ovsdriver.domain.tracing import containers, name_servers, rules
 from ovsdriver.domain.tracing.containers import End, FarPlace

@@ -9,7 +9,7 @@ from ovsdriver.cli.daemon import ask
 from ovsdriver.cli.flags import JSON, TIME, settings_of
 from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.timed import Spell
+from ovsdriver.domain.records.options.timed import Spell
 
 
 @click.command(

@@ -14,10 +14,10 @@ from ovsdriver.cli.flags import JSON, settings_of
 from ovsdriver.cli.networks.network import STYLES
 from ovsdriver.cli.outcome import EXIT_CODES
 from ovsdriver.config import Settings
-from ovsdriver.domain.records import vlans
 from ovsdriver.domain.records.model import Endpoint, port_text
 from ovsdriver.domain.records.names import mac_text
-from ovsdriver.domain.records.port_options import PortOptions, VlanMode
+from ovsdriver.domain.records.options import vlans
+from ovsdriver.domain.records.options.port_options import PortOptions, VlanMode
 from ovsdriver.words import in_force
 from ovsdriver.words.options import Scope
 

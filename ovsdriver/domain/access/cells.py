@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ovsdriver.domain.access.policy import Reach
-from ovsdriver.domain.records.access import AccessProtocol
+from ovsdriver.domain.records.options.access import AccessProtocol
 
 _NUMBERS = {
     4: {AccessProtocol.TCP: 6, AccessProtocol.UDP: 17, AccessProtocol.ICMP: 1},

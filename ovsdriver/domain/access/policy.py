@@ -5,8 +5,8 @@ from enum import StrEnum
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.records.access import AccessProtocol
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.options.access import AccessProtocol
 
 
 class Zone(StrEnum):

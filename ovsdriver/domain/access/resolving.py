@@ -13,8 +13,8 @@ from netaddr import IPNetwork
 
 from ovsdriver.domain.access import naming
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach, Zone
-from ovsdriver.domain.records.access import AccessRule, PeerKind, RuleSet, Side
 from ovsdriver.domain.records.model import Endpoint, Network, NetworkId
+from ovsdriver.domain.records.options.access import AccessRule, PeerKind, RuleSet, Side
 
 _KEY_DIGITS = 12
 _LAST_PORT = 65535

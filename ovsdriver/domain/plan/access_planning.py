@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import NoReturn
 
-from ovsdriver.domain.records.access import AccessRule, PeerKind
 from ovsdriver.domain.records.model import Mode, Network
-from ovsdriver.domain.records.port_options import PortOptions, VlanMode
+from ovsdriver.domain.records.options.access import AccessRule, PeerKind
+from ovsdriver.domain.records.options.port_options import PortOptions, VlanMode
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 

@@ -1,6 +1,6 @@
 """What an internal port in a container cannot do, and why. Pure."""
 
-from ovsdriver.domain.records.port_options import ETHERNET_MTU
+from ovsdriver.domain.records.options.port_options import ETHERNET_MTU
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import UnsupportedError
 

@@ -9,17 +9,9 @@ from dataclasses import replace
 
 from netaddr import IPAddress, IPNetwork
 
-from ovsdriver.domain.plan import (
-    access_planning,
-    bridge_features,
-    internal_ports,
-    mode_planning,
-    spanning,
-    tunnels,
-    way_planning,
-)
+from ovsdriver.domain.plan import access_planning, internal_ports, mode_planning, way_planning
+from ovsdriver.domain.plan.bridges import bridge_features, spanning, tunnels
 from ovsdriver.domain.plan.inputs import Defaults, KnownPool, PlanInputs
-from ovsdriver.domain.records import shaping
 from ovsdriver.domain.records.model import (
     Endpoint,
     HostAccess,
@@ -30,14 +22,15 @@ from ovsdriver.domain.records.model import (
     Subnet,
     on_bridge,
 )
-from ovsdriver.domain.records.port_options import ETHERNET_MTU, PLAIN, PortKind
+from ovsdriver.domain.records.options import shaping
+from ovsdriver.domain.records.options.port_options import ETHERNET_MTU, PLAIN, PortKind
+from ovsdriver.domain.records.options.shaping import Shaping
 from ovsdriver.domain.records.requests import (
     NetworkOptions,
     NewNetwork,
     OfferedSubnet,
 )
 from ovsdriver.domain.records.segments import Datapath
-from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import uplinks
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError

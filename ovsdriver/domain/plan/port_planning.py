@@ -8,18 +8,12 @@ from dataclasses import replace
 
 from netaddr import IPNetwork
 
-from ovsdriver.domain.plan import (
-    access_planning,
-    internal_ports,
-    segment_planning,
-    spanning,
-    tunnels,
-    way_planning,
-)
+from ovsdriver.domain.plan import access_planning, internal_ports, segment_planning, way_planning
+from ovsdriver.domain.plan.bridges import spanning, tunnels
 from ovsdriver.domain.plan.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
-from ovsdriver.domain.records import shaping, vlans
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
-from ovsdriver.domain.records.port_options import PortOptions, VlanMode
+from ovsdriver.domain.records.options import shaping, vlans
+from ovsdriver.domain.records.options.port_options import PortOptions, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions
 from ovsdriver.domain.traffic import guarding
 from ovsdriver.domain.wires import desired, mirroring

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import Endpoint, Network
-from ovsdriver.domain.records.shaping import Shaping
+from ovsdriver.domain.records.options.flows import PortFlows
+from ovsdriver.domain.records.options.shaping import Shaping
 from ovsdriver.domain.wires import desired, mirroring, patching
 from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ovsdriver.domain.plan import planning, port_planning, segment_planning, vlan_planning
+from ovsdriver.domain.plan import planning, port_planning, segment_planning
+from ovsdriver.domain.plan.bridges import vlan_planning
 from ovsdriver.domain.plan.inputs import Defaults, PlanInputs
 from ovsdriver.domain.records.model import Endpoint, Network, Segment
-from ovsdriver.domain.records.port_options import PortOptions
+from ovsdriver.domain.records.options.port_options import PortOptions
 from ovsdriver.domain.records.requests import (
     EndpointOptions,
     NetworkOptions,

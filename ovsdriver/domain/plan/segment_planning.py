@@ -9,7 +9,7 @@ from netaddr import IPAddress, IPNetwork
 from ovsdriver.domain.plan import planning
 from ovsdriver.domain.plan.inputs import KnownPool
 from ovsdriver.domain.records.model import Mode, Network, NetworkId, StaticRoute, Way
-from ovsdriver.domain.records.port_options import ETHERNET_MTU, PortOptions, VlanTag
+from ovsdriver.domain.records.options.port_options import ETHERNET_MTU, PortOptions, VlanTag
 from ovsdriver.domain.records.requests import (
     NO_GATEWAY,
     EndpointOptions,

@@ -14,8 +14,8 @@ from typing import NewType
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ipam import PoolId
-from ovsdriver.domain.records.features import NOTHING, Features
-from ovsdriver.domain.records.port_options import (
+from ovsdriver.domain.records.options.features import NOTHING, Features
+from ovsdriver.domain.records.options.port_options import (
     ETHERNET_MTU,
     PLAIN,
     UNSAID,

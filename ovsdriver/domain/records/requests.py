@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.records.features import NOTHING, Features
 from ovsdriver.domain.records.model import (
     NO_OPTIONS,
     EndpointId,
@@ -15,7 +14,8 @@ from ovsdriver.domain.records.model import (
     StaticRoute,
     Way,
 )
-from ovsdriver.domain.records.port_options import UNSAID, Cable, PortOptions
+from ovsdriver.domain.records.options.features import NOTHING, Features
+from ovsdriver.domain.records.options.port_options import UNSAID, Cable, PortOptions
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 
 

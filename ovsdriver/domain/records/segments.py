@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
-from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import PortOptions, VlanMode, VlanTag
 
 INTEGRATION_BRIDGE = "br-int"
 """Of OVN, where its own settings name no other one."""

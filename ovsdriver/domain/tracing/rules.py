@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from netaddr import IPAddress
 
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Member, Policy, Reach, Zone
-from ovsdriver.domain.records.access import AccessProtocol, Side
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.records.names import GATEWAY_PREFIX
+from ovsdriver.domain.records.options.access import AccessProtocol, Side
 from ovsdriver.domain.tracing.hops import Hop, Kind, Place, Question, bad, good
 from ovsdriver.domain.traffic.chains import NO_LINK, PROTOCOLS, Packet
 

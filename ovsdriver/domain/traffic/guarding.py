@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from netaddr import EUI, IPAddress
 
-from ovsdriver.domain.records.flows import Flow, Match, Stage
 from ovsdriver.domain.records.model import Endpoint
+from ovsdriver.domain.records.options.flows import Flow, Match, Stage
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
 IPV4 = 0x0800

@@ -20,9 +20,17 @@ from functools import lru_cache
 from netaddr import EUI, IPAddress
 
 from ovsdriver.domain.access.policy import Judgement, Member, Policy, Reach
-from ovsdriver.domain.records.access import AccessProtocol, Side
-from ovsdriver.domain.records.flows import Flow, Governed, Match, PortFlows, Ruling, Stage, Vlan
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.access import AccessProtocol, Side
+from ovsdriver.domain.records.options.flows import (
+    Flow,
+    Governed,
+    Match,
+    PortFlows,
+    Ruling,
+    Stage,
+    Vlan,
+)
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.traffic.guarding import ICMP, ICMPV6, IPV4, IPV6, UDP
 
 _TYPES = (IPV4, IPV6)

@@ -7,8 +7,8 @@ frame's own: in whatever VLAN the sender wrote.
 
 from collections.abc import Iterable
 
-from ovsdriver.domain.records.flows import Flow, Match, Stage, Vlan
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.flows import Flow, Match, Stage, Vlan
+from ovsdriver.domain.records.options.port_options import VlanTag
 
 TYPES = (0x8100, 0x88A8, 0x9100, 0x9200, 0x9300)
 """EtherTypes of tags: those of IEEE 802.1Q, and those that switches had before. Open vSwitch knows

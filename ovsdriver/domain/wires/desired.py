@@ -9,9 +9,7 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.access import resolving
 from ovsdriver.domain.access.policy import AccessPlan, Member
-from ovsdriver.domain.records import features, names
-from ovsdriver.domain.records.access import RuleSet
-from ovsdriver.domain.records.flows import Flow, PortFlows
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import (
     Endpoint,
     EndpointId,
@@ -21,9 +19,12 @@ from ovsdriver.domain.records.model import (
     Transport,
     on_bridge,
 )
-from ovsdriver.domain.records.port_options import Cable, PortOptions, VlanMode, VlanTag
+from ovsdriver.domain.records.options import features
+from ovsdriver.domain.records.options.access import RuleSet
+from ovsdriver.domain.records.options.flows import Flow, PortFlows
+from ovsdriver.domain.records.options.port_options import Cable, PortOptions, VlanMode, VlanTag
+from ovsdriver.domain.records.options.shaping import Shaping
 from ovsdriver.domain.records.segments import NAME_SERVER_MAC, Datapath, OvnSegment, Uplink
-from ovsdriver.domain.records.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, judging, tagging
 from ovsdriver.domain.traffic.firewall import FirewallPlan, GatewayRules
 from ovsdriver.domain.wires import uplinks

@@ -5,9 +5,10 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ovsdriver.domain.records import names, vlans
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId, on_bridge
-from ovsdriver.domain.records.port_options import VlanMode
+from ovsdriver.domain.records.options import vlans
+from ovsdriver.domain.records.options.port_options import VlanMode
 from ovsdriver.domain.wires import desired, uplink_diff
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedLink, ObservedPort
 from ovsdriver.domain.wires.plumbing import Attachment, Gateway, Port, Probe, UplinkPort, Veth

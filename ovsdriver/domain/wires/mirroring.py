@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, Network, NetworkId, on_bridge
-from ovsdriver.domain.records.port_options import MirrorKind, MirrorTarget, VlanTag
+from ovsdriver.domain.records.options.port_options import MirrorKind, MirrorTarget, VlanTag
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.plumbing import Port, Tunnel
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from netaddr import EUI, IPNetwork
 
-from ovsdriver.domain.records.features import NOTHING, Features
 from ovsdriver.domain.records.model import NO_OPTIONS
+from ovsdriver.domain.records.options.features import NOTHING, Features
 from ovsdriver.domain.records.segments import Datapath
 
 

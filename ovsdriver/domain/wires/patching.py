@@ -7,9 +7,10 @@ VLANs at once, so among bridges that speak it every pair carries all that any of
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ovsdriver.domain.records import features, names
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network
-from ovsdriver.domain.records.port_options import Cable, VlanMode, VlanTag
+from ovsdriver.domain.records.options import features
+from ovsdriver.domain.records.options.port_options import Cable, VlanMode, VlanTag
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort
 from ovsdriver.domain.wires.plumbing import Port
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.records.features import NOTHING, Features
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.features import NOTHING, Features
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.segments import BondMode, Datapath, HostPlace, Lacp
 
 HIGHEST_OFPORT = 65279

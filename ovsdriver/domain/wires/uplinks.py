@@ -8,7 +8,7 @@ from netaddr import EUI, IPNetwork
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode, Network, on_bridge
-from ovsdriver.domain.records.port_options import Cable
+from ovsdriver.domain.records.options.port_options import Cable
 from ovsdriver.domain.records.requests import NetworkOptions
 from ovsdriver.domain.records.segments import BondMode, HostPlace, Lacp, Uplink
 from ovsdriver.domain.wires.observed import NO_TIES, LinkTies, ObservedBridge, ObservedLink

@@ -9,9 +9,9 @@ from ovsdriver import codec
 from ovsdriver.codec import UnreadableError
 from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.plan import access_planning
-from ovsdriver.domain.records.access import AccessRule, RuleSet
 from ovsdriver.domain.records.model import Endpoint, Network
-from ovsdriver.domain.records.port_options import PortOptions
+from ovsdriver.domain.records.options.access import AccessRule, RuleSet
+from ovsdriver.domain.records.options.port_options import PortOptions
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import (
     ConflictError,

@@ -15,12 +15,12 @@ from functools import partial
 from netaddr import EUI
 
 from ovsdriver.domain.access.policy import AccessPlan, Member
-from ovsdriver.domain.plan import tunnels
+from ovsdriver.domain.plan.bridges import tunnels
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.flows import PortFlows, Ruling
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
-from ovsdriver.domain.records.port_options import VlanTag
-from ovsdriver.domain.records.shaping import Shaping
+from ovsdriver.domain.records.options.flows import PortFlows, Ruling
+from ovsdriver.domain.records.options.port_options import VlanTag
+from ovsdriver.domain.records.options.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, judging
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError

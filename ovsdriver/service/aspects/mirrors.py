@@ -10,7 +10,7 @@ from netaddr import IPNetwork
 from ovsdriver import codec
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
-from ovsdriver.domain.records.port_options import MirrorTarget
+from ovsdriver.domain.records.options.port_options import MirrorTarget
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import mirroring, uplinks
 from ovsdriver.domain.wires.mirroring import Mirroring

@@ -12,7 +12,7 @@ from functools import partial
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
-from ovsdriver.domain.records.shaping import NO_NETEM, LinkShape, Shaping
+from ovsdriver.domain.records.options.shaping import NO_NETEM, LinkShape, Shaping
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
 from ovsdriver.ports import HostNotes, Shapes, State

@@ -13,7 +13,7 @@ from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.on_link import Held
-from ovsdriver.domain.records.port_options import Cable
+from ovsdriver.domain.records.options.port_options import Cable
 from ovsdriver.domain.records.uplink_notes import NicNote, NicState
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.plumbing import UplinkPort

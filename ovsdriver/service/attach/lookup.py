@@ -1,6 +1,6 @@
 """What calls about endpoints must know: records that stand, and what the switch can do."""
 
-from ovsdriver.domain.plan import tunnels
+from ovsdriver.domain.plan.bridges import tunnels
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
 from ovsdriver.errors import UnknownObjectError
 from ovsdriver.ports import State, SwitchView

@@ -11,7 +11,7 @@ from ovsdriver.domain.records.model import (
     Publication,
 )
 from ovsdriver.ports import State
-from ovsdriver.service.aspects.published import Publisher
+from ovsdriver.service.aspects.publishing.published import Publisher
 from ovsdriver.service.attach.lookup import standing_endpoint, standing_network
 from ovsdriver.service.locks import Locks
 

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from ovsdriver.domain.plan import port_planning
-from ovsdriver.domain.records import names, vlans
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, Network
+from ovsdriver.domain.records.options import vlans
 from ovsdriver.domain.wires import desired
 
 log = logging.getLogger(__name__)

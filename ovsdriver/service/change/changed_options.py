@@ -9,8 +9,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from ovsdriver import codec
-from ovsdriver.domain.records import changed_options
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
+from ovsdriver.domain.records.options import changed_options
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import Engine, EngineView, HostNotes, State
 from ovsdriver.service.change.timed import TimedChanges

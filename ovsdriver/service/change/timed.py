@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ovsdriver.causes import because
-from ovsdriver.domain.records import timed
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
-from ovsdriver.domain.records.timed import Spell, Timed
+from ovsdriver.domain.records.options import timed
+from ovsdriver.domain.records.options.timed import Spell, Timed
 from ovsdriver.errors import DriverError, UnavailableError
 from ovsdriver.ports import HostNotes, State
 from ovsdriver.service.change.changes import Changes, Done

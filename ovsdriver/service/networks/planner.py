@@ -6,13 +6,8 @@ from dataclasses import replace
 
 from ipam import Pool
 from ipam.leasing import Leasing
-from ovsdriver.domain.plan import (
-    planning,
-    replanning,
-    segment_planning,
-    tunnels,
-    vlan_planning,
-)
+from ovsdriver.domain.plan import planning, replanning, segment_planning
+from ovsdriver.domain.plan.bridges import tunnels, vlan_planning
 from ovsdriver.domain.plan.inputs import Defaults, HostRoute, KnownBridge, KnownPool, PlanInputs
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network

@@ -5,7 +5,7 @@ from netaddr import EUI
 
 from ovsdriver.admin import by_name
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.records.segments import VlanSegment
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import EngineEndpoint, EngineView

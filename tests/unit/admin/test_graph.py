@@ -19,7 +19,7 @@ from ovsdriver.admin.graph.views import Condition, Edge, Graph, Kind, Node, Tier
 from ovsdriver.admin.networks.report import Scene
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId
-from ovsdriver.domain.records.port_options import Cable
+from ovsdriver.domain.records.options.port_options import Cable
 from ovsdriver.domain.records.segments import Datapath, OvnSegment, Router, Uplink
 from ovsdriver.domain.wires import desired, patching
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort

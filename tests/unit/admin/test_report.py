@@ -27,7 +27,7 @@ from ovsdriver.domain.records.model import (
     Subnet,
     Transport,
 )
-from ovsdriver.domain.records.port_options import PortKind, VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import PortKind, VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath, OvnSegment, VlanSegment
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.observed import ObservedBridge, ObservedPort

@@ -6,7 +6,7 @@ from netaddr import EUI, IPNetwork
 
 from ovsdriver.admin.views import EndpointReport, NetworkReport
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId
-from ovsdriver.domain.records.port_options import PortKind, PortOptions, VlanMode
+from ovsdriver.domain.records.options.port_options import PortKind, PortOptions, VlanMode
 from tests.builders import a_segment, a_subnet
 
 LAB = "1ab0" * 16

@@ -12,7 +12,7 @@ from ovsdriver.admin.networks import report
 from ovsdriver.admin.views import PlanReport
 from ovsdriver.domain.plan.preview import HostLink, Preview, Row
 from ovsdriver.domain.records.model import Mode, Network, NetworkId, Subnet
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.records.segments import Datapath, VlanSegment
 from ovsdriver.errors import ConflictError
 from ovsdriver.words import options

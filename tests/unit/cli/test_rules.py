@@ -16,7 +16,7 @@ from ovsdriver.admin.access.views import (
     RulesUse,
     RulesUser,
 )
-from ovsdriver.domain.records.access import Side
+from ovsdriver.domain.records.options.access import Side
 from ovsdriver.errors import ConflictError
 from ovsdriver.ports import Verdict
 from tests.builders import FIRST, RED

@@ -21,7 +21,7 @@ from ovsdriver.cli.doctor import rpc
 from ovsdriver.cli.look import bridges, tracer
 from ovsdriver.domain.records.model import HostAccess, Mode, NetworkId, Publication, Transport
 from ovsdriver.domain.records.names import gateway_link
-from ovsdriver.domain.records.port_options import PortOptions
+from ovsdriver.domain.records.options.port_options import PortOptions
 from ovsdriver.domain.tracing.containers import Inside
 from ovsdriver.domain.tracing.hops import Question
 from ovsdriver.domain.tracing.host_view import Route, RouteFault

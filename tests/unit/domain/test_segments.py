@@ -9,7 +9,7 @@ from netaddr import IPNetwork
 from ovsdriver.domain.plan.preview import preview
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode, Network, Segment
-from ovsdriver.domain.records.port_options import PortOptions, VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import PortOptions, VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired, mirroring
 from ovsdriver.domain.wires.diff import compare

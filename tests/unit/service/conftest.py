@@ -18,11 +18,11 @@ from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.admin.networks.desk import AdminServices
 from ovsdriver.assembly import assemble
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId
+from ovsdriver.domain.records.options.access import RuleSet
 from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
 from ovsdriver.domain.wires.plumbing import Bridge, Port
-from ovsdriver.service.aspects.published import Publisher
+from ovsdriver.service.aspects.publishing.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.attach.endpoints import Endpoints
 from ovsdriver.service.attach.plugs import Plugs

@@ -3,7 +3,7 @@ import re
 import pytest
 from netaddr import IPNetwork
 
-from ovsdriver.domain.records.access import AccessProtocol, AccessRule, PeerKind, Side
+from ovsdriver.domain.records.options.access import AccessProtocol, AccessRule, PeerKind, Side
 from ovsdriver.words import access_words
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ovsdriver.domain.records.features import Exporter
+from ovsdriver.domain.records.options.features import Exporter
 from ovsdriver.words import bridge_words
 
 

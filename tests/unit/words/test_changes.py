@@ -7,7 +7,7 @@ from netaddr import IPAddress
 
 from ovsdriver.domain.plan.replanning import Touched
 from ovsdriver.domain.records.model import Mode
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.segments import BondMode, Lacp, Uplink
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 from ovsdriver.words import in_force, options

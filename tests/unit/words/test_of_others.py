@@ -3,7 +3,7 @@
 import pytest
 
 from ovsdriver.domain.records.names import mac_text
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.words import options
 

@@ -5,7 +5,7 @@ import pytest
 from netaddr import EUI, IPAddress
 
 from ovsdriver.domain.records.model import Mode
-from ovsdriver.domain.records.port_options import PortKind, VlanMode
+from ovsdriver.domain.records.options.port_options import PortKind, VlanMode
 from ovsdriver.domain.records.requests import EndpointOptions, NetworkOptions, TypedGateway
 from ovsdriver.domain.records.segments import BondMode, Datapath, Lacp
 from ovsdriver.errors import InvalidOptionError

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ovsdriver.domain.records.port_options import Rate
+from ovsdriver.domain.records.options.port_options import Rate
 from ovsdriver.words import rates
 
 

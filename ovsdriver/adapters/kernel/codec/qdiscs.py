@@ -20,7 +20,7 @@ from ovsdriver.adapters.kernel.codec.rtnetlink import (
     read_text,
     text,
 )
-from ovsdriver.domain.records.shaping import LinkShape
+from ovsdriver.domain.records.options.shaping import LinkShape
 
 _NEW, _DELETE, _GET = 36, 37, 38
 _TCMSG = struct.Struct("=BxxxiIII")

@@ -6,7 +6,7 @@ from netaddr import EUI, IPAddress
 
 from ovsdriver.adapters.ovs.openflow import judging, messages
 from ovsdriver.adapters.ovs.openflow.messages import Entry, Field, MeterEntry
-from ovsdriver.domain.records.flows import Flow, Match, Meter, PortFlows, Stage
+from ovsdriver.domain.records.options.flows import Flow, Match, Meter, PortFlows, Stage
 from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT
 
 REGISTER = 15

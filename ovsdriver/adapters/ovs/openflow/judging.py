@@ -27,8 +27,8 @@ from functools import cache
 
 from ovsdriver.adapters.ovs.openflow import messages
 from ovsdriver.adapters.ovs.openflow.messages import Entry, Field
-from ovsdriver.domain.records.access import Side
-from ovsdriver.domain.records.flows import Governed, Ruling
+from ovsdriver.domain.records.options.access import Side
+from ovsdriver.domain.records.options.flows import Governed, Ruling
 
 ZONE = 12
 """The register with the zone in its lower half, and two bits above: the connection is to be

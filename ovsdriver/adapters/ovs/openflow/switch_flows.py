@@ -19,7 +19,7 @@ from ovsdriver.adapters.ovs.openflow.messages import (
     MeterCommand,
     MeterEntry,
 )
-from ovsdriver.domain.records.flows import PortFlows, Ruling
+from ovsdriver.domain.records.options.flows import PortFlows, Ruling
 from ovsdriver.errors import UnavailableError, UnsupportedError
 
 _MASK = 0xFFFFFFFF << 32

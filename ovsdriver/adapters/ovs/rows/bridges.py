@@ -7,7 +7,7 @@ from ovsdriver.adapters.ovs.rows.rows import Wanted, datapath_of, is_ours
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovsdb.tables.writing import delete, mutate, references, to_map, where
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.features import FailMode
+from ovsdriver.domain.records.options.features import FailMode
 from ovsdriver.domain.wires.plumbing import Bridge
 from ovsdriver.errors import ConflictError
 

@@ -11,7 +11,7 @@ from ovsdriver.adapters.ovs.rows.rows import Wanted, as_value, is_ours, turned
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovsdb.tables.writing import delete, mutate, to_map, where
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.features import Exporter, FailMode, Features
+from ovsdriver.domain.records.options.features import Exporter, FailMode, Features
 
 _KEY = "ovsnet-features"
 """In ``external_ids``: the features that we have set, separated by blanks."""

@@ -24,7 +24,7 @@ from ovsdriver.adapters.ovs.rows.rows import (
 from ovsdriver.adapters.ovsdb import Operation, Replica, Row
 from ovsdriver.adapters.ovsdb.tables.writing import delete, mutate
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.port_options import VlanMode
+from ovsdriver.domain.records.options.port_options import VlanMode
 from ovsdriver.domain.wires.mirroring import NOBODYS_TAG
 from ovsdriver.domain.wires.plumbing import HIGHEST_OFPORT, Port, Tunnel, UplinkPort
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError

@@ -15,8 +15,8 @@ from ovsdriver.adapters.firewall.access_rules import (
 )
 from ovsdriver.adapters.firewall.access_shape import Shape, difference, printed
 from ovsdriver.domain.access.policy import Judgement, Member, Policy, Reach, Zone
-from ovsdriver.domain.records.access import AccessProtocol
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.options.access import AccessProtocol
 
 TABLE = "ovsnet.rules"
 KEY = "0123456789ab"

@@ -2,7 +2,7 @@
 
 from ovsdriver.adapters.kernel.codec import qdiscs
 from ovsdriver.adapters.kernel.codec.rtnetlink import attributes
-from ovsdriver.domain.records.shaping import LinkShape
+from ovsdriver.domain.records.options.shaping import LinkShape
 
 SHAPE = LinkShape(
     delay_us=20_000,

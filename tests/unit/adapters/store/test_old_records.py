@@ -19,7 +19,6 @@ from ovsdriver.adapters.store import records
 from ovsdriver.adapters.store.database import Database
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.codec import UnreadableError
-from ovsdriver.domain.records.features import NOTHING, Exporter, Features
 from ovsdriver.domain.records.model import (
     Endpoint,
     EndpointId,
@@ -28,7 +27,8 @@ from ovsdriver.domain.records.model import (
     Publication,
     Transport,
 )
-from ovsdriver.domain.records.port_options import (
+from ovsdriver.domain.records.options.features import NOTHING, Exporter, Features
+from ovsdriver.domain.records.options.port_options import (
     PLAIN,
     MirrorKind,
     MirrorTarget,

@@ -9,7 +9,7 @@ from netaddr import IPNetwork
 
 from ovsdriver.domain.access.cells import Cell, cells, places
 from ovsdriver.domain.access.policy import Reach, Zone
-from ovsdriver.domain.records.access import AccessProtocol
+from ovsdriver.domain.records.options.access import AccessProtocol
 
 EVERYTHING = ((0, 0xFFFFFFFF), (0, 255), (0, 65535))
 

@@ -4,8 +4,8 @@ from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.access.policy import AccessPlan, Judgement, Policy, Reach, Zone
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.access import AccessProtocol, RuleSet
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network
+from ovsdriver.domain.records.options.access import AccessProtocol, RuleSet
 from ovsdriver.domain.wires import desired
 from ovsdriver.words import access_words
 from tests.builders import BLUE, FIRST, RED, SECOND, a_network, a_segment, a_subnet, an_endpoint

@@ -6,12 +6,12 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ipam import PoolId
+from ovsdriver.domain.plan.bridges.vlan_planning import bridge_name, choose, foreign_tags
 from ovsdriver.domain.plan.inputs import Defaults, HostRoute, KnownBridge, KnownPool, PlanInputs
 from ovsdriver.domain.plan.planning import overlap, plan
-from ovsdriver.domain.plan.vlan_planning import bridge_name, choose, foreign_tags
-from ovsdriver.domain.records.features import Features
 from ovsdriver.domain.records.model import HostAccess, Mode, Network, NetworkId
-from ovsdriver.domain.records.port_options import PortKind, Rate, VlanMode, VlanTag
+from ovsdriver.domain.records.options.features import Features
+from ovsdriver.domain.records.options.port_options import PortKind, Rate, VlanMode, VlanTag
 from ovsdriver.domain.records.requests import NewNetwork, TypedGateway
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired

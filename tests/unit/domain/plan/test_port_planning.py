@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from ovsdriver.domain.plan.port_planning import others_carried, with_options
-from ovsdriver.domain.records import names, vlans
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, Network
-from ovsdriver.domain.records.port_options import PortKind, VlanMode, VlanTag
+from ovsdriver.domain.records.options import vlans
+from ovsdriver.domain.records.options.port_options import PortKind, VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.diff import compare

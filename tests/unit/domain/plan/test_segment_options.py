@@ -11,7 +11,7 @@ from ipam import PoolId
 from ovsdriver.domain.plan import segment_planning
 from ovsdriver.domain.plan.inputs import KnownPool
 from ovsdriver.domain.records.model import Mode, Network, Segment
-from ovsdriver.domain.records.port_options import PortOptions, VlanTag
+from ovsdriver.domain.records.options.port_options import PortOptions, VlanTag
 from ovsdriver.domain.records.requests import NewNetwork
 from ovsdriver.domain.records.segments import OvnSegment, space_of
 from ovsdriver.errors import DriverError

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.domain.plan import tunnels
+from ovsdriver.domain.plan.bridges import tunnels
+from ovsdriver.domain.plan.bridges.vlan_planning import choose
 from ovsdriver.domain.plan.inputs import Defaults, PlanInputs
 from ovsdriver.domain.plan.planning import plan
 from ovsdriver.domain.plan.port_planning import with_options
-from ovsdriver.domain.plan.vlan_planning import choose
 from ovsdriver.domain.records.model import Mode
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.requests import EndpointOptions
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.uplinks import KnownNic

@@ -1,7 +1,7 @@
 """What is said in one place, and what somebody else says of the rest."""
 
-from ovsdriver.domain.records.features import Exporter, Features
 from ovsdriver.domain.records.model import PLAIN, PortKind, PortOptions
+from ovsdriver.domain.records.options.features import Exporter, Features
 
 SAMPLES = Exporter(targets=("192.0.2.9:6343",))
 

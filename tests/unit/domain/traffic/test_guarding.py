@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
-from ovsdriver.domain.records.flows import Match
 from ovsdriver.domain.records.model import Endpoint, EndpointId, NetworkId
+from ovsdriver.domain.records.options.flows import Match
 from ovsdriver.domain.traffic import guarding
 
 MAC, OTHER = EUI("0a:0f:0a:00:00:02"), EUI("0a:0f:0a:00:00:03")

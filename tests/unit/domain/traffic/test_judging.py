@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from netaddr import EUI, IPAddress, IPNetwork
 
 from ovsdriver.domain.access.policy import Judgement, Member, Policy, Reach, Zone
-from ovsdriver.domain.records.access import AccessProtocol, Side
-from ovsdriver.domain.records.flows import PortFlows, Ruling, Stage, Vlan
 from ovsdriver.domain.records.model import EndpointId, NetworkId
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.access import AccessProtocol, Side
+from ovsdriver.domain.records.options.flows import PortFlows, Ruling, Stage, Vlan
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.traffic import judging
 
 KEY = "abcdef012345"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.domain.records.flows import Flow, PortFlows, Vlan
 from ovsdriver.domain.records.model import Network
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.flows import Flow, PortFlows, Vlan
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.traffic import tagging
 from ovsdriver.domain.wires import desired
 from tests.builders import BLUE, a_network, a_segment, an_endpoint

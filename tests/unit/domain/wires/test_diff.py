@@ -6,7 +6,7 @@ from netaddr import IPNetwork
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, EndpointId, Mode, Network, NetworkId
-from ovsdriver.domain.records.port_options import PortKind, VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import PortKind, VlanMode, VlanTag
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires import desired, diff
 from ovsdriver.domain.wires.diff import Difference, compare

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from ovsdriver.domain.records.features import Features
 from ovsdriver.domain.records.model import Network
-from ovsdriver.domain.records.port_options import Cable, PortOptions, VlanTag
+from ovsdriver.domain.records.options.features import Features
+from ovsdriver.domain.records.options.port_options import Cable, PortOptions, VlanTag
 from ovsdriver.domain.records.segments import Datapath, Uplink
 from ovsdriver.domain.wires import patching
 from ovsdriver.domain.wires.observed import ObservedBridge

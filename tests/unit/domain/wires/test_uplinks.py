@@ -7,12 +7,12 @@ import pytest
 from netaddr import EUI, IPNetwork
 
 from ovsdriver import codec
+from ovsdriver.domain.plan.bridges.vlan_planning import bridge_name, choose
 from ovsdriver.domain.plan.inputs import Defaults, KnownBridge, PlanInputs
 from ovsdriver.domain.plan.planning import plan
-from ovsdriver.domain.plan.vlan_planning import bridge_name, choose
 from ovsdriver.domain.records import uplink_notes
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.requests import NewNetwork
 from ovsdriver.domain.records.segments import BondMode, Datapath, HostPlace, Lacp, Uplink
 from ovsdriver.domain.records.uplink_notes import NicNote, NicState

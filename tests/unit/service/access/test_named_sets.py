@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from ovsdriver.domain.records.access import RuleSet
 from ovsdriver.domain.records.model import EndpointId, Mode, NetworkId
+from ovsdriver.domain.records.options.access import RuleSet
 from ovsdriver.errors import (
     ConflictError,
     InvalidOptionError,

@@ -1,9 +1,9 @@
 """Flows of access rules: what containers with rules have, and what their bridge has for them."""
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.access import RuleSet
-from ovsdriver.domain.records.flows import PortFlows
 from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.domain.records.options.access import RuleSet
+from ovsdriver.domain.records.options.flows import PortFlows
 from ovsdriver.domain.traffic import judging
 from ovsdriver.domain.wires import desired
 from ovsdriver.ports import Verdict

@@ -11,7 +11,7 @@ from ipam import AddressError, AddressRequest, PoolRequest
 from ipam.model import DEFAULT_SPACE
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.errors import UnavailableError
 from tests.builders import FIRST, RED, SECOND
 from tests.fakes.switch import foreign_bridge

@@ -16,7 +16,7 @@ from ovsdriver.domain.records.model import (
     Publication,
     Transport,
 )
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.errors import ConflictError, UnavailableError, UnsupportedError
 from tests.builders import BLUE, FIRST, RED, SECOND, altered
 from tests.unit.service.conftest import Host

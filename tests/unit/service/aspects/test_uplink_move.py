@@ -10,7 +10,7 @@ from netaddr import EUI, IPAddress
 from ovsdriver.domain.records import uplink_notes
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.on_link import Held
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.records.segments import HostPlace
 from ovsdriver.errors import ConflictError, InvalidOptionError, UnavailableError
 from tests.builders import BLUE, RED

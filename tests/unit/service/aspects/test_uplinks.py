@@ -9,7 +9,7 @@ from netaddr import EUI, IPNetwork
 from ovsdriver.admin.networks import report
 from ovsdriver.domain.records import names, uplink_notes
 from ovsdriver.domain.records.model import Mode
-from ovsdriver.domain.records.port_options import VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import VlanMode, VlanTag
 from ovsdriver.domain.records.requests import NewEndpoint
 from ovsdriver.domain.records.segments import BondMode
 from ovsdriver.domain.wires.observed import ObservedPort

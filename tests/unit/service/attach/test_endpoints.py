@@ -9,7 +9,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ipam.model import AddressRequest
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, Mode, PortMapping, Transport
-from ovsdriver.domain.records.port_options import PortKind, VlanMode, VlanTag
+from ovsdriver.domain.records.options.port_options import PortKind, VlanMode, VlanTag
 from ovsdriver.domain.records.requests import EndpointOptions, NewEndpoint
 from ovsdriver.errors import (
     ConflictError,

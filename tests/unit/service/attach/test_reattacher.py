@@ -11,7 +11,7 @@ from netaddr import EUI, IPAddress, IPNetwork
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.domain.records.on_link import Held, HeldAddress, HeldRoute
-from ovsdriver.domain.records.port_options import PortKind
+from ovsdriver.domain.records.options.port_options import PortKind
 from ovsdriver.domain.records.requests import Joined
 from ovsdriver.domain.wires import desired
 from ovsdriver.domain.wires.plumbing import Veth

@@ -8,8 +8,9 @@ import pytest
 from ovsdriver import codec
 from ovsdriver.admin.asks import SetOptions
 from ovsdriver.admin.networks.desk import NetworkDesk
-from ovsdriver.domain.records import changed_options, names
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import NO_OPTIONS, Endpoint, EndpointId, NetworkId
+from ovsdriver.domain.records.options import changed_options
 from ovsdriver.errors import UnavailableError
 from ovsdriver.service.change.changed_options import KeptOptions
 from tests.builders import BLUE, FIRST, RED, SECOND, an_endpoint

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from ovsdriver.domain.records import changed_options, names, timed
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
-from ovsdriver.domain.records.timed import Spell
+from ovsdriver.domain.records.options import changed_options, timed
+from ovsdriver.domain.records.options.timed import Spell
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED

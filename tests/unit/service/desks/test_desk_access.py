@@ -6,8 +6,8 @@ from netaddr import IPAddress
 from ovsdriver.admin.access.desk import AccessDesk
 from ovsdriver.admin.access.views import RuleMet, RulesUse, RulesUser
 from ovsdriver.admin.asks import ListRules, RemoveRules, SetRules, ShowAccess, ShowRules
-from ovsdriver.domain.records.access import Side
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.options.access import Side
 from ovsdriver.errors import ConflictError, UnknownObjectError
 from ovsdriver.ports import Verdict
 from tests.builders import FIRST, RED, SECOND

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ovsdriver.domain.plan import spanning
-from ovsdriver.domain.records.features import Exporter, Features
+from ovsdriver.domain.plan.bridges import spanning
 from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.records.options.features import Exporter, Features
 from ovsdriver.errors import ConflictError, UnsupportedError
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import BLUE, RED

@@ -10,7 +10,7 @@ from ipam.errors import IpamError
 from ipam.model import DEFAULT_SPACE, AddressRequest, LeaseKind, PoolRequest
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode, Network
-from ovsdriver.domain.records.port_options import VlanTag
+from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.records.requests import NetworkOptions, TypedGateway
 from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.wires.observed import ObservedPort

@@ -7,7 +7,7 @@ from typing import Any
 from netaddr import EUI
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.port_options import PortKind
+from ovsdriver.domain.records.options.port_options import PortKind
 from ovsdriver.domain.wires.observed import ObservedPort
 from ovsdriver.service.repair.reconciler import Repairs
 from tests.builders import BLUE, FIRST, OWNER, RED

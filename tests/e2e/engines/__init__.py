@@ -1,0 +1,1 @@
+"""What Docker says, in every version and with other drivers, and the words people type."""

@@ -1,0 +1,1 @@
+"""What an operator looks at: status, traces, plans, events, metrics, the page, a support file."""

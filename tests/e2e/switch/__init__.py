@@ -1,0 +1,1 @@
+"""What the switch does: bridges, VLANs, uplinks, patches, mirrors, spanning trees, rates."""
