@@ -41,7 +41,7 @@ class NetworkReport:
     in_docker: bool | None
     """None: Docker has not answered yet."""
     gateway_link: str | None
-    """The gateway's device on this host."""
+    """The host's device on it, by which it need not be the gateway."""
     probe_link: str | None = None
     """The device that addresses are asked from, where there is no gateway to do so."""
     uplink: UplinkReport | None = None

@@ -349,11 +349,7 @@ def _orphan(network: Network, view: EngineView | None) -> bool:
 def _network(scene: Scene, network: Network, patches: Sequence[Asked]) -> NetworkReport:
     bridge, vlan = network.segment.bridge, network.segment.tag
     joined = patching.joined(patches, bridge, vlan)
-    gateway = (
-        names.gateway_link(network.id)
-        if network.mode.has_gateway and any(each.gateway for each in network.subnets)
-        else None
-    )
+    gateway = names.gateway_link(network.id) if network.on_this_host else None
     view = scene.view
     return NetworkReport(
         network=network,

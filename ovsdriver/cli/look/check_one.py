@@ -14,7 +14,7 @@ from ovsdriver.cli.look.places import DNS_WORD, HOST_WORD, OUTSIDE_WORD, Placed,
 from ovsdriver.cli.look.tracer import Traced
 from ovsdriver.cli.outcome import Refusal
 from ovsdriver.config import Settings
-from ovsdriver.domain.records.model import Mode, Publication
+from ovsdriver.domain.records.model import Mode, Network, Publication
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.tracing import rules
 from ovsdriver.domain.tracing.hops import Question
@@ -205,12 +205,10 @@ def _traces(settings: Settings, placed: Sequence[Placed]) -> Iterator[Finding]:
     one = name if len(placed) > 1 else f"{name_of(placed[0].network)}/{name}"
     families = sorted({family for each in placed for family in each.families})
     if any(each.network.gateway_link for each in placed):
-        yield _traced(settings, f"{name} to its gateway", (one, HOST_WORD), Question(), None)
-    closed = all(
-        each.network.network.internal or each.network.network.mode is Mode.ISOLATED
-        for each in placed
-    )
-    if closed:
+        routed = any(each.network.network.mode.has_gateway for each in placed)
+        subject = f"{name} to {'its gateway' if routed else 'this host'}"
+        yield _traced(settings, subject, (one, HOST_WORD), Question(), None)
+    if all(_closed(each.network.network) for each in placed):
         yield ok(f"{name} to the outside", "its networks are closed, as they were made")
     else:
         for family in families:
@@ -220,6 +218,14 @@ def _traces(settings: Settings, placed: Sequence[Placed]) -> Iterator[Finding]:
     for each in placed:
         for port in each.endpoint.endpoint.published:
             yield _published(settings, name, one, port)
+
+
+def _closed(network: Network) -> bool:
+    """Whether nothing leads out of it, as it was made: no router of the user's does, either."""
+    if network.internal:
+        return True
+    routed = network.gateway_container or any(each.gateway for each in network.subnets)
+    return network.mode is Mode.ISOLATED and not routed
 
 
 def _published(settings: Settings, name: str, one: str, port: Publication) -> Finding:

@@ -10,7 +10,6 @@ from ovsdriver.admin.by_name import typed
 from ovsdriver.admin.views import EndpointReport, NetworkReport, Report
 from ovsdriver.cli import named, show
 from ovsdriver.cli.outcome import Refusal
-from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Mode
 from ovsdriver.domain.records.segments import OvnSegment
 from ovsdriver.domain.tracing.containers import End
@@ -121,7 +120,6 @@ def end_of(placed: Placed) -> End:
     network, endpoint = placed.network.network, placed.endpoint.endpoint
     segment = network.segment
     home, vlan = segment.tag, placed.endpoint.port.vlan
-    leg = names.gateway_link(network.id) if network.host_addresses else ""
     gateways = [str(each.gateway) for each in network.subnets if each.gateway is not None]
     behind = not network.mode.has_gateway and not segment.outside
     router = (network.gateway_container or " and ".join(gateways)) if behind else ""
@@ -145,7 +143,7 @@ def end_of(placed: Placed) -> End:
         has_wire=segment.outside or placed.network.wired,
         wire_pulled=placed.network.uplink is not None and placed.network.uplink.pulled,
         router=router,
-        gateway_link=placed.network.gateway_link or leg,
+        gateway_link=placed.network.gateway_link or "",
         segment=segment.segment if isinstance(segment, OvnSegment) else "",
         home_vlan=home if home is not None and vlan != home else None,
         joined=frozenset(placed.network.joined if vlan == home else ()),

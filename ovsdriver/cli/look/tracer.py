@@ -290,9 +290,9 @@ class _Tracer:
 
     def _host_address(self, a: Somewhere, family: int) -> IPAddress:
         for network, _ in a.placed:
-            for subnet in network.network.subnets:
-                if network.gateway_link and subnet.gateway and subnet.family == family:
-                    return subnet.gateway
+            for each in network.network.on_this_host:
+                if each.version == family:
+                    return each.ip
         return self._own(family)
 
     def _own(self, family: int) -> IPAddress:

@@ -107,7 +107,10 @@ def show_one(settings: Settings, name: str, as_json: bool) -> None:
             ("Mode", _mode(network)),
             ("MTU", str(network.mtu)),
             *(("Subnet", _subnet(each)) for each in network.subnets),
-            ("Gateway port", found.gateway_link or "none on this host"),
+            (
+                "Gateway port" if network.mode.has_gateway else "Host's port",
+                found.gateway_link or "none on this host",
+            ),
             *([("Probing port", found.probe_link)] if found.probe_link else []),
             *_uplink(found),
             *([("Joined to", ", ".join(found.joined))] if found.joined else []),

@@ -289,6 +289,17 @@ class Network:
         """Modes of its subnets: one, or two where the families differ."""
         return frozenset({self.mode, self.mode6 or self.mode})
 
+    @property
+    def on_this_host(self) -> tuple[IPNetwork, ...]:
+        """What this host has on it: its gateways, or what ``ovs.host_address`` says."""
+        if not self.mode.has_gateway:
+            return self.host_addresses
+        return tuple(
+            IPNetwork(f"{subnet.gateway}/{subnet.cidr.prefixlen}")
+            for subnet in self.subnets
+            if subnet.gateway is not None
+        )
+
     def gateway_of(self, address: IPNetwork) -> IPAddress | None:
         """Return the gateway of the subnet that ``address`` is of; None if that has none.
 

@@ -72,9 +72,9 @@ class End:
     wire_pulled: bool = False
     """The cable of its network's uplink is."""
     gateway_link: str = ""
+    """The host's device on its network, by which it need not be the gateway; empty: none."""
     router: str = ""
     """The container, or its address, that is the way out of a network without a wire."""
-    """The device of its network's gateway on this host; empty: there is none."""
     segment: str = ""
     """Name of the segment that its network is; empty: it ends on this host."""
     home_vlan: int | None = None

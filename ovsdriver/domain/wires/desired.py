@@ -359,13 +359,7 @@ def interface_prefix(network: Network, endpoint: Endpoint, datapath: Datapath) -
 
 def gateway(network: Network, *, owner: str) -> Gateway | None:
     """Return the host's port on ``network``, by which it need not be the gateway; None: none."""
-    addresses = network.host_addresses
-    if network.mode.has_gateway:
-        addresses = tuple(
-            IPNetwork(f"{subnet.gateway}/{subnet.cidr.prefixlen}")
-            for subnet in network.subnets
-            if subnet.gateway is not None
-        )
+    addresses = network.on_this_host
     if not addresses:
         return None
     return Gateway(

@@ -1,5 +1,6 @@
 """Containers as routers, routes in containers, and legs of the host."""
 
+import json
 from signal import SIGKILL
 
 import pytest
@@ -139,6 +140,7 @@ def test_this_host_has_an_address_on_a_flat_network_and_is_no_router_there(
     said = bed.try_ovsnet("set", "lan", f"ovs.host_address={web.address(lan)}/24").err
     assert "a container has that address" in said
     bed.ovsnet("set", "lan", f"ovs.host_address={LEG[4]}/24,{LEG[6]}/64")
+    assert json.loads(bed.ovsnet("network", "show", "lan", "--json"))["gateway_link"]
     for family in (4, 6):
         host.reaches(web.address(lan, family), who="web")
         assert web.pings(LEG[family])

@@ -189,6 +189,13 @@ def test_closed_networks_are_meant_to_be_closed(told, desk: Desk, world: World):
     assert "forwarding" not in found
 
 
+def test_a_closed_network_with_a_router_of_the_users_is_not_closed(told, desk: Desk, world: World):
+    inner = network("lab", LAB, mode="isolated", gateway_container="vpn", gateway_link=None)
+    desk.there = replace(desk.there, networks=(inner, desk.there.networks[1]))
+    told("web")
+    assert [target for _, target, *_ in world.traces] == ["outside", "dns"]
+
+
 def test_on_several_networks_it_is_looked_at_on_each(told, desk: Desk, world: World):
     more = endpoint("web", "3eb1" * 16, OLD, network_name="dmz")
     desk.there = replace(desk.there, endpoints=(*desk.there.endpoints, more))
@@ -244,6 +251,15 @@ def test_a_container_without_a_place_is_a_sentence(
     done = shell("check", "web")
     assert done.exit_code == 1
     assert sentence in " ".join(done.stderr.split())
+
+
+def test_a_host_that_is_no_gateway_is_called_this_host(told, desk: Desk):
+    leg = (IPNetwork("10.1.0.250/24"),)
+    flat = network("lab", LAB, mode=Mode.FLAT, host_addresses=leg)
+    desk.there = replace(desk.there, networks=(flat, desk.there.networks[1]))
+    _, found = told("web")
+    assert "web to this host" in found
+    assert "web to its gateway" not in found
 
 
 def test_modes_without_a_gateway_have_none_to_be_traced_to(told, desk: Desk, world: World):

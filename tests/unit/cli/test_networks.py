@@ -105,6 +105,12 @@ def test_the_port_that_addresses_are_asked_from_is_shown_where_there_is_one(
     assert "ovp1ab01ab01ab0" in text
 
 
+def test_the_hosts_port_is_a_gateway_s_or_only_the_hosts(shell: Shell, desk: Desk):
+    assert "Gateway port" in shell("network", "show", LAB).stdout
+    desk.there = Report(networks=(network("lab", LAB, mode="flat"),))
+    assert "Host's port" in shell("network", "show", LAB).stdout
+
+
 def test_what_is_in_force_is_shown_as_far_as_it_can_be_changed(shell: Shell, desk: Desk):
     apart = network("lab", LAB, icc=False)
     desk.there = replace(desk.there, networks=(apart, *desk.there.networks[1:]))
