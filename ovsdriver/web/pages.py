@@ -10,6 +10,7 @@ from aiohttp import web
 from ovsdriver import codec
 from ovsdriver.admin import asks
 from ovsdriver.admin.views import EndpointReport, LeaseUse, NetworkReport
+from ovsdriver.ports import Verdict
 from ovsdriver.web import grid, programs
 from ovsdriver.web.asking import AnsweredError, Asking
 from ovsdriver.web.door import HEADERS, SESSION, Door, Handler, refusal
@@ -53,6 +54,7 @@ class Pages:
         router.add_get("/api/about", self.about)
         router.add_get("/api/live", self.live)
         router.add_get("/api/options/{kind}/{id}", self.options)
+        router.add_get("/api/rules/{id}", self.rules)
         router.add_get("/api/grid", self.grid)
         router.add_get("/api/trace", self.trace)
         router.add_get("/api/capture", self.capture)
@@ -93,6 +95,23 @@ class Pages:
         if endpoint is None:
             raise AnsweredError("this container is not on that network any more", 404)
         return _json(_of_endpoint(networks[endpoint.endpoint.network], endpoint))
+
+    async def rules(self, request: web.Request) -> web.Response:
+        """Return the access rules of an endpoint, and what each has met; none: it has no rules."""
+        report = await self._asking.look(asks.ShowRules(target=request.match_info["id"]))
+        return _json(
+            [
+                {
+                    "side": met.side,
+                    "about": met.about,
+                    "passes": met.verdict is Verdict.ALLOWED,
+                    "packets": met.packets,
+                    "said": met.said_by,
+                }
+                for end in report.ends
+                for met in end.rules
+            ]
+        )
 
     async def grid(self, request: web.Request) -> web.Response:
         """Return a pool's addresses."""

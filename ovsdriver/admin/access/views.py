@@ -50,6 +50,14 @@ class RuleMet:
     packets: int = 0
     octets: int = 0
 
+    @property
+    def about(self) -> str:
+        """What it is about, for people: its side is told beside it."""
+        if not self.rule:
+            return "everything else"
+        what = self.rule.removeprefix(f"{self.side} ")
+        return f"{what} (nobody has that name now)" if self.nobody else what
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedEnd:

@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from ovsdriver.admin import asks
-from ovsdriver.admin.access.views import JudgedEnd, RuleMet, RulesUse, RulesUser
+from ovsdriver.admin.access.views import JudgedEnd, RulesUse, RulesUser
 from ovsdriver.cli import show, typed_file
 from ovsdriver.cli.access import rules_file
 from ovsdriver.cli.daemon import ask, typed
@@ -181,7 +181,7 @@ def _print_end(end: JudgedEnd) -> None:
         [
             (
                 each.side.value,
-                _rule(each),
+                each.about,
                 Text(*_VERDICTS[each.verdict]),
                 each.said_by or "any ovs.allow",
                 str(each.packets),
@@ -190,13 +190,6 @@ def _print_end(end: JudgedEnd) -> None:
             for each in end.rules
         ],
     )
-
-
-def _rule(met: RuleMet) -> str:
-    if not met.rule:
-        return "everything else"
-    what = met.rule.removeprefix(f"{met.side} ")
-    return f"{what} (nobody has that name now)" if met.nobody else what
 
 
 def _source(of: RulesUse) -> str:

@@ -57,6 +57,7 @@ function build(id) {
   const state = el("span");
   const why = el("p", { class: "why" });
   const facts = el("dl");
+  const rules = el("div", {});
   const rows = el("div", {});
   const curve = chart(found.edges, about);
   const children = el("ul", { class: "members" });
@@ -78,11 +79,13 @@ function build(id) {
     ...(found.edges.length ? [section("Traffic", curve.made)] : []),
     ...(found.target ? [section("Actions", actions(found))] : []),
     ...(found.members ? [section(found.membersAre, children)] : []),
+    rules,
     ...(found.options ? [section("Options in force", rows)] : []),
     ...(found.id ? [section("Last events", events)] : []));
   parts[0]();
   curve.draw();
   if (found.options) options(found.options, rows);
+  if (found.network) reach(found, rules);
 }
 
 function section(name, ...children) {
@@ -179,6 +182,20 @@ async function options(of, rows) {
       el("tr", { title: each.help, class: each.said ? "said" : "" }, el("th", { scope: "row" }, each.option), el("td", {}, each.value), el("td", { class: "note" }, said[each.said]))))));
   } catch (error) {
     rows.replaceChildren(el("p", { class: "note" }, error.message));
+  }
+}
+
+/** Show whom a container may reach and be reached by, if rules say so, and what they have met. */
+async function reach(found, place) {
+  try {
+    const rules = await (await ask(`/api/rules/${found.id.slice(9)}`)).json();
+    if (!rules.length) return;
+    place.replaceChildren(section("Access rules", el("table", { class: "options" }, el("tbody", {}, ...rules.map((each) =>
+      el("tr", { title: each.said || "any ovs.allow", class: each.packets ? "said" : "" },
+        el("td", {}, each.passes ? "✔ passes" : "✘ is dropped"), el("td", {}, `${each.side} ${each.about}`),
+        el("td", { class: "note" }, plural(each.packets, "packet"))))))));
+  } catch (error) {
+    place.replaceChildren(section("Access rules", el("p", { class: "note" }, error.message)));
   }
 }
 

@@ -76,6 +76,25 @@ def test_the_views_show_what_the_commands_say(bed: Bed, stage: Stage, tmp_path: 
         of_the_page_alone(visit)
 
 
+def test_the_panel_of_a_container_tells_what_its_rules_have_met(bed: Bed, stage: Stage) -> None:
+    lab = stage.network("lab", "-o", "ovs.allow=10.9.9.9 tcp/443", subnet="10.77.1.0/24")
+    plain = stage.network("plain", subnet="10.77.2.0/24")
+    web = stage.container("web", lab)
+    stage.container("db", plain)
+    assert not web.pings("10.9.9.8")
+    ids = {each["container"]: each["endpoint"]["id"] for each in shown(bed, "endpoint", "ls")}
+    with visiting(bed) as visit:
+        visit.page.goto(f"{visit.origin}/networks?show=endpoint:{ids['web']}")
+        rows = visit.see("#panel section:has(h3:text('Access rules'))").inner_text()
+        assert "to 10.9.9.9 tcp/443" in rows
+        assert "to everything else" in rows
+        assert "1 packet" in rows
+        visit.page.goto(f"{visit.origin}/networks?show=endpoint:{ids['db']}")
+        visit.see("#panel section:has(h3:text('Options in force')) tr")
+        assert visit.page.locator("#panel h3:text('Access rules')").count() == 0
+        of_the_page_alone(visit)
+
+
 def test_a_lost_port_turns_red_and_green_again_without_a_reload(bed: Bed, stage: Stage) -> None:
     lab = stage.network("lab", subnet="10.77.1.0/24")
     stage.container("web", lab)

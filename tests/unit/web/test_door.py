@@ -121,7 +121,15 @@ async def behind(tmp_path: Path) -> AsyncIterator[Page]:
 
 
 async def test_nothing_of_the_host_is_told_without_the_link(page: Page):
-    for path in ("about", "live", "grid?pool=1", "trace?from=a&to=b", "capture?of=web", "options"):
+    for path in (
+        "about",
+        "live",
+        "grid?pool=1",
+        "trace?from=a&to=b",
+        "capture?of=web",
+        "options",
+        "rules/1",
+    ):
         status, sentence = await page("GET", f"/api/{path}")
         assert (status, "ovsnet web" in sentence) == (401, True), path
 
