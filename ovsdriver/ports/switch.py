@@ -54,6 +54,8 @@ class SwitchView(Protocol):
     def on_change(self, callback: Callable[[Collection[EndpointId] | None], None]) -> None:
         """Call ``callback`` on the loop after a (re)connect and whenever rows of ours change.
 
+        And whenever ports of others do on a bridge that has ports of ours.
+
         With endpoints: their ports came or went, or vswitchd has taken them, and nothing else is
         different. With None: anything may be.
         """

@@ -36,6 +36,7 @@ class World(Protocol):
     def add_device(self, name: str) -> None: ...
     def add_foreign_bridge(self, name: str) -> None: ...
     def add_foreign_port(self, bridge: str, name: str, tag: int | None) -> None: ...
+    def move_port(self, name: str, tag: int) -> None: ...
     def remove_port(self, name: str) -> None: ...
     def stop_answering(self) -> None: ...
 
@@ -53,6 +54,11 @@ class FakeWorld:
 
     def add_foreign_port(self, bridge: str, name: str, tag: int | None) -> None:
         self.switch.put_port(ObservedPort(name=name, bridge=bridge, tag=tag, ofport=9, ifindex=9))
+
+    def move_port(self, name: str, tag: int) -> None:
+        port = self.switch.port(name)
+        assert port is not None
+        self.switch.put_port(replace(port, tag=tag))
 
     def remove_port(self, name: str) -> None:
         self.switch.drop_port(name)
@@ -76,6 +82,9 @@ class OvsWorld:
         tagged = [f"tag={tag}"] if tag is not None else []
         command = ["add-port", bridge, name, *tagged]
         self.ovs.vsctl(*command, "--", "set", "Interface", name, "type=internal")
+
+    def move_port(self, name: str, tag: int) -> None:
+        self.ovs.vsctl("set", "Port", name, f"tag={tag}")
 
     def remove_port(self, name: str) -> None:
         self.ovs.vsctl("del-port", name)
@@ -615,6 +624,26 @@ async def test_a_foreign_port_on_our_bridge_is_announced(world: World) -> None:
     world.add_foreign_port("brt", "theirs", 5)
 
     await asyncio.wait_for(changed.wait(), 30)
+
+
+async def test_a_foreign_port_beside_one_of_ours_is_announced_and_what_becomes_of_it(
+    world: World,
+) -> None:
+    world.add_foreign_bridge("theirs")
+    await observed_bridge(world.switch, "theirs")
+    await world.switch.ensure_port(replace(INTERNAL, bridge="theirs"))
+    await asyncio.sleep(0)
+    changed = asyncio.Event()
+    world.switch.on_change(lambda _: changed.set())
+
+    for change in (
+        lambda: world.add_foreign_port("theirs", "neighbour", 5),
+        lambda: world.move_port("neighbour", 6),
+        lambda: world.remove_port("neighbour"),
+    ):
+        changed.clear()
+        change()
+        await asyncio.wait_for(changed.wait(), 30)
 
 
 async def test_what_others_do_on_their_bridges_is_not_announced(world: World) -> None:

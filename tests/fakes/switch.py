@@ -306,7 +306,11 @@ class FakeSwitch:
 
     def _concerns_us(self, port: ObservedPort) -> bool:
         bridge = self._bridges.get(port.bridge)
-        return self._is_ours(port) or (bridge is not None and bridge.owned)
+        return (
+            self._is_ours(port)
+            or (bridge is not None and bridge.owned)
+            or any(self._is_ours(each) for each in self._ports.values() if each.bridge == port.bridge)
+        )
 
     def _check_name(self, name: str) -> None:
         if not 0 < len(name) < 16 or "/" in name or " " in name:

@@ -1,4 +1,7 @@
-"""Who is told when rows change: callbacks for rows of ours, waiters for one Interface each."""
+"""Who is told when rows change: callbacks for rows of ours, waiters for one Interface each.
+
+Ports of others are told of where ports of ours are: on a bridge they are each other's neighbours.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,8 +21,10 @@ _TAKING = ("ofport", "ifindex")
 class News:
     """Passes on what the monitor says; everything happens on the loop."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, *, beside: Callable[[str, Row], bool] | None = None) -> None:
+        """``beside`` tells whether a row, of a table, is about a bridge that has ports of ours."""
         self._owner = owner
+        self._beside = beside or (lambda *_: False)
         self._callbacks: list[Callback] = []
         self._announced = False
         self._plugged: set[EndpointId] = set()
@@ -62,7 +67,7 @@ class News:
                 if row is not None and change.table == "Interface":
                     self._wake(row["name"])
                 if row is not None and change.table != "Open_vSwitch":
-                    ours = ours or is_ours(row, self._owner)
+                    ours = ours or is_ours(row, self._owner) or self._beside(change.table, row)
             if change.table == "Open_vSwitch" and change.old and change.new:
                 # how many tags it looks at, which our flows depend on
                 ours = ours or change.old["other_config"] != change.new["other_config"]

@@ -92,7 +92,9 @@ class OvsSwitch(OvsdbAdapter):
         self._device_index = device_index
         self._serial = itertools.count()
         self._view: ReplicaView | None = None
-        self._news = News(owner)
+        self._news = News(
+            owner, beside=lambda table, row: bool(self._view and self._view.beside_ours(table, row))
+        )
         self._connection_callbacks: list[Callable[[bool], None]] = []
         self._removals: dict[str, asyncio.Future[bool]] = {}
 

@@ -49,6 +49,18 @@ class ReplicaView:
         holder = self._replica.holder("Bridge", "ports", row["_uuid"]) if row else None
         return self._port(row, holder["name"]) if row and holder else None
 
+    def beside_ours(self, table: str, row: Row) -> bool:
+        """Whether a row is a bridge with ports of ours, or a port or interface on such a one."""
+        found: Row | None = row
+        if found is not None and table == "Interface":
+            table, found = "Port", self._replica.holder("Port", "interfaces", found["_uuid"])
+        if found is not None and table == "Port":
+            table, found = "Bridge", self._replica.holder("Bridge", "ports", found["_uuid"])
+        if found is None or table != "Bridge":
+            return False
+        ports = (self._replica.row("Port", uuid) for uuid in found["ports"])
+        return any(is_ours(each, self._owner) for each in ports if each)
+
     def _bridge(self, row: Row, ports: tuple[ObservedPort, ...]) -> ObservedBridge:
         local = self._replica.named("Port", row["name"])
         return ObservedBridge(
