@@ -47,10 +47,16 @@ class NameRecord:
 
 
 def covers(pattern: str, name: str) -> bool:
-    """Whether a name of a rule is about ``name``, both in lower case; ``*.`` is all below."""
-    if pattern.startswith(_BELOW):
-        return name.endswith(pattern[1:]) and len(name) >= len(pattern)
-    return name == pattern
+    """Whether a name of a rule is about ``name``, both in lower case; ``*.`` is all below.
+
+    A dot with an odd number of backslashes before it is inside of a label, and separates nothing.
+    """
+    if not pattern.startswith(_BELOW):
+        return name == pattern
+    if not name.endswith(pattern[1:]) or len(name) < len(pattern):
+        return False
+    below = name[: 1 - len(pattern)]
+    return (len(below) - len(below.rstrip("\\"))) % 2 == 0
 
 
 def covering(policy: Policy, name: str) -> Sequence[str]:

@@ -43,6 +43,9 @@ def named(*names: str) -> Reach:
         ("*.example.com", ".example.com", False),
         ("*.example.com", "badexample.com", False),
         ("*.example.com", "api.example.com.evil.test", False),
+        pytest.param("*.example.com", r"api\.example.com", False, id="a dot in a label of com"),
+        pytest.param("*.example.com", r"api\\\.example.com", False, id="behind a backslash in it"),
+        pytest.param("*.example.com", r"api\\.example.com", True, id="a label ends so"),
     ],
 )
 def test_a_name_of_a_rule_is_about_itself_and_a_wildcard_about_all_below(
