@@ -309,7 +309,9 @@ class FakeSwitch:
         return (
             self._is_ours(port)
             or (bridge is not None and bridge.owned)
-            or any(self._is_ours(each) for each in self._ports.values() if each.bridge == port.bridge)
+            or any(
+                self._is_ours(each) for each in self._ports.values() if each.bridge == port.bridge
+            )
         )
 
     def _check_name(self, name: str) -> None:

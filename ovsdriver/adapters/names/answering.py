@@ -20,10 +20,14 @@ PER_CLIENT = 64
 """Questions of one container that are being passed on; what comes on top is not answered."""
 AT_ONCE = 512
 """Of all containers of a server: each has a socket."""
+PER_SECOND = 500
+"""Questions of one container that are read: what comes on top is not, or waits with its connection.
+Reading them takes time of who also serves Docker."""
 _CONNECTIONS = 64
 CONNECTIONS_PER_CLIENT = 8
 """What comes on top of it, or of all clients', is closed."""
 _IDLE_S = 10.0
+_SHARE_S, _TURNS = 0.1, 100
 _BACKLOG = 16
 
 Address = tuple[str, int]
@@ -51,6 +55,8 @@ class Answering(asyncio.DatagramProtocol):
     def __init__(self, replies: Replies) -> None:
         self._replies = replies
         self._asking: Counter[str] = Counter()
+        self._read_lately: Counter[str] = Counter()
+        self._second = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._connected: Counter[str] = Counter()
         self._transport: asyncio.DatagramTransport | None = None
@@ -86,7 +92,7 @@ class Answering(asyncio.DatagramProtocol):
 
     def heard(self, data: bytes, client: str, send: Callable[[bytes], None]) -> None:
         """Answer what is known at once, and the rest when the host's servers have."""
-        query = self._read(client, data)
+        query = self._read(client, data) if self._may_ask(client) else None
         if query is None:
             return
         known = self._replies.known(IPAddress(client), query)
@@ -152,7 +158,9 @@ class Answering(asyncio.DatagramProtocol):
     ) -> None:
         while True:
             async with asyncio.timeout(_IDLE_S):
-                query = self._read(client, await read_framed(reader))
+                asked = await read_framed(reader, most=messages.QUESTION_BYTES)
+            await self._turn(client)
+            query = self._read(client, asked)
             if query is None:
                 return
             answer = self._replies.known(IPAddress(client), query)
@@ -163,6 +171,25 @@ class Answering(asyncio.DatagramProtocol):
                 await writer.drain()
 
     # Both
+
+    async def _turn(self, client: str) -> None:
+        """Wait until one more question of a client may be read; EOFError if that takes too long."""
+        for _ in range(_TURNS):
+            if self._may_ask(client):
+                return
+            await asyncio.sleep(_SHARE_S)
+        raise EOFError
+
+    def _may_ask(self, client: str) -> bool:
+        """Count one more question of a client in this second; False if there were enough."""
+        second = int(asyncio.get_running_loop().time())
+        if second != self._second:
+            self._second = second
+            self._read_lately.clear()
+        if self._read_lately[client] >= PER_SECOND:
+            return False
+        self._read_lately[client] += 1
+        return True
 
     def _read(self, client: str, wire: bytes) -> messages.Query | None:
         served = self._replies.serves(IPAddress(client))

@@ -105,9 +105,12 @@ def framed(wire: bytes) -> bytes:
     return len(wire).to_bytes(2, "big") + wire
 
 
-async def read_framed(reader: asyncio.StreamReader) -> bytes:
-    """Return the next message of a connection; EOFError if there is none."""
-    return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+async def read_framed(reader: asyncio.StreamReader, *, most: int = _DATAGRAM) -> bytes:
+    """Return the next message of a connection; EOFError if there is none, or it is longer."""
+    length = int.from_bytes(await reader.readexactly(2), "big")
+    if length > most:
+        raise EOFError
+    return await reader.readexactly(length)
 
 
 def _named(text: str) -> Sequence[str]:

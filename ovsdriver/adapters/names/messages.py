@@ -1,5 +1,6 @@
 """DNS messages: what is asked, and answers of our own. Pure."""
 
+import struct
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,11 @@ _TTL_S = 5
 _KINDS = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 6}
 ID_BYTES = 2
 _QUESTION_AT = 12
+QUESTION_BYTES = 1232
+"""What is longer is no question that anybody asks, and takes long to read."""
+_COUNTS_AT = 4
+_MOST_ADDED = 2
+"""Records behind a question: EDNS, and a signature."""
 _HINTING = (dns.rdatatype.HTTPS, dns.rdatatype.SVCB)
 
 
@@ -74,14 +80,19 @@ class Query:
 
 
 def read(wire: bytes) -> Query | None:
-    """Return the question of a message; None of what is none."""
+    """Return the question of a message; None of what is none, or is more than one."""
+    if not _QUESTION_AT < len(wire) <= QUESTION_BYTES:
+        return None
+    questions, answers, authorities, added = struct.unpack_from("!4H", wire, _COUNTS_AT)
+    if (questions, answers, authorities) != (1, 0, 0) or added > _MOST_ADDED:
+        return None
     try:
-        message = dns.message.from_wire(wire, ignore_trailing=True)
+        message = dns.message.from_wire(wire)
     except (dns.exception.DNSException, ValueError):
         return None
     if message.flags & dns.flags.QR or message.opcode() != dns.opcode.QUERY:
         return None
-    if len(message.question) != 1 or message.question[0].rdclass != dns.rdataclass.IN:
+    if message.question[0].rdclass != dns.rdataclass.IN:
         return None
     return Query(message, wire)
 

@@ -177,6 +177,25 @@ async def test_one_client_does_not_take_all_there_is(
     assert await bed.ask("more.test") == "NXDOMAIN"
 
 
+async def test_of_one_client_so_many_questions_are_read_in_a_second_and_later_ones_wait(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "PER_SECOND", 0)
+    assert await bed.ask("db", wait_s=0.1) == "TIMEOUT"
+    waiting = asyncio.create_task(bed.ask_by_stream("db"))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    monkeypatch.setattr(answering, "PER_SECOND", 1)
+    assert await waiting == ["NOERROR 10.50.0.5"]
+
+
+async def test_a_message_too_long_for_a_question_ends_its_connection(bed: Bed) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", bed.port)
+    writer.write(framed(bytes(4000)))
+    assert await reader.read() == b""
+    writer.close()
+
+
 async def test_one_client_holds_so_many_connections_and_no_more(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,20 @@ def test_what_is_no_question_is_not_answered() -> None:
     assert messages.read(chaos.to_wire()) is None
 
 
+def test_a_question_with_more_than_belongs_to_one_is_not_read() -> None:
+    query = dns.message.make_query("db", "A", use_edns=0, pad=128)
+    plain = query.to_wire()
+    assert messages.read(plain) is not None
+    assert messages.read(plain + b"x") is None
+    query.question.append(dns.message.make_query("other", "A").question[0])
+    assert messages.read(query.to_wire()) is None
+    long = dns.message.make_query("db", "A", use_edns=0, pad=messages.QUESTION_BYTES + 1)
+    assert messages.read(long.to_wire(max_size=4096)) is None
+    record = bytes.fromhex("c00c00010001000000000004c0000201")
+    many = asked("db", "A").wire
+    assert messages.read(many[:6] + b"\x00\x01" + many[8:] + record) is None
+
+
 @given(st.binary(max_size=80))
 def test_no_bytes_are_a_fault(wire: bytes) -> None:
     messages.read(wire)
