@@ -44,7 +44,7 @@ def judge(version: str, resolvers: str, settings: str) -> Finding:
     return ok(
         SUBJECT,
         f"Docker asks {past[0]} from this host, so rules learn names only of containers that are "
-        "run with --dns ADDRESS",
+        "run with --dns GATEWAY, their network's",
     )
 
 

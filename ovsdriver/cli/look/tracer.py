@@ -615,7 +615,10 @@ class _Tracer:
 
     def _to_server(self, a: Somewhere, server: name_servers.Server) -> Iterator[Hop]:
         if server.by_host:
-            yield name_servers.by_host(server, listens=sandbox_view.listens("udp", 53))
+            yield from self._from_host(a, server)
+            return
+        if server.address.is_loopback():
+            yield name_servers.in_itself(end_of(a.placed[0]), server)
             return
         segments = [each for each in a.placed if end_of(each).segment]
         if server.address == NAME_SERVER and segments:
@@ -625,6 +628,20 @@ class _Tracer:
             return
         b = self._places.meant(str(server.address))
         yield from self._hops(a, b, self._family_of(a, b))
+
+    def _from_host(self, a: Somewhere, server: name_servers.Server) -> Iterator[Hop]:
+        """Follow what Docker asks for a container, past its network and its rules."""
+        for network, endpoint in a.placed:
+            member = self._lay.access.of(endpoint.endpoint.id)
+            if member is not None and self._lay.access.asks_us(member, self._asked):
+                yield name_servers.past_rules(server, network.network)
+        b = self._places.meant(str(server.address))
+        if b.host:
+            yield name_servers.by_host(server, listens=sandbox_view.listens("udp", 53))
+            return
+        yield name_servers.by_host(server, listens=None)
+        host = Somewhere(name=THIS_HOST.name, host=True)
+        yield from self._hops(host, b, server.address.version)
 
     # over hosts
 

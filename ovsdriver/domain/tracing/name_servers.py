@@ -1,13 +1,14 @@
 """Whom a container asks for names, from its ``resolv.conf``. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from netaddr import AddrFormatError, IPAddress
 
+from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.tracing.containers import End
-from ovsdriver.domain.tracing.hops import Hop, Kind, Place, bad, good
+from ovsdriver.domain.tracing.hops import Hop, Kind, Place, bad, good, unsure
 
 DOCKERS = IPAddress("127.0.0.11")
 """Where Docker's own resolver is, in containers of networks that people made."""
@@ -107,14 +108,53 @@ def of_docker(end: End, servers: Servers, *, listens: bool | None) -> Iterator[H
         )
 
 
-def by_host(server: Server, *, listens: bool) -> Hop:
-    """Tell of a server on this host's own loopback, which Docker asks from here."""
+def by_host(server: Server, *, listens: bool | None) -> Hop:
+    """Tell of a server that Docker asks from here.
+
+    ``listens``: of a server on this host, whether a program waits there; None: it is elsewhere.
+    """
     place = Place(name="DNS", kind=Kind.DNS)
+    asked = f"Docker asks {server.address} from this host"
+    if listens is None:
+        return good(place, asked)
     if listens:
-        return good(place, f"Docker asks {server.address} from this host, where a program listens")
+        return good(place, f"{asked}, where a program listens")
     return bad(
         place,
         f"nobody listens at {server.address}, which Docker asks from this host; start it, or name "
         "another server in /etc/resolv.conf",
         by="the servers that Docker asks",
+    )
+
+
+def past_rules(server: Server, network: Network) -> Hop:
+    """Tell of a server that Docker asks for a container whose rules have names."""
+    return unsure(
+        Place(name="DNS", kind=Kind.DNS),
+        learns_nothing([server.address], network),
+        by="the servers that Docker asks",
+    )
+
+
+def learns_nothing(asked: Sequence[IPAddress], network: Network) -> str:
+    """Return why names in a container's rules reach nothing, and what to type.
+
+    Args:
+        asked: whom Docker asks for the container from this host.
+        network: of the container, whose gateway answers by the rules.
+    """
+    gateways = (each.gateway for each in network.subnets if each.gateway is not None)
+    return (
+        f"Docker asks {' and '.join(map(str, asked))} for it from this host, so DNS names in its "
+        f"rules reach nothing; run it with --dns {next(gateways, 'ADDRESS')}"
+    )
+
+
+def in_itself(end: End, server: Server) -> Hop:
+    """Tell of a server on a container's own loopback."""
+    return unsure(
+        end.place,
+        f"{server.address} is {end.name} itself, where a name server would have to run; run it "
+        "with another --dns",
+        by=f"/etc/resolv.conf of {end.name}",
     )

@@ -7,8 +7,11 @@ or the daemon by its ``dns``, is asked from the container, and comes by its gate
 
 from collections.abc import Callable, Sequence
 
+from netaddr import IPAddress
+
 from ovsdriver.domain.access.policy import AccessPlan, Member
 from ovsdriver.domain.records.model import EndpointId
+from ovsdriver.domain.tracing.name_servers import learns_nothing
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Engine, State
 from ovsdriver.service.aspects.aspect import Finding
@@ -24,7 +27,7 @@ class AskedPast:
         self._state = state
         self._engine = engine
         self._listed = listed
-        self._read: dict[tuple[EndpointId, str], tuple[str, ...]] = {}
+        self._read: dict[tuple[EndpointId, str], tuple[IPAddress, ...]] = {}
         """Servers that Docker asks from the host, by endpoint and sandbox."""
 
     async def find(self, plan: AccessPlan) -> Sequence[Finding]:
@@ -52,19 +55,8 @@ class AskedPast:
                 servers = await self._engine.asks(name)
             except UnavailableError:
                 return ""
-            self._read[place] = tuple(
-                str(each.address) for each in servers.forwarded if each.by_host
-            )
-        past = self._read[place]
-        if not past:
+            self._read[place] = tuple(each.address for each in servers.forwarded if each.by_host)
+        past, network = self._read[place], self._state.network(member.network)
+        if not past or network is None:
             return ""
-        asked = " and ".join(past)
-        return (
-            f"container {name}: Docker asks {asked} for it from this host, so DNS names "
-            f"in its rules reach nothing; run it with --dns {self._gateway(member)}"
-        )
-
-    def _gateway(self, member: Member) -> str:
-        network = self._state.network(member.network)
-        gateways = [each.gateway for each in network.subnets] if network is not None else []
-        return next((str(each) for each in gateways if each is not None), "ADDRESS")
+        return f"container {name}: {learns_nothing(past, network)}"

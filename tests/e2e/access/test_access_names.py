@@ -203,13 +203,21 @@ def test_where_docker_asks_by_itself_nothing_is_opened_and_what_to_type_is_told(
     try:
         with names.answering(bed, API4, by_host=True) as said:
             said.say(*ZONE)
-            a = stage.container("agent", f"name={lab.name},driver-opt=ovs.allow=api.test")
+            where = f"name={lab.name},driver-opt=ovs.allow=api.test"
+            a = stage.container("agent", where)
             assert API4 in a.execute("nslookup", "api.test")
             assert not served(a, API4)
-        told = "container agent: Docker asks 127.0.0.1 for it from this host"
-        until(lambda: told in bed.ovsnet("reconcile", "--dry-run"), "it is told")
-        bed.ovsnet("reconcile")
-        assert f"--dns {lab.gateway()}" in bed.try_ovsnet("check", "agent", "--json").out
-        assert "--dns ADDRESS" in bed.try_ovsnet("check").out
+            assert "--dns GATEWAY" in bed.try_ovsnet("check").out
+            words = bed.try_ovsnet("trace", "agent", "dns").out.split()
+            said_to_type = words[words.index("--dns") : words.index("--dns") + 2]
+            until(
+                lambda: "container agent: Docker asks 127.0.0.1" in bed.ovsnet("reconcile"),
+                "it is told",
+            )
+            assert " ".join(said_to_type) in bed.try_ovsnet("check", "agent", "--json").out
+            bed.docker("rm", "--force", "agent")
+            a = stage.container("agent", where, *said_to_type)
+            assert fetched(a, "api.test")
+            assert "passes" in bed.ovsnet("check", "agent")
     finally:
         bed.run("sh", "-c", f"echo '{before}' >/run/resolv.conf")

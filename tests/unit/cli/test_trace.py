@@ -105,7 +105,7 @@ class View(LiveHost):
         }
 
     def is_local(self, address: IPAddress) -> bool:
-        return str(address) in self._mine
+        return str(address) in self._mine or address.is_loopback()
 
     def holder(self, address: IPAddress) -> str:
         return self._mine.get(str(address), "")
@@ -462,6 +462,8 @@ def test_what_is_no_way_is_refused(told, words: tuple[str, ...], sentence: str):
 
 
 RESOLV = "nameserver 127.0.0.11\n# ExtServers: [host(127.0.0.53) 198.51.100.53]\n"
+FROM_HOST = "nameserver 127.0.0.11\n# ExtServers: [host(198.51.100.53)]\n"
+OWN = "nameserver 127.0.0.11\n# ExtServers: [127.0.0.53]\n"
 
 
 @pytest.mark.parametrize(
@@ -469,6 +471,9 @@ RESOLV = "nameserver 127.0.0.11\n# ExtServers: [host(127.0.0.53) 198.51.100.53]\
     [
         (RESOLV, True, "Docker asks 127.0.0.53 from this host, where a program listens", 0),
         (RESOLV, False, "it leaves this host by router 192.0.2.254", 0),
+        (FROM_HOST, False, "Docker asks 198.51.100.53 from this host", 0),
+        (FROM_HOST, False, "it leaves this host by router 192.0.2.254", 0),
+        (OWN, True, "127.0.0.53 is web itself", 0),
         (RESOLV.partition("#")[0], True, "Docker knows no server for other names", 1),
         ("", True, "/etc/resolv.conf of web names no server", 1),
         ("nameserver 198.51.100.53\n", True, "web asks 198.51.100.53 itself", 0),
@@ -477,7 +482,20 @@ RESOLV = "nameserver 127.0.0.11\n# ExtServers: [host(127.0.0.53) 198.51.100.53]\
 def test_whom_a_container_asks_for_names_and_how_far_that_gets(
     told, monkeypatch, tmp_path: Path, text: str, here: bool, said: str, code: int
 ):
-    path = tmp_path / "resolv.conf"
+    asking(monkeypatch, tmp_path, text)
+    monkeypatch.setattr(sandbox_view, "listens", lambda protocol, port: here)
+    found = told("web", "dns")
+    assert found[0] == code, found[1]
+    assert said in found[1]
+    assert "(udp/53)" in found[1].splitlines()[-1]
+    monkeypatch.setattr(sandbox_view, "has_resolver", lambda sandbox, at: False)
+    gone = "Docker's resolver 127.0.0.11 is not there inside of web"
+    assert (gone in told("web", "dns")[1]) is ("127.0.0.11" in text)
+
+
+def asking(monkeypatch, folder: Path, text: str) -> None:
+    """Have every container's ``/etc/resolv.conf`` say ``text``."""
+    path = folder / "resolv.conf"
     path.write_text(text)
 
     async def seen(_: object, container: str) -> SeenContainer:
@@ -487,14 +505,6 @@ def test_whom_a_container_asks_for_names_and_how_far_that_gets(
 
     monkeypatch.setattr(DockerEngine, "look_at", seen)
     monkeypatch.setattr(sandbox_view, "has_resolver", lambda sandbox, at: True)
-    monkeypatch.setattr(sandbox_view, "listens", lambda protocol, port: here)
-    found = told("web", "dns")
-    assert found[0] == code, found[1]
-    assert said in found[1]
-    assert "(udp/53)" in found[1].splitlines()[-1]
-    monkeypatch.setattr(sandbox_view, "has_resolver", lambda sandbox, at: False)
-    gone = "Docker's resolver 127.0.0.11 is not there inside of web"
-    assert (gone in told("web", "dns")[1]) is ("127.0.0.11" in text)
 
 
 def test_a_flow_of_ours_is_told_by_its_option(told, host: Host):
@@ -556,6 +566,18 @@ def test_a_container_with_names_in_its_rules_asks_at_its_gateway(told, desk: Des
     code, text = told("web", "192.0.2.53", "udp/53")
     assert code == 0
     assert "ovsnet's name server at the gateway answers lab/web" in text
+
+
+def test_names_in_rules_learn_nothing_of_what_docker_asks_from_the_host(
+    told, desk: Desk, monkeypatch, tmp_path: Path
+):
+    asking(monkeypatch, tmp_path, FROM_HOST)
+    with_rules(desk, allow="example.com tcp/443")
+    verdict = told("web", "dns")[1].splitlines()[-1]
+    assert "web may reach a name server" in verdict
+    assert verdict.endswith("its rules reach nothing; run it with --dns 10.1.0.1")
+    asking(monkeypatch, tmp_path, FROM_HOST.replace("host(198.51.100.53)", "10.1.0.1"))
+    assert "the gateway answers lab/web" in told("web", "dns")[1]
 
 
 @pytest.mark.parametrize("mode", [Mode.FLAT, Mode.NAT])

@@ -5,7 +5,7 @@ import pytest
 from ovsdriver.cli.doctor import names
 from ovsdriver.cli.doctor.finding import Level
 
-FROM_CONTAINERS, ONLY_WITH_DNS = "from containers", "--dns ADDRESS"
+FROM_CONTAINERS, ONLY_WITH_DNS = "from containers", "--dns GATEWAY"
 
 
 @pytest.mark.parametrize(
