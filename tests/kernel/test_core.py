@@ -2,12 +2,24 @@
 
 import pytest
 
+from tests.e2e.access.test_access import (
+    test_connections_are_judged_by_who_began_them_whatever_restarts,
+)
 from tests.e2e.access.test_access_on_a_bridge import (
     test_a_flat_network_judges_what_goes_to_the_wire_and_comes_from_it,
     test_a_rule_cuts_what_is_established_and_nothing_else,
     test_only_what_is_allowed_passes_in_either_direction,
 )
 from tests.e2e.bed import OUTSIDE4, OUTSIDE6, OUTSIDE_PORT, WAN4, WAN6, Bed
+from tests.e2e.containers.test_cables import (
+    test_a_pulled_cable_takes_the_carrier_from_both_ends_and_stays_so,
+    test_the_cable_of_an_uplink_is_pulled_and_given_back,
+)
+from tests.e2e.containers.test_routes import (
+    service,
+    test_this_host_has_an_address_on_a_flat_network_and_is_no_router_there,
+)
+from tests.e2e.look.test_metrics import test_top_tells_who_talks_to_whom_and_who_goes_out
 from tests.e2e.reach.test_isolation import dual
 from tests.e2e.reach.test_published import hears, server
 from tests.e2e.stage import Stage
@@ -22,13 +34,19 @@ from tests.e2e.traffic import Place
 
 __all__ = [
     "far",
+    "service",
     "test_a_flat_network_judges_what_goes_to_the_wire_and_comes_from_it",
+    "test_a_pulled_cable_takes_the_carrier_from_both_ends_and_stays_so",
     "test_a_rule_cuts_what_is_established_and_nothing_else",
     "test_bridges_are_joined_for_the_vlans_of_those_who_ask",
+    "test_connections_are_judged_by_who_began_them_whatever_restarts",
     "test_containers_share_a_nic_and_each_is_on_its_own_vlan_of_the_wire",
     "test_only_what_is_allowed_passes_in_either_direction",
     "test_priority_tagged_frames_stay_in_their_network",
     "test_routers_see_the_listed_vlans_and_no_others",
+    "test_the_cable_of_an_uplink_is_pulled_and_given_back",
+    "test_this_host_has_an_address_on_a_flat_network_and_is_no_router_there",
+    "test_top_tells_who_talks_to_whom_and_who_goes_out",
 ]
 
 pytestmark = pytest.mark.docker
