@@ -33,6 +33,7 @@ from ovsdriver.service.aspects.offload import Offload
 from ovsdriver.service.aspects.patches import Patches
 from ovsdriver.service.aspects.publishing.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
+from ovsdriver.service.aspects.uplink_queues import UplinkQueues
 from ovsdriver.service.aspects.uplinks import Uplinks
 from ovsdriver.service.attach.endpoints import Endpoints
 from ovsdriver.service.attach.plugs import Plugs
@@ -222,6 +223,7 @@ async def assemble(
             publisher,
             flows,
             uplinks,
+            UplinkQueues(owner=owner, state=state, notes=notes, switch=switch, shapes=world.shapes),
             Patches(owner=owner, state=state, switch=switch),
             offload,
             shaper,

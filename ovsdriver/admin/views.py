@@ -26,6 +26,8 @@ class UplinkReport:
     fault: str
     pulled: bool = False
     """Its cable is, as a network wants it (``ovs.uplink_link``)."""
+    rate: int = 0
+    """bit/s that each NIC sends at most (``ovs.uplink_rate``); 0: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,8 +165,8 @@ class Shapes(Protocol):
         """Return what of ours is on links of the host, by name."""
         ...
 
-    async def can_impair(self) -> bool:
-        """Whether the kernel has netem; found out by making one where nobody is."""
+    async def able(self, shape: LinkShape) -> bool:
+        """Whether the kernel can shape a link so; found out where nobody is."""
         ...
 
     def same(self, one: LinkShape, other: LinkShape) -> bool:

@@ -52,6 +52,7 @@ _ELSEWHERE: Mapping[str, Callable[[Network], object]] = {
     "uplink_cable": lambda network: (
         (network.uplink_cable or Cable.UP) if network.segment.uplink else None
     ),
+    "uplink_rate": lambda network: (network.uplink_rate or 0) if network.segment.uplink else None,
     "patch_cable": lambda network: (network.patch_cable or Cable.UP) if network.patches else None,
     "port.vlan": attrgetter("segment.tag"),
     "router": lambda network: network.segment.router and network.segment.router.name,

@@ -959,6 +959,18 @@ TABLE: Sequence[Option] = (
         "carrier. With `ovsnet set`, as `ovs.link`. Not on the host's own NIC.",
     ),
     Option(
+        name="ovs.uplink_rate",
+        scope=Scope.NETWORK,
+        field="uplink_rate",
+        on_segment=_NO_WIRE,
+        parse=rates.bits,
+        text=rates.bits_text,
+        example="-o ovs.uplink=eth1 -o ovs.vlan=30 -o ovs.uplink_rate=900mbit",
+        default="none",
+        help="What each NIC of the uplink sends at most, for all networks on it. If there is more, "
+        "marks decide: DSCP 40 and above goes first, CS1 and LE last. `none`: no limit.",
+    ),
+    Option(
         name="ovs.datapath",
         scope=Scope.NETWORK,
         field="datapath",

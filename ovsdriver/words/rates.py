@@ -48,9 +48,14 @@ def dscp_text(mark: int) -> str:
     return next((name for name, each in _MARKS.items() if each == mark), str(mark))
 
 
+def bits(text: str) -> int:
+    """Read ``100mbit``; ``none`` is 0, no limit."""
+    return _rate(text, text, "write it like 100mbit") or 0
+
+
 def rate(text: str) -> Rate:
     """Read ``100mbit``, or ``100mbit+20mbit``: towards the container and from it; or ``none``."""
-    parts = [_rate(part.strip(), text) for part in _SEPARATORS.split(text)]
+    parts = [_rate(part.strip(), text, _RATES) for part in _SEPARATORS.split(text)]
     if len(parts) > 2:
         raise ValueError(f"{values.quote(text)} has more than two rates; {_RATES}")
     return Rate(towards=parts[0], away=parts[-1])
@@ -59,13 +64,13 @@ def rate(text: str) -> Rate:
 _RATES = "write it like 100mbit, or 100mbit+20mbit: towards the container and from it"
 
 
-def _rate(part: str, text: str) -> int | None:
+def _rate(part: str, text: str, how: str) -> int | None:
     if part.lower() == "none":
         return None
     found = _RATE.fullmatch(part.lower())
     bits = int(float(found[1]) * _BITS[found[2]]) if found else 0
     if not _LEAST_RATE <= bits <= _MOST_RATE:
-        raise ValueError(f"{values.quote(text)} is not a rate of 64kbit to 100gbit; {_RATES}")
+        raise ValueError(f"{values.quote(text)} is not a rate of 64kbit to 100gbit; {how}")
     return bits
 
 
@@ -122,15 +127,16 @@ def broadcast_text(packets: int) -> str:
 
 def rate_text(value: Rate) -> str:
     """Return what ``rate`` reads."""
-    towards, away = (_bits_text(each) for each in (value.towards, value.away))
+    towards, away = (bits_text(each) for each in (value.towards, value.away))
     return towards if towards == away else f"{towards}+{away}"
 
 
-def _bits_text(bits: int | None) -> str:
-    if bits is None:
+def bits_text(value: int | None) -> str:
+    """Return what ``bits`` reads."""
+    if not value:
         return "none"
-    unit = next((u for u in ("gbit", "mbit") if not bits % _BITS[u]), "kbit")
-    return f"{bits / _BITS[unit]:g}{unit}"
+    unit = next((u for u in ("gbit", "mbit") if not value % _BITS[u]), "kbit")
+    return f"{value / _BITS[unit]:g}{unit}"
 
 
 def time_text(microseconds: int) -> str:

@@ -11,7 +11,8 @@ from netaddr import EUI
 from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
 from ovsdriver.domain.records.options.port_options import Rate
-from ovsdriver.domain.records.options.shaping import LinkShape, Shaping
+from ovsdriver.domain.records.options.shaping import LinkShape, Shaping, of_uplink
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import ConflictError, UnsupportedError
 from ovsdriver.ports import Shapes
 from tests.fakes.links import FakeLinks, FakeSandbox
@@ -128,7 +129,7 @@ async def test_a_kernel_without_netem_says_so_and_one_with_it_delays(world: Worl
     bad = replace(bad, corrupt_ppm=20_000, duplicate_ppm=30_000, reorder_ppm=250_000)
     if isinstance(world, FakeWorld):
         world.fake.netem = False
-    if not await world.shapes.can_impair():
+    if not await world.shapes.able(bad):
         with pytest.raises(UnsupportedError, match="netem"):
             await world.shapes.on_host("v0", bad)
         assert not await world.shapes.observed()
@@ -158,3 +159,53 @@ async def test_the_kernels_own_tool_reads_the_rate_that_was_asked_for() -> None:
         ]
     assert found["options"]["rate"] == 125_000  # bytes/s
     assert abs(found["options"]["burst"] - 32 * 1024) < 100
+
+
+BY_MARK = of_uplink(10_000_000, Datapath.NETDEV)
+
+
+@pytest.mark.parametrize("rate", [64_000, 12_345_600, 10**9, 10**11])
+@pytest.mark.parametrize("datapath", list(Datapath))
+async def test_queues_are_there_once_they_were_asked_for(
+    world: World, rate: int, datapath: Datapath
+) -> None:
+    wanted = of_uplink(rate, datapath)
+    assert await world.shapes.able(wanted)
+    assert await world.shapes.on_host("v0", wanted)
+    assert not await world.shapes.on_host("v0", wanted)
+    assert world.shapes.same((await world.shapes.observed())["v0"], wanted)
+
+
+async def test_queues_change_their_rate_and_go(world: World) -> None:
+    await world.shapes.on_host("v0", BY_MARK)
+    for other in (of_uplink(20_000_000, Datapath.NETDEV), MBIT, BY_MARK, LinkShape()):
+        assert not world.shapes.same((await world.shapes.observed())["v0"], other)
+        assert await world.shapes.on_host("v0", other)
+        assert not await world.shapes.on_host("v0", other)
+    assert not await world.shapes.observed()
+
+
+@pytest.mark.parametrize(
+    "less",
+    [
+        "filter del dev v0 parent f5c:",
+        "qdisc del dev v0 parent f5c:3",
+        "qdisc replace dev v0 parent f5c:2 pfifo limit 9",
+        "class change dev v0 parent f5c: classid f5c:f htb rate 9mbit",
+        "qdisc del dev v0 root",
+    ],
+)
+@pytest.mark.netns
+async def test_queues_of_which_somebody_took_a_part_are_made_again(less: str) -> None:
+    with own_namespace():
+        run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        netlink = Netlink()
+        try:
+            shapes = KernelShapes(netlink)
+            await shapes.on_host("v0", BY_MARK)
+            run("tc", *less.split())
+            assert not shapes.same((await shapes.observed()).get("v0", LinkShape()), BY_MARK)
+            assert await shapes.on_host("v0", BY_MARK)
+            assert shapes.same((await shapes.observed())["v0"], BY_MARK)
+        finally:
+            await netlink.close()

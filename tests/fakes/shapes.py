@@ -16,6 +16,8 @@ class FakeShapes:
         self.broken: str | None = None
         self.netem = True
         """The kernel has it."""
+        self.queues = True
+        """It has what these take."""
         self.foreign: set[str] = set()
         """Links that somebody else shapes."""
         self.calls = 0
@@ -61,8 +63,8 @@ class FakeShapes:
         found = {name: self._of_index(link.index) for name, link in self._links.present().items()}
         return {name: shape for name, shape in found.items() if shape}
 
-    async def can_impair(self) -> bool:
-        return self.netem
+    async def able(self, shape: LinkShape) -> bool:
+        return (self.netem or not shape.impaired) and (self.queues or not shape.by_mark)
 
     def same(self, one: LinkShape, other: LinkShape) -> bool:
         return one == other
@@ -75,3 +77,5 @@ class FakeShapes:
             raise UnavailableError(self.broken)
         if shape.impaired and not self.netem:
             raise UnsupportedError("the kernel has no netem")
+        if shape.by_mark and not self.queues:
+            raise UnsupportedError("the kernel has no htb")

@@ -8,7 +8,7 @@ from ovsdriver import ports
 
 READING = frozenset(
     {"connected", "links", "routes", "taken", "tso", "sandbox_alive", "sandbox_used", "neighbours"}
-    | {"state", "held", "boot", "findings", "observed", "can_impair", "differing", "attend", "run"}
+    | {"state", "held", "boot", "findings", "observed", "able", "differing", "attend", "run"}
     | {"load", "lease", "leases", "holders", "names"}
 )
 """Awaits that change nothing: the world is the same at the next one."""

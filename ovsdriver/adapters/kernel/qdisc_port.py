@@ -5,12 +5,12 @@ from contextlib import closing, contextmanager
 
 from netaddr import EUI
 
-from ovsdriver.adapters.kernel.codec import qdiscs
+from ovsdriver.adapters.kernel.codec import disciplines, qdiscs
 from ovsdriver.adapters.kernel.codec.link_messages import find_link, find_veths, link_name
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket
 from ovsdriver.adapters.kernel.netlink import Netlink
 from ovsdriver.adapters.kernel.sandbox import entering
-from ovsdriver.domain.records.options.shaping import NO_NETEM, LinkShape
+from ovsdriver.domain.records.options.shaping import NO_NETEM, NO_QUEUES, LinkShape
 from ovsdriver.errors import ConflictError, UnsupportedError
 
 _LOOPBACK = 1
@@ -20,6 +20,7 @@ _NO_KIND = {
     "netem": NO_NETEM,
     "tbf": "ovs.rate: this host's kernel has no token bucket; load it (modprobe sch_tbf), or "
     "leave the option out",
+    **dict.fromkeys(("htb", "pfifo_head_drop", "u32"), NO_QUEUES),
 }
 
 
@@ -58,19 +59,19 @@ class KernelShapes:
 
         return await self._netlink.ask("reading queueing disciplines", work)
 
-    async def can_impair(self) -> bool:
+    async def able(self, shape: LinkShape) -> bool:
         """Try it on the loopback of a new network namespace, which ends with its thread."""
 
         def work() -> bool:
             entering.leave_for_new()
             with closing(RouteSocket()) as routes:
                 try:
-                    qdiscs.ensure(routes, _LOOPBACK, LinkShape(delay_us=1))
-                except qdiscs.NoSuchKindError:
+                    qdiscs.ensure(routes, _LOOPBACK, shape)
+                except disciplines.NoSuchKindError:
                     return False
             return True
 
-        return await self._netlink.ask_apart("trying netem", work, name="netem")
+        return await self._netlink.ask_apart("trying to shape a link", work, name="shaping")
 
     def same(self, one: LinkShape, other: LinkShape) -> bool:
         return qdiscs.same(one, other)
@@ -80,7 +81,7 @@ class KernelShapes:
 def _worded(what: str) -> Iterator[None]:
     try:
         yield
-    except qdiscs.NoSuchKindError as error:
+    except disciplines.NoSuchKindError as error:
         raise UnsupportedError(_NO_KIND[str(error)]) from error
     except qdiscs.ForeignError as error:
         raise ConflictError(

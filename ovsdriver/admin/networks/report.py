@@ -36,10 +36,8 @@ from ovsdriver.domain.records.model import (
     Network,
     NetworkId,
     PortMapping,
-    on_bridge,
 )
 from ovsdriver.domain.records.options import vlans
-from ovsdriver.domain.records.options.port_options import Cable
 from ovsdriver.domain.records.options.timed import Timed
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.domain.traffic import publishing
@@ -193,6 +191,7 @@ def uplinks(scene: Scene) -> tuple[str, ...]:
                 f"{'+'.join(uplinked.segment.uplink.nics)} on {bridge} carries "
                 f"{what or ('all VLANs' if seen.port else 'nothing')}"
                 f"{', its cable pulled (ovs.uplink_link=down)' if seen.pulled else ''}"
+                f"{f', sends {seen.rate / 1e6:g} Mbit/s at most' if seen.rate else ''}"
             )
     return tuple(found)
 
@@ -390,14 +389,15 @@ def _uplink(scene: Scene, network: Network) -> UplinkReport | None:
     ports = bridge.ports if bridge is not None else ()
     port = next((each for each in ports if set(each.interfaces) & set(uplink.nics)), None)
     known = scene.switch.status().connected
+    wire = desired.uplink_ports(scene.state.networks(), owner=scene.owner).get(
+        network.segment.bridge
+    )
     return UplinkReport(
         port="" if port is None else port.name,
         vlans=_vlans(port),
         fault=port_fault(port) if known and not network.ended else "",
-        pulled=any(
-            each.uplink_cable is Cable.DOWN
-            for each in on_bridge(network.segment.bridge, scene.state.networks())
-        ),
+        pulled=wire is not None and not wire.up,
+        rate=wire.rate if wire is not None else 0,
     )
 
 

@@ -200,6 +200,7 @@ def _uplink(found: NetworkReport) -> Iterator[tuple[str, str]]:
     kind += ["the administrator's" if wanted.given else "ours"]
     kind += ["the host is on the bridge"] if wanted.host else []
     kind += ["its cable pulled"] if seen.pulled else []
+    kind += [f"sends {seen.rate / 1e6:g} Mbit/s at most, by mark"] if seen.rate else []
     vlans = ", ".join(map(show.vlan, seen.vlans)) or "all"
     fault = f"; {seen.fault}" if seen.fault else ""
     yield "Uplink", f"{'+'.join(wanted.nics)} ({', '.join(kind)}), carries VLAN {vlans}{fault}"

@@ -144,6 +144,7 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         port=replace(options.port | PLAIN, mtu=mtu, vlan=None),
         features=options.features,
         uplink_cable=options.uplink_cable,
+        uplink_rate=options.uplink_rate,
         patches=options.patches,
         patch_cable=options.patch_cable,
         options=options.typed,

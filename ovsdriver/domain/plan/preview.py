@@ -99,6 +99,7 @@ def preview(
         rows.append(_uplink_row(uplink, there))
         what = "the host's addresses and routes move to the bridge" if uplink.host else "a trunk"
         what += "" if uplink.up else ", its cable pulled"
+        what += f", sends {uplink.rate / 1e6:g} Mbit/s at most, by mark" if uplink.rate else ""
         links += [
             HostLink(name=nic, what=f"uplink of {segment.bridge}: {what}") for nic in uplink.nics
         ]

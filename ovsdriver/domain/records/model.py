@@ -255,6 +255,9 @@ class Network:
     """What its bridge is to do besides; the same on all networks of a bridge that say it."""
     uplink_cable: Cable | None = None
     """Down: of its uplink, whoever else is on it; None: up."""
+    uplink_rate: int | None = None
+    """bit/s that its uplink sends at most, by mark; 0 or None: any. Of several the smallest counts.
+    """
     patches: tuple[str, ...] = ()
     """Bridges of ours that its own is joined to; see ``patching``."""
     patch_cable: Cable | None = None

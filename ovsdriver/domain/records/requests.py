@@ -66,6 +66,7 @@ class NetworkOptions:
     lacp: Lacp | None = None
     uplink_move: bool = False
     uplink_cable: Cable | None = None
+    uplink_rate: int | None = None
     interface_prefix: str | None = None
     masquerade: bool | None = None
     bindings: tuple[IPAddress, ...] = ()

@@ -77,8 +77,13 @@ def uplink_ports(
         for each in networks
         if each.uplink_cable is Cable.DOWN and not each.ended
     }
+    rates: dict[str, int] = {}
     for network in networks:
         segment = network.segment
+        if network.uplink_rate and not network.ended:
+            rates[segment.bridge] = min(
+                network.uplink_rate, rates.get(segment.bridge, network.uplink_rate)
+            )
         if segment.uplink is not None and not segment.uplink.given and not network.ended:
             tags = users.setdefault(segment.bridge, (segment.uplink, set()))[1]
             tags |= {*segment.vlans, *([NO_TAG] if segment.uplink.host else [])}
@@ -91,6 +96,7 @@ def uplink_ports(
             bond=uplink.bond,
             lacp=uplink.lacp,
             up=bridge not in pulled,
+            rate=rates.get(bridge, 0),
             host=uplink.host is not None,
             external_ids=names.uplink_ids(owner),
         )

@@ -92,6 +92,8 @@ class UplinkPort:
     lacp: Lacp = Lacp.OFF
     up: bool = True
     """Down, the NICs take the carrier away from their other ends."""
+    rate: int = 0
+    """bit/s that each NIC sends at most, what is marked first; 0: as it does by itself."""
     host: bool = False
     """The host's addresses are on the bridge's own port, so its segment crosses as well."""
     external_ids: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)

@@ -280,6 +280,27 @@ def refuse_unpluggable(cable: Cable | None, uplink: Uplink | None) -> None:
         )
 
 
+def refuse_unrated(rate: int | None, uplink: Uplink | None) -> None:
+    """Refuse a rate for what is no uplink of ours.
+
+    Raises:
+        InvalidOptionError: the network has no uplink.
+        ConflictError: the port is the administrator's.
+    """
+    if not rate:
+        return
+    if uplink is None:
+        raise InvalidOptionError(
+            "ovs.uplink_rate needs an uplink, and this network has none; add -o ovs.uplink=NIC, or "
+            "leave the option out"
+        )
+    if uplink.given:
+        raise ConflictError(
+            f"ovs.uplink_rate: ovsnet did not make the port of uplink {'+'.join(uplink.nics)} and "
+            f"does not change it; limit it yourself: tc qdisc add dev {uplink.nics[0]} root …"
+        )
+
+
 def smallest_mtu(uplink: Uplink | None, nics: Mapping[str, KnownNic]) -> int | None:
     """Return the MTU of what an uplink carries, in bytes; None if it is not known."""
     if uplink is None:

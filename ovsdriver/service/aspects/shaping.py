@@ -54,7 +54,7 @@ class Shaper(Aspect):
         await self._check(Shaping.of(network.port))
 
     async def _check(self, shaping: Shaping) -> None:
-        if shaping.towards.impaired and not await self._shapes.can_impair():
+        if shaping.towards.impaired and not await self._shapes.able(shaping.towards):
             raise UnsupportedError(NO_NETEM)
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:

@@ -180,6 +180,10 @@ TYPED_IN: dict[tuple[Scope, str], str] = {
     (N, "ovs.uplink_link"): (
         "e2e/containers/test_cables.py::test_the_cable_of_an_uplink_is_pulled_and_given_back"
     ),
+    (N, "ovs.uplink_rate"): (
+        "e2e/switch/test_uplink_queues.py::"
+        "test_what_is_marked_goes_first_out_of_an_uplink_that_is_full"
+    ),
     (N, "ovs.datapath"): (
         "e2e/engines/test_words.py::test_a_datapath_may_be_said_and_is_refused_where_there_is_none"
     ),

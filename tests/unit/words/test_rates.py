@@ -51,6 +51,12 @@ def test_a_loss_is_in_percent(text: str, ppm: int) -> None:
     assert rates.share_ppm(rates.share_text(ppm)) == ppm
 
 
+def test_the_rate_of_a_line_is_one_rate() -> None:
+    for text, value in (("none", 0), ("64kbit", 64_000), ("2.5GBIT", 2_500_000_000)):
+        assert rates.bits(text) == value
+        assert rates.bits(rates.bits_text(value)) == value
+
+
 def test_no_limit_of_broadcasts_can_be_said() -> None:
     assert (rates.broadcast("none"), rates.broadcast("100")) == (0, 100)
 
@@ -68,6 +74,7 @@ def test_no_limit_of_broadcasts_can_be_said() -> None:
         (rates.share_ppm, "101", "0 to 100 percent"),
         (rates.share_ppm, "much", "1%"),
         (rates.broadcast, "0", "packets a second"),
+        (rates.bits, "1mbit+2mbit", "100mbit"),
     ],
 )
 def test_what_is_none_is_refused_with_what_to_type(

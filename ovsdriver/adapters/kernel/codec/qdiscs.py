@@ -1,35 +1,22 @@
-"""Queueing disciplines on links; of ours tbf for a rate, netem for delay and loss, or both.
+"""Queueing disciplines of ours: tbf for a rate, netem for delay and loss, or both; or queues.
 
-Ours are known by their handles. Where both are wanted, tbf is inside of netem. Structures are
+They are known by their handles. Where both are wanted, tbf is inside of netem. Structures are
 those of linux/pkt_sched.h.
 """
 
-import errno
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
-from ovsdriver.adapters.kernel.codec.rtnetlink import (
-    NLM_F_CREATE,
-    NLM_F_REPLACE,
-    NetlinkError,
-    RouteSocket,
-    attribute,
-    attributes,
-    passed_over,
-    read_text,
-    text,
-)
+from ovsdriver.adapters.kernel.codec import queues
+from ovsdriver.adapters.kernel.codec.disciplines import ROOT, Discipline, add, disciplines, remove
+from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket, attribute, attributes
 from ovsdriver.domain.records.options.shaping import LinkShape
-
-_NEW, _DELETE, _GET = 36, 37, 38
-_TCMSG = struct.Struct("=BxxxiIII")
-_KIND, _OPTIONS = 1, 2
-_ROOT = 0xFFFF_FFFF
 
 _NETEM_HANDLE = 0x0F5A_0000
 _TBF_HANDLE = 0x0F5B_0000
-_OURS = {_NETEM_HANDLE: "netem", _TBF_HANDLE: "tbf"}
+_OURS = {_NETEM_HANDLE, _TBF_HANDLE, queues.HANDLE}
 
 _TBF = struct.Struct("=BBHhHI BBHhHI III")
 _TBF_PARAMETERS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
@@ -47,74 +34,38 @@ _TICK_NS = 64
 """Of the clock in which the kernel tells a burst (PSCHED_SHIFT)."""
 
 
-class NoSuchKindError(Exception):
-    """The kernel has no such discipline."""
-
-
 class ForeignError(Exception):
     """Somebody else has put a discipline on the link."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discipline:
-    """A discipline on a link."""
-
-    index: int
-    """Of the link."""
-    handle: int
-    """0 for the one that the kernel gives every link."""
-    parent: int
-    kind: str
-    options: bytes
-    message: bytes
-    """All of it, as the kernel describes it."""
-
-    @property
-    def root(self) -> bool:
-        """Whether it is the outermost, and somebody's."""
-        return self.parent == _ROOT and bool(self.handle)
-
-
-def disciplines(routes: RouteSocket, index: int = 0) -> list[Discipline]:
-    """Return the disciplines of one link or (index 0) of all."""
-    found = map(_read, routes.dump(_GET, _TCMSG.pack(0, index, 0, 0, 0)))
-    # the kernel does not filter
-    return [each for each in found if index in (0, each.index)]
-
-
-def put_root(routes: RouteSocket, index: int, message: bytes) -> None:
-    """Give a link the root discipline that a message describes; it replaces the one there."""
-    _, _, handle, parent, _ = _TCMSG.unpack_from(message)
-    told = attributes(message, _TCMSG.size)
-    said = [attribute(kind, told[kind]) for kind in (_KIND, _OPTIONS) if kind in told]
-    body = _TCMSG.pack(0, index, handle, parent, 0) + b"".join(said)
-    routes.change(_NEW, body, flags=NLM_F_CREATE | NLM_F_REPLACE)
 
 
 def ensure(routes: RouteSocket, index: int, wanted: LinkShape) -> bool:
     """Have a link shaped as ``wanted``; False if it is.
 
     Raises:
-        NoSuchKindError: the kernel lacks tbf or netem.
+        NoSuchKindError: the kernel lacks what it takes.
         ForeignError: a discipline that is not ours is in the place of ours.
     """
     present = disciplines(routes, index)
     foreign = [each.kind for each in present if each.root and each.handle not in _OURS]
     if foreign and wanted:
         raise ForeignError(foreign[0])
-    before = _shape(present)
+    before = _shape(routes, present)
     if _same(before, wanted):
         return False
-    if before and (before.impaired != wanted.impaired or not wanted):
-        _remove(routes, index)
+    other = before.impaired != wanted.impaired or before.by_mark or wanted.by_mark
+    if before and (other or not wanted):
+        remove(routes, index)
         before = LinkShape()
+    if wanted.by_mark:
+        queues.put(routes, index, wanted)
+        return True
     if wanted.impaired:
-        _add(routes, index, _NETEM_HANDLE, _ROOT, "netem", netem(wanted))
+        add(routes, index, _NETEM_HANDLE, ROOT, "netem", netem(wanted))
     if wanted.rate:
-        parent = _NETEM_HANDLE | 1 if wanted.impaired else _ROOT
-        _add(routes, index, _TBF_HANDLE, parent, "tbf", _tbf(wanted))
+        parent = _NETEM_HANDLE | 1 if wanted.impaired else ROOT
+        add(routes, index, _TBF_HANDLE, parent, "tbf", _tbf(wanted))
     elif before.rate:  # inside of a netem that stays
-        _remove(routes, index, handle=_TBF_HANDLE, parent=_NETEM_HANDLE | 1)
+        remove(routes, index, handle=_TBF_HANDLE, parent=_NETEM_HANDLE | 1)
     return True
 
 
@@ -122,9 +73,12 @@ def observed(routes: RouteSocket) -> Mapping[int, LinkShape]:
     """Return what of ours is on links, by their index."""
     by_index: dict[int, list[Discipline]] = {}
     for each in disciplines(routes):
-        if each.handle in _OURS:
-            by_index.setdefault(each.index, []).append(each)
-    return {index: _shape(found) for index, found in by_index.items()}
+        by_index.setdefault(each.index, []).append(each)
+    return {
+        index: _shape(routes, found)
+        for index, found in by_index.items()
+        if any(each.handle in _OURS for each in found)
+    }
 
 
 def same(one: LinkShape, other: LinkShape) -> bool:
@@ -140,45 +94,16 @@ def _same(one: LinkShape, other: LinkShape) -> bool:
     )
 
 
-def _shape(found: list[Discipline]) -> LinkShape:
+def _shape(routes: RouteSocket, found: list[Discipline]) -> LinkShape:
     made = LinkShape()
     for each in found:
+        if each.root and each.handle == queues.HANDLE and each.kind == "htb":
+            return queues.read(routes, found)
         if each.handle == _TBF_HANDLE and each.kind == "tbf":
             made = replace(made, **_read_tbf(each.options))
         elif each.handle == _NETEM_HANDLE and each.kind == "netem":
             made = replace(made, **read_netem(each.options))
     return made
-
-
-def _read(message: bytes) -> Discipline:
-    _, index, handle, parent, _ = _TCMSG.unpack_from(message)
-    told = attributes(message, _TCMSG.size)
-    return Discipline(
-        index=index,
-        handle=handle,
-        parent=parent,
-        kind=read_text(told.get(_KIND, b"")),
-        options=told.get(_OPTIONS, b""),
-        message=message,
-    )
-
-
-def _add(
-    routes: RouteSocket, index: int, handle: int, parent: int, kind: str, options: bytes
-) -> None:
-    body = _TCMSG.pack(0, index, handle, parent, 0)
-    body += text(_KIND, kind) + attribute(_OPTIONS, options)
-    try:
-        routes.change(_NEW, body, flags=NLM_F_CREATE | NLM_F_REPLACE)
-    except NetlinkError as error:
-        if error.errno == errno.ENOENT:
-            raise NoSuchKindError(kind) from error
-        raise
-
-
-def _remove(routes: RouteSocket, index: int, *, handle: int = 0, parent: int = _ROOT) -> None:
-    with passed_over(errno.ENOENT, errno.EINVAL):
-        routes.change(_DELETE, _TCMSG.pack(0, index, handle, parent, 0))
 
 
 def _tbf(shape: LinkShape) -> bytes:
@@ -195,7 +120,7 @@ def _tbf(shape: LinkShape) -> bytes:
     )
 
 
-def _read_tbf(options: bytes) -> dict[str, int]:
+def _read_tbf(options: bytes) -> dict[str, Any]:
     told = attributes(options)
     values = _TBF.unpack_from(told[_TBF_PARAMETERS])
     bytes_s, queue, ticks = values[5], values[12], values[13]
@@ -218,7 +143,7 @@ def netem(shape: LinkShape) -> bytes:
     )
 
 
-def read_netem(options: bytes) -> dict[str, int]:
+def read_netem(options: bytes) -> dict[str, Any]:
     """Return fields of a :class:`LinkShape`, from what the kernel tells of a netem."""
     _, _, loss, _, duplicate, _ = _NETEM.unpack_from(options)
     told = attributes(options, _NETEM.size)

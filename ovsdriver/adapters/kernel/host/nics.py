@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ovsdriver.adapters.kernel.codec import neighbour_messages, qdiscs
+from ovsdriver.adapters.kernel.codec import disciplines, neighbour_messages
 from ovsdriver.adapters.kernel.codec.link_messages import (
     IFF_NOARP,
     IFF_PROMISC,
@@ -119,7 +119,7 @@ class KernelNics:
                 self._sysctls.settle({_ipv6(nic): before.disable_ipv6})
             _put_neighbours(routes, link, before)
             if before.qdisc and not ties.root_qdisc(routes, link.index):
-                qdiscs.put_root(routes, link.index, bytes.fromhex(before.qdisc))
+                disciplines.put_root(routes, link.index, bytes.fromhex(before.qdisc))
             return True
 
         return bool(await self._at(nic, f"putting {nic} back", give))

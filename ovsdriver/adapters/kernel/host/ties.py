@@ -8,8 +8,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from ovsdriver.adapters.kernel.codec.disciplines import Discipline, disciplines
 from ovsdriver.adapters.kernel.codec.link_messages import Link
-from ovsdriver.adapters.kernel.codec.qdiscs import Discipline, disciplines
 from ovsdriver.adapters.kernel.codec.rtnetlink import (
     FAMILIES,
     NetlinkError,

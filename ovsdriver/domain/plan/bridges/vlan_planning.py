@@ -78,6 +78,7 @@ def choose(new: NewNetwork, around: PlanInputs, defaults: Defaults, name: str) -
             f"use it as it is with -o ovs.bridge={name}, or choose another name"
         )
     uplinks.refuse_unpluggable(options.uplink_cable, uplink)
+    uplinks.refuse_unrated(options.uplink_rate, uplink)
     tag = _tag(options, name, around, companions, defaults, adopted=adopted)
     if uplink is not None:
         uplinks.check_given(uplink, tag, around.nics)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from ovsdriver.domain.records.options.flows import Flow, Match, Meter, PortFlows, Stage
 from ovsdriver.domain.records.options.port_options import UNMARKED, Cable, PortOptions, Rate
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
 
 _BURST_S = 0.05
@@ -22,6 +23,17 @@ NO_NETEM = (
 )
 """What is said where one is asked for."""
 
+NO_QUEUES = (
+    "ovs.uplink_rate: this host's kernel has no queues by mark; load them (modprobe -a sch_htb "
+    "cls_u32), or leave the option out"
+)
+"""Likewise."""
+
+_PACKETS = {Datapath.SYSTEM: 1000, Datapath.NETDEV: 25}
+"""What may wait in a queue of an uplink. The userspace datapath sends all that it sends anywhere
+through one socket, whose buffer (net.core.wmem_default) what waits fills: at some 50 packets
+nothing goes out any more, whatever its marks."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkShape:
@@ -32,7 +44,7 @@ class LinkShape:
     burst: int = 0
     """Bytes that may go at once."""
     queue: int = 0
-    """Bytes that may wait."""
+    """Bytes that may wait; packets in each queue, of queues by mark."""
     delay_us: int = 0
     jitter_us: int = 0
     loss_ppm: int = 0
@@ -40,15 +52,26 @@ class LinkShape:
     corrupt_ppm: int = 0
     duplicate_ppm: int = 0
     reorder_ppm: int = 0
+    by_mark: bool = False
+    """Above the rate, what goes first is decided by its mark (DSCP): 40 and above go first, CS1
+    and LE last. Each of the three queues gets a part of the rate in any case. Nothing else is
+    done then."""
 
     def __bool__(self) -> bool:
         """Whether anything is done."""
-        return bool(self.rate) or self.impaired
+        return bool(self.rate) or self.by_mark or self.impaired
 
     @property
     def impaired(self) -> bool:
         """Whether it takes netem."""
-        return replace(self, rate=0, burst=0, queue=0) != LinkShape()
+        return replace(self, rate=0, burst=0, queue=0, by_mark=False) != LinkShape()
+
+
+def of_uplink(rate: int, datapath: Datapath) -> LinkShape:
+    """Return how a NIC is shaped that sends ``rate`` at most, in bit/s; 0: any rate, unsorted."""
+    if not rate:
+        return LinkShape()
+    return LinkShape(rate=rate // 8 * 8, queue=_PACKETS[datapath], by_mark=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
