@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.options.shaping import NO_QUEUES, LinkShape, of_uplink
 from ovsdriver.domain.wires import desired
@@ -60,9 +61,9 @@ class UplinkQueues(Aspect):
             await self._settle()
 
     async def clear(self) -> None:
-        """Take the queues off every NIC that has any of ours."""
+        """Take the queues off every NIC of ours, which are in their bridges yet."""
         async with self._lock:
-            for nic in self._noted():
+            for nic in sorted({*self._noted(), *self._marked()}):
                 await self._shape(nic, _NOTHING)
 
     async def find(self) -> Sequence[Finding]:
@@ -107,6 +108,17 @@ class UplinkQueues(Aspect):
             if port.rate
             for nic in port.nics
         }
+
+    def _marked(self) -> Sequence[str]:
+        """Return the NICs that our mark says are uplinks, for when there are no notes."""
+        return [
+            nic
+            for bridge in self._switch.bridges().values()
+            for port in bridge.ports
+            if port.external_ids.get(names.OWNER_KEY) == self._owner
+            and port.external_ids.get(names.PURPOSE_KEY) == "uplink"
+            for nic in port.interfaces
+        ]
 
     def _noted(self) -> Sequence[str]:
         return [each.removeprefix(_NOTE) for each in self._notes.notes() if each.startswith(_NOTE)]

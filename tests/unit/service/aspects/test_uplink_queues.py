@@ -109,8 +109,11 @@ async def test_what_is_left_after_a_crash_goes(host: Host) -> None:
     assert noted(host) == []
 
 
-async def test_a_purge_leaves_nothing(host: Host) -> None:
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_purge_leaves_nothing(host: Host, known: bool) -> None:
     await on_eth1(host, uplink_rate=MBIT)
+    if not known:
+        await host.state.forget_note("queues:eth1")
     await host.purge.run(switch_wait_s=1)
     assert rate(host) == 0
 
