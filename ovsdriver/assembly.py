@@ -381,7 +381,12 @@ async def assemble(
             aspect.on_loss(reconciler.poke)
         firewall.on_gateway(reconciler.doubt)
         carriers = Carriers(
-            state=state, links=links, events=store.events, busy=endpoints.busy, settle_s=pause_s
+            state=state,
+            links=links,
+            events=store.events,
+            busy=endpoints.busy,
+            plugged=reconciler.poke,
+            settle_s=pause_s,
         )
         firewall.on_carrier(carriers.heard)
         foreign_ports = ForeignPorts(

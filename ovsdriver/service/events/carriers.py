@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 
 from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Endpoint, EndpointId
+from ovsdriver.domain.records.model import Endpoint, EndpointId, on_bridge
+from ovsdriver.domain.records.options.port_options import Cable
+from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import Links, State, StoredEvents
 
@@ -34,10 +36,22 @@ class Carriers:
         links: Links,
         events: StoredEvents,
         busy: Callable[[EndpointId], bool],
+        plugged: Callable[[], None] = lambda: None,
         settle_s: float = SETTLE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``busy``: whether a call is at work on an endpoint."""
+        """Prepare.
+
+        Args:
+            state: records.
+            links: of the host.
+            events: where it is told.
+            busy: whether a call is at work on an endpoint.
+            plugged: called when a link whose cable is pulled has a carrier.
+            settle_s: see :data:`SETTLE_S`.
+            clock: seconds.
+        """
+        self._plugged = plugged
         self._state = state
         self._links = links
         self._events = events
@@ -68,6 +82,8 @@ class Carriers:
             self._made[link] = self._clock()
         if before is None or before is running:
             return
+        if running and self._pulled(link):
+            self._plugged()
         if not running:
             self._doubts[link] = False
         elif link in self._doubts:
@@ -149,6 +165,19 @@ class Carriers:
                 there = each.sandbox is not None and not each.ended and not self._busy(each.id)
                 return each if there else None
         return None
+
+    def _pulled(self, link: str) -> bool:
+        """Whether the cable of a link is pulled; that of a young one is not asked for."""
+        if self._clock() - self._made.get(link, -YOUNG_S) < YOUNG_S:
+            return False
+        endpoint = self._endpoint(link)
+        if endpoint is not None:
+            network = self._state.network(endpoint.network)
+            return network is not None and desired.cable(network, endpoint) is Cable.DOWN
+        bridge = self._uplinks().get(link)
+        return bridge is not None and any(
+            each.uplink_cable is Cable.DOWN for each in on_bridge(bridge, self._state.networks())
+        )
 
     def _uplinks(self) -> Mapping[str, str]:
         return {

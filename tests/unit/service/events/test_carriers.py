@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
+from ovsdriver.domain.records.options.port_options import Cable
 from ovsdriver.service.events.carriers import YOUNG_S, Carriers
 from tests.builders import FIRST, RED
 from tests.unit.service.conftest import Host
@@ -21,14 +23,19 @@ class Heard:
         self.host = host
         self.busy: set[EndpointId] = set()
         self.now = 1000.0
+        self.plugged = 0
         self.carriers = Carriers(
             state=host.state,
             links=host.links,
             events=host.admin.events,  # type: ignore[arg-type]
             busy=self.busy.__contains__,
+            plugged=self._count,
             settle_s=0.0,
             clock=lambda: self.now,
         )
+
+    def _count(self) -> None:
+        self.plugged += 1
 
     def __call__(self, *running: bool | None, link: str = LINK) -> None:
         for each in running:
@@ -109,3 +116,16 @@ async def test_what_was_lost_while_nobody_listened_is_told_once(heard: Heard) ->
     running = asyncio.create_task(again.carriers.run())
     assert await again.told() == ["link.down", "link.up"]
     running.cancel()
+
+
+async def test_who_plugs_a_pulled_cable_in_is_noticed_at_once(heard: Heard) -> None:
+    heard(True, False, True)
+    heard.now += YOUNG_S
+    assert not heard.plugged
+    (endpoint,) = heard.host.state.endpoints()
+    pulled = replace(endpoint, port=replace(endpoint.port, cable=Cable.DOWN))
+    await heard.host.state.put_endpoint(pulled)
+    heard(False)
+    assert not heard.plugged
+    heard(True)
+    assert heard.plugged == 1
