@@ -377,7 +377,7 @@ class Endpoint:
     routes: tuple[StaticRoute, ...] = ()
     """What it says itself of :attr:`Network.routes`."""
     own_ways: bool = False
-    """Routes that we put there ourselves may be in its sandbox."""
+    """We may have put routes into its sandbox, or taken some of what it was told."""
     interface: str = ""
     """The name in the container that the user asked for; empty: the network's prefix, numbered."""
     ofport: int | None = None

@@ -66,8 +66,9 @@ def change(network: Network, endpoint: Endpoint) -> WayChange | None:
     told = _told_at_join(network, endpoint)
     if not (now.static or told.static or endpoint.own_ways or now.gateways != told.gateways):
         return None
-    # A default route that Docker was told is Docker's to keep.
-    fresh = [each for each in now.gateways if each not in told.gateways]
+    # A default route that Docker was told is Docker's to keep, unless we may have taken it.
+    kept = () if endpoint.own_ways else told.gateways
+    fresh = [each for each in now.gateways if each not in kept]
     gone = [each for each in told.gateways if each not in now.gateways]
     return WayChange(
         put=(*now.static, *_defaults(fresh)),

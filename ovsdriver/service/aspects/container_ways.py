@@ -253,7 +253,7 @@ class ContainerWays(Aspect):
         amiss = await self._sandboxes.settle_ways(endpoint.sandbox, link, change, dry=True)
         if not amiss:
             return amiss
-        if change.put and not endpoint.own_ways:
-            # first, so that ours are looked for whatever comes next
+        if not endpoint.own_ways:
+            # first, so that routes are looked for whatever comes next
             await self._state.put_endpoint(replace(endpoint, own_ways=True))
         return await self._sandboxes.settle_ways(endpoint.sandbox, link, change)

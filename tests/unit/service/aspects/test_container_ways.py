@@ -130,6 +130,16 @@ async def test_a_new_gateway_takes_the_place_of_the_one_that_docker_was_told(hos
     }
     await change(host, gateway="", routes="")
     assert routes(host) == {}
+    await change(host, gateway="10.1.0.9", routes=FAR)
+    assert set(routes(host)) == {Way(to=ANY, via=IPAddress("10.1.0.9")), way(FAR, "10.1.0.9")}
+
+
+async def test_a_route_that_docker_was_told_comes_back_with_what_asks_for_it(host: Host) -> None:
+    await host.create_network(said={**FLAT, "ovs.routes": f"{FAR} via 10.1.0.9"})
+    await plugged(host)
+    for text, found in (("", set()), (f"{FAR} via 10.1.0.9", {way(FAR, "10.1.0.9")})):
+        await change(host, routes=text)
+        assert set(routes(host)) == found
 
 
 @pytest.mark.parametrize("mode", [Mode.FLAT, Mode.ISOLATED])
