@@ -190,7 +190,7 @@ async def assemble(
         )
         typed_names = TypedNames(docker_version=witness.version)
         kept_addresses = KeptAddresses(
-            state=state, ipam=addresses, give_on_request=ipam.give_on_request
+            state=state, ipam=addresses, locks=locks, give_on_request=ipam.give_on_request
         )
         container_ways = ContainerWays(
             owner=owner,
