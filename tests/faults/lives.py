@@ -5,8 +5,8 @@ the call gets to its end. After each kill the process is started again, dockerd 
 and then all must be as it was before the call's command.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +34,10 @@ class Scene:
     internal: bool = False
     ports: tuple[tuple[int, int], ...] = ()
     endpoint: Mapping[str, str] = field(default_factory=dict)
+    around: Sequence[Mapping[str, str]] = ()
+    """Options of networks that stand all the time, with a container ``near`` on the first."""
+    router: bool = False
+    """A container ``router`` comes and goes with the network."""
 
 
 DUAL = ("10.78.1.0/24", "fd00:78:1::/64")
@@ -49,8 +53,32 @@ SCENES = {
     ),
     "guarded": Scene(subnets=DUAL, options={"ovs.guard": "true", "ovs.rate": "10mbit"}),
     "uplink": Scene(options={"ovs.uplink": "nic0", "ovs.vlan": "30"}, endpoint={"ovs.vlan": "31"}),
+    "rules": Scene(
+        subnets=DUAL,
+        options={"ovs.deny": "10.0.0.0/8 udp, container:near", "ovs.rules": "lab"},
+        endpoint={"ovs.allow": "container:near tcp/80, example.com tcp/443, from any icmp"},
+        around=({},),
+    ),
+    "lan": Scene(
+        subnets=DUAL,
+        options={
+            "ovs.mode": "flat",
+            "ovs.bridge": "br-leaf",
+            "ovs.vlan": "30",
+            "ovs.patch": "br-core",
+            "ovs.host_address": "10.78.1.250/24,fd00:78:1::250/64",
+            "ovs.gateway": "container:router",
+            "ovs.routes": "10.51.0.0/16 via 10.78.1.99+fd00:51::/64",
+        },
+        endpoint={
+            "ovs.allow": "container:router, 10.78.1.0/24 tcp, from any icmp",
+            "ovs.dscp": "ef",
+        },
+        around=({"ovs.mode": "flat", "ovs.bridge": "br-core", "ovs.vlan": "40"},),
+        router=True,
+    ),
 }
-"""On a host with a bridge ``br-phys`` of somebody else and a NIC ``nic0``."""
+"""On a host with a bridge ``br-phys`` of somebody else, a NIC ``nic0``, and rules ``lab``."""
 
 WAYS = {
     "docker-goes-on": (E26, False),
@@ -82,6 +110,7 @@ class Life:
         self._docker = docker
         self._scene = scene
         self._network: Network | None = None
+        self._router: Container | None = None
         self._container: Container | None = None
         self.phases: Mapping[str, tuple[Callable[[], None], Callable[[], None]]] = {
             # what is done, and what has to be so before
@@ -91,8 +120,32 @@ class Life:
             "remove": (self.remove, self.created),
         }
 
+    @contextmanager
+    def surrounded(self) -> Iterator[None]:
+        """Let there be what the scene has around it, as long as the block lasts."""
+        made = []
+        for number, options in enumerate(self._scene.around):
+            subnets = [Subnet(f"10.78.{30 + number}.0/24")]
+            made.append(Network(self._docker.new_id(), subnets, options))
+            self._docker.create_network(made[-1])
+        near = Container("near", made[0]) if made else None
+        if near is not None:
+            self._docker.start(near)
+        yield
+        if near is not None:
+            self._docker.stop(near)
+        for each in made:
+            self._docker.remove_network(each)
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        """Return the ids of network and endpoint, of what is started."""
+        assert self._network is not None
+        assert self._container is not None
+        return self._network.id, self._container.endpoint
+
     def create(self) -> None:
-        """Do ``docker network create``."""
+        """Do ``docker network create``, and start the router, if there is to be one."""
         scene = self._scene
         network = Network(
             self._docker.new_id(),
@@ -103,6 +156,13 @@ class Life:
         )
         self._docker.create_network(network)
         self._network = network
+        if scene.router:
+            self._router = Container("router", network)
+            try:
+                self._docker.start(self._router)
+            except FailedError:
+                self._router = None
+                raise
 
     def start(self) -> None:
         """Do ``docker run``."""
@@ -122,8 +182,11 @@ class Life:
         self._container = None
 
     def remove(self) -> None:
-        """Do ``docker network rm``."""
+        """Do ``docker network rm``, when the router is stopped."""
         assert self._network is not None
+        if self._router is not None:
+            self._docker.stop(self._router)
+            self._router = None
         self._docker.remove_network(self._network)
         self._network = None
 
@@ -158,6 +221,9 @@ class Life:
         if phase in ("start", "stop") and self._container is not None:
             self._docker.lose(self._container)
             self._container = None
+        if phase in ("create", "remove") and self._router is not None:
+            self._docker.lose(self._router)
+            self._router = None
         if phase == "remove":
             self.remove()
 

@@ -21,23 +21,27 @@ line each.
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
-from functools import wraps
+from functools import partial, wraps
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 from ipam.store import LeaseStore
 from ovsdriver import ports
+from ovsdriver.adapters.firewall.access import HostAccess
 from ovsdriver.adapters.firewall.firewall import HostFirewall
 from ovsdriver.adapters.firewall.nft import Nft
 from ovsdriver.adapters.host_ports.sockets import KernelHostPorts
+from ovsdriver.adapters.kernel import netlink
 from ovsdriver.adapters.kernel.codec import ethtool, rtnetlink
 from ovsdriver.adapters.kernel.codec.conntrack import Conntrack
 from ovsdriver.adapters.kernel.host.nics import KernelNics
 from ovsdriver.adapters.kernel.links import KernelLinks
 from ovsdriver.adapters.kernel.qdisc_port import KernelShapes
+from ovsdriver.adapters.kernel.sandbox import entering
+from ovsdriver.adapters.kernel.sandbox.sandboxes import KernelSandboxes
 from ovsdriver.adapters.kernel.sysctls import Sysctls
 from ovsdriver.adapters.ovn import OvnNorthbound
 from ovsdriver.adapters.ovs.openflow.switch_flows import OvsFlows
@@ -45,7 +49,10 @@ from ovsdriver.adapters.ovs.rows import OvsSwitch
 from ovsdriver.adapters.ovsdb.commit import GroupCommit
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.adapters.worker import Worker
+from ovsdriver.admin import api
 from ovsdriver.http.server import PluginServer
+from ovsdriver.service.change.timed import TimedChanges
 from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.repair.reconciler import Reconciler
 from tests.faults.points import changing
@@ -60,15 +67,22 @@ class Doomed:
         self._name = name
         self._point = point
         self.passed = 0
+        self._over = False
         self._points = (FOLDER / "points").open("w", buffering=1)
 
     def reach(self, name: str) -> None:
         """Be at the next point."""
+        if self._over:
+            return
         self.passed += 1
         self._points.write(f"{name}\n")
         if self._point in (name, str(self.passed)):
             os.kill(os.getpid(), signal.SIGKILL)
             signal.pause()  # a thread may get that far
+
+    def end(self) -> None:
+        """Have what goes on in threads count no more."""
+        self._over = True
 
     def again(self) -> None:
         """Have the next call of the name counted in place of this one."""
@@ -95,6 +109,8 @@ ADAPTERS: tuple[tuple[type, type], ...] = (
     (KernelShapes, ports.Shapes),
     (KernelNics, ports.Nics),
     (HostFirewall, ports.Firewall),
+    (HostAccess, ports.AccessFirewall),
+    (KernelSandboxes, ports.Sandboxes),
     (KernelHostPorts, ports.HostPorts),
     (OvnNorthbound, ports.Northbound),
 )
@@ -122,9 +138,15 @@ def wrap() -> None:
     Nft.run = _transaction(Nft.run)
     GroupCommit.submit = _submitted(GroupCommit.submit)
     ThreadPoolExecutor.submit = _in_context(ThreadPoolExecutor.submit)
+    Worker.do = _in_context_of_giver(Worker.do)
+    netlink.started = entering.started = _started_in_context(netlink.started)
     Reconciler.reconcile = _counted_as("reconcile", Reconciler.reconcile)
     Debts.settle = _counted_as("settle", Debts.settle)
-    PluginServer._answer = _counted(PluginServer._answer)
+    TimedChanges.look = _counted_as("timed", TimedChanges.look)
+    PluginServer._answer = _counted(PluginServer._answer, lambda _, name, *__: name)
+    api._Pages.ask = _counted(
+        api._Pages.ask, lambda _, ask: f"ask/{ask.match_info['word']}", whole=True
+    )
 
 
 def _awaited(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -177,16 +199,44 @@ def _in_context(submit: Callable[..., Any]) -> Callable[..., Any]:
     return carried
 
 
-def _counted(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _in_context_of_giver(do: Callable[..., Any]) -> Callable[..., Any]:
+    """Have the thread of a worker know likewise, which lives on."""
+
+    @wraps(do)
+    def carried(self: Worker, job: Callable[[], None]) -> None:
+        do(self, partial(copy_context().run, job))
+
+    return carried
+
+
+def _started_in_context(started: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
+    """Have a thread know likewise that ends with its work."""
+
+    @wraps(started)
+    def carried(work: Callable[[], Any], *, name: str) -> Future[Any]:
+        return started(partial(copy_context().run, work), name=name)
+
+    return carried
+
+
+def _counted(
+    answer: Callable[..., Awaitable[Any]], called: Callable[..., str], *, whole: bool = False
+) -> Callable[..., Awaitable[Any]]:
+    """Count a call; if it is ``whole`` with its answer, not what it leaves to the background."""
+
     @wraps(answer)
-    async def counted(self: PluginServer, name: str, *rest: Any) -> Any:
-        call = doomed(name)
+    async def counted(*of: Any) -> Any:
+        call = doomed(called(*of))
         if call is None:
-            return await answer(self, name, *rest)
+            return await answer(*of)
         CALL.set(call)  # of this task alone
-        found = await answer(self, name, *rest)
-        reach("answer")
-        CALL.set(None)
+        try:
+            found = await answer(*of)
+            reach("answer")
+        finally:
+            CALL.set(None)
+            if whole:
+                call.end()
         return found
 
     return counted
@@ -205,6 +255,7 @@ def _counted_as(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[...,
             return await work(*of)
         finally:
             CALL.set(None)
+            call.end()
             if not call.passed:
                 call.again()
 

@@ -123,6 +123,10 @@ class Rooms(Protocol):
         """Move the host's link ``source`` in, with the next name of that prefix, up."""
         ...
 
+    def add_route(self, key: str, to: str, via: str) -> None:
+        """Let there be a route by a router, as Join has told it."""
+        ...
+
     def move_out(self, key: str, mac: str, source: str) -> None:
         """Move a link out again, if it is still there, down and with its name of before."""
         ...
@@ -311,10 +315,13 @@ class PlayedDocker:
             "SandboxKey": container.sandbox,
             "Options": container.port_options(),
         }
-        joined = self._network("Join", body)["InterfaceName"]
-        container.source = joined["SrcName"]
+        joined = self._network("Join", body)
+        container.source = joined["InterfaceName"]["SrcName"]
+        prefix = joined["InterfaceName"]["DstPrefix"]
         cidrs = [each for _, each in sorted(container.addresses.items())]
-        self._sandboxes.move_in(key, container.source, joined["DstPrefix"], container.mac, cidrs)
+        self._sandboxes.move_in(key, container.source, prefix, container.mac, cidrs)
+        for to, via in _routes(joined):
+            self._sandboxes.add_route(key, to, via)
 
     def _end(
         self, container: Container, held: Mapping[int, tuple[str, str]], *, leaves: int
@@ -425,6 +432,16 @@ class PlayedDocker:
             "IPAM": ipam,
             "Containers": containers,
         }
+
+
+def _routes(joined: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Return the routes by routers that an answer to Join has, by prefix."""
+    for each in joined.get("StaticRoutes") or ():
+        if each["NextHop"]:
+            yield each["Destination"], each["NextHop"]
+    for to, via in (("0.0.0.0/0", joined.get("Gateway")), ("::/0", joined.get("GatewayIPv6"))):
+        if via:
+            yield to, via
 
 
 @contextmanager

@@ -10,14 +10,11 @@ READING = frozenset(
     {"connected", "links", "routes", "taken", "tso", "sandbox_alive", "sandbox_used", "neighbours"}
     | {"state", "held", "boot", "findings", "observed", "able", "differing", "attend", "run"}
     | {"load", "lease", "leases", "holders", "names"}
+    | {"differs", "learnt", "answered", "counts", "met", "measured", "look", "ties", "routes_by"}
 )
 """Awaits that change nothing: the world is the same at the next one."""
 
 STORE = (ports.State, ports.HostNotes, LeaseStore)
-WORLD = (
-    *(ports.Switch, ports.Links, ports.Flows, ports.Shapes, ports.Nics),
-    *(ports.Firewall, ports.HostPorts),
-)
 
 
 def changing(port: type) -> list[str]:

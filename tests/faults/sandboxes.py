@@ -28,6 +28,10 @@ class Sandboxes:
         """Move the host's link ``source`` in, with the next name of that prefix, up."""
         self._bed.run("sh", "-c", _MOVE_IN, "sh", key, source, prefix, mac, *filter(None, cidrs))
 
+    def add_route(self, key: str, to: str, via: str) -> None:
+        """Add a route by a router."""
+        self._bed.run("ip", "-n", key, "route", "add", to, "via", via)
+
     def move_out(self, key: str, mac: str, source: str) -> None:
         """Move a link out again, if it is still there, down and with its name of before."""
         if key in self._made:

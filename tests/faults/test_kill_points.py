@@ -10,15 +10,18 @@ every fifth. ``tests/run points`` plays all.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
 from tests.e2e import snapshot
-from tests.e2e.bed import PLUGIN_DIR, Bed
+from tests.e2e.bed import PLUGIN_DIR, RUN_DIR, Bed
 from tests.e2e.wire import answer
 from tests.e2e.world import until
+from tests.faults.changes import CHANGES, LAB, Person, play_change
 from tests.faults.haste import hurried
 from tests.faults.lives import PHASES, SCENES, WAYS, Life, play
 from tests.faults.mortal_bed import MortalBed
@@ -26,6 +29,19 @@ from tests.faults.played import Container, Network, PlayedDocker, Subnet, api
 from tests.faults.sandboxes import Sandboxes
 
 pytestmark = pytest.mark.docker
+
+_SINCE = re.compile(r'"since":[^,}]+')
+"""When what is for a while began."""
+
+_ROUTES = """
+for each in /run/netns/*; do
+    for family in -4 -6; do ip -n "${each##*/}" $family route 2>/dev/null | sed "s|^|$each |"; done
+done
+"""
+_MADE = re.compile(r"(?<=^ipam_lease: \()\d+, |, [\d.]+(?=\)$)")
+"""Number and time of a lease."""
+_LOOKS = 3
+"""In a row, with nothing new."""
 
 ALL = os.environ.get("TESTS_FAULTS", "") == "all"
 EVERY = 1 if ALL else 5
@@ -37,6 +53,7 @@ class Stand:
 
     bed: MortalBed
     docker: PlayedDocker
+    person: Person
     dies: bool
 
 
@@ -56,12 +73,14 @@ def stand(mortal_bed: MortalBed, request: pytest.FixtureRequest) -> Iterator[Sta
         bed.start_plugin()
     engine, dies = WAYS[request.param]
     docker = PlayedDocker(played_line(bed), Sandboxes(bed), engine, bed.come_back)
+    person = Person(partial(_said, bed), bed.come_back)
     with api(docker, bed.outer_path("/run/docker.sock")):
         network = Network(docker.new_id(), [Subnet("10.78.9.0/24"), Subnet("fd00:78:9::/64")])
         docker.create_network(network)
         beside = Container("beside", network, ports=[(8079, 80)])
         docker.start(beside)
-        yield Stand(bed, docker, dies)
+        person.ask(LAB)
+        yield Stand(bed, docker, person, dies)
         docker.stop(beside)
         docker.remove_network(network)
         with hurried(bed):
@@ -75,16 +94,38 @@ def test_killed_at_any_point_of_any_call_it_leaves_all_as_it_was(
 ) -> None:
     bed = stand.bed
     kept: list[snapshot.Snapshot] = []
-    kills = play(
-        Life(stand.docker, SCENES[scene]),
-        stand.docker,
-        bed,
-        phase,
-        dies=stand.dies,
-        every=EVERY,
-        reference=lambda: kept.append(settled(bed)),
-        as_it_was=lambda _, what: as_it_was(bed, kept[0], what),
-    )
+    life = Life(stand.docker, SCENES[scene])
+    with life.surrounded():
+        kills = play(
+            life,
+            stand.docker,
+            bed,
+            phase,
+            dies=stand.dies,
+            every=EVERY,
+            reference=lambda: kept.append(settled(bed)),
+            as_it_was=lambda _, what: as_it_was(bed, kept, what),
+        )
+    assert kills > 0
+
+
+@pytest.mark.parametrize("name", CHANGES if ALL else ["ways out"])
+def test_killed_at_any_point_of_a_change_it_has_made_it_or_not(stand: Stand, name: str) -> None:
+    bed, change = stand.bed, CHANGES[name]
+    kept: dict[str, snapshot.Snapshot] = {}
+    life = Life(stand.docker, SCENES[change.scene])
+    with life.surrounded():
+        kills = play_change(
+            life,
+            stand.person,
+            bed,
+            change,
+            every=1 if ALL else 20,
+            reference=lambda name: kept.update({name: calm(bed)}),
+            is_one_of=lambda names, what: as_it_was(
+                bed, [kept[each] for each in names], what, take=lasting
+            ),
+        )
     assert kills > 0
 
 
@@ -114,7 +155,7 @@ def test_killed_at_any_point_of_a_repair_it_mends_all_the_next_time(
         if bed.plugin.running:
             break
         bed.come_back()
-        as_it_was(bed, reference, f"killed in a repair at point {number}")
+        as_it_was(bed, [reference], f"killed in a repair at point {number}")
         number += EVERY
     bed.doom("none", 1)
     life.removed()
@@ -125,11 +166,19 @@ def taken(bed: Bed) -> snapshot.Snapshot:
     """Return all that is there, but what depends on whether Docker was read meanwhile."""
     found = dict(snapshot.take(bed))
     found["records"] = [
-        line.replace('"engine":"PLAYED"', '"engine":""')
+        _SINCE.sub("", line.replace('"engine":"PLAYED"', '"engine":""'))
         for line in found["records"]
         if not line.startswith("ipam_memory")  # who had a free address by name
     ]
+    found["inside"] = sorted(_inside(bed))
     return found
+
+
+def _inside(bed: Bed) -> Iterator[str]:
+    """Return the routes in sandboxes, but those of a link by itself."""
+    for line in bed.run("sh", "-c", _ROUTES).splitlines():
+        if " via " in line:
+            yield line.replace("linkdown ", "").strip()
 
 
 def settled(bed: Bed) -> snapshot.Snapshot:
@@ -147,16 +196,49 @@ def settled(bed: Bed) -> snapshot.Snapshot:
     return taken(bed)
 
 
-def as_it_was(bed: MortalBed, reference: snapshot.Snapshot, what: str) -> None:
-    """Wait until all is so; the bound is generous, so that only a fault ever meets it."""
+def lasting(bed: Bed) -> snapshot.Snapshot:
+    """Return the same without what says when it was made, or when it was seen."""
+    found = dict(taken(bed))
+    found["records"] = sorted(
+        _MADE.sub("", line) for line in found["records"] if not line.startswith("sandbox_link")
+    )
+    return found
+
+
+def calm(bed: Bed) -> snapshot.Snapshot:
+    """Return that when it stays so: what Docker tells of names is asked for later."""
+    seen = [lasting(bed)]
+
+    def stays() -> bool:
+        found = lasting(bed)
+        seen[:] = [*seen, found] if found == seen[-1] else [found]
+        return len(seen) > _LOOKS
+
+    until(stays, "nothing changes any more")
+    return seen[-1]
+
+
+def as_it_was(
+    bed: MortalBed,
+    known: Sequence[snapshot.Snapshot],
+    what: str,
+    *,
+    take: Callable[[Bed], snapshot.Snapshot] = taken,
+) -> None:
+    """Wait until all is as one of those; the bound is generous, so that only a fault meets it."""
     last: list[str] = []
 
     def so() -> bool:
-        last[:] = [snapshot.difference(reference, taken(bed))]
-        return not last[0]
+        found = take(bed)
+        last[:] = [snapshot.difference(each, found) for each in known]
+        return not all(last)
 
     with hurried(bed):
-        until(so, lambda: f"all is as it was, {what}, before {bed.points()[-1]}:\n{last[0]}")
+        until(so, lambda: "\n".join([f"all is as it was, {what}, by {bed.points()[-1:]}:", *last]))
+
+
+def _said(bed: Bed, word: str, body: bytes) -> object:
+    return answer(bed.outer_path(f"{RUN_DIR}/admin.sock"), "POST", f"/ask/{word}", body)
 
 
 def played_line(bed: Bed) -> Callable[[str, bytes], dict[str, object]]:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from netaddr import IPAddress, IPNetwork
@@ -16,12 +16,13 @@ from ovsdriver.adapters.kernel.host.surroundings import HostSurroundings
 from ovsdriver.adapters.store import storefile
 from ovsdriver.adapters.store.state import SqliteState
 from ovsdriver.admin.networks.desk import AdminServices
-from ovsdriver.assembly import assemble
+from ovsdriver.assembly import Product, assemble
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import NO_OPTIONS, EndpointId, NetworkId
 from ovsdriver.domain.records.options.access import RuleSet
 from ovsdriver.domain.records.requests import NewEndpoint, NewNetwork, OfferedSubnet
 from ovsdriver.domain.wires.plumbing import Bridge, Port
+from ovsdriver.service.aspects.container_ways import ContainerWays
 from ovsdriver.service.aspects.publishing.published import Publisher
 from ovsdriver.service.aspects.shaping import Shaper
 from ovsdriver.service.attach.endpoints import Endpoints
@@ -57,6 +58,8 @@ from tests.fakes.switch import FakeSwitch
 
 OWNER = "ovsnet"
 
+T = TypeVar("T")
+
 
 class HostSwitch(FakeSwitch):
     """A switch whose internal ports have devices, as those of vswitchd have."""
@@ -89,6 +92,12 @@ class HostSwitch(FakeSwitch):
         if removed and port is not None and port.internal:
             self.links.drop_tap(name)
         return removed
+
+
+def _of_kind(kind: type[T], made: Product) -> T:
+    """Return an aspect."""
+    owners = (getattr(each, "__self__", None) for each in made.background)
+    return next(each for each in owners if isinstance(each, kind))
 
 
 async def _nothing() -> None:
@@ -137,6 +146,7 @@ class Host:
     changes: TimedChanges
     kept: KeptOptions
     locks: Locks
+    container_ways: ContainerWays
     world: World
     clock: Clock
     stopped: AsyncExitStack
@@ -228,6 +238,7 @@ class Host:
             changes=admin.changes,
             kept=admin.kept,
             locks=made.locks,
+            container_ways=_of_kind(ContainerWays, made),
             world=world,
             clock=clock,
             stopped=stopped,

@@ -2,35 +2,47 @@
 
 The services, the protocol and the store are the real ones. What is beyond the process is fake, and
 outlasts it; so each await can be cut before and after it, on every kind of network, and one of them
-in every way in which dockerd goes on; ``TESTS_FAULTS=all`` does all of them in all ways.
+in every way in which dockerd goes on; ``TESTS_FAULTS=all`` does all of them in all ways. Changes of
+what stands are cut likewise, and scenes that have much around them, at each third await.
 ``tests/faults/test_kill_points.py`` does it to a real process.
 """
 
 import asyncio
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from netaddr import EUI, mac_unix_expanded
+from netaddr import EUI, IPAddress, IPNetwork, mac_unix_expanded
 
-from ovsdriver import ports
+from ovsdriver import codec, ports
 from ovsdriver.adapters.store.leases import SqliteLeases
 from ovsdriver.adapters.store.state import SqliteState
+from ovsdriver.admin import asks
+from ovsdriver.admin.access.desk import AccessDesk
+from ovsdriver.admin.networks.desk import NetworkDesk
 from ovsdriver.docker import methods
+from ovsdriver.domain.records.model import Way
+from ovsdriver.domain.traffic import judging
+from ovsdriver.errors import DriverError
 from ovsdriver.http.server import PluginServer
 from ovsdriver.metrics import Metrics
+from ovsdriver.service.aspects import flows
 from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools
 from ovsdriver.service.forgotten.lost_networks import LostNetworks
+from tests.fakes.access import FakeAccessFirewall
 from tests.fakes.engine import FakeEngine
 from tests.fakes.firewall import FakeFirewall
 from tests.fakes.flows import FakeFlows
+from tests.fakes.gateway_names import FakeGatewayNameServers
 from tests.fakes.host_ports import FakeHostPorts
 from tests.fakes.links import FakeLinks, FakeSandbox
 from tests.fakes.name_servers import FakeNameServers
@@ -38,21 +50,24 @@ from tests.fakes.nics import FakeNics
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.shapes import FakeShapes
 from tests.fakes.switch import foreign_bridge
+from tests.faults.changes import BEFORE, CHANGES, LAB, Person, play_change
 from tests.faults.lives import DUAL, PHASES, SCENES, WAYS, Life, Scene, play
 from tests.faults.played import Container, Network, PlayedDocker, Subnet
 from tests.faults.points import STORE, changing
-from tests.unit.service.conftest import Host, HostSwitch
+from tests.unit.service.conftest import OWNER, Host, HostSwitch
 
 FULFILLED: Sequence[tuple[type, tuple[type, ...]]] = (
     (SqliteState, STORE[:2]),
     (SqliteLeases, STORE[2:]),
     (HostSwitch, (ports.Switch,)),
-    (FakeLinks, (ports.Links,)),
+    (FakeLinks, (ports.Links, ports.Sandboxes)),
     (FakeFlows, (ports.Flows,)),
     (FakeShapes, (ports.Shapes,)),
     (FakeNics, (ports.Nics,)),
     (FakeFirewall, (ports.Firewall,)),
     (FakeHostPorts, (ports.HostPorts,)),
+    (FakeAccessFirewall, (ports.AccessFirewall,)),
+    (FakeGatewayNameServers, (ports.GatewayNameServers,)),
     (FakeNorthbound, (ports.Northbound,)),
     (FakeNameServers, (ports.NameServers,)),
 )
@@ -114,6 +129,13 @@ class Machine:
     def ask(self, name: str, body: bytes) -> dict[str, Any]:
         return self.wait_for(self._answer(name, body))
 
+    def asked(self, word: str, body: bytes) -> Any:
+        return self.wait_for(self._answer_person(word, body))
+
+    @property
+    def deaths(self) -> int:
+        return self._fate.deaths
+
     def revive(self) -> None:
         self.wait_for(self._restart())
 
@@ -123,6 +145,10 @@ class Machine:
 
     def move_in(self, key: str, source: str, prefix: str, mac: str, cidrs: Sequence[str]) -> None:
         self._host.links.move(source, f"/netns/{key}")
+
+    def add_route(self, key: str, to: str, via: str) -> None:
+        (link,) = self._host.links.sandboxes[f"/netns/{key}"].links.values()
+        link.routes[Way(to=IPNetwork(to), via=IPAddress(via))] = False
 
     def move_out(self, key: str, mac: str, source: str) -> None:
         sandbox = self._host.links.sandboxes.get(f"/netns/{key}")
@@ -151,6 +177,28 @@ class Machine:
         found: dict[str, Any] = json.loads(answer.body)
         return found
 
+    async def _answer_person(self, word: str, body: bytes) -> Any:
+        kind = asks.BY_WORD[word]
+        self._fate.begin(f"ask/{word}")
+        try:
+            try:
+                found = await self._desk[kind](codec.decode(kind, body or b"{}", strict=True))
+            except (DriverError, codec.UnreadableError) as error:
+                found = asks.Refused(error=str(error))
+            self._fate.reach()  # before it is sent
+            self._fate.begin("nothing")
+        except KilledError:
+            raise ConnectionResetError(word) from None
+        return json.loads(codec.encode(found))
+
+    async def turn(self, seconds: float) -> None:
+        """Let time pass, and the clock be looked at."""
+        self._host.clock.now += seconds
+        self._fate.begin("timed")
+        with suppress(KilledError):
+            await self._host.changes.look()
+            self._fate.begin("nothing")
+
     async def _restart(self) -> None:
         assert self._fate.dead
         self._fate.dead = False
@@ -170,6 +218,16 @@ class Machine:
                 ipam=host.ipam,
             )
         )
+        self._desk = {
+            **NetworkDesk(
+                host.admin,
+                owner=OWNER,
+                switch=host.switch,
+                engine=host.engine,
+                clock=host.clock,
+            ).answers(),
+            **AccessDesk(host.admin, engine=host.engine).answers(),
+        }
         self._calls = {**methods.ipam_only(backend), **methods.network_calls(backend)}
         self._collector = host.another_collector(
             foreign_pools=ForeignPools(
@@ -183,14 +241,28 @@ class Machine:
     async def stop(self) -> None:
         await self._host.stop()
 
-    async def look(self) -> None:
-        """Look at everything, as at the start."""
-        await self._host.reconciler.reconcile()
+    async def look(self, docker: PlayedDocker) -> None:
+        """Look at everything, as at the start, when Docker is asked for names."""
+        await self._hear(docker)
+        await self._host.changes.look()
+        for _ in range(2):  # the switch tells of what the first one changes, and asks for another
+            await self._host.reconciler.reconcile()
         await self._settle()
+
+    async def _hear(self, docker: PlayedDocker) -> None:
+        """Let Docker be read, and what depends on that be done, as goes on all the time."""
+        _tell(self._host.engine, docker)
+        await self._host.witness.read()
+        await self._host.kept.look()
+        ways = self._host.container_ways
+        await ways._find_gateways()
+        for each in tuple(ways._waiting):
+            if await ways._mend(each) is not None:
+                ways._waiting.pop(each, None)
 
     async def mend(self, docker: PlayedDocker) -> None:
         """Let a quarter of an hour pass, in which we look at everything and Docker is read."""
-        _tell(self._host.engine, docker)
+        await self._hear(docker)
         for _ in range(4):
             await self._host.reconciler.reconcile()
             await self._collector.collect()
@@ -212,7 +284,7 @@ class Machine:
             "networks": {each.id: replace(each, engine="") for each in host.state.networks()},
             "endpoints": {each.id: replace(each, leases=()) for each in host.state.endpoints()},
             "notes": {
-                k: v
+                k: re.sub(r'"since":[^,}]+', "", v)
                 for k, v in host.state.notes().items()
                 if not k.startswith(("tso:", "segment-pool:", "fleet-name"))
             },
@@ -236,9 +308,40 @@ class Machine:
                 for name, each in host.links.present().items()
             },
             "rules": host.firewall.plan,
+            "access rules": host.firewall.access.plan,
+            "names answered": set(host.world.gateway_names().running()),
+            "flows": _flows(host),
+            "ways": {
+                (place, name): link.routes
+                for place, sandbox in host.links.sandboxes.items()
+                if sandbox.alive
+                for name, link in sandbox.links.items()
+            },
             "ports": set(host.ports.held()),
             "shaped": await host.shapes.observed(),
         }
+
+
+def _flows(host: Host) -> object:
+    """Return flows on bridges that are there, by ports' names in the place of numbers.
+
+    Our flows of a bridge that is gone are gone with it.
+    """
+    bridges = host.switch.bridges()
+    names = {
+        (bridge.name, of(port.ofport)): f"{of.__name__} {port.name}"
+        for bridge in bridges.values()
+        for port in bridge.ports
+        if port.ofport is not None
+        for of in (int, judging.port_number)
+    }
+    return {
+        (bridge, names.get((bridge, number), number)): replace(
+            wanted, flows=frozenset(replace(each, port=None) for each in wanted.flows)
+        )
+        for (bridge, number), wanted in host.flows._ports.items()
+        if bridge in bridges
+    }
 
 
 def _shared(host: Host) -> object:
@@ -273,6 +376,7 @@ def _tell(engine: FakeEngine, docker: PlayedDocker) -> None:
 @pytest.fixture
 def fate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fate]:
     fate = Fate()
+    monkeypatch.setattr(flows, "SETTLE_S", 0.0)  # nobody else is at work
 
     def cut(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
@@ -324,12 +428,78 @@ HERE = {
 FLEET = HERE.keys() - SCENES.keys()
 """The northbound database of a fleet is a fake: only here."""
 
+ALL = os.environ.get("TESTS_FAULTS") == "all"
+EVERY = 1 if ALL else 3
+"""Of what has many awaits."""
+
 CASES = [
     (way, scene)
     for way in WAYS
     for scene in HERE
-    if os.environ.get("TESTS_FAULTS") == "all" or scene == "nat" or way == "docker-goes-on"
+    if ALL or scene == "nat" or way == "docker-goes-on"
 ]
+
+
+def _less(some: Any, others: Any) -> Any:
+    """Return what is not in others, too, to be read by people."""
+    if isinstance(some, dict) and isinstance(others, dict):
+        return {key: each for key, each in some.items() if others.get(key) != each}
+    return some - others if isinstance(some, set) else some
+
+
+@dataclass
+class Played:
+    """A host, and who speaks to it."""
+
+    machine: Machine
+    docker: PlayedDocker
+    person: Person
+    kept: dict[str, dict[str, Any]]
+
+    @classmethod
+    async def begin(cls, path: Path, fate: Fate, way: str, scene: str) -> "Played":
+        host = await Host.start(path, central=FakeCentral() if scene in FLEET else None)
+        host.switch.system_id, host.switch.integration = "host1", "br-int"
+        host.switch.put_bridge(foreign_bridge("br-int"))
+        host.links.add_tap("br-int", tso=False)
+        host.switch.put_bridge(foreign_bridge("br-phys"))
+        host.links.add_tap("br-phys", tso=False)
+        nic = EUI("02:00:00:00:00:01", dialect=mac_unix_expanded)
+        host.links.add_link("nic0", mac=nic, up=True)
+        machine = Machine(host, fate, asyncio.get_running_loop())
+        docker = PlayedDocker(machine.ask, machine, WAYS[way][0], machine.revive)
+        return cls(machine, docker, Person(machine.asked, machine.revive), {})
+
+    # from a thread of its own
+
+    def stand(self) -> None:
+        """Have something stand beside."""
+        self.person.ask(LAB)
+        subnets = [Subnet("10.78.9.0/24"), Subnet("fd00:78:9::/64")]
+        beside = Network(self.docker.new_id(), subnets)
+        self.docker.create_network(beside)
+        self.docker.start(Container("beside", beside, ports=[(8079, 80)]))
+
+    def reference(self, name: str = BEFORE) -> None:
+        """Keep how all is."""
+        self.machine.wait_for(self.machine.mend(self.docker))
+        self.kept[name] = self.machine.wait_for(self.machine.all_there_is())
+
+    def is_one_of(self, names: Sequence[str], what: str, *, later: bool = False) -> None:
+        """Assert that one look, or else a quarter of an hour, makes all as one of those."""
+        self.machine.wait_for(self.machine.look(self.docker))
+        if later:
+            self.machine.wait_for(self.machine.mend(self.docker))
+        found = self.machine.wait_for(self.machine.all_there_is())
+        differences = {
+            name: [
+                f"{part}: {_less(found[part], known)}, not {_less(known, found[part])}"
+                for part, known in self.kept[name].items()
+                if found[part] != known
+            ]
+            for name in names
+        }
+        assert not all(differences.values()), "\n".join([what, *map(str, differences.items())])
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -337,45 +507,52 @@ CASES = [
 async def test_killed_at_any_await_of_any_call_it_leaves_all_as_it_was(
     tmp_path: Path, fate: Fate, way: str, scene: str, phase: str
 ) -> None:
-    host = await Host.start(tmp_path, central=FakeCentral() if scene in FLEET else None)
-    host.switch.system_id, host.switch.integration = "host1", "br-int"
-    host.switch.put_bridge(foreign_bridge("br-int"))
-    host.links.add_tap("br-int", tso=False)
-    host.switch.put_bridge(foreign_bridge("br-phys"))
-    host.links.add_tap("br-phys", tso=False)
-    host.links.add_link("nic0", mac=EUI("02:00:00:00:00:01", dialect=mac_unix_expanded), up=True)
-    machine = Machine(host, fate, asyncio.get_running_loop())
-    engine, dies = WAYS[way]
-    docker = PlayedDocker(machine.ask, machine, engine, machine.revive)
-    kept: list[dict[str, Any]] = []
+    played = await Played.begin(tmp_path, fate, way, scene)
+    dies = WAYS[way][1]
 
-    def reference() -> None:
-        machine.wait_for(machine.mend(docker))
-        kept.append(machine.wait_for(machine.all_there_is()))
+    def play_phase() -> int:
+        played.stand()
+        life = Life(played.docker, HERE[scene])
+        with life.surrounded():
+            return play(
+                life,
+                played.docker,
+                fate,
+                phase,
+                dies=dies,
+                every=EVERY if HERE[scene].around else 1,
+                reference=played.reference,
+                as_it_was=lambda call, what: played.is_one_of(
+                    [BEFORE], what, later=dies or call in FORGETTING
+                ),
+            )
 
-    def as_it_was(call: str, what: str) -> None:
-        machine.wait_for(machine.look())
-        if dies or call in FORGETTING:
-            machine.wait_for(machine.mend(docker))
-        found = machine.wait_for(machine.all_there_is())
-        for name, before in kept[0].items():
-            assert found[name] == before, f"{what}: {name}\n{found[name]}\n{before}"
-
-    def played() -> int:
-        beside = Network(docker.new_id(), [Subnet("10.78.9.0/24"), Subnet("fd00:78:9::/64")])
-        docker.create_network(beside)
-        docker.start(Container("beside", beside, ports=[(8079, 80)]))
-        return play(
-            Life(docker, HERE[scene]),
-            docker,
-            fate,
-            phase,
-            dies=dies,
-            every=1,
-            reference=reference,
-            as_it_was=as_it_was,
-        )
-
-    kills = await asyncio.to_thread(played)
-    await machine.stop()
+    kills = await asyncio.to_thread(play_phase)
+    await played.machine.stop()
     assert kills >= 2 * len(PHASES)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_killed_at_any_await_of_a_change_it_has_made_it_or_not(
+    tmp_path: Path, fate: Fate, name: str
+) -> None:
+    change = CHANGES[name]
+    played = await Played.begin(tmp_path, fate, "docker-29-goes-on", change.scene)
+
+    def play_it() -> int:
+        played.stand()
+        life = Life(played.docker, HERE[change.scene])
+        with life.surrounded():
+            return play_change(
+                life,
+                played.person,
+                fate,
+                change,
+                every=EVERY,
+                reference=played.reference,
+                is_one_of=played.is_one_of,
+            )
+
+    kills = await asyncio.to_thread(play_it)
+    await played.machine.stop()
+    assert kills >= 2
