@@ -15,6 +15,8 @@ _QUEUE_S = 0.05
 """A packet that would wait longer than that is dropped."""
 
 
+_PACKET = 1500
+"""Bytes of a large one."""
 _IPV4, _IPV6 = 0x0800, 0x86DD
 
 NO_NETEM = (
@@ -29,10 +31,14 @@ NO_QUEUES = (
 )
 """Likewise."""
 
-_PACKETS = {Datapath.SYSTEM: 1000, Datapath.NETDEV: 25}
-"""What may wait in a queue of an uplink. The userspace datapath sends all that it sends anywhere
-through one socket, whose buffer (net.core.wmem_default) what waits fills: at some 50 packets
-nothing goes out any more, whatever its marks."""
+_FEW_PACKETS = 25
+_MOST_PACKETS = {Datapath.SYSTEM: 1000, Datapath.NETDEV: _FEW_PACKETS}
+"""What may wait in a queue of an uplink, if the rate sends it soon enough.
+
+The userspace datapath sends all that it sends anywhere through one socket, whose buffer
+(net.core.wmem_default) what waits fills: at some 50 packets nothing goes out any more, whatever its
+marks.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +77,9 @@ def of_uplink(rate: int, datapath: Datapath) -> LinkShape:
     """Return how a NIC is shaped that sends ``rate`` at most, in bit/s; 0: any rate, unsorted."""
     if not rate:
         return LinkShape()
-    return LinkShape(rate=rate // 8 * 8, queue=_PACKETS[datapath], by_mark=True)
+    soon = int(rate / 8 * _QUEUE_S) // _PACKET
+    queue = min(max(soon, _FEW_PACKETS), _MOST_PACKETS[datapath])
+    return LinkShape(rate=rate // 8 * 8, queue=queue, by_mark=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

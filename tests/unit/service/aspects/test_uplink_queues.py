@@ -151,3 +151,19 @@ async def test_nothing_stays_of_a_rate_that_could_not_be_set(
     assert host.state.networks() == ()
     assert noted(host) == []
     assert host.switch.port("eth1") is None
+
+
+@pytest.mark.parametrize(
+    ("datapath", "megabits", "packets"),
+    [
+        (Datapath.NETDEV, 1, 25),
+        (Datapath.NETDEV, 10_000, 25),
+        (Datapath.SYSTEM, 1, 25),
+        (Datapath.SYSTEM, 120, 500),
+        (Datapath.SYSTEM, 10_000, 1000),
+    ],
+)
+def test_queues_are_short_and_more_so_on_the_userspace_datapath(
+    datapath: Datapath, megabits: int, packets: int
+) -> None:
+    assert of_uplink(megabits * MBIT, datapath).queue == packets
