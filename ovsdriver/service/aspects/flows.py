@@ -163,6 +163,10 @@ class FlowRules(Aspect):
         log.info("flows.attended", extra={"bridge": bridge})
         for shared in self._shared_by.values():
             shared.update(dict.fromkeys(shared, _NOTHING))
+        if self._given:
+            # a look at everything comes later, and so long nothing is judged
+            self._given.clear()
+            self._behind.set()
         for callback in self._callbacks:
             callback()
 

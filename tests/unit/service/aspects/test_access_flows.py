@@ -1,5 +1,7 @@
 """Flows of access rules: what containers with rules have, and what their bridge has for them."""
 
+import asyncio
+
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.records.options.access import RuleSet
@@ -7,6 +9,7 @@ from ovsdriver.domain.records.options.flows import PortFlows
 from ovsdriver.domain.traffic import judging
 from ovsdriver.domain.wires import desired
 from ovsdriver.ports import Verdict
+from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.words import access_words
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED, SECOND
@@ -115,6 +118,34 @@ async def test_what_vswitchd_forgot_or_somebody_changed_is_made_again(host: Host
     mended = (await host.reconciler.reconcile()).mended
     assert any("were left" in each for each in mended)
     assert await present(host) == right
+
+
+async def test_what_a_new_vswitchd_forgot_of_rules_is_made_again_before_everything_is_looked_at(
+    host: Host,
+) -> None:
+    await host.create_network(said=RULES)
+    await host.run_container(FIRST)
+    rules = FlowRules(
+        state=host.state,
+        switch=host.switch,
+        flows=host.flows,
+        locks=host.locks,
+        access=host.admin.access.now,
+    )
+    answers = asyncio.Event()
+    rules.on_loss(answers.set)
+    running = asyncio.ensure_future(rules.run())
+    await asyncio.wait_for(answers.wait(), 20)
+    await rules.follow()
+    right = await present(host)
+    host.flows.forget()
+    assert await present(host) != right
+    for _ in range(2000):
+        if await present(host) == right:
+            break
+        await asyncio.sleep(0.01)
+    assert await present(host) == right
+    running.cancel()
 
 
 async def test_a_process_that_was_started_anew_goes_on_with_what_is_there(host: Host) -> None:
