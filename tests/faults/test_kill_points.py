@@ -5,8 +5,9 @@ for what is beyond the process, ``tests/unit/service/test_killed.py`` does the s
 Compared are records, leases, Open vSwitch, flows, links, firewall, sockets, settings. A network
 with a container stands beside, and nothing of it may change.
 
-``TESTS_FAULTS=all`` plays every scene with every way to go on; else the first, and of the points
-every fifth. ``tests/run points`` plays all.
+``TESTS_FAULTS=all`` plays every scene with every way to go on, and every change of what stands;
+else one of each, and of the points every sixth, or of a change some. ``tests/run points`` plays
+all.
 """
 
 import os
@@ -44,7 +45,7 @@ _LOOKS = 3
 """In a row, with nothing new."""
 
 ALL = os.environ.get("TESTS_FAULTS", "") == "all"
-EVERY = 1 if ALL else 5
+EVERY = 1 if ALL else 6
 
 
 @dataclass
@@ -120,7 +121,7 @@ def test_killed_at_any_point_of_a_change_it_has_made_it_or_not(stand: Stand, nam
             stand.person,
             bed,
             change,
-            every=1 if ALL else 20,
+            every=1 if ALL else 24,
             reference=lambda name: kept.update({name: calm(bed)}),
             is_one_of=lambda names, what: as_it_was(
                 bed, [kept[each] for each in names], what, take=lasting

@@ -96,8 +96,12 @@ class ContainerWays(Aspect):
             self._soon(other.id)
 
     async def joined(self, network: Network, endpoint: Endpoint) -> None:
-        """Put the rest into the sandbox in a moment."""
-        if not ways.settled(network, endpoint):
+        """Put the rest into the sandbox in a moment, and nothing before.
+
+        Docker adds what it was told after it has moved the link, and gives up on a route that is
+        there already.
+        """
+        if ways.change(network, endpoint) is not None:
             self._soon(endpoint.id)
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
@@ -189,7 +193,7 @@ class ContainerWays(Aspect):
             },
         )
         for endpoint in self._state.endpoints(network_id):
-            self._waiting[endpoint.id] = -self._after_s
+            self._waiting.setdefault(endpoint.id, -self._after_s)
         for callback in self._callbacks:
             callback()
 

@@ -6,7 +6,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import EndpointId, Mode, Way
+from ovsdriver.domain.records.model import EndpointId, Mode, NetworkId, Way
 from ovsdriver.domain.records.requests import Joined
 from ovsdriver.errors import InvalidOptionError
 from ovsdriver.service.aspects.container_ways import ContainerWays
@@ -87,6 +87,15 @@ async def test_routes_are_told_at_join_changed_in_place_and_put_back(host: Host)
     assert not await mended(host)
     await change(host, routes="")
     assert routes(host) == {theirs: False}
+
+
+async def test_docker_is_given_time_to_put_what_it_was_told(host: Host) -> None:
+    await host.create_network(said={**FLAT, "ovs.routes": f"{FAR} via 10.1.0.9"})
+    await host.create_endpoint()
+    joined = await host.endpoints.join(NetworkId(RED), EndpointId(FIRST), SANDBOX)
+    host.links.move(joined.source, SANDBOX)
+    await host.reconciler.reconcile()
+    assert routes(host) == {}, "one of ours would be in its way"
 
 
 async def test_a_container_s_own_routes_stand_in_the_place_of_its_network_s(host: Host) -> None:
