@@ -63,6 +63,9 @@ NETWORK, ENDPOINT = "NETWORK", "ENDPOINT"
 LAB = _rules("lab", allow=["any tcp", "10.78.0.0/16"])
 """The rules that scenes speak of."""
 
+PERIOD_S = 9000.0
+"""How long holds what is for a while."""
+
 _LEFT = {"ovs.allow": "container:near tcp/80, example.com tcp/443, from any icmp"}
 
 CHANGES: Mapping[str, Change] = {
@@ -95,7 +98,7 @@ CHANGES: Mapping[str, Change] = {
     ),
     "a patch": _set("lan", NETWORK, {"ovs.patch": ""}, {"ovs.patch": "br-core"}),
     "a patch's cable": _set(
-        "lan", NETWORK, {"ovs.patch_link": "down"}, {"ovs.patch_link": ""}, {"for_s": 9000.0}
+        "lan", NETWORK, {"ovs.patch_link": "down"}, {"ovs.patch_link": ""}, {"for_s": PERIOD_S}
     ),
     "ways out": _set(
         "lan",
@@ -137,7 +140,14 @@ CHANGES: Mapping[str, Change] = {
         ENDPOINT,
         {"ovs.link": "down"},
         {"ovs.link": ""},
-        {"for_s": 9000.0, "every_s": 9999.0},
+        {"for_s": PERIOD_S, "every_s": 2 * PERIOD_S},
+    ),
+    "for a while": _set(
+        "rules",
+        ENDPOINT,
+        {"ovs.link": "down", "ovs.allow": "", "ovs.dscp": "cs1"},
+        {"ovs.link": "", "ovs.dscp": "", **_LEFT},
+        {"for_s": PERIOD_S},
     ),
 }
 

@@ -50,9 +50,9 @@ from tests.fakes.nics import FakeNics
 from tests.fakes.northbound import FakeCentral, FakeNorthbound
 from tests.fakes.shapes import FakeShapes
 from tests.fakes.switch import foreign_bridge
-from tests.faults.changes import BEFORE, CHANGES, LAB, Person, play_change
-from tests.faults.lives import DUAL, PHASES, SCENES, WAYS, Life, Scene, play
-from tests.faults.played import Container, Network, PlayedDocker, Subnet
+from tests.faults.changes import BEFORE, CHANGES, LAB, PERIOD_S, Person, play_change
+from tests.faults.lives import DUAL, MOST_POINTS, PHASES, SCENES, WAYS, Life, Scene, play
+from tests.faults.played import E29, Container, Network, PlayedDocker, Subnet
 from tests.faults.points import STORE, changing
 from tests.unit.service.conftest import OWNER, Host, HostSwitch
 
@@ -556,3 +556,65 @@ async def test_killed_at_any_await_of_a_change_it_has_made_it_or_not(
     kills = await asyncio.to_thread(play_it)
     await played.machine.stop()
     assert kills >= 2
+
+
+@pytest.mark.parametrize("name", ["a patch's cable", "for a while"])
+async def test_killed_when_a_change_ends_the_next_process_ends_it(
+    tmp_path: Path, fate: Fate, name: str
+) -> None:
+    change = CHANGES[name]
+    played = await Played.begin(tmp_path, fate, "docker-29-goes-on", change.scene)
+
+    def play_it() -> int:
+        played.stand()
+        life = Life(played.docker, HERE[change.scene])
+        with life.surrounded():
+            life.started()
+            played.person.ask(change.do, life)
+            played.person.ask(change.undo, life)
+            played.reference()
+            for number in range(1, MOST_POINTS, EVERY):
+                played.person.ask(change.do, life)
+                fate.doom("timed", number)
+                played.machine.wait_for(played.machine.turn(PERIOD_S))
+                if not fate.dead:
+                    break
+                played.machine.revive()
+                played.is_one_of([BEFORE], f"killed at its end, at point {number}")
+            played.is_one_of([BEFORE], "not killed")
+            life.removed()
+            return number
+
+    number = await asyncio.to_thread(play_it)
+    await played.machine.stop()
+    assert number > EVERY
+
+
+@pytest.mark.parametrize("scene", ["rules", "lan"])
+async def test_a_call_that_comes_twice_changes_nothing_the_second_time(
+    tmp_path: Path, fate: Fate, scene: str
+) -> None:
+    played = await Played.begin(tmp_path, fate, "docker-29-goes-on", scene)
+    machine = played.machine
+
+    def twice(name: str, body: bytes) -> dict[str, Any]:
+        found = machine.ask(name, body)
+        if not name.startswith("IpamDriver.Request"):  # each asks for another one
+            known = machine.wait_for(machine.all_there_is())
+            again = machine.ask(name, body)
+            assert again.get("Err", "") == found.get("Err", ""), name
+            there = machine.wait_for(machine.all_there_is())
+            for part, before in known.items():
+                assert there[part] == before, f"{name}: {part}: {_less(there[part], before)}"
+        return found
+
+    def play_it() -> None:
+        played.stand()
+        docker = PlayedDocker(twice, machine, E29, machine.revive, first_id=100)
+        life = Life(docker, HERE[scene])
+        with life.surrounded():
+            life.started()
+            life.removed()
+
+    await asyncio.to_thread(play_it)
+    await machine.stop()
