@@ -38,6 +38,10 @@ class Change:
     undo: Ask
 
 
+NETWORK, ENDPOINT = "NETWORK", "ENDPOINT"
+"""In an ask: the life's own."""
+
+
 def _set(
     scene: str,
     target: str,
@@ -53,12 +57,14 @@ def _set(
     )
 
 
+def _for_a_while(spell: Mapping[str, float]) -> Ask:
+    said = {"target": ENDPOINT, "options": {"ovs.link": "down"}, "spell": spell}
+    return Ask("set-options", said)
+
+
 def _rules(name: str, **said: list[str]) -> Ask:
     return Ask("set-rules", {"name": name, **said})
 
-
-NETWORK, ENDPOINT = "NETWORK", "ENDPOINT"
-"""In an ask: the life's own."""
 
 LAB = _rules("lab", allow=["any tcp", "10.78.0.0/16"])
 """The rules that scenes speak of."""
@@ -141,6 +147,9 @@ CHANGES: Mapping[str, Change] = {
         {"ovs.link": "down"},
         {"ovs.link": ""},
         {"for_s": PERIOD_S, "every_s": 2 * PERIOD_S},
+    ),
+    "another while": Change(
+        "rules", _for_a_while({"for_s": PERIOD_S}), _for_a_while({"for_s": 60.0, "every_s": 99.0})
     ),
     "for a while": _set(
         "rules",

@@ -135,7 +135,9 @@ class TimedChanges:
     async def _look(self, whose: Whose) -> float:
         """Have in force what the clock says of one of them; return for how long that holds."""
         async with self._one:
-            noted, now, options = self._of(whose), self._clock(), self._options(whose)
+            # a process that was killed in a change may have left the one before it, too
+            noted = timed.last_said(self._of(whose))
+            now, options = self._clock(), self._options(whose)
             if options is None:
                 await self._put(whose, ())
                 return _LONGEST_S

@@ -75,6 +75,15 @@ class Timed:
         return replace(self, options=left, back=back) if left else None
 
 
+def last_said(changes: Sequence[Timed]) -> Sequence[Timed]:
+    """Return changes without what a later one says of the same options."""
+    found: list[Timed] = []
+    for each in changes:
+        found = [left for one in found if (left := one.without(each.options)) is not None]
+        found.append(each)
+    return found
+
+
 def encode(changes: Sequence[Timed]) -> str:
     """Return a note's text."""
     return codec.encode(_Note(changes=tuple(changes)))
