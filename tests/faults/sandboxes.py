@@ -29,8 +29,8 @@ class Sandboxes:
         self._bed.run("sh", "-c", _MOVE_IN, "sh", key, source, prefix, mac, *filter(None, cidrs))
 
     def add_route(self, key: str, to: str, via: str) -> None:
-        """Add a route by a router."""
-        self._bed.run("ip", "-n", key, "route", "add", to, "via", via)
+        """Add a route by a router; on a slow machine ours may be there already."""
+        self._bed.attempt("ip", "-n", key, "route", "add", to, "via", via)
 
     def move_out(self, key: str, mac: str, source: str) -> None:
         """Move a link out again, if it is still there, down and with its name of before."""

@@ -41,6 +41,8 @@ done
 """
 _MADE = re.compile(r"(?<=^ipam_lease: \()\d+, |, [\d.]+(?=\)$)")
 """Number and time of a lease."""
+_WHOSE = re.compile(r" (linkdown|proto \w+|metric \d+|pref \w+)")
+"""What differs between Docker's routes and ours."""
 _LOOKS = 3
 """In a row, with nothing new."""
 
@@ -176,10 +178,10 @@ def taken(bed: Bed) -> snapshot.Snapshot:
 
 
 def _inside(bed: Bed) -> Iterator[str]:
-    """Return the routes in sandboxes, but those of a link by itself."""
+    """Return the routes in sandboxes, whoever put them there, but not those of a link by itself."""
     for line in bed.run("sh", "-c", _ROUTES).splitlines():
         if " via " in line:
-            yield line.replace("linkdown ", "").strip()
+            yield _WHOSE.sub("", line).strip()
 
 
 def settled(bed: Bed) -> snapshot.Snapshot:

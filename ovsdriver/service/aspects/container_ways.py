@@ -101,8 +101,10 @@ class ContainerWays(Aspect):
         Docker adds what it was told after it has moved the link, and gives up on a route that is
         there already.
         """
-        if ways.change(network, endpoint) is not None:
+        if not ways.settled(network, endpoint):
             self._soon(endpoint.id)
+        elif ways.change(network, endpoint) is not None:
+            self._soon(endpoint.id, after_s=_INSIDE_S)
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Bring the routes of a plugged-in container up to date with its records.
@@ -151,8 +153,9 @@ class ContainerWays(Aspect):
             except TimeoutError:
                 continue
 
-    def _soon(self, endpoint: EndpointId) -> None:
-        self._waiting.setdefault(endpoint, asyncio.get_running_loop().time())
+    def _soon(self, endpoint: EndpointId, *, after_s: float | None = None) -> None:
+        later_s = 0.0 if after_s is None else after_s - self._after_s
+        self._waiting.setdefault(endpoint, asyncio.get_running_loop().time() + later_s)
         self._news.set()
 
     async def _follow(self, endpoint_id: EndpointId) -> None:
