@@ -26,9 +26,6 @@ from tests.e2e.stage import Stage
 from tests.e2e.switch.test_frames import test_priority_tagged_frames_stay_in_their_network
 from tests.e2e.switch.test_patches import test_bridges_are_joined_for_the_vlans_of_those_who_ask
 from tests.e2e.switch.test_port_kinds import test_routers_see_the_listed_vlans_and_no_others
-from tests.e2e.switch.test_uplink_queues import (
-    test_what_is_marked_goes_first_out_of_an_uplink_that_is_full,
-)
 from tests.e2e.switch.test_uplinks import (
     far,
     test_containers_share_a_nic_and_each_is_on_its_own_vlan_of_the_wire,
@@ -50,7 +47,6 @@ __all__ = [
     "test_the_cable_of_an_uplink_is_pulled_and_given_back",
     "test_this_host_has_an_address_on_a_flat_network_and_is_no_router_there",
     "test_top_tells_who_talks_to_whom_and_who_goes_out",
-    "test_what_is_marked_goes_first_out_of_an_uplink_that_is_full",
 ]
 
 pytestmark = pytest.mark.docker
