@@ -150,6 +150,7 @@ def plan(new: NewNetwork, segment: Segment, around: PlanInputs, defaults: Defaul
         options=options.typed,
     )
     access_planning.check(network, network.port)
+    bridge_features.refuse_unspoken(network.features, guarded=bool(network.port.guard))
     return network
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from netaddr import IPNetwork
 
 from ovsdriver.domain.plan import access_planning, internal_ports, segment_planning, way_planning
-from ovsdriver.domain.plan.bridges import spanning, tunnels
+from ovsdriver.domain.plan.bridges import bridge_features, spanning, tunnels
 from ovsdriver.domain.plan.planning import DEFAULT_PREFIX, IPV6_MINIMUM_MTU
 from ovsdriver.domain.records.model import Endpoint, Mode, Network
 from ovsdriver.domain.records.options import shaping, vlans
@@ -86,6 +86,7 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
         network.subnets,
         has_way=bool(network.gateway_container) or any(each.gateway for each in network.subnets),
     )
+    bridge_features.refuse_unspoken(network.features, guarded=bool(port.guard))
     if port.guard:
         guarding.refuse_unpinnable(endpoint, trunk=mode.has_trunks)
     if endpoint.internal:

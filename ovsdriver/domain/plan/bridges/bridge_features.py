@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ovsdriver.domain.records.model import Network
 from ovsdriver.domain.records.options.features import Features
-from ovsdriver.errors import ConflictError, UnsupportedError
+from ovsdriver.errors import ConflictError, InvalidOptionError, UnsupportedError
 
 _OPTIONS = {  # without RSTP, of which ``spanning`` judges
     "mcast": "ovs.mcast",
@@ -16,6 +16,27 @@ _OPTIONS = {  # without RSTP, of which ``spanning`` judges
     "netflow": "ovs.netflow",
     "ipfix": "ovs.ipfix",
 }
+
+
+FLOWS_BY = "OpenFlow14"
+"""In what version of OpenFlow ovsnet speaks to a bridge."""
+
+
+def refuse_unspoken(features: Features, *, guarded: bool) -> None:
+    """Refuse ``ovs.protocols`` by which nobody could guard a port.
+
+    Args:
+        features: of its network.
+        guarded: it is to be.
+
+    Raises:
+        InvalidOptionError: they leave the version out that flows are made by.
+    """
+    if guarded and features.protocols and FLOWS_BY not in features.protocols:
+        raise InvalidOptionError(
+            f"ovs.protocols={'+'.join(features.protocols)}: ovs.guard and access rules are made by "
+            f"{FLOWS_BY}; add +{FLOWS_BY}, or leave them out"
+        )
 
 
 def refuse_unfit(

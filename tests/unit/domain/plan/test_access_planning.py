@@ -4,6 +4,7 @@ import pytest
 
 from ovsdriver.domain.plan import port_planning
 from ovsdriver.domain.records.model import Mode
+from ovsdriver.domain.records.options.features import Features
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError
 from ovsdriver.words import access_words
@@ -37,6 +38,13 @@ def test_who_has_rules_is_guarded():
 )
 def test_rules_that_a_container_could_escape_are_refused(options, words):
     assert words in on({"allow": ANY, **options})
+
+
+def test_flows_of_rules_need_a_version_of_openflow():
+    older = Features(protocols=("OpenFlow10", "OpenFlow13"))
+    assert "ovs.protocols=OpenFlow10+OpenFlow13" in on({"deny": ANY}, features=older)
+    both = a_network(segment=a_segment(tag=5), features=Features(protocols=("OpenFlow14",)))
+    assert port_planning.with_options(an_endpoint(), endpoint_options(deny=ANY), both)
 
 
 def test_a_container_without_addresses_cannot_be_held_to_rules():

@@ -572,6 +572,7 @@ def test_a_network_with_access_rules_is_guarded():
         ({"mode": Mode.FLAT}, '"to host" is judged at a gateway'),
         ({"vlan_mode": VlanMode.DOT1Q_TUNNEL}, "frames with tags are not judged"),
         ({"features": Features(rstp=True), "mode": Mode.ISOLATED}, "no guard stops that"),
+        ({"features": Features(protocols=("OpenFlow13",))}, "add +OpenFlow14, or leave them out"),
     ],
 )
 def test_access_rules_that_would_not_hold_are_refused(options, words):
