@@ -967,8 +967,8 @@ TABLE: Sequence[Option] = (
         text=rates.bits_text,
         example="-o ovs.uplink=eth1 -o ovs.vlan=30 -o ovs.uplink_rate=900mbit",
         default="none",
-        help="What each NIC of the uplink sends at most, for all networks on it. If there is more, "
-        "marks decide: DSCP 40 and above goes first, CS1 and LE last. `none`: no limit.",
+        help="What each NIC of the uplink sends at most, for all its networks. Marks decide who "
+        "waits: DSCP 40 and above goes first, CS1 and LE last. `none`: no limit.",
     ),
     Option(
         name="ovs.datapath",
