@@ -175,6 +175,7 @@ async def assemble(
             locks=locks,
             access=plans.now,
         )
+        stack.push_async_callback(flows.close)
         uplinks = Uplinks(
             owner=owner,
             state=state,

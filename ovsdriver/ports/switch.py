@@ -158,11 +158,21 @@ class Switch(Bridges, UplinkPorts, PatchPorts, Copies, Bindings, Protocol):
 class Flows(Protocol):
     """OpenFlow rules of ours for single ports, beside those of others."""
 
-    async def ensure(self, bridge: str, number: int, wanted: PortFlows) -> bool:
-        """Make flows and meters of a port exactly ``wanted``, at once; False if they already were.
+    async def ensure(
+        self, bridge: str, wanted: Mapping[int, PortFlows], *, fresh: Collection[int] = ()
+    ) -> bool:
+        """Make flows and meters of ports exactly ``wanted``; False if they already were.
 
-        ``number`` is its OpenFlow port number. The bridge or its datapath cannot do it:
-        UnsupportedError; vswitchd does not answer: UnavailableError.
+        By OpenFlow port numbers; all flows change in one moment. Of those in ``fresh``, which
+        should have none yet, it is not asked whether they have. The bridge or its datapath cannot
+        do it: UnsupportedError; vswitchd does not answer: UnavailableError.
+        """
+        ...
+
+    def prepare(self, bridge: str) -> None:
+        """Begin what the next :meth:`ensure` for a bridge, within two seconds, need not do then.
+
+        What fails is left to that.
         """
         ...
 

@@ -137,39 +137,39 @@ def ofctl(private: PrivateOvs, command: str, *rest: str) -> str:
 async def test_what_was_ensured_is_there_and_does_not_differ(
     flows: Flows, wanted: PortFlows
 ) -> None:
-    assert await flows.ensure("br0", PORT, wanted)
-    assert not await flows.ensure("br0", PORT, wanted)
+    assert await flows.ensure("br0", {PORT: wanted})
+    assert not await flows.ensure("br0", {PORT: wanted})
     assert not await flows.differing("br0", lambda: {PORT: wanted})
 
 
 @pytest.mark.parametrize("number", [1, 16384, 32767, 40000, 65279])
 async def test_ports_of_any_number_have_meters_of_their_own(flows: Flows, number: int) -> None:
     wanted = PortFlows(flows=RATE.flows | GROUPS.flows, meters=RATE.meters | GROUPS.meters)
-    await flows.ensure("br0", PORT, RATE)
-    assert await flows.ensure("br0", number, wanted)
+    await flows.ensure("br0", {PORT: RATE})
+    assert await flows.ensure("br0", {number: wanted})
     assert not await flows.differing("br0", lambda: {PORT: RATE, number: wanted})
-    assert await flows.ensure("br0", number, PortFlows())
+    assert await flows.ensure("br0", {number: PortFlows()})
     assert not await flows.differing("br0", lambda: {PORT: RATE})
 
 
 async def test_flows_of_a_whole_bridge_stand_beside_those_of_ports(flows: Flows) -> None:
-    await flows.ensure("br0", 0, TAGS)
-    await flows.ensure("br0", PORT, TAGS)
+    await flows.ensure("br0", {0: TAGS})
+    await flows.ensure("br0", {PORT: TAGS})
     assert not await flows.differing("br0", lambda: {0: TAGS, PORT: TAGS})
-    await flows.ensure("br0", PORT, PortFlows())
+    await flows.ensure("br0", {PORT: PortFlows()})
     assert not await flows.differing("br0", lambda: {0: TAGS})
 
 
 async def test_one_set_of_flows_takes_the_place_of_another(flows: Flows) -> None:
-    await flows.ensure("br0", PORT, GUARD)
+    await flows.ensure("br0", {PORT: GUARD})
     assert set(await flows.differing("br0", lambda: {PORT: RATE})) == {PORT}
-    assert await flows.ensure("br0", PORT, RATE)
+    assert await flows.ensure("br0", {PORT: RATE})
     assert not await flows.differing("br0", lambda: {PORT: RATE})
 
 
 async def test_rulings_that_are_there_tell_what_they_have_met(flows: Flows) -> None:
     assert await flows.met("br0", {PORT: POLICIES}) == {}
-    await flows.ensure("br0", PORT, POLICIES)
+    await flows.ensure("br0", {PORT: POLICIES})
     met = await flows.met("br0", {PORT: POLICIES, PORT + 1: POLICIES})
     assert met == dict.fromkeys(POLICIES.rulings, (0, 0))
 
@@ -178,23 +178,46 @@ async def test_a_meter_changes_its_rate(flows: Flows) -> None:
     faster = PortFlows(
         flows=RATE.flows, meters=frozenset({Meter(stage=Stage.RATE, rate=9000, burst=900)})
     )
-    await flows.ensure("br0", PORT, RATE)
+    await flows.ensure("br0", {PORT: RATE})
     assert set(await flows.differing("br0", lambda: {PORT: faster})) == {PORT}
-    await flows.ensure("br0", PORT, faster)
+    await flows.ensure("br0", {PORT: faster})
     assert not await flows.differing("br0", lambda: {PORT: faster})
 
 
 async def test_what_a_port_has_and_nobody_wants_differs_until_it_is_removed(flows: Flows) -> None:
-    await flows.ensure("br0", PORT, RATE)
-    await flows.ensure("br0", PORT + 1, GUARD)
+    await flows.ensure("br0", {PORT: RATE})
+    await flows.ensure("br0", {PORT + 1: GUARD})
     assert set(await flows.differing("br0", dict)) == {PORT, PORT + 1}
-    assert await flows.ensure("br0", PORT, PortFlows())
-    assert not await flows.ensure("br0", PORT, PortFlows())
+    assert await flows.ensure("br0", {PORT: PortFlows()})
+    assert not await flows.ensure("br0", {PORT: PortFlows()})
     assert set(await flows.differing("br0", dict)) == {PORT + 1}
 
 
 async def test_what_is_wanted_and_is_not_there_differs(flows: Flows) -> None:
     assert set(await flows.differing("br0", lambda: {PORT: GUARD})) == {PORT}
+
+
+async def test_flows_of_several_change_in_one_call(flows: Flows) -> None:
+    several = {0: TAGS, PORT: RATE, PORT + 1: GUARD}
+    assert await flows.ensure("br0", several)
+    assert not await flows.ensure("br0", several)
+    assert not await flows.differing("br0", lambda: several)
+    assert await flows.ensure("br0", {PORT: PortFlows(), PORT + 1: JUDGED})
+    assert not await flows.differing("br0", lambda: {0: TAGS, PORT + 1: JUDGED})
+
+
+@pytest.mark.parametrize("earlier", [PortFlows(), JUDGED, RATE], ids=["nothing", "flows", "meters"])
+@pytest.mark.parametrize("wanted", [GUARD, JUDGED, MARK], ids=["guard", "judged", "mark"])
+async def test_a_port_that_is_fresh_has_nothing_else_even_if_it_was_not(
+    flows: Flows, earlier: PortFlows, wanted: PortFlows
+) -> None:
+    await flows.ensure("br0", {PORT: earlier, PORT + 1: GUARD, 1 << 31: POLICIES})
+    assert await flows.ensure("br0", {PORT: wanted}, fresh={PORT})
+    others = {PORT + 1: GUARD, 1 << 31: POLICIES}
+    found = await flows.differing("br0", lambda: {PORT: wanted, **others})
+    assert set(found) <= ({PORT} if earlier.meters else set())  # which the look then finds
+    await flows.ensure("br0", {PORT: wanted})
+    assert not await flows.differing("br0", lambda: {PORT: wanted, **others})
 
 
 async def attended_once_there(flows: OvsFlows, present: asyncio.Event) -> None:
@@ -213,9 +236,9 @@ class TestOpenVSwitch:
         ofctl(ovs, "add-flow", "cookie=7,priority=5,in_port=3,actions=drop")
         ofctl(ovs, "add-meter", "meter=5,kbps,band=type=drop,rate=9")
         flows = OvsFlows(ovs.folder, owner="ovsnet")
-        await flows.ensure("br0", PORT, GUARD)
-        await flows.ensure("br0", PORT, RATE)
-        await flows.ensure("br0", PORT, PortFlows())
+        await flows.ensure("br0", {PORT: GUARD})
+        await flows.ensure("br0", {PORT: RATE})
+        await flows.ensure("br0", {PORT: PortFlows()})
         left = ofctl(ovs, "dump-flows")
         assert "cookie=0x7" in left
         assert "NORMAL" in left
@@ -226,12 +249,12 @@ class TestOpenVSwitch:
 
     async def test_a_flow_that_somebody_changed_differs(self, ovs: PrivateOvs) -> None:
         flows = OvsFlows(ovs.folder, owner="ovsnet")
-        await flows.ensure("br0", PORT, GUARD)
+        await flows.ensure("br0", {PORT: GUARD})
         ofctl(ovs, "mod-flows", "arp,in_port=3,actions=NORMAL")
         assert set(await flows.differing("br0", lambda: {PORT: GUARD})) == {PORT}
-        assert await flows.ensure("br0", PORT, GUARD)
+        assert await flows.ensure("br0", {PORT: GUARD})
         assert not await flows.differing("br0", lambda: {PORT: GUARD})
-        await flows.ensure("br0", PORT, PortFlows())
+        await flows.ensure("br0", {PORT: PortFlows()})
 
     async def test_a_bridge_without_our_version_is_told_from_one_that_is_away(
         self, ovs: PrivateOvs
@@ -239,15 +262,15 @@ class TestOpenVSwitch:
         flows = OvsFlows(ovs.folder, owner="ovsnet")
         ovs.vsctl("set", "Bridge", "br0", "protocols=OpenFlow10,OpenFlow13")
         with pytest.raises(Exception, match="add bridge br0 protocols OpenFlow14"):
-            await flows.ensure("br0", PORT, GUARD)
+            await flows.ensure("br0", {PORT: GUARD})
         ovs.vsctl("clear", "Bridge", "br0", "protocols")
         with pytest.raises(UnavailableError, match="br9"):
-            await flows.ensure("br9", PORT, GUARD)
+            await flows.ensure("br9", {PORT: GUARD})
         with (
             ovs.frozen_vswitchd(),
             pytest.raises(UnavailableError, match="does not answer for bridge br0"),
         ):
-            await OvsFlows(ovs.folder, owner="ovsnet", timeout_s=0.2).ensure("br0", PORT, GUARD)
+            await OvsFlows(ovs.folder, owner="ovsnet", timeout_s=0.2).ensure("br0", {PORT: GUARD})
 
     async def test_a_vswitchd_is_attended_until_it_is_gone(self, ovs: PrivateOvs) -> None:
         flows = OvsFlows(ovs.folder, owner="ovsnet")
@@ -261,3 +284,23 @@ class TestOpenVSwitch:
             with pytest.raises(UnavailableError):
                 await flows.attend("br0", present.set)
             ovs.start_vswitchd()
+
+    async def test_what_was_prepared_is_used_once_unless_it_has_ended(
+        self, ovs: PrivateOvs
+    ) -> None:
+        flows = OvsFlows(ovs.folder, owner="ovsnet")
+        flows.prepare("br0")
+        flows.prepare("br9")
+        await asyncio.sleep(0.05)
+        for wanted in (GUARD, RATE, PortFlows()):
+            assert await flows.ensure("br0", {PORT: wanted})
+        flows.prepare("br0")
+        await asyncio.sleep(0.05)
+        ovs.kill_vswitchd()
+        ovs.start_vswitchd()
+        present = asyncio.Event()
+        attending = asyncio.ensure_future(attended_once_there(flows, present))
+        await asyncio.wait_for(present.wait(), 20)
+        attending.cancel()
+        assert await flows.ensure("br0", {PORT: GUARD})
+        assert await flows.ensure("br0", {PORT: PortFlows()})

@@ -7,6 +7,7 @@ from netaddr import IPAddress
 
 from ovsdriver.domain.access.policy import AccessPlan, Policy, Reach
 from ovsdriver.domain.records.options.access import Side
+from ovsdriver.errors import UnavailableError
 from ovsdriver.ports import AccessCount, Verdict
 
 
@@ -18,6 +19,8 @@ class FakeAccessFirewall:
         """What is kept: of members that have a gateway."""
         self.applied: list[AccessPlan] = []
         """Each that changed something, in this order."""
+        self.available = True
+        """False: nftables does nothing."""
         self.asked = 0
         """Calls of :meth:`apply`."""
         self.known: dict[str, dict[str, dict[IPAddress, int]]] = {}
@@ -30,6 +33,8 @@ class FakeAccessFirewall:
 
     async def apply(self, plan: AccessPlan) -> bool:
         self.asked += 1
+        if not self.available:
+            raise UnavailableError("nftables did not do it")
         if not await self.differs(plan):
             return False
         self.plan = _kept(plan)

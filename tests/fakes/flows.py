@@ -32,14 +32,21 @@ class FakeFlows:
         self._gone.set()
         self._gone = asyncio.Event()
 
-    async def ensure(self, bridge: str, number: int, wanted: PortFlows) -> bool:
+    async def ensure(
+        self, bridge: str, wanted: Mapping[int, PortFlows], *, fresh: Collection[int] = ()
+    ) -> bool:
         self._answer()
-        self.calls.append(f"ensure {bridge} {number}")
-        before = self.of(bridge, number)
-        self._ports[bridge, number] = wanted
-        if not wanted:
-            del self._ports[bridge, number]
-        return before != wanted
+        changed = False
+        for number, flows in wanted.items():
+            self.calls.append(f"ensure {bridge} {number}")
+            changed |= number in fresh or self.of(bridge, number) != flows
+            self._ports[bridge, number] = flows
+            if not flows:
+                del self._ports[bridge, number]
+        return changed
+
+    def prepare(self, bridge: str) -> None:
+        self.calls.append(f"prepare {bridge}")
 
     async def differing(
         self, bridge: str, wanted: Callable[[], Mapping[int, PortFlows]]

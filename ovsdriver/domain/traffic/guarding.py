@@ -7,6 +7,7 @@ RFC 2131 and RFC 8415 (DHCP), RFC 792 and RFC 1256 (ICMP), RFC 4861 (ND), RFC 38
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from netaddr import EUI, IPAddress
 
@@ -128,9 +129,13 @@ def guard(endpoint: Endpoint, *, forwards: bool = False) -> frozenset[Flow]:
         forwards: it is the gateway of its network, whose packets are others'. It is pinned to its
             MAC, and claims no addresses but its own.
     """
-    mac = endpoint.mac
-    four = [each.ip for each in endpoint.addresses if each.version == 4]
-    six = [each.ip for each in endpoint.addresses if each.version == 6]
+    return _guard(endpoint.mac, tuple(each.ip for each in endpoint.addresses), forwards)
+
+
+@lru_cache(maxsize=64)  # asked for before a port is there, and again when it is
+def _guard(mac: EUI, addresses: tuple[IPAddress, ...], forwards: bool) -> frozenset[Flow]:
+    four = [each for each in addresses if each.version == 4]
+    six = [each for each in addresses if each.version == 6]
     allowed: list[Match] = []
     exceptions: list[Match] = []
     if four:

@@ -112,6 +112,7 @@ def _as_gateway(match: Match) -> Flow:
     return Flow(stage=Stage.ACCESS, rank=_AS_GATEWAY, match=match, passes=False)
 
 
+@lru_cache(maxsize=64)  # as a guard
 def member(member: Member, *, zone: int, gateway: EUI | None, forwards: bool = False) -> PortFlows:
     """Return what the port of a container with access rules has.
 

@@ -50,6 +50,8 @@ class AccessRules(Aspect):
         self._concerned: frozenset[object] = frozenset()
         """Ids of members and their networks, addresses of members and of whom rules are about."""
         self._renamed = asyncio.Event()
+        self._begun: asyncio.Task[None] | None = None
+        """What was begun last and goes on by itself."""
 
     async def apply(self) -> bool:
         """Keep the rules as all records say; True if they were not as they were kept last.
@@ -77,12 +79,16 @@ class AccessRules(Aspect):
             self._renamed.set()
 
     async def recorded(self, network: Network, endpoint: Endpoint) -> None:
-        """Keep the rules of a container before it is plugged in."""
+        """Begin to make the rules of a container while its port is made."""
         if _judged(network, endpoint) or self._concerns(endpoint):
+            self._begun = asyncio.create_task(self._ahead())
+
+    async def _ahead(self) -> None:
+        with suppress(DriverError):  # Join waits for the same, and can say it
             await self.apply()
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
-        """Keep the rules of a container whose options may have changed."""
+        """Keep the rules of a container before it can send, and when its options have changed."""
         if _judged(network, endpoint) or self._concerns(endpoint):
             await self.apply()
 

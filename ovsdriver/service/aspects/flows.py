@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from math import inf
 
 from netaddr import EUI
 
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 0.5
 """After which flows of nobody's port, if they are still there, were left."""
+
+LEISURE_S = 2.0
+"""How long a bridge keeps what no port needs any more: the next container may have the same."""
 
 _NOTHING = PortFlows()
 _PAUSE_S = 0.2
@@ -84,7 +88,13 @@ class FlowRules(Aspect):
         """What policies come to, by key: many rules take their time."""
         self._shared_by: dict[str, dict[int, PortFlows]] = {}
         """What bridges were given because of access rules, that ports share."""
+        self._idle: dict[tuple[str, int], float] = {}
+        """Since when nobody needs those of them that may rest, as they are."""
+        self._leisure: asyncio.TimerHandle | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self._sharing = asyncio.Lock()
+        self._changes = 0
+        """Of what bridges are given so, begun."""
         self._given: dict[EndpointId, Member] = {}
         """What access rules say of ports that have their flows."""
         self._behind = asyncio.Event()
@@ -131,11 +141,23 @@ class FlowRules(Aspect):
         members = self._members()
         for each in members.keys() | self._given.keys():
             if self._given.get(each) != members.get(each):
-                await self._mend_port(each)
+                await self._mend_port(each, due=partial(self._behind_of, each))
             if each not in members:
                 self._given.pop(each, None)
         for bridge in tuple(self._shared_by):
             await self._tidy(bridge)
+
+    def _behind_of(self, endpoint: EndpointId) -> bool:
+        return self._given.get(endpoint) != self._members().get(endpoint)
+
+    async def close(self) -> None:
+        """Remove what nobody needs; the rest stays as it is."""
+        if self._tidying is not None:
+            await self._tidying
+        if self._leisure is not None:
+            self._leisure.cancel()
+            self._leisure = None
+            await self._tidy_all(inf)
 
     async def run(self) -> None:
         """Attend vswitchd, and follow access rules."""
@@ -191,14 +213,24 @@ class FlowRules(Aspect):
             UnavailableError: ovs-vswitchd does not answer.
         """
         bridge = network.segment.bridge
-        wanted = self._of_all_ports(bridge)
-        if not wanted and bridge not in self._laid:
+        if not self._of_all_ports(bridge) and bridge not in self._laid:
             return
         self._laid.add(bridge)
         try:
-            await self._flows.ensure(bridge, _ALL_PORTS, wanted)
+            async with self._sharing:
+                await self._give(bridge, {_ALL_PORTS: self._of_all_ports(bridge)})
         except UnsupportedError as error:
             log.warning("flows.unsupported", extra={"bridge": bridge, "why": str(error)})
+
+    async def remove_network(self, network: Network) -> None:
+        """Leave nothing to rest on a bridge that may go."""
+        await self._tidy_up(network.segment.bridge, inf)
+
+    async def recorded(self, network: Network, endpoint: Endpoint) -> None:
+        """Begin to talk to vswitchd about an endpoint that is plugged in next."""
+        port = desired.port_options(network, endpoint)
+        if port.guard and not network.segment.by_ovn:
+            self._flows.prepare(network.segment.bridge)
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Make the flows of a plugged-in endpoint's port as its records say.
@@ -211,32 +243,38 @@ class FlowRules(Aspect):
         before = self._given.pop(endpoint.id, None)
         wanted = self._of_port(network, endpoint, member)
         bridge = network.segment.bridge
-        if member is not None or bridge in self._shared_by:
-            await self._share(bridge)
         if not wanted and endpoint.id not in self._held:
+            if bridge in self._shared_by:
+                await self._share(bridge)
             return
         at = self._place(endpoint)
         if at is None:
             raise UnavailableError(
                 f"port {names.port(endpoint)} has no OpenFlow port number yet; try again"
             )
+        fresh = () if endpoint.id in self._held else at[1:]
         earlier = self._held.pop(endpoint.id, at)
         if wanted:
             self._held[endpoint.id] = at
         try:
-            await self._flows.ensure(*at, wanted)
+            shares = member is not None or bridge in self._shared_by
+            if not (shares and await self._with_shared(*at, wanted)):
+                await self._flows.ensure(at[0], {at[1]: wanted}, fresh=fresh)
         except UnsupportedError as error:
             if desired.port_flows(network, endpoint):
                 raise
             # nobody asked for these; every look says that they are not there
             log.warning("flows.unsupported", extra={"endpoint": endpoint.id, "why": str(error)})
-        # A port that was plugged in anew may have another number, and its old one another port.
-        if earlier != at and earlier not in self._held.values():
-            await self._flows.ensure(*earlier, _NOTHING)
+        await self._moved(earlier, at)
         if member is not None:
             self._given[endpoint.id] = member
         if before not in (None, member):
             await self._tidy(bridge)
+
+    async def _moved(self, earlier: tuple[str, int], at: tuple[str, int]) -> None:
+        # A port that was plugged in anew may have another number, and its old one another port.
+        if earlier != at and earlier not in self._held.values():
+            await self._flows.ensure(earlier[0], {earlier[1]: _NOTHING})
 
     async def unplugged(self, network: Network, endpoint: Endpoint) -> None:
         """Remove the flows of a port that is gone; what fails is left to the next look.
@@ -248,7 +286,7 @@ class FlowRules(Aspect):
         self._given.pop(endpoint.id, None)
         try:
             if at is not None:
-                await self._flows.ensure(*at, _NOTHING)
+                await self._flows.ensure(at[0], {at[1]: _NOTHING})
             await self._tidy(bridge)
         except DriverError as error:
             self._searched.discard(bridge)
@@ -257,39 +295,110 @@ class FlowRules(Aspect):
                 extra={"network": network.id, "endpoint": endpoint.id, "why": str(error)},
             )
 
+    async def _with_shared(self, bridge: str, number: int, wanted: PortFlows) -> bool:
+        """Make the flows of a port with what its bridge lacks; False if that lacks nothing."""
+        if not self._lacking(bridge):
+            return False
+        async with self._sharing:
+            with suppress(UnsupportedError):
+                await self._give(bridge, self._lacking(bridge), {number: wanted})
+                return True
+        await self._share(bridge)  # which of both is refused
+        return False
+
     async def _share(self, bridge: str) -> None:
         """Make what all of a bridge has because of access rules, before a port needs it."""
+        if not self._lacking(bridge):
+            return
         async with self._sharing:
-            shared = self._shared_by.setdefault(bridge, {})
-            for number, wanted in self._shared(bridge).items():
-                if shared.get(number) == wanted:
-                    continue
-                try:
-                    await self._flows.ensure(bridge, number, wanted)
-                except UnsupportedError as error:
-                    raise UnsupportedError(
-                        f"access rules: Open vSwitch cannot judge connections on bridge {bridge} "
-                        f"({error}); leave the rules out, or use -o ovs.datapath=netdev"
-                    ) from error
-                shared[number] = wanted
+            try:
+                await self._give(bridge, self._lacking(bridge))
+            except UnsupportedError as error:
+                raise UnsupportedError(
+                    f"access rules: Open vSwitch cannot judge connections on bridge {bridge} "
+                    f"({error}); leave the rules out, or use -o ovs.datapath=netdev"
+                ) from error
 
-    async def _tidy(self, bridge: str) -> None:
-        """Remove what is not needed any more of what :meth:`_share` makes."""
+    def _lacking(self, bridge: str) -> Mapping[int, PortFlows]:
+        """Return what access rules need of a bridge and it does not have."""
+        needed, laid = self._shared(bridge), self._shared_by.get(bridge, {})
+        for number in needed:
+            if laid.get(number) == needed[number]:
+                self._idle.pop((bridge, number), None)
+        return {number: each for number, each in needed.items() if laid.get(number) != each}
+
+    async def _give(
+        self, bridge: str, flows: Mapping[int, PortFlows], more: Mapping[int, PortFlows] = {}
+    ) -> None:
+        """Make what no single port has, and ``more``; the caller holds :attr:`_sharing`."""
+        needed = self._shared(bridge)
+        laid = self._shared_by.setdefault(bridge, {})
+        self._changes += 1
+        for number in flows:
+            # whoever needs it meanwhile waits for the lock
+            laid.pop(number, None)
+            self._idle.pop((bridge, number), None)
+        try:
+            if flows or more:
+                await self._flows.ensure(bridge, {**flows, **more})
+            laid.update({n: each for n, each in flows.items() if needed.get(n) == each})
+        finally:
+            if not laid:
+                self._shared_by.pop(bridge, None)
+
+    async def _tidy(self, bridge: str, rested_since: float = -inf) -> None:
+        """Remove what is not needed any more of what access rules need.
+
+        What no port meets without members rests before that, until it has done so since
+        ``rested_since``.
+        """
         if bridge not in self._shared_by:
             return
         async with self._sharing:
-            shared = self._shared_by.get(bridge, {})
-            for number in shared.keys() - self._shared(bridge).keys():
-                await self._flows.ensure(bridge, number, self._of_all_ports(bridge, number))
-                del shared[number]
-            if not shared:
-                self._shared_by.pop(bridge, None)
+            now = asyncio.get_running_loop().time()
+            needed = self._needed(bridge)
+            gone = {}
+            for number, flows in self._shared_by.get(bridge, {}).items():
+                wanted = needed.get(number, _NOTHING)
+                if wanted == flows:
+                    self._idle.pop((bridge, number), None)
+                    continue
+                since = self._idle.setdefault((bridge, number), now)
+                if since <= max(rested_since, now - LEISURE_S) or not _may_rest(flows, wanted):
+                    gone[number] = wanted
+            try:
+                await self._give(bridge, gone)
+            finally:
+                self._tidy_later()
+
+    def _tidy_later(self) -> None:
+        if self._idle and self._leisure is None:
+            oldest = min(self._idle.values())
+            loop = asyncio.get_running_loop()
+            self._leisure = loop.call_at(oldest + LEISURE_S, self._begin_to_tidy, oldest)
+
+    def _begin_to_tidy(self, rested_since: float) -> None:
+        self._leisure = None
+        self._tidying = asyncio.create_task(self._tidy_all(rested_since))
+
+    async def _tidy_all(self, rested_since: float) -> None:
+        for bridge in tuple(self._shared_by):
+            await self._tidy_up(bridge, rested_since)
+
+    async def _tidy_up(self, bridge: str, rested_since: float) -> None:
+        try:
+            await self._tidy(bridge, rested_since)
+        except DriverError as error:
+            self._searched.discard(bridge)
+            log.warning("flows.removal-deferred", extra={"bridge": bridge, "why": str(error)})
 
     async def clear(self) -> None:
         """Remove every flow and meter of ours."""
+        self._shared_by.clear()
+        self._idle.clear()
         for bridge in self._switch.bridges():
-            for number in await self._flows.differing(bridge, dict):
-                await self._flows.ensure(bridge, number, _NOTHING)
+            left = await self._flows.differing(bridge, dict)
+            await self._flows.ensure(bridge, dict.fromkeys(left, _NOTHING))
 
     async def find(self) -> Sequence[Finding]:
         """Compare every bridge that has flows of ours, or may have some of an earlier process."""
@@ -305,8 +414,9 @@ class FlowRules(Aspect):
         return found
 
     async def _look(self, bridge: str) -> Sequence[Finding]:
+        changes = self._changes
         ours, others = await self._compare(bridge)
-        if any(number != _ALL_PORTS for number in others):
+        if any(number != _ALL_PORTS or self._changes != changes for number in others):
             # Those of a port that is just going are removed by who removes it.
             await asyncio.sleep(SETTLE_S)
             ours, again = await self._compare(bridge)
@@ -332,14 +442,16 @@ class FlowRules(Aspect):
         ]
 
     async def _mend(self, bridge: str, number: int) -> bool:
-        wanted = self._shared(bridge).get(number)
-        if wanted is not None:
-            self._shared_by.setdefault(bridge, {})[number] = wanted
-        await self._flows.ensure(bridge, number, self._of_all_ports(bridge, number))
+        async with self._sharing:
+            await self._give(bridge, {number: self._of_all_ports(bridge, number)})
         return True
 
-    async def _mend_port(self, endpoint_id: EndpointId) -> bool:
+    async def _mend_port(
+        self, endpoint_id: EndpointId, *, due: Callable[[], bool] = lambda: True
+    ) -> bool:
         async with self._locks.held(endpoint_id):
+            if not due():  # a call has seen to it
+                return False
             endpoint = self._state.endpoint(endpoint_id)
             network = self._state.network(endpoint.network) if endpoint is not None else None
             if endpoint is None or network is None or endpoint not in self._plugged(network):
@@ -369,12 +481,13 @@ class FlowRules(Aspect):
         owners: dict[int, EndpointId] = {}
         right: dict[int, PortFlows] = {}
         shared: dict[int, PortFlows] = {}
+        changes = self._changes
 
         def wanted() -> Mapping[int, PortFlows]:
             # Read after the switch: a handler writes its record before it makes flows.
-            right[_ALL_PORTS] = self._of_all_ports(bridge)
-            shared.update(self._shared(bridge))
-            right.update(shared)
+            right.update({**self._needed(bridge), **self._resting(bridge)})
+            if self._changes == changes and not self._sharing.locked():
+                shared.update(self._shared(bridge))
             members = self._members()
             for network in self._switched():
                 if network.segment.bridge != bridge:
@@ -399,6 +512,15 @@ class FlowRules(Aspect):
             [number for number in sorted(numbers) if number not in owners],
         )
 
+    def _resting(self, bridge: str) -> Mapping[int, PortFlows]:
+        """Return what a bridge has beyond what it needs, and may have."""
+        needed = self._needed(bridge)
+        return {
+            number: flows
+            for number, flows in self._shared_by.get(bridge, {}).items()
+            if (bridge, number) in self._idle and _may_rest(flows, needed.get(number, _NOTHING))
+        }
+
     def _switched(self) -> Sequence[Network]:
         """Return the networks on bridges whose flows are ours to lay; segments' are OVN's."""
         networks = self._state.networks()
@@ -419,10 +541,12 @@ class FlowRules(Aspect):
 
     def _of_all_ports(self, bridge: str, number: int = _ALL_PORTS) -> PortFlows:
         """Return what is numbered with that on a bridge and is no port's of a container."""
-        shared = self._shared(bridge).get(number)
-        if shared is not None:
-            return shared
-        return self._of_bridge(bridge) if number == _ALL_PORTS else _NOTHING
+        return self._needed(bridge).get(number, _NOTHING)
+
+    def _needed(self, bridge: str) -> dict[int, PortFlows]:
+        """Return all that a bridge has and is no port's of a container."""
+        shared = self._shared(bridge)
+        return dict(shared) if shared else {_ALL_PORTS: self._of_bridge(bridge)}
 
     def _shared(self, bridge: str) -> Mapping[int, PortFlows]:
         """Return what a bridge has because ports of it have access rules, by numbers.
@@ -522,6 +646,16 @@ class FlowRules(Aspect):
         if port is None or port.ofport is None or port.ofport < 1:
             return None
         return port.bridge, port.ofport
+
+
+def _may_rest(laid: PortFlows, needed: PortFlows) -> bool:
+    """Whether ``laid`` does all that is ``needed``, and its rest nothing to who has no rules."""
+    return (
+        (laid.judging or bool(laid.rulings))
+        and needed.flows <= laid.flows
+        and needed.rulings <= laid.rulings
+        and needed.judging <= laid.judging
+    )
 
 
 def _verdict(ruling: Ruling) -> Verdict:

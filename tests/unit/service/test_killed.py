@@ -377,6 +377,7 @@ def _tell(engine: FakeEngine, docker: PlayedDocker) -> None:
 def fate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fate]:
     fate = Fate()
     monkeypatch.setattr(flows, "SETTLE_S", 0.0)  # nobody else is at work
+    monkeypatch.setattr(flows, "LEISURE_S", 0.0)  # what the next one may need is not left there
 
     def cut(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)

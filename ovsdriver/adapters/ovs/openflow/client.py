@@ -3,8 +3,7 @@
 import asyncio
 import itertools
 import struct
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ovsdriver.adapters.ovs.openflow import messages
@@ -27,7 +26,7 @@ class WrongVersionError(Exception):
 
 
 class Conversation:
-    """A connection to one bridge, from its greeting to its end. One request at a time."""
+    """A connection to one bridge, from its greeting to its end."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -56,16 +55,22 @@ class Conversation:
 
     async def ask(self, request: bytes) -> Sequence[bytes]:
         """Send a request and return the bodies of its answer, of which there may be several."""
-        self._writer.write(request)
-        wanted = HEADER.unpack_from(request)[3]
-        found = []
-        while True:
+        (found,) = (await self.ask_all({0: request})).values()
+        return found
+
+    async def ask_all(self, requests: Mapping[int, bytes]) -> Mapping[int, Sequence[bytes]]:
+        """Send requests and return, under the same keys, what :meth:`ask` returns."""
+        self._writer.writelines(requests.values())
+        keys = {HEADER.unpack_from(each)[3]: key for key, each in requests.items()}
+        found: dict[int, list[bytes]] = {key: [] for key in requests}
+        while keys:
             kind, xid, body = await self._read()
-            if xid != wanted:
+            if xid not in keys:
                 continue
-            found.append(body)
+            found[keys[xid]].append(body)
             if kind is not Type.MULTIPART_REPLY or not messages.more(body):
-                return found
+                del keys[xid]
+        return found
 
     async def tell(self, requests: Sequence[bytes]) -> None:
         """Send what has no answer, and return when all of it is done.
@@ -81,6 +86,15 @@ class Conversation:
         self._writer.write(messages.bundle_control(Bundle.OPEN, self.xid(), 1))
         self._writer.writelines(messages.bundle_add(each, 1) for each in requests)
         await self.ask(messages.bundle_control(Bundle.COMMIT, self.xid(), 1))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the other side has not ended it, as far as is known."""
+        return not (self._reader.at_eof() or self._writer.is_closing())
+
+    def close(self) -> None:
+        """End it."""
+        self._writer.close()
 
     async def listen(self) -> None:
         """Keep the line alive until the other side ends it, by an EOFError."""
@@ -132,11 +146,6 @@ def _speaks(highest: int, greeting: bytes) -> bool:
     return highest >= messages.VERSION
 
 
-@asynccontextmanager
-async def conversation(path: Path) -> AsyncIterator[Conversation]:
-    """Connect to a management socket; OSError if nobody listens."""
-    reader, writer = await asyncio.open_unix_connection(path)
-    try:
-        yield Conversation(reader, writer)
-    finally:
-        writer.close()
+async def conversation(path: Path) -> Conversation:
+    """Connect to a management socket; OSError if nobody listens. The caller closes it."""
+    return Conversation(*await asyncio.open_unix_connection(path))

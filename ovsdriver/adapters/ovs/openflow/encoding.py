@@ -1,6 +1,7 @@
 """Our flows and meters in the form that OpenFlow gives them."""
 
 import hashlib
+from functools import lru_cache
 
 from netaddr import EUI, IPAddress
 
@@ -60,6 +61,7 @@ _GROUP = b"\x01" + bytes(5)
 _FRAGMENT, _ANY_FRAGMENT = 1 << 7 | 26, b"\x01"
 
 
+@lru_cache(maxsize=8)
 def mark(owner: str) -> int:
     """Return the upper half of our flows' cookies: 32 bits of a hash."""
     return int.from_bytes(hashlib.sha256(f"flows/{owner}".encode()).digest()[:4], "big")
@@ -133,10 +135,15 @@ def meter_ids(number: int) -> frozenset[int]:
     return frozenset(meter_id(stage, number) for stage in _METERS)
 
 
+def may_meter(number: int) -> bool:
+    """Whether what is numbered so is a port, which may have meters."""
+    return 0 < number <= HIGHEST_OFPORT
+
+
 def metered_port(meter_number: int) -> int | None:
     """Return the port that a meter belongs to; None if it is none of ours."""
     port = (meter_number - _FIRST_METER) // 2
-    return port if 0 < port <= HIGHEST_OFPORT else None
+    return port if may_meter(port) else None
 
 
 def _where(stage: Stage, number: int) -> list[Field]:
@@ -145,7 +152,8 @@ def _where(stage: Stage, number: int) -> list[Field]:
     return [*port, Field(_REGISTER, bytes(4), bit)]
 
 
-def _fields(match: Match) -> list[Field]:
+@lru_cache(maxsize=256)  # most of a guard is the same at every port
+def _fields(match: Match) -> tuple[Field, ...]:
     found = [
         Field(code, _bytes(value, _WIDTHS.get(name, 2)))
         for name, code in _CODES.items()
@@ -156,7 +164,7 @@ def _fields(match: Match) -> list[Field]:
     if match.vlan is not None:
         value, mask = (each.to_bytes(2, "big") for each in (match.vlan.value, match.vlan.mask))
         found.append(Field(_VLAN, value, b"" if match.vlan.exact else mask))
-    return [*found, Field(_ETH_DST, _GROUP, _GROUP)] if match.to_group else found
+    return (*found, Field(_ETH_DST, _GROUP, _GROUP)) if match.to_group else tuple(found)
 
 
 def _bytes(value: int | EUI | IPAddress, width: int) -> bytes:

@@ -67,7 +67,7 @@ _BAND = struct.Struct(">HHII4x")
 _KBPS, _PKTPS, _BURST = 1, 2, 4
 _DROP_BAND = 1
 _PAIR = struct.Struct(">HH")
-_ALL_TABLES = 0xFF
+ALL_TABLES = 0xFF
 _VLAN_TCI = 4 << 9 | 2
 """NXM_OF_VLAN_TCI: a tag without its protocol."""
 
@@ -133,7 +133,7 @@ def flow_mod(command: FlowCommand, xid: int, entry: Entry, *, cookie_mask: int =
 
 def flows_request(xid: int, cookie: int, mask: int) -> bytes:
     """Return the question for all flows with a cookie."""
-    body = _FLOW_REQUEST.pack(_ALL_TABLES, _ANY, _ANY, cookie, mask) + _match(frozenset())
+    body = _FLOW_REQUEST.pack(ALL_TABLES, _ANY, _ANY, cookie, mask) + _match(frozenset())
     return message(Type.MULTIPART_REQUEST, xid, _MULTIPART.pack(_FLOWS, 0) + body)
 
 
@@ -282,7 +282,7 @@ def track(zone: int, table: int) -> bytes:
 
 def commit(zone: int) -> bytes:
     """Return the action that has conntrack remember a new connection; see :func:`track`."""
-    return _conntrack(1, zone, _ALL_TABLES)
+    return _conntrack(1, zone, ALL_TABLES)
 
 
 def _conntrack(flags: int, zone: int, table: int) -> bytes:

@@ -1,8 +1,8 @@
 """Flows and meters of single ports, as the services use them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from ovsdriver.adapters.ovs.openflow import encoding, judging, messages
@@ -25,6 +25,8 @@ from ovsdriver.errors import UnavailableError, UnsupportedError
 _MASK = 0xFFFFFFFF << 32
 _ONE = 0xFFFFFFFFFFFFFFFF
 _NOTHING = PortFlows()
+_READY_S = 2.0
+"""For so long a conversation waits for who needs it; vswitchd asks after it later than that."""
 
 
 class OvsFlows:
@@ -45,19 +47,42 @@ class OvsFlows:
         self._folder = folder
         self._owner = owner
         self._timeout_s = timeout_s
+        self._ready: dict[str, tuple[asyncio.Task[Conversation], asyncio.TimerHandle]] = {}
+        """Conversations that were begun for who comes next."""
 
-    async def ensure(self, bridge: str, number: int, wanted: PortFlows) -> bool:
+    async def ensure(
+        self, bridge: str, wanted: Mapping[int, PortFlows], *, fresh: Collection[int] = ()
+    ) -> bool:
         async with self._talk(bridge) as talk:
-            flows = await self._flows(talk, encoding.cookie(self._owner, number), _ONE)
-            meters = await self._meters(talk, needed=bool(wanted.meters or flows))
-            ids = encoding.meter_ids(number)
-            return await self._change(
+            questions = {
+                number: messages.flows_request(
+                    talk.xid(), encoding.cookie(self._owner, number), _ONE
+                )
+                for number, each in wanted.items()
+                if number not in fresh or each.meters
+            }
+            flows = {
+                number: set(_entries_in(bodies))
+                for number, bodies in (await talk.ask_all(questions)).items()
+            }
+            meters = await self._meters(
                 talk,
-                number,
-                wanted,
-                flows,
-                {each.id: each for each in meters if each.id in ids},
+                needed=any(
+                    encoding.may_meter(number) and (wanted[number].meters or flows[number])
+                    for number in flows
+                ),
             )
+            ids = frozenset().union(*(encoding.meter_ids(number) for number in wanted))
+            return await self._change(
+                talk, wanted, flows, {each.id: each for each in meters if each.id in ids}
+            )
+
+    def prepare(self, bridge: str) -> None:
+        self._discard(bridge)
+        loop = asyncio.get_running_loop()
+        begun = loop.create_task(conversation(self._socket(bridge)))
+        begun.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        self._ready[bridge] = begun, loop.call_later(_READY_S, self._discard, bridge)
 
     async def differing(
         self, bridge: str, wanted: Callable[[], Mapping[int, PortFlows]]
@@ -65,7 +90,9 @@ class OvsFlows:
         mark = encoding.mark(self._owner) << 32
         async with self._talk(bridge) as talk:
             flows: dict[int, set[Entry]] = {}
-            for each in await self._flows(talk, mark, _MASK):
+            for each in _entries_in(
+                await talk.ask(messages.flows_request(talk.xid(), mark, _MASK))
+            ):
                 flows.setdefault(each.cookie & _ONE >> 32, set()).add(each)
             meters: dict[int, set[MeterEntry]] = {}
             for one in await self._meters(talk, needed=True):
@@ -111,15 +138,15 @@ class OvsFlows:
     async def _change(
         self,
         talk: Conversation,
-        number: int,
-        wanted: PortFlows,
-        flows: Iterable[Entry],
+        wanted: Mapping[int, PortFlows],
+        flows: Mapping[int, set[Entry]],
         meters: Mapping[int, MeterEntry],
     ) -> bool:
         # New meters come before the flows that need them, old ones go after; all flows at once.
-        right = self._entries(number, wanted)
-        metered = {each.id: each for each in _meters_of(number, wanted)}
-        present = set(flows)
+        # Of whom nobody asked what there is, all goes first.
+        metered = {
+            each.id: each for number in wanted for each in _meters_of(number, wanted[number])
+        }
         made = [
             messages.meter_mod(
                 MeterCommand.MODIFY if each.id in meters else MeterCommand.ADD, talk.xid(), each
@@ -129,16 +156,21 @@ class OvsFlows:
         ]
         if made:
             await talk.tell(made)
-        if present != right:
-            await talk.at_once(
-                [
-                    *(_removal(talk, each) for each in present - right),
-                    *(
-                        messages.flow_mod(FlowCommand.ADD, talk.xid(), each)
-                        for each in right - present
-                    ),
-                ]
-            )
+        changes: list[bytes] = []
+        for number, port in wanted.items():
+            right, present = self._entries(number, port), flows.get(number)
+            if present is None:
+                everything = Entry(
+                    0, encoding.cookie(self._owner, number), frozenset(), b"", messages.ALL_TABLES
+                )
+                changes.append(_removal(talk, everything, FlowCommand.DELETE))
+                present = set()
+            changes += [_removal(talk, each) for each in present - right]
+            changes += [
+                messages.flow_mod(FlowCommand.ADD, talk.xid(), each) for each in right - present
+            ]
+        if changes:
+            await talk.at_once(changes)
         gone = [
             messages.meter_mod(MeterCommand.DELETE, talk.xid(), each)
             for each in meters.values()
@@ -146,14 +178,33 @@ class OvsFlows:
         ]
         if gone:
             await talk.tell(gone)
-        return bool(made or gone or present != right)
+        return bool(made or gone or changes)
+
+    def _prepared(self, bridge: str) -> Conversation | None:
+        """Take what was begun, if it is there and somebody is at its other end."""
+        begun, drop = self._ready.pop(bridge, (None, None))
+        if begun is None or drop is None:
+            return None
+        drop.cancel()
+        if not begun.done():
+            begun.cancel()
+        elif begun.exception() is None:
+            talk = begun.result()
+            if talk.alive:
+                return talk
+            talk.close()
+        return None
+
+    def _discard(self, bridge: str) -> None:
+        talk = self._prepared(bridge)
+        if talk is not None:
+            talk.close()
+
+    def _socket(self, bridge: str) -> Path:
+        return self._folder / f"{bridge}.mgmt"
 
     def _entries(self, number: int, wanted: PortFlows) -> set[Entry]:
         return encoding.entries(wanted, owner=self._owner, number=number)
-
-    async def _flows(self, talk: Conversation, cookie: int, mask: int) -> Sequence[Entry]:
-        bodies = await talk.ask(messages.flows_request(talk.xid(), cookie, mask))
-        return [each for body in bodies for each in messages.entries(body)]
 
     async def _meters(self, talk: Conversation, *, needed: bool) -> Sequence[MeterEntry]:
         """Return all meters; none if the datapath has none to give."""
@@ -168,14 +219,13 @@ class OvsFlows:
     @asynccontextmanager
     async def _talk(self, bridge: str, *, for_good: bool = False) -> AsyncIterator[Conversation]:
         try:
-            async with (
-                asyncio.timeout(self._timeout_s) as limit,
-                conversation(self._folder / f"{bridge}.mgmt") as talk,
-            ):
-                if for_good:
-                    await talk.greet()
-                    limit.reschedule(None)
-                yield talk
+            async with asyncio.timeout(self._timeout_s) as limit:
+                talk = self._prepared(bridge) or await conversation(self._socket(bridge))
+                with closing(talk):
+                    if for_good:
+                        await talk.greet()
+                        limit.reschedule(None)
+                    yield talk
         except WrongVersionError as error:
             raise UnsupportedError(
                 f"bridge {bridge} does not speak OpenFlow 1.4, which this needs; type: ovs-vsctl "
@@ -188,13 +238,19 @@ class OvsFlows:
         except (OSError, EOFError, MalformedError, TimeoutError) as error:
             raise UnavailableError(
                 f"ovs-vswitchd does not answer for bridge {bridge} on "
-                f"{self._folder}/{bridge}.mgmt ({str(error) or 'no answer in time'})"
+                f"{self._socket(bridge)} ({str(error) or 'no answer in time'})"
             ) from error
+
+
+def _entries_in(bodies: Sequence[bytes]) -> Iterator[Entry]:
+    return (each for body in bodies for each in messages.entries(body))
 
 
 def _meters_of(number: int, wanted: PortFlows) -> set[MeterEntry]:
     return {encoding.meter(each, number) for each in wanted.meters}
 
 
-def _removal(talk: Conversation, flow: Entry) -> bytes:
-    return messages.flow_mod(FlowCommand.DELETE_STRICT, talk.xid(), flow, cookie_mask=_ONE)
+def _removal(
+    talk: Conversation, flow: Entry, how: FlowCommand = FlowCommand.DELETE_STRICT
+) -> bytes:
+    return messages.flow_mod(how, talk.xid(), flow, cookie_mask=_ONE)

@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
 from netaddr import IPAddress
 
+from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId, NetworkId
 from ovsdriver.domain.tracing.name_servers import Server, Servers
+from ovsdriver.errors import UnavailableError
 from ovsdriver.service.access.asked_past import AskedPast
 from ovsdriver.service.access.names import AccessNames
 from ovsdriver.service.access.rules import AccessRules
@@ -36,11 +39,26 @@ async def change(host: Host, **said: str) -> None:
 async def test_rules_are_kept_before_a_container_is_plugged_in_until_it_is_gone(host: Host) -> None:
     await host.create_network()
     address = await host.create_endpoint(said=WEB)
+    async with asyncio.timeout(PATIENCE_S):
+        while not kept(host):  # noqa: ASYNC110
+            await asyncio.sleep(0)
     assert kept(host) == {str(address): ["to 10.9.0.0/16 tcp/80"]}
     await host.endpoints.join(NetworkId(RED), EndpointId(FIRST), "/netns/one")
     await host.endpoints.leave(NetworkId(RED), EndpointId(FIRST))
     await host.endpoints.delete(NetworkId(RED), EndpointId(FIRST))
     assert kept(host) == {}
+
+
+async def test_a_container_whose_rules_cannot_be_kept_is_not_plugged_in(host: Host) -> None:
+    await host.create_network()
+    host.firewall.access.available = False
+    await host.create_endpoint(said=WEB)
+    with pytest.raises(UnavailableError):
+        await host.endpoints.join(NetworkId(RED), EndpointId(FIRST), "/netns/one")
+    recorded = host.state.endpoint(EndpointId(FIRST))
+    assert recorded is not None
+    assert recorded.sandbox is None
+    assert host.switch.port(names.port(recorded)) is None
 
 
 async def test_rules_of_a_network_are_those_of_its_containers(host: Host) -> None:

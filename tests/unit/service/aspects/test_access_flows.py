@@ -6,6 +6,7 @@ from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import EndpointId
 from ovsdriver.domain.records.options.access import RuleSet
 from ovsdriver.domain.records.options.flows import PortFlows
+from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.traffic import judging
 from ovsdriver.domain.wires import desired
 from ovsdriver.ports import Verdict
@@ -13,9 +14,11 @@ from ovsdriver.service.aspects.flows import FlowRules
 from ovsdriver.words import access_words
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED, SECOND
+from tests.fakes.switch import foreign_bridge
 from tests.unit.service.conftest import Host
 
 BRIDGE = "br-ovsnet"
+PATIENCE_S = 20
 RULES = {"ovs.deny": "to any tcp/22"}
 
 
@@ -37,6 +40,13 @@ async def policies(host: Host) -> set[int]:
     return {number for number, flows in (await present(host)).items() if flows.rulings}
 
 
+async def rested(host: Host, policies_left: int) -> None:
+    """Wait until what nobody needs has gone."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(await policies(host)) > policies_left:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def stop(host: Host, endpoint: EndpointId) -> None:
     await host.endpoints.leave(RED, endpoint)
     await host.endpoints.delete(RED, endpoint)
@@ -54,7 +64,60 @@ async def test_the_first_rule_makes_a_bridge_judge_and_the_last_ends_it(host: Ho
     assert judging.port_number(number_of(host, FIRST)) in found
     assert len(await policies(host)) == 1
     await stop(host, SECOND)
+    await rested(host, 0)
     assert await present(host) == before
+
+
+async def test_what_the_last_one_had_is_there_for_the_next_one_if_that_comes_soon(
+    host: Host,
+) -> None:
+    await host.create_network()
+    await host.run_container(FIRST, said=RULES)
+    await host.reconciler.reconcile()
+    standing = await present(host)
+    number = number_of(host, FIRST)
+    await stop(host, FIRST)
+    del standing[number]
+    assert await present(host) == standing
+    assert not any("flows" in each for each in (await host.reconciler.look()).found)
+    host.flows.calls.clear()
+    await host.run_container(SECOND, said=RULES)
+    assert host.flows.calls == [
+        f"prepare {BRIDGE}",
+        f"ensure {BRIDGE} {number_of(host, SECOND)}",
+    ]
+
+
+async def test_nothing_rests_when_a_network_is_removed(host: Host) -> None:
+    host.switch.put_bridge(foreign_bridge("br-lab", Datapath.SYSTEM))
+    await host.create_network(said={"ovs.bridge": "br-lab", "ovs.vlan": "30", **RULES})
+    await host.run_container(FIRST)
+    await stop(host, FIRST)
+    assert await host.flows.differing("br-lab", dict)
+    await host.networks.delete(RED)
+    assert not await host.flows.differing("br-lab", dict)
+
+
+async def test_nothing_rests_when_the_process_ends(host: Host) -> None:
+    await host.create_network()
+    before = await present(host)
+    await host.run_container(FIRST, said=RULES)
+    await stop(host, FIRST)
+    again = await host.restart()
+    assert await present(again) == before
+    await again.stop()
+
+
+async def test_what_rests_is_not_counted_on_after_vswitchd_forgot_it(host: Host) -> None:
+    await host.create_network()
+    await host.run_container(FIRST, said=RULES)
+    (policy,) = await policies(host)
+    await stop(host, FIRST)
+    host.flows.forget()
+    await host.reconciler.reconcile()
+    await host.run_container(FIRST, said=RULES)
+    assert (await present(host)).keys() == {0, policy, number_of(host, FIRST)}
+    assert host.flows.of(BRIDGE, 0).judging
 
 
 async def test_who_has_no_rules_is_known_to_be_in_a_network_where_others_have(host: Host) -> None:
@@ -99,6 +162,7 @@ async def test_containers_share_a_policy_and_leave_it_when_they_get_another(host
     await host.changes.endpoint(FIRST, other)
     assert len(await policies(host)) == 2
     await host.changes.endpoint(SECOND, other)
+    await rested(host, 1)
     (left,) = await policies(host)
     assert left != shared
 
@@ -113,8 +177,8 @@ async def test_what_vswitchd_forgot_or_somebody_changed_is_made_again(host: Host
     assert any("access rules" in each for each in (await host.reconciler.reconcile()).mended)
     assert await present(host) == right
     (policy,) = await policies(host)
-    await host.flows.ensure(BRIDGE, policy, PortFlows())
-    await host.flows.ensure(BRIDGE, policy + 1, right[policy])
+    await host.flows.ensure(BRIDGE, {policy: PortFlows()})
+    await host.flows.ensure(BRIDGE, {policy + 1: right[policy]})
     mended = (await host.reconciler.reconcile()).mended
     assert any("were left" in each for each in mended)
     assert await present(host) == right
@@ -167,6 +231,7 @@ async def test_a_set_that_is_changed_holds_at_once_for_all_who_have_it(host: Hos
     await host.run_container(SECOND, sandbox="/netns/two")
     (before,) = await policies(host)
     await host.admin.rule_sets.put(RuleSet(name="mine", deny=access_words.parse("any tcp/23")))
+    await rested(host, 1)
     (after,) = await policies(host)
     assert after != before
     assert not any("flows" in each for each in (await host.reconciler.reconcile()).mended)

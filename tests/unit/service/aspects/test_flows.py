@@ -121,7 +121,7 @@ async def test_flows_that_a_killed_process_left_are_removed(host: Host) -> None:
     number = await guarded(host)
     left = host.flows.of("br-ovsnet", number)
     await stop(host)
-    await host.flows.ensure("br-ovsnet", number, left)
+    await host.flows.ensure("br-ovsnet", {number: left})
     again = await host.restart()
     try:
         dry = await again.reconciler.look()
