@@ -200,6 +200,18 @@ class OvsFlows:
         if talk is not None:
             talk.close()
 
+    async def _refuses_version(self, bridge: str) -> bool:
+        """Ask once more, by a greeting alone: what it said is lost if it left a request unread."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                with closing(await conversation(self._socket(bridge))) as talk:
+                    await talk.greet()
+        except WrongVersionError:
+            return True
+        except (OSError, EOFError, MalformedError, RefusedError):
+            pass
+        return False
+
     def _socket(self, bridge: str) -> Path:
         return self._folder / f"{bridge}.mgmt"
 
@@ -227,15 +239,14 @@ class OvsFlows:
                         limit.reschedule(None)
                     yield talk
         except WrongVersionError as error:
-            raise UnsupportedError(
-                f"bridge {bridge} does not speak OpenFlow 1.4, which this needs; type: ovs-vsctl "
-                f"add bridge {bridge} protocols OpenFlow14"
-            ) from error
+            raise _wrong_version(bridge) from error
         except RefusedError as error:
             raise UnsupportedError(
                 f"Open vSwitch refused the flows or meters for a port of bridge {bridge}: {error}"
             ) from error
         except (OSError, EOFError, MalformedError, TimeoutError) as error:
+            if isinstance(error, ConnectionError) and await self._refuses_version(bridge):
+                raise _wrong_version(bridge) from error
             raise UnavailableError(
                 f"ovs-vswitchd does not answer for bridge {bridge} on "
                 f"{self._socket(bridge)} ({str(error) or 'no answer in time'})"
@@ -244,6 +255,13 @@ class OvsFlows:
 
 def _entries_in(bodies: Sequence[bytes]) -> Iterator[Entry]:
     return (each for body in bodies for each in messages.entries(body))
+
+
+def _wrong_version(bridge: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"bridge {bridge} does not speak OpenFlow 1.4, which this needs; type: ovs-vsctl "
+        f"add bridge {bridge} protocols OpenFlow14"
+    )
 
 
 def _meters_of(number: int, wanted: PortFlows) -> set[MeterEntry]:
