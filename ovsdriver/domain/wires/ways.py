@@ -55,12 +55,14 @@ def wanted(network: Network, endpoint: Endpoint) -> Ways:
     )
 
 
-def change(network: Network, endpoint: Endpoint) -> WayChange | None:
+def change(network: Network, endpoint: Endpoint, *, starts: bool = False) -> WayChange | None:
     """Return what is to be done in a container's sandbox; None: nothing ever was.
 
     Args:
         network: the endpoint's.
         endpoint: its record, with what it was told at Join.
+        starts: Docker may still be putting there what it was told, and gives up on a route that is
+            there already. Once we were at work there, it is ours to put.
     """
     now = wanted(network, endpoint)
     told = _told_at_join(network, endpoint)
@@ -69,9 +71,13 @@ def change(network: Network, endpoint: Endpoint) -> WayChange | None:
     # A default route that Docker was told is Docker's to keep, unless we may have taken it.
     kept = () if endpoint.own_ways else told.gateways
     fresh = [each for each in now.gateways if each not in kept]
+    static = now.static
+    if starts and not endpoint.own_ways:
+        fresh = [each for each in fresh if each not in told.gateways]
+        static = tuple(each for each in static if each not in told.static)
     gone = [each for each in told.gateways if each not in now.gateways]
     return WayChange(
-        put=(*now.static, *_defaults(fresh)),
+        put=(*static, *_defaults(fresh)),
         take=(*(each for each in told.static if each not in now.static), *_defaults(gone)),
     )
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _AFTER_S = 1.0
 """From Join to what Docker was not told: a network that comes next must not meet it."""
+_STARTS_S = 10.0
+"""From Join to what Docker was told, if it is not there: Docker puts it there itself."""
 _WITHIN_S = 30.0
 """Within which Docker has moved a link into its container; later looks are the reconciler's."""
 _INSIDE_S = 10.0
@@ -54,6 +56,8 @@ class ContainerWays(Aspect):
         self._after_s = after_s
         self._waiting: dict[EndpointId, float] = {}
         """Whose routes are to be settled soon, and when they were first; on the loop's clock."""
+        self._starting: dict[EndpointId, float] = {}
+        """Who was joined lately, and until when Docker is left to put what it was told."""
         self._names_told = False
         self._news = asyncio.Event()
         self._inside_from = 0.0
@@ -98,13 +102,11 @@ class ContainerWays(Aspect):
     async def joined(self, network: Network, endpoint: Endpoint) -> None:
         """Put the rest into the sandbox in a moment, and nothing before.
 
-        Docker adds what it was told after it has moved the link, and gives up on a route that is
-        there already.
+        Docker adds what it was told after it has moved the link; later it is looked for.
         """
-        if not ways.settled(network, endpoint):
+        if ways.change(network, endpoint) is not None:
+            self._starting[endpoint.id] = asyncio.get_running_loop().time() + _STARTS_S
             self._soon(endpoint.id)
-        elif ways.change(network, endpoint) is not None:
-            self._soon(endpoint.id, after_s=_INSIDE_S)
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
         """Bring the routes of a plugged-in container up to date with its records.
@@ -122,6 +124,7 @@ class ContainerWays(Aspect):
     async def forget(self, endpoint: Endpoint) -> None:
         """Forget an endpoint."""
         self._waiting.pop(endpoint.id, None)
+        self._starting.pop(endpoint.id, None)
 
     async def find(self) -> Sequence[Finding]:
         """Look into the sandboxes of who has such routes, now and then: it costs threads."""
@@ -153,9 +156,8 @@ class ContainerWays(Aspect):
             except TimeoutError:
                 continue
 
-    def _soon(self, endpoint: EndpointId, *, after_s: float | None = None) -> None:
-        later_s = 0.0 if after_s is None else after_s - self._after_s
-        self._waiting.setdefault(endpoint, asyncio.get_running_loop().time() + later_s)
+    def _soon(self, endpoint: EndpointId) -> None:
+        self._waiting.setdefault(endpoint, asyncio.get_running_loop().time())
         self._news.set()
 
     async def _follow(self, endpoint_id: EndpointId) -> None:
@@ -168,7 +170,13 @@ class ContainerWays(Aspect):
         except DriverError as error:
             log.debug("ways.not-settled", extra={"endpoint": endpoint_id, "why": str(error)})
             done = False
-        if done or now - began > _WITHIN_S:
+        if not done and now - began <= _WITHIN_S:
+            return
+        until = self._starting.get(endpoint_id, now)
+        if until > now:
+            self._waiting[endpoint_id] = until - self._after_s
+        else:
+            self._starting.pop(endpoint_id, None)
             self._waiting.pop(endpoint_id, None)
 
     async def _find_gateways(self) -> None:
@@ -195,8 +203,10 @@ class ContainerWays(Aspect):
                 "gateways": " ".join(gateways) or "none",
             },
         )
+        now = asyncio.get_running_loop().time()
         for endpoint in self._state.endpoints(network_id):
-            self._waiting.setdefault(endpoint.id, -self._after_s)
+            began = self._waiting.get(endpoint.id, -self._after_s)
+            self._waiting[endpoint.id] = min(began, now)
         for callback in self._callbacks:
             callback()
 
@@ -253,7 +263,8 @@ class ContainerWays(Aspect):
 
         The caller holds the endpoint's lock.
         """
-        change = ways.change(network, endpoint)
+        starts = asyncio.get_running_loop().time() < self._starting.get(endpoint.id, 0.0)
+        change = ways.change(network, endpoint, starts=starts)
         if change is None or endpoint.sandbox is None or endpoint.ended:
             return False
         link = desired.attachment(network, endpoint, owner=self._owner).link

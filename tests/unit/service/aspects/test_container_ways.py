@@ -183,6 +183,34 @@ async def test_a_container_is_the_gateway_whatever_address_it_comes_with(
         running.cancel()
 
 
+async def test_a_gateway_that_is_found_while_a_container_starts_is_its_way_out_soon(
+    host: Host,
+) -> None:
+    said = {**FLAT, "ovs.gateway": "container:vpn", "ovs.routes": f"{FAR} via 10.1.0.9"}
+    await host.create_network(said=said)
+    await host.create_endpoint()
+    joined = await host.endpoints.join(NetworkId(RED), EndpointId(FIRST), SANDBOX)
+    host.links.move(joined.source, SANDBOX)
+    called: dict[str, str] = {}
+    aspect = ways_of(host, called)
+    network, endpoint = host.state.network(NetworkId(RED)), host.state.endpoint(EndpointId(FIRST))
+    assert network is not None
+    assert endpoint is not None
+    await aspect.joined(network, endpoint)
+    running = asyncio.create_task(aspect.run())
+    try:
+        await plugged(host, SECOND, "/netns/two")
+        called[SECOND] = "vpn"
+        aspect.poke()
+        router = host.state.endpoint(EndpointId(SECOND)).addresses[0].ip  # type: ignore[union-attr]
+        async with asyncio.timeout(5):
+            while Way(to=ANY, via=router) not in routes(host):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert way(FAR, "10.1.0.9") not in routes(host), "Docker was told to put that"
+    finally:
+        running.cancel()
+
+
 async def test_routes_that_lead_nowhere_are_refused(host: Host) -> None:
     await host.create_network(said=FLAT)
     for text, why in (
