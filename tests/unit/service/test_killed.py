@@ -316,6 +316,7 @@ class Machine:
                 for place, sandbox in host.links.sandboxes.items()
                 if sandbox.alive
                 for name, link in sandbox.links.items()
+                if link.routes
             },
             "ports": set(host.ports.held()),
             "shaped": await host.shapes.observed(),
