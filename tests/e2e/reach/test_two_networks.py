@@ -234,3 +234,37 @@ def test_compose_starts_a_service_with_ports_on_two_networks(
     finally:
         bed.docker("compose", "--file", compose_file, "down")
     assert listed(bed, "shop-web-1") == []
+
+
+def leaves_by(container: Container) -> str:
+    """Return the gateway of the default route that counts; empty if there is none."""
+    routes = container.sees("route", "show", "default")
+    return str(min(routes, key=lambda each: each.get("metric", 0))["gateway"]) if routes else ""
+
+
+def test_the_network_of_the_highest_priority_is_the_way_out(
+    bed: Bed, stage: Stage, outside: Place
+) -> None:
+    """From engine 28 on ``--gw-priority`` says which it is; names do before."""
+    alpha, beta = make(stage, "nat", "alpha", 1), make(stage, "nat", "beta", 2)
+    stage.network(
+        "lan", "-o", "ovs.mode=flat", "-o", "ovs.gateway=10.77.3.9", subnet="10.77.3.0/24"
+    )
+    prior = ("--gw-priority", "9") if bed.engine >= 28 else ()
+    first, later = (beta, alpha) if prior else (alpha, beta)
+    shop = server(stage, "shop", alpha, "--publish", "8085:80")
+    bed.docker("network", "connect", "lan", "shop")
+    bed.docker("network", "connect", *prior, "beta", "shop")
+    is_the_way(bed, outside, shop, first)
+    bed.ovsnet("set", "lan", "ovs.gateway=10.77.3.8")
+    is_the_way(bed, outside, shop, first)
+    bed.docker("network", "disconnect", first.name, "shop")
+    is_the_way(bed, outside, shop, later)
+
+
+def is_the_way(bed: Bed, outside: Place, shop: Container, network: Network) -> None:
+    """Assert that a container leaves by a network, and is published by it."""
+    until(lambda: leaves_by(shop) == network.gateway(), f"{network.name} is the way out")
+    published = [each["network_name"] for each in listed(bed, "shop") if "published" in each]
+    assert published == [network.name]
+    says(outside, WAN4, 8085, f"shop {OUTSIDE4}")
