@@ -26,7 +26,7 @@ from ovsdriver.service.aspects.aspect import Aspect
 from ovsdriver.service.aspects.bridges import OwnBridges
 from ovsdriver.service.aspects.container_ways import ContainerWays
 from ovsdriver.service.aspects.firewall import FirewallRules
-from ovsdriver.service.aspects.flows import FlowRules
+from ovsdriver.service.aspects.flows.flow_rules import FlowRules
 from ovsdriver.service.aspects.host_ends import HostEnds
 from ovsdriver.service.aspects.mirrors import Mirrors
 from ovsdriver.service.aspects.offload import Offload

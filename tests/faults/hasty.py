@@ -19,7 +19,7 @@ from ovsdriver.admin.addresses import desk as desk_ipam
 from ovsdriver.admin.addresses import report as ipam_report
 from ovsdriver.admin.networks import report
 from ovsdriver.errors import DriverError
-from ovsdriver.service.aspects import flows
+from ovsdriver.service.aspects.flows import flow_rules
 from ovsdriver.service.forgotten import collector
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools
 from ovsdriver.service.forgotten.lost_networks import LostNetworks
@@ -78,7 +78,7 @@ def be_hasty() -> None:
     for module in (ipam_report, report):
         module.SETTLING_S = 1.0
     desk_ipam.VIEW_S = 0.0
-    flows.LEISURE_S = 0.0
+    flow_rules.LEISURE_S = 0.0
     process.RETRY_S = 0.2
     assembly.Collector = Collector
     main()

@@ -34,7 +34,7 @@ from ovsdriver.domain.traffic import judging
 from ovsdriver.errors import DriverError
 from ovsdriver.http.server import PluginServer
 from ovsdriver.metrics import Metrics
-from ovsdriver.service.aspects import flows
+from ovsdriver.service.aspects.flows import flow_rules
 from ovsdriver.service.fleet.debts import Debts
 from ovsdriver.service.forgotten.foreign_pools import ForeignPools
 from ovsdriver.service.forgotten.lost_networks import LostNetworks
@@ -377,8 +377,8 @@ def _tell(engine: FakeEngine, docker: PlayedDocker) -> None:
 @pytest.fixture
 def fate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fate]:
     fate = Fate()
-    monkeypatch.setattr(flows, "SETTLE_S", 0.0)  # nobody else is at work
-    monkeypatch.setattr(flows, "LEISURE_S", 0.0)  # what the next one may need is not left there
+    monkeypatch.setattr(flow_rules, "SETTLE_S", 0.0)  # nobody else is at work
+    monkeypatch.setattr(flow_rules, "LEISURE_S", 0.0)  # nothing is left there for the next one
 
     def cut(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)

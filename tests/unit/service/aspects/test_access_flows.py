@@ -10,7 +10,7 @@ from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.traffic import judging
 from ovsdriver.domain.wires import desired
 from ovsdriver.ports import Verdict
-from ovsdriver.service.aspects.flows import FlowRules
+from ovsdriver.service.aspects.flows.flow_rules import FlowRules
 from ovsdriver.words import access_words
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED, SECOND

@@ -10,7 +10,7 @@ from ovsdriver.domain.records.segments import Datapath
 from ovsdriver.domain.traffic import tagging
 from ovsdriver.domain.wires.observed import ObservedBridge
 from ovsdriver.errors import InvalidOptionError, UnsupportedError
-from ovsdriver.service.aspects.flows import FlowRules
+from ovsdriver.service.aspects.flows.flow_rules import FlowRules
 from ovsdriver.words.changes import OtherOptions
 from tests.builders import FIRST, RED
 from tests.fakes.switch import foreign_bridge

@@ -7,26 +7,22 @@ rules hold for all ports that have it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from math import inf
 
-from netaddr import EUI
-
 from ovsdriver.domain.access.policy import AccessPlan, Member
-from ovsdriver.domain.plan.bridges import tunnels
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Endpoint, EndpointId, Network, NetworkId
+from ovsdriver.domain.records.model import Endpoint, EndpointId, Network
 from ovsdriver.domain.records.options.flows import PortFlows, Ruling
-from ovsdriver.domain.records.options.port_options import VlanTag
 from ovsdriver.domain.records.options.shaping import Shaping
 from ovsdriver.domain.traffic import guarding, judging
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import DriverError, UnavailableError, UnsupportedError
 from ovsdriver.ports import AccessCount, Flows, State, SwitchView, Verdict
 from ovsdriver.service.aspects.aspect import Aspect, Finding
+from ovsdriver.service.aspects.flows.wanted_flows import ALL_PORTS, NOTHING, WantedFlows
 from ovsdriver.service.locks import Locks
 
 log = logging.getLogger(__name__)
@@ -37,13 +33,8 @@ SETTLE_S = 0.5
 LEISURE_S = 2.0
 """How long a bridge keeps what no port needs any more: the next container may have the same."""
 
-_NOTHING = PortFlows()
 _PAUSE_S = 0.2
 """Between two tries to reach a vswitchd that is away."""
-_ALL_PORTS = 0
-"""The number under which the flows of a bridge are kept; ports have none."""
-_LOCAL_PORT = 65534
-"""A bridge's own."""
 
 
 class FlowRules(Aspect):
@@ -74,7 +65,7 @@ class FlowRules(Aspect):
             locks: of endpoints.
             access: returns what holds for containers with access rules, as all records say.
         """
-        self._access = access
+        self._wanted = WantedFlows(state=state, switch=switch, access=access)
         self._state = state
         self._switch = switch
         self._flows = flows
@@ -84,8 +75,6 @@ class FlowRules(Aspect):
         self._callbacks: list[Callable[[], None]] = []
         self._laid: set[str] = set()
         """Bridges that were given flows of their own."""
-        self._policies: dict[str, PortFlows] = {}
-        """What policies come to, by key: many rules take their time."""
         self._shared_by: dict[str, dict[int, PortFlows]] = {}
         """What bridges were given because of access rules, that ports share."""
         self._idle: dict[tuple[str, int], float] = {}
@@ -138,7 +127,7 @@ class FlowRules(Aspect):
 
     async def follow(self) -> None:
         """Give ports what access rules now say of them, and take from bridges what nobody needs."""
-        members = self._members()
+        members = self._wanted.members()
         for each in members.keys() | self._given.keys():
             if self._given.get(each) != members.get(each):
                 await self._mend_port(each, due=partial(self._behind_of, each))
@@ -148,7 +137,7 @@ class FlowRules(Aspect):
             await self._tidy(bridge)
 
     def _behind_of(self, endpoint: EndpointId) -> bool:
-        return self._given.get(endpoint) != self._members().get(endpoint)
+        return self._given.get(endpoint) != self._wanted.members().get(endpoint)
 
     async def close(self) -> None:
         """Remove what nobody needs; the rest stays as it is."""
@@ -175,7 +164,7 @@ class FlowRules(Aspect):
     async def _attend(self) -> None:
         """Attend vswitchd at one of our bridges, for good: the database tells of no start."""
         while True:
-            bridges = {each.segment.bridge for each in self._switched() if not each.ended}
+            bridges = {each.segment.bridge for each in self._wanted.switched() if not each.ended}
             for bridge in sorted(bridges & self._switch.bridges().keys())[:1]:
                 with suppress(DriverError):
                     await self._flows.attend(bridge, partial(self._lost, bridge))
@@ -184,7 +173,7 @@ class FlowRules(Aspect):
     def _lost(self, bridge: str) -> None:
         log.info("flows.attended", extra={"bridge": bridge})
         for shared in self._shared_by.values():
-            shared.update(dict.fromkeys(shared, _NOTHING))
+            shared.update(dict.fromkeys(shared, NOTHING))
         if self._given:
             # a look at everything comes later, and so long nothing is judged
             self._given.clear()
@@ -213,12 +202,12 @@ class FlowRules(Aspect):
             UnavailableError: ovs-vswitchd does not answer.
         """
         bridge = network.segment.bridge
-        if not self._of_all_ports(bridge) and bridge not in self._laid:
+        if not self._wanted.of_all_ports(bridge) and bridge not in self._laid:
             return
         self._laid.add(bridge)
         try:
             async with self._sharing:
-                await self._give(bridge, {_ALL_PORTS: self._of_all_ports(bridge)})
+                await self._give(bridge, {ALL_PORTS: self._wanted.of_all_ports(bridge)})
         except UnsupportedError as error:
             log.warning("flows.unsupported", extra={"bridge": bridge, "why": str(error)})
 
@@ -239,15 +228,15 @@ class FlowRules(Aspect):
             UnsupportedError: the bridge cannot do it.
             UnavailableError: ovs-vswitchd does not answer, or the port is not there.
         """
-        member = self._member(network, endpoint)
+        member = self._wanted.member(network, endpoint)
         before = self._given.pop(endpoint.id, None)
-        wanted = self._of_port(network, endpoint, member)
+        wanted = self._wanted.of_port(network, endpoint, member)
         bridge = network.segment.bridge
         if not wanted and endpoint.id not in self._held:
             if bridge in self._shared_by:
                 await self._share(bridge)
             return
-        at = self._place(endpoint)
+        at = self._wanted.place(endpoint)
         if at is None:
             raise UnavailableError(
                 f"port {names.port(endpoint)} has no OpenFlow port number yet; try again"
@@ -274,7 +263,7 @@ class FlowRules(Aspect):
     async def _moved(self, earlier: tuple[str, int], at: tuple[str, int]) -> None:
         # A port that was plugged in anew may have another number, and its old one another port.
         if earlier != at and earlier not in self._held.values():
-            await self._flows.ensure(earlier[0], {earlier[1]: _NOTHING})
+            await self._flows.ensure(earlier[0], {earlier[1]: NOTHING})
 
     async def unplugged(self, network: Network, endpoint: Endpoint) -> None:
         """Remove the flows of a port that is gone; what fails is left to the next look.
@@ -286,7 +275,7 @@ class FlowRules(Aspect):
         self._given.pop(endpoint.id, None)
         try:
             if at is not None:
-                await self._flows.ensure(at[0], {at[1]: _NOTHING})
+                await self._flows.ensure(at[0], {at[1]: NOTHING})
             await self._tidy(bridge)
         except DriverError as error:
             self._searched.discard(bridge)
@@ -321,7 +310,7 @@ class FlowRules(Aspect):
 
     def _lacking(self, bridge: str) -> Mapping[int, PortFlows]:
         """Return what access rules need of a bridge and it does not have."""
-        needed, laid = self._shared(bridge), self._shared_by.get(bridge, {})
+        needed, laid = self._wanted.shared(bridge), self._shared_by.get(bridge, {})
         for number in needed:
             if laid.get(number) == needed[number]:
                 self._idle.pop((bridge, number), None)
@@ -331,7 +320,7 @@ class FlowRules(Aspect):
         self, bridge: str, flows: Mapping[int, PortFlows], more: Mapping[int, PortFlows] = {}
     ) -> None:
         """Make what no single port has, and ``more``; the caller holds :attr:`_sharing`."""
-        needed = self._shared(bridge)
+        needed = self._wanted.shared(bridge)
         laid = self._shared_by.setdefault(bridge, {})
         self._changes += 1
         for number in flows:
@@ -356,10 +345,10 @@ class FlowRules(Aspect):
             return
         async with self._sharing:
             now = asyncio.get_running_loop().time()
-            needed = self._needed(bridge)
+            needed = self._wanted.needed(bridge)
             gone = {}
             for number, flows in self._shared_by.get(bridge, {}).items():
-                wanted = needed.get(number, _NOTHING)
+                wanted = needed.get(number, NOTHING)
                 if wanted == flows:
                     self._idle.pop((bridge, number), None)
                     continue
@@ -398,7 +387,7 @@ class FlowRules(Aspect):
         self._idle.clear()
         for bridge in self._switch.bridges():
             left = await self._flows.differing(bridge, dict)
-            await self._flows.ensure(bridge, dict.fromkeys(left, _NOTHING))
+            await self._flows.ensure(bridge, dict.fromkeys(left, NOTHING))
 
     async def find(self) -> Sequence[Finding]:
         """Compare every bridge that has flows of ours, or may have some of an earlier process."""
@@ -416,17 +405,17 @@ class FlowRules(Aspect):
     async def _look(self, bridge: str) -> Sequence[Finding]:
         changes = self._changes
         ours, others = await self._compare(bridge)
-        if any(number != _ALL_PORTS or self._changes != changes for number in others):
+        if any(number != ALL_PORTS or self._changes != changes for number in others):
             # Those of a port that is just going are removed by who removes it.
             await asyncio.sleep(SETTLE_S)
             ours, again = await self._compare(bridge)
-            others = [each for each in again if each in others or each == _ALL_PORTS]
+            others = [each for each in again if each in others or each == ALL_PORTS]
         if not others:
             self._searched.add(bridge)
         return [
             *(
                 Finding(
-                    what=_unlike(bridge, number, left=number not in self._shared(bridge)),
+                    what=_unlike(bridge, number, left=number not in self._wanted.shared(bridge)),
                     about=f"bridge {bridge}: flows",
                     mend=partial(self._mend, bridge, number),
                 )
@@ -443,7 +432,7 @@ class FlowRules(Aspect):
 
     async def _mend(self, bridge: str, number: int) -> bool:
         async with self._sharing:
-            await self._give(bridge, {number: self._of_all_ports(bridge, number)})
+            await self._give(bridge, {number: self._wanted.of_all_ports(bridge, number)})
         return True
 
     async def _mend_port(
@@ -454,7 +443,7 @@ class FlowRules(Aspect):
                 return False
             endpoint = self._state.endpoint(endpoint_id)
             network = self._state.network(endpoint.network) if endpoint is not None else None
-            if endpoint is None or network is None or endpoint not in self._plugged(network):
+            if endpoint is None or network is None or endpoint not in self._wanted.plugged(network):
                 return False
             if self._switch.port(names.port(endpoint)) is None:
                 return False
@@ -462,17 +451,17 @@ class FlowRules(Aspect):
             return True
 
     def _bridges(self) -> Sequence[str]:
-        networks = self._switched()
+        networks = self._wanted.switched()
         present = self._switch.bridges()
         known = {each.segment.bridge for each in networks} | self._searched
         self._searched &= present.keys()
         asked = {bridge for bridge, _ in self._held.values()} | self._shared_by.keys()
-        asked |= {bridge for bridge in known if self._of_all_ports(bridge)}
+        asked |= {bridge for bridge in known if self._wanted.of_all_ports(bridge)}
         asked |= {
             network.segment.bridge
             for network in networks
             if network.segment.bridge not in asked
-            and any(self._of_port(network, each) for each in self._plugged(network))
+            and any(self._wanted.of_port(network, each) for each in self._wanted.plugged(network))
         }
         return sorted(name for name in present if name in asked or name in known - self._searched)
 
@@ -485,18 +474,18 @@ class FlowRules(Aspect):
 
         def wanted() -> Mapping[int, PortFlows]:
             # Read after the switch: a handler writes its record before it makes flows.
-            right.update({**self._needed(bridge), **self._resting(bridge)})
+            right.update({**self._wanted.needed(bridge), **self._resting(bridge)})
             if self._changes == changes and not self._sharing.locked():
-                shared.update(self._shared(bridge))
-            members = self._members()
-            for network in self._switched():
+                shared.update(self._wanted.shared(bridge))
+            members = self._wanted.members()
+            for network in self._wanted.switched():
                 if network.segment.bridge != bridge:
                     continue
-                for endpoint in self._plugged(network):
-                    at = self._place(endpoint)
+                for endpoint in self._wanted.plugged(network):
+                    at = self._wanted.place(endpoint)
                     if at is not None and at[0] == bridge:
                         member = members.get(endpoint.id)
-                        right[at[1]] = self._of_port(network, endpoint, member)
+                        right[at[1]] = self._wanted.of_port(network, endpoint, member)
                         owners[at[1]] = endpoint.id
             return right
 
@@ -514,138 +503,12 @@ class FlowRules(Aspect):
 
     def _resting(self, bridge: str) -> Mapping[int, PortFlows]:
         """Return what a bridge has beyond what it needs, and may have."""
-        needed = self._needed(bridge)
+        needed = self._wanted.needed(bridge)
         return {
             number: flows
             for number, flows in self._shared_by.get(bridge, {}).items()
-            if (bridge, number) in self._idle and _may_rest(flows, needed.get(number, _NOTHING))
+            if (bridge, number) in self._idle and _may_rest(flows, needed.get(number, NOTHING))
         }
-
-    def _switched(self) -> Sequence[Network]:
-        """Return the networks on bridges whose flows are ours to lay; segments' are OVN's."""
-        networks = self._state.networks()
-        return [each for each in networks if not each.segment.by_ovn]
-
-    def _of_bridge(self, bridge: str) -> PortFlows:
-        if self._controlled(bridge):
-            return _NOTHING
-        return desired.bridge_flows(self._state.networks(), bridge, two_tags=self._two_tags())
-
-    def _member(self, network: Network, endpoint: Endpoint) -> Member | None:
-        """Return what holds for an endpoint by access rules; does not ask for who has none."""
-        judged = endpoint.port.judged or network.port.judged
-        return self._members().get(endpoint.id) if judged else None
-
-    def _members(self) -> Mapping[EndpointId, Member]:
-        return {each.endpoint: each for each in self._access().members}
-
-    def _of_all_ports(self, bridge: str, number: int = _ALL_PORTS) -> PortFlows:
-        """Return what is numbered with that on a bridge and is no port's of a container."""
-        return self._needed(bridge).get(number, _NOTHING)
-
-    def _needed(self, bridge: str) -> dict[int, PortFlows]:
-        """Return all that a bridge has and is no port's of a container."""
-        shared = self._shared(bridge)
-        return dict(shared) if shared else {_ALL_PORTS: self._of_bridge(bridge)}
-
-    def _shared(self, bridge: str) -> Mapping[int, PortFlows]:
-        """Return what a bridge has because ports of it have access rules, by numbers.
-
-        That of all ports, with what else they have; of policies; of ports, in which VLAN they are.
-        """
-        plan = self._access()
-        if not plan.members:
-            return {}
-        here = {each.id: each for each in self._state.networks() if each.segment.bridge == bridge}
-        zones: dict[VlanTag, int] = {}
-        gateways: dict[VlanTag, dict[NetworkId, EUI]] = {}
-        apart: set[str] = set()
-        """Ports that need not be told: those of gateways, and of containers with rules."""
-        used: set[str] = set()
-        for member in plan.members:
-            network, endpoint = here.get(member.network), self._state.endpoint(member.endpoint)
-            if network is None or endpoint is None:
-                continue
-            if endpoint.sandbox is not None and not endpoint.ended:
-                vlan = desired.own_vlan(network, endpoint) or desired.NO_TAG
-                zones[vlan] = judging.zone(bridge, vlan)
-                apart |= {member.gateway, names.port(endpoint)}
-                used.add(member.policy)
-                held = gateways.setdefault(vlan, {})
-                if member.gateway and network.id not in held:
-                    host = desired.gateway(network, owner="")
-                    held |= {} if host is None else {network.id: host.port.mac}
-        if not zones:
-            return {}
-        macs = {vlan: frozenset(held.values()) for vlan, held in gateways.items()}
-        everywhere = judging.everywhere(zones, macs)
-        found = {
-            _ALL_PORTS: judging.combined((self._of_bridge(bridge), everywhere)),
-            **self._here(bridge, zones, macs, apart),
-        }
-        self._policies = {
-            each.key: self._policies.get(each.key) or judging.policy(each) for each in plan.policies
-        }
-        for key in used:
-            number = judging.policy_number(key)
-            found[number] = judging.combined((found.get(number, _NOTHING), self._policies[key]))
-        return found
-
-    def _here(
-        self,
-        bridge: str,
-        zones: Mapping[VlanTag, int],
-        gateways: Mapping[VlanTag, frozenset[EUI]],
-        apart: Collection[str],
-    ) -> Mapping[int, PortFlows]:
-        """Return the flows that say which ports are in ``zones``, but for those ``apart``."""
-        seen = self._switch.bridges().get(bridge)
-        if seen is None:
-            return {}
-        places = [(each.ofport, each.untagged_in) for each in seen.ports if each.name not in apart]
-        places.append((_LOCAL_PORT, seen.local_tag or 0))
-        return {
-            judging.port_number(number): judging.here(
-                number, zones[VlanTag(vlan)], gateways[VlanTag(vlan)]
-            )
-            for number, vlan in places
-            if number is not None and number > 0 and vlan is not None and vlan in zones
-        }
-
-    def _of_port(
-        self, network: Network, endpoint: Endpoint, member: Member | None = None
-    ) -> PortFlows:
-        asked = desired.port_flows(network, endpoint)
-        if member is not None:
-            asked = judging.combined((asked, desired.judged_flows(network, endpoint, member)))
-        if self._controlled(network.segment.bridge):
-            return asked
-        tags = desired.tag_flows(
-            network, endpoint, self._state.networks(), two_tags=self._two_tags()
-        )
-        return replace(asked, flows=asked.flows | tags) if tags else asked
-
-    def _controlled(self, bridge: str) -> bool:
-        seen = self._switch.bridge(bridge)
-        return seen is not None and bool(seen.controllers)
-
-    def _two_tags(self) -> bool:
-        return tunnels.looks_at_two(self._switch.status().other_config)
-
-    def _plugged(self, network: Network) -> Sequence[Endpoint]:
-        if network.ended:
-            return ()
-        return [
-            each
-            for each in self._state.endpoints(network.id)
-            if each.sandbox is not None and not each.ended
-        ]
-
-    def _place(self, endpoint: Endpoint) -> tuple[str, int] | None:
-        port = self._switch.port(names.port(endpoint))
-        if port is None or port.ofport is None or port.ofport < 1:
-            return None
-        return port.bridge, port.ofport
 
 
 def _may_rest(laid: PortFlows, needed: PortFlows) -> bool:
@@ -665,7 +528,7 @@ def _verdict(ruling: Ruling) -> Verdict:
 
 
 def _unlike(bridge: str, number: int, *, left: bool) -> str:
-    if number == _ALL_PORTS:
+    if number == ALL_PORTS:
         return f"bridge {bridge}: flows about VLAN tags were not as they should be"
     if not left:
         return f"bridge {bridge}: flows of access rules were not as they should be"
