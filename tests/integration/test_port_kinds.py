@@ -177,6 +177,7 @@ async def test_a_new_vswitchd_leaves_a_device_without_our_mark_in_the_host(
 
     ovs.kill_vswitchd()
     ovs.start_vswitchd()
+    await eventually(lambda: TAP.name in ovs.links(), "vswitchd has made another one")
 
     stray = (await links.links())[TAP.name]
     assert (stray.alias, stray.up) == ("", False)
