@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _AFTER_S = 1.0
 """From Join to what Docker was not told: a network that comes next must not meet it."""
 _STARTS_S = 10.0
-"""From Join to what Docker was told, if it is not there: Docker puts it there itself."""
+"""From Join to a look for what Docker was told: Docker puts it there itself."""
 _WITHIN_S = 30.0
 """Within which Docker has moved a link into its container; later looks are the reconciler's."""
 _INSIDE_S = 10.0
@@ -102,10 +102,11 @@ class ContainerWays(Aspect):
     async def joined(self, network: Network, endpoint: Endpoint) -> None:
         """Put the rest into the sandbox in a moment, and nothing before.
 
-        Docker adds what it was told after it has moved the link; later it is looked for.
+        Docker adds what it was told after it has moved the link; later looks are the reconciler's.
         """
         if ways.change(network, endpoint) is not None:
             self._starting[endpoint.id] = asyncio.get_running_loop().time() + _STARTS_S
+        if not ways.settled(network, endpoint):
             self._soon(endpoint.id)
 
     async def ensure(self, network: Network, endpoint: Endpoint) -> None:
@@ -137,7 +138,9 @@ class ContainerWays(Aspect):
                 mend=partial(self._mend, endpoint.id),
             )
             for network, endpoint in self._plugged()
-            if endpoint.id not in self._waiting and ways.change(network, endpoint) is not None
+            if endpoint.id not in self._waiting
+            and (endpoint.own_ways or not self._starts(endpoint.id))
+            and ways.change(network, endpoint) is not None
         ]
 
     async def run(self) -> None:
@@ -160,6 +163,13 @@ class ContainerWays(Aspect):
         self._waiting.setdefault(endpoint, asyncio.get_running_loop().time())
         self._news.set()
 
+    def _starts(self, endpoint: EndpointId) -> bool:
+        """Whether Docker may still be putting there what it was told."""
+        if asyncio.get_running_loop().time() < self._starting.get(endpoint, 0.0):
+            return True
+        self._starting.pop(endpoint, None)
+        return False
+
     async def _follow(self, endpoint_id: EndpointId) -> None:
         now = asyncio.get_running_loop().time()
         began = self._waiting.get(endpoint_id, now)
@@ -170,13 +180,7 @@ class ContainerWays(Aspect):
         except DriverError as error:
             log.debug("ways.not-settled", extra={"endpoint": endpoint_id, "why": str(error)})
             done = False
-        if not done and now - began <= _WITHIN_S:
-            return
-        until = self._starting.get(endpoint_id, now)
-        if until > now:
-            self._waiting[endpoint_id] = until - self._after_s
-        else:
-            self._starting.pop(endpoint_id, None)
+        if done or now - began > _WITHIN_S:
             self._waiting.pop(endpoint_id, None)
 
     async def _find_gateways(self) -> None:
@@ -203,10 +207,8 @@ class ContainerWays(Aspect):
                 "gateways": " ".join(gateways) or "none",
             },
         )
-        now = asyncio.get_running_loop().time()
         for endpoint in self._state.endpoints(network_id):
-            began = self._waiting.get(endpoint.id, -self._after_s)
-            self._waiting[endpoint.id] = min(began, now)
+            self._waiting.setdefault(endpoint.id, -self._after_s)
         for callback in self._callbacks:
             callback()
 
@@ -263,8 +265,7 @@ class ContainerWays(Aspect):
 
         The caller holds the endpoint's lock.
         """
-        starts = asyncio.get_running_loop().time() < self._starting.get(endpoint.id, 0.0)
-        change = ways.change(network, endpoint, starts=starts)
+        change = ways.change(network, endpoint, starts=self._starts(endpoint.id))
         if change is None or endpoint.sandbox is None or endpoint.ended:
             return False
         link = desired.attachment(network, endpoint, owner=self._owner).link

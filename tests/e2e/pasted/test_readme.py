@@ -10,6 +10,7 @@ from tests.e2e.bed import OUTSIDE4, OUTSIDE_PORT, WAN4, Bed
 from tests.e2e.far import Far, beyond
 from tests.e2e.stage import Container, Stage
 from tests.e2e.traffic import Place
+from tests.e2e.world import until
 
 pytestmark = pytest.mark.docker
 
@@ -104,7 +105,10 @@ def published(bed: Bed, shell: documents.Shell, outside: Place) -> None:
 
 
 def out(bed: Bed, name: str) -> None:
-    Container(bed, name).reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
+    container = Container(bed, name)
+    # a document has pulled its cable for half a minute
+    until(lambda: container.pings(OUTSIDE4), f"{name} reaches the outside", timeout_s=60)
+    container.reaches(OUTSIDE4, who=WAN4, port=OUTSIDE_PORT)
 
 
 def who(container: Container) -> str:
