@@ -1,5 +1,6 @@
 """A fleet: hosts in namespaces of one machine, the wire between them, OVN's central servers."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -194,6 +195,11 @@ class Fleet:
                 host.boot()
         self.heal()
         at_once(Host.revive, self.hosts)
+        until(self._all_connected, "every host speaks to the leader of the northbound database")
+
+    def _all_connected(self) -> bool:
+        said = at_once(lambda host: host.try_ovsnet("status", "--json").out, self.hosts)
+        return all(each and json.loads(each)["fleet"]["connected"] for each in said)
 
     def logs(self, lines: int = 40) -> str:
         """Return the last lines of every program's log on every host."""
