@@ -12,6 +12,7 @@ all.
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,8 +44,8 @@ _MADE = re.compile(r"(?<=^ipam_lease: \()\d+, |, [\d.]+(?=\)$)")
 """Number and time of a lease."""
 _WHOSE = re.compile(r" (linkdown|proto \w+|metric \d+|pref \w+)")
 """What differs between Docker's routes and ours."""
-_LOOKS = 3
-"""In a row, with nothing new."""
+_CALM_S = 3.0
+"""With nothing new."""
 
 ALL = os.environ.get("TESTS_FAULTS", "") == "all"
 EVERY = 1 if ALL else 6
@@ -209,16 +210,18 @@ def lasting(bed: Bed) -> snapshot.Snapshot:
 
 
 def calm(bed: Bed) -> snapshot.Snapshot:
-    """Return that when it stays so: what Docker tells of names is asked for later."""
-    seen = [lasting(bed)]
+    """Return that when it stays so: names are told later, and what nobody needs rests a moment."""
+    seen, since = lasting(bed), time.monotonic()
 
     def stays() -> bool:
+        nonlocal seen, since
         found = lasting(bed)
-        seen[:] = [*seen, found] if found == seen[-1] else [found]
-        return len(seen) > _LOOKS
+        if found != seen:
+            seen, since = found, time.monotonic()
+        return time.monotonic() - since > _CALM_S
 
     until(stays, "nothing changes any more")
-    return seen[-1]
+    return seen
 
 
 def as_it_was(
