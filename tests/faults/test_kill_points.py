@@ -44,6 +44,8 @@ _MADE = re.compile(r"(?<=^ipam_lease: \()\d+, |, [\d.]+(?=\)$)")
 """Number and time of a lease."""
 _WHOSE = re.compile(r" (linkdown|proto \w+|metric \d+|pref \w+)")
 """What differs between Docker's routes and ours."""
+_LATER = ("sandbox_link", "note: ('set:")
+"""Records of what was seen in a container, and of changes for its next start: when Docker tells."""
 _CALM_S = 3.0
 """With nothing new."""
 
@@ -201,10 +203,10 @@ def settled(bed: Bed) -> snapshot.Snapshot:
 
 
 def lasting(bed: Bed) -> snapshot.Snapshot:
-    """Return the same without what says when it was made, or when it was seen."""
+    """Return the same without what says when it was made, or is noted some time later."""
     found = dict(taken(bed))
     found["records"] = sorted(
-        _MADE.sub("", line) for line in found["records"] if not line.startswith("sandbox_link")
+        _MADE.sub("", line) for line in found["records"] if not line.startswith(_LATER)
     )
     return found
 
