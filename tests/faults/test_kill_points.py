@@ -44,6 +44,8 @@ _MADE = re.compile(r"(?<=^ipam_lease: \()\d+, |, [\d.]+(?=\)$)")
 """Number and time of a lease."""
 _WHOSE = re.compile(r" (linkdown|proto \w+|metric \d+|pref \w+)")
 """What differs between Docker's routes and ours."""
+_PLACE = re.compile(r"(cookie=0x[0-9a-f]{8}4)[0-9a-f]{7}(,.* in_port=|,.*,in_port=)\d+")
+"""Of flows that say where a port is: one of the host's that is made anew has another number."""
 _LATER = ("sandbox_link", "note: ('set:")
 """Records of what was seen in a container, and of changes for its next start: when Docker tells."""
 _CALM_S = 3.0
@@ -205,6 +207,7 @@ def settled(bed: Bed) -> snapshot.Snapshot:
 def lasting(bed: Bed) -> snapshot.Snapshot:
     """Return the same without what says when it was made, or is noted some time later."""
     found = dict(taken(bed))
+    found["flows"] = sorted(_PLACE.sub(r"\1\2", line) for line in found["flows"])
     found["records"] = sorted(
         _MADE.sub("", line) for line in found["records"] if not line.startswith(_LATER)
     )
