@@ -31,6 +31,7 @@ from ovsdriver.adapters.firewall.expressions import (
     match,
     meta,
     payload,
+    translated,
 )
 from ovsdriver.domain.access.cells import Cell, Span, cells, places, protocol_number
 from ovsdriver.domain.access.policy import Judgement, Member, Policy, Reach, Zone
@@ -158,7 +159,7 @@ def _ways_in(build: "_Builder") -> None:
     build.rule("input", match(meta("iifname"), ours), goto("host_in"))
     build.rule("output", match(meta("oifname"), ours), goto("host_out"))
     # What was translated at this hook still has the link of before.
-    build.rule("output", match({"ct": {"key": "status"}}, "dnat", op="in"), goto("host_out"))
+    build.rule("output", translated(), goto("host_out"))
 
 
 def _host(build: "_Builder", *, names_port: int) -> None:
@@ -166,7 +167,7 @@ def _host(build: "_Builder", *, names_port: int) -> None:
     if names_port:
         build.rule(
             "served",
-            match({"ct": {"key": "status"}}, "dnat", op="in"),
+            translated(),
             match(ct("proto-dst", "original"), _DNS),
             match(ct("proto-src", "reply"), names_port),
             {"accept": None},

@@ -31,6 +31,11 @@ def match(left: Object, right: str | int | bool | list[str] | Object, *, op: str
     return {"match": {"op": op, "left": left, "right": right}}
 
 
+def translated() -> Object:
+    """Return what matches a connection whose destination was translated."""
+    return match(ct("status"), "dnat", op="in")
+
+
 def address_type(family: int) -> str:
     """Return the type of an address of ``family`` (4 or 6) in a set."""
     return f"ipv{family}_addr"

@@ -47,6 +47,7 @@ from ovsdriver.adapters.firewall.expressions import (
     match,
     meta,
     payload,
+    translated,
 )
 from ovsdriver.domain.records.model import Publication
 from ovsdriver.domain.records.names import GATEWAY_PREFIX, PLUG_PREFIX, PROBE_PREFIX
@@ -229,7 +230,7 @@ def _input(build: "_Builder") -> None:
     )
     # What is led to the host by its own rules is none that the container has asked of it: that is
     # how names in access rules are answered.
-    build.rule(chain, match(ct("status"), "dnat", op="in"), {"return": None})
+    build.rule(chain, translated(), {"return": None})
     build.rule(
         chain,
         match(meta("iifname"), "@silent"),
@@ -243,7 +244,7 @@ def _answers() -> Sequence[Object]:
     """Match what answers the host in a connection that the host began."""
     return (
         match(ct("direction"), "reply"),
-        {"match": {"op": "in", "left": ct("state"), "right": "established"}},
+        match(ct("state"), "established", op="in"),
     )
 
 
@@ -345,7 +346,7 @@ def _published(build: "_Builder", chain: str) -> None:
     """
     build.rule(
         chain,
-        match({"ct": {"key": "status"}}, "dnat", op="in"),
+        translated(),
         _states("established", "related", "new"),
     )
 
@@ -407,7 +408,7 @@ def _publish(build: "_Builder", plan: FirewallPlan, gateways: Sequence[str]) -> 
     build.rule(
         "postrouting",
         match({"concat": [meta("iifname"), meta("oifname")]}, "@hairpin"),
-        match({"ct": {"key": "status"}}, "dnat", op="in"),
+        translated(),
         {"masquerade": None},
     )
     # And it would answer by its other gateway, which is none of the connection's.
@@ -415,7 +416,7 @@ def _publish(build: "_Builder", plan: FirewallPlan, gateways: Sequence[str]) -> 
         build.rule(
             "postrouting",
             match({"concat": [meta("oifname"), payload(header, "daddr")]}, f"@detour{family}"),
-            match({"ct": {"key": "status"}}, "dnat", op="in"),
+            translated(),
             {"masquerade": None},
         )
     build.rule(
@@ -463,7 +464,7 @@ def _guard(build: "_Builder", guard: Guard, bridges: Iterable[str]) -> None:
     # protection. Until we have seen that and lifted the guard, what its containers began outside
     # and what it published must not suffer; neither can be begun by a stranger.
     build.rule(chain, _states("established", "related", then={"accept": None}))
-    build.rule(chain, match({"ct": {"key": "status"}}, "dnat", op="in"), {"accept": None})
+    build.rule(chain, translated(), {"accept": None})
     if guard.ipv4:
         build.rule(chain, _family(4), match(meta("iifname"), "@guarded4"), {"drop": None})
     if guard.ipv6_everywhere:

@@ -222,10 +222,7 @@ def _traces(settings: Settings, placed: Sequence[Placed]) -> Iterator[Finding]:
 
 def _closed(network: Network) -> bool:
     """Whether nothing leads out of it, as it was made: no router of the user's does, either."""
-    if network.internal:
-        return True
-    routed = network.gateway_container or any(each.gateway for each in network.subnets)
-    return network.mode is Mode.ISOLATED and not routed
+    return network.internal or (network.mode is Mode.ISOLATED and not network.has_way)
 
 
 def _published(settings: Settings, name: str, one: str, port: Publication) -> Finding:

@@ -84,7 +84,7 @@ def check(endpoint: Endpoint, network: Network, *, two_tags: bool = True) -> Non
     way_planning.refuse_stray_routes(
         endpoint.routes,
         network.subnets,
-        has_way=bool(network.gateway_container) or any(each.gateway for each in network.subnets),
+        has_way=network.has_way,
     )
     bridge_features.refuse_unspoken(network.features, guarded=bool(port.guard))
     if port.guard:

@@ -303,6 +303,11 @@ class Network:
             if subnet.gateway is not None
         )
 
+    @property
+    def has_way(self) -> bool:
+        """Whether it has a gateway, whoever that is, or the name of a container to be one."""
+        return bool(self.gateway_container) or any(each.gateway for each in self.subnets)
+
     def gateway_of(self, address: IPNetwork) -> IPAddress | None:
         """Return the gateway of the subnet that ``address`` is of; None if that has none.
 

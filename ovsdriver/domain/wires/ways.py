@@ -73,7 +73,6 @@ def change(network: Network, endpoint: Endpoint, *, starts: bool = False) -> Way
     fresh = [each for each in now.gateways if each not in kept]
     static = now.static
     if starts and not endpoint.own_ways:
-        fresh = [each for each in fresh if each not in told.gateways]
         static = tuple(each for each in static if each not in told.static)
     gone = [each for each in told.gateways if each not in now.gateways]
     return WayChange(
