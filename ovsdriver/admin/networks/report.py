@@ -37,7 +37,7 @@ from ovsdriver.domain.records.model import (
     NetworkId,
     PortMapping,
 )
-from ovsdriver.domain.records.options import vlans
+from ovsdriver.domain.records.options import shaping, vlans
 from ovsdriver.domain.records.options.timed import Timed
 from ovsdriver.domain.records.segments import segment_of
 from ovsdriver.domain.traffic import publishing
@@ -191,7 +191,7 @@ def uplinks(scene: Scene) -> tuple[str, ...]:
                 f"{'+'.join(uplinked.segment.uplink.nics)} on {bridge} carries "
                 f"{what or ('all VLANs' if seen.port else 'nothing')}"
                 f"{', its cable pulled (ovs.uplink_link=down)' if seen.pulled else ''}"
-                f"{f', sends {seen.rate / 1e6:g} Mbit/s at most' if seen.rate else ''}"
+                f"{f', {shaping.sends(seen.rate)}' if seen.rate else ''}"
             )
     return tuple(found)
 

@@ -15,6 +15,7 @@ from ovsdriver.cli.outcome import EXIT_CODES, Refusal
 from ovsdriver.config import Settings
 from ovsdriver.domain.records.model import Network, Subnet
 from ovsdriver.domain.records.names import mac_text
+from ovsdriver.domain.records.options import shaping
 from ovsdriver.domain.records.segments import Lacp
 from ovsdriver.words import in_force
 from ovsdriver.words.options import Scope, known
@@ -200,7 +201,7 @@ def _uplink(found: NetworkReport) -> Iterator[tuple[str, str]]:
     kind += ["the administrator's" if wanted.given else "ours"]
     kind += ["the host is on the bridge"] if wanted.host else []
     kind += ["its cable pulled"] if seen.pulled else []
-    kind += [f"sends {seen.rate / 1e6:g} Mbit/s at most, by mark"] if seen.rate else []
+    kind += [f"{shaping.sends(seen.rate)}, by mark"] if seen.rate else []
     vlans = ", ".join(map(show.vlan, seen.vlans)) or "all"
     fault = f"; {seen.fault}" if seen.fault else ""
     yield "Uplink", f"{'+'.join(wanted.nics)} ({', '.join(kind)}), carries VLAN {vlans}{fault}"

@@ -7,7 +7,7 @@ from typing import Any
 from ovsdriver.domain.records import names
 from ovsdriver.domain.records.model import Endpoint, Network
 from ovsdriver.domain.records.options.flows import PortFlows
-from ovsdriver.domain.records.options.shaping import Shaping
+from ovsdriver.domain.records.options.shaping import Shaping, sends
 from ovsdriver.domain.wires import desired, mirroring, patching
 from ovsdriver.domain.wires.plumbing import Bridge, Port, UplinkPort
 
@@ -99,7 +99,7 @@ def preview(
         rows.append(_uplink_row(uplink, there))
         what = "the host's addresses and routes move to the bridge" if uplink.host else "a trunk"
         what += "" if uplink.up else ", its cable pulled"
-        what += f", sends {uplink.rate / 1e6:g} Mbit/s at most, by mark" if uplink.rate else ""
+        what += f", {sends(uplink.rate)}, by mark" if uplink.rate else ""
         links += [
             HostLink(name=nic, what=f"uplink of {segment.bridge}: {what}") for nic in uplink.nics
         ]

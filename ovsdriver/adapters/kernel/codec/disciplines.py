@@ -24,6 +24,10 @@ TCMSG = struct.Struct("=BxxxiIII")
 """Family, index of the link, handle, parent, and what the kind of message has besides."""
 KIND, OPTIONS = 1, 2
 ROOT = 0xFFFF_FFFF
+ETHERNET = 1
+"""TC_LINKLAYER_ETHERNET: the kernel counts by itself, and no table has to be sent."""
+TICK_NS = 64
+"""Of the clock in which the kernel tells a burst (PSCHED_SHIFT)."""
 
 
 class NoSuchKindError(Exception):

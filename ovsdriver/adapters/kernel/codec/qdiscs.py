@@ -10,7 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from ovsdriver.adapters.kernel.codec import queues
-from ovsdriver.adapters.kernel.codec.disciplines import ROOT, Discipline, add, disciplines, remove
+from ovsdriver.adapters.kernel.codec.disciplines import (
+    ETHERNET,
+    ROOT,
+    TICK_NS,
+    Discipline,
+    add,
+    disciplines,
+    remove,
+)
 from ovsdriver.adapters.kernel.codec.rtnetlink import RouteSocket, attribute, attributes
 from ovsdriver.domain.records.options.shaping import LinkShape
 
@@ -20,8 +28,6 @@ _OURS = {_NETEM_HANDLE, _TBF_HANDLE, queues.HANDLE}
 
 _TBF = struct.Struct("=BBHhHI BBHhHI III")
 _TBF_PARAMETERS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
-_ETHERNET = 1
-"""TC_LINKLAYER_ETHERNET: the kernel counts by itself, and no table has to be sent."""
 _NETEM = struct.Struct("=IIIIII")
 _NETEM_REORDER, _NETEM_CORRUPT, _NETEM_DELAY64, _NETEM_JITTER64 = 3, 4, 10, 11
 _CHANCE = struct.Struct("=II")
@@ -30,8 +36,6 @@ _NETEM_PACKETS = 100_000
 _U64 = struct.Struct("=Q")
 _U32 = struct.Struct("=I")
 _ALL = 0xFFFF_FFFF
-_TICK_NS = 64
-"""Of the clock in which the kernel tells a burst (PSCHED_SHIFT)."""
 
 
 class ForeignError(Exception):
@@ -109,7 +113,7 @@ def _shape(routes: RouteSocket, found: list[Discipline]) -> LinkShape:
 def _tbf(shape: LinkShape) -> bytes:
     bytes_s = shape.rate // 8
     parameters = _TBF.pack(
-        *(0, _ETHERNET, 0, -1, 0, min(bytes_s, _ALL)),
+        *(0, ETHERNET, 0, -1, 0, min(bytes_s, _ALL)),
         *(0, 0, 0, 0, 0, 0),
         *(shape.queue, 0, 0),
     )
@@ -126,7 +130,7 @@ def _read_tbf(options: bytes) -> dict[str, Any]:
     bytes_s, queue, ticks = values[5], values[12], values[13]
     if _TBF_RATE64 in told:
         (bytes_s,) = _U64.unpack_from(told[_TBF_RATE64])
-    burst = round(ticks * _TICK_NS * bytes_s / 1e9)
+    burst = round(ticks * TICK_NS * bytes_s / 1e9)
     return {"rate": bytes_s * 8, "queue": queue, "burst": burst}
 
 

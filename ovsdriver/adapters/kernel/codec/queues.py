@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ovsdriver.adapters.kernel.codec.disciplines import (
+    ETHERNET,
     KIND,
     OPTIONS,
     ROOT,
     TCMSG,
+    TICK_NS,
     Discipline,
     add,
     make,
@@ -60,10 +62,8 @@ _FILTERS = 1 << 16 | 0x0300
 _GLOBAL = struct.Struct("=IIIII")
 _CLASS = struct.Struct("=BBHhHI BBHhHI IIIII")
 _PARAMETERS, _INIT, _RATE64, _CEILING64 = 1, 2, 6, 7
-_ETHERNET = 1
 _QUANTUM = 60_000
 _BURST_S, _LEAST_BURST = 0.002, 4096
-_TICK_NS = 64
 _U32, _U64 = struct.Struct("=I"), struct.Struct("=Q")
 _MOST = 0xFFFF_FFFF
 
@@ -124,8 +124,8 @@ def _put_class(
 ) -> None:
     burst = max(_LEAST_BURST, int(ceiling * _BURST_S))
     parameters = _CLASS.pack(
-        *(0, _ETHERNET, 0, -1, 0, min(rate, _MOST)),
-        *(0, _ETHERNET, 0, -1, 0, min(ceiling, _MOST)),
+        *(0, ETHERNET, 0, -1, 0, min(rate, _MOST)),
+        *(0, ETHERNET, 0, -1, 0, min(ceiling, _MOST)),
         *(_ticks(burst, rate), _ticks(burst, ceiling), _QUANTUM, 0, turn),
     )
     options = (
@@ -139,7 +139,7 @@ def _put_class(
 
 
 def _ticks(burst: int, rate: int) -> int:
-    return min(int(burst * 1e9 / max(rate, 1) / _TICK_NS), _MOST)
+    return min(int(burst * 1e9 / max(rate, 1) / TICK_NS), _MOST)
 
 
 def _classes(routes: RouteSocket, index: int) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ _OPTIONS = {  # without RSTP, of which ``spanning`` judges
 }
 
 
-FLOWS_BY = "OpenFlow14"
+_FLOWS_BY = "OpenFlow14"
 """In what version of OpenFlow ovsnet speaks to a bridge."""
 
 
@@ -32,10 +32,10 @@ def refuse_unspoken(features: Features, *, guarded: bool) -> None:
     Raises:
         InvalidOptionError: they leave the version out that flows are made by.
     """
-    if guarded and features.protocols and FLOWS_BY not in features.protocols:
+    if guarded and features.protocols and _FLOWS_BY not in features.protocols:
         raise InvalidOptionError(
             f"ovs.protocols={'+'.join(features.protocols)}: ovs.guard and access rules are made by "
-            f"{FLOWS_BY}; add +{FLOWS_BY}, or leave them out"
+            f"{_FLOWS_BY}; add +{_FLOWS_BY}, or leave them out"
         )
 
 

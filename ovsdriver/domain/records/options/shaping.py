@@ -73,6 +73,11 @@ class LinkShape:
         return replace(self, rate=0, burst=0, queue=0, by_mark=False) != LinkShape()
 
 
+def sends(rate: int) -> str:
+    """Return in words how much an uplink sends, of a rate in bit/s."""
+    return f"sends {rate / 1e6:g} Mbit/s at most"
+
+
 def of_uplink(rate: int, datapath: Datapath) -> LinkShape:
     """Return how a NIC is shaped that sends ``rate`` at most, in bit/s; 0: any rate, unsorted."""
     if not rate:
