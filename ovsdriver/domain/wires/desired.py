@@ -62,6 +62,15 @@ def bridge(segment: Segment, networks: Iterable[Network] = (), *, owner: str) ->
     )
 
 
+def pulled_uplinks(networks: Iterable[Network]) -> set[str]:
+    """Return the bridges the cable of whose uplink is pulled, by whichever network."""
+    return {
+        each.segment.bridge
+        for each in networks
+        if each.uplink_cable is Cable.DOWN and not each.ended
+    }
+
+
 def uplink_ports(
     networks: Collection[Network], endpoints: Iterable[Endpoint] = (), *, owner: str
 ) -> Mapping[str, UplinkPort]:
@@ -72,11 +81,7 @@ def uplink_ports(
     """
     listed = _listed_by_containers(networks, endpoints)
     users: dict[str, tuple[Uplink, set[VlanTag]]] = {}
-    pulled = {
-        each.segment.bridge
-        for each in networks
-        if each.uplink_cable is Cable.DOWN and not each.ended
-    }
+    pulled = pulled_uplinks(networks)
     rates: dict[str, int] = {}
     for network in networks:
         segment = network.segment

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from ovsdriver.domain.events.event import EventType, Happening
 from ovsdriver.domain.records import names
-from ovsdriver.domain.records.model import Endpoint, EndpointId, on_bridge
+from ovsdriver.domain.records.model import Endpoint, EndpointId
 from ovsdriver.domain.records.options.port_options import Cable
 from ovsdriver.domain.wires import desired
 from ovsdriver.errors import UnavailableError
@@ -174,10 +174,7 @@ class Carriers:
         if endpoint is not None:
             network = self._state.network(endpoint.network)
             return network is not None and desired.cable(network, endpoint) is Cable.DOWN
-        bridge = self._uplinks().get(link)
-        return bridge is not None and any(
-            each.uplink_cable is Cable.DOWN for each in on_bridge(bridge, self._state.networks())
-        )
+        return self._uplinks().get(link) in desired.pulled_uplinks(self._state.networks())
 
     def _uplinks(self) -> Mapping[str, str]:
         return {
